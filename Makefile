@@ -1,0 +1,123 @@
+# webhook: a PostgreSQL extension in C++20, built by PGXS.
+#
+#   make && make install && make installcheck     as with any extension; PG_CONFIG= and CXX= are honoured
+#   make help                                     all targets
+
+EXTENSION = webhook
+VERSION = 1.0
+MODULE_big = webhook
+DATA_built = webhook--$(VERSION).sql
+EXTRA_CLEAN = build test/expected results
+
+SOURCES = $(sort $(wildcard src/core/*.cpp src/http/*.cpp src/pg/*.cpp src/worker/*.cpp)) src/module.cpp
+OBJS = $(SOURCES:.cpp=.o)
+EXTRA_CLEAN += $(SOURCES:.cpp=.d)
+
+REGRESS = $(sort $(notdir $(basename $(wildcard test/sql/*.sql))))
+REGRESS_OPTS = --inputdir=test --load-extension=plpgsql
+
+PG_CONFIG ?= pg_config
+PKG_CONFIG ?= pkg-config
+
+# --- what must be there -------------------------------------------------------------------------------------------
+
+CURL_VERSION_MIN = 7.87.0  # CURLOPT_QUICK_EXIT
+PG_VERSION_MIN = 15
+
+NEEDS_NO_BUILD = clean distclean help unit-clean
+ifneq ($(filter-out $(NEEDS_NO_BUILD),$(or $(MAKECMDGOALS),all)),)
+PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
+ifeq ($(wildcard $(PGXS)),)
+$(error the server headers of PostgreSQL are missing: install postgresql-server-dev-$(PG_VERSION_MIN) (or newer), or name another pg_config with PG_CONFIG=)
+endif
+PG_MAJOR := $(shell $(PG_CONFIG) --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
+ifeq ($(shell test $(PG_MAJOR) -ge $(PG_VERSION_MIN) && echo yes),)
+$(error PostgreSQL $(PG_MAJOR) is too old: webhook needs $(PG_VERSION_MIN) or newer)
+endif
+ifneq ($(shell $(PKG_CONFIG) --atleast-version=$(firstword $(CURL_VERSION_MIN)) libcurl && echo yes),yes)
+$(error libcurl $(firstword $(CURL_VERSION_MIN)) or newer is missing: install libcurl4-openssl-dev and pkg-config)
+endif
+ifneq ($(shell $(PKG_CONFIG) --atleast-version=3.0 libcrypto && echo yes),yes)
+$(error OpenSSL 3.0 or newer is missing: install libssl-dev)
+endif
+endif
+
+LIBS_CFLAGS := $(shell $(PKG_CONFIG) --cflags libcurl libcrypto 2>/dev/null)
+LIBS_LIBS := $(shell $(PKG_CONFIG) --libs libcurl libcrypto 2>/dev/null)
+
+# --- the extension ------------------------------------------------------------------------------------------------
+
+WARNINGS = -Wall -Wextra -Werror -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wunused
+PG_CPPFLAGS = -Isrc $(LIBS_CFLAGS) -DWEBHOOK_VERSION='"$(VERSION)"'
+# -isystem: clang in C++20 rejects `register` in the headers of PostgreSQL 15, and their warnings are not ours.
+PG_CXXFLAGS = -std=c++20 $(WARNINGS) -fvisibility=hidden -MMD -MP \
+	-isystem $(shell $(PG_CONFIG) --includedir-server 2>/dev/null)
+SHLIB_LINK = $(LIBS_LIBS) -lstdc++
+# Nothing of ours could be inlined into a query: no LLVM bitcode.
+override with_llvm = no
+
+# Goals that build nothing work without PostgreSQL.
+ifneq ($(PGXS),)
+include $(PGXS)
+endif
+
+-include $(SOURCES:.cpp=.d)
+
+webhook--$(VERSION).sql: sql/webhook.sql
+	cp $< $@
+
+# PostgreSQL 15's pg_regress looks for the expected output below --inputdir.
+installcheck: test/expected
+test/expected:
+	ln -sfn ../expected $@
+
+# --- unit tests: without PostgreSQL's include path, under ASan and UBSan ---------------------------------------------
+
+UNIT_DIR = build/unit
+UNIT_SOURCES = $(sort $(wildcard src/core/*.cpp src/http/*.cpp src/worker/*.cpp test/unit/*.cpp))
+UNIT_OBJS = $(UNIT_SOURCES:%.cpp=$(UNIT_DIR)/%.o)
+UNIT_FLAGS = -std=c++20 -g -O1 $(WARNINGS) -Isrc -Itest/unit $(LIBS_CFLAGS) -DWEBHOOK_VERSION='"$(VERSION)"' \
+	-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -MMD -MP
+
+unit: $(UNIT_DIR)/webhook_test
+	$(UNIT_DIR)/webhook_test $(UNIT_ARGS)
+
+$(UNIT_DIR)/webhook_test: $(UNIT_OBJS)
+	$(CXX) -fsanitize=address,undefined -o $@ $^ -lgtest -lgmock -lgtest_main $(LIBS_LIBS) -lpthread
+
+$(UNIT_DIR)/%.o: %.cpp
+	@mkdir -p $(@D)
+	$(CXX) $(UNIT_FLAGS) -c -o $@ $<
+
+-include $(UNIT_OBJS:.o=.d)
+
+unit-clean:
+	rm -rf $(UNIT_DIR)
+
+# --- the rest -------------------------------------------------------------------------------------------------------
+
+tap:
+	dev/test tap
+
+lint:
+	dev/lint
+
+demo:
+	dev/demo
+
+format:
+	clang-format -i $$(git ls-files '*.h' '*.cpp')
+
+help:
+	@echo 'make               build the extension (PG_CONFIG=, CXX=)'
+	@echo 'make install       install it into that PostgreSQL'
+	@echo 'make installcheck  run the SQL tests against a running server that has it (needs pgTAP)'
+	@echo 'make unit          build and run the unit tests (UNIT_ARGS=--gtest_filter=…)'
+	@echo 'make tap           run the TAP tests on clusters of their own'
+	@echo 'make lint          clang-format, clang-tidy and the include rules'
+	@echo 'make format        reformat the C++ sources'
+	@echo 'make demo          rows in, signed webhooks out, in a throw-away cluster'
+	@echo 'make clean         remove what was built'
+
+.PHONY: unit unit-clean tap lint demo format help
+.DEFAULT_GOAL := all

@@ -1,0 +1,78 @@
+// All of the project's cryptography, by OpenSSL's libcrypto: the one file of core that includes it.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "core/time.h"
+#include "core/uuid.h"
+
+struct evp_cipher_ctx_st;
+struct evp_mac_ctx_st;
+
+namespace webhook {
+
+using Sha256Mac = std::array<std::uint8_t, 32>;
+
+// An HMAC-SHA256 key, kept ready: a context re-initialised with its key costs a third of one made anew.
+// Not for two threads at once. Throws std::runtime_error if libcrypto refuses.
+class HmacKey {
+ public:
+  explicit HmacKey(std::string_view key);
+
+  // A secret as webhook_secrets holds it. "whsec_" followed by base64 is decoded to the key (Standard Webhooks);
+  // any other text is the key itself.
+  static HmacKey from_secret(std::string_view secret);
+
+  // The MAC of the parts in a row.
+  Sha256Mac sign(std::initializer_list<std::string_view> parts);
+
+ private:
+  struct Free {
+    void operator()(evp_mac_ctx_st* context) const noexcept;
+  };
+  std::unique_ptr<evp_mac_ctx_st, Free> context_;
+};
+
+// The public id of an event: "evt_" and 26 characters of Crockford's base32 in lower case, which are one AES-128
+// block: (id, created_at) enciphered under the instance. A permutation, so that no two events of an instance share one;
+// it tells a receiver nothing about the number of events; the instance can turn it back, so that an administrator
+// finds the event that a customer quotes. No secret is protected by it.
+class EventIdCipher {
+ public:
+  explicit EventIdCipher(const Uuid& instance);
+
+  std::string encode(std::int64_t event_id, Time created_at);
+
+  struct Decoded {
+    std::int64_t event_id;
+    Time created_at;
+  };
+  // Nothing for what is not such a text. Any well-formed text decodes to something: look the event up by both.
+  std::optional<Decoded> decode(std::string_view text);
+
+ private:
+  struct Free {
+    void operator()(evp_cipher_ctx_st* context) const noexcept;
+  };
+  std::unique_ptr<evp_cipher_ctx_st, Free> encrypt_;
+  std::unique_ptr<evp_cipher_ctx_st, Free> decrypt_;
+};
+
+std::string to_hex(const Sha256Mac& mac);
+std::string to_base64(std::string_view bytes);
+std::string to_base64(const Sha256Mac& mac);
+// Strict RFC 4648 section 4, padding included; nothing for anything else.
+std::optional<std::string> from_base64(std::string_view text);
+
+// Compares in a time that depends on the lengths alone.
+bool equal_in_constant_time(std::string_view a, std::string_view b);
+
+// "whsec_" and 24 random bytes in base64.
+std::string generate_secret();
+
+}  // namespace webhook

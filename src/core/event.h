@@ -1,0 +1,23 @@
+// An event as the worker reads it from webhook_events.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "core/time.h"
+
+namespace webhook {
+
+struct Event {
+  std::int64_t id = 0;
+  std::uint64_t xid = 0;  // of the top-level transaction that captured it, with its epoch
+  Time created_at{};
+  std::string name;  // contact.created
+  std::optional<std::string> organization_id;
+  std::optional<std::string> key;
+  std::string data;                  // the row as JSON, UTF-8
+  std::int64_t oversized_bytes = 0;  // above zero: the size of a payload over webhook.max_payload; data is empty
+};
+
+}  // namespace webhook

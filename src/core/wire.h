@@ -1,0 +1,50 @@
+// The wire format of a delivery: its body, its headers, its id and its signatures. docs/wire-format.md describes the
+// same with test vectors.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/crypto.h"
+#include "core/event.h"
+#include "core/time.h"
+#include "core/uuid.h"
+
+namespace webhook {
+
+// 2024-01-15T10:30:00.000Z: ISO 8601 (RFC 3339), UTC, milliseconds, truncated.
+std::string format_timestamp(Time time);
+
+// {"event":"contact.created","timestamp":"2024-01-15T10:30:00.000Z","data":{…}}
+// event.data goes in as it is: it must be valid JSON in UTF-8.
+std::string build_body(const Event& event);
+
+// A JSON string literal with its quotes: RFC 8259 escapes for the quote, the backslash and the controls, all else as it is.
+void append_json_string(std::string& out, std::string_view text);
+
+// The keys that sign a delivery, newest first; more than one while a secret rotates.
+using SigningKeys = std::vector<HmacKey>;
+
+// What the headers of one attempt are made of.
+struct Attempt {
+  std::string_view webhook_id;  // EventIdCipher::encode
+  std::string_view event_name;
+  int number = 1;  // 1, 2, …
+  Time time{};
+};
+
+// "Name: value" lines in the order of docs/wire-format.md. custom ones come last as they are; no signature header
+// without a key.
+std::vector<std::string> build_headers(const Attempt& attempt, std::string_view body, std::span<HmacKey> keys,
+                                       std::span<const std::string> custom);
+
+// "sha256=" and the HMAC in hex: what GitHub's receivers verify.
+std::string github_signature(HmacKey& key, std::string_view body);
+
+// "v1," and the HMAC over id.timestamp.body in base64: Standard Webhooks.
+std::string standard_signature(HmacKey& key, std::string_view id, std::int64_t timestamp_s, std::string_view body);
+
+}  // namespace webhook

@@ -1,0 +1,29 @@
+// An error on its way between C++ and PostgreSQL, with all that a client would see of it.
+#pragma once
+
+#include <exception>
+#include <string>
+#include <utility>
+
+namespace webhook::pg {
+
+class Error : public std::exception {
+ public:
+  // sqlstate: five characters, as in PostgreSQL's appendix "Error Codes". The texts follow PostgreSQL's message style.
+  Error(const char* sqlstate, std::string message, std::string detail = {}, std::string hint = {})
+      : sqlstate_(sqlstate), message_(std::move(message)), detail_(std::move(detail)), hint_(std::move(hint)) {}
+
+  const char* what() const noexcept override { return message_.c_str(); }
+  const std::string& sqlstate() const noexcept { return sqlstate_; }
+  const std::string& message() const noexcept { return message_; }
+  const std::string& detail() const noexcept { return detail_; }
+  const std::string& hint() const noexcept { return hint_; }
+
+ private:
+  std::string sqlstate_;
+  std::string message_;
+  std::string detail_;
+  std::string hint_;
+};
+
+}  // namespace webhook::pg

@@ -1,0 +1,96 @@
+#include "pg/guard.h"
+
+extern "C" {
+#include "postgres.h"
+
+#include "mb/pg_wchar.h"
+#include "utils/elog.h"
+#include "utils/memutils.h"
+}
+
+#include <cstring>
+#include <new>
+#include <string>
+#include <string_view>
+
+namespace webhook::pg::detail {
+namespace {
+
+// Copies what fits, whole characters only, so that the message stays valid in the server's encoding.
+template <std::size_t N>
+void copy_text(char (&to)[N], std::string_view from) noexcept {
+  std::size_t length = from.size();
+  // Unguarded: pg_mbcliplen reads the text and raises nothing.
+  if (length >= N) length = static_cast<std::size_t>(pg_mbcliplen(from.data(), static_cast<int>(N - 1), N - 1));
+  std::memcpy(to, from.data(), length);
+  to[length] = '\0';
+}
+
+void describe(ErrorReport* report, std::string_view sqlstate, std::string_view message, std::string_view detail = {},
+              std::string_view hint = {}) noexcept {
+  copy_text(report->sqlstate, sqlstate);
+  copy_text(report->message, message);
+  copy_text(report->detail, detail);
+  copy_text(report->hint, hint);
+}
+
+std::string text_or_empty(const char* text) { return text == nullptr ? std::string() : std::string(text); }
+
+}  // namespace
+
+void run_guarded(void (*body)(void*), void* argument) {
+  MemoryContext const context = CurrentMemoryContext;
+  ErrorData* volatile raised = nullptr;
+  std::exception_ptr thrown;
+
+  PG_TRY();
+  {
+    try {
+      body(argument);
+    } catch (...) {
+      thrown = std::current_exception();
+    }
+  }
+  PG_CATCH();
+  {
+    MemoryContextSwitchTo(context);
+    raised = CopyErrorData();
+    FlushErrorState();
+  }
+  PG_END_TRY();
+
+  if (raised != nullptr) {
+    ErrorData* const data = raised;
+    Error error(unpack_sql_state(data->sqlerrcode), text_or_empty(data->message), text_or_empty(data->detail),
+                text_or_empty(data->hint));
+    // Unguarded: it frees, and pfree of a valid chunk raises nothing.
+    FreeErrorData(data);
+    throw error;
+  }
+  if (thrown) std::rethrow_exception(thrown);
+}
+
+void describe_current_exception(ErrorReport* report) noexcept {
+  try {
+    throw;
+  } catch (const Error& error) {
+    describe(report, error.sqlstate(), error.message(), error.detail(), error.hint());
+  } catch (const std::bad_alloc&) {
+    describe(report, "53200", "out of memory", "Allocation failed in the webhook extension.");
+  } catch (const std::exception& error) {
+    describe(report, "XX000", error.what());
+  } catch (...) {
+    describe(report, "XX000", "unknown C++ exception in the webhook extension");
+  }
+}
+
+void raise(const ErrorReport& report) {
+  const char* state = report.sqlstate;
+  ereport(ERROR, (errcode(MAKE_SQLSTATE(state[0], state[1], state[2], state[3], state[4])),
+                  errmsg_internal("%s", report.message),
+                  report.detail[0] != '\0' ? errdetail_internal("%s", report.detail) : 0,
+                  report.hint[0] != '\0' ? errhint("%s", report.hint) : 0));
+  pg_unreachable();
+}
+
+}  // namespace webhook::pg::detail

@@ -1,0 +1,40 @@
+// The settings webhook.*, as postgresql.conf and SET give them. docs/operations.md describes each.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "core/time.h"
+#include "http/http_client.h"
+
+namespace webhook::pg {
+
+enum class CaptureMode : int { kOff, kSubscribed, kAll };
+
+// Registers them; to be called from _PG_init alone. May raise an error.
+void define_settings();
+
+// In force in this process. Plain reads: no call here allocates or raises an error.
+bool delivery_enabled();                // webhook.enabled
+CaptureMode capture_mode();             // webhook.capture
+std::size_t payload_bytes_max();        // webhook.max_payload
+const char* organization_claim();       // webhook.organization_claim
+const char* organization_id_setting();  // webhook.organization_id; empty: unset
+bool allow_http();                      // webhook.allow_http
+
+// What the worker reads at its start and on SIGHUP.
+struct WorkerSettings {
+  bool enabled = true;
+  int max_in_flight = 64;
+  std::vector<Duration> retry_schedule;
+  Duration max_age{};
+  Duration event_retention{};
+  Duration log_retention{};
+  std::size_t event_bytes_max = 0;
+  std::size_t log_bytes_max = 0;
+  HttpSettings http;
+};
+WorkerSettings worker_settings();
+
+}  // namespace webhook::pg
