@@ -4,9 +4,10 @@
 #   make help                                     all targets
 
 EXTENSION = webhook
-VERSION = 1.0
+# Not VERSION: PGXS sets that to the server's.
+EXTVERSION = 1.0
 MODULE_big = webhook
-DATA_built = webhook--$(VERSION).sql
+DATA_built = webhook--$(EXTVERSION).sql
 EXTRA_CLEAN = build test/expected results
 
 SOURCES = $(sort $(wildcard src/core/*.cpp src/http/*.cpp src/pg/*.cpp src/worker/*.cpp)) src/module.cpp
@@ -47,8 +48,10 @@ LIBS_LIBS := $(shell $(PKG_CONFIG) --libs libcurl libcrypto 2>/dev/null)
 
 # --- the extension ------------------------------------------------------------------------------------------------
 
-WARNINGS = -Wall -Wextra -Werror -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wunused
-PG_CPPFLAGS = -Isrc $(LIBS_CFLAGS) -DWEBHOOK_VERSION='"$(VERSION)"'
+# Designated initializers leave out what has a default.
+WARNINGS = -Wall -Wextra -Werror -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wunused \
+	-Wno-missing-field-initializers
+PG_CPPFLAGS = -Isrc $(LIBS_CFLAGS) -DWEBHOOK_VERSION='"$(EXTVERSION)"'
 # -isystem: clang in C++20 rejects `register` in the headers of PostgreSQL 15, and their warnings are not ours.
 PG_CXXFLAGS = -std=c++20 $(WARNINGS) -fvisibility=hidden -MMD -MP \
 	-isystem $(shell $(PG_CONFIG) --includedir-server 2>/dev/null)
@@ -63,7 +66,7 @@ endif
 
 -include $(SOURCES:.cpp=.d)
 
-webhook--$(VERSION).sql: sql/webhook.sql
+webhook--$(EXTVERSION).sql: sql/webhook.sql
 	cp $< $@
 
 # PostgreSQL 15's pg_regress looks for the expected output below --inputdir.
@@ -76,14 +79,14 @@ test/expected:
 UNIT_DIR = build/unit
 UNIT_SOURCES = $(sort $(wildcard src/core/*.cpp src/http/*.cpp src/worker/*.cpp test/unit/*.cpp))
 UNIT_OBJS = $(UNIT_SOURCES:%.cpp=$(UNIT_DIR)/%.o)
-UNIT_FLAGS = -std=c++20 -g -O1 $(WARNINGS) -Isrc -Itest/unit $(LIBS_CFLAGS) -DWEBHOOK_VERSION='"$(VERSION)"' \
+UNIT_FLAGS = -std=c++20 -g -O1 $(WARNINGS) -Isrc -Itest/unit $(LIBS_CFLAGS) -DWEBHOOK_VERSION='"$(EXTVERSION)"' \
 	-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -MMD -MP
 
 unit: $(UNIT_DIR)/webhook_test
 	$(UNIT_DIR)/webhook_test $(UNIT_ARGS)
 
 $(UNIT_DIR)/webhook_test: $(UNIT_OBJS)
-	$(CXX) -fsanitize=address,undefined -o $@ $^ -lgtest -lgmock -lgtest_main $(LIBS_LIBS) -lpthread
+	$(CXX) -fsanitize=address,undefined -o $@ $^ -lgtest -lgmock -lgtest_main $(LIBS_LIBS) -lssl -lpthread
 
 $(UNIT_DIR)/%.o: %.cpp
 	@mkdir -p $(@D)

@@ -1,5 +1,5 @@
-// Which addresses a webhook may reach: SSRF protection. Judged on the address that a socket is about to be connected to,
-// after name resolution, so that there is nothing to rebind.
+// Which addresses a webhook may reach: SSRF protection. Judged on the address that a socket is about to be connected
+// to, after name resolution, so that there is nothing to rebind.
 //
 // Refused unless the policy's networks contain it: every address that the IANA special-purpose address registries
 // (RFC 6890 and updates) do not call globally reachable, multicast, and addresses that carry an IPv4 address
@@ -43,14 +43,17 @@ class AddressPolicy {
   AddressPolicy() = default;
   explicit AddressPolicy(std::vector<Network> allowed) : allowed_(std::move(allowed)) {}
 
-  // Why the address is refused ("private address (RFC 1918)"), in static storage; nothing: it may be reached.
+  // Why the address is refused ("private address (RFC 1918)"), in static storage; nothing: it may be reached. An
+  // IPv4-mapped address is looked for among the allowed networks in both of its forms; other addresses that carry an
+  // IPv4 address inside only as they stand.
   std::optional<std::string_view> refusal(const IpAddress& address) const;
 
  private:
   std::vector<Network> allowed_;
 };
 
-// The comma-separated list of webhook.allowed_networks. On failure returns nothing and names the item in bad_item.
+// The comma-separated list of webhook.allowed_networks; a list of blanks has no items. On failure returns nothing and
+// names the item in bad_item, unless that is null.
 std::optional<std::vector<Network>> parse_networks(std::string_view list, std::string* bad_item);
 
 }  // namespace webhook

@@ -22,7 +22,7 @@ std::string format_timestamp(Time time);
 // event.data goes in as it is: it must be valid JSON in UTF-8.
 std::string build_body(const Event& event);
 
-// A JSON string literal with its quotes: RFC 8259 escapes for the quote, the backslash and the controls, all else as it is.
+// A JSON string literal with its quotes: RFC 8259 escapes for the quote, the backslash and the controls, all else unchanged.
 void append_json_string(std::string& out, std::string_view text);
 
 // The keys that sign a delivery, newest first; more than one while a secret rotates.

@@ -44,7 +44,64 @@ std::int64_t ids_left(std::uint32_t sequence_oid) noexcept;
 std::optional<int> current_event_segment(std::uint32_t sequence_oid) noexcept;
 void publish_event_segment(std::uint32_t sequence_oid, int segment) noexcept;
 
-// Wakes this database's workers: sets their latches. For commit callbacks: it neither allocates nor raises an error.
+// Wakes this database's worker: sets its latch. For commit callbacks: it neither allocates nor raises an error.
 void wake_workers() noexcept;
+
+// --- Databases and their workers ------------------------------------------------------------------------------------
+//
+// The launcher gives a database a place before it starts a worker for it. Each place goes
+//
+//   free → starting → running → idle → starting …, and back to free by the launcher
+//
+// The worker itself says that it runs and why it ends; one that ends without a word has failed.
+
+enum class WorkerExit : std::uint32_t {
+  kFailed,        // an error, or no word at all: start it again, with back-off
+  kNoExtension,   // there is nothing to do in this database
+  kSteppedAside,  // somebody needs the database for himself: start it again afterwards
+  kShutdown,      // asked to by the administrator or the postmaster
+};
+
+enum class PlaceState : std::uint32_t { kFree, kStarting, kRunning, kIdle };
+
+struct Place {
+  PlaceState state = PlaceState::kFree;
+  std::uint32_t database = 0;
+  int worker_pid = 0;
+  WorkerExit last_exit = WorkerExit::kFailed;
+};
+
+// How many places there are, and what is in one. For the launcher.
+int place_count() noexcept;
+Place place(int index) noexcept;
+// The place of a database, taking a free one if it has none. Nothing: none is free.
+std::optional<int> claim_place(std::uint32_t database) noexcept;
+void set_starting(int index) noexcept;
+// The start did not happen, or the worker never came.
+void set_start_failed(int index) noexcept;
+void free_place(int index) noexcept;
+
+// For the worker, before it connects: takes the place of its database. False: someone else runs there, or the
+// database is held. From then on the process's end frees the place, with the reason last set.
+bool attach_worker(std::uint32_t database);
+void set_exit_reason(WorkerExit reason) noexcept;
+
+// For the launcher, at its start: announces its latch.
+void attach_launcher();
+// Asks the launcher to look again at the databases that had no extension. Neither allocates nor raises an error.
+void request_probe() noexcept;
+// Whether someone did, since the last call.
+bool take_probe_request() noexcept;
+
+// --- Holding a database ---------------------------------------------------------------------------------------------
+//
+// DROP DATABASE and its like need the database without sessions. Whoever is about to run one holds it: its worker is
+// told to go, and none is started until the hold is released or its process ends. One hold a process.
+
+void hold_database(std::uint32_t database);
+void release_hold() noexcept;
+bool is_held(std::uint32_t database) noexcept;
+// Whether no worker of the database runs or is about to.
+bool is_vacated(std::uint32_t database) noexcept;
 
 }  // namespace webhook::pg

@@ -1,0 +1,473 @@
+#include "http/transfer.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <exception>
+#include <new>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <system_error>
+#include <utility>
+
+#include "http/url.h"
+
+namespace webhook {
+namespace {
+
+constexpr std::size_t kRetryAfterBytesMax = 128;
+// CURLE_TOO_LARGE of libcurl 8.6 and newer; older ones say CURLE_OUT_OF_MEMORY.
+constexpr auto kLineTooLong = static_cast<CURLcode>(100);
+constexpr long kDnsCacheSeconds = 60;
+// Below what common servers and load balancers allow (nginx 75 s, AWS 60 s), so that they rarely close under a request.
+constexpr long kIdleSecondsMax = 50;
+// A busy connection is given up in time, so that a host which moved is followed and its new address judged.
+constexpr long kConnectionSecondsMax = 600;
+
+// What libcurl's several versions put before the reason, which says as much without.
+constexpr std::array<std::string_view, 3> kTlsPrefixes = {
+    "SSL certificate problem: ", "SSL certificate OpenSSL verify result: ", "SSL: "};
+
+template <typename Value>
+void set(CURL* easy, CURLoption option, Value value) {
+  const CURLcode code = curl_easy_setopt(easy, option, value);
+  if (code == CURLE_OUT_OF_MEMORY) throw std::bad_alloc();
+  if (code != CURLE_OK) throw std::runtime_error(std::string("libcurl refused an option: ") + curl_easy_strerror(code));
+}
+
+long to_ms(Duration duration) {
+  const auto ms = std::chrono::ceil<std::chrono::milliseconds>(duration).count();
+  return static_cast<long>(std::clamp<long long>(ms, 1, 24LL * 60 * 60 * 1000));  // 0 would be: no timeout
+}
+
+// Throws nothing; no value for what is no internet address.
+std::optional<std::pair<IpAddress, int>> to_address(const curl_sockaddr& from) {
+  if (from.family == AF_INET) {
+    sockaddr_in in{};
+    std::memcpy(&in, &from.addr, sizeof in);
+    std::array<std::uint8_t, 4> bytes{};
+    std::memcpy(bytes.data(), &in.sin_addr, bytes.size());
+    return std::pair(IpAddress::v4(bytes), static_cast<int>(ntohs(in.sin_port)));
+  }
+  if (from.family == AF_INET6) {
+    sockaddr_in6 in{};
+    // The struct that libcurl hands out is longer than its declared last member.
+    std::memcpy(&in, static_cast<const void*>(&from.addr), std::min<std::size_t>(sizeof in, from.addrlen));
+    std::array<std::uint8_t, 16> bytes{};
+    std::memcpy(bytes.data(), &in.sin6_addr, bytes.size());
+    return std::pair(IpAddress::v6(bytes), static_cast<int>(ntohs(in.sin6_port)));
+  }
+  return std::nullopt;
+}
+
+std::string to_text(const IpAddress& address) {
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  inet_ntop(address.is_v6 ? AF_INET6 : AF_INET, address.bytes.data(), text.data(), text.size());
+  return text.data();
+}
+
+char lower(char character) {
+  return character >= 'A' && character <= 'Z' ? static_cast<char>(character - 'A' + 'a') : character;
+}
+
+bool begins_with_name(std::string_view line, std::string_view lower_case_name) {
+  return line.size() >= lower_case_name.size() &&
+         std::equal(lower_case_name.begin(), lower_case_name.end(), line.begin(),
+                    [](char expected, char found) { return expected == lower(found); });
+}
+
+std::string_view trimmed(std::string_view text) {
+  constexpr std::string_view kBlanks = " \t\r\n";
+  const std::size_t begin = text.find_first_not_of(kBlanks);
+  if (begin == std::string_view::npos) return {};
+  return text.substr(begin, text.find_last_not_of(kBlanks) + 1 - begin);
+}
+
+std::string without_prefix(std::string text, std::span<const std::string_view> prefixes) {
+  for (const std::string_view prefix : prefixes) {
+    if (text.starts_with(prefix)) return text.substr(prefix.size());
+  }
+  return text;
+}
+
+template <typename Value>
+Value info(CURL* easy, CURLINFO which) {
+  Value value{};
+  curl_easy_getinfo(easy, which, &value);
+  return value;
+}
+
+}  // namespace
+
+Transfer::Transfer(const HttpSettings& settings, Poller& poller)
+    : settings_(settings), poller_(poller), easy_(curl_easy_init()) {
+  if (easy_ == nullptr) throw std::bad_alloc();
+  set_constant_options();
+  set_trust();
+}
+
+void Transfer::set_constant_options() {
+  CURL* const easy = easy_.get();
+  set(easy, CURLOPT_PRIVATE, static_cast<void*>(this));
+  set(easy, CURLOPT_ERRORBUFFER, error_buffer_.data());
+
+  // The process's signals are PostgreSQL's, and so is its loop: closing a handle never waits for its resolver thread.
+  set(easy, CURLOPT_NOSIGNAL, 1L);
+  set(easy, CURLOPT_QUICK_EXIT, 1L);
+
+  // HTTP/1.1: a connection carries one request, so that endpoints don't wait for each other's bodies; libcurl's HTTP/2
+  // was measured to be slower on loopback; and a server that answers before it has read the body breaks HTTP/2 POSTs.
+  set(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
+  set(easy, CURLOPT_HTTP09_ALLOWED, 0L);
+  set(easy, CURLOPT_POST, 1L);
+  set(easy, CURLOPT_FOLLOWLOCATION, 0L);
+  set(easy, CURLOPT_HTTP_CONTENT_DECODING, 0L);
+  if (!settings_.user_agent.empty()) set(easy, CURLOPT_USERAGENT, settings_.user_agent.c_str());
+
+  set(easy, CURLOPT_PROTOCOLS_STR, settings_.allow_http ? "http,https" : "https");
+  set(easy, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
+  set(easy, CURLOPT_NETRC, static_cast<long>(CURL_NETRC_IGNORED));
+  // Set even when empty: otherwise libcurl reads http_proxy, https_proxy and no_proxy from the environment.
+  set(easy, CURLOPT_PROXY, settings_.proxy.c_str());
+  set(easy, CURLOPT_NOPROXY, "");
+  set(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+
+  set(easy, CURLOPT_TCP_NODELAY, 1L);
+  set(easy, CURLOPT_DNS_CACHE_TIMEOUT, kDnsCacheSeconds);
+  set(easy, CURLOPT_MAXAGE_CONN, kIdleSecondsMax);
+  set(easy, CURLOPT_MAXLIFETIME_CONN, kConnectionSecondsMax);
+
+  set(easy, CURLOPT_OPENSOCKETFUNCTION, &Transfer::on_open_socket);
+  set(easy, CURLOPT_OPENSOCKETDATA, static_cast<void*>(this));
+  // A connection outlives the transfer that opened it: its end is the poller's business alone.
+  set(easy, CURLOPT_CLOSESOCKETFUNCTION, &Transfer::on_close_socket);
+  set(easy, CURLOPT_CLOSESOCKETDATA, static_cast<void*>(&poller_));
+  set(easy, CURLOPT_HEADERFUNCTION, &Transfer::on_header);
+  set(easy, CURLOPT_HEADERDATA, static_cast<void*>(this));
+  set(easy, CURLOPT_WRITEFUNCTION, &Transfer::on_body);
+  set(easy, CURLOPT_WRITEDATA, static_cast<void*>(this));
+}
+
+void Transfer::set_trust() {
+  CURL* const easy = easy_.get();
+  set(easy, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
+  set(easy, CURLOPT_SSL_VERIFYPEER, 1L);
+  set(easy, CURLOPT_SSL_VERIFYHOST, 2L);
+  set(easy, CURLOPT_PROXY_SSL_VERIFYPEER, 1L);
+  set(easy, CURLOPT_PROXY_SSL_VERIFYHOST, 2L);
+  if (!settings_.ca_file.empty()) {
+    set(easy, CURLOPT_CAINFO, settings_.ca_file.c_str());
+    set(easy, CURLOPT_PROXY_CAINFO, settings_.ca_file.c_str());
+  }
+  // A bundle is the whole of what is trusted: libcurl's built-in directory would add to ca_file. And libcurl keeps a
+  // parsed bundle for the next handshakes only if there is no directory beside it.
+  if (info<char*>(easy, CURLINFO_CAINFO) != nullptr) {
+    set(easy, CURLOPT_CAPATH, static_cast<char*>(nullptr));
+    set(easy, CURLOPT_PROXY_CAPATH, static_cast<char*>(nullptr));
+  }
+}
+
+Transfer* Transfer::of(CURL* easy) noexcept { return static_cast<Transfer*>(info<void*>(easy, CURLINFO_PRIVATE)); }
+
+CURLcode Transfer::begin(HttpRequest request, SteadyTime now) {
+  request_ = std::move(request);
+  started_ = now;
+  timeout_ms_ = to_ms(request_.timeout);
+  connect_timeout_ms_ = std::min(timeout_ms_, to_ms(settings_.connect_timeout));
+  // libcurl takes a C string, and would cut off in silence what follows a NUL; and it would guess a missing scheme.
+  if (request_.url.find('\0') != std::string::npos) return CURLE_URL_MALFORMAT;
+  if (request_.url.find("://") == std::string::npos) return CURLE_URL_MALFORMAT;
+  if (!link_headers()) return CURLE_BAD_FUNCTION_ARGUMENT;
+
+  CURL* const easy = easy_.get();
+  const CURLcode code = curl_easy_setopt(easy, CURLOPT_URL, request_.url.c_str());
+  if (code != CURLE_OK) return code;
+  set(easy, CURLOPT_HTTPHEADER, header_list_.data());
+  set(easy, CURLOPT_POSTFIELDS, request_.body.data());  // not copied: request_ keeps it
+  set(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request_.body.size()));
+  set(easy, CURLOPT_TIMEOUT_MS, timeout_ms_);
+  set(easy, CURLOPT_CONNECTTIMEOUT_MS, connect_timeout_ms_);
+  begun_ = true;
+  return CURLE_OK;
+}
+
+// Chains the request's own strings up for CURLOPT_HTTPHEADER, which reads and never frees them. False: a header would
+// break out of its line.
+bool Transfer::link_headers() {
+  static char no_expect[] = "Expect:";  // libcurl would wait a second for "100 Continue" before a large body
+  header_list_.clear();
+  header_list_.reserve(request_.headers.size() + 1);
+  for (std::string& header : request_.headers) {
+    if (header.find_first_of(std::string_view("\r\n\0", 3)) != std::string::npos) return false;
+    const std::size_t colon = header.find(':');
+    if (colon == std::string::npos) return false;
+    // To libcurl "Name:" removes a header, and "Name;" is one without a value.
+    if (trimmed(std::string_view(header).substr(colon + 1)).empty()) header.replace(colon, std::string::npos, ";");
+    header_list_.push_back({.data = header.data(), .next = nullptr});
+  }
+  header_list_.push_back({.data = no_expect, .next = nullptr});
+  for (std::size_t i = 1; i < header_list_.size(); ++i) header_list_[i - 1].next = &header_list_[i];
+  return true;
+}
+
+// --- callbacks: noexcept, and without a word to PostgreSQL -----------------------------------------------------------
+
+curl_socket_t Transfer::on_open_socket(void* transfer, curlsocktype purpose, curl_sockaddr* address) noexcept {
+  if (purpose != CURLSOCKTYPE_IPCXN) return CURL_SOCKET_BAD;
+  return static_cast<Transfer*>(transfer)->open_socket(*address);
+}
+
+curl_socket_t Transfer::open_socket(const curl_sockaddr& address) noexcept {
+  const auto judged = to_address(address);
+  if (!judged) return CURL_SOCKET_BAD;
+  // With a proxy it is the proxy that connects to the webhook's host: the one address seen here is the DBA's choice.
+  if (settings_.proxy.empty()) {
+    if (const auto refusal = settings_.address_policy.refusal(judged->first)) {
+      refusal_ = *refusal;
+      refused_ = judged->first;
+      return CURL_SOCKET_BAD;
+    }
+  }
+  const int fd = socket(address.family, address.socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, address.protocol);
+  if (fd < 0) {
+    // A machine without IPv6 is no trouble of ours: the host's other addresses are tried.
+    if (errno != EAFNOSUPPORT) socket_errno_ = errno;
+    return CURL_SOCKET_BAD;
+  }
+  if (!poller_.opened(fd)) {
+    close(fd);
+    socket_errno_ = ENOMEM;
+    return CURL_SOCKET_BAD;
+  }
+  socket_ = fd;
+  awaits_peer_ = false;
+  address_ = judged->first;
+  port_ = judged->second;
+  ++sockets_opened_;
+  return fd;
+}
+
+int Transfer::on_close_socket(void* poller, curl_socket_t socket) noexcept {
+  static_cast<Poller*>(poller)->closing(socket);
+  return close(socket);
+}
+
+std::size_t Transfer::on_header(char* data, std::size_t size, std::size_t count, void* transfer) noexcept {
+  Transfer& self = *static_cast<Transfer*>(transfer);
+  self.header_bytes_ += size * count;
+  if (self.header_bytes_ > kHeaderBytesMax) {
+    self.headers_oversized_ = true;
+    return CURL_WRITEFUNC_ERROR;
+  }
+  try {
+    self.read_header({data, size * count});
+  } catch (const std::exception&) {
+    return CURL_WRITEFUNC_ERROR;
+  }
+  return size * count;
+}
+
+void Transfer::read_header(std::string_view line) {
+  constexpr std::string_view kRetryAfter = "retry-after:";
+  if (!in_headers_ && line.starts_with("HTTP/")) {
+    in_headers_ = true;
+    response_.retry_after.clear();  // an earlier one was a 1xx response's
+  } else if (trimmed(line).empty()) {
+    in_headers_ = false;  // what comes after the body are trailers
+  } else if (in_headers_ && begins_with_name(line, kRetryAfter)) {
+    response_.retry_after = trimmed(line.substr(kRetryAfter.size())).substr(0, kRetryAfterBytesMax);
+  }
+}
+
+std::size_t Transfer::on_body(char* data, std::size_t size, std::size_t count, void* transfer) noexcept {
+  Transfer& self = *static_cast<Transfer*>(transfer);
+  const std::size_t bytes = size * count;
+  const std::size_t stored_max = self.settings_.response_body_bytes_max;
+  self.body_bytes_ += bytes;
+  try {
+    std::string& body = self.response_.body;
+    body.append(data, std::min(bytes, stored_max - body.size()));
+  } catch (const std::exception&) {
+    return CURL_WRITEFUNC_ERROR;
+  }
+  // A short rest is read, since that keeps the connection; a long one costs more than a new connection does.
+  if (self.body_bytes_ > stored_max + kDiscardedBodyBytesMax) {
+    self.body_cut_ = true;
+    return CURL_WRITEFUNC_ERROR;
+  }
+  return bytes;
+}
+
+// --- what became of it -----------------------------------------------------------------------------------------------
+
+HttpResponse Transfer::finish(CURLcode code, SteadyTime now) {
+  CURL* const easy = easy_.get();
+  response_.token = request_.token;
+  response_.elapsed = std::chrono::duration_cast<Duration>(now - started_);
+  if (begun_) response_.status = static_cast<int>(info<long>(easy, CURLINFO_RESPONSE_CODE));
+  if (code == CURLE_OK || body_cut_) {
+    response_.outcome = HttpOutcome::kResponse;
+  } else {
+    if (response_.status < 200) response_.status = 0;  // 100 Continue, and then nothing
+    auto [outcome, error] = failure(code);
+    response_.outcome = outcome;
+    response_.error = std::move(error);
+  }
+  if (was_connected()) {
+    if (const char* const ip = info<char*>(easy, CURLINFO_PRIMARY_IP)) response_.remote_ip = ip;
+  }
+  HttpResponse response = std::move(response_);
+  reset();
+  return response;
+}
+
+void Transfer::reset() {
+  request_ = {};
+  header_list_.clear();
+  error_buffer_[0] = '\0';
+  response_ = {};
+  header_bytes_ = body_bytes_ = 0;
+  begun_ = awaits_peer_ = in_headers_ = headers_oversized_ = body_cut_ = false;
+  refusal_ = {};
+  socket_ = -1;
+  sockets_opened_ = socket_errno_ = port_ = 0;
+}
+
+Transfer::Failure Transfer::failure(CURLcode code) const {
+  if (headers_oversized_) {
+    return {HttpOutcome::kOversized,
+            "the response's headers are longer than " + std::to_string(kHeaderBytesMax) + " bytes"};
+  }
+  if (const long status = proxy_refusal(); status != 0) {
+    return {HttpOutcome::kConnect, "the proxy refused to connect to the host: HTTP status " + std::to_string(status)};
+  }
+  // libcurl's own bound for a line: an endless one never reaches on_header().
+  if ((code == kLineTooLong || code == CURLE_OUT_OF_MEMORY) && request_was_sent() && body_bytes_ == 0) {
+    return {HttpOutcome::kOversized, "a line of the response's headers is too long"};
+  }
+  switch (code) {
+    case CURLE_BAD_FUNCTION_ARGUMENT:
+      return {HttpOutcome::kOther, "a header of the request is not a line of the form Name: value"};
+    case CURLE_URL_MALFORMAT:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+    case CURLE_LOGIN_DENIED:
+      return url_failure(code);
+    case CURLE_COULDNT_RESOLVE_HOST:
+      return {HttpOutcome::kDns, "could not resolve host " + host()};
+    case CURLE_COULDNT_RESOLVE_PROXY:
+      return {HttpOutcome::kDns, "could not resolve the host of webhook.proxy"};
+    case CURLE_OPERATION_TIMEDOUT:
+      return timeout_failure();
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_CIPHER:
+    case CURLE_SSL_ISSUER_ERROR:
+    case CURLE_SSL_INVALIDCERTSTATUS:
+    case CURLE_SSL_CACERT_BADFILE:
+      return {HttpOutcome::kTls, "TLS: " + without_prefix(curl_message(code), kTlsPrefixes)};
+    case CURLE_GOT_NOTHING:
+    case CURLE_SEND_ERROR:
+    case CURLE_RECV_ERROR:
+    case CURLE_PARTIAL_FILE:
+      return request_was_sent() ? disconnect_failure() : connect_failure();
+    case CURLE_WEIRD_SERVER_REPLY:
+      return {HttpOutcome::kOther, "the response is not HTTP: " + curl_message(code)};
+    default:
+      break;
+  }
+  if (!request_was_sent() && (sockets_opened_ > 0 || socket_errno_ != 0 || !refusal_.empty())) return connect_failure();
+  return {HttpOutcome::kOther, curl_message(code)};
+}
+
+// No connection came about.
+Transfer::Failure Transfer::connect_failure() const {
+  if (sockets_opened_ == 0 && socket_errno_ != 0) {
+    return {HttpOutcome::kOther, "could not open a socket: " + std::generic_category().message(socket_errno_)};
+  }
+  if (sockets_opened_ == 0 && !refusal_.empty()) {
+    return {HttpOutcome::kBlocked, "address " + to_text(refused_) + " refused: " + std::string(refusal_)};
+  }
+  const auto os_errno = static_cast<int>(info<long>(easy_.get(), CURLINFO_OS_ERRNO));
+  if (os_errno == ECONNREFUSED) return {HttpOutcome::kConnect, "connection refused by " + peer()};
+  if (os_errno != 0) {
+    return {HttpOutcome::kConnect, "could not connect to " + peer() + ": " + std::generic_category().message(os_errno)};
+  }
+  return {HttpOutcome::kConnect, "could not connect to " + peer()};
+}
+
+Transfer::Failure Transfer::timeout_failure() const {
+  if (request_was_sent()) {
+    const std::string within = " within " + std::to_string(timeout_ms_) + " ms";
+    return {HttpOutcome::kTimeout, (response_.status == 0 ? "no response" : "no complete response") + within};
+  }
+  // The shorter of the two bounds is the one that ended it: if that was the one for connecting, say what it hung on.
+  const bool by_connect_timeout = connect_timeout_ms_ < timeout_ms_;
+  const std::string within = " within " + std::to_string(connect_timeout_ms_) + " ms";
+  if (sockets_opened_ == 0) {
+    return {by_connect_timeout ? HttpOutcome::kDns : HttpOutcome::kTimeout,
+            "could not resolve host " + host() + within};
+  }
+  if (!was_connected()) {
+    return {by_connect_timeout ? HttpOutcome::kConnect : HttpOutcome::kTimeout,
+            "could not connect to " + peer() + within};
+  }
+  return {by_connect_timeout ? HttpOutcome::kTls : HttpOutcome::kTimeout,
+          "TLS: no complete handshake with " + peer() + within};
+}
+
+Transfer::Failure Transfer::url_failure(CURLcode code) const {
+  if (auto problem = url_problem(request_.url, settings_.allow_http)) {
+    return {HttpOutcome::kBadUrl, "invalid URL: " + *problem};
+  }
+  // libcurl has one code for a protocol that it may not speak and for a reply in one that it doesn't know.
+  if (request_was_sent()) return {HttpOutcome::kOther, "the response is not HTTP: " + curl_message(code)};
+  return {HttpOutcome::kBadUrl, "invalid URL: " + curl_message(code)};
+}
+
+Transfer::Failure Transfer::disconnect_failure() const {
+  const bool was_reset = info<long>(easy_.get(), CURLINFO_OS_ERRNO) == ECONNRESET;
+  const std::string how = was_reset ? "the connection was reset " : "the connection was closed ";
+  return {HttpOutcome::kDisconnected, how + (response_.status == 0 ? "before a response came" : "within the response")};
+}
+
+std::string Transfer::peer() const {
+  if (sockets_opened_ == 0) return settings_.proxy.empty() ? "host " + host() : "the proxy";
+  return to_text(address_) + " port " + std::to_string(port_);
+}
+
+std::string Transfer::host() const { return url_host(request_.url); }
+
+// libcurl's own words, fit for a log: printable, and without what the URL may hold in confidence.
+std::string Transfer::curl_message(CURLcode code) const {
+  std::string text = error_buffer_[0] != '\0' ? error_buffer_.data() : curl_easy_strerror(code);
+  const std::size_t query = request_.url.find('?');
+  const bool has_user = request_.url.find('@') < query;
+  if (has_user || (query != std::string::npos && text.find(request_.url.substr(query)) != std::string::npos)) {
+    text = curl_easy_strerror(code);
+  }
+  std::replace_if(
+      text.begin(), text.end(), [](char character) { return character < 0x20 || character > 0x7e; }, '?');
+  return text;
+}
+
+// The proxy's answer to CONNECT if that was a refusal, else 0.
+long Transfer::proxy_refusal() const {
+  const long status = begun_ ? info<long>(easy_.get(), CURLINFO_HTTP_CONNECTCODE) : 0;
+  return status >= 300 ? status : 0;
+}
+
+// By TCP; the TLS handshake may be yet to come.
+bool Transfer::was_connected() const {
+  return request_was_sent() || awaits_peer_ || (begun_ && info<curl_off_t>(easy_.get(), CURLINFO_CONNECT_TIME_T) > 0);
+}
+
+bool Transfer::request_was_sent() const { return begun_ && info<long>(easy_.get(), CURLINFO_REQUEST_SIZE) > 0; }
+
+}  // namespace webhook

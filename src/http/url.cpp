@@ -1,0 +1,110 @@
+#include "http/url.h"
+
+#include <curl/curl.h>
+
+#include <algorithm>
+#include <memory>
+#include <new>
+
+namespace webhook {
+namespace {
+
+struct FreeUrl {
+  void operator()(CURLU* url) const noexcept { curl_url_cleanup(url); }
+};
+using ParsedUrl = std::unique_ptr<CURLU, FreeUrl>;
+
+// Throws std::bad_alloc; on any other failure the reason is in *code.
+ParsedUrl parse(std::string_view url, CURLUcode* code) {
+  ParsedUrl parsed(curl_url());
+  if (parsed == nullptr) throw std::bad_alloc();
+  // The flags of delivery (CURLOPT_DISALLOW_USERNAME_IN_URL), less the guess of a missing scheme. A scheme that libcurl
+  // doesn't know is let through, so that url_problem() can say what is wrong with it.
+  constexpr unsigned kFlags = CURLU_DISALLOW_USER | CURLU_NON_SUPPORT_SCHEME;
+  *code = curl_url_set(parsed.get(), CURLUPART_URL, std::string(url).c_str(), kFlags);
+  if (*code == CURLUE_OUT_OF_MEMORY) throw std::bad_alloc();
+  return parsed;
+}
+
+// Empty if the URL has no such part.
+std::string part(CURLU* url, CURLUPart which) {
+  char* text = nullptr;
+  if (curl_url_get(url, which, &text, 0) != CURLUE_OK) return {};
+  const std::unique_ptr<char, decltype(&curl_free)> owner(text, &curl_free);
+  return text;
+}
+
+// What can be said before the parser has seen it.
+std::optional<std::string> character_problem(std::string_view url) {
+  if (url.empty()) return "it is empty";
+  if (url.size() > kUrlBytesMax) return "it is longer than " + std::to_string(kUrlBytesMax) + " bytes";
+  for (const char character : url) {
+    const auto byte = static_cast<unsigned char>(character);
+    if (byte == ' ') return "it contains a space (write %20)";
+    if (byte < 0x20 || byte == 0x7f) return "it contains a control character";
+    // A raw byte in a host would be converted by the locale of whoever parses it.
+    if (byte >= 0x80) return "it contains a character that is not ASCII (write the host as xn--…, the rest as %XX)";
+  }
+  if (url.find('#') != std::string_view::npos) return "it contains a fragment (#), which is never sent";
+  return std::nullopt;
+}
+
+std::optional<std::string> scheme_problem(const std::string& scheme, std::string_view url, bool allow_http) {
+  if (scheme != "https" && !(allow_http && scheme == "http")) {
+    return allow_http ? "its scheme must be https or http"
+                      : "its scheme must be https (http is for development: webhook.allow_http)";
+  }
+  // libcurl forgives one slash and three; who reads the URL may not.
+  const std::string_view rest = url.substr(std::min(url.size(), scheme.size()));
+  if (!rest.starts_with("://") || rest.starts_with(":///")) return "\"" + scheme + "://\" must be followed by a host";
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<std::string> url_problem(std::string_view url, bool allow_http) {
+  if (auto problem = character_problem(url)) return problem;
+  CURLUcode code = CURLUE_OK;
+  const ParsedUrl parsed = parse(url, &code);
+  switch (code) {
+    case CURLUE_OK:
+      break;
+    case CURLUE_USER_NOT_ALLOWED:
+      return "it contains a user name or a password (send them in a header of the webhook)";
+    case CURLUE_BAD_SCHEME:
+      return allow_http ? "it must begin with https:// or http://" : "it must begin with https://";
+    case CURLUE_NO_HOST:
+      return "it has no host";
+    case CURLUE_BAD_PORT_NUMBER:
+      return "its port must be a number from 1 to 65535";
+    default:
+      return std::string(curl_url_strerror(code));
+  }
+  if (auto problem = scheme_problem(part(parsed.get(), CURLUPART_SCHEME), url, allow_http)) return problem;
+  if (!part(parsed.get(), CURLUPART_USER).empty() || !part(parsed.get(), CURLUPART_PASSWORD).empty()) {
+    return "it contains a user name or a password (send them in a header of the webhook)";
+  }
+  if (part(parsed.get(), CURLUPART_HOST).empty()) return "it has no host";
+  if (part(parsed.get(), CURLUPART_PORT) == "0") return "its port must be a number from 1 to 65535";
+  return std::nullopt;
+}
+
+std::string redacted_url(std::string_view url) {
+  constexpr std::string_view kMalformed = "(malformed URL)";
+  // A NUL would hide what follows it from the parser.
+  if (url.size() > kUrlBytesMax || url.find('\0') != std::string_view::npos) return std::string(kMalformed);
+  CURLUcode code = CURLUE_OK;
+  const ParsedUrl parsed = parse(url, &code);
+  if (code != CURLUE_OK) return std::string(kMalformed);
+  std::string out = part(parsed.get(), CURLUPART_SCHEME) + "://" + part(parsed.get(), CURLUPART_HOST);
+  if (const std::string port = part(parsed.get(), CURLUPART_PORT); !port.empty()) out += ":" + port;
+  return out + part(parsed.get(), CURLUPART_PATH);
+}
+
+std::string url_host(std::string_view url) {
+  CURLUcode code = CURLUE_OK;
+  const ParsedUrl parsed = parse(url, &code);
+  return code == CURLUE_OK ? part(parsed.get(), CURLUPART_HOST) : std::string();
+}
+
+}  // namespace webhook

@@ -1,0 +1,24 @@
+// What URL a webhook may have. Validation and delivery use the same parser, libcurl's, so that there is no URL that
+// one of them reads differently. Needs no init_http(): any backend may call it, none opens a socket by it.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace webhook {
+
+inline constexpr std::size_t kUrlBytesMax = 2048;
+
+// Why the URL can't be a webhook's, as a clause that follows "invalid URL: "; nothing: it can. The URL itself is never
+// part of it.
+std::optional<std::string> url_problem(std::string_view url, bool allow_http);
+
+// scheme://host:port/path, for logs: neither user, password, query nor fragment. "(malformed URL)" for what is none.
+std::string redacted_url(std::string_view url);
+
+// The host as it is resolved, an IPv6 address in its brackets; empty for what is no URL.
+std::string url_host(std::string_view url);
+
+}  // namespace webhook

@@ -1,0 +1,214 @@
+// Where PostgreSQL enters: the library's start, and the functions that sql/webhook.sql declares in LANGUAGE C. Each
+// is a thin entry() around what the folders below do.
+extern "C" {
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "utils/builtins.h"
+}
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "core/crypto.h"
+#include "core/event_pattern.h"
+#include "core/header_rules.h"
+#include "http/curl_client.h"
+#include "http/url.h"
+#include "pg/background.h"
+#include "pg/capture.h"
+#include "pg/guard.h"
+#include "pg/settings.h"
+#include "pg/shared_state.h"
+#include "pg/spi_store.h"
+#include "pg/subscriptions.h"
+#include "pg/utility_hook.h"
+#include "worker/worker.h"
+
+// What PostgreSQL looks up by name. Until version 16 its macros do not make it visible themselves.
+#pragma GCC visibility push(default)
+extern "C" {
+
+#ifdef PG_MODULE_MAGIC_EXT
+PG_MODULE_MAGIC_EXT(.name = "webhook", .version = WEBHOOK_VERSION);
+#else
+PG_MODULE_MAGIC;
+#endif
+
+void _PG_init(void);
+void webhook_launcher_main(Datum argument);
+void webhook_worker_main(Datum argument);
+
+PG_FUNCTION_INFO_V1(webhook_capture);
+PG_FUNCTION_INFO_V1(webhook_invalidate_subscriptions);
+PG_FUNCTION_INFO_V1(webhook_append);
+PG_FUNCTION_INFO_V1(webhook_flush);
+PG_FUNCTION_INFO_V1(webhook_url_problem);
+PG_FUNCTION_INFO_V1(webhook_header_problem);
+PG_FUNCTION_INFO_V1(webhook_event_pattern_problem);
+PG_FUNCTION_INFO_V1(webhook_generate_secret);
+PG_FUNCTION_INFO_V1(webhook_is_preloaded);
+PG_FUNCTION_INFO_V1(webhook_wake);
+
+}  // extern "C"
+#pragma GCC visibility pop
+
+using webhook::pg::entry;
+using webhook::pg::guarded;
+
+namespace {
+
+// An argument, in the current memory context; nothing: null.
+std::optional<std::string_view> text_argument(FunctionCallInfo fcinfo, int number) {
+  if (PG_ARGISNULL(number)) return std::nullopt;
+  const text* value = guarded([&] { return PG_GETARG_TEXT_PP(number); });
+  return std::string_view(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+}
+
+Datum text_result(std::string_view text) {
+  return guarded([&] { return PointerGetDatum(cstring_to_text_with_len(text.data(), static_cast<int>(text.size()))); });
+}
+
+// Null for nothing.
+Datum text_result(FunctionCallInfo fcinfo, const std::optional<std::string>& text) {
+  if (text) return text_result(*text);
+  fcinfo->isnull = true;
+  return Datum{0};
+}
+
+}  // namespace
+
+void _PG_init(void) {
+  entry([] {
+    webhook::pg::define_settings();
+    webhook::pg::init_capture();
+    // pg_upgrade's servers deliver nothing.
+    if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade) return;
+    webhook::pg::request_shared_state();
+    webhook::pg::install_utility_hook();
+    webhook::pg::register_launcher();
+  });
+}
+
+// --- The background processes ---------------------------------------------------------------------------------------------
+
+void webhook_launcher_main(Datum /*argument*/) {
+  entry([] { webhook::pg::run_launcher(); });
+  // Unguarded: it does not return. Not 0, with which the launcher would never be started again.
+  proc_exit(1);
+}
+
+namespace {
+
+// Whether a worker has something to do is for the worker to find out: see background.h.
+void run_worker(Oid database) {
+  const std::unique_ptr<webhook::pg::Process> process = webhook::pg::begin_worker(database);
+  if (!process) return;
+  try {
+    webhook::pg::SpiStore store;
+    if (store.installed_version() != WEBHOOK_VERSION) {
+      throw webhook::pg::Error("55000",
+                               "version " + store.installed_version() +
+                                   " of extension \"webhook\" is installed, but the " + "library is of version " +
+                                   WEBHOOK_VERSION,
+                               "Events are recorded and kept.", "Run ALTER EXTENSION webhook UPDATE.");
+    }
+    webhook::init_http();
+    webhook::CurlClient http(process->settings().http);
+    webhook::Worker(*process, store, http).run();
+    webhook::pg::note_shutdown();
+  } catch (const webhook::pg::ExtensionGone&) {
+    webhook::pg::set_exit_reason(webhook::pg::WorkerExit::kNoExtension);
+  }
+}
+
+}  // namespace
+
+// argument: the database's OID. The launcher starts it again, if need be: see background.cpp.
+void webhook_worker_main(Datum argument) {
+  entry([argument] { run_worker(DatumGetObjectId(argument)); });
+}
+
+// --- Capture -------------------------------------------------------------------------------------------------------------
+
+Datum webhook_capture(PG_FUNCTION_ARGS) {
+  return entry([&] {
+    webhook::pg::capture_row_change(fcinfo);
+    return Datum{0};
+  });
+}
+
+Datum webhook_invalidate_subscriptions(PG_FUNCTION_ARGS) {
+  return entry([&] {
+    webhook::pg::announce_subscription_change(fcinfo);
+    return Datum{0};
+  });
+}
+
+// (event text, data json, organization_id text, key text). A null data is JSON's null.
+Datum webhook_append(PG_FUNCTION_ARGS) {
+  return entry([&] {
+    const std::optional<std::string_view> event = text_argument(fcinfo, 0);
+    if (!event) throw webhook::pg::Error("22004", "the event's name must not be null");
+    webhook::pg::capture_event(*event, text_argument(fcinfo, 1).value_or("null"), text_argument(fcinfo, 2),
+                               text_argument(fcinfo, 3));
+    return Datum{0};
+  });
+}
+
+Datum webhook_flush(PG_FUNCTION_ARGS) {
+  (void)fcinfo;
+  return entry([] {
+    webhook::pg::flush_captured_events();
+    return Datum{0};
+  });
+}
+
+// --- Checks of what a user enters --------------------------------------------------------------------------------------
+
+// (url text): what is wrong with it; null: nothing.
+Datum webhook_url_problem(PG_FUNCTION_ARGS) {
+  return entry([&] {
+    const auto url = text_argument(fcinfo, 0);
+    return text_result(fcinfo, webhook::url_problem(url.value_or(""), webhook::pg::allow_http()));
+  });
+}
+
+// (name text, value text)
+Datum webhook_header_problem(PG_FUNCTION_ARGS) {
+  return entry([&] {
+    const auto name = text_argument(fcinfo, 0);
+    const auto value = text_argument(fcinfo, 1);
+    return text_result(fcinfo, webhook::header_problem(name.value_or(""), value.value_or("")));
+  });
+}
+
+// (pattern text)
+Datum webhook_event_pattern_problem(PG_FUNCTION_ARGS) {
+  return entry([&] {
+    const auto pattern = text_argument(fcinfo, 0);
+    return text_result(fcinfo, webhook::event_pattern_problem(pattern.value_or("")));
+  });
+}
+
+// --- The rest --------------------------------------------------------------------------------------------------------------
+
+Datum webhook_generate_secret(PG_FUNCTION_ARGS) {
+  (void)fcinfo;
+  return entry([] { return text_result(webhook::generate_secret()); });
+}
+
+Datum webhook_is_preloaded(PG_FUNCTION_ARGS) {
+  (void)fcinfo;
+  return BoolGetDatum(webhook::pg::has_shared_state());
+}
+
+Datum webhook_wake(PG_FUNCTION_ARGS) {
+  (void)fcinfo;
+  webhook::pg::wake_workers();
+  return Datum{0};
+}

@@ -1,0 +1,396 @@
+#include "pg/background.h"
+
+extern "C" {
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "common/pg_prng.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/fd.h"
+#include "storage/latch.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+}
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <vector>
+
+#include "pg/guard.h"
+#include "pg/shared_state.h"
+
+namespace webhook::pg {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+constexpr const char* kLibrary = "webhook";
+constexpr int kLauncherRestartSeconds = 5;
+constexpr Duration kSweepInterval = minutes(1);  // looks for new databases though nobody called
+constexpr Duration kBackoffMin = seconds(1);     // between a worker's failure and its next start
+constexpr Duration kBackoffMax = minutes(1);     //
+constexpr Duration kCalm = minutes(1);           // a worker that ran so long starts without back-off
+constexpr Duration kSlotWarningInterval = minutes(10);
+constexpr int kSpareDescriptors = 16;  // of curl and OpenSSL beside the sockets
+
+Time current_time() {
+  constexpr std::int64_t kEpochDifference =
+      (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * static_cast<std::int64_t>(USECS_PER_DAY);
+  return Time(Duration(GetCurrentTimestamp() + kEpochDifference));
+}
+
+std::uint32_t wait_event() {
+#if PG_VERSION_NUM >= 170000
+  static const std::uint32_t event = WaitEventExtensionNew("WebhookMain");
+  return event;
+#else
+  return PG_WAIT_EXTENSION;
+#endif
+}
+
+void set_signal_handlers() {
+  pqsignal(SIGHUP, SignalHandlerForConfigReload);
+  pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
+  BackgroundWorkerUnblockSignals();
+}
+
+template <std::size_t N>
+void copy_name(char (&to)[N], const char* from) {
+  strlcpy(to, from, N);
+}
+
+// --- The launcher -----------------------------------------------------------------------------------------------------
+
+class Launcher {
+ public:
+  // One round: looks at every database. Returns until when it may wait.
+  Time round() {
+    const Time now = current_time();
+    wake_at_ = now + kSweepInterval;
+    if (take_probe_request()) {
+      for (auto& [oid, database] : databases_) database.has_no_extension = false;
+    }
+    const std::vector<Oid> existing = connectable_databases();
+    free_dropped(existing);
+    for (const Oid oid : existing) look_after(oid, now);
+    return wake_at_;
+  }
+
+ private:
+  struct Database {
+    bool has_no_extension = false;
+    bool started = false;  // by this launcher, and its end is not noted yet
+    BackgroundWorkerHandle* handle = nullptr;
+    int failures = 0;
+    Time started_at{};
+    Time next_start{};
+  };
+
+  static std::vector<Oid> connectable_databases() {
+    struct List {
+      Oid* oids;
+      std::size_t count;
+    };
+    // The list outlives the transaction in the memory context of this round.
+    const List list = guarded([]() -> List {
+      MemoryContext const round = CurrentMemoryContext;
+      StartTransactionCommand();
+      (void)GetTransactionSnapshot();
+      List found{nullptr, 0};
+      std::size_t capacity = 64;
+      found.oids = static_cast<Oid*>(MemoryContextAlloc(round, capacity * sizeof(Oid)));
+      Relation relation = table_open(DatabaseRelationId, AccessShareLock);
+      TableScanDesc scan = table_beginscan_catalog(relation, 0, nullptr);
+      while (HeapTuple tuple = heap_getnext(scan, ForwardScanDirection)) {
+        const auto* row = reinterpret_cast<Form_pg_database>(GETSTRUCT(tuple));
+        // −2: an interrupted DROP DATABASE left it behind.
+        if (!row->datallowconn || row->datistemplate || row->datconnlimit == -2) continue;
+        if (found.count == capacity) {
+          capacity *= 2;
+          found.oids = static_cast<Oid*>(repalloc(found.oids, capacity * sizeof(Oid)));
+        }
+        found.oids[found.count++] = row->oid;
+      }
+      table_endscan(scan);
+      table_close(relation, AccessShareLock);
+      CommitTransactionCommand();
+      MemoryContextSwitchTo(round);
+      return found;
+    });
+    return {list.oids, list.oids + list.count};
+  }
+
+  void free_dropped(const std::vector<Oid>& existing) {
+    const auto exists = [&existing](Oid oid) {
+      return std::find(existing.begin(), existing.end(), oid) != existing.end();
+    };
+    for (int i = 0; i < place_count(); ++i) {
+      const Place p = place(i);
+      if (p.state == PlaceState::kIdle && !exists(p.database)) free_place(i);
+    }
+    std::erase_if(databases_, [&exists](const auto& entry) { return !exists(entry.first); });
+  }
+
+  void look_after(Oid oid, Time now) {
+    Database& database = databases_[oid];
+    if (database.has_no_extension) return;
+    const std::optional<int> index = claim_place(oid);
+    if (!index) {
+      warn_no_place(now);
+      return;
+    }
+    if (place(*index).state == PlaceState::kStarting) note_a_start_that_failed(database, *index);
+    const Place p = place(*index);
+    if (p.state != PlaceState::kIdle) return;
+    if (database.started) note_end(database, p, now);
+    if (database.has_no_extension) {
+      free_place(*index);
+      return;
+    }
+    if (is_held(oid)) return;  // its release wakes the launcher
+    if (now < database.next_start) {
+      wake_at_ = std::min(wake_at_, database.next_start);
+      return;
+    }
+    start(oid, &database, *index, now);
+  }
+
+  // A worker that ended before it took its place says nothing.
+  static void note_a_start_that_failed(Database& database, int index) {
+    if (database.handle == nullptr) {
+      set_start_failed(index);  // started by a launcher before this one
+      return;
+    }
+    pid_t pid = 0;
+    // Unguarded: it reads shared memory under a lock and raises nothing.
+    if (GetBackgroundWorkerPid(database.handle, &pid) == BGWH_STOPPED) set_start_failed(index);
+  }
+
+  static void note_end(Database& database, const Place& p, Time now) {
+    database.started = false;
+    if (database.handle != nullptr) pfree(database.handle);
+    database.handle = nullptr;
+    if (now - database.started_at >= kCalm) database.failures = 0;
+    switch (p.last_exit) {
+      case WorkerExit::kNoExtension:
+        database.has_no_extension = true;
+        database.failures = 0;
+        break;
+      case WorkerExit::kSteppedAside:
+        database.failures = 0;
+        database.next_start = now;
+        break;
+      case WorkerExit::kShutdown:
+        database.next_start = now + kBackoffMin;
+        break;
+      case WorkerExit::kFailed:
+        database.next_start = now + std::min(kBackoffMin * (1 << std::min(database.failures, 10)), kBackoffMax);
+        ++database.failures;
+        break;
+    }
+  }
+
+  void start(Oid oid, Database* database, int index, Time now) {
+    set_starting(index);
+    BackgroundWorkerHandle* handle = nullptr;
+    const bool registered = guarded([oid, &handle] {
+      BackgroundWorker worker{};
+      worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+      worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+      worker.bgw_restart_time = BGW_NEVER_RESTART;  // the launcher does it, with back-off
+      worker.bgw_notify_pid = MyProcPid;
+      worker.bgw_main_arg = ObjectIdGetDatum(oid);
+      copy_name(worker.bgw_library_name, kLibrary);
+      copy_name(worker.bgw_function_name, "webhook_worker_main");
+      copy_name(worker.bgw_name, "webhook worker");
+      copy_name(worker.bgw_type, "webhook worker");
+      MemoryContext const round = MemoryContextSwitchTo(TopMemoryContext);
+      const bool done = RegisterDynamicBackgroundWorker(&worker, &handle);
+      MemoryContextSwitchTo(round);
+      return done;
+    });
+    if (!registered) {
+      set_start_failed(index);
+      free_place(index);
+      database->next_start = now + kBackoffMax;
+      wake_at_ = std::min(wake_at_, database->next_start);
+      warn_no_place(now);
+      return;
+    }
+    database->started = true;
+    database->handle = handle;
+    database->started_at = now;
+  }
+
+  void warn_no_place(Time now) {
+    if (now < next_warning_) return;
+    next_warning_ = now + kSlotWarningInterval;
+    guarded([] {
+      ereport(WARNING, (errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+                        errmsg("webhook: out of background worker slots, a database is without deliveries"),
+                        errdetail("Its events are kept and will be delivered."),
+                        errhint("Increase \"max_worker_processes\" (now %d): one is needed for each database with the "
+                                "extension, and one for the launcher.",
+                                max_worker_processes)));
+    });
+  }
+
+  std::map<Oid, Database> databases_;
+  Time wake_at_{};
+  Time next_warning_{};
+};
+
+// --- The worker's process ---------------------------------------------------------------------------------------------
+
+class ServerProcess final : public Process {
+ public:
+  ServerProcess() : settings_(worker_settings()) {
+    const int descriptors = settings_.max_in_flight + kSpareDescriptors;
+    guarded([descriptors] {
+      for (int i = 0; i < descriptors; ++i) ReserveExternalFD();
+    });
+  }
+
+  Time now() override { return current_time(); }
+
+  double random() override {
+    // Unguarded: arithmetic.
+    return pg_prng_double(&pg_global_prng_state);
+  }
+
+  bool wait(int fd, std::optional<Duration> timeout) override {
+    if (events_ == nullptr || fd != fd_) watch(fd);
+    const long timeout_ms = timeout ? static_cast<long>(std::chrono::ceil<milliseconds>(*timeout).count()) : -1;
+    return guarded([this, timeout_ms] {
+      WaitEvent events[2];
+      bool woken = false;
+      const int count = WaitEventSetWait(events_, timeout_ms, events, 2, wait_event());
+      for (int i = 0; i < count; ++i) woken |= (events[i].events & WL_LATCH_SET) != 0;
+      if (woken) ResetLatch(MyLatch);
+      CHECK_FOR_INTERRUPTS();
+      return woken;
+    });
+  }
+
+  bool shutdown_requested() override { return ShutdownRequestPending != 0; }
+
+  const WorkerSettings& settings() override { return settings_; }
+
+  bool reload_settings() override {
+    if (!ConfigReloadPending) return false;
+    ConfigReloadPending = 0;
+    guarded([] { ProcessConfigFile(PGC_SIGHUP); });
+    settings_ = worker_settings();
+    return true;
+  }
+
+  void log(LogLevel level, const std::string& message, const std::string& detail, const std::string& hint) override {
+    guarded([level, m = message.c_str(), d = detail.c_str(), h = hint.c_str()] {
+      ereport(level == LogLevel::kWarning ? WARNING : LOG,
+              (errmsg_internal("webhook: %s", m), *d != '\0' ? errdetail_internal("%s", d) : 0,
+               *h != '\0' ? errhint("%s", h) : 0));
+    });
+  }
+
+ private:
+  void watch(int fd) {
+    fd_ = fd;
+    events_ = guarded([old = events_, fd]() -> WaitEventSet* {
+      if (old != nullptr) FreeWaitEventSet(old);
+#if PG_VERSION_NUM >= 170000
+      WaitEventSet* events = CreateWaitEventSet(nullptr, 3);
+#else
+      WaitEventSet* events = CreateWaitEventSet(TopMemoryContext, 3);
+#endif
+      AddWaitEventToSet(events, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, nullptr);
+      AddWaitEventToSet(events, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, nullptr, nullptr);
+      AddWaitEventToSet(events, WL_SOCKET_READABLE, fd, nullptr, nullptr);
+      return events;
+    });
+  }
+
+  WorkerSettings settings_;
+  WaitEventSet* events_ = nullptr;
+  int fd_ = -1;
+};
+
+}  // namespace
+
+void register_launcher() {
+  BackgroundWorker launcher{};
+  launcher.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+  launcher.bgw_start_time = BgWorkerStart_RecoveryFinished;
+  launcher.bgw_restart_time = kLauncherRestartSeconds;
+  copy_name(launcher.bgw_library_name, kLibrary);
+  copy_name(launcher.bgw_function_name, "webhook_launcher_main");
+  copy_name(launcher.bgw_name, "webhook launcher");
+  copy_name(launcher.bgw_type, "webhook launcher");
+  RegisterBackgroundWorker(&launcher);
+}
+
+void run_launcher() {
+  guarded([] {
+    set_signal_handlers();
+    BackgroundWorkerInitializeConnection(nullptr, nullptr, 0);
+    attach_launcher();
+    pgstat_report_appname("webhook launcher");
+  });
+  Launcher launcher;
+  MemoryContext const memory =
+      guarded([] { return AllocSetContextCreate(TopMemoryContext, "webhook launcher round", ALLOCSET_SMALL_SIZES); });
+  while (!ShutdownRequestPending) {
+    guarded([memory] {
+      MemoryContextReset(memory);
+      MemoryContextSwitchTo(memory);
+      CHECK_FOR_INTERRUPTS();
+      if (ConfigReloadPending) {
+        ConfigReloadPending = 0;
+        ProcessConfigFile(PGC_SIGHUP);
+      }
+    });
+    const Duration pause = std::max<Duration>(launcher.round() - current_time(), milliseconds(1));
+    const long pause_ms = static_cast<long>(std::chrono::ceil<milliseconds>(pause).count());
+    guarded([pause_ms] {
+      WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, pause_ms, wait_event());
+      ResetLatch(MyLatch);
+    });
+  }
+}
+
+std::unique_ptr<Process> begin_worker(std::uint32_t database) {
+  const bool attached = guarded([database] {
+    set_signal_handlers();
+    if (!attach_worker(database)) return false;
+    BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+    pgstat_report_appname("webhook worker");
+    return true;
+  });
+  if (!attached) return nullptr;
+  if (is_held(database)) {
+    note_shutdown();
+    return nullptr;
+  }
+  return std::make_unique<ServerProcess>();
+}
+
+void note_shutdown() noexcept {
+  set_exit_reason(is_held(MyDatabaseId) ? WorkerExit::kSteppedAside : WorkerExit::kShutdown);
+}
+
+}  // namespace webhook::pg

@@ -1,0 +1,372 @@
+#include "pg/capture.h"
+
+extern "C" {
+#include "postgres.h"
+
+#include "access/detoast.h"
+#include "access/xact.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "executor/tuptable.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "optimizer/optimizer.h"
+#include "rewrite/rewriteHandler.h"
+#include "utils/datum.h"
+#include "utils/inval.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+}
+
+#include <chrono>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "core/event_buffer.h"
+#include "pg/capture_plan.h"
+#include "pg/catalog.h"
+#include "pg/event_writer.h"
+#include "pg/guard.h"
+#include "pg/row_json.h"
+#include "pg/settings.h"
+#include "pg/shared_state.h"
+#include "pg/subscriptions.h"
+
+namespace webhook::pg {
+namespace {
+
+// The text of one payload, kept between rows so that it need not grow anew.
+constexpr std::size_t kScratchBytesMax = 256 * 1024;
+
+// --- The transaction -----------------------------------------------------------------------------------------------------
+
+// Lives as long as the process: nothing of ours runs at its exit.
+EventBuffer& buffer() {
+  static auto* const instance = new EventBuffer;
+  return *instance;
+}
+
+bool has_written = false;   // in this transaction
+bool is_finishing = false;  // the buffer has been written for the last time in this transaction: no more buffering
+
+void write_own(SubtransactionId sub) {
+  if (write_events(buffer(), sub)) has_written = true;
+}
+
+void append(const BufferedEvent& event) {
+  const SubtransactionId sub = GetCurrentSubTransactionId();
+  buffer().append(sub, event);
+  if (is_finishing || buffer().is_full(sub)) write_own(sub);
+}
+
+Time now() {
+  constexpr auto kPostgresEpoch = std::chrono::sys_days(std::chrono::year(2000) / 1 / 1);
+  return Time(kPostgresEpoch) + Duration(GetCurrentTimestamp());
+}
+
+// --- One row ---------------------------------------------------------------------------------------------------------------
+
+// What is set up for a statement (strictly, for each time that the executor prepares the trigger): it lives in fn_extra.
+// That there is one means that the statement has learned what other sessions have committed.
+struct Statement {
+  std::uint64_t plan_serial;  // 0: none yet
+  FmgrInfo* functions;        // one for each column of the payload
+  ExprState** expressions;    // one for each virtual column
+  ExprContext* context;
+};
+
+struct Row {
+  RowValues current;   // NEW, or OLD for DELETE
+  RowValues previous;  // OLD for UPDATE
+  bool is_event = false;
+  std::optional<std::string_view> organization_id;
+  std::optional<std::string_view> key;
+};
+
+const TriggerData& checked_trigger(FunctionCallInfo call) {
+  constexpr const char* kHint =
+      "Create it as AFTER INSERT, UPDATE or DELETE ... FOR EACH ROW, or with webhook_watch().";
+  if (!CALLED_AS_TRIGGER(call)) throw Error("39P01", "webhook_capture() was not called by a trigger", {}, kHint);
+  const auto& trigger = *reinterpret_cast<TriggerData*>(call->context);
+  if (!TRIGGER_FIRED_AFTER(trigger.tg_event) || !TRIGGER_FIRED_FOR_ROW(trigger.tg_event)) {
+    throw Error("39P01",
+                std::string("trigger \"") + trigger.tg_trigger->tgname +
+                    "\" calls webhook_capture() otherwise than AFTER ... FOR EACH ROW",
+                {}, kHint);
+  }
+  return trigger;
+}
+
+Statement* statement_of(FunctionCallInfo call) {
+  FmgrInfo* const info = call->flinfo;
+  if (info->fn_extra == nullptr) {
+    accept_subscription_changes();
+    info->fn_extra = guarded([&] { return MemoryContextAllocZero(info->fn_mcxt, sizeof(Statement)); });
+  }
+  return static_cast<Statement*>(info->fn_extra);
+}
+
+#if PG_VERSION_NUM >= 180000
+void prepare_virtual_columns(Statement* statement, const CapturePlan& plan, Relation relation) {
+  if (plan.virtual_columns.empty()) return;
+  statement->context = CreateStandaloneExprContext();
+  statement->expressions = static_cast<ExprState**>(palloc(sizeof(ExprState*) * plan.virtual_columns.size()));
+  for (std::size_t i = 0; i < plan.virtual_columns.size(); ++i) {
+    Node* expression = build_generation_expression(relation, plan.virtual_columns[i].number);
+    statement->expressions[i] = ExecInitExpr(expression_planner(reinterpret_cast<Expr*>(expression)), nullptr);
+  }
+}
+#else
+void prepare_virtual_columns(Statement*, const CapturePlan&, Relation) {}
+#endif
+
+// Everything that is made for one statement and depends on the plan.
+void prepare(Statement* statement, const CapturePlan& plan, Relation relation, MemoryContext context) {
+  MemoryContext const previous = MemoryContextSwitchTo(context);
+  statement->functions = static_cast<FmgrInfo*>(palloc0(sizeof(FmgrInfo) * (plan.payload.size() + 1)));
+  for (std::size_t i = 0; i < plan.payload.size(); ++i) {
+    const Oid function = plan.payload[i].json_function;
+    if (OidIsValid(function)) fmgr_info(function, &statement->functions[i]);
+  }
+  prepare_virtual_columns(statement, plan, relation);
+  statement->plan_serial = plan.serial;
+  MemoryContextSwitchTo(previous);
+}
+
+// PostgreSQL leaves a virtual column of a trigger's row undefined: computes them in a copy.
+RowValues compute_virtual_columns(const Statement* statement, const CapturePlan& plan, TupleTableSlot* slot) {
+  const auto count = static_cast<std::size_t>(slot->tts_tupleDescriptor->natts);
+  auto* values = static_cast<Datum*>(palloc(sizeof(Datum) * count));
+  auto* nulls = static_cast<bool*>(palloc(sizeof(bool) * count));
+  std::memcpy(values, slot->tts_values, sizeof(Datum) * count);
+  std::memcpy(nulls, slot->tts_isnull, sizeof(bool) * count);
+  statement->context->ecxt_scantuple = slot;
+  for (std::size_t i = 0; i < plan.virtual_columns.size(); ++i) {
+    const auto index = static_cast<std::size_t>(plan.virtual_columns[i].number - 1);
+    values[index] = ExecEvalExpr(statement->expressions[i], statement->context, &nulls[index]);
+  }
+  return {values, nulls};
+}
+
+RowValues values_of(const Statement* statement, const CapturePlan& plan, TupleTableSlot* slot) {
+  slot_getallattrs(slot);
+  if (!plan.virtual_columns.empty()) return compute_virtual_columns(statement, plan, slot);
+  return {slot->tts_values, slot->tts_isnull};
+}
+
+// Byte by byte, as the operator *<> does; a large value that was not touched is not read for it.
+bool is_same_image(const Column& column, Datum a, Datum b) {
+  if (column.length == -1) {
+    const auto* left = reinterpret_cast<const struct varlena*>(DatumGetPointer(a));
+    const auto* right = reinterpret_cast<const struct varlena*>(DatumGetPointer(b));
+    if (VARATT_IS_EXTERNAL_ONDISK(left) && VARATT_IS_EXTERNAL_ONDISK(right) &&
+        std::memcmp(left, right, VARSIZE_EXTERNAL(left)) == 0) {
+      return true;
+    }
+  }
+  return datum_image_eq(a, b, column.by_value, column.length);
+}
+
+bool has_changed(const CapturePlan& plan, RowValues before, RowValues after) {
+  for (const Column& column : plan.compared) {
+    const auto index = static_cast<std::size_t>(column.number - 1);
+    if (before.nulls[index] != after.nulls[index]) return true;
+    if (!before.nulls[index] && !is_same_image(column, before.values[index], after.values[index])) return true;
+  }
+  return false;
+}
+
+std::optional<std::string_view> organization_of(const CapturePlan& plan, RowValues row) {
+  if (!plan.organization) return std::nullopt;
+  const auto index = static_cast<std::size_t>(plan.organization->number - 1);
+  if (row.nulls[index]) return std::nullopt;
+  return text_of(*plan.organization, row.values[index]);
+}
+
+// The key columns' texts with commas between them, a null one empty; none if all are null.
+std::optional<std::string_view> key_of(const CapturePlan& plan, RowValues row) {
+  StringInfoData key;
+  initStringInfo(&key);
+  bool is_null = true;
+  for (std::size_t i = 0; i < plan.key.size(); ++i) {
+    if (i > 0) appendStringInfoChar(&key, ',');
+    const auto index = static_cast<std::size_t>(plan.key[i].number - 1);
+    if (row.nulls[index]) continue;
+    is_null = false;
+    const std::string_view text = text_of(plan.key[i], row.values[index]);
+    if (plan.key.size() == 1) return text;
+    appendBinaryStringInfo(&key, text.data(), static_cast<int>(text.size()));
+  }
+  if (is_null) return std::nullopt;
+  return std::string_view(key.data, static_cast<std::size_t>(key.len));
+}
+
+Row read_row(FunctionCallInfo call, Statement* statement, const CapturePlan& plan) {
+  const auto* trigger = reinterpret_cast<const TriggerData*>(call->context);
+  if (statement->plan_serial != plan.serial) {
+    prepare(statement, plan, trigger->tg_relation, call->flinfo->fn_mcxt);
+  }
+  Row row;
+  const bool is_update = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event);
+  row.current = values_of(statement, plan, is_update ? trigger->tg_newslot : trigger->tg_trigslot);
+  if (is_update) row.previous = values_of(statement, plan, trigger->tg_trigslot);
+  row.is_event = !is_update || has_changed(plan, row.previous, row.current);
+  if (!row.is_event) return row;
+  row.organization_id = organization_of(plan, row.current);
+  if (!plan.key.empty()) row.key = key_of(plan, row.current);
+  return row;
+}
+
+// A string to build a payload in, with the room that the last one took. One that is in use is not there for a nested
+// capture: the output function of a type may change rows itself.
+class Scratch {
+ public:
+  Scratch() : text_(std::move(kept())) { text_.clear(); }
+  ~Scratch() {
+    if (text_.capacity() <= kScratchBytesMax) kept() = std::move(text_);
+  }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  std::string& text() { return text_; }
+
+ private:
+  static std::string& kept() {
+    static auto* const instance = new std::string;
+    return *instance;
+  }
+
+  std::string text_;
+};
+
+// Builds the payload. Returns 0, or the size at which it was too large.
+std::size_t build_payload(std::string& out, std::string& previous, const Statement* statement, const CapturePlan& plan,
+                          const Row& row) {
+  const std::size_t bytes_max = payload_bytes_max();
+  if (plan.include_previous && row.previous.values != nullptr) {
+    previous += "\"previous\":";
+    const std::size_t oversized = append_row(previous, plan.payload, statement->functions, row.previous, bytes_max);
+    if (oversized > 0) return oversized;
+  }
+  return append_row(out, plan.payload, statement->functions, row.current, bytes_max, previous);
+}
+
+// Whether an event is to be recorded at all.
+bool is_wanted(std::optional<std::string_view> organization_id, std::string_view event) {
+  return capture_mode() == CaptureMode::kAll || is_subscribed(organization_id, event);
+}
+
+// --- Callbacks -----------------------------------------------------------------------------------------------------------
+
+void end_transaction(bool committed) noexcept {
+  if (committed && has_written) wake_workers();
+  buffer().clear();
+  has_written = false;
+  is_finishing = false;
+}
+
+void on_transaction(XactEvent event, void* /*argument*/) {
+  switch (event) {
+    case XACT_EVENT_PRE_COMMIT:
+    case XACT_EVENT_PRE_PREPARE:
+      entry([] {
+        write_own(GetCurrentSubTransactionId());
+        is_finishing = true;
+      });
+      break;
+    case XACT_EVENT_COMMIT:
+      end_transaction(true);
+      break;
+    case XACT_EVENT_PREPARE:
+    case XACT_EVENT_ABORT:
+      end_transaction(false);
+      break;
+    case XACT_EVENT_PARALLEL_PRE_COMMIT:
+    case XACT_EVENT_PARALLEL_COMMIT:
+    case XACT_EVENT_PARALLEL_ABORT:
+      break;
+  }
+}
+
+void on_subtransaction(SubXactEvent event, SubTransactionId sub, SubTransactionId parent, void* /*argument*/) {
+  switch (event) {
+    case SUBXACT_EVENT_START_SUB:
+      break;
+    case SUBXACT_EVENT_PRE_COMMIT_SUB:
+      if (buffer().is_full_for_commit(sub)) entry([&] { write_own(sub); });
+      break;
+    case SUBXACT_EVENT_COMMIT_SUB:
+      buffer().commit_sub(sub, parent);
+      break;
+    case SUBXACT_EVENT_ABORT_SUB:
+      buffer().abort_sub(sub);
+      break;
+  }
+}
+
+void on_relation_change(Datum /*argument*/, Oid relation) noexcept {
+  invalidate_catalog(relation);
+  invalidate_subscriptions(relation);
+  invalidate_plans(relation);
+}
+
+void on_type_change(Datum /*argument*/, int /*cache*/, uint32 hash) noexcept { invalidate_plans_of_type(hash); }
+
+// Seldom enough to make all plans anew.
+void on_cast_change(Datum /*argument*/, int /*cache*/, uint32 /*hash*/) noexcept { invalidate_plans_of_type(0); }
+
+}  // namespace
+
+void init_capture() {
+  guarded([] {
+    RegisterXactCallback(on_transaction, nullptr);
+    RegisterSubXactCallback(on_subtransaction, nullptr);
+    CacheRegisterRelcacheCallback(on_relation_change, 0);
+    CacheRegisterSyscacheCallback(TYPEOID, on_type_change, 0);
+    CacheRegisterSyscacheCallback(CASTSOURCETARGET, on_cast_change, 0);
+  });
+}
+
+void capture_row_change(FunctionCallInfoBaseData* call) {
+  const TriggerData& trigger = checked_trigger(call);
+  if (capture_mode() == CaptureMode::kOff) return;
+  Statement* const statement = statement_of(call);
+  const std::shared_ptr<const CapturePlan> plan = plan_of(trigger);
+
+  Scratch data;
+  BufferedEvent event{.name = plan->event};
+  {
+    std::optional<IsoSettings> settings;
+    if (plan->reads_settings) settings.emplace();
+    const Row row = guarded([&] { return read_row(call, statement, *plan); });
+    if (!row.is_event || !is_wanted(row.organization_id, plan->event)) return;
+    event.organization_id = row.organization_id;
+    event.key = row.key;
+    std::string previous;
+    event.oversized_bytes =
+        static_cast<std::int64_t>(guarded([&] { return build_payload(data.text(), previous, statement, *plan, row); }));
+  }
+  if (event.oversized_bytes == 0) event.data = data.text();
+  event.created_at = now();
+  append(event);
+}
+
+void capture_event(std::string_view name, std::string_view data, std::optional<std::string_view> organization_id,
+                   std::optional<std::string_view> key) {
+  if (capture_mode() == CaptureMode::kOff) return;
+  accept_subscription_changes();
+  if (!is_wanted(organization_id, name)) return;
+  BufferedEvent event{.created_at = now(), .name = name, .organization_id = organization_id, .key = key};
+  if (data.size() > payload_bytes_max()) {
+    event.oversized_bytes = static_cast<std::int64_t>(data.size());
+  } else {
+    event.data = data;
+  }
+  append(event);
+}
+
+void flush_captured_events() { write_own(GetCurrentSubTransactionId()); }
+
+}  // namespace webhook::pg

@@ -1,0 +1,248 @@
+#include "pg/capture_plan.h"
+
+extern "C" {
+#include "postgres.h"
+
+#include "commands/trigger.h"
+#include "utils/rel.h"
+#include "utils/reltrigger.h"
+#include "utils/syscache.h"
+}
+
+#include <algorithm>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+
+#include "core/array_literal.h"
+#include "core/event_pattern.h"
+#include "pg/guard.h"
+
+namespace webhook::pg {
+namespace {
+
+using Names = std::vector<std::string>;
+
+// A clone of a partitioned table's trigger has an OID of its own, but let the table count too.
+struct PlanKey {
+  Oid trigger;
+  Oid relation;
+  bool operator==(const PlanKey&) const = default;
+};
+
+struct PlanKeyHash {
+  std::size_t operator()(const PlanKey& key) const noexcept {
+    return (static_cast<std::size_t>(key.trigger) << 32 | key.relation) * 0x9e3779b97f4a7c15ULL;
+  }
+};
+
+using Plans = std::unordered_map<PlanKey, std::shared_ptr<CapturePlan>, PlanKeyHash>;
+
+// Lives as long as the process: nothing of ours runs at its exit.
+Plans& plans() {
+  static auto* const instance = new Plans;
+  return *instance;
+}
+
+std::uint64_t last_serial = 0;
+
+// Bumped by each invalidation, so that one that comes while a plan is made is not missed.
+std::uint64_t invalidations = 0;
+
+// The trigger's arguments as they stand in CREATE TRIGGER.
+struct Arguments {
+  std::string event;
+  std::optional<std::string> organization_column;
+  Names key_columns;
+  Names ignore_columns;
+  Names changed_columns;
+  std::optional<Names> include_columns;
+  Names exclude_columns;
+  bool include_previous = false;
+};
+
+constexpr const char* kDeclareHint = "Declare the event with webhook_watch(), which writes the arguments.";
+
+[[noreturn]] void fail_on_argument(const TriggerData& trigger, std::string detail) {
+  throw Error("22023",
+              std::string("invalid argument of webhook_capture() in trigger \"") + trigger.tg_trigger->tgname + "\"",
+              std::move(detail), kDeclareHint);
+}
+
+std::string quoted(std::string_view text) { return '"' + std::string(text) + '"'; }
+
+Names parse_names(const TriggerData& trigger, std::string_view option, std::string_view value) {
+  std::optional<Names> names = parse_array_literal(value);
+  if (!names) fail_on_argument(trigger, quoted(option) + " needs a list such as {id,\"odd name\"}.");
+  return std::move(*names);
+}
+
+bool parse_boolean(const TriggerData& trigger, std::string_view option, std::string_view value) {
+  if (value == "true") return true;
+  if (value == "false") return false;
+  fail_on_argument(trigger, quoted(option) + " needs true or false.");
+}
+
+void parse_option(const TriggerData& trigger, std::string_view argument, Arguments& arguments) {
+  const std::size_t sign = argument.find('=');
+  const std::string_view option = argument.substr(0, sign);
+  const std::string_view value = sign == std::string_view::npos ? std::string_view() : argument.substr(sign + 1);
+  if (option == "organization_column") {
+    arguments.organization_column = value;
+  } else if (option == "key_columns") {
+    arguments.key_columns = parse_names(trigger, option, value);
+  } else if (option == "ignore_columns") {
+    arguments.ignore_columns = parse_names(trigger, option, value);
+  } else if (option == "changed_columns") {
+    arguments.changed_columns = parse_names(trigger, option, value);
+  } else if (option == "include_columns") {
+    arguments.include_columns = parse_names(trigger, option, value);
+  } else if (option == "exclude_columns") {
+    arguments.exclude_columns = parse_names(trigger, option, value);
+  } else if (option == "include_previous") {
+    arguments.include_previous = parse_boolean(trigger, option, value);
+  } else {
+    fail_on_argument(trigger, quoted(option) +
+                                  " is none of organization_column, key_columns, ignore_columns, changed_columns, "
+                                  "include_columns, exclude_columns, include_previous.");
+  }
+}
+
+Arguments parse_arguments(const TriggerData& trigger) {
+  Arguments arguments;
+  const int count = trigger.tg_trigger->tgnargs;
+  if (count == 0) fail_on_argument(trigger, "The first argument, the event's name, is missing.");
+  arguments.event = trigger.tg_trigger->tgargs[0];
+  if (const auto problem = event_name_problem(arguments.event)) {
+    fail_on_argument(trigger, quoted(arguments.event) + " is no event's name: " + *problem + ".");
+  }
+  for (int i = 1; i < count; ++i) parse_option(trigger, trigger.tg_trigger->tgargs[i], arguments);
+  return arguments;
+}
+
+// --- The columns -------------------------------------------------------------------------------------------------------
+
+bool contains(const Names& names, const std::string& name) { return std::ranges::find(names, name) != names.end(); }
+
+class ColumnFinder {
+ public:
+  ColumnFinder(const TriggerData& trigger, const std::vector<Column>& columns) : trigger_(trigger), columns_(columns) {}
+
+  const Column& find(const std::string& name, std::string_view option) const {
+    const auto found = std::ranges::find(columns_, name, &Column::name);
+    if (found == columns_.end()) fail(name, option);
+    return *found;
+  }
+
+  // In the order of names.
+  std::vector<Column> find_all(const Names& names, std::string_view option) const {
+    std::vector<Column> found;
+    for (const std::string& name : names) found.push_back(find(name, option));
+    return found;
+  }
+
+ private:
+  [[noreturn]] void fail(const std::string& name, std::string_view option) const {
+    std::string names;
+    for (const Column& column : columns_) names += (names.empty() ? "" : ", ") + column.name;
+    throw Error("42703",
+                "column " + quoted(name) + " of relation " + quoted(RelationGetRelationName(trigger_.tg_relation)) +
+                    " does not exist",
+                "Trigger " + quoted(trigger_.tg_trigger->tgname) + " names it in " + std::string(option) +
+                    ". The columns are: " + names + ".",
+                "Declare the event again with webhook_watch(), or drop the trigger.");
+  }
+
+  const TriggerData& trigger_;
+  const std::vector<Column>& columns_;
+};
+
+template <class Keep>
+std::vector<Column> filter(const std::vector<Column>& columns, Keep keep) {
+  std::vector<Column> kept;
+  std::ranges::copy_if(columns, std::back_inserter(kept), keep);
+  return kept;
+}
+
+std::vector<Column> payload_columns(const Arguments& arguments, const std::vector<Column>& columns,
+                                    const ColumnFinder& finder) {
+  if (arguments.include_columns) finder.find_all(*arguments.include_columns, "include_columns");
+  finder.find_all(arguments.exclude_columns, "exclude_columns");
+  return filter(columns, [&](const Column& column) {
+    return (!arguments.include_columns || contains(*arguments.include_columns, column.name)) &&
+           !contains(arguments.exclude_columns, column.name);
+  });
+}
+
+std::vector<Column> compared_columns(const Arguments& arguments, const std::vector<Column>& columns,
+                                     const ColumnFinder& finder) {
+  finder.find_all(arguments.ignore_columns, "ignore_columns");
+  finder.find_all(arguments.changed_columns, "changed_columns");
+  return filter(columns, [&](const Column& column) {
+    return (arguments.changed_columns.empty() || contains(arguments.changed_columns, column.name)) &&
+           !contains(arguments.ignore_columns, column.name);
+  });
+}
+
+bool reads_settings(const CapturePlan& plan) {
+  return std::ranges::any_of(plan.payload, json_reads_settings) || std::ranges::any_of(plan.key, text_reads_settings) ||
+         (plan.organization && text_reads_settings(*plan.organization)) || !plan.virtual_columns.empty();
+}
+
+std::shared_ptr<CapturePlan> make_plan(const TriggerData& trigger) {
+  const Arguments arguments = parse_arguments(trigger);
+  const std::vector<Column> columns = describe_columns(RelationGetDescr(trigger.tg_relation));
+  const ColumnFinder finder(trigger, columns);
+
+  auto plan = std::make_shared<CapturePlan>();
+  plan->serial = ++last_serial;
+  plan->event = arguments.event;
+  plan->payload = payload_columns(arguments, columns, finder);
+  if (arguments.organization_column) {
+    plan->organization = finder.find(*arguments.organization_column, "organization_column");
+  }
+  plan->key = finder.find_all(arguments.key_columns, "key_columns");
+  plan->compared = compared_columns(arguments, columns, finder);
+  plan->virtual_columns = filter(columns, [](const Column& column) { return column.is_virtual; });
+  plan->include_previous = arguments.include_previous;
+  if (plan->include_previous && std::ranges::find(plan->payload, "previous", &Column::name) != plan->payload.end()) {
+    fail_on_argument(trigger, "include_previous adds a member \"previous\", but the table has a column of that name.");
+  }
+  plan->reads_settings = reads_settings(*plan);
+  for (const Column& column : columns) {
+    plan->type_hashes.push_back(guarded([&] { return GetSysCacheHashValue1(TYPEOID, ObjectIdGetDatum(column.type)); }));
+  }
+  return plan;
+}
+
+}  // namespace
+
+std::shared_ptr<const CapturePlan> plan_of(const TriggerData& trigger) {
+  const PlanKey key{trigger.tg_trigger->tgoid, RelationGetRelid(trigger.tg_relation)};
+  const auto known = plans().find(key);
+  if (known != plans().end() && known->second->is_valid) return known->second;
+
+  std::erase_if(plans(), [](const auto& entry) { return !entry.second->is_valid; });
+  const std::uint64_t before = invalidations;
+  std::shared_ptr<CapturePlan> plan = make_plan(trigger);
+  if (before == invalidations) plans().insert_or_assign(key, plan);
+  return plan;
+}
+
+void invalidate_plans(std::uint32_t relation) noexcept {
+  ++invalidations;
+  for (auto& [key, plan] : plans()) {
+    if (relation == InvalidOid || key.relation == relation) plan->is_valid = false;
+  }
+}
+
+void invalidate_plans_of_type(std::uint32_t type_hash) noexcept {
+  ++invalidations;
+  for (auto& [key, plan] : plans()) {
+    if (type_hash == 0 || std::ranges::find(plan->type_hashes, type_hash) != plan->type_hashes.end()) {
+      plan->is_valid = false;
+    }
+  }
+}
+
+}  // namespace webhook::pg

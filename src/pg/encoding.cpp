@@ -1,0 +1,64 @@
+#include "pg/encoding.h"
+
+extern "C" {
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "mb/pg_wchar.h"
+}
+
+#include <algorithm>
+
+#include "core/utf8.h"
+#include "pg/guard.h"
+
+namespace webhook::pg {
+namespace {
+
+constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
+
+// Converts as much as it can, puts replacement for each character that has no counterpart, and goes on behind it.
+std::string convert(std::string_view text, int from, int to, std::string_view replacement) {
+  const Oid conversion = guarded([from, to] { return FindDefaultConversionProc(from, to); });
+  if (!OidIsValid(conversion)) return {};
+  std::string converted;
+  std::string chunk;
+  while (!text.empty()) {
+    // So much that the result, which may be several times as long, stays small.
+    const std::size_t piece = std::min<std::size_t>(text.size(), 64 * 1024);
+    chunk.resize(piece * MAX_CONVERSION_GROWTH + 1);
+    auto* source = const_cast<unsigned char*>(reinterpret_cast<const unsigned char*>(text.data()));
+    auto* target = reinterpret_cast<unsigned char*>(chunk.data());
+    const int target_bytes = static_cast<int>(chunk.size());
+    const int length = static_cast<int>(piece);
+    const auto done = static_cast<std::size_t>(guarded([=] {
+      return pg_do_encoding_conversion_buf(conversion, from, to, source, length, target, target_bytes, true);
+    }));
+    converted.append(chunk.c_str());
+    text.remove_prefix(done);
+    if (done == piece || (done > 0 && piece < text.size() + done)) continue;
+    if (text.empty()) break;
+    converted.append(replacement);
+    // Unguarded: it looks at the text alone.
+    const int character = pg_encoding_mblen(from, text.data());
+    text.remove_prefix(std::clamp<std::size_t>(static_cast<std::size_t>(character), 1, text.size()));
+  }
+  return converted;
+}
+
+}  // namespace
+
+std::string to_utf8(std::string_view text) {
+  const int encoding = GetDatabaseEncoding();
+  if (encoding == PG_UTF8) return std::string(text);
+  if (encoding == PG_SQL_ASCII) return is_valid_utf8(text) ? std::string(text) : to_valid_utf8(text);
+  return convert(text, encoding, PG_UTF8, kReplacement);
+}
+
+std::string from_utf8(std::string_view text) {
+  const int encoding = GetDatabaseEncoding();
+  if (encoding == PG_UTF8 || encoding == PG_SQL_ASCII) return std::string(text);
+  return convert(text, PG_UTF8, encoding, "?");
+}
+
+}  // namespace webhook::pg

@@ -1,0 +1,16 @@
+// Text between the database's encoding and UTF-8, in which all of C++ works and all that goes over the wire is. Neither
+// direction fails: what has no counterpart becomes a replacement character.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace webhook::pg {
+
+// From the database's encoding. What cannot be UTF-8 becomes U+FFFD.
+std::string to_utf8(std::string_view text);
+
+// To the database's encoding, from valid UTF-8. What it does not have becomes '?'.
+std::string from_utf8(std::string_view text);
+
+}  // namespace webhook::pg

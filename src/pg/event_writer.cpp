@@ -1,0 +1,311 @@
+#include "pg/event_writer.h"
+
+extern "C" {
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "commands/sequence.h"
+#include "executor/executor.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "nodes/execnodes.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/xid8.h"
+}
+
+#include <chrono>
+#include <cstring>
+#include <optional>
+#include <string_view>
+
+#include "pg/catalog.h"
+#include "pg/guard.h"
+#include "pg/shared_state.h"
+
+namespace webhook::pg {
+namespace {
+
+// Ids that one nextval of webhook_events_id_seq stands for: its INCREMENT.
+constexpr std::int64_t kIdsPerBlock = 1'000'000;
+
+// The worker locks a segment for an instant, and never the current one. A lock that is held longer is an
+// administrator's.
+constexpr int kLockAttempts = 100;
+constexpr long kLockPause_us = 1000;
+
+// The columns of webhook_events, in their order there.
+enum EventColumn { kSlot, kId, kXid, kCreatedAt, kEvent, kOrganizationId, kKey, kData, kOversizedBytes, kColumns };
+constexpr const char* kColumnNames[kColumns] = {
+    "slot", "id", "xid", "created_at", "event", "organization_id", "key", "data", "oversized_bytes"};
+
+struct EventValues {
+  Datum values[kColumns];
+  bool nulls[kColumns];
+};
+
+TimestampTz timestamp_of(Time time) {
+  constexpr auto kPostgresEpoch = std::chrono::sys_days(std::chrono::year(2000) / 1 / 1);
+  return (time - kPostgresEpoch).count();
+}
+
+Datum text_datum(std::string_view text) {
+  return PointerGetDatum(cstring_to_text_with_len(text.data(), static_cast<int>(text.size())));
+}
+
+void set_text(EventValues* row, EventColumn column, const std::optional<std::string_view>& text) {
+  row->nulls[column] = !text.has_value();
+  row->values[column] = text ? text_datum(*text) : 0;
+}
+
+// JSON whose every byte is text in the database's encoding, or in UTF-8 if the encoding is SQL_ASCII. What is not (the
+// type "char" can hold it, and SQL_ASCII anything) can only be inside a string and becomes U+FFFD, escaped.
+Datum json_datum(std::string_view json) {
+  const int encoding = GetDatabaseEncoding() == PG_SQL_ASCII ? PG_UTF8 : GetDatabaseEncoding();
+  auto valid_bytes = [encoding](std::string_view text) {
+    return static_cast<std::size_t>(pg_encoding_verifymbstr(encoding, text.data(), static_cast<int>(text.size())));
+  };
+  std::size_t valid = valid_bytes(json);
+  if (valid == json.size()) return text_datum(json);
+
+  StringInfoData repaired;
+  initStringInfo(&repaired);
+  for (; valid < json.size(); valid = valid_bytes(json)) {
+    appendBinaryStringInfo(&repaired, json.data(), static_cast<int>(valid));
+    appendStringInfoString(&repaired, "\\ufffd");
+    json.remove_prefix(valid + 1);
+  }
+  appendBinaryStringInfo(&repaired, json.data(), static_cast<int>(json.size()));
+  return text_datum({repaired.data, static_cast<std::size_t>(repaired.len)});
+}
+
+// All but the slot and the id.
+void fill_row(EventValues* row, const BufferedEvent& event, FullTransactionId xid) {
+  std::memset(row, 0, sizeof *row);
+  row->values[kXid] = FullTransactionIdGetDatum(xid);
+  row->values[kCreatedAt] = TimestampTzGetDatum(timestamp_of(event.created_at));
+  set_text(row, kEvent, event.name);
+  set_text(row, kOrganizationId, event.organization_id);
+  set_text(row, kKey, event.key);
+  const bool is_oversized = event.oversized_bytes > 0;
+  row->nulls[kData] = is_oversized;
+  if (!is_oversized) row->values[kData] = json_datum(event.data);
+  row->nulls[kOversizedBytes] = !is_oversized;
+  row->values[kOversizedBytes] = Int64GetDatum(event.oversized_bytes);
+}
+
+// --- Ids -----------------------------------------------------------------------------------------------------------------
+
+// Draws a block from the sequence itself, even in a transaction that has become read-only.
+IdRange draw_block(Oid sequence) {
+  const bool was_read_only = XactReadOnly;
+  IdRange block;
+  PG_TRY();
+  {
+    XactReadOnly = false;
+    block.next = nextval_internal(sequence, false);
+    block.limit = block.next + kIdsPerBlock;
+  }
+  PG_FINALLY();
+  { XactReadOnly = was_read_only; }
+  PG_END_TRY();
+  return block;
+}
+
+// Gives each row its id, in their order.
+void assign_ids(EventValues* rows, std::size_t count, Oid sequence) {
+  IdRange ids = take_ids(sequence, static_cast<std::int64_t>(count));
+  for (std::size_t i = 0; i < count; ++i) {
+    if (ids.next == ids.limit) {
+      ids = draw_block(sequence);
+      // At once: whoever draws from now on gets higher ids than the rows at hand.
+      const IdRange rest{ids.next + static_cast<std::int64_t>(count - i), ids.limit};
+      publish_ids(sequence, rest);
+    }
+    rows[i].values[kId] = Int64GetDatum(ids.next++);
+  }
+}
+
+// --- The segment -------------------------------------------------------------------------------------------------------
+
+// Locks, without a wait as long as that is likely to succeed.
+void lock_soon(Oid relation, LOCKMODE mode) {
+  for (int attempt = 0; attempt < kLockAttempts; ++attempt) {
+    if (ConditionalLockRelationOid(relation, mode)) return;
+    CHECK_FOR_INTERRUPTS();
+    pg_usleep(kLockPause_us);
+  }
+  LockRelationOid(relation, mode);
+}
+
+int read_ring(Oid rings) {
+  lock_soon(rings, AccessShareLock);
+  Relation table = table_open(rings, NoLock);
+  TupleDesc const shape = RelationGetDescr(table);
+  const AttrNumber ring = get_attnum(rings, "ring");
+  const AttrNumber slot = get_attnum(rings, "slot");
+  Snapshot const snapshot = RegisterSnapshot(GetLatestSnapshot());
+  SysScanDesc scan = systable_beginscan(table, InvalidOid, false, snapshot, 0, nullptr);
+  int found = -1;
+  for (HeapTuple tuple; HeapTupleIsValid(tuple = systable_getnext(scan));) {
+    bool is_null;
+    const text* name = DatumGetTextPP(heap_getattr(tuple, ring, shape, &is_null));
+    if (std::string_view(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)) != "events") continue;
+    found = DatumGetInt16(heap_getattr(tuple, slot, shape, &is_null));
+  }
+  systable_endscan(scan);
+  UnregisterSnapshot(snapshot);
+  table_close(table, AccessShareLock);
+  if (found < 0 || found >= kRingSegments) {
+    ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+                    errmsg("table \"webhook_rings\" does not name the current segment of webhook_events"),
+                    errhint("Drop the extension \"webhook\" and create it again.")));
+  }
+  return found;
+}
+
+int current_segment(const Catalog& catalog) {
+  const std::optional<int> shared = current_event_segment(catalog.event_sequence);
+  return shared ? *shared : read_ring(catalog.rings);
+}
+
+struct Target {
+  Oid relation = InvalidOid;  // invalid: the extension is gone
+  Oid sequence = InvalidOid;
+  int slot = 0;
+};
+
+// Locks the current segment until the end of the transaction. The worker makes a segment current only after it has
+// truncated it, so one that is current before and after the lock was taken is not truncated under us.
+Target lock_current_segment() {
+  for (;;) {
+    const Catalog* catalog = find_catalog();
+    if (catalog == nullptr) return {};
+    Catalog const before = *catalog;
+    const int slot = current_segment(before);
+    const Oid relation = before.event_segments[static_cast<std::size_t>(slot)];
+    lock_soon(relation, RowExclusiveLock);
+    catalog = find_catalog();
+    if (catalog == nullptr) return {};
+    if (catalog->event_segments == before.event_segments && current_segment(*catalog) == slot) {
+      return {.relation = relation, .sequence = catalog->event_sequence, .slot = slot};
+    }
+    UnlockRelationOid(relation, RowExclusiveLock);
+    CHECK_FOR_INTERRUPTS();
+  }
+}
+
+// --- The rows ------------------------------------------------------------------------------------------------------------
+
+// The place of each column in the table, from 0. Those that an administrator has added stay null.
+void find_columns(TupleDesc shape, const char* table, int* places) {
+  for (int column = 0; column < kColumns; ++column) {
+    places[column] = -1;
+    for (int i = 0; i < shape->natts && places[column] < 0; ++i) {
+      // Nearly always found at the first look.
+      const int candidate = (column + i) % shape->natts;
+      const Form_pg_attribute attribute = TupleDescAttr(shape, candidate);
+      if (!attribute->attisdropped && std::strcmp(NameStr(attribute->attname), kColumnNames[column]) == 0) {
+        places[column] = candidate;
+      }
+    }
+    if (places[column] < 0) {
+      ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
+                      errmsg("column \"%s\" of relation \"%s\" does not exist", kColumnNames[column], table)));
+    }
+  }
+}
+
+TupleTableSlot** make_slots(Relation segment, const EventValues* rows, std::size_t count) {
+  TupleDesc const shape = RelationGetDescr(segment);
+  int places[kColumns];
+  find_columns(shape, RelationGetRelationName(segment), places);
+  auto** slots = static_cast<TupleTableSlot**>(palloc(sizeof(TupleTableSlot*) * count));
+  for (std::size_t i = 0; i < count; ++i) {
+    TupleTableSlot* slot = MakeSingleTupleTableSlot(shape, &TTSOpsVirtual);
+    for (int attribute = 0; attribute < shape->natts; ++attribute) slot->tts_isnull[attribute] = true;
+    for (int column = 0; column < kColumns; ++column) {
+      slot->tts_values[places[column]] = rows[i].values[column];
+      slot->tts_isnull[places[column]] = rows[i].nulls[column];
+    }
+    slots[i] = ExecStoreVirtualTuple(slot);
+  }
+  return slots;
+}
+
+void insert_index_entries(ResultRelInfo* target, TupleTableSlot* slot, EState* state) {
+  // Constraints that an administrator has deferred are not checked: the list that comes back is of those.
+#if PG_VERSION_NUM >= 160000
+  list_free(ExecInsertIndexTuples(target, slot, state, false, false, nullptr, NIL, false));
+#else
+  list_free(ExecInsertIndexTuples(target, slot, state, false, false, nullptr, NIL));
+#endif
+  ResetPerTupleExprContext(state);
+}
+
+void insert_rows(Relation segment, const EventValues* rows, std::size_t count) {
+  TupleTableSlot** slots = make_slots(segment, rows, count);
+  EState* state = CreateExecutorState();
+  ResultRelInfo* target = makeNode(ResultRelInfo);
+  InitResultRelInfo(target, segment, 1, nullptr, 0);
+  ExecOpenIndices(target, false);
+  table_multi_insert(segment, slots, static_cast<int>(count), GetCurrentCommandId(true), 0, nullptr);
+  for (std::size_t i = 0; i < count; ++i) {
+    insert_index_entries(target, slots[i], state);
+    ExecDropSingleTupleTableSlot(slots[i]);
+  }
+  ExecCloseIndices(target);
+  FreeExecutorState(state);
+}
+
+bool write_own(EventBuffer* buffer, SubtransactionId sub) {
+  const std::size_t count = buffer->count_of(sub);
+  auto* rows = static_cast<EventValues*>(palloc_extended(sizeof(EventValues) * count, MCXT_ALLOC_HUGE));
+  const Target target = lock_current_segment();
+  if (!OidIsValid(target.relation)) {
+    buffer->discard(sub);
+    return false;
+  }
+  const FullTransactionId xid = GetTopFullTransactionId();
+  for (std::size_t i = 0; i < count; ++i) {
+    fill_row(rows + i, buffer->event_of(sub, i), xid);
+    rows[i].values[kSlot] = Int16GetDatum(static_cast<int16>(target.slot));
+  }
+  // Before the rows are written: the function of an index may capture events itself.
+  buffer->discard(sub);
+
+  // Just before a commit there is no snapshot, and an index may need one.
+  PushActiveSnapshot(GetTransactionSnapshot());
+  assign_ids(rows, count, target.sequence);
+  Relation segment = table_open(target.relation, NoLock);
+  insert_rows(segment, rows, count);
+  table_close(segment, NoLock);
+  PopActiveSnapshot();
+  return true;
+}
+
+}  // namespace
+
+bool write_events(EventBuffer& buffer, SubtransactionId sub) {
+  if (buffer.count_of(sub) == 0) return false;
+  return guarded([&] {
+    MemoryContext const context = AllocSetContextCreate(CurrentMemoryContext, "webhook events", ALLOCSET_DEFAULT_SIZES);
+    MemoryContext const previous = MemoryContextSwitchTo(context);
+    const bool written = write_own(&buffer, sub);
+    MemoryContextSwitchTo(previous);
+    MemoryContextDelete(context);
+    return written;
+  });
+}
+
+}  // namespace webhook::pg

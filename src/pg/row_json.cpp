@@ -1,0 +1,389 @@
+#include "pg/row_json.h"
+
+extern "C" {
+#include "postgres.h"
+
+#include "access/detoast.h"
+#include "access/transam.h"
+#include "access/tupdesc.h"
+#include "catalog/pg_type.h"
+#include "common/shortest_dec.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "parser/parse_coerce.h"
+#include "pgtime.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/bytea.h"
+#include "utils/date.h"
+#include "utils/datetime.h"
+#include "utils/float.h"
+#include "utils/fmgrprotos.h"
+#include "utils/json.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+}
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <type_traits>
+#include <utility>
+
+#include "core/wire.h"
+#include "pg/guard.h"
+
+namespace webhook::pg {
+namespace {
+
+static_assert(std::is_same_v<Datum, std::uintptr_t>);
+
+// A value larger than this in memory is not turned into text at all: no output function makes more than 8 bytes of text
+// of one byte, and PostgreSQL raises an error at 1 GB.
+constexpr std::size_t kValueBytesMax = 100 * 1024 * 1024;
+// Text is at least this share of the value: numbers in arrays and jsonb are shorter as text.
+constexpr std::size_t kBinaryPerText = 4;
+
+std::string_view view_of(const struct varlena* value) {
+  return {VARDATA_ANY(value), static_cast<std::size_t>(VARSIZE_ANY_EXHDR(value))};
+}
+
+std::string_view detoasted(Datum value) {
+  return view_of(pg_detoast_datum_packed(reinterpret_cast<struct varlena*>(DatumGetPointer(value))));
+}
+
+ColumnKind kind_of_builtin(Oid type) {
+  switch (type) {
+    case BOOLOID:
+      return ColumnKind::kBool;
+    case INT2OID:
+      return ColumnKind::kInt16;
+    case INT4OID:
+      return ColumnKind::kInt32;
+    case INT8OID:
+      return ColumnKind::kInt64;
+    case FLOAT4OID:
+      return ColumnKind::kFloat4;
+    case FLOAT8OID:
+      return ColumnKind::kFloat8;
+    case NUMERICOID:
+      return ColumnKind::kNumeric;
+    case TEXTOID:
+    case VARCHAROID:
+    case BPCHAROID:
+      return ColumnKind::kText;
+    case DATEOID:
+      return ColumnKind::kDate;
+    case TIMESTAMPOID:
+      return ColumnKind::kTimestamp;
+    case TIMESTAMPTZOID:
+      return ColumnKind::kTimestamptz;
+    case UUIDOID:
+      return ColumnKind::kUuid;
+    case JSONOID:
+      return ColumnKind::kJson;
+    case JSONBOID:
+      return ColumnKind::kJsonb;
+    default:
+      return ColumnKind::kOutput;
+  }
+}
+
+struct Classified {
+  ColumnKind kind;
+  Oid function;
+};
+
+// The same distinctions as PostgreSQL's json_categorize_type (utils/adt/json.c; jsonfuncs.c from 16).
+Classified classify(Oid type) {
+  const Oid base = getBaseType(type);
+  const ColumnKind builtin = kind_of_builtin(base);
+  if (builtin != ColumnKind::kOutput) return {builtin, InvalidOid};
+  if (OidIsValid(get_element_type(base))) return {ColumnKind::kArray, InvalidOid};
+  if (type_is_rowtype(base)) return {ColumnKind::kComposite, InvalidOid};
+  Oid function = InvalidOid;
+  if (base >= FirstNormalObjectId &&
+      find_coercion_pathway(JSONOID, base, COERCION_EXPLICIT, &function) == COERCION_PATH_FUNC &&
+      OidIsValid(function)) {
+    return {ColumnKind::kCast, function};
+  }
+  bool is_varlena;
+  getTypeOutputInfo(base, &function, &is_varlena);
+  return {ColumnKind::kOutput, function};
+}
+
+// --- Values --------------------------------------------------------------------------------------------------------------
+
+template <class Integer>
+void append_integer(std::string& out, Integer number) {
+  char text[24];
+  out.append(text, std::to_chars(text, text + sizeof text, number).ptr);
+}
+
+void append_quoted(std::string& out, std::string_view text) {
+  out += '"';
+  out += text;
+  out += '"';
+}
+
+// JSON has no NaN and no infinity: strings, as PostgreSQL writes them.
+void append_special_float(std::string& out, double number) {
+  append_quoted(out, std::isnan(number) ? "NaN" : number > 0 ? "Infinity" : "-Infinity");
+}
+
+void append_float4(std::string& out, float4 number) {
+  if (!std::isfinite(number)) return append_special_float(out, static_cast<double>(number));
+  char text[FLOAT_SHORTEST_DECIMAL_LEN];
+  out.append(text, static_cast<std::size_t>(float_to_shortest_decimal_buf(number, text)));
+}
+
+void append_float8(std::string& out, float8 number) {
+  if (!std::isfinite(number)) return append_special_float(out, number);
+  char text[DOUBLE_SHORTEST_DECIMAL_LEN];
+  out.append(text, static_cast<std::size_t>(double_to_shortest_decimal_buf(number, text)));
+}
+
+void append_numeric(std::string& out, Datum value) {
+  const std::string_view text = DatumGetCString(DirectFunctionCall1(numeric_out, value));
+  const char last = text.empty() ? '\0' : text.back();
+  if (last >= '0' && last <= '9') {
+    out += text;
+  } else {
+    append_quoted(out, text);
+  }
+}
+
+void append_datetime(std::string& out, Datum value, Oid type) {
+  const int utc = 0;
+  char text[MAXDATELEN + 1];
+  append_quoted(out, JsonEncodeDateTime(text, value, type, type == TIMESTAMPTZOID ? &utc : nullptr));
+}
+
+// 36 characters.
+void write_uuid(char* to, Datum value) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  const pg_uuid_t* uuid = DatumGetUUIDP(value);
+  for (int i = 0; i < UUID_LEN; ++i) {
+    if (i == 4 || i == 6 || i == 8 || i == 10) *to++ = '-';
+    *to++ = kDigits[uuid->data[i] >> 4];
+    *to++ = kDigits[uuid->data[i] & 0x0f];
+  }
+}
+
+void append_uuid(std::string& out, Datum value) {
+  char text[36];
+  write_uuid(text, value);
+  append_quoted(out, {text, sizeof text});
+}
+
+void append_jsonb(std::string& out, Datum value) {
+  Jsonb* jsonb = DatumGetJsonbP(value);
+  StringInfoData text;
+  initStringInfo(&text);
+  JsonbToCString(&text, &jsonb->root, static_cast<int>(VARSIZE(jsonb)));
+  out.append(text.data, static_cast<std::size_t>(text.len));
+  pfree(text.data);
+}
+
+void append_value(std::string& out, const Column& column, FmgrInfo* function, Datum value) {
+  switch (column.kind) {
+    case ColumnKind::kBool:
+      out += DatumGetBool(value) ? "true" : "false";
+      break;
+    case ColumnKind::kInt16:
+      append_integer(out, DatumGetInt16(value));
+      break;
+    case ColumnKind::kInt32:
+      append_integer(out, DatumGetInt32(value));
+      break;
+    case ColumnKind::kInt64:
+      append_integer(out, DatumGetInt64(value));
+      break;
+    case ColumnKind::kFloat4:
+      append_float4(out, DatumGetFloat4(value));
+      break;
+    case ColumnKind::kFloat8:
+      append_float8(out, DatumGetFloat8(value));
+      break;
+    case ColumnKind::kNumeric:
+      append_numeric(out, value);
+      break;
+    case ColumnKind::kText:
+      append_json_string(out, detoasted(value));
+      break;
+    case ColumnKind::kDate:
+      append_datetime(out, value, DATEOID);
+      break;
+    case ColumnKind::kTimestamp:
+      append_datetime(out, value, TIMESTAMPOID);
+      break;
+    case ColumnKind::kTimestamptz:
+      append_datetime(out, value, TIMESTAMPTZOID);
+      break;
+    case ColumnKind::kUuid:
+      append_uuid(out, value);
+      break;
+    case ColumnKind::kJson:
+      out += detoasted(value);
+      break;
+    case ColumnKind::kJsonb:
+      append_jsonb(out, value);
+      break;
+    case ColumnKind::kArray:
+      out += detoasted(DirectFunctionCall1(array_to_json, value));
+      break;
+    case ColumnKind::kComposite:
+      out += detoasted(DirectFunctionCall1(row_to_json, value));
+      break;
+    case ColumnKind::kCast:
+      out += detoasted(FunctionCall1(function, value));
+      break;
+    case ColumnKind::kOutput:
+      append_json_string(out, OutputFunctionCall(function, value));
+      break;
+  }
+}
+
+// The least size of the value as JSON, so that what is too large is neither read from its TOAST table nor converted.
+std::size_t json_bytes_min(const Column& column, Datum value) {
+  if (column.length != -1) return 0;
+  const std::size_t bytes = toast_raw_datum_size(value) - VARHDRSZ;
+  if (column.kind == ColumnKind::kText || column.kind == ColumnKind::kJson || bytes > kValueBytesMax) return bytes;
+  return bytes / kBinaryPerText;
+}
+
+}  // namespace
+
+bool json_reads_settings(const Column& column) { return column.kind >= ColumnKind::kArray; }
+
+bool text_reads_settings(const Column& column) {
+  switch (column.kind) {
+    case ColumnKind::kInt16:
+    case ColumnKind::kInt32:
+    case ColumnKind::kInt64:
+    case ColumnKind::kText:
+    case ColumnKind::kUuid:
+      return false;
+    default:
+      return true;
+  }
+}
+
+std::vector<Column> describe_columns(TupleDescData* shape) {
+  std::vector<Column> columns;
+  for (int i = 0; i < shape->natts; ++i) {
+    const Form_pg_attribute attribute = TupleDescAttr(shape, i);
+    if (attribute->attisdropped) continue;
+    Column column;
+    column.number = i + 1;
+    column.name = NameStr(attribute->attname);
+    append_json_string(column.json_key, column.name);
+    column.json_key += ':';
+    column.type = attribute->atttypid;
+    const Classified classified = guarded([&] { return classify(attribute->atttypid); });
+    column.kind = classified.kind;
+    column.json_function = classified.function;
+    column.length = attribute->attlen;
+    column.by_value = attribute->attbyval;
+    column.is_virtual = attribute->attgenerated == 'v';  // PostgreSQL 18
+    columns.push_back(std::move(column));
+  }
+  return columns;
+}
+
+namespace {
+
+pg_tz* utc() {
+  // PostgreSQL keeps every time zone that it has loaded, and GMT needs no file.
+  static pg_tz* const zone = guarded([] { return pg_tzset("GMT"); });
+  return zone;
+}
+
+constexpr int kFloatDigits = 1;
+
+template <class Setting>
+void put_back(Setting& setting, Setting ours, Setting theirs) {
+  if (setting == ours) setting = theirs;
+}
+
+}  // namespace
+
+IsoSettings::IsoSettings()
+    : time_zone_(session_timezone),
+      date_style_(DateStyle),
+      date_order_(DateOrder),
+      interval_style_(IntervalStyle),
+      bytea_output_(bytea_output),
+      extra_float_digits_(extra_float_digits) {
+  session_timezone = utc();
+  DateStyle = USE_ISO_DATES;
+  DateOrder = DATEORDER_MDY;
+  IntervalStyle = INTSTYLE_POSTGRES;
+  bytea_output = BYTEA_OUTPUT_HEX;
+  extra_float_digits = kFloatDigits;
+}
+
+IsoSettings::~IsoSettings() {
+  put_back(session_timezone, utc(), time_zone_);
+  put_back(DateStyle, USE_ISO_DATES, date_style_);
+  put_back(DateOrder, DATEORDER_MDY, date_order_);
+  put_back(IntervalStyle, INTSTYLE_POSTGRES, interval_style_);
+  put_back(bytea_output, static_cast<int>(BYTEA_OUTPUT_HEX), bytea_output_);
+  put_back(extra_float_digits, kFloatDigits, extra_float_digits_);
+}
+
+std::size_t append_row(std::string& out, std::span<const Column> columns, FmgrInfo* functions, RowValues row,
+                       std::size_t bytes_max, std::string_view tail) {
+  out += '{';
+  bool is_first = true;
+  for (std::size_t i = 0; i < columns.size(); ++i) {
+    const Column& column = columns[i];
+    const auto index = static_cast<std::size_t>(column.number - 1);
+    if (!is_first) out += ',';
+    is_first = false;
+    out += column.json_key;
+    if (row.nulls[index]) {
+      out += "null";
+    } else {
+      const std::size_t bytes_min = out.size() + json_bytes_min(column, row.values[index]);
+      if (bytes_min > bytes_max) return bytes_min;
+      append_value(out, column, functions + i, row.values[index]);
+    }
+    if (out.size() > bytes_max) return out.size();
+  }
+  if (!is_first && !tail.empty()) out += ',';
+  out += tail;
+  out += '}';
+  return out.size() > bytes_max ? out.size() : 0;
+}
+
+std::string_view text_of(const Column& column, std::uintptr_t value) {
+  switch (column.kind) {
+    case ColumnKind::kText:
+      return detoasted(value);
+    case ColumnKind::kInt16:
+    case ColumnKind::kInt32:
+    case ColumnKind::kInt64: {
+      const int64 number = column.kind == ColumnKind::kInt16   ? DatumGetInt16(value)
+                           : column.kind == ColumnKind::kInt32 ? DatumGetInt32(value)
+                                                               : DatumGetInt64(value);
+      auto* text = static_cast<char*>(palloc(24));
+      return {text, static_cast<std::size_t>(std::to_chars(text, text + 24, number).ptr - text)};
+    }
+    case ColumnKind::kUuid: {
+      auto* text = static_cast<char*>(palloc(36));
+      write_uuid(text, value);
+      return {text, 36};
+    }
+    default: {
+      Oid function;
+      bool is_varlena;
+      getTypeOutputInfo(column.type, &function, &is_varlena);
+      return OidOutputFunctionCall(function, value);
+    }
+  }
+}
+
+}  // namespace webhook::pg

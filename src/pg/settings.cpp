@@ -1,0 +1,196 @@
+#include "pg/settings.h"
+
+extern "C" {
+#include "postgres.h"
+
+#include "utils/guc.h"
+}
+
+#include <chrono>
+#include <climits>
+#include <exception>
+#include <optional>
+#include <string>
+
+#include "core/address_policy.h"
+#include "core/retry.h"
+#include "pg/guard.h"
+
+namespace webhook::pg {
+namespace {
+
+constexpr int kSecondsPerDay = 24 * 60 * 60;
+constexpr int kMegabytesPerGigabyte = 1024;
+constexpr const char* kRetryScheduleDefault = "5s, 30s, 5min, 30min, 2h, 5h, 10h, 10h";
+
+// The variables that PostgreSQL sets. The defaults stand in define_settings().
+bool enabled;
+int capture;
+char* claim;
+char* organization;
+int in_flight_max;
+char* retry_schedule;
+int age_max_s;
+int payload_max_bytes;
+int event_retention_s;
+int log_retention_s;
+int event_size_max_mb;
+int log_size_max_mb;
+bool plain_http;
+char* allowed_networks;
+char* ca_file;
+char* proxy;
+
+const config_enum_entry kCaptureModes[] = {
+    {"subscribed", static_cast<int>(CaptureMode::kSubscribed), false},
+    {"all", static_cast<int>(CaptureMode::kAll), false},
+    {"off", static_cast<int>(CaptureMode::kOff), false},
+    {nullptr, 0, false},
+};
+
+// What a check hook says of a value that it refuses. Empty: the value is fine.
+struct Refusal {
+  char detail[300] = "";
+  const char* hint = nullptr;
+};
+
+// Runs a check that is C++; what it throws refuses the value.
+template <class Check>
+bool run_check(Check check) {
+  Refusal refusal;
+  try {
+    check(refusal);
+  } catch (const std::exception& error) {
+    snprintf(refusal.detail, sizeof refusal.detail, "%s", error.what());
+  }
+  if (refusal.detail[0] == '\0') return true;
+  GUC_check_errdetail("%s", refusal.detail);
+  if (refusal.hint != nullptr) GUC_check_errhint("%s", refusal.hint);
+  return false;
+}
+
+bool check_retry_schedule(char** value, void** /*extra*/, GucSource /*source*/) noexcept {
+  return run_check([value](Refusal& refusal) {
+    std::string bad_item;
+    if (parse_retry_schedule(*value, &bad_item)) return;
+    snprintf(refusal.detail, sizeof refusal.detail, "\"%s\" is not a duration.", bad_item.c_str());
+    refusal.hint = "Give durations with commas between them, such as \"5s, 30s, 5min, 2h\".";
+  });
+}
+
+bool check_allowed_networks(char** value, void** /*extra*/, GucSource /*source*/) noexcept {
+  return run_check([value](Refusal& refusal) {
+    std::string bad_item;
+    if (parse_networks(*value, &bad_item)) return;
+    snprintf(refusal.detail, sizeof refusal.detail, "\"%s\" is neither a network nor an address.", bad_item.c_str());
+    refusal.hint = "Give networks with commas between them, such as \"10.0.0.0/8, fd00::/8\".";
+  });
+}
+
+void define_delivery_settings() {
+  DefineCustomBoolVariable("webhook.enabled", "Whether webhooks are delivered.",
+                           "While it is off, events are captured and wait.", &enabled, true, PGC_SIGHUP, 0, nullptr,
+                           nullptr, nullptr);
+  DefineCustomIntVariable("webhook.max_in_flight", "How many requests a worker has open at once.", nullptr,
+                          &in_flight_max, 64, 1, 1000, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+  DefineCustomStringVariable("webhook.retry_schedule", "The waits between the attempts of a delivery.",
+                             "A list such as \"5s, 30s, 5min\". A webhook may have its own.", &retry_schedule,
+                             kRetryScheduleDefault, PGC_SIGHUP, GUC_LIST_INPUT, check_retry_schedule, nullptr, nullptr);
+  DefineCustomIntVariable("webhook.max_age", "How long after its event a delivery is retried.", nullptr, &age_max_s,
+                          3 * kSecondsPerDay, 1, INT_MAX, PGC_SIGHUP, GUC_UNIT_S, nullptr, nullptr, nullptr);
+}
+
+void define_capture_settings() {
+  DefineCustomEnumVariable("webhook.capture", "Which events are recorded.",
+                           "\"subscribed\": those that a webhook asks for; \"all\"; \"off\": none.", &capture,
+                           static_cast<int>(CaptureMode::kSubscribed), kCaptureModes, PGC_SUSET, 0, nullptr, nullptr,
+                           nullptr);
+  DefineCustomIntVariable("webhook.max_payload", "The size of a row as JSON above which it is not sent.",
+                          "Such a change is recorded without its row, and its delivery fails.", &payload_max_bytes,
+                          1024 * 1024, 1024, 64 * 1024 * 1024, PGC_SIGHUP, GUC_UNIT_BYTE, nullptr, nullptr, nullptr);
+}
+
+void define_tenancy_settings() {
+  DefineCustomStringVariable("webhook.organization_claim",
+                             "The claim of request.jwt.claims that names the organization.",
+                             "A path such as \"app_metadata.organization_id\" is possible.", &claim, "organization_id",
+                             PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+  DefineCustomStringVariable("webhook.organization_id", "The organization of this session.",
+                             "Empty: none. It yields to the claim.", &organization, "", PGC_USERSET, 0, nullptr,
+                             nullptr, nullptr);
+}
+
+void define_retention_settings() {
+  DefineCustomIntVariable("webhook.event_retention", "How long events are kept.", nullptr, &event_retention_s,
+                          7 * kSecondsPerDay, 1, INT_MAX, PGC_SIGHUP, GUC_UNIT_S, nullptr, nullptr, nullptr);
+  DefineCustomIntVariable("webhook.log_retention", "How long the delivery log is kept.", nullptr, &log_retention_s,
+                          30 * kSecondsPerDay, 1, INT_MAX, PGC_SIGHUP, GUC_UNIT_S, nullptr, nullptr, nullptr);
+  DefineCustomIntVariable("webhook.max_event_size", "The size of webhook_events above which old events go early.",
+                          "It holds per database.", &event_size_max_mb, 10 * kMegabytesPerGigabyte, 1, INT_MAX,
+                          PGC_SIGHUP, GUC_UNIT_MB, nullptr, nullptr, nullptr);
+  DefineCustomIntVariable("webhook.max_log_size", "The size of webhook_logs above which old rows go early.",
+                          "It holds per database.", &log_size_max_mb, 10 * kMegabytesPerGigabyte, 1, INT_MAX,
+                          PGC_SIGHUP, GUC_UNIT_MB, nullptr, nullptr, nullptr);
+}
+
+void define_network_settings() {
+  DefineCustomBoolVariable("webhook.allow_http", "Whether a webhook's URL may be plain http://.", "For development.",
+                           &plain_http, false, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+  DefineCustomStringVariable("webhook.allowed_networks", "Networks that webhooks may reach though they are not public.",
+                             "A list such as \"10.0.0.0/8, fd00::/8\".", &allowed_networks, "", PGC_SIGHUP,
+                             GUC_LIST_INPUT, check_allowed_networks, nullptr, nullptr);
+  DefineCustomStringVariable("webhook.ca_file", "File of the certificate authorities that endpoints are verified by.",
+                             "Empty: the system's.", &ca_file, "", PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+  DefineCustomStringVariable("webhook.proxy", "URL of the proxy that requests go through.", "Empty: none.", &proxy, "",
+                             PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
+}
+
+std::size_t bytes_of_megabytes(int megabytes) { return static_cast<std::size_t>(megabytes) * 1024 * 1024; }
+
+HttpSettings http_settings() {
+  HttpSettings http;
+  // Both lists passed their check hooks.
+  if (auto networks = parse_networks(allowed_networks, nullptr))
+    http.address_policy = AddressPolicy(std::move(*networks));
+  http.allow_http = plain_http;
+  http.ca_file = ca_file;
+  http.proxy = proxy;
+  http.user_agent = "webhook/" WEBHOOK_VERSION " (PostgreSQL " PG_MAJORVERSION ")";
+  return http;
+}
+
+}  // namespace
+
+void define_settings() {
+  guarded([] {
+    define_delivery_settings();
+    define_capture_settings();
+    define_tenancy_settings();
+    define_retention_settings();
+    define_network_settings();
+    MarkGUCPrefixReserved("webhook");
+  });
+}
+
+bool delivery_enabled() { return enabled; }
+CaptureMode capture_mode() { return static_cast<CaptureMode>(capture); }
+std::size_t payload_bytes_max() { return static_cast<std::size_t>(payload_max_bytes); }
+const char* organization_claim() { return claim; }
+const char* organization_id_setting() { return organization; }
+bool allow_http() { return plain_http; }
+
+WorkerSettings worker_settings() {
+  WorkerSettings settings;
+  settings.enabled = enabled;
+  settings.max_in_flight = in_flight_max;
+  if (auto schedule = parse_retry_schedule(retry_schedule, nullptr)) settings.retry_schedule = std::move(*schedule);
+  settings.max_age = std::chrono::seconds(age_max_s);
+  settings.event_retention = std::chrono::seconds(event_retention_s);
+  settings.log_retention = std::chrono::seconds(log_retention_s);
+  settings.event_bytes_max = bytes_of_megabytes(event_size_max_mb);
+  settings.log_bytes_max = bytes_of_megabytes(log_size_max_mb);
+  settings.http = http_settings();
+  return settings;
+}
+
+}  // namespace webhook::pg

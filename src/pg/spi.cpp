@@ -1,0 +1,346 @@
+#include "pg/spi.h"
+
+extern "C" {
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "utils/array.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+}
+
+#include <cstring>
+
+#include "pg/encoding.h"
+#include "pg/guard.h"
+
+namespace webhook::pg {
+namespace {
+
+// Between PostgreSQL's epoch, 2000-01-01, and Unix's, in microseconds.
+constexpr std::int64_t kEpochDifference =
+    (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * static_cast<std::int64_t>(USECS_PER_DAY);
+
+Datum timestamp_datum(Time time) { return Int64GetDatum(time.time_since_epoch().count() - kEpochDifference); }
+
+// The catalogs' OIDs of what has no macro in pg_type.h.
+constexpr Oid kUuidArray = 2951;
+
+std::string& extension_schema() {
+  static std::string& name = *new std::string;  // never destroyed: FATAL runs exit()
+  return name;
+}
+
+std::string qualified(std::string_view sql) {
+  constexpr std::string_view kPlaceholder = "@extschema@";
+  std::string text;
+  for (std::size_t at; (at = sql.find(kPlaceholder)) != std::string_view::npos;) {
+    text.append(sql.substr(0, at)).append(extension_schema());
+    sql.remove_prefix(at + kPlaceholder.size());
+  }
+  return text.append(sql);
+}
+
+// Rolls back whatever is open. Nothing can go on where that fails: the process ends.
+void rollback() noexcept {
+  bool failed = false;
+  try {
+    guarded([] {
+      HOLD_INTERRUPTS();
+      AbortOutOfAnyTransaction();
+      MemoryContextSwitchTo(TopMemoryContext);
+      pgstat_report_activity(STATE_IDLE, nullptr);
+      RESUME_INTERRUPTS();
+    });
+  } catch (...) {
+    failed = true;
+  }
+  // Unguarded: FATAL does not jump, it exits.
+  if (failed) ereport(FATAL, (errmsg("webhook worker could not roll back a transaction")));
+}
+
+}  // namespace
+
+void set_extension_schema(const std::string& quoted_name) { extension_schema() = quoted_name; }
+
+Transaction::Transaction(const char* activity) {
+  try {
+    guarded([activity] {
+      SetCurrentStatementStartTimestamp();
+      StartTransactionCommand();
+      PushActiveSnapshot(GetTransactionSnapshot());
+      if (SPI_connect() != SPI_OK_CONNECT) elog(ERROR, "SPI_connect failed");
+      pgstat_report_activity(STATE_RUNNING, activity);
+    });
+  } catch (...) {
+    rollback();
+    throw;
+  }
+}
+
+void Transaction::commit() {
+  guarded([] {
+    SPI_finish();
+    PopActiveSnapshot();
+    CommitTransactionCommand();
+    pgstat_report_stat(false);
+    pgstat_report_activity(STATE_IDLE, nullptr);
+  });
+  open_ = false;
+}
+
+Transaction::~Transaction() {
+  if (open_) rollback();
+}
+
+// --- Parameters -------------------------------------------------------------------------------------------------------
+
+Query& Query::add(std::uint32_t type, std::uintptr_t datum) {
+  types_.push_back(type);
+  values_.push_back(datum);
+  return *this;
+}
+
+Query& Query::bind(std::int32_t value) { return add(INT4OID, Int32GetDatum(value)); }
+Query& Query::bind(std::int64_t value) { return add(INT8OID, Int64GetDatum(value)); }
+Query& Query::bind(Time value) { return add(TIMESTAMPTZOID, timestamp_datum(value)); }
+Query& Query::bind(std::string_view value) { return add(TEXTOID, keep_text(value)); }
+
+Query& Query::bind(const Uuid& value) {
+  kept_.emplace_back(reinterpret_cast<const char*>(value.bytes.data()), value.bytes.size());
+  return add(UUIDOID, PointerGetDatum(kept_.back().data()));
+}
+
+// A text datum outside PostgreSQL's memory: nothing to allocate there, so nothing that may fail.
+std::uintptr_t Query::keep_text(std::string_view value) {
+  const std::string encoded = from_utf8(value);
+  std::string& datum = kept_.emplace_back();
+  datum.resize(VARHDRSZ + encoded.size());
+  SET_VARSIZE(datum.data(), datum.size());
+  std::memcpy(datum.data() + VARHDRSZ, encoded.data(), encoded.size());
+  return PointerGetDatum(datum.data());
+}
+
+Query& Query::add_array(std::uint32_t array_type, std::uint32_t element_type,
+                        const std::vector<std::uintptr_t>& elements, const std::vector<char>& nulls) {
+  static_assert(sizeof(bool) == sizeof(char) && sizeof(Datum) == sizeof(std::uintptr_t));
+  int count = static_cast<int>(elements.size());
+  auto* values = const_cast<Datum*>(reinterpret_cast<const Datum*>(elements.data()));
+  auto* null_flags = nulls.empty() ? nullptr : const_cast<bool*>(reinterpret_cast<const bool*>(nulls.data()));
+  const Datum array = guarded([&] {
+    int16 length = 0;
+    bool by_value = false;
+    char alignment = 0;
+    get_typlenbyvalalign(element_type, &length, &by_value, &alignment);
+    if (count == 0) return PointerGetDatum(construct_empty_array(element_type));
+    int low = 1;
+    return PointerGetDatum(
+        construct_md_array(values, null_flags, 1, &count, &low, element_type, length, by_value, alignment));
+  });
+  return add(array_type, array);
+}
+
+Query& Query::bind(const std::vector<std::int16_t>& values) {
+  std::vector<std::uintptr_t> elements;
+  elements.reserve(values.size());
+  for (const std::int16_t value : values) elements.push_back(Int16GetDatum(value));
+  return add_array(INT2ARRAYOID, INT2OID, elements, {});
+}
+
+Query& Query::bind(const std::vector<std::int32_t>& values) {
+  std::vector<std::uintptr_t> elements;
+  elements.reserve(values.size());
+  for (const std::int32_t value : values) elements.push_back(Int32GetDatum(value));
+  return add_array(INT4ARRAYOID, INT4OID, elements, {});
+}
+
+Query& Query::bind(const std::vector<std::int64_t>& values) {
+  std::vector<std::uintptr_t> elements;
+  elements.reserve(values.size());
+  for (const std::int64_t value : values) elements.push_back(Int64GetDatum(value));
+  return add_array(INT8ARRAYOID, INT8OID, elements, {});
+}
+
+Query& Query::bind(const std::vector<double>& values) {
+  std::vector<std::uintptr_t> elements;
+  elements.reserve(values.size());
+  for (const double value : values) elements.push_back(Float8GetDatum(value));
+  return add_array(FLOAT8ARRAYOID, FLOAT8OID, elements, {});
+}
+
+Query& Query::bind(const std::vector<Time>& values) {
+  std::vector<std::uintptr_t> elements;
+  elements.reserve(values.size());
+  for (const Time value : values) elements.push_back(timestamp_datum(value));
+  return add_array(TIMESTAMPTZARRAYOID, TIMESTAMPTZOID, elements, {});
+}
+
+Query& Query::bind(const std::vector<std::optional<Time>>& values) {
+  std::vector<std::uintptr_t> elements;
+  std::vector<char> nulls;
+  elements.reserve(values.size());
+  nulls.reserve(values.size());
+  for (const auto& value : values) {
+    elements.push_back(value ? timestamp_datum(*value) : 0);
+    nulls.push_back(value ? 0 : 1);
+  }
+  return add_array(TIMESTAMPTZARRAYOID, TIMESTAMPTZOID, elements, nulls);
+}
+
+Query& Query::bind(const std::vector<Uuid>& values) {
+  std::vector<std::uintptr_t> elements;
+  elements.reserve(values.size());
+  for (const Uuid& value : values) elements.push_back(PointerGetDatum(value.bytes.data()));
+  return add_array(kUuidArray, UUIDOID, elements, {});
+}
+
+Query& Query::bind(const std::vector<std::optional<std::string>>& values) {
+  std::vector<std::uintptr_t> elements;
+  std::vector<char> nulls;
+  elements.reserve(values.size());
+  nulls.reserve(values.size());
+  for (const auto& value : values) {
+    elements.push_back(value ? keep_text(*value) : 0);
+    nulls.push_back(value ? 0 : 1);
+  }
+  return add_array(TEXTARRAYOID, TEXTOID, elements, nulls);
+}
+
+Query& Query::bind_xids(const std::vector<FullXid>& values) {
+  std::vector<std::uintptr_t> elements;
+  elements.reserve(values.size());
+  for (const FullXid value : values) elements.push_back(UInt64GetDatum(value));
+  return add_array(XID8ARRAYOID, XID8OID, elements, {});
+}
+
+// --- Execution --------------------------------------------------------------------------------------------------------
+
+std::size_t Query::run(std::size_t rows_max) {
+  if (statement_.plan_ == nullptr) {
+    const std::string sql = qualified(statement_.sql_);
+    statement_.plan_ = guarded([this, text = sql.c_str()]() -> void* {
+      SPIPlanPtr plan = SPI_prepare(text, static_cast<int>(types_.size()), types_.data());
+      if (plan == nullptr) elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+      if (SPI_keepplan(plan) != 0) elog(ERROR, "SPI_keepplan failed");
+      return plan;
+    });
+  }
+  struct Outcome {
+    std::size_t count;
+    SPITupleTable* rows;
+  };
+  const Outcome outcome = guarded([this, rows_max]() -> Outcome {
+    CHECK_FOR_INTERRUPTS();
+    const int code =
+        SPI_execute_plan(static_cast<SPIPlanPtr>(statement_.plan_), reinterpret_cast<Datum*>(values_.data()), nullptr,
+                         false, static_cast<long>(rows_max));
+    if (code < 0) elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(code));
+    return {static_cast<std::size_t>(SPI_processed), SPI_tuptable};
+  });
+  rows_ = outcome.rows;
+  return outcome.count;
+}
+
+// --- Results ----------------------------------------------------------------------------------------------------------
+
+bool Query::is_null(std::size_t row, int column) const {
+  auto* table = static_cast<SPITupleTable*>(rows_);
+  bool is_null = false;
+  // Unguarded: SPI_getbinval reports an unknown column in SPI_result and raises nothing.
+  SPI_getbinval(table->vals[row], table->tupdesc, column + 1, &is_null);
+  return is_null;
+}
+
+std::uintptr_t Query::value(std::size_t row, int column) const {
+  auto* table = static_cast<SPITupleTable*>(rows_);
+  bool is_null = false;
+  // Unguarded: as in is_null().
+  const Datum datum = SPI_getbinval(table->vals[row], table->tupdesc, column + 1, &is_null);
+  if (is_null) throw Error("XX000", "unexpected null in column " + std::to_string(column) + " of a webhook table");
+  return datum;
+}
+
+std::int16_t Query::get_int16(std::size_t row, int column) const { return DatumGetInt16(value(row, column)); }
+std::int32_t Query::get_int32(std::size_t row, int column) const { return DatumGetInt32(value(row, column)); }
+std::int64_t Query::get_int64(std::size_t row, int column) const { return DatumGetInt64(value(row, column)); }
+std::uint32_t Query::get_oid(std::size_t row, int column) const { return DatumGetObjectId(value(row, column)); }
+bool Query::get_boolean(std::size_t row, int column) const { return DatumGetBool(value(row, column)); }
+FullXid Query::get_xid(std::size_t row, int column) const { return DatumGetUInt64(value(row, column)); }
+
+Time Query::get_time(std::size_t row, int column) const {
+  return Time(Duration(DatumGetInt64(value(row, column)) + kEpochDifference));
+}
+
+Uuid Query::get_uuid(std::size_t row, int column) const {
+  Uuid uuid;
+  std::memcpy(uuid.bytes.data(), DatumGetUUIDP(value(row, column))->data, uuid.bytes.size());
+  return uuid;
+}
+
+std::string Query::get_text(std::size_t row, int column) const {
+  const Datum datum = value(row, column);
+  struct Text {
+    const char* data;
+    std::size_t size;
+  };
+  const Text text = guarded([datum]() -> Text {
+    const auto* packed = PG_DETOAST_DATUM_PACKED(datum);
+    return {VARDATA_ANY(packed), VARSIZE_ANY_EXHDR(packed)};
+  });
+  return to_utf8({text.data, text.size});
+}
+
+std::optional<std::string> Query::get_optional_text(std::size_t row, int column) const {
+  if (is_null(row, column)) return std::nullopt;
+  return get_text(row, column);
+}
+
+std::vector<std::string> Query::get_texts(std::size_t row, int column) const {
+  if (is_null(row, column)) return {};
+  const Datum datum = value(row, column);
+  struct Elements {
+    Datum* values;
+    int count;
+  };
+  const Elements elements = guarded([datum]() -> Elements {
+    Elements all{};
+    bool* nulls = nullptr;
+    deconstruct_array(DatumGetArrayTypeP(datum), TEXTOID, -1, false, TYPALIGN_INT, &all.values, &nulls, &all.count);
+    for (int i = 0; i < all.count; ++i) {
+      if (nulls[i]) elog(ERROR, "unexpected null in an array of a webhook table");
+    }
+    return all;
+  });
+  std::vector<std::string> texts;
+  for (int i = 0; i < elements.count; ++i) {
+    const auto* element = reinterpret_cast<const varlena*>(DatumGetPointer(elements.values[i]));
+    texts.push_back(to_utf8({VARDATA_ANY(element), VARSIZE_ANY_EXHDR(element)}));
+  }
+  return texts;
+}
+
+std::vector<std::int64_t> Query::get_int64s(std::size_t row, int column) const {
+  if (is_null(row, column)) return {};
+  const Datum datum = value(row, column);
+  struct Elements {
+    Datum* values;
+    int count;
+  };
+  const Elements elements = guarded([datum]() -> Elements {
+    Elements all{};
+    deconstruct_array(DatumGetArrayTypeP(datum), INT8OID, sizeof(int64), true, TYPALIGN_DOUBLE, &all.values, nullptr,
+                      &all.count);
+    return all;
+  });
+  return {reinterpret_cast<std::int64_t*>(elements.values),
+          reinterpret_cast<std::int64_t*>(elements.values) + elements.count};
+}
+
+}  // namespace webhook::pg

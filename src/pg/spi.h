@@ -1,0 +1,105 @@
+// SQL from a background worker: a transaction, a statement with its parameters, the rows that come back. Plain C++ to
+// see, SPI inside. All throw Error.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/snapshot.h"
+#include "core/time.h"
+#include "core/uuid.h"
+
+namespace webhook::pg {
+
+// A transaction with a snapshot and SPI, in READ COMMITTED. Rolled back unless commit() is called. Not nested.
+class Transaction {
+ public:
+  // activity is what pg_stat_activity shows meanwhile; it must outlive the transaction.
+  explicit Transaction(const char* activity);
+  ~Transaction();
+  Transaction(const Transaction&) = delete;
+  Transaction& operator=(const Transaction&) = delete;
+
+  void commit();
+
+ private:
+  bool open_ = true;
+};
+
+// A text of SQL in which @extschema@ stands for the extension's schema, prepared at its first use and kept.
+class Statement {
+ public:
+  constexpr explicit Statement(const char* sql) : sql_(sql) {}
+  Statement(const Statement&) = delete;
+  Statement& operator=(const Statement&) = delete;
+
+ private:
+  friend class Query;
+  const char* sql_;
+  void* plan_ = nullptr;
+};
+
+// The quoted name that replaces @extschema@. To be set before the first statement is prepared.
+void set_extension_schema(const std::string& quoted_name);
+
+// One execution of a statement, all texts in UTF-8: bind the parameters in order, run, read the rows, which live as long as the Transaction.
+class Query {
+ public:
+  explicit Query(Statement& statement) : statement_(statement) {}
+  Query(const Query&) = delete;
+  Query& operator=(const Query&) = delete;
+
+  Query& bind(std::int32_t value);
+  Query& bind(std::int64_t value);
+  Query& bind(Time value);
+  Query& bind(const Uuid& value);
+  Query& bind(std::string_view value);
+  Query& bind(const char* value) { return bind(std::string_view(value)); }
+  Query& bind(const std::vector<std::int16_t>& values);
+  Query& bind(const std::vector<std::int32_t>& values);
+  Query& bind(const std::vector<std::int64_t>& values);
+  Query& bind(const std::vector<double>& values);
+  Query& bind(const std::vector<Time>& values);
+  Query& bind(const std::vector<std::optional<Time>>& values);
+  Query& bind(const std::vector<Uuid>& values);
+  Query& bind(const std::vector<std::optional<std::string>>& values);
+  Query& bind_xids(const std::vector<FullXid>& values);
+
+  // Runs it. rows_max 0: all. Returns the number of rows, found or changed.
+  std::size_t run(std::size_t rows_max = 0);
+
+  // The column of a row of the result, both counted from 0. Null where the type says so; otherwise a null is an Error.
+  bool is_null(std::size_t row, int column) const;
+  std::int16_t get_int16(std::size_t row, int column) const;
+  std::int32_t get_int32(std::size_t row, int column) const;
+  std::int64_t get_int64(std::size_t row, int column) const;
+  std::uint32_t get_oid(std::size_t row, int column) const;
+  bool get_boolean(std::size_t row, int column) const;
+  FullXid get_xid(std::size_t row, int column) const;
+  Time get_time(std::size_t row, int column) const;
+  Uuid get_uuid(std::size_t row, int column) const;
+  std::string get_text(std::size_t row, int column) const;  // text or json, as UTF-8
+  std::optional<std::string> get_optional_text(std::size_t row, int column) const;
+  std::vector<std::string> get_texts(std::size_t row, int column) const;  // text[]; a null array is empty
+  std::vector<std::int64_t> get_int64s(std::size_t row, int column) const;
+
+ private:
+  Query& add(std::uint32_t type, std::uintptr_t datum);
+  Query& add_array(std::uint32_t array_type, std::uint32_t element_type, const std::vector<std::uintptr_t>& elements,
+                   const std::vector<char>& nulls);
+  std::uintptr_t keep_text(std::string_view value);
+  std::uintptr_t value(std::size_t row, int column) const;
+
+  Statement& statement_;
+  std::vector<std::uint32_t> types_;
+  std::vector<std::uintptr_t> values_;
+  std::deque<std::string> kept_;  // what the values point to
+  void* rows_ = nullptr;          // SPITupleTable
+};
+
+}  // namespace webhook::pg

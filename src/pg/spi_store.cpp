@@ -1,0 +1,659 @@
+#include "pg/spi_store.h"
+
+extern "C" {
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "access/xlog.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "commands/extension.h"
+#include "commands/tablecmds.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "storage/lmgr.h"
+#include "storage/lwlock.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+}
+
+#include <algorithm>
+#include <cstdlib>
+#include <utility>
+
+#include "pg/guard.h"
+#include "pg/shared_state.h"
+#include "pg/statements.h"
+
+namespace webhook::pg {
+namespace {
+
+// A window of so few events is read by one statement, for the sake of latency.
+constexpr std::size_t kFewEvents = 32;
+// A window of up to so many events is found by transaction and sorted in memory, 16 bytes an event.
+constexpr std::size_t kFoundMax = 200'000;
+// Index entries visited by one step through a larger one.
+constexpr std::size_t kWalkStep = 5'000;
+// Bodies copied by one step of a ring's turn.
+constexpr std::int32_t kBodiesPerStep = 1'000;
+// Capture finds at least half of this in memory.
+constexpr std::int64_t kIdBlock = 1'000'000;  // the sequence's INCREMENT
+
+constexpr const char* kCopyReason = "this database is a copy or was restored: webhook_resume() lets it deliver";
+
+// Set by invalidation messages. Process-wide, for the callback has no other way in.
+struct Watched {
+  Oid relations[3] = {};
+  bool changed = true;
+};
+Watched watched;
+
+void note_invalidation(Datum /*argument*/, Oid relation) noexcept {
+  if (relation == InvalidOid ||
+      std::find(std::begin(watched.relations), std::end(watched.relations), relation) != std::end(watched.relations)) {
+    watched.changed = true;
+  }
+}
+
+// What ALTER DATABASE, ALTER ROLE or postgresql.conf may say otherwise, and the worker relies on.
+void override_session_settings() {
+  static constexpr const char* kSettings[][2] = {
+      {"search_path", "pg_catalog, pg_temp"},
+      {"default_transaction_isolation", "read committed"},
+      {"default_transaction_read_only", "off"},
+      {"default_transaction_deferrable", "off"},
+      {"session_replication_role", "origin"},
+      {"statement_timeout", "0"},
+      {"lock_timeout", "2s"},
+      {"idle_in_transaction_session_timeout", "0"},
+      {"synchronous_commit", "local"},
+      {"timezone", "UTC"},
+      {"enable_seqscan", "off"},  // the segments are truncated more often than analyzed
+      {"jit", "off"},
+      {"max_parallel_workers_per_gather", "0"},
+      {"plan_cache_mode", "force_generic_plan"},
+  };
+  for (const auto& [name, value] : kSettings) SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
+#if PG_VERSION_NUM >= 170000
+  SetConfigOption("transaction_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+#endif
+}
+
+// Makes the commits of these transactions durable: with synchronous_commit off, they may be visible before they are.
+// A no-op for those that are.
+void flush_commits(const std::vector<FullXid>& xids) {
+  if (xids.empty()) return;
+  const FullXid* begin = xids.data();
+  const FullXid* end = begin + xids.size();
+  guarded([begin, end] {
+    XLogRecPtr newest = InvalidXLogRecPtr;
+    LWLockAcquire(XactTruncationLock, LW_SHARED);
+#if PG_VERSION_NUM >= 170000
+    const TransactionId oldest_known = TransamVariables->oldestClogXid;
+#else
+    const TransactionId oldest_known = ShmemVariableCache->oldestClogXid;
+#endif
+    FullXid last = 0;
+    for (const FullXid* full = begin; full != end; ++full) {
+      const auto xid = static_cast<TransactionId>(*full);
+      // What the commit log has forgotten was flushed long ago.
+      if (*full == last || TransactionIdPrecedes(xid, oldest_known)) continue;
+      last = *full;
+      newest = std::max(newest, TransactionIdGetCommitLSN(xid));
+    }
+    LWLockRelease(XactTruncationLock);
+    if (!XLogRecPtrIsInvalid(newest)) XLogFlush(newest);
+  });
+}
+
+const char* ring_name(Ring ring) { return ring == Ring::kEvents ? "events" : "logs"; }
+
+Event event_of(const Query& query, std::size_t row) {
+  Event event;
+  event.id = query.get_int64(row, 0);
+  event.xid = query.get_xid(row, 1);
+  event.created_at = query.get_time(row, 2);
+  event.name = query.get_text(row, 3);
+  event.organization_id = query.get_optional_text(row, 4);
+  event.key = query.get_optional_text(row, 5);
+  event.data = query.get_optional_text(row, 6).value_or(std::string());
+  event.oversized_bytes = query.get_int64(row, 7);
+  return event;
+}
+
+Checkpoint checkpoint_of(const Query& query) {
+  const auto from = parse_snapshot(query.get_text(0, 0));
+  const auto to = parse_snapshot(query.get_text(0, 1));
+  if (!from || !to) throw Error("XX001", "webhook_checkpoint holds a malformed snapshot");
+  return {{*from, *to}, query.get_int64(0, 2), query.get_int64(0, 3)};
+}
+
+std::optional<std::string> null_if_empty(const std::string& text) {
+  if (text.empty()) return std::nullopt;
+  return text;
+}
+
+}  // namespace
+
+// The extension may be dropped, and created anew, between any two transactions.
+class SpiStore::Work : public Transaction {
+ public:
+  Work(const SpiStore& store, const char* activity) : Transaction(activity) {
+    const Oid installed = guarded([] { return get_extension_oid("webhook", true); });
+    if (installed != store.extension_) throw ExtensionGone();
+  }
+};
+
+SpiStore::SpiStore() {
+  Transaction transaction("webhook: starting");
+  guarded([] { override_session_settings(); });
+  Query installed(statements::find_extension);
+  if (installed.run() == 0) throw ExtensionGone();
+  extension_ = installed.get_oid(0, 0);
+  schema_ = installed.get_oid(0, 1);
+  set_extension_schema(installed.get_text(0, 2));
+  installed_version_ = installed.get_text(0, 3);
+
+  Query relations(statements::find_relations);
+  relations.run();
+  events_sequence_ = relations.get_oid(0, 0);
+  for (int i = 0; i < 3; ++i) watched.relations[i] = relations.get_oid(0, i + 1);
+  transaction.commit();
+  guarded([] { CacheRegisterRelcacheCallback(note_invalidation, 0); });
+}
+
+// --- Start and configuration --------------------------------------------------------------------------------------------
+
+StartState SpiStore::start() {
+  Work work(*this, "webhook: starting");
+  const auto database = static_cast<std::uint32_t>(MyDatabaseId);
+  const std::uint64_t system_identifier = GetSystemIdentifier();
+  StartState state;
+
+  Query identity(statements::read_identity);
+  std::optional<StoredIdentity> stored;
+  if (identity.run() > 0) {
+    stored = {.instance = identity.get_uuid(0, 0),
+              .database = identity.get_oid(0, 1),
+              .system_identifier = static_cast<std::uint64_t>(identity.get_int64(0, 2))};
+    state.instance = stored->instance;
+  }
+  Query checkpoint(statements::read_checkpoint);
+  const bool has_checkpoint = checkpoint.run() > 0;
+  state.checkpoint =
+      has_checkpoint ? checkpoint_of(checkpoint) : Checkpoint{{Snapshot::beginning(), Snapshot::beginning()}, 0, 0};
+
+  state.verdict = judge_identity(stored, has_checkpoint, database, system_identifier);
+  const auto oid = static_cast<std::int64_t>(database);
+  const auto identifier = static_cast<std::int64_t>(system_identifier);
+  switch (state.verdict) {
+    case IdentityVerdict::kSame:
+      break;
+    case IdentityVerdict::kUpgraded: {
+      Query update(statements::update_system_identifier);
+      update.bind(identifier).run();
+      break;
+    }
+    case IdentityVerdict::kFresh: {
+      Query create(statements::create_identity);
+      create.bind(oid).bind(identifier).run();
+      state.instance = create.get_uuid(0, 0);
+      break;
+    }
+    case IdentityVerdict::kCopy: {
+      Query drop(statements::delete_identity);
+      drop.run();
+      Query create(statements::create_paused_identity);
+      create.bind(oid).bind(identifier).bind(kCopyReason).run();
+      state.instance = create.get_uuid(0, 0);
+      break;
+    }
+  }
+  if (!has_checkpoint) {
+    const std::string beginning = to_string(Snapshot::beginning());
+    Query create(statements::create_checkpoint);
+    create.bind(state.instance).bind(beginning).bind(beginning).run();
+  } else if (state.verdict == IdentityVerdict::kCopy) {
+    Query update(statements::update_checkpoint_instance);
+    update.bind(state.instance).run();
+  }
+  work.commit();
+  return state;
+}
+
+Configuration SpiStore::configuration() {
+  watched.changed = false;
+  try {
+    Work work(*this, "webhook: reading the webhooks");
+    Configuration configuration;
+    Query identity(statements::read_identity);
+    if (identity.run() > 0) {
+      configuration.is_paused = identity.get_boolean(0, 3);
+      configuration.paused_reason = identity.get_text(0, 4);
+    }
+    Query query(statements::read_webhooks);
+    const std::size_t rows = query.run();
+    configuration.webhooks.reserve(rows);
+    for (std::size_t row = 0; row < rows; ++row) {
+      Webhook& webhook = configuration.webhooks.emplace_back();
+      webhook.id = query.get_uuid(row, 0);
+      webhook.organization_id = query.get_optional_text(row, 1);
+      webhook.name = query.get_text(row, 2);
+      webhook.url = query.get_text(row, 3);
+      webhook.events = query.get_texts(row, 4);
+      webhook.headers = query.get_texts(row, 5);
+      webhook.secrets = query.get_texts(row, 6);
+      webhook.is_active = query.get_boolean(row, 7);
+      webhook.active_since = query.get_time(row, 8);
+      webhook.timeout = std::chrono::milliseconds(query.get_int32(row, 9));
+      for (const std::int64_t delay_us : query.get_int64s(row, 10)) webhook.retry_schedule.emplace_back(delay_us);
+      webhook.max_in_flight = query.get_int32(row, 11);
+    }
+    work.commit();
+    return configuration;
+  } catch (...) {
+    watched.changed = true;
+    throw;
+  }
+}
+
+bool SpiStore::configuration_changed() const { return watched.changed; }
+
+// --- The event log ------------------------------------------------------------------------------------------------------
+
+Snapshot SpiStore::current_snapshot() {
+  // Read before anything of ours has a transaction number: a snapshot leaves its owner out.
+  Work work(*this, "webhook: looking for events");
+  Query query(statements::current_snapshot);
+  query.run();
+  const auto snapshot = parse_snapshot(query.get_text(0, 0));
+  if (!snapshot) throw Error("XX000", "could not read pg_current_snapshot()");
+  // A webhook whose creation is in the snapshot must be known before the events in it are routed.
+  guarded([] { AcceptInvalidationMessages(); });
+  work.commit();
+  return *snapshot;
+}
+
+Chunk SpiStore::read(const Window& window, std::int64_t after_id, std::size_t events_max) {
+  try {
+    return read_on(window, after_id, events_max);
+  } catch (...) {
+    reading_ = {};  // what it had found and taken out would be missed
+    throw;
+  }
+}
+
+Chunk SpiStore::read_on(const Window& window, std::int64_t after_id, std::size_t events_max) {
+  Work work(*this, "webhook: reading events");
+  Chunk chunk;
+  if (reading_.window != window) {
+    reading_ = {};
+    if (read_few(window, after_id, &chunk)) {
+      work.commit();
+      return chunk;
+    }
+    find(window);
+    if (reading_.too_large) {
+      Query lowest(statements::find_lowest_event);
+      const Window::Ranges ranges = window.ranges();
+      lowest.bind_xids(ranges.low).bind_xids(ranges.high).run();
+      reading_.walked_to = std::max(after_id, lowest.get_int64(0, 0) - 1);
+    }
+    reading_.window = window;
+  }
+  if (reading_.too_large && reading_.found.empty()) walk(window, after_id, events_max);
+
+  std::vector<Found>& found = reading_.found;
+  std::erase_if(found, [after_id](const Found& f) { return f.id <= after_id; });
+  const std::size_t count = std::min(events_max, found.size());
+  chunk.events = fetch({found.begin(), found.begin() + static_cast<std::ptrdiff_t>(count)});
+  found.erase(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(count));
+  chunk.window_is_read = found.empty() && !reading_.too_large;
+  work.commit();
+  if (chunk.window_is_read) reading_ = {};
+  return chunk;
+}
+
+bool SpiStore::read_few(const Window& window, std::int64_t after_id, Chunk* chunk) {
+  const Window::Ranges ranges = window.ranges();
+  Query query(statements::read_few_events);
+  query.bind_xids(ranges.low).bind_xids(ranges.high).bind(static_cast<std::int64_t>(kFewEvents + 1));
+  const std::size_t rows = query.run();
+  if (rows > kFewEvents) return false;
+  std::vector<FullXid> xids;
+  for (std::size_t row = 0; row < rows; ++row) {
+    Event event = event_of(query, row);
+    if (event.id <= after_id || !window.contains(event.xid)) continue;
+    xids.push_back(event.xid);
+    chunk->events.push_back(std::move(event));
+  }
+  std::sort(chunk->events.begin(), chunk->events.end(), [](const Event& a, const Event& b) { return a.id < b.id; });
+  chunk->window_is_read = true;
+  flush_commits(xids);
+  return true;
+}
+
+void SpiStore::find(const Window& window) {
+  const Window::Ranges ranges = window.ranges();
+  Query query(statements::find_events);
+  query.bind_xids(ranges.low).bind_xids(ranges.high).bind(static_cast<std::int64_t>(kFoundMax + 1));
+  const std::size_t rows = query.run();
+  reading_.too_large = rows > kFoundMax;
+  if (reading_.too_large) return;
+  reading_.found.reserve(rows);
+  std::vector<FullXid> xids;
+  for (std::size_t row = 0; row < rows; ++row) {
+    const FullXid xid = query.get_xid(row, 2);
+    if (xids.empty() || xids.back() != xid) xids.push_back(xid);
+    reading_.found.push_back({query.get_int64(row, 1), query.get_int16(row, 0)});
+  }
+  std::sort(reading_.found.begin(), reading_.found.end(), [](const Found& a, const Found& b) { return a.id < b.id; });
+  flush_commits(xids);
+}
+
+// Takes steps through the id index until some events of the window are found or the index ends.
+void SpiStore::walk(const Window& window, std::int64_t after_id, std::size_t events_max) {
+  reading_.walked_to = std::max(reading_.walked_to, after_id);
+  const std::size_t step = std::max(kWalkStep, events_max);
+  Query query(statements::walk_events);
+  query.bind(reading_.walked_to).bind(static_cast<std::int64_t>(step));
+  const std::size_t rows = query.run();
+  std::vector<FullXid> xids;
+  for (std::size_t row = 0; row < rows; ++row) {
+    reading_.walked_to = query.get_int64(row, 1);
+    const FullXid xid = query.get_xid(row, 2);
+    if (!window.contains(xid)) continue;
+    if (xids.empty() || xids.back() != xid) xids.push_back(xid);
+    reading_.found.push_back({reading_.walked_to, query.get_int16(row, 0)});
+  }
+  if (rows < step) reading_.too_large = false;
+  flush_commits(xids);
+}
+
+std::vector<Event> SpiStore::fetch(const std::vector<Found>& found) {
+  std::vector<Event> events;
+  if (found.empty()) return events;
+  std::vector<std::int16_t> slots;
+  std::vector<std::int64_t> ids;
+  ids.reserve(found.size());
+  for (const Found& f : found) {
+    if (std::find(slots.begin(), slots.end(), f.slot) == slots.end()) slots.push_back(f.slot);
+    ids.push_back(f.id);
+  }
+  Query query(statements::read_events_by_id);
+  const std::size_t rows = query.bind(slots).bind(ids).run();
+  events.reserve(rows);
+  for (std::size_t row = 0; row < rows; ++row) events.push_back(event_of(query, row));
+  return events;
+}
+
+// --- Recovery -----------------------------------------------------------------------------------------------------------
+
+Logged SpiStore::logged_since(std::int64_t log_floor) {
+  Work work(*this, "webhook: recovering");
+  Query query(statements::read_logged);
+  const std::size_t rows = query.bind(log_floor).run();
+  Logged logged{{}, log_floor};
+  logged.keys.reserve(rows);
+  for (std::size_t row = 0; row < rows; ++row) {
+    logged.keys.push_back({query.get_int64(row, 0), query.get_uuid(row, 1)});
+    logged.last_log_id = std::max(logged.last_log_id, query.get_int64(row, 2));
+  }
+  work.commit();
+  return logged;
+}
+
+std::vector<DeliveryKey> SpiStore::owed_of(const std::vector<std::int64_t>& event_ids) {
+  Work work(*this, "webhook: recovering");
+  Query query(statements::read_owed_of);
+  const std::size_t rows = query.bind(event_ids).run();
+  std::vector<DeliveryKey> keys;
+  keys.reserve(rows);
+  for (std::size_t row = 0; row < rows; ++row) keys.push_back({query.get_int64(row, 0), query.get_uuid(row, 1)});
+  work.commit();
+  return keys;
+}
+
+// --- Recording ----------------------------------------------------------------------------------------------------------
+
+namespace {
+
+std::int64_t insert_logs(const std::vector<LogRow>& rows) {
+  std::vector<Time> created_at;
+  std::vector<Uuid> webhooks;
+  std::vector<std::optional<std::string>> organizations;
+  std::vector<std::int64_t> event_ids;
+  std::vector<std::optional<std::string>> events;
+  std::vector<std::int32_t> attempts;
+  std::vector<std::optional<std::string>> statuses;
+  std::vector<std::int32_t> response_statuses;
+  std::vector<std::optional<std::string>> response_bodies;
+  std::vector<std::optional<std::string>> errors;
+  std::vector<double> durations_ms;
+  std::vector<std::optional<std::string>> remote_ips;
+  std::vector<std::optional<Time>> next_attempts;
+  for (const LogRow& row : rows) {
+    created_at.push_back(row.created_at);
+    webhooks.push_back(row.webhook);
+    organizations.push_back(row.organization_id);
+    event_ids.push_back(row.event_id);
+    events.emplace_back(row.event);
+    attempts.push_back(row.attempt);
+    statuses.emplace_back(row.success ? "success" : "failed");
+    response_statuses.push_back(row.response_status);
+    response_bodies.push_back(null_if_empty(row.response_body));
+    errors.push_back(null_if_empty(row.error));
+    durations_ms.push_back(static_cast<double>(row.elapsed.count()) / 1000.0);
+    remote_ips.push_back(null_if_empty(row.remote_ip));
+    next_attempts.push_back(row.next_attempt_at);
+  }
+  Query query(statements::insert_logs);
+  query.bind(created_at).bind(webhooks).bind(organizations).bind(event_ids).bind(events).bind(attempts).bind(statuses);
+  query.bind(response_statuses).bind(response_bodies).bind(errors).bind(durations_ms).bind(remote_ips);
+  query.bind(next_attempts).run();
+  return query.get_int64(0, 0);
+}
+
+void upsert_owed(const std::vector<OwedRow>& rows) {
+  std::vector<std::int64_t> event_ids;
+  std::vector<Uuid> webhooks;
+  std::vector<std::optional<std::string>> organizations;
+  std::vector<std::optional<std::string>> events;
+  std::vector<std::optional<std::string>> keys;
+  std::vector<Time> created_at;
+  std::vector<std::int32_t> attempts;
+  std::vector<std::optional<Time>> next_attempts;
+  std::vector<std::optional<std::string>> last_errors;
+  for (const OwedRow& row : rows) {
+    event_ids.push_back(row.key.event_id);
+    webhooks.push_back(row.key.webhook);
+    organizations.push_back(row.organization_id);
+    events.emplace_back(row.event);
+    keys.push_back(row.event_key);
+    created_at.push_back(row.created_at);
+    attempts.push_back(row.attempts);
+    next_attempts.push_back(row.next_attempt_at);
+    last_errors.push_back(null_if_empty(row.last_error));
+  }
+  Query query(statements::upsert_owed);
+  query.bind(event_ids).bind(webhooks).bind(organizations).bind(events).bind(keys).bind(created_at);
+  query.bind(attempts).bind(next_attempts).bind(last_errors).run();
+}
+
+void delete_finished(const std::vector<DeliveryKey>& keys) {
+  std::vector<std::int64_t> event_ids;
+  std::vector<Uuid> webhooks;
+  for (const DeliveryKey& key : keys) {
+    event_ids.push_back(key.event_id);
+    webhooks.push_back(key.webhook);
+  }
+  Query query(statements::delete_finished);
+  query.bind(event_ids).bind(webhooks).run();
+}
+
+}  // namespace
+
+std::int64_t SpiStore::record(const Batch& batch) {
+  Work work(*this, "webhook: recording results");
+  std::int64_t last_log_id = 0;
+  if (!batch.logs.empty()) last_log_id = insert_logs(batch.logs);
+  if (!batch.owed.empty()) upsert_owed(batch.owed);
+  if (!batch.finished.empty()) delete_finished(batch.finished);
+  if (batch.checkpoint) {
+    const Checkpoint& checkpoint = *batch.checkpoint;
+    Query query(statements::update_checkpoint);
+    query.bind(to_string(checkpoint.window.from)).bind(to_string(checkpoint.window.to));
+    query.bind(checkpoint.position).bind(checkpoint.log_floor).run();
+  }
+  work.commit();
+  return last_log_id;
+}
+
+// --- What is owed -------------------------------------------------------------------------------------------------------
+
+std::vector<NextDue> SpiStore::next_due() {
+  Work work(*this, "webhook: looking for what is owed");
+  Query query(statements::read_next_due);
+  const std::size_t rows = query.run();
+  std::vector<NextDue> due;
+  due.reserve(rows);
+  for (std::size_t row = 0; row < rows; ++row) due.push_back({query.get_uuid(row, 0), query.get_time(row, 1)});
+  work.commit();
+  return due;
+}
+
+Due SpiStore::due(const Uuid& webhook, Time now, std::size_t rows_max) {
+  Work work(*this, "webhook: reading what is owed");
+  Query query(statements::read_due);
+  const std::size_t rows = query.bind(webhook).bind(now).bind(static_cast<std::int64_t>(rows_max)).run();
+  Due due;
+  due.deliveries.reserve(rows);
+  for (std::size_t row = 0; row < rows; ++row) {
+    OwedDelivery& owed = due.deliveries.emplace_back();
+    owed.event.id = query.get_int64(row, 0);
+    owed.event.created_at = query.get_time(row, 1);
+    owed.event.name = query.get_text(row, 2);
+    owed.event.organization_id = query.get_optional_text(row, 3);
+    owed.event.key = query.get_optional_text(row, 4);
+    owed.event.data = query.get_optional_text(row, 5).value_or(std::string());
+    owed.attempts = query.get_int32(row, 6);
+  }
+  Query next(statements::read_due_next);
+  next.bind(webhook).bind(now).run();
+  if (!next.is_null(0, 0)) due.next = next.get_time(0, 0);
+  work.commit();
+  return due;
+}
+
+void SpiStore::forget(const std::vector<Uuid>& webhooks) {
+  Work work(*this, "webhook: forgetting deleted webhooks");
+  Query query(statements::forget_webhooks);
+  query.bind(webhooks).run();
+  work.commit();
+}
+
+// --- Rings --------------------------------------------------------------------------------------------------------------
+
+RingReport SpiStore::maintain_ring(Ring ring, const RingLimits& limits) {
+  RingReport report;
+  int current = 0;
+  bool next_is_empty = false;
+  {
+    Work work(*this, "webhook: looking after the rings");
+    Query query(statements::read_ring);
+    query.bind(ring_name(ring)).run();
+    current = query.get_int16(0, 0);
+    const bool full = is_segment_full(limits, query.get_time(0, 1), query.get_time(0, 2),
+                                      static_cast<std::uint64_t>(query.get_int64(0, 3)), query.get_int64(0, 4) == 0);
+    next_is_empty = query.get_int64(0, 5) == 0;
+    work.commit();
+    if (!full) return report;
+  }
+  const int next = next_segment(current);
+  // In two transactions: nobody may see the segment as the current one while it is locked.
+  if (!next_is_empty && !make_room(ring, next, &report)) return report;
+  Work work(*this, "webhook: turning a ring");
+  Query turn(statements::turn_ring);
+  turn.bind(ring_name(ring)).bind(static_cast<std::int32_t>(next)).run();
+  work.commit();
+  if (ring == Ring::kEvents) publish_event_segment(events_sequence_, next);
+  return report;
+}
+
+// Empties a segment that nobody needs any more. False: it is still needed, or there is more to do first.
+bool SpiStore::make_room(Ring ring, int segment, RingReport* report) {
+  Work work(*this, "webhook: emptying a segment");
+  const auto slot = static_cast<std::int32_t>(segment);
+  if (ring == Ring::kEvents) {
+    Query save(statements::save_bodies);
+    if (save.bind(slot).bind(kBodiesPerStep).run() > 0) {
+      work.commit();
+      report->more = true;
+      return false;
+    }
+  }
+  const std::string name = std::string("webhook_") + ring_name(ring) + '_' + std::to_string(segment);
+  const Oid schema = schema_;
+  const Oid relation = guarded([schema, text = name.c_str()] { return get_relname_relid(text, schema); });
+  // Without waiting: a lock that is queued for makes everyone queue behind it.
+  if (!guarded([relation] { return ConditionalLockRelationOid(relation, AccessExclusiveLock); })) {
+    report->kept_because = "a transaction holds a lock on it";
+    return false;
+  }
+  Query needed(ring == Ring::kEvents ? statements::has_unsettled_events : statements::has_needed_logs);
+  needed.bind(slot).run();
+  if (needed.get_boolean(0, 0)) {
+    report->kept_because = ring == Ring::kEvents ? "it holds events that are not settled yet"
+                                                 : "it holds attempts of events that are not settled yet";
+    return false;
+  }
+  if (ring == Ring::kEvents) {
+    // What came to be owed since the last step.
+    Query save(statements::save_bodies);
+    if (save.bind(slot).bind(kBodiesPerStep).run() > 0) {
+      work.commit();
+      report->more = true;
+      return false;
+    }
+  }
+  guarded([schema, text = name.c_str()] {
+    RangeVar* range = makeRangeVar(get_namespace_name(schema), pstrdup(text), -1);
+    range->inh = false;
+    auto* truncate = makeNode(TruncateStmt);
+    truncate->relations = list_make1(range);
+    truncate->behavior = DROP_RESTRICT;
+    ExecuteTruncate(truncate);
+  });
+  work.commit();
+  return true;
+}
+
+void SpiStore::delete_expired(Time before) {
+  Work work(*this, "webhook: deleting expired deliveries");
+  Query query(statements::delete_expired_dead);
+  query.bind(before).run();
+  work.commit();
+}
+
+// --- Ids ----------------------------------------------------------------------------------------------------------------
+
+void SpiStore::refill_ids() {
+  if (!current_event_segment(events_sequence_)) {
+    Work work(*this, "webhook: looking after the rings");
+    Query query(statements::read_ring);
+    query.bind(ring_name(Ring::kEvents)).run();
+    publish_event_segment(events_sequence_, query.get_int16(0, 0));
+    work.commit();
+  }
+  if (ids_left(events_sequence_) >= kIdBlock / 2) return;
+  Work work(*this, "webhook: drawing event ids");
+  Query query(statements::draw_ids);
+  query.run();
+  const std::int64_t first = query.get_int64(0, 0);
+  work.commit();
+  publish_ids(events_sequence_, {first, first + kIdBlock});
+}
+
+}  // namespace webhook::pg

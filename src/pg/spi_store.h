@@ -1,0 +1,69 @@
+// The store on PostgreSQL's tables, by SPI. One a worker process.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "pg/spi.h"
+#include "pg/store.h"
+
+namespace webhook::pg {
+
+class SpiStore final : public Store {
+ public:
+  // Of the extension that is installed now; throws ExtensionGone if there is none. Also overrides what ALTER DATABASE or
+  // ALTER ROLE may have set for this session, and registers this process's callbacks: once a process.
+  SpiStore();
+
+  StartState start() override;
+  Configuration configuration() override;
+  bool configuration_changed() const override;
+  Snapshot current_snapshot() override;
+  Chunk read(const Window& window, std::int64_t after_id, std::size_t events_max) override;
+  Logged logged_since(std::int64_t log_floor) override;
+  std::vector<DeliveryKey> owed_of(const std::vector<std::int64_t>& event_ids) override;
+  std::int64_t record(const Batch& batch) override;
+  std::vector<NextDue> next_due() override;
+  Due due(const Uuid& webhook, Time now, std::size_t rows_max) override;
+  void forget(const std::vector<Uuid>& webhooks) override;
+  RingReport maintain_ring(Ring ring, const RingLimits& limits) override;
+  void delete_expired(Time before) override;
+  void refill_ids() override;
+
+  // The version of the extension's SQL objects.
+  const std::string& installed_version() const { return installed_version_; }
+
+ private:
+  // An event of the window being read, found and not yet fetched.
+  struct Found {
+    std::int64_t id;
+    std::int16_t slot;
+  };
+
+  // What is known of the window being read, between two calls of read().
+  struct Reading {
+    Window window;
+    std::vector<Found> found;  // in id order
+    bool too_large = false;    // to be walked by id, in steps
+    std::int64_t walked_to = 0;
+  };
+
+  class Work;  // a transaction in which the extension is known to be there
+
+  // False, with nothing in the chunk, if the window has more than a few events.
+  Chunk read_on(const Window& window, std::int64_t after_id, std::size_t events_max);
+  bool read_few(const Window& window, std::int64_t after_id, Chunk* chunk);
+  void find(const Window& window);
+  void walk(const Window& window, std::int64_t after_id, std::size_t events_max);
+  std::vector<Event> fetch(const std::vector<Found>& found);
+  bool make_room(Ring ring, int segment, RingReport* report);
+
+  std::uint32_t extension_ = 0;  // its OID
+  std::uint32_t schema_ = 0;
+  std::string installed_version_;
+  std::uint32_t events_sequence_ = 0;
+  Reading reading_;
+};
+
+}  // namespace webhook::pg

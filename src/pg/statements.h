@@ -1,0 +1,241 @@
+// All SQL that the worker runs, by name. Times, ids and counts are parameters; nothing is pieced together.
+#pragma once
+
+#include "pg/spi.h"
+
+namespace webhook::pg::statements {
+
+// --- Start ------------------------------------------------------------------------------------------------------------
+
+inline constinit Statement find_extension(R"(
+  SELECT e.oid, n.oid, quote_ident(n.nspname), e.extversion
+    FROM pg_catalog.pg_extension AS e
+         JOIN pg_catalog.pg_namespace AS n ON n.oid = e.extnamespace
+   WHERE e.extname = 'webhook')");
+
+inline constinit Statement find_relations(R"(
+  SELECT '@extschema@.webhook_events_id_seq'::regclass::oid,
+         '@extschema@.webhook_configurations'::regclass::oid,
+         '@extschema@.webhook_secrets'::regclass::oid,
+         '@extschema@.webhook_instance'::regclass::oid)");
+
+inline constinit Statement read_identity(R"(
+  SELECT instance, database_oid, system_identifier, is_paused, coalesce(paused_reason, '')
+    FROM @extschema@.webhook_instance)");
+
+inline constinit Statement create_identity(R"(
+  INSERT INTO @extschema@.webhook_instance (instance, database_oid, system_identifier)
+  VALUES (gen_random_uuid(), $1::bigint::oid, $2)
+  RETURNING instance)");
+
+inline constinit Statement create_paused_identity(R"(
+  INSERT INTO @extschema@.webhook_instance (instance, database_oid, system_identifier, is_paused, paused_reason)
+  VALUES (gen_random_uuid(), $1::bigint::oid, $2, true, $3)
+  RETURNING instance)");
+
+inline constinit Statement delete_identity("DELETE FROM @extschema@.webhook_instance");
+
+inline constinit Statement update_system_identifier(R"(
+  UPDATE @extschema@.webhook_instance SET system_identifier = $1)");
+
+inline constinit Statement read_checkpoint(R"(
+  SELECT snapshot_from::text, snapshot_to::text, position, log_floor
+    FROM @extschema@.webhook_checkpoint
+   WHERE worker = 1)");
+
+inline constinit Statement create_checkpoint(R"(
+  INSERT INTO @extschema@.webhook_checkpoint
+         (worker, workers, instance, snapshot_from, snapshot_to, position, log_floor)
+  VALUES (1, 1, $1, $2::pg_snapshot, $3::pg_snapshot, 0, 0))");
+
+inline constinit Statement update_checkpoint_instance(R"(
+  UPDATE @extschema@.webhook_checkpoint SET instance = $1)");
+
+// --- Configuration ----------------------------------------------------------------------------------------------------
+
+inline constinit Statement read_webhooks(R"(
+  SELECT c.id, c.organization_id, c.name, c.url, c.events,
+         ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text(c.headers) AS h ORDER BY h.key),
+         ARRAY(SELECT s.secret
+                 FROM @extschema@.webhook_secrets AS s
+                WHERE s.configuration_id = c.id AND (s.expires_at IS NULL OR s.expires_at > now())
+                ORDER BY s.created_at DESC),
+         c.is_active, coalesce(c.active_since, c.created_at), c.timeout_ms,
+         ARRAY(SELECT (extract(epoch FROM r.delay) * 1000000)::bigint
+                 FROM unnest(c.retry_schedule) WITH ORDINALITY AS r (delay, n)
+                ORDER BY r.n),
+         c.max_in_flight
+    FROM @extschema@.webhook_configurations AS c)");
+
+// --- The event log ----------------------------------------------------------------------------------------------------
+
+inline constinit Statement current_snapshot("SELECT pg_current_snapshot()::text");
+
+// The events of transactions in [low, high), pair by pair. OFFSET 0 keeps each pair an index scan of its own.
+inline constinit Statement find_events(R"(
+  SELECT e.slot, e.id, e.xid
+    FROM unnest($1::xid8[], $2::xid8[]) AS range (low, high)
+         CROSS JOIN LATERAL (SELECT slot, id, xid
+                               FROM @extschema@.webhook_events
+                              WHERE xid >= range.low AND xid < range.high
+                             OFFSET 0) AS e
+   LIMIT $3)");
+
+// As find_events, but the events themselves.
+inline constinit Statement read_few_events(R"(
+  SELECT e.id, e.xid, e.created_at, e.event, e.organization_id, e.key, e.data, coalesce(e.oversized_bytes, 0)
+    FROM unnest($1::xid8[], $2::xid8[]) AS range (low, high)
+         CROSS JOIN LATERAL (SELECT *
+                               FROM @extschema@.webhook_events
+                              WHERE xid >= range.low AND xid < range.high
+                             OFFSET 0) AS e
+   LIMIT $3)");
+
+inline constinit Statement read_events_by_id(R"(
+  SELECT id, xid, created_at, event, organization_id, key, data, coalesce(oversized_bytes, 0)
+    FROM @extschema@.webhook_events
+   WHERE slot = ANY($1) AND id = ANY($2)
+   ORDER BY id)");
+
+// The next ids in id order, whatever their transaction, so that the number of rows visited is bounded.
+inline constinit Statement walk_events(R"(
+  SELECT slot, id, xid
+    FROM @extschema@.webhook_events
+   WHERE id > $1
+   ORDER BY id
+   LIMIT $2)");
+
+inline constinit Statement find_lowest_event(R"(
+  SELECT coalesce(min(e.id), 0)
+    FROM unnest($1::xid8[], $2::xid8[]) AS range (low, high)
+         CROSS JOIN LATERAL (SELECT id
+                               FROM @extschema@.webhook_events
+                              WHERE xid >= range.low AND xid < range.high
+                             OFFSET 0) AS e)");
+
+// --- Recovery ---------------------------------------------------------------------------------------------------------
+
+inline constinit Statement read_logged(R"(
+  SELECT event_id, configuration_id, id FROM @extschema@.webhook_logs WHERE id > $1)");
+
+inline constinit Statement read_owed_of(R"(
+  SELECT event_id, configuration_id FROM @extschema@.webhook_deliveries WHERE event_id = ANY($1))");
+
+// --- Recording --------------------------------------------------------------------------------------------------------
+
+inline constinit Statement insert_logs(R"(
+  WITH inserted AS (
+    INSERT INTO @extschema@.webhook_logs
+           (slot, created_at, configuration_id, organization_id, event_id, event, attempt, status, response_status,
+            response_body, error, duration_ms, remote_ip, next_attempt_at)
+    SELECT ring.slot, l.created_at, l.configuration_id, l.organization_id, l.event_id, l.event, l.attempt, l.status,
+           nullif(l.response_status, 0), l.response_body, l.error, l.duration_ms, l.remote_ip::inet, l.next_attempt_at
+      FROM @extschema@.webhook_rings AS ring,
+           unnest($1::timestamptz[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::integer[], $7::text[],
+                  $8::integer[], $9::text[], $10::text[], $11::double precision[], $12::text[], $13::timestamptz[])
+             AS l (created_at, configuration_id, organization_id, event_id, event, attempt, status, response_status,
+                   response_body, error, duration_ms, remote_ip, next_attempt_at)
+     WHERE ring.ring = 'logs'
+    RETURNING id)
+  SELECT coalesce(max(id), 0) FROM inserted)");
+
+inline constinit Statement upsert_owed(R"(
+  INSERT INTO @extschema@.webhook_deliveries AS d
+         (event_id, configuration_id, organization_id, event, key, created_at, state, attempts, next_attempt_at,
+          last_error)
+  SELECT o.event_id, o.configuration_id, o.organization_id, o.event, o.key, o.created_at,
+         CASE WHEN o.next_attempt_at IS NULL THEN 'dead' ELSE 'pending' END, o.attempts, o.next_attempt_at, o.last_error
+    FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::integer[],
+                $8::timestamptz[], $9::text[])
+           AS o (event_id, configuration_id, organization_id, event, key, created_at, attempts, next_attempt_at,
+                 last_error)
+   WHERE EXISTS (SELECT FROM @extschema@.webhook_configurations AS c WHERE c.id = o.configuration_id)
+  ON CONFLICT (event_id, configuration_id) DO UPDATE
+     SET state = excluded.state, attempts = excluded.attempts, next_attempt_at = excluded.next_attempt_at,
+         last_error = excluded.last_error, updated_at = clock_timestamp())");
+
+inline constinit Statement delete_finished(R"(
+  DELETE FROM @extschema@.webhook_deliveries AS d
+   USING unnest($1::bigint[], $2::uuid[]) AS f (event_id, configuration_id)
+   WHERE d.event_id = f.event_id AND d.configuration_id = f.configuration_id)");
+
+inline constinit Statement update_checkpoint(R"(
+  UPDATE @extschema@.webhook_checkpoint
+     SET snapshot_from = $1::pg_snapshot, snapshot_to = $2::pg_snapshot, position = $3, log_floor = $4,
+         updated_at = clock_timestamp()
+   WHERE worker = 1)");
+
+// --- What is owed -----------------------------------------------------------------------------------------------------
+
+inline constinit Statement read_next_due(R"(
+  SELECT configuration_id, min(next_attempt_at)
+    FROM @extschema@.webhook_deliveries
+   WHERE state = 'pending'
+   GROUP BY configuration_id)");
+
+inline constinit Statement read_due(R"(
+  SELECT d.event_id, d.created_at, d.event, d.organization_id, d.key,
+         coalesce(d.data, (SELECT e.data FROM @extschema@.webhook_events AS e WHERE e.id = d.event_id)), d.attempts
+    FROM @extschema@.webhook_deliveries AS d
+   WHERE d.configuration_id = $1 AND d.state = 'pending' AND d.next_attempt_at <= $2
+   ORDER BY d.next_attempt_at, d.event_id
+   LIMIT $3)");
+
+inline constinit Statement read_due_next(R"(
+  SELECT min(next_attempt_at)
+    FROM @extschema@.webhook_deliveries
+   WHERE configuration_id = $1 AND state = 'pending' AND next_attempt_at > $2)");
+
+inline constinit Statement forget_webhooks(R"(
+  DELETE FROM @extschema@.webhook_deliveries WHERE configuration_id = ANY($1))");
+
+// --- Rings ------------------------------------------------------------------------------------------------------------
+
+inline constinit Statement read_ring(R"(
+  SELECT r.slot, r.opened_at, now(),
+         pg_total_relation_size(format('%s_%s', '@extschema@.webhook_' || $1, r.slot)::regclass),
+         pg_relation_size(format('%s_%s', '@extschema@.webhook_' || $1, r.slot)::regclass),
+         pg_relation_size(format('%s_%s', '@extschema@.webhook_' || $1, (r.slot + 1) % 8)::regclass)
+    FROM @extschema@.webhook_rings AS r
+   WHERE r.ring = $1)");
+
+inline constinit Statement turn_ring(R"(
+  UPDATE @extschema@.webhook_rings SET slot = $2, opened_at = now() WHERE ring = $1)");
+
+// What is still owed, or dead and within its retention, takes its body along before the segment goes.
+inline constinit Statement save_bodies(R"(
+  UPDATE @extschema@.webhook_deliveries AS d
+     SET data = s.data
+    FROM (SELECT o.event_id, o.configuration_id, e.data
+            FROM @extschema@.webhook_deliveries AS o
+                 JOIN @extschema@.webhook_events AS e ON e.slot = $1 AND e.id = o.event_id
+           WHERE o.data IS NULL AND e.data IS NOT NULL
+           LIMIT $2) AS s
+   WHERE d.event_id = s.event_id AND d.configuration_id = s.configuration_id)");
+
+// Whether an event of the segment belongs to a transaction that is not behind every checkpoint.
+inline constinit Statement has_unsettled_events(R"(
+  SELECT NOT EXISTS (SELECT FROM @extschema@.webhook_checkpoint)
+      OR EXISTS (SELECT FROM @extschema@.webhook_checkpoint AS c,
+                        LATERAL (SELECT max(e.xid) AS newest
+                                   FROM @extschema@.webhook_events AS e
+                                  WHERE e.slot = $1) AS segment
+                  WHERE segment.newest >= pg_snapshot_xmax(c.snapshot_from))
+      OR EXISTS (SELECT FROM @extschema@.webhook_checkpoint AS c,
+                        LATERAL pg_snapshot_xip(c.snapshot_from) AS running (xid)
+                        JOIN @extschema@.webhook_events AS e ON e.slot = $1 AND e.xid = running.xid))");
+
+// Whether a crash could need a log row of the segment, to know what was delivered.
+inline constinit Statement has_needed_logs(R"(
+  SELECT NOT EXISTS (SELECT FROM @extschema@.webhook_checkpoint)
+      OR EXISTS (SELECT FROM @extschema@.webhook_checkpoint AS c
+                         JOIN @extschema@.webhook_logs AS l ON l.slot = $1 AND l.id > c.log_floor))");
+
+inline constinit Statement delete_expired_dead(R"(
+  DELETE FROM @extschema@.webhook_deliveries WHERE state = 'dead' AND created_at < $1)");
+
+// --- Ids --------------------------------------------------------------------------------------------------------------
+
+inline constinit Statement draw_ids("SELECT nextval('@extschema@.webhook_events_id_seq')");
+
+}  // namespace webhook::pg::statements

@@ -1,0 +1,213 @@
+#include "pg/subscriptions.h"
+
+extern "C" {
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
+#include "utils/snapmgr.h"
+}
+
+#include <functional>
+#include <string>
+#include <unordered_map>
+
+#include "core/event_pattern.h"
+#include "pg/catalog.h"
+#include "pg/guard.h"
+
+namespace webhook::pg {
+namespace {
+
+constexpr std::size_t kAnswersMax = 10'000;
+constexpr std::size_t kKeyBytesMax = 1000;
+
+enum class Answer : std::uint8_t { kNo, kYes, kUnknown };
+
+struct TextHash {
+  using is_transparent = void;
+  std::size_t operator()(std::string_view text) const noexcept { return std::hash<std::string_view>()(text); }
+};
+
+struct Cache {
+  std::unordered_map<std::string, bool, TextHash, std::equal_to<>> answers;
+  std::string key;  // of the question at hand
+  std::uint64_t generation = 0;
+};
+
+// Lives as long as the process: nothing of ours runs at its exit.
+Cache& cache() {
+  static auto* const instance = new Cache;
+  return *instance;
+}
+
+// Of webhook_configurations: how often it has changed, as far as this process knows, and its OID as of the last look.
+std::uint64_t generation = 1;
+Oid configurations = InvalidOid;
+
+std::string_view text_of(Datum datum) {
+  const text* value = DatumGetTextPP(datum);
+  return {VARDATA_ANY(value), static_cast<std::size_t>(VARSIZE_ANY_EXHDR(value))};
+}
+
+// The index whose first column is organization_id, locked; InvalidOid: there is none, or someone has locked it.
+Oid lock_organization_index(Relation table, AttrNumber organization) {
+  if (IgnoreSystemIndexes) return InvalidOid;  // systable_beginscan() would not use it
+  Oid found = InvalidOid;
+  List* const indexes = RelationGetIndexList(table);
+  ListCell* cell;
+  foreach (cell, indexes) {
+    const Oid candidate = lfirst_oid(cell);
+    if (!ConditionalLockRelationOid(candidate, AccessShareLock)) continue;
+    Relation index = index_open(candidate, NoLock);
+    const bool fits = index->rd_rel->relam == BTREE_AM_OID && index->rd_index->indisvalid &&
+                      index->rd_index->indkey.values[0] == organization && RelationGetIndexPredicate(index) == NIL;
+    index_close(index, NoLock);
+    if (fits) {
+      found = candidate;
+      break;
+    }
+    UnlockRelationOid(candidate, AccessShareLock);
+  }
+  list_free(indexes);
+  return found;
+}
+
+// text = organization_id, or organization_id IS NULL.
+void init_key(ScanKey key, AttrNumber attribute, Oid collation,
+              const std::optional<std::string_view>* organization_id) {
+  if (*organization_id) {
+    const Datum value = PointerGetDatum(
+        cstring_to_text_with_len((*organization_id)->data(), static_cast<int>((*organization_id)->size())));
+    ScanKeyEntryInitialize(key, 0, attribute, BTEqualStrategyNumber, InvalidOid, collation, F_TEXTEQ, value);
+  } else {
+    ScanKeyEntryInitialize(key, SK_ISNULL | SK_SEARCHNULL, attribute, InvalidStrategy, InvalidOid, InvalidOid,
+                           InvalidOid, 0);
+  }
+}
+
+bool matches_any(Datum patterns, std::string_view event) {
+  Datum* elements;
+  bool* nulls;
+  int count;
+  deconstruct_array(DatumGetArrayTypeP(patterns), TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &count);
+  for (int i = 0; i < count; ++i) {
+    if (!nulls[i] && event_matches(text_of(elements[i]), event)) return true;
+  }
+  return false;
+}
+
+AttrNumber attribute_named(Relation table, const char* name) {
+  const AttrNumber attribute = get_attnum(RelationGetRelid(table), name);
+  if (attribute == InvalidAttrNumber) {
+    ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
+                    errmsg("column \"%s\" of relation \"%s\" does not exist", name, RelationGetRelationName(table))));
+  }
+  return attribute;
+}
+
+// Compares the organization itself, so that it holds without an index too.
+bool scan_for(Relation table, Oid index, AttrNumber organization,
+              const std::optional<std::string_view>* organization_id, std::string_view event) {
+  const AttrNumber events = attribute_named(table, "events");
+  TupleDesc const shape = RelationGetDescr(table);
+  ScanKeyData key;
+  init_key(&key, organization, TupleDescAttr(shape, organization - 1)->attcollation, organization_id);
+
+  Snapshot const snapshot = RegisterSnapshot(GetLatestSnapshot());
+  SysScanDesc scan = systable_beginscan(table, index, OidIsValid(index), snapshot, OidIsValid(index) ? 1 : 0, &key);
+  bool found = false;
+  for (HeapTuple tuple; !found && HeapTupleIsValid(tuple = systable_getnext(scan));) {
+    bool is_null;
+    const Datum owner = heap_getattr(tuple, organization, shape, &is_null);
+    if (is_null == organization_id->has_value() || (!is_null && text_of(owner) != **organization_id)) continue;
+    const Datum patterns = heap_getattr(tuple, events, shape, &is_null);
+    found = !is_null && matches_any(patterns, event);
+  }
+  systable_endscan(scan);
+  UnregisterSnapshot(snapshot);
+  return found;
+}
+
+// Reads webhook_configurations. known_generation becomes the one that the answer stands for.
+Answer look_up(const std::optional<std::string_view>* organization_id, std::string_view event,
+               std::uint64_t* known_generation) {
+  // ALTER TABLE, TRUNCATE or LOCK TABLE of an administrator: the application does not wait for it.
+  if (!ConditionalLockRelationOid(configurations, AccessShareLock)) return Answer::kUnknown;
+  *known_generation = generation;
+  Relation table = try_relation_open(configurations, NoLock);
+  if (table == nullptr) {
+    UnlockRelationOid(configurations, AccessShareLock);
+    return Answer::kUnknown;
+  }
+  const AttrNumber organization = attribute_named(table, "organization_id");
+  const Oid index = lock_organization_index(table, organization);
+  const bool found = scan_for(table, index, organization, organization_id, event);
+  if (OidIsValid(index)) UnlockRelationOid(index, AccessShareLock);
+  relation_close(table, AccessShareLock);
+  return found ? Answer::kYes : Answer::kNo;
+}
+
+void make_key(std::string& key, std::optional<std::string_view> organization_id, std::string_view event) {
+  key.assign(event);
+  key += organization_id ? '=' : '!';  // no event's name holds either
+  if (organization_id) key += *organization_id;
+}
+
+}  // namespace
+
+void accept_subscription_changes() {
+  guarded([] { AcceptInvalidationMessages(); });
+}
+
+bool is_subscribed(std::optional<std::string_view> organization_id, std::string_view event) {
+  Cache& known = cache();
+  if (known.generation != generation || known.answers.size() >= kAnswersMax) {
+    known.answers.clear();
+    known.generation = generation;
+  }
+  make_key(known.key, organization_id, event);
+  const auto answered = known.answers.find(std::string_view(known.key));
+  if (answered != known.answers.end()) return answered->second;
+
+  const Catalog* catalog = find_catalog();
+  if (catalog == nullptr) return false;
+  configurations = catalog->configurations;
+  std::uint64_t known_generation = 0;
+  const Answer answer = guarded([&] { return look_up(&organization_id, event, &known_generation); });
+  // What changed during the look-up may or may not be in the answer.
+  if (answer != Answer::kUnknown && known_generation == generation && known.generation == generation &&
+      known.key.size() <= kKeyBytesMax) {
+    known.answers.emplace(known.key, answer == Answer::kYes);
+  }
+  return answer != Answer::kNo;
+}
+
+void announce_subscription_change(FunctionCallInfoBaseData* call) {
+  if (!CALLED_AS_TRIGGER(call)) {
+    throw Error("39P01", "webhook_invalidate_subscriptions() was not called by a trigger");
+  }
+  auto* const trigger = reinterpret_cast<TriggerData*>(call->context);
+  guarded([&] { CacheInvalidateRelcacheByRelid(RelationGetRelid(trigger->tg_relation)); });
+}
+
+void invalidate_subscriptions(std::uint32_t relation) noexcept {
+  if (!OidIsValid(relation) || relation == configurations) ++generation;
+}
+
+}  // namespace webhook::pg

@@ -1,0 +1,30 @@
+// Whether anybody asks for an event: capture writes no row that no webhook could ever receive. Answers are kept in this
+// process until webhook_configurations changes, here or in another session.
+//
+// What surprises: the table is read with the latest snapshot and without SQL, so that neither the caller's isolation
+// level nor his rights nor row-level security change the answer.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+struct FunctionCallInfoBaseData;
+
+namespace webhook::pg {
+
+// Learns what other sessions have committed by now. To be called once per statement, before is_subscribed(): neither a
+// new command nor a lock that is held already does it. Throws Error.
+void accept_subscription_changes();
+
+// Whether a webhook of the organization, active or not, has a pattern that matches the event. Also true when the answer
+// can't be had without waiting for a lock. Throws Error.
+bool is_subscribed(std::optional<std::string_view> organization_id, std::string_view event);
+
+// The body of the trigger function webhook_invalidate_subscriptions(). Throws Error.
+void announce_subscription_change(FunctionCallInfoBaseData* call);
+
+// From the relcache callback. relation 0: any.
+void invalidate_subscriptions(std::uint32_t relation) noexcept;
+
+}  // namespace webhook::pg

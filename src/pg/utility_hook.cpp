@@ -1,0 +1,178 @@
+#include "pg/utility_hook.h"
+
+extern "C" {
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "commands/dbcommands.h"
+#include "commands/defrem.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "storage/latch.h"
+#include "tcop/utility.h"
+#include "utils/acl.h"
+#include "utils/wait_event.h"
+}
+
+#include <cstring>
+
+#include "pg/shared_state.h"
+
+// No C++ object stands in any frame of this file: errors may pass.
+
+namespace webhook::pg {
+namespace {
+
+constexpr long kPollMs = 10;
+constexpr int kPollsMax = 500;  // five seconds, as PostgreSQL itself waits for other sessions to leave
+
+ProcessUtility_hook_type previous_hook = nullptr;
+bool extension_changed = false;  // in this transaction
+
+// The database that a statement needs without sessions; nullptr: it needs none so.
+const char* wanted_database(Node* statement) {
+  switch (nodeTag(statement)) {
+    case T_DropdbStmt:
+      return reinterpret_cast<DropdbStmt*>(statement)->dbname;
+    case T_RenameStmt: {
+      auto* rename = reinterpret_cast<RenameStmt*>(statement);
+      return rename->renameType == OBJECT_DATABASE ? rename->subname : nullptr;
+    }
+    case T_AlterDatabaseStmt: {
+      auto* alter = reinterpret_cast<AlterDatabaseStmt*>(statement);
+      ListCell* cell = nullptr;
+      foreach (cell, alter->options) {
+        if (strcmp(lfirst_node(DefElem, cell)->defname, "tablespace") == 0) return alter->dbname;
+      }
+      return nullptr;
+    }
+    case T_CreatedbStmt: {
+      ListCell* cell = nullptr;
+      foreach (cell, reinterpret_cast<CreatedbStmt*>(statement)->options) {
+        auto* option = lfirst_node(DefElem, cell);
+        if (strcmp(option->defname, "template") == 0 && option->arg != nullptr) return defGetString(option);
+      }
+      return nullptr;
+    }
+    default:
+      return nullptr;
+  }
+}
+
+bool is_owner(Oid database) {
+#if PG_VERSION_NUM >= 160000
+  return object_ownercheck(DatabaseRelationId, database, GetUserId());
+#else
+  return pg_database_ownercheck(database, GetUserId());
+#endif
+}
+
+// Waits until the database's worker has left. If it does not in time, the statement itself will say so.
+void wait_until_vacated(Oid database) {
+  for (int i = 0; i < kPollsMax && !is_vacated(database); ++i) {
+    CHECK_FOR_INTERRUPTS();
+    WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, kPollMs, PG_WAIT_EXTENSION);
+    ResetLatch(MyLatch);
+  }
+}
+
+bool changes_extension(Node* statement) {
+  switch (nodeTag(statement)) {
+    case T_CreateExtensionStmt:
+      return strcmp(reinterpret_cast<CreateExtensionStmt*>(statement)->extname, "webhook") == 0;
+    case T_AlterExtensionStmt:
+      return strcmp(reinterpret_cast<AlterExtensionStmt*>(statement)->extname, "webhook") == 0;
+    case T_DropStmt:
+      return reinterpret_cast<DropStmt*>(statement)->removeType == OBJECT_EXTENSION;
+    default:
+      return false;
+  }
+}
+
+bool is_commit_prepared(Node* statement) {
+  return IsA(statement, TransactionStmt) &&
+         reinterpret_cast<TransactionStmt*>(statement)->kind == TRANS_STMT_COMMIT_PREPARED;
+}
+
+void at_transaction_end(XactEvent event, void* /*argument*/) noexcept {
+  if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT) return;
+  if (extension_changed && event == XACT_EVENT_COMMIT) {
+    wake_workers();
+    request_probe();
+  }
+  extension_changed = false;
+}
+
+void note_extension_change() {
+  static bool registered = false;
+  if (!registered) {
+    RegisterXactCallback(at_transaction_end, nullptr);
+    registered = true;
+  }
+  extension_changed = true;
+}
+
+// What the hook was called with.
+struct Call {
+  PlannedStmt* planned;
+  const char* text;
+  bool read_only_tree;
+  ProcessUtilityContext context;
+  ParamListInfo params;
+  QueryEnvironment* environment;
+  DestReceiver* receiver;
+  QueryCompletion* completion;
+};
+
+void run(const Call& call) {
+  (previous_hook != nullptr ? previous_hook : standard_ProcessUtility)(call.planned, call.text, call.read_only_tree,
+                                                                       call.context, call.params, call.environment,
+                                                                       call.receiver, call.completion);
+}
+
+void run_without_worker(Oid database, const Call& call) {
+  PG_TRY();
+  {
+    hold_database(database);
+    wait_until_vacated(database);
+    run(call);
+  }
+  PG_CATCH();
+  {
+    release_hold();
+    PG_RE_THROW();
+  }
+  PG_END_TRY();
+  release_hold();
+}
+
+void hook(PlannedStmt* planned, const char* text, bool read_only_tree, ProcessUtilityContext context,
+          ParamListInfo params, QueryEnvironment* environment, DestReceiver* receiver,
+          QueryCompletion* completion) noexcept {
+  const Call call{planned, text, read_only_tree, context, params, environment, receiver, completion};
+  Node* statement = planned->utilityStmt;
+  const bool creates_database = IsA(statement, CreatedbStmt);
+  const bool commits_prepared = is_commit_prepared(statement);
+  const char* name = wanted_database(statement);
+  const Oid database = name == nullptr ? InvalidOid : get_database_oid(name, true);
+  if (changes_extension(statement)) note_extension_change();
+
+  if (OidIsValid(database) && is_owner(database)) {
+    run_without_worker(database, call);
+  } else {
+    run(call);
+  }
+
+  if (commits_prepared) wake_workers();
+  if (commits_prepared || creates_database) request_probe();
+}
+
+}  // namespace
+
+void install_utility_hook() noexcept {
+  previous_hook = ProcessUtility_hook;
+  ProcessUtility_hook = hook;
+}
+
+}  // namespace webhook::pg

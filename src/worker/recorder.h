@@ -1,0 +1,62 @@
+// Results on their way into the database, in batches. Nothing is lost if a batch fails: it is kept, and tried again
+// with what has come since.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "core/ledger.h"
+#include "core/time.h"
+#include "pg/store.h"
+
+namespace webhook {
+
+class Recorder {
+ public:
+  // What became durable.
+  struct Recorded {
+    std::vector<Ledger::Entry> settled;
+    std::vector<pg::OwedRow> owed;
+    std::vector<pg::DeliveryKey> released;
+    std::int64_t last_log_id = 0;  // 0: nothing was logged
+  };
+
+  explicit Recorder(pg::Store& store) : store_(store) {}
+
+  void log(pg::LogRow row, Time now);
+  // The delivery is owed, or dead, as the row says; a later row for the same delivery replaces an earlier one.
+  void owe(pg::OwedRow row, Time now);
+  // The delivery is no longer owed, if it was.
+  void finish(const pg::DeliveryKey& key, Time now);
+  // To be settled in the ledger when all of the above is durable.
+  void settle(Ledger::Entry entry) { settled_.push_back(entry); }
+  // The worker no longer has this row of webhook_deliveries in memory, once all of the above is durable.
+  void release(const pg::DeliveryKey& key) { released_.push_back(key); }
+
+  bool empty() const { return count_ == 0; }
+  // Calls of log(), owe() and finish() that wait.
+  std::size_t count() const { return count_; }
+  // Since when the oldest waits. Only if there is one.
+  Time oldest() const { return oldest_; }
+
+  // Writes all that waits and the checkpoint in one transaction. Throws pg::Error: all of it waits still.
+  Recorded record(const std::optional<Checkpoint>& checkpoint);
+
+ private:
+  void note(Time now);
+
+  pg::Store& store_;
+  std::vector<pg::LogRow> logs_;
+  std::unordered_map<pg::DeliveryKey, pg::OwedRow> owed_;
+  std::unordered_set<pg::DeliveryKey> finished_;
+  std::vector<Ledger::Entry> settled_;
+  std::vector<pg::DeliveryKey> released_;
+  std::size_t count_ = 0;
+  Time oldest_{};
+};
+
+}  // namespace webhook

@@ -1,0 +1,127 @@
+// The worker: takes events from the log, sends them, records what became of them. One a database.
+//
+// It waits in one place. Whatever wakes it (a commit, a socket, a retry that is due), one turn of the loop does all
+// there is to do, and nothing in it blocks but the database's own short transactions.
+//
+//   read() ──▶ lanes ──▶ send() ──▶ HttpClient ──▶ collect() ──▶ recorder ──▶ record() ──▶ ledger ──▶ checkpoint
+//                ▲                                                  │
+//                └───── refill() ◀───── webhook_deliveries ◀────────┘ retries and overflow
+//
+// It includes neither PostgreSQL nor libcurl: the unit tests run it on simulated ones.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "core/crypto.h"
+#include "core/lanes.h"
+#include "core/ledger.h"
+#include "http/http_client.h"
+#include "pg/process.h"
+#include "pg/store.h"
+#include "worker/recorder.h"
+#include "worker/targets.h"
+
+namespace webhook {
+
+class Worker {
+ public:
+  Worker(pg::Process& process, pg::Store& store, HttpClient& http);
+
+  // Runs until the process is to end; what is in flight then gets a short time to come back.
+  // Throws pg::ExtensionGone when there is nothing left to work for, pg::Error if it cannot begin.
+  void run();
+
+ private:
+  struct InFlight {
+    Delivery delivery;
+    Time started_at{};
+  };
+
+  void start();
+  void turn();
+  void drain();
+  std::optional<Duration> time_to_wait();
+  bool delivers() const { return process_.settings().enabled && !is_paused_; }
+
+  // Configuration
+  void load_configuration();
+  void set_up_lanes();
+  void load_next_due();
+
+  // The log
+  void read();
+  bool may_read();
+  bool open_next_window();
+  void admit(Event event, const std::unordered_set<pg::DeliveryKey>& recorded_before);
+  std::unordered_set<pg::DeliveryKey> recorded_before(const std::vector<Event>& events);
+  std::shared_ptr<const Outgoing> outgoing(Event event);
+  void deliver(Delivery delivery);
+  void give_up(const Event& event, const Uuid& webhook, int attempts, const std::string& error);
+  void end_recovery();
+
+  // What is owed
+  void refill();
+  void refill_lane(Target& target);
+  void write_down_the_oldest();
+  void write_down(Delivery& delivery);
+
+  // The network
+  void send();
+  void collect();
+  void conclude(const InFlight& attempt, const HttpResponse& response);
+  void retry_or_give_up(const Delivery& delivery, const Target& target, const HttpResponse& response, pg::LogRow* row);
+
+  // Recording
+  bool is_checkpoint_due();
+  bool is_record_due();
+  void record();
+  void maintain();
+  void maintain_ring(pg::Ring ring, const RingLimits& limits, Time* next_warning);
+  void back_off(const pg::Error& error);
+
+  pg::Process& process_;
+  pg::Store& store_;
+  HttpClient& http_;
+  Recorder recorder_;
+
+  bool is_paused_ = false;
+  std::optional<EventIdCipher> event_ids_;
+  Targets targets_;
+  Lanes lanes_;
+  std::optional<Ledger> ledger_;
+  std::unordered_map<std::uint64_t, InFlight> in_flight_;  // by token
+  std::unordered_set<pg::DeliveryKey> held_;               // rows of webhook_deliveries that are in memory too
+  std::uint64_t next_token_ = 1;
+  std::int64_t last_log_id_ = 0;
+  std::optional<Checkpoint> recorded_checkpoint_;
+
+  // Recovery: what the run before this one logged behind its last checkpoint.
+  bool recovering_ = true;
+  std::optional<Snapshot> recovered_at_;  // the end of the window with which recovery ends
+  std::int64_t recovery_log_floor_ = 0;
+  std::unordered_set<pg::DeliveryKey> logged_before_;
+
+  bool look_at_log_ = true;           // something may have been committed
+  bool is_checkpoint_stale_ = false;  // something was settled since the last one
+  Time next_look_{};                  // at the log, though nobody calls
+  Time next_poll_{};                  // under load, windows are not made smaller than this
+  Time next_refill_{};                // when the first lane has something due
+  Time next_checkpoint_{};
+  Time next_maintenance_{};
+  Time next_mark_{};
+  Ledger::Entry mark_ = 0;  // entries below it were admitted before the last mark
+  int store_failures_ = 0;  // in a row
+  Time next_store_call_{};  // after a failure
+  Time next_failure_warning_{};
+  Time next_event_ring_warning_{};
+  Time next_log_ring_warning_{};
+  Time next_expiry_{};
+};
+
+}  // namespace webhook

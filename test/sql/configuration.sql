@@ -1,0 +1,224 @@
+-- What may be stored in webhook_configurations, what the triggers make of it, and where secrets go.
+\set ECHO none
+\pset format unaligned
+\pset tuples_only true
+BEGIN;
+SET client_min_messages = error;
+CREATE SCHEMA tap;
+CREATE EXTENSION pgtap SCHEMA tap;
+CREATE SCHEMA hooks;
+CREATE EXTENSION webhook SCHEMA hooks;
+SET search_path = public, tap;
+SELECT plan(72);
+
+-- SQLSTATE, message, detail and hint of what the statement raises; null if it raises nothing. Undone in any case.
+CREATE FUNCTION pg_temp.refusal(statement text, OUT state text, OUT message text, OUT detail text, OUT hint text)
+    LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE statement;
+    RAISE EXCEPTION 'undone' USING ERRCODE = 'UNDNE';
+EXCEPTION
+    WHEN SQLSTATE 'UNDNE' THEN NULL;
+    WHEN OTHERS THEN
+        GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
+                                hint = PG_EXCEPTION_HINT;
+END
+$$;
+-- The same for a webhook that is fine but for one column.
+CREATE FUNCTION pg_temp.refusal_of(target text, value text, OUT state text, OUT message text, OUT detail text,
+                                   OUT hint text) LANGUAGE plpgsql AS $$
+DECLARE
+    columns jsonb := '{"name": "x", "url": "https://example.com/", "events": "{*}"}';
+BEGIN
+    columns := columns || jsonb_build_object(target, value);
+    SELECT r.* INTO state, message, detail, hint FROM pg_temp.refusal(format(
+        'INSERT INTO hooks.webhook_configurations (%s) VALUES (%s)',
+        (SELECT string_agg(quote_ident(key), ', ' ORDER BY key) FROM jsonb_each_text(columns)),
+        (SELECT string_agg(quote_nullable(c.value), ', ' ORDER BY key) FROM jsonb_each_text(columns) c))) r;
+END
+$$;
+
+-- url
+SELECT is((pg_temp.refusal_of('url', 'https://example.com:8443/a?b=c')).state, NULL, 'an https URL is accepted');
+SELECT is((pg_temp.refusal_of('url', 'http://example.com/')).state, '22023', 'an http URL is refused');
+SELECT like((pg_temp.refusal_of('url', 'http://example.com/')).message, 'invalid URL: %', 'and the message says why');
+SELECT is((pg_temp.refusal_of('url', 'example')).state, '22023', 'what is no URL is refused');
+SELECT unlike((pg_temp.refusal_of('url', 'https://user:hunter2@example.com/')).message, '%hunter2%',
+              'a URL with credentials is refused without repeating them');
+SELECT is((pg_temp.refusal_of('url', NULL)).state, '23502', 'a URL is required');
+
+-- name
+SELECT is((pg_temp.refusal_of('name', '  ')).message, 'the name of a webhook must not be empty',
+          'an empty name is refused');
+
+-- events
+SELECT is((pg_temp.refusal_of('events', '{contact.created,deal.*}')).state, NULL, 'names and patterns are accepted');
+SELECT is((pg_temp.refusal_of('events', '{}')).message, 'events must be a non-empty list of event names',
+          'an empty list is refused');
+SELECT is((pg_temp.refusal_of('events', '{contact.created,NULL}')).state, '22023', 'a null in the list is refused');
+SELECT is((pg_temp.refusal_of('events', '{{contact.created}}')).state, '22023', 'a matrix is refused');
+SELECT is((pg_temp.refusal_of('events', '{contact.creatd}')).state, '42704', 'an unknown event is refused');
+SELECT is((pg_temp.refusal_of('events', '{contact.creatd}')).message, 'unknown event "contact.creatd"',
+          'the message names it');
+SELECT like((pg_temp.refusal_of('events', '{contact.creatd}')).detail,
+            'Known events, nearest first: contact.created, %zoom.recording.completed%',
+            'the detail lists the near ones, and all');
+SELECT like((pg_temp.refusal_of('events', '{contact.creatd}')).hint,
+            '%INSERT INTO hooks.webhook_event_types (name, category) VALUES (''contact.creatd'', ''contact'');',
+            'the hint says how to register it');
+SELECT is((pg_temp.refusal_of('events', '{invoice.*}')).message, 'no known event matches "invoice.*"',
+          'a pattern that matches no known event is refused');
+SELECT is((pg_temp.refusal_of('events', '{invoice.*}')).state, '42704', 'with the same SQLSTATE');
+SELECT like((pg_temp.refusal_of('events', '{contact*}')).message, 'invalid event "contact*": %',
+            'a malformed pattern is refused');
+INSERT INTO hooks.webhook_event_types (name, category) VALUES ('invoice.paid', 'invoice');
+SELECT is((pg_temp.refusal_of('events', '{invoice.paid,invoice.*}')).state, NULL, 'a registered event is accepted');
+
+-- headers
+SELECT is((pg_temp.refusal_of('headers', '{"X-Api-Key": "k", "X-Tenant": "7"}')).state, NULL, 'headers are accepted');
+SELECT is((pg_temp.refusal_of('headers', '["X-Api-Key"]')).message, 'headers must be a JSON object',
+          'headers are an object');
+SELECT is((pg_temp.refusal_of('headers', '{"X-Tenant": 7}')).message,
+          'invalid header: the value of a header must be a string', 'of strings');
+SELECT is((pg_temp.refusal_of('headers', '{"Content-Type": "text/plain"}')).state, '22023',
+          'a header of ours is refused');
+SELECT is((pg_temp.refusal_of('headers', '{"X-Token": "abc\r\nX-Evil: 1"}')).state, '22023', 'a line break is refused');
+SELECT unlike((pg_temp.refusal_of('headers', '{"X-Token": "abc\r\nX-Evil: 1"}')).message, '%abc%',
+              'without repeating the value');
+SELECT is((pg_temp.refusal_of('headers', '{"X-Token": "a", "x-token": "b"}')).message,
+          'invalid header: a header is given twice, in different cases', 'a header may be given once');
+
+-- numbers
+SELECT is((pg_temp.refusal_of('timeout_ms', '99')).message,
+          '99 is outside the valid range for timeout_ms (100 .. 60000)', 'a timeout is at least 100 ms');
+SELECT is((pg_temp.refusal_of('timeout_ms', '60001')).state, '22003', 'and at most 60 s');
+SELECT is((pg_temp.refusal_of('timeout_ms', '60000')).state, NULL, 'which is accepted');
+SELECT is((pg_temp.refusal_of('max_in_flight', '0')).message,
+          '0 is outside the valid range for max_in_flight (1 .. 1000)', 'max_in_flight is at least 1');
+SELECT is((pg_temp.refusal_of('retry_schedule', '{1s,5min,2h}')).state, NULL, 'a retry schedule is accepted');
+SELECT is((pg_temp.refusal_of('retry_schedule', '{1s,-5min}')).message,
+          'retry_schedule must be a list of 1 to 20 positive intervals', 'a negative step is refused');
+SELECT is((pg_temp.refusal_of('retry_schedule', array_fill('1s'::text, ARRAY[21])::text)).state, '22023',
+          'and so are 21 steps');
+SELECT is((pg_temp.refusal_of('test_event', 'contact.creatd')).state, '23503', 'test_event is a known event');
+
+-- secrets
+CREATE FUNCTION pg_temp.mask(secret text) RETURNS text LANGUAGE sql AS $$
+    SELECT CASE WHEN starts_with(secret, 'whsec_') THEN 'whsec_' ELSE '' END
+           || CASE getdatabaseencoding() WHEN 'UTF8' THEN chr(8230) ELSE '...' END || right(secret, 4)
+$$;
+CREATE FUNCTION pg_temp.secrets_of(webhook text) RETURNS text[] LANGUAGE sql AS $$
+    SELECT array_agg(s.secret ORDER BY s.secret) FROM hooks.webhook_secrets s
+    JOIN hooks.webhook_configurations c ON c.id = s.configuration_id WHERE c.name = webhook AND s.expires_at IS NULL
+$$;
+CREATE FUNCTION pg_temp.shown(webhook text) RETURNS text LANGUAGE sql AS $$
+    SELECT c.secret FROM hooks.webhook_configurations c WHERE c.name = webhook
+$$;
+
+INSERT INTO hooks.webhook_configurations (name, url, events, secret)
+VALUES ('crm', 'https://example.com/', '{*}', 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw');
+SELECT is(pg_temp.shown('crm'), pg_temp.mask('whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'), 'a secret is shown as its mask');
+SELECT is(pg_temp.secrets_of('crm'), '{whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw}', 'and kept in webhook_secrets');
+SELECT is((SELECT hooks.webhook_reveal_secret(id) FROM hooks.webhook_configurations WHERE name = 'crm'),
+          'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw', 'and can be revealed');
+UPDATE hooks.webhook_configurations SET secret = secret, timeout_ms = 700 WHERE name = 'crm';
+SELECT is(pg_temp.secrets_of('crm'), '{whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw}', 'writing the mask back changes nothing');
+SELECT is((pg_temp.refusal($$UPDATE hooks.webhook_configurations SET secret = pg_temp.mask('another secret')$$)).message,
+          'the secret is the mask of another one', 'another mask is refused');
+UPDATE hooks.webhook_configurations SET secret = 'correct horse battery' WHERE name = 'crm';
+SELECT is(pg_temp.secrets_of('crm'), '{correct horse battery}', 'a new secret replaces the old one');
+SELECT is(pg_temp.shown('crm'), pg_temp.mask('correct horse battery'), 'and is shown as its mask');
+SELECT is((pg_temp.refusal_of('secret', 'short')).message, 'the secret is shorter than 12 characters',
+          'a short secret is refused');
+SELECT like((pg_temp.refusal_of('secret', 'short')).hint, '%webhook_generate_secret()%', 'the hint says what to use');
+SELECT like((pg_temp.refusal_of('secret', 'whsec_not base64!')).message, '%not base64', 'a malformed whsec_ is refused');
+SELECT is((pg_temp.refusal_of('secret', hooks.webhook_generate_secret())).state, NULL, 'a generated one is accepted');
+SELECT unlike((pg_temp.refusal(
+    $$INSERT INTO hooks.webhook_configurations (id, name, url, events, secret)
+      VALUES (NULL, 'x', 'https://example.com/', '{*}', 'correct horse')$$))::text, '%correct%',
+    'a failing row does not show its secret');
+
+-- upserts
+CREATE FUNCTION pg_temp.upsert(names text[], secrets text[]) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO hooks.webhook_configurations (name, url, events, secret)
+    SELECT u.name, 'https://example.com/', '{*}', u.secret FROM unnest(names, secrets) u (name, secret)
+    ON CONFLICT (organization_id, name) DO UPDATE SET secret = EXCLUDED.secret, url = EXCLUDED.url
+$$;
+SELECT pg_temp.upsert('{crm}', '{correct horse battery}');
+SELECT is(pg_temp.secrets_of('crm'), '{correct horse battery}', 'an upsert of the same secret keeps it');
+SELECT pg_temp.upsert('{erp,crm,new}', '{staple erp same,staple crm same,staple new same}');
+SELECT is(pg_temp.secrets_of('crm'), '{staple crm same}', 'an upsert replaces the secret');
+SELECT is(pg_temp.secrets_of('erp') || pg_temp.secrets_of('new'), '{staple erp same,staple new same}',
+          'each row gets its own, though their masks are the same');
+INSERT INTO hooks.webhook_configurations (name, url, events, secret)
+VALUES ('crm', 'https://example.com/', '{*}', 'a secret for nobody') ON CONFLICT DO NOTHING;
+SELECT is(pg_temp.secrets_of('crm'), '{staple crm same}', 'DO NOTHING leaves the secret');
+INSERT INTO hooks.webhook_configurations (id, name, url, events, secret)
+SELECT id, 'thief', 'https://example.com/', '{*}', 'a secret for nobody' FROM hooks.webhook_configurations WHERE name = 'crm'
+ON CONFLICT DO NOTHING;
+SELECT is(pg_temp.secrets_of('crm'), '{staple crm same}', 'also if the row proposes the id of another webhook');
+SELECT is((SELECT count(*) FROM hooks.webhook_secrets), 3::bigint, 'and no secret is left over');
+UPDATE hooks.webhook_configurations SET secret = NULL WHERE name = 'new';
+SELECT is(pg_temp.secrets_of('new'), NULL, 'a null secret removes it');
+SELECT is((SELECT hooks.webhook_reveal_secret(id) FROM hooks.webhook_configurations WHERE name = 'new'), NULL,
+          'and there is none to reveal');
+
+-- a restore
+INSERT INTO hooks.webhook_configurations (id, name, url, events, secret, active_since)
+VALUES ('00000000-0000-4000-8000-000000000001', 'old', 'https://example.com/', '{*}', pg_temp.mask('restored secret'),
+        '2024-01-15 10:30+00');
+INSERT INTO hooks.webhook_secrets (configuration_id, secret)
+VALUES ('00000000-0000-4000-8000-000000000001', 'restored secret');
+SELECT is(pg_temp.shown('old'), pg_temp.mask('restored secret'), 'a dumped mask is stored as it is');
+SELECT is((SELECT active_since FROM hooks.webhook_configurations WHERE name = 'old'), '2024-01-15 10:30+00',
+          'and so is the time since which the webhook is active');
+
+-- times
+SELECT ok((SELECT active_since > now() AND disabled_at IS NULL FROM hooks.webhook_configurations WHERE name = 'crm'),
+          'a new webhook is active from now on');
+UPDATE hooks.webhook_configurations SET is_active = false, disabled_reason = 'gone' WHERE name = 'crm';
+SELECT ok((SELECT active_since IS NULL AND disabled_at > now() AND disabled_reason = 'gone'
+           FROM hooks.webhook_configurations WHERE name = 'crm'), 'switching it off is noted');
+SELECT clock_timestamp() AS before_reactivation \gset
+UPDATE hooks.webhook_configurations SET is_active = true WHERE name = 'crm';
+SELECT ok((SELECT active_since >= :'before_reactivation' AND disabled_at IS NULL AND disabled_reason IS NULL
+           FROM hooks.webhook_configurations WHERE name = 'crm'), 'switching it on begins anew');
+UPDATE hooks.webhook_configurations SET active_since = '2000-01-01', created_at = '2000-01-01' WHERE name = 'crm';
+SELECT ok((SELECT active_since >= :'before_reactivation' AND created_at = now() AND updated_at >= active_since
+           FROM hooks.webhook_configurations WHERE name = 'crm'), 'the times cannot be written');
+SELECT is((pg_temp.refusal('UPDATE hooks.webhook_configurations SET id = gen_random_uuid()')).state, '0A000',
+          'the id cannot be changed');
+SELECT is((pg_temp.refusal($$UPDATE hooks.webhook_configurations SET organization_id = 'other'$$)).state, '0A000',
+          'nor the organization');
+SELECT is((pg_temp.refusal($$INSERT INTO hooks.webhook_configurations (name, url, events)
+                             VALUES ('crm', 'https://example.com/', '{*}')$$)).state, '23505',
+          'a name is unique within its organization, and without one');
+
+-- deletion
+INSERT INTO hooks.webhook_deliveries (event_id, configuration_id, event, created_at, state)
+SELECT e, c.id, 'contact.created', now(), state
+FROM hooks.webhook_configurations c, (VALUES (1, 'pending'), (2, 'dead')) d (e, state) WHERE c.name IN ('crm', 'erp');
+SELECT is(count(*), 4::bigint, 'there are deliveries') FROM hooks.webhook_deliveries;
+DELETE FROM hooks.webhook_configurations WHERE name = 'crm';
+SELECT is((SELECT array_agg(DISTINCT c.name) FROM hooks.webhook_deliveries d
+           LEFT JOIN hooks.webhook_configurations c ON c.id = d.configuration_id), '{erp}',
+          'a deleted webhook takes its deliveries along');
+SELECT is_empty('SELECT 1 FROM hooks.webhook_secrets WHERE configuration_id NOT IN '
+                '(SELECT id FROM hooks.webhook_configurations)', 'and its secret');
+TRUNCATE hooks.webhook_configurations;
+SELECT is((SELECT count(*) FROM hooks.webhook_deliveries) + (SELECT count(*) FROM hooks.webhook_secrets), 0::bigint,
+          'and so does TRUNCATE');
+
+-- pausing
+DELETE FROM hooks.webhook_instance;
+SELECT is((pg_temp.refusal('SELECT hooks.webhook_pause()')).state, '55000', 'nothing can be paused before a worker ran');
+INSERT INTO hooks.webhook_instance (instance, database_oid, system_identifier) VALUES (gen_random_uuid(), 1, 1);
+SELECT hooks.webhook_pause('maintenance');
+SELECT results_eq('SELECT is_paused, paused_reason FROM hooks.webhook_instance', $$VALUES (true, 'maintenance')$$,
+                  'deliveries are paused, for a reason');
+SELECT hooks.webhook_resume();
+SELECT results_eq('SELECT is_paused, paused_reason FROM hooks.webhook_instance', 'VALUES (false, NULL::text)',
+                  'and resumed');
+
+SELECT * FROM finish();
+ROLLBACK;
