@@ -987,8 +987,8 @@ DECLARE
 BEGIN
     EXECUTE format('CREATE TEMPORARY TABLE webhook_condition_probe (LIKE %s)', source);
     PERFORM set_config('search_path', webhook_normal_condition.search_path, true);
-    EXECUTE format('CREATE TRIGGER webhook_probe AFTER %s ON pg_temp.webhook_condition_probe FOR EACH ROW '
-                   E'WHEN (%s\n) EXECUTE FUNCTION @extschema@.webhook_capture(''webhook.probe'')',
+    EXECUTE format(E'CREATE TRIGGER webhook_probe AFTER %s ON pg_temp.webhook_condition_probe FOR EACH ROW '
+                   'WHEN (%s\n) EXECUTE FUNCTION @extschema@.webhook_capture(''webhook.probe'')',
                    operation, condition);
     PERFORM set_config('search_path', 'pg_catalog, pg_temp', true);
     SELECT @extschema@.webhook_trigger_condition(t.oid) INTO normal FROM pg_trigger t

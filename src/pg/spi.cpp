@@ -147,13 +147,6 @@ Query& Query::add_array(std::uint32_t array_type, std::uint32_t element_type,
   return add(array_type, array);
 }
 
-Query& Query::bind(const std::vector<std::int16_t>& values) {
-  std::vector<std::uintptr_t> elements;
-  elements.reserve(values.size());
-  for (const std::int16_t value : values) elements.push_back(Int16GetDatum(value));
-  return add_array(INT2ARRAYOID, INT2OID, elements, {});
-}
-
 Query& Query::bind(const std::vector<std::int32_t>& values) {
   std::vector<std::uintptr_t> elements;
   elements.reserve(values.size());

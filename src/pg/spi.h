@@ -47,7 +47,8 @@ class Statement {
 // The quoted name that replaces @extschema@. To be set before the first statement is prepared.
 void set_extension_schema(const std::string& quoted_name);
 
-// One execution of a statement, all texts in UTF-8: bind the parameters in order, run, read the rows, which live as long as the Transaction.
+// One execution of a statement, all texts in UTF-8: bind the parameters in order, run, read the rows. They live as long
+// as the Transaction does.
 class Query {
  public:
   explicit Query(Statement& statement) : statement_(statement) {}
@@ -60,7 +61,6 @@ class Query {
   Query& bind(const Uuid& value);
   Query& bind(std::string_view value);
   Query& bind(const char* value) { return bind(std::string_view(value)); }
-  Query& bind(const std::vector<std::int16_t>& values);
   Query& bind(const std::vector<std::int32_t>& values);
   Query& bind(const std::vector<std::int64_t>& values);
   Query& bind(const std::vector<double>& values);

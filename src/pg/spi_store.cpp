@@ -372,20 +372,19 @@ void SpiStore::walk(const Window& window, std::int64_t after_id, std::size_t eve
   flush_commits(xids);
 }
 
+// Segment by segment, so that each statement opens one of them.
 std::vector<Event> SpiStore::fetch(const std::vector<Found>& found) {
+  std::vector<std::int64_t> ids[kRingSegments];
+  for (const Found& f : found) ids[f.slot].push_back(f.id);
   std::vector<Event> events;
-  if (found.empty()) return events;
-  std::vector<std::int16_t> slots;
-  std::vector<std::int64_t> ids;
-  ids.reserve(found.size());
-  for (const Found& f : found) {
-    if (std::find(slots.begin(), slots.end(), f.slot) == slots.end()) slots.push_back(f.slot);
-    ids.push_back(f.id);
+  events.reserve(found.size());
+  for (int slot = 0; slot < kRingSegments; ++slot) {
+    if (ids[slot].empty()) continue;
+    Query query(statements::read_events_by_id);
+    const std::size_t rows = query.bind(slot).bind(ids[slot]).run();
+    for (std::size_t row = 0; row < rows; ++row) events.push_back(event_of(query, row));
   }
-  Query query(statements::read_events_by_id);
-  const std::size_t rows = query.bind(slots).bind(ids).run();
-  events.reserve(rows);
-  for (std::size_t row = 0; row < rows; ++row) events.push_back(event_of(query, row));
+  std::sort(events.begin(), events.end(), [](const Event& one, const Event& other) { return one.id < other.id; });
   return events;
 }
 

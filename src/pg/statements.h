@@ -94,8 +94,7 @@ inline constinit Statement read_few_events(R"(
 inline constinit Statement read_events_by_id(R"(
   SELECT id, xid, created_at, event, organization_id, key, data, coalesce(oversized_bytes, 0)
     FROM @extschema@.webhook_events
-   WHERE slot = ANY($1) AND id = ANY($2)
-   ORDER BY id)");
+   WHERE slot = $1::smallint AND id = ANY($2))");
 
 // The next ids in id order, whatever their transaction, so that the number of rows visited is bounded.
 inline constinit Statement walk_events(R"(

@@ -19,7 +19,8 @@ constexpr std::size_t kQueuedMax = 4'000;                 // deliveries in all l
 constexpr std::size_t kQueuedBytesMax = 32ULL << 20;      // likewise their bodies
 constexpr std::size_t kAheadMax = 50'000;                 // events ahead of the checkpoint, likewise
 constexpr std::size_t kRecordBatch = 256;                 // results that are recorded at once
-constexpr Duration kRecordDelay = milliseconds(5);        // the longest that a result waits for others
+constexpr Duration kRecordDelayMin = milliseconds(5);     // under load a result waits for others: so long,
+constexpr Duration kRecordDelayMax = milliseconds(50);    // or as long as the last recording took, up to this
 constexpr Duration kPollInterval = milliseconds(1);       // between two looks at the log while there is work
 constexpr Duration kSafetyInterval = seconds(5);          // looks at the log though nobody called
 constexpr Duration kCheckpointInterval = seconds(1);      // at most one in so long
@@ -64,7 +65,7 @@ std::string failure_text(const HttpResponse& response) {
 }  // namespace
 
 Worker::Worker(pg::Process& process, pg::Store& store, HttpClient& http)
-    : process_(process), store_(store), http_(http), recorder_(store) {}
+    : process_(process), store_(store), http_(http), recorder_(store), record_delay_(kRecordDelayMin) {}
 
 void Worker::run() {
   start();
@@ -126,7 +127,7 @@ void Worker::turn() {
 std::optional<Duration> Worker::time_to_wait() {
   const Time now = process_.now();
   Time wake = next_maintenance_;
-  if (!recorder_.empty()) wake = std::min(wake, recorder_.oldest() + kRecordDelay);
+  if (!recorder_.empty()) wake = std::min(wake, recorder_.oldest() + record_delay_);
   if (is_checkpoint_stale_ && ledger_->checkpoint() != recorded_checkpoint_) wake = std::min(wake, next_checkpoint_);
   if (delivers()) wake = std::min({wake, next_look_, next_refill_});
   if (look_at_log_ && may_read()) wake = std::min(wake, next_poll_);
@@ -505,7 +506,7 @@ bool Worker::is_record_due() {
   if (is_checkpoint_due()) return true;
   if (recorder_.empty()) return false;
   const bool idle = in_flight_.empty() && lanes_.queued() == 0;
-  return idle || recorder_.count() >= kRecordBatch || now - recorder_.oldest() >= kRecordDelay;
+  return idle || recorder_.count() >= kRecordBatch || now - recorder_.oldest() >= record_delay_;
 }
 
 void Worker::record() {
@@ -514,6 +515,7 @@ void Worker::record() {
   if (is_checkpoint_due()) checkpoint = ledger_->checkpoint();
   if (recorder_.empty() && !checkpoint) return;
   const Recorder::Recorded recorded = recorder_.record(checkpoint);
+  record_delay_ = std::clamp<Duration>(process_.now() - now, kRecordDelayMin, kRecordDelayMax);
   if (checkpoint) {
     next_checkpoint_ = now + kCheckpointInterval;
     recorded_checkpoint_ = std::move(checkpoint);

@@ -112,6 +112,7 @@ class Worker {
   Time next_look_{};                  // at the log, though nobody calls
   Time next_poll_{};                  // under load, windows are not made smaller than this
   Time next_refill_{};                // when the first lane has something due
+  Duration record_delay_;             // how long results wait to be recorded together
   Time next_checkpoint_{};
   Time next_maintenance_{};
   Time next_mark_{};

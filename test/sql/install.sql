@@ -1,5 +1,6 @@
 -- What CREATE EXTENSION makes, what it hands out, and what DROP EXTENSION takes away. In one transaction, rolled back.
 \set ECHO none
+\set ON_ERROR_STOP on
 \pset format unaligned
 \pset tuples_only true
 BEGIN;
@@ -99,7 +100,7 @@ SELECT is_empty($$
 $$, 'views run as who asks, but for the one that shows secrets');
 
 -- Rings.
-SELECT results_eq($$
+SELECT bag_eq($$
     SELECT p.relname::text, pg_get_expr(c.relpartbound, c.oid)
     FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_class p ON p.oid = i.inhparent
     WHERE p.oid IN ('hooks.webhook_events'::regclass, 'hooks.webhook_logs'::regclass)
@@ -108,11 +109,11 @@ $$, $$
     SELECT ring, format('FOR VALUES IN (''%s'')', slot)
     FROM unnest(ARRAY['webhook_events', 'webhook_logs']) ring, generate_series(0, 7) slot ORDER BY ring, slot
 $$, 'events and logs are rings of 8 segments, without a default one');
-SELECT results_eq('SELECT ring, slot::int FROM hooks.webhook_rings ORDER BY ring',
+SELECT bag_eq('SELECT ring, slot::int FROM hooks.webhook_rings ORDER BY ring',
     $$VALUES ('events', 0), ('logs', 0)$$, 'both rings begin with segment 0');
 
 -- pg_dump.
-SELECT results_eq($$
+SELECT bag_eq($$
     SELECT c.table_oid::regclass::text, c.condition
     FROM pg_extension e, unnest(e.extconfig, e.extcondition) c (table_oid, condition) WHERE e.extname = 'webhook'
     ORDER BY 1
@@ -147,7 +148,7 @@ SELECT is_empty($$
     WHERE r.relkind = 'r' AND NOT r.relispartition AND r.relreplident <> 'f'
       AND NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = r.oid AND contype = 'p')
 $$, 'a publication of all tables does not forbid our updates');
-SELECT results_eq($$SELECT tgname::text, tgenabled::text, tgtype & 1 = 1 FROM pg_trigger
+SELECT bag_eq($$SELECT tgname::text, tgenabled::text, tgtype & 1 = 1 FROM pg_trigger
                     WHERE tgfoid = 'hooks.webhook_invalidate_subscriptions()'::regprocedure ORDER BY tgname$$,
     $$VALUES ('webhook_configurations_6_invalidate', 'A', false),
              ('webhook_configurations_6_invalidate_replicated', 'R', true)$$,

@@ -18,7 +18,8 @@ if (!file || !secret) {
   process.exit(2);
 }
 
-const webhook = new Webhook(secret, secret.startsWith('whsec_') ? {} : { format: 'raw' });
+// Of a secret that is plain text, its UTF-8 is the key.
+const webhook = secret.startsWith('whsec_') ? new Webhook(secret) : new Webhook(Buffer.from(secret), { format: 'raw' });
 const realNow = Date.now;
 
 // The package compares webhook-timestamp, with a tolerance of five minutes, to the clock, which shall stand where it

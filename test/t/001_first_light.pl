@@ -44,7 +44,7 @@ sub captured_names
 # --- an insert becomes a POST and a log row ---
 
 $node->safe_psql('postgres', insert_contact('Ada'));
-ok(wait_until { $receiver->count >= 1 } 'the request', 'an inserted row is sent');
+eventually { $receiver->count >= 1 } 'an inserted row is sent';
 
 my ($request) = $receiver->received;
 my $headers = $request->{headers};
@@ -66,8 +66,7 @@ like(
 	qr/^\{"event":"contact\.created","timestamp":"[^"]+Z","data":\{"id":1,"organization_id":"acme","name":"Ada",/,
 	'the body is event, timestamp and the row in column order');
 
-ok( wait_until { $node->safe_psql('postgres', 'SELECT count(*) FROM webhook_logs') >= 1 } 'the log row',
-	'the attempt is logged');
+eventually { $node->safe_psql('postgres', 'SELECT count(*) FROM webhook_logs') >= 1 } 'the attempt is logged';
 is( $node->safe_psql(
 		'postgres',
 		q{SELECT configuration_id, organization_id, event, attempt, status, response_status, response_body, error,
@@ -142,10 +141,10 @@ is_received_after(
 my $before_prepare = $receiver->count;
 $node->safe_psql('postgres', 'BEGIN; ' . insert_contact('pending') . q{ PREPARE TRANSACTION 'p'});
 $node->safe_psql('postgres', insert_contact('overtaking'));
-ok(wait_until { $receiver->count > $before_prepare } 'the later one', 'a prepared transaction holds no other up');
+eventually { $receiver->count > $before_prepare } 'a prepared transaction holds no other up';
 unlike(received_names(), qr/pending/, 'and is not sent before it commits');
 $node->safe_psql('postgres', q{COMMIT PREPARED 'p'});
-ok(wait_until { received_names() =~ /pending/ } 'the prepared one', 'but then it is');
+eventually { received_names() =~ /pending/ } 'but then it is';
 
 is(
 	join(' ', sort split ' ', received_names()),
@@ -176,9 +175,9 @@ is($late_receiver->count, 0, 'and wait');
 
 $late->append_conf('postgresql.conf', q{shared_preload_libraries = 'webhook'});
 $late->restart;
-ok(wait_until { $late_receiver->count >= 3 } 'three requests', 'after the restart they are sent');
+eventually { $late_receiver->count >= 3 } 'after the restart they are sent';
 $late->safe_psql('postgres', insert_contact('later'));
-ok(wait_until { $late_receiver->count >= 4 } 'the fourth request', 'and those after it');
+eventually { $late_receiver->count >= 4 } 'and those after it';
 is(join(' ', sort map { $_->{data}{name} } $late_receiver->bodies), 'early1 early2 early3 later', 'each once');
 is_log_clean($late, expected => [qr/WARNING: .*(?:preload|shared_preload_libraries)/]);
 $late->stop;

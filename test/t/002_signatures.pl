@@ -45,7 +45,7 @@ $node->safe_psql('postgres', q{
 my %expected = map { $_ => /times/ ? 8 : 4 } keys %secret_by_path, '/ok?kind=none';
 foreach my $path (sort keys %expected)
 {
-	ok(wait_until { $receiver->count($path) >= $expected{$path} } "requests to $path", "the requests to $path arrive");
+	eventually { $receiver->count($path) >= $expected{$path} } "the requests to $path arrive";
 }
 
 foreach my $path (sort keys %secret_by_path)

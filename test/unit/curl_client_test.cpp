@@ -17,6 +17,8 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <memory>
+#include <mutex>
 #include <set>
 #include <string>
 #include <thread>
@@ -27,7 +29,15 @@
 
 namespace {
 
-webhook::test::Gate* silent_resolver = nullptr;  // what a look-up of silent.test waits for
+// What a look-up of silent.test waits for. Its thread may begin when the test that caused it is over: hence shared.
+std::mutex silent_resolver_mutex;
+std::shared_ptr<webhook::test::Gate> silent_resolver = std::make_shared<webhook::test::Gate>();
+
+std::shared_ptr<webhook::test::Gate> current_silent_resolver() {
+  const std::lock_guard lock(silent_resolver_mutex);
+  return silent_resolver;
+}
+
 std::atomic<int> lookups_running{0};
 std::atomic<bool> lookup_had_signals_blocked{false};
 
@@ -48,7 +58,7 @@ extern "C" int getaddrinfo(const char* node, const char* service, const addrinfo
   if (name == "silent.test") {
     ++lookups_running;
     lookup_had_signals_blocked = signals_are_blocked();
-    silent_resolver->wait();
+    current_silent_resolver()->wait();
     --lookups_running;
     return EAI_AGAIN;
   }
@@ -457,8 +467,11 @@ TEST_F(CurlClientTest, UnknownHostIsADnsFailure) {
 }
 
 TEST_F(CurlClientTest, SilentResolverHoldsUpNeitherTheTransferNorTheOthersNorTheEnd) {
-  Gate gate;
-  silent_resolver = &gate;
+  const auto gate = std::make_shared<Gate>();
+  {
+    const std::lock_guard lock(silent_resolver_mutex);
+    silent_resolver = gate;
+  }
   const LoopbackServer server(always(http_response(200)));
   const auto begin = steady_clock::now();
   {
@@ -476,7 +489,7 @@ TEST_F(CurlClientTest, SilentResolverHoldsUpNeitherTheTransferNorTheOthersNorThe
   EXPECT_LT(steady_clock::now() - begin, 8s);
   EXPECT_GT(lookups_running, 0);
   EXPECT_TRUE(lookup_had_signals_blocked);
-  gate.open();
+  gate->open();
   EXPECT_TRUE(eventually([] { return lookups_running == 0; }));
 }
 

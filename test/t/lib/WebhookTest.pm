@@ -4,7 +4,7 @@
 #   my $receiver = start_receiver();                     # or start_receiver(tls => 1)
 #   my $id = create_webhook($node, url => $receiver->url('/ok'), events => ['contact.created']);
 #   $node->safe_psql('postgres', …);
-#   wait_until { $receiver->count == 3 } 'three requests';
+#   eventually { $receiver->count >= 3 } 'all three are sent';
 #   is_log_clean($node);
 #
 # PostgreSQL's own modules come from its PGXS folder; dev/test sets the include path. What a test starts ends with it.
@@ -22,7 +22,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(new_node start_receiver create_webhook wait_until is_log_clean log_problems sql_literal support_file
+our @EXPORT = qw(new_node start_receiver create_webhook eventually wait_until is_log_clean log_problems sql_literal support_file
   certificates_dir default_timeout_s);
 
 # How long a condition may take before a test gives it up; far longer than it takes on an idle machine.
@@ -98,6 +98,14 @@ sub sql_literal
 	}
 	$value =~ s/'/''/g;
 	return "'$value'";
+}
+
+# eventually { condition } 'name': a test that passes as soon as the condition is true.
+sub eventually(&$;$)
+{
+	my ($condition, $name, $timeout_s) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return ok(&wait_until($condition, $name, $timeout_s), $name);
 }
 
 # wait_until { condition } 'what is waited for', $timeout_s: true as soon as the condition is. When the time is up, it

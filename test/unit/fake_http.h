@@ -1,0 +1,163 @@
+// Endpoints that answer as the test says, in simulated time. What an endpoint received is kept, also when the worker
+// that sent it is long gone.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "fake_process.h"
+#include "http/http_client.h"
+
+namespace webhook {
+
+class FakeHttp : public HttpClient {
+ public:
+  struct Answer {
+    int status = 200;
+    Duration delay{std::chrono::milliseconds(1)};
+    std::string retry_after;
+    std::string body;
+    HttpOutcome outcome = HttpOutcome::kResponse;
+    std::string error;
+  };
+  static Answer hangs() { return {.delay = std::chrono::hours(24 * 365)}; }
+
+  // What an endpoint saw.
+  struct Received {
+    Time at{};
+    std::string url;
+    std::string event;
+    std::string webhook_id;
+    std::int64_t event_id = 0;  // FakeStore writes it into the data
+    int attempt = 0;
+    std::string body;
+  };
+
+  explicit FakeHttp(FakeProcess& process) : process_(process) {}
+
+  // --- For the test ---
+
+  // What the endpoint says to a request; the URL is in it. A delay beyond the request's timeout is a timeout.
+  std::function<Answer(const Received&)> answer = [](const Received&) { return Answer{}; };
+  // Before a request leaves.
+  std::function<void(const Received&)> on_start;
+
+  const std::vector<Received>& received() const { return received_; }
+  std::vector<std::int64_t> ids_received_by(const std::string& url) const {
+    std::vector<std::int64_t> ids;
+    for (const Received& request : received_) {
+      if (request.url == url) ids.push_back(request.event_id);
+    }
+    return ids;
+  }
+  std::size_t in_flight_to(const std::string& url) const {
+    const auto found = in_flight_by_url_.find(url);
+    return found == in_flight_by_url_.end() ? 0 : found->second;
+  }
+  std::size_t in_flight_at_most() const { return in_flight_at_most_; }
+
+  // The process that had these sockets is gone.
+  void begin_anew() {
+    flights_.clear();
+    finished_.clear();
+    in_flight_by_url_.clear();
+  }
+
+  // --- HttpClient ---
+
+  void configure(const HttpSettings& /*settings*/) override { ++configured; }
+  int configured = 0;
+
+  void start(HttpRequest request) override {
+    Received seen{.at = process_.now(),
+                  .url = request.url,
+                  .event = header(request, "X-Webhook-Event"),
+                  .webhook_id = header(request, "webhook-id"),
+                  .event_id = id_in(request.body),
+                  .attempt = std::stoi(header(request, "X-Webhook-Attempt")),
+                  .body = request.body};
+    if (on_start) on_start(seen);
+    const Answer said = answer(seen);
+    received_.push_back(std::move(seen));
+
+    const bool in_time = said.delay <= request.timeout;
+    const Duration elapsed = std::min(said.delay, request.timeout);
+    HttpResponse response{.token = request.token, .elapsed = elapsed};
+    if (in_time) {
+      response.outcome = said.outcome;
+      response.status = said.outcome == HttpOutcome::kResponse ? said.status : 0;
+      response.body = said.body;
+      response.error = said.error;
+      response.retry_after = said.retry_after;
+      response.remote_ip = "192.0.2.1";
+    } else {
+      response.outcome = HttpOutcome::kTimeout;
+      response.error = "no response in time";
+    }
+    flights_.emplace(process_.now() + elapsed, Flight{request.url, std::move(response)});
+    ++in_flight_by_url_[request.url];
+    in_flight_at_most_ = std::max(in_flight_at_most_, in_flight());
+    process_.after(elapsed, [this] { process_.make_ready(); });
+  }
+
+  int fd() const override { return 0; }
+  // The descriptor always tells; libcurl's own timer is another's test.
+  std::optional<Duration> timeout() const override { return std::nullopt; }
+
+  void drive() override {
+    while (!flights_.empty() && flights_.begin()->first <= process_.now()) {
+      finished_.push_back(std::move(flights_.begin()->second));
+      flights_.erase(flights_.begin());
+    }
+  }
+
+  std::vector<HttpResponse> take_finished() override {
+    std::vector<HttpResponse> responses;
+    for (Flight& flight : finished_) {
+      --in_flight_by_url_[flight.url];
+      responses.push_back(std::move(flight.response));
+    }
+    finished_.clear();
+    return responses;
+  }
+
+  std::size_t in_flight() const override { return flights_.size() + finished_.size(); }
+
+ private:
+  struct Flight {
+    std::string url;
+    HttpResponse response;
+  };
+
+  static std::string header(const HttpRequest& request, const std::string& name) {
+    for (const std::string& line : request.headers) {
+      if (line.starts_with(name + ": ")) return line.substr(name.size() + 2);
+    }
+    ADD_FAILURE() << "no header " << name;
+    return {};
+  }
+
+  static std::int64_t id_in(const std::string& body) {
+    static constexpr std::string_view kMark = "\"data\":{\"id\":";
+    const std::size_t found = body.find(kMark);
+    return found == std::string::npos ? 0 : std::stoll(body.substr(found + kMark.size()));
+  }
+
+  FakeProcess& process_;
+  std::multimap<Time, Flight> flights_;
+  std::vector<Flight> finished_;
+  std::map<std::string, std::size_t> in_flight_by_url_;
+  std::vector<Received> received_;
+  std::size_t in_flight_at_most_ = 0;
+};
+
+}  // namespace webhook
