@@ -52,8 +52,10 @@ LIBS_LIBS := $(shell $(PKG_CONFIG) --libs libcurl libcrypto 2>/dev/null)
 WARNINGS = -Wall -Wextra -Werror -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wunused \
 	-Wno-missing-field-initializers
 PG_CPPFLAGS = -Isrc $(LIBS_CFLAGS) -DWEBHOOK_VERSION='"$(EXTVERSION)"'
-# -isystem: clang in C++20 rejects `register` in the headers of PostgreSQL 15, and their warnings are not ours.
+# -isystem: clang in C++20 rejects `register` in the headers of PostgreSQL 15, and their warnings are not ours. PGXS adds
+# flags of the compiler that built PostgreSQL, and clang does not know all of g++'s.
 PG_CXXFLAGS = -std=c++20 $(WARNINGS) -fvisibility=hidden -MMD -MP \
+	$(if $(findstring clang,$(CXX)),-Wno-unknown-warning-option) \
 	-isystem $(shell $(PG_CONFIG) --includedir-server 2>/dev/null)
 SHLIB_LINK = $(LIBS_LIBS) -lstdc++
 # Nothing of ours could be inlined into a query: no LLVM bitcode.

@@ -811,6 +811,37 @@ BEGIN
 END
 $$;
 
+-- === Copies ==========================================================================================================
+
+-- A dump's row that comes after the worker has written one of its own: this database was restored, and must not call
+-- anybody before webhook_resume(). Later than webhook_keep_local, by name. The lock is for two who come at once.
+CREATE FUNCTION @extschema@.webhook_instance_restored() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(TG_RELID::bigint);
+    UPDATE @extschema@.webhook_instance
+    SET instance = gen_random_uuid(), is_paused = true, created_at = now(),
+        paused_reason = 'this database was restored: webhook_resume() lets it deliver';
+    IF FOUND THEN
+        RETURN NULL;
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+CREATE TRIGGER webhook_restored BEFORE INSERT ON @extschema@.webhook_instance
+    FOR EACH ROW EXECUTE FUNCTION @extschema@.webhook_instance_restored();
+
+-- What the worker keeps in memory, beside webhook_configurations.
+CREATE TRIGGER webhook_invalidate AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON @extschema@.webhook_instance
+    FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.webhook_invalidate_subscriptions();
+CREATE TRIGGER webhook_invalidate AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON @extschema@.webhook_secrets
+    FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.webhook_invalidate_subscriptions();
+-- pg_restore --data-only --disable-triggers, or a session that has set session_replication_role.
+ALTER TABLE @extschema@.webhook_instance ENABLE ALWAYS TRIGGER webhook_invalidate;
+ALTER TABLE @extschema@.webhook_secrets ENABLE ALWAYS TRIGGER webhook_invalidate;
+
 -- === Declaring events ================================================================================================
 
 -- pg_trigger.tgargs: texts in the database's encoding, each ended by a zero byte.
@@ -1315,7 +1346,7 @@ AS $$
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_resume()'),
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_register_event(text)'),
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_watch(regclass, text, text, text, name[], name[], name, '
-            'name[], name[], boolean, text)'),
+            'name[], name[], name[], boolean, text)'),
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_unwatch(regclass, text)')
     ) p (lowest, highest, privilege)
     WHERE array_position(ARRAY['read', 'manage', 'operate'], level) BETWEEN p.lowest AND p.highest
@@ -1636,6 +1667,8 @@ COMMENT ON FUNCTION @extschema@.webhook_is_mask(text) IS 'Whether the text is wh
 COMMENT ON FUNCTION @extschema@.webhook_reveal_secret(uuid) IS
     'The secret of a webhook of the caller''s organization; null if it has none. 42704 if there is no such webhook.';
 COMMENT ON FUNCTION @extschema@.webhook_keep_local() IS 'Trigger function: replication does not change this table.';
+COMMENT ON FUNCTION @extschema@.webhook_instance_restored() IS
+    'Trigger function: a second row means that the database was restored, and is to start paused.';
 COMMENT ON FUNCTION @extschema@.webhook_skip_known_type() IS
     'Trigger function of webhook_event_types: replication skips what is here already.';
 COMMENT ON FUNCTION @extschema@.webhook_trigger_arguments(bytea) IS

@@ -7,6 +7,9 @@ extern "C" {
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "utils/builtins.h"
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
 }
 
 #include <memory>
@@ -145,6 +148,7 @@ Datum webhook_capture(PG_FUNCTION_ARGS) {
 Datum webhook_invalidate_subscriptions(PG_FUNCTION_ARGS) {
   return entry([&] {
     webhook::pg::announce_subscription_change(fcinfo);
+    webhook::pg::wake_workers_after_commit();
     return Datum{0};
   });
 }
@@ -209,6 +213,6 @@ Datum webhook_is_preloaded(PG_FUNCTION_ARGS) {
 
 Datum webhook_wake(PG_FUNCTION_ARGS) {
   (void)fcinfo;
-  webhook::pg::wake_workers();
+  webhook::pg::wake_workers_after_commit();
   return Datum{0};
 }

@@ -15,6 +15,7 @@ extern "C" {
 #include "utils/datum.h"
 #include "utils/inval.h"
 #include "utils/rel.h"
+#include "utils/resowner.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 }
@@ -50,6 +51,7 @@ EventBuffer& buffer() {
 }
 
 bool has_written = false;   // in this transaction
+bool wakes_late = false;    // after this transaction, when its invalidations are out
 bool is_finishing = false;  // the buffer has been written for the last time in this transaction: no more buffering
 
 void write_own(SubtransactionId sub) {
@@ -290,6 +292,13 @@ void on_transaction(XactEvent event, void* /*argument*/) {
   }
 }
 
+// Called later than on_transaction(): what wakes up finds the invalidations there.
+void on_resource_release(ResourceReleasePhase phase, bool is_commit, bool is_top_level, void* /*argument*/) noexcept {
+  if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !is_top_level || !wakes_late) return;
+  wakes_late = false;
+  if (is_commit) wake_workers();
+}
+
 void on_subtransaction(SubXactEvent event, SubTransactionId sub, SubTransactionId parent, void* /*argument*/) {
   switch (event) {
     case SUBXACT_EVENT_START_SUB:
@@ -323,6 +332,7 @@ void init_capture() {
   guarded([] {
     RegisterXactCallback(on_transaction, nullptr);
     RegisterSubXactCallback(on_subtransaction, nullptr);
+    RegisterResourceReleaseCallback(on_resource_release, nullptr);
     CacheRegisterRelcacheCallback(on_relation_change, 0);
     CacheRegisterSyscacheCallback(TYPEOID, on_type_change, 0);
     CacheRegisterSyscacheCallback(CASTSOURCETARGET, on_cast_change, 0);
@@ -368,5 +378,7 @@ void capture_event(std::string_view name, std::string_view data, std::optional<s
 }
 
 void flush_captured_events() { write_own(GetCurrentSubTransactionId()); }
+
+void wake_workers_after_commit() noexcept { wakes_late = true; }
 
 }  // namespace webhook::pg

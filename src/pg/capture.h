@@ -26,4 +26,8 @@ void capture_event(std::string_view name, std::string_view data, std::optional<s
 // back with this one. Throws Error.
 void flush_captured_events();
 
+// Wakes this database's workers when the transaction has committed and other processes have been told of what it changed
+// in catalogs and webhooks.
+void wake_workers_after_commit() noexcept;
+
 }  // namespace webhook::pg

@@ -198,7 +198,11 @@ StartState SpiStore::start() {
     }
     case IdentityVerdict::kFresh: {
       Query create(statements::create_identity);
-      create.bind(oid).bind(identifier).run();
+      if (create.bind(oid).bind(identifier).run() == 0) {
+        // A dump's row came at the same moment: webhook_instance_restored() has said so in it.
+        work.commit();
+        return start();
+      }
       state.instance = create.get_uuid(0, 0);
       break;
     }
@@ -230,6 +234,7 @@ Configuration SpiStore::configuration() {
     Configuration configuration;
     Query identity(statements::read_identity);
     if (identity.run() > 0) {
+      configuration.instance = identity.get_uuid(0, 0);
       configuration.is_paused = identity.get_boolean(0, 3);
       configuration.paused_reason = identity.get_text(0, 4);
     }
@@ -558,21 +563,29 @@ void SpiStore::forget(const std::vector<Uuid>& webhooks) {
 RingReport SpiStore::maintain_ring(Ring ring, const RingLimits& limits) {
   RingReport report;
   int current = 0;
-  bool next_is_empty = false;
+  bool full = false;
+  bool too_large = false;
+  std::optional<int> oldest;  // that is not empty
   {
     Work work(*this, "webhook: looking after the rings");
     Query query(statements::read_ring);
     query.bind(ring_name(ring)).run();
     current = query.get_int16(0, 0);
-    const bool full = is_segment_full(limits, query.get_time(0, 1), query.get_time(0, 2),
-                                      static_cast<std::uint64_t>(query.get_int64(0, 3)), query.get_int64(0, 4) == 0);
-    next_is_empty = query.get_int64(0, 5) == 0;
+    full = is_segment_full(limits, query.get_time(0, 1), query.get_time(0, 2),
+                           static_cast<std::uint64_t>(query.get_int64(0, 3)), query.get_int64(0, 4) == 0);
+    too_large = static_cast<std::uint64_t>(query.get_int64(0, 5)) > limits.bytes_max;
+    if (!query.is_null(0, 6)) oldest = query.get_int16(0, 6);
     work.commit();
-    if (!full) return report;
   }
   const int next = next_segment(current);
-  // In two transactions: nobody may see the segment as the current one while it is locked.
-  if (!next_is_empty && !make_room(ring, next, &report)) return report;
+  const bool next_is_empty = oldest != next;
+  if (oldest && (too_large || (full && !next_is_empty))) {
+    // In a transaction of its own: nobody may see the segment as the current one while it is locked.
+    const bool emptied = make_room(ring, *oldest, &report);
+    if (emptied) report.more = too_large;
+    if (!emptied && !next_is_empty) return report;
+  }
+  if (!full) return report;
   Work work(*this, "webhook: turning a ring");
   Query turn(statements::turn_ring);
   turn.bind(ring_name(ring)).bind(static_cast<std::int32_t>(next)).run();

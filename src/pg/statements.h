@@ -190,13 +190,19 @@ inline constinit Statement forget_webhooks(R"(
 
 // --- Rings ------------------------------------------------------------------------------------------------------------
 
+// The current segment, its size with and without indexes, the ring's size, and the oldest segment behind it that is not
+// empty.
 inline constinit Statement read_ring(R"(
-  SELECT r.slot, r.opened_at, now(),
-         pg_total_relation_size(format('%s_%s', '@extschema@.webhook_' || $1, r.slot)::regclass),
-         pg_relation_size(format('%s_%s', '@extschema@.webhook_' || $1, r.slot)::regclass),
-         pg_relation_size(format('%s_%s', '@extschema@.webhook_' || $1, (r.slot + 1) % 8)::regclass)
-    FROM @extschema@.webhook_rings AS r
-   WHERE r.ring = $1)");
+  WITH segments AS (
+    SELECT r.slot AS current, r.opened_at, step, ((r.slot + step) % 8)::smallint AS slot,
+           format('%s_%s', '@extschema@.webhook_' || r.ring, (r.slot + step) % 8)::regclass AS relation
+      FROM @extschema@.webhook_rings AS r, generate_series(0, 7) AS step
+     WHERE r.ring = $1)
+  SELECT s.current, s.opened_at, now(), pg_total_relation_size(s.relation), pg_relation_size(s.relation),
+         (SELECT sum(pg_total_relation_size(a.relation))::bigint FROM segments AS a),
+         (SELECT o.slot FROM segments AS o WHERE o.step > 0 AND pg_relation_size(o.relation) > 0 ORDER BY o.step LIMIT 1)
+    FROM segments AS s
+   WHERE s.step = 0)");
 
 inline constinit Statement turn_ring(R"(
   UPDATE @extschema@.webhook_rings SET slot = $2, opened_at = now() WHERE ring = $1)");

@@ -44,6 +44,8 @@ struct Webhook {
 
 // What the database says is to be delivered.
 struct Configuration {
+  // Another one than before: the database was restored while the worker ran. Nothing: none is stored.
+  std::optional<Uuid> instance;
   std::vector<Webhook> webhooks;
   bool is_paused = false;
   std::string paused_reason;
@@ -168,7 +170,8 @@ class Store {
   // Deletes what is owed to webhooks that no longer exist.
   virtual void forget(const std::vector<Uuid>& webhooks) = 0;
 
-  // Takes the ring one step further, if the current segment is full.
+  // Takes the ring one step further, if the current segment is full, and empties the oldest segment, if the ring is too
+  // large.
   virtual RingReport maintain_ring(Ring ring, const RingLimits& limits) = 0;
   // Deletes the dead deliveries of events from before.
   virtual void delete_expired(Time before) = 0;

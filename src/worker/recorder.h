@@ -37,10 +37,10 @@ class Recorder {
   // The worker no longer has this row of webhook_deliveries in memory, once all of the above is durable.
   void release(const pg::DeliveryKey& key) { released_.push_back(key); }
 
-  bool empty() const { return count_ == 0; }
+  bool empty() const { return count_ == 0 && settled_.empty() && released_.empty(); }
   // Calls of log(), owe() and finish() that wait.
   std::size_t count() const { return count_; }
-  // Since when the oldest waits. Only if there is one.
+  // Since when the oldest of those waits; in the past if there is none.
   Time oldest() const { return oldest_; }
 
   // Writes all that waits and the checkpoint in one transaction. Throws pg::Error: all of it waits still.

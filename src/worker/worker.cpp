@@ -26,6 +26,7 @@ constexpr Duration kSafetyInterval = seconds(5);          // looks at the log th
 constexpr Duration kCheckpointInterval = seconds(1);      // at most one in so long
 constexpr Duration kMarkInterval = seconds(2);            // after one or two of them, an unsettled delivery gets a row
 constexpr Duration kMaintenanceInterval = seconds(5);     // rings
+constexpr Duration kBusyMaintenance = seconds(1);         // likewise, while they grow
 constexpr Duration kExpiryInterval = minutes(10);         // dead deliveries beyond their retention
 constexpr Duration kWarningInterval = minutes(1);         // the same warning again
 constexpr Duration kStoreBackoffMin = milliseconds(100);  // between tries of a failing database
@@ -89,11 +90,7 @@ void Worker::start() {
   const Time now = process_.now();
   http_.configure(process_.settings().http);
   const pg::StartState state = store_.start();
-  if (state.verdict == IdentityVerdict::kCopy) {
-    process_.log(pg::LogLevel::kWarning, "this database is a copy of another, or was restored: deliveries are paused",
-                 "Events are recorded and kept.", "Call webhook_resume() if this database is to deliver.");
-  }
-  event_ids_.emplace(state.instance);
+  take_instance(state.instance, state.verdict == IdentityVerdict::kCopy);
   ledger_.emplace(state.checkpoint);
   recovery_log_floor_ = state.checkpoint.log_floor;
   pg::Logged logged = store_.logged_since(recovery_log_floor_);
@@ -168,8 +165,17 @@ void Worker::drain() {
 
 // --- Configuration --------------------------------------------------------------------------------------------------------
 
+void Worker::take_instance(const Uuid& instance, bool is_copy) {
+  instance_ = instance;
+  event_ids_.emplace(instance);
+  if (!is_copy) return;
+  process_.log(pg::LogLevel::kWarning, "this database is a copy of another, or was restored: deliveries are paused",
+               "Events are recorded and kept.", "Call webhook_resume() if this database is to deliver.");
+}
+
 void Worker::load_configuration() {
   pg::Configuration configuration = store_.configuration();
+  if (configuration.instance && *configuration.instance != instance_) take_instance(*configuration.instance, true);
   if (configuration.is_paused != is_paused_) {
     is_paused_ = configuration.is_paused;
     process_.log(pg::LogLevel::kLog, is_paused_ ? "deliveries are paused" : "deliveries are resumed",
@@ -518,6 +524,7 @@ void Worker::record() {
   record_delay_ = std::clamp<Duration>(process_.now() - now, kRecordDelayMin, kRecordDelayMax);
   if (checkpoint) {
     next_checkpoint_ = now + kCheckpointInterval;
+    next_maintenance_ = std::min(next_maintenance_, now + kBusyMaintenance);
     recorded_checkpoint_ = std::move(checkpoint);
     is_checkpoint_stale_ = false;
   }

@@ -51,6 +51,7 @@ class Worker {
 
   // Configuration
   void load_configuration();
+  void take_instance(const Uuid& instance, bool is_copy);
   void set_up_lanes();
   void load_next_due();
 
@@ -91,6 +92,7 @@ class Worker {
   Recorder recorder_;
 
   bool is_paused_ = false;
+  Uuid instance_;
   std::optional<EventIdCipher> event_ids_;
   Targets targets_;
   Lanes lanes_;

@@ -118,21 +118,24 @@ $$;
 
 INSERT INTO hooks.webhook_configurations (name, url, events, secret)
 VALUES ('crm', 'https://example.com/', '{*}', 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw');
-SELECT is(pg_temp.shown('crm'), pg_temp.mask('whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'), 'a secret is shown as its mask');
+SELECT is(pg_temp.shown('crm'), pg_temp.mask('whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'),
+          'a secret is shown as its mask');
 SELECT is(pg_temp.secrets_of('crm'), '{whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw}', 'and kept in webhook_secrets');
 SELECT is((SELECT hooks.webhook_reveal_secret(id) FROM hooks.webhook_configurations WHERE name = 'crm'),
           'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw', 'and can be revealed');
 UPDATE hooks.webhook_configurations SET secret = secret, timeout_ms = 700 WHERE name = 'crm';
-SELECT is(pg_temp.secrets_of('crm'), '{whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw}', 'writing the mask back changes nothing');
-SELECT is((pg_temp.refusal($$UPDATE hooks.webhook_configurations SET secret = pg_temp.mask('another secret')$$)).message,
-          'the secret is the mask of another one', 'another mask is refused');
+SELECT is(pg_temp.secrets_of('crm'), '{whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw}',
+          'writing the mask back changes nothing');
+SELECT is(r.message, 'the secret is the mask of another one', 'another mask is refused')
+FROM pg_temp.refusal($$UPDATE hooks.webhook_configurations SET secret = pg_temp.mask('another secret')$$) r;
 UPDATE hooks.webhook_configurations SET secret = 'correct horse battery' WHERE name = 'crm';
 SELECT is(pg_temp.secrets_of('crm'), '{correct horse battery}', 'a new secret replaces the old one');
 SELECT is(pg_temp.shown('crm'), pg_temp.mask('correct horse battery'), 'and is shown as its mask');
 SELECT is((pg_temp.refusal_of('secret', 'short')).message, 'the secret is shorter than 12 characters',
           'a short secret is refused');
 SELECT alike((pg_temp.refusal_of('secret', 'short')).hint, '%webhook_generate_secret()%', 'the hint says what to use');
-SELECT alike((pg_temp.refusal_of('secret', 'whsec_not base64!')).message, '%not base64', 'a malformed whsec_ is refused');
+SELECT alike((pg_temp.refusal_of('secret', 'whsec_not base64!')).message, '%not base64',
+             'a malformed whsec_ is refused');
 SELECT is((pg_temp.refusal_of('secret', hooks.webhook_generate_secret())).state, NULL, 'a generated one is accepted');
 SELECT unalike((pg_temp.refusal(
     $$INSERT INTO hooks.webhook_configurations (id, name, url, events, secret)
@@ -155,8 +158,8 @@ INSERT INTO hooks.webhook_configurations (name, url, events, secret)
 VALUES ('crm', 'https://example.com/', '{*}', 'a secret for nobody') ON CONFLICT DO NOTHING;
 SELECT is(pg_temp.secrets_of('crm'), '{staple crm same}', 'DO NOTHING leaves the secret');
 INSERT INTO hooks.webhook_configurations (id, name, url, events, secret)
-SELECT id, 'thief', 'https://example.com/', '{*}', 'a secret for nobody' FROM hooks.webhook_configurations WHERE name = 'crm'
-ON CONFLICT DO NOTHING;
+SELECT id, 'thief', 'https://example.com/', '{*}', 'a secret for nobody' FROM hooks.webhook_configurations
+WHERE name = 'crm' ON CONFLICT DO NOTHING;
 SELECT is(pg_temp.secrets_of('crm'), '{staple crm same}', 'also if the row proposes the id of another webhook');
 SELECT is((SELECT count(*) FROM hooks.webhook_secrets), 3::bigint, 'and no secret is left over');
 UPDATE hooks.webhook_configurations SET secret = NULL WHERE name = 'new';
@@ -212,7 +215,8 @@ SELECT is((SELECT count(*) FROM hooks.webhook_deliveries) + (SELECT count(*) FRO
 
 -- pausing
 DELETE FROM hooks.webhook_instance;
-SELECT is((pg_temp.refusal('SELECT hooks.webhook_pause()')).state, '55000', 'nothing can be paused before a worker ran');
+SELECT is((pg_temp.refusal('SELECT hooks.webhook_pause()')).state, '55000',
+          'nothing can be paused before a worker ran');
 INSERT INTO hooks.webhook_instance (instance, database_oid, system_identifier) VALUES (gen_random_uuid(), 1, 1);
 SELECT hooks.webhook_pause('maintenance') \g /dev/null
 SELECT results_eq('SELECT is_paused, paused_reason FROM hooks.webhook_instance', $$VALUES (true, 'maintenance')$$,

@@ -151,8 +151,9 @@ $$, 'a publication of all tables does not forbid our updates');
 SELECT bag_eq($$SELECT tgname::text, tgenabled::text, tgtype & 1 = 1 FROM pg_trigger
                     WHERE tgfoid = 'hooks.webhook_invalidate_subscriptions()'::regprocedure ORDER BY tgname$$,
     $$VALUES ('webhook_configurations_6_invalidate', 'A', false),
-             ('webhook_configurations_6_invalidate_replicated', 'R', true)$$,
-    'a change of webhooks is announced however it comes');
+             ('webhook_configurations_6_invalidate_replicated', 'R', true),
+             ('webhook_invalidate', 'A', false), ('webhook_invalidate', 'A', false)$$,
+    'a change of webhooks, of their secrets or of the instance is announced however it comes');
 
 CREATE FUNCTION pg_temp.event_rows_after(role text) RETURNS bigint LANGUAGE plpgsql AS $$
 BEGIN

@@ -10,7 +10,7 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = public, tap;
-SELECT plan(72);
+SELECT plan(87);
 
 CREATE ROLE regress_webhook_none;
 CREATE ROLE regress_webhook_read;
@@ -38,16 +38,6 @@ END
 $$;
 
 -- The current organization.
-CREATE FUNCTION pg_temp.organization(claims text, setting text, claim text DEFAULT 'organization_id') RETURNS text
-    LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM set_config('request.jwt.claims', claims, true);
-    PERFORM set_config('webhook.organization_id', setting, true);
-    -- Only a superuser may set it here; in postgresql.conf it is for all.
-    PERFORM set_config('webhook.organization_claim', claim, true);
-    RETURN coalesce(hooks.webhook_current_organization(), 'null');
-END
-$$;
 SELECT is(hooks.webhook_current_organization(), NULL, 'without any setting there is no organization');
 SELECT set_config('webhook.organization_id', 'acme', true) \g /dev/null
 SELECT is(hooks.webhook_current_organization(), 'acme', 'the setting names it');
@@ -97,7 +87,8 @@ SELECT is(pg_temp.as_role(role, organization, format('SELECT count(*) FROM hooks
           format('%s of %s sees %s of %s', role, coalesce(organization, 'no organization'), seen, t))
 FROM (VALUES ('none', 'acme', 'logs', '42501'), ('none', 'acme', 'configurations', '42501'),
              ('none', 'acme', 'watches', '42501'), ('none', 'acme', 'event_types', '42501'),
-             ('read', 'acme', 'logs', '1'), ('read', 'acme', 'deliveries', '1'), ('read', 'acme', 'configurations', '1'),
+             ('read', 'acme', 'logs', '1'), ('read', 'acme', 'deliveries', '1'),
+             ('read', 'acme', 'configurations', '1'),
              ('read', 'acme', 'event_types', '17'), ('read', 'acme', 'watches', '0'),
              ('read', 'acme', 'events', '42501'), ('read', 'acme', 'own_secrets', '42501'),
              ('read', NULL, 'logs', '0'), ('read', 'initech', 'configurations', '0'),
@@ -105,10 +96,12 @@ FROM (VALUES ('none', 'acme', 'logs', '42501'), ('none', 'acme', 'configurations
              ('manage', 'acme', 'own_secrets', '1'), ('manage', 'acme', 'secrets', '42501'),
              ('manage', 'acme', 'events', '42501'), ('manage', 'acme', 'logs_0', '42501'),
              ('operate', NULL, 'configurations', '3'), ('operate', 'acme', 'logs', '3'),
-             ('operate', NULL, 'deliveries', '3'), ('operate', NULL, 'events', '3'), ('operate', NULL, 'events_0', '42501'),
+             ('operate', NULL, 'deliveries', '3'), ('operate', NULL, 'events', '3'),
+             ('operate', NULL, 'events_0', '42501'),
              ('operate', NULL, 'secrets', '42501'), ('operate', NULL, 'own_secrets', '3'),
              ('operate', NULL, 'instance', '1')) c (role, organization, t, seen);
-SELECT is(pg_temp.as_role('read', 'acme', 'SELECT name FROM hooks.webhook_configurations'), 'hook', 'read sees webhooks');
+SELECT is(pg_temp.as_role('read', 'acme', 'SELECT name FROM hooks.webhook_configurations'), 'hook',
+          'read sees webhooks');
 SELECT is(pg_temp.as_role('read', 'acme', 'SELECT headers FROM hooks.webhook_configurations'), '42501',
           'but not their headers');
 SELECT is(pg_temp.as_role('manage', 'acme', 'SELECT headers FROM hooks.webhook_configurations'), '{"X-Key": "k"}',
@@ -132,7 +125,8 @@ SELECT is(pg_temp.as_role('manage', 'acme', $$INSERT INTO hooks.webhook_configur
           'the organization is the session''s by default');
 SELECT is(pg_temp.as_role('manage', 'acme', $$UPDATE hooks.webhook_configurations SET secret = 'another secret'
               WHERE organization_id = 'globex' RETURNING id$$), 'null', 'manage cannot change another''s webhook');
-SELECT is(pg_temp.as_role('manage', 'acme', format($$INSERT INTO hooks.webhook_configurations (id, name, url, events, secret)
+SELECT is(pg_temp.as_role('manage', 'acme', format($$
+              INSERT INTO hooks.webhook_configurations (id, name, url, events, secret)
               VALUES (%L, 'thief', 'https://example.com/', '{*}', 'a stolen signature') ON CONFLICT DO NOTHING
               RETURNING id$$, :'globex')), 'null', 'nor put a secret under it by proposing its id');
 SELECT is((SELECT array_agg(secret) FROM hooks.webhook_secrets WHERE configuration_id = :'globex'),
@@ -154,7 +148,8 @@ SELECT is(pg_temp.as_role('manage', 'acme', 'DELETE FROM hooks.webhook_configura
 -- Publishing.
 SELECT is(pg_temp.as_role(role, organization, 'SELECT ''done'' FROM hooks.webhook_emit(''contact.created'', ''{}'''
               || coalesce(', ' || quote_literal(target), '') || ')'), outcome,
-          format('%s of %s publishes for %s: %s', role, coalesce(organization, 'none'), coalesce(target, 'itself'), outcome))
+          format('%s of %s publishes for %s: %s', role, coalesce(organization, 'none'), coalesce(target, 'itself'),
+                 outcome))
 FROM (VALUES ('read', 'acme', NULL, '42501'), ('manage', 'acme', NULL, 'done'), ('manage', 'acme', 'globex', '42501'),
              ('manage', NULL, NULL, '42501'), ('operate', NULL, NULL, 'done'), ('operate', 'acme', 'globex', 'done'))
      c (role, organization, target, outcome);
@@ -168,6 +163,55 @@ SELECT is(pg_temp.as_role('manage', 'acme', 'SELECT hooks.webhook_pause()'), '42
 SELECT is(pg_temp.as_role('operate', NULL, 'SELECT ''done'' FROM hooks.webhook_pause()'), 'done', 'operate may');
 SELECT is(pg_temp.as_role('operate', NULL, 'SELECT paused_reason FROM hooks.webhook_instance'),
           'paused by ' || session_user, 'it is noted who');
-CREATE SCHEMA app;
-GRANT ALL ON SCHEMA app TO regress_webhook_operate, regress_webhook_manage;
-SELECT is(pg_temp.as_role('operate', NULL, 'CREATE TABLE app.invoices (id int PRIMARY KEY)'), 'null', 'an owner') \g /dev/null
+SELECT is(pg_temp.as_role('operate', NULL, $$INSERT INTO hooks.webhook_event_types (name, category)
+              VALUES ('invoice.paid', 'invoice') RETURNING name$$), 'invoice.paid', 'operate registers events');
+SELECT is(pg_temp.as_role('operate', NULL, $$DELETE FROM hooks.webhook_event_types
+              WHERE name IN ('invoice.paid', 'deal.created') RETURNING name$$), 'invoice.paid',
+          'and removes them');
+SELECT is((SELECT count(*) FROM hooks.webhook_event_types), 17::bigint, 'but not the built-in ones');
+CREATE TABLE invoices (id int PRIMARY KEY);
+ALTER TABLE invoices OWNER TO regress_webhook_operate;
+SELECT is(pg_temp.as_role('operate', NULL, $$SELECT hooks.webhook_watch('invoices', 'invoice.created',
+              organization_column => NULL)$$), '{webhook_invoice_created}',
+          'operate declares events on its own tables');
+SELECT is(pg_temp.as_role('operate', NULL, $$SELECT hooks.webhook_unwatch('invoices', 'invoice.created')$$),
+          '{webhook_invoice_created}', 'and takes them back');
+CREATE TABLE payments (id int PRIMARY KEY);
+SELECT is(pg_temp.as_role('operate', NULL, $$SELECT hooks.webhook_watch('payments', 'payment.created',
+              organization_column => NULL)$$), '42501', 'but not on those of others');
+ALTER TABLE payments OWNER TO regress_webhook_manage;
+SELECT is(pg_temp.as_role('manage', NULL, $$SELECT hooks.webhook_watch('payments', 'payment.created',
+              organization_column => NULL)$$), '42501', 'manage does not declare events');
+SELECT is(pg_temp.as_role('manage', NULL, $$CREATE TRIGGER forge AFTER INSERT ON payments FOR EACH ROW
+              EXECUTE FUNCTION hooks.webhook_capture('contact.created', 'organization_column=id')$$), '42501',
+          'nor by a trigger of its own');
+SELECT is(pg_temp.as_role('manage', NULL, $$CREATE TRIGGER steal BEFORE UPDATE ON payments FOR EACH ROW
+              EXECUTE FUNCTION hooks.webhook_configurations_change_secret()$$), '42501',
+          'nor does it get hold of the functions that write secrets');
+
+-- Levels.
+SELECT hooks.webhook_grant('regress_webhook_operate', 'read') \g /dev/null
+SELECT is(pg_temp.as_role('operate', NULL, 'SELECT count(*) FROM hooks.webhook_logs'), '0',
+          'a lower level replaces a higher');
+SELECT hooks.webhook_revoke('regress_webhook_manage') \g /dev/null
+SELECT is(pg_temp.as_role('manage', 'acme', 'SELECT count(*) FROM hooks.webhook_event_types'), '42501',
+          'what was granted is taken back');
+SELECT is_empty($$
+    SELECT c.relname FROM pg_class c, aclexplode(c.relacl) acl
+    WHERE acl.grantee = 'regress_webhook_manage'::regrole AND c.relname <> 'payments'
+    UNION ALL
+    SELECT a.attname FROM pg_attribute a, aclexplode(a.attacl) acl WHERE acl.grantee = 'regress_webhook_manage'::regrole
+    UNION ALL
+    SELECT p.proname FROM pg_proc p, aclexplode(p.proacl) acl WHERE acl.grantee = 'regress_webhook_manage'::regrole
+$$, 'all of it');
+SELECT hooks.webhook_grant('"regress Webhook ""odd"""', 'manage') \g /dev/null
+SELECT ok(has_table_privilege('regress Webhook "odd"', 'hooks.webhook_configurations', 'INSERT'),
+          'a role may have any name');
+SELECT throws_ok($$SELECT hooks.webhook_grant('regress_webhook_none', 'admin')$$, '22023', 'invalid level "admin"',
+                 'there are three levels');
+SELECT throws_ok($$SELECT hooks.webhook_grant('nobody_of_this_name')$$, '42704', NULL, 'an unknown role is an error');
+SELECT is(pg_temp.as_role('none', NULL, $$SELECT hooks.webhook_grant('regress_webhook_none', 'operate')$$), '42501',
+          'nobody grants himself anything');
+
+SELECT * FROM finish();
+ROLLBACK;

@@ -11,7 +11,7 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = public, tap;
-SELECT plan(63);
+SELECT plan(62);
 
 CREATE TABLE contacts (id int PRIMARY KEY, organization_id text, name text, assigned_to int, doc json,
                        updated_at timestamptz);
@@ -60,7 +60,8 @@ SELECT is(hooks.webhook_watch('contacts', 'contact.assigned', 'UPDATE',
           '{webhook_contact_assigned_update}', 'another operation is part of the trigger''s name');
 SELECT alike(pg_temp.definition('contacts', 'webhook_contact_assigned_update'),
              '% AFTER UPDATE ON contacts FOR EACH ROW WHEN (new.assigned_to IS NOT NULL AND '
-             'old.assigned_to IS DISTINCT FROM new.assigned_to) EXECUTE FUNCTION %', 'the condition is the executor''s');
+             'old.assigned_to IS DISTINCT FROM new.assigned_to) EXECUTE FUNCTION %',
+             'the condition is the executor''s');
 SELECT is(hooks.webhook_watch('contacts', 'contact.assigned', 'INSERT', 'NEW.assigned_to IS NOT NULL -- at once'),
           '{webhook_contact_assigned_insert}', 'the same event may come from an INSERT too');
 SELECT is(hooks.webhook_watch('settings', 'setting.saved', '  insert  or update', organization_column => NULL,
@@ -137,20 +138,16 @@ SELECT bag_eq(
 SELECT is((SELECT condition FROM hooks.webhook_watches WHERE event = 'contact.assigned' AND operation = 'INSERT'),
           '(new.assigned_to IS NOT NULL)', 'and its condition');
 CREATE TABLE "odd \ name" (id int, "größe\000" int);
-SELECT is((SELECT key_columns FROM hooks.webhook_watches
-           WHERE source = '"odd \ name"'::regclass
-             AND trigger_name = ANY (hooks.webhook_watch('"odd \ name"', 'odd.created', organization_column => NULL,
-                                                         key_columns => ARRAY['größe\000']))), NULL,
-          'a statement does not see what it declares itself');
+SELECT hooks.webhook_watch('"odd \ name"', 'odd.created', organization_column => NULL,
+                           key_columns => ARRAY['größe\000']) \g /dev/null
 SELECT is((SELECT key_columns FROM hooks.webhook_watches WHERE source = '"odd \ name"'::regclass),
           ARRAY['größe\000']::name[], 'names may hold any character');
 
 -- Refusals.
-SELECT is(r, ROW('42703', 'column "org" of table public.contacts does not exist',
-                 'It was given as organization_column. The columns are: id, organization_id, name, assigned_to, doc, '
-                 'updated_at.',
-                 'Name the column that holds the organization, or, in a database without tenants, pass '
-                 'organization_column => NULL.'),
+SELECT is(concat_ws(' / ', r.state, r.message, r.detail, r.hint),
+          '42703 / column "org" of table public.contacts does not exist / It was given as organization_column. '
+          'The columns are: id, organization_id, name, assigned_to, doc, updated_at. / Name the column that holds '
+          'the organization, or, in a database without tenants, pass organization_column => NULL.',
           'an unknown organization column is refused, with the columns and the way out')
 FROM pg_temp.refusal($$SELECT hooks.webhook_watch('contacts', 'contact.created', organization_column => 'org')$$) r;
 SELECT is(r.message, 'column "organization_id" of table public.settings does not exist', 'also if it is the default')
@@ -177,8 +174,9 @@ FROM pg_temp.refusal($$SELECT hooks.webhook_watch('contacts', 'contact.created',
                                                   exclude_columns => '{doc}')$$) r;
 SELECT is(r.state, '42703', 'an error in the condition is PostgreSQL''s own')
 FROM pg_temp.refusal($$SELECT hooks.webhook_watch('contacts', 'contact.won', 'UPDATE', 'NEW.stage = 3')$$) r;
-SELECT ok(r.state = '42P17' AND r.message = 'the condition of event "contact.won" mentions OLD, which an INSERT does not '
-          'have' AND r.hint LIKE 'Declare the two by themselves: %', 'a condition for both cannot mention OLD')
+SELECT ok(r.state = '42P17' AND r.hint LIKE 'Declare the two by themselves: %'
+          AND r.message = 'the condition of event "contact.won" mentions OLD, which an INSERT does not have',
+          'a condition for both cannot mention OLD')
 FROM pg_temp.refusal($$SELECT hooks.webhook_watch('contacts', 'contact.won', 'INSERT OR UPDATE',
                                                   'OLD.name IS DISTINCT FROM NEW.name')$$) r;
 SELECT is_empty($$SELECT 1 FROM hooks.webhook_event_types WHERE name = 'contact.won'$$, 'and nothing is half-created');

@@ -1,0 +1,400 @@
+// The database in memory, as src/pg/store.h describes it. What a call made durable stays when the worker is thrown away.
+//
+// It also keeps the books on the promise "at least once": required() holds each delivery that must still come about, and
+// a checkpoint that passes one of them, or a deletion of what is not delivered, fails the test at once.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "core/event_pattern.h"
+#include "fake_process.h"
+#include "pg/store.h"
+
+namespace webhook {
+
+class FakeStore : public pg::Store {
+ public:
+  struct Log {
+    std::int64_t id;
+    pg::LogRow row;
+  };
+
+  explicit FakeStore(FakeProcess& process) : process_(process) {}
+
+  // --- For the test: configuration ---
+
+  static Uuid uuid(int number) {
+    Uuid id;
+    id.bytes[14] = static_cast<std::uint8_t>(number >> 8);
+    id.bytes[15] = static_cast<std::uint8_t>(number);
+    return id;
+  }
+  static std::string url(int number) { return "https://" + std::to_string(number) + ".example/"; }
+
+  // An active webhook without organization and secret that asks for everything.
+  Uuid add_webhook(int number, const std::function<void(pg::Webhook&)>& change = {}) {
+    pg::Webhook webhook{.id = uuid(number),
+                        .name = std::to_string(number),
+                        .url = url(number),
+                        .events = {"*"},
+                        .is_active = true,
+                        .active_since = process_.now(),
+                        .timeout = std::chrono::seconds(5),
+                        .max_in_flight = 16};
+    if (change) change(webhook);
+    configuration_changed_ = true;
+    webhooks_.insert_or_assign(webhook.id, std::move(webhook));
+    return uuid(number);
+  }
+  void change_webhook(const Uuid& id, const std::function<void(pg::Webhook&)>& change) {
+    change(webhooks_.at(id));
+    configuration_changed_ = true;
+  }
+  void set_active(const Uuid& id, bool active) {
+    pg::Webhook& webhook = webhooks_.at(id);
+    if (webhook.is_active == active) return;
+    webhook.is_active = active;
+    if (active) webhook.active_since = process_.now();
+    configuration_changed_ = true;
+    // What was not routed before now isn't its any more.
+    require_nothing_of(id);
+  }
+  void delete_webhook(const Uuid& id) {
+    webhooks_.erase(id);
+    configuration_changed_ = true;
+    require_nothing_of(id);
+    std::erase_if(deliveries, [&id](const auto& entry) { return entry.first.webhook == id; });
+  }
+  bool has_webhook(const Uuid& id) const { return webhooks_.contains(id); }
+  bool is_active(const Uuid& id) const { return webhooks_.contains(id) && webhooks_.at(id).is_active; }
+  int max_in_flight(const Uuid& id) const { return webhooks_.at(id).max_in_flight; }
+  void set_paused(bool paused) {
+    is_paused_ = paused;
+    configuration_changed_ = true;
+    process_.wake();
+  }
+  bool is_paused() const { return is_paused_; }
+
+  // --- For the test: events ---
+
+  FullXid begin() {
+    running_.insert(next_xid_);
+    return next_xid_++;
+  }
+  std::int64_t append(FullXid xid, const std::function<void(Event&)>& change = {}) {
+    Event event{.id = ++last_event_id_, .xid = xid, .created_at = process_.now(), .name = "contact.created"};
+    event.data = "{\"id\":" + std::to_string(event.id) + "}";
+    if (change) change(event);
+    const std::int64_t id = event.id;
+    events_.emplace(id, std::move(event));
+    by_xid_[xid].push_back(id);
+    return id;
+  }
+  void commit(FullXid xid) {
+    running_.erase(xid);
+    committed_.insert(xid);
+    for (const std::int64_t id : by_xid_[xid]) require(events_.at(id));
+    process_.wake();
+  }
+  void rollback(FullXid xid) { running_.erase(xid); }
+  // In a transaction of its own.
+  std::int64_t emit(const std::function<void(Event&)>& change = {}) {
+    const FullXid xid = begin();
+    const std::int64_t id = append(xid, change);
+    commit(xid);
+    return id;
+  }
+  // In one transaction; returns the first id.
+  std::int64_t emit_many(int count, const std::function<void(Event&)>& change = {}) {
+    const FullXid xid = begin();
+    const std::int64_t first = last_event_id_ + 1;
+    for (int i = 0; i < count; ++i) append(xid, change);
+    commit(xid);
+    return first;
+  }
+  // The ring took it.
+  void forget_event(std::int64_t id) { events_.erase(id); }
+
+  // --- For the test: failures ---
+
+  // Before a call does anything, and after it made everything durable; may throw pg::Error (before) or Crash (both).
+  std::function<void(const std::string& call)> before;
+  std::function<void(const std::string& call)> after;
+  static void fail() { throw pg::Error("XX000", "simulated failure"); }
+
+  // --- For the test: what became of it ---
+
+  std::vector<Log> logs;
+  std::unordered_map<pg::DeliveryKey, pg::OwedRow> deliveries;
+  std::optional<StoredIdentity> identity;
+  std::optional<Checkpoint> checkpoint;
+  std::map<std::string, std::int64_t> calls;
+  std::function<pg::RingReport(pg::Ring)> ring = [](pg::Ring) { return pg::RingReport{}; };
+  std::vector<Time> expired_before;
+
+  // Deliveries that must come about and of which the database doesn't know yet.
+  const std::unordered_set<pg::DeliveryKey>& required() const { return required_; }
+  bool has_success(const pg::DeliveryKey& key) const { return successes_.contains(key); }
+  bool has_attempt(const pg::DeliveryKey& key, int attempt) const { return attempts_.contains({key.event_id, key.webhook, attempt}); }
+  const pg::OwedRow* owed(const pg::DeliveryKey& key) const {
+    const auto found = deliveries.find(key);
+    return found == deliveries.end() ? nullptr : &found->second;
+  }
+  std::size_t count_pending() const {
+    return static_cast<std::size_t>(std::count_if(deliveries.begin(), deliveries.end(), [](const auto& entry) {
+      return entry.second.next_attempt_at.has_value();
+    }));
+  }
+  // Whether the checkpoint is behind every event.
+  bool is_all_behind_checkpoint() const {
+    return checkpoint && std::all_of(events_.begin(), events_.end(), [this](const auto& entry) {
+             return !committed_.contains(entry.second.xid) || is_behind(*checkpoint, entry.second);
+           });
+  }
+  bool is_behind_checkpoint(std::int64_t event_id) const {
+    return checkpoint && is_behind(*checkpoint, events_.at(event_id));
+  }
+
+  // --- pg::Store ---
+
+  pg::StartState start() override {
+    const Call call(*this, "start");
+    pg::StartState state;
+    state.verdict = judge_identity(identity, checkpoint.has_value(), kDatabase, kSystem);
+    if (state.verdict == IdentityVerdict::kCopy) is_paused_ = true;
+    if (state.verdict == IdentityVerdict::kCopy || state.verdict == IdentityVerdict::kFresh) {
+      identity = StoredIdentity{.instance = uuid(++instances_), .database = kDatabase, .system_identifier = kSystem};
+    }
+    identity->system_identifier = kSystem;
+    if (!checkpoint) checkpoint = Checkpoint{{Snapshot::beginning(), Snapshot::beginning()}, 0, 0};
+    state.instance = identity->instance;
+    state.checkpoint = *checkpoint;
+    return state;
+  }
+
+  pg::Configuration configuration() override {
+    const Call call(*this, "configuration");
+    configuration_changed_ = seen_changed_ = false;
+    pg::Configuration configuration{.is_paused = is_paused_, .paused_reason = "told to"};
+    for (const auto& [id, webhook] : webhooks_) configuration.webhooks.push_back(webhook);
+    return configuration;
+  }
+  bool configuration_changed() const override { return seen_changed_; }
+
+  Snapshot current_snapshot() override {
+    const Call call(*this, "current_snapshot");
+    Snapshot snapshot{.xmin = next_xid_, .xmax = next_xid_, .running = {running_.begin(), running_.end()}};
+    if (!running_.empty()) snapshot.xmin = *running_.begin();
+    return snapshot;
+  }
+
+  pg::Chunk read(const Window& window, std::int64_t after_id, std::size_t events_max) override {
+    const Call call(*this, "read");
+    pg::Chunk chunk;
+    chunk.window_is_read = true;
+    for (auto entry = events_.upper_bound(after_id); entry != events_.end(); ++entry) {
+      const Event& event = entry->second;
+      if (!committed_.contains(event.xid) || !window.contains(event.xid)) continue;
+      if (chunk.events.size() == events_max) {
+        chunk.window_is_read = false;
+        break;
+      }
+      chunk.events.push_back(event);
+    }
+    events_read += static_cast<std::int64_t>(chunk.events.size());
+    return chunk;
+  }
+  std::int64_t events_read = 0;
+
+  pg::Logged logged_since(std::int64_t log_floor) override {
+    const Call call(*this, "logged_since");
+    pg::Logged logged{.keys = {}, .last_log_id = log_floor};
+    for (const Log& log : logs) {
+      if (log.id <= log_floor) continue;
+      logged.keys.push_back({log.row.event_id, log.row.webhook});
+      logged.last_log_id = std::max(logged.last_log_id, log.id);
+    }
+    return logged;
+  }
+
+  std::vector<pg::DeliveryKey> owed_of(const std::vector<std::int64_t>& event_ids) override {
+    const Call call(*this, "owed_of");
+    const std::unordered_set<std::int64_t> ids(event_ids.begin(), event_ids.end());
+    std::vector<pg::DeliveryKey> keys;
+    for (const auto& [key, row] : deliveries) {
+      if (ids.contains(key.event_id)) keys.push_back(key);
+    }
+    return keys;
+  }
+
+  std::int64_t record(const pg::Batch& batch) override {
+    const Call call(*this, "record");
+    std::int64_t last = 0;
+    for (const pg::LogRow& row : batch.logs) {
+      last = ++last_log_id_;
+      logs.push_back({last, row});
+      const pg::DeliveryKey key{row.event_id, row.webhook};
+      const bool is_new = attempts_.emplace(row.event_id, row.webhook, row.attempt).second;
+      if (!is_new && !may_repeat.contains(key)) ADD_FAILURE() << "attempt " << row.attempt << " of event " << row.event_id << " is logged twice";
+      if (row.success) successes_.insert(key);
+      if (row.success) required_.erase(key);
+    }
+    for (const pg::OwedRow& row : batch.owed) {
+      if (!webhooks_.contains(row.key.webhook)) continue;
+      deliveries.insert_or_assign(row.key, row);
+      required_.erase(row.key);
+    }
+    for (const pg::DeliveryKey& key : batch.finished) {
+      deliveries.erase(key);
+      EXPECT_TRUE(has_success(key)) << "event " << key.event_id << " is finished, but was not delivered";
+    }
+    if (batch.checkpoint) move_checkpoint(*batch.checkpoint);
+    return last;
+  }
+  // Attempts that a crash allows to be made, and logged, again.
+  std::set<pg::DeliveryKey, bool (*)(const pg::DeliveryKey&, const pg::DeliveryKey&)> may_repeat{
+      [](const pg::DeliveryKey& a, const pg::DeliveryKey& b) {
+        return std::tie(a.event_id, a.webhook) < std::tie(b.event_id, b.webhook);
+      }};
+
+  std::vector<pg::NextDue> next_due() override {
+    const Call call(*this, "next_due");
+    std::map<Uuid, Time> first;
+    for (const auto& [key, row] : deliveries) {
+      if (!row.next_attempt_at) continue;
+      const auto [entry, is_new] = first.emplace(key.webhook, *row.next_attempt_at);
+      if (!is_new) entry->second = std::min(entry->second, *row.next_attempt_at);
+    }
+    std::vector<pg::NextDue> due;
+    for (const auto& [webhook, at] : first) due.push_back({webhook, at});
+    return due;
+  }
+
+  pg::Due due(const Uuid& webhook, Time now, std::size_t rows_max) override {
+    const Call call(*this, "due");
+    pg::Due due;
+    std::vector<const pg::OwedRow*> rows;
+    for (const auto& [key, row] : deliveries) {
+      if (key.webhook != webhook || !row.next_attempt_at) continue;
+      if (*row.next_attempt_at <= now) {
+        rows.push_back(&row);
+      } else {
+        due.next = std::min(due.next.value_or(Time::max()), *row.next_attempt_at);
+      }
+    }
+    std::sort(rows.begin(), rows.end(), [](const pg::OwedRow* a, const pg::OwedRow* b) {
+      return std::tie(*a->next_attempt_at, a->key.event_id) < std::tie(*b->next_attempt_at, b->key.event_id);
+    });
+    rows.resize(std::min(rows.size(), rows_max));
+    for (const pg::OwedRow* row : rows) {
+      pg::OwedDelivery& owed = due.deliveries.emplace_back();
+      owed.attempts = row->attempts;
+      const auto stored = events_.find(row->key.event_id);
+      if (stored != events_.end()) {
+        owed.event = stored->second;
+      } else {
+        owed.event = {.id = row->key.event_id, .created_at = row->created_at, .name = row->event};
+      }
+    }
+    return due;
+  }
+
+  void forget(const std::vector<Uuid>& webhooks) override {
+    const Call call(*this, "forget");
+    for (const Uuid& webhook : webhooks) {
+      EXPECT_FALSE(webhooks_.contains(webhook)) << "forgets a webhook that is there";
+      std::erase_if(deliveries, [&webhook](const auto& entry) { return entry.first.webhook == webhook; });
+    }
+  }
+
+  pg::RingReport maintain_ring(pg::Ring which, const RingLimits& /*limits*/) override {
+    const Call call(*this, "maintain_ring");
+    return ring(which);
+  }
+  void delete_expired(Time time) override {
+    const Call call(*this, "delete_expired");
+    expired_before.push_back(time);
+  }
+  void refill_ids() override { const Call call(*this, "refill_ids"); }
+
+ private:
+  static constexpr std::uint32_t kDatabase = 1;
+  static constexpr std::uint64_t kSystem = 1;
+
+  // A transaction: it may fail before it begins, the process may die after its commit, and it hears of invalidations.
+  class Call {
+   public:
+    Call(FakeStore& store, const char* name) : store_(store), name_(name) {
+      ++store_.calls[name_];
+      if (store_.before) store_.before(name_);
+      if (store_.configuration_changed_) store_.seen_changed_ = true;
+    }
+    ~Call() noexcept(false) {
+      if (store_.after && std::uncaught_exceptions() == 0) store_.after(name_);
+    }
+    Call(const Call&) = delete;
+    Call& operator=(const Call&) = delete;
+
+   private:
+    FakeStore& store_;
+    std::string name_;
+  };
+
+  static bool is_behind(const Checkpoint& point, const Event& event) {
+    if (point.window.from.has_finished(event.xid)) return true;
+    return point.window.contains(event.xid) && event.id <= point.position;
+  }
+
+  void move_checkpoint(const Checkpoint& point) {
+    for (const pg::DeliveryKey& key : required_) {
+      if (!is_behind(point, events_.at(key.event_id))) continue;
+      ADD_FAILURE() << "the checkpoint passes event " << key.event_id << ", which is neither delivered nor owed";
+    }
+    checkpoint = point;
+  }
+
+  void require(const Event& event) {
+    for (const auto& [id, webhook] : webhooks_) {
+      if (!webhook.is_active || event.created_at < webhook.active_since) continue;
+      if (webhook.organization_id != event.organization_id) continue;
+      const bool subscribed =
+          std::any_of(webhook.events.begin(), webhook.events.end(),
+                      [&event](const std::string& pattern) { return event_matches(pattern, event.name); });
+      if (subscribed) required_.insert({event.id, id});
+    }
+  }
+  void require_nothing_of(const Uuid& webhook) {
+    std::erase_if(required_, [&webhook](const pg::DeliveryKey& key) { return key.webhook == webhook; });
+  }
+
+  FakeProcess& process_;
+  std::map<Uuid, pg::Webhook> webhooks_;
+  bool is_paused_ = false;
+  bool configuration_changed_ = true;
+  bool seen_changed_ = true;
+  int instances_ = 0;
+  FullXid next_xid_ = 10;
+  std::set<FullXid> running_;
+  std::unordered_set<FullXid> committed_;
+  std::map<std::int64_t, Event> events_;
+  std::unordered_map<FullXid, std::vector<std::int64_t>> by_xid_;
+  std::int64_t last_event_id_ = 0;
+  std::int64_t last_log_id_ = 0;
+  std::unordered_set<pg::DeliveryKey> required_;
+  std::unordered_set<pg::DeliveryKey> successes_;
+  std::set<std::tuple<std::int64_t, Uuid, int>> attempts_;
+};
+
+}  // namespace webhook
