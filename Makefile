@@ -53,9 +53,10 @@ WARNINGS = -Wall -Wextra -Werror -Wshadow -Wnon-virtual-dtor -Woverloaded-virtua
 	-Wno-missing-field-initializers
 PG_CPPFLAGS = -Isrc $(LIBS_CFLAGS) -DWEBHOOK_VERSION='"$(EXTVERSION)"'
 # -isystem: clang in C++20 rejects `register` in the headers of PostgreSQL 15, and their warnings are not ours. PGXS adds
-# flags of the compiler that built PostgreSQL, and clang does not know all of g++'s.
+# flags of the compiler that built PostgreSQL, and clang does not know all of g++'s; nor does it see that HOLD_INTERRUPTS
+# is a system header's.
 PG_CXXFLAGS = -std=c++20 $(WARNINGS) -fvisibility=hidden -MMD -MP \
-	$(if $(findstring clang,$(CXX)),-Wno-unknown-warning-option) \
+	$(if $(findstring clang,$(CXX)),-Wno-unknown-warning-option -Wno-deprecated-volatile) \
 	-isystem $(shell $(PG_CONFIG) --includedir-server 2>/dev/null)
 SHLIB_LINK = $(LIBS_LIBS) -lstdc++
 # Nothing of ours could be inlined into a query: no LLVM bitcode.

@@ -70,6 +70,13 @@ void set_signal_handlers() {
   BackgroundWorkerUnblockSignals();
 }
 
+// For a process between two transactions: there is no statement that pg_cancel_backend() could mean, and its error would
+// end the process.
+void check_for_interrupts() {
+  QueryCancelPending = 0;
+  CHECK_FOR_INTERRUPTS();
+}
+
 template <std::size_t N>
 void copy_name(char (&to)[N], const char* from) {
   strlcpy(to, from, N);
@@ -144,7 +151,11 @@ class Launcher {
       const Place p = place(i);
       if (p.state == PlaceState::kIdle && !exists(p.database)) free_place(i);
     }
-    std::erase_if(databases_, [&exists](const auto& entry) { return !exists(entry.first); });
+    std::erase_if(databases_, [&exists](const auto& entry) {
+      if (exists(entry.first)) return false;
+      if (entry.second.handle != nullptr) pfree(entry.second.handle);
+      return true;
+    });
   }
 
   void look_after(Oid oid, Time now) {
@@ -283,7 +294,7 @@ class ServerProcess final : public Process {
       const int count = WaitEventSetWait(events_, timeout_ms, events, 2, wait_event());
       for (int i = 0; i < count; ++i) woken |= (events[i].events & WL_LATCH_SET) != 0;
       if (woken) ResetLatch(MyLatch);
-      CHECK_FOR_INTERRUPTS();
+      check_for_interrupts();
       return woken;
     });
   }
@@ -358,7 +369,7 @@ void run_launcher() {
     guarded([memory] {
       MemoryContextReset(memory);
       MemoryContextSwitchTo(memory);
-      CHECK_FOR_INTERRUPTS();
+      check_for_interrupts();
       if (ConfigReloadPending) {
         ConfigReloadPending = 0;
         ProcessConfigFile(PGC_SIGHUP);

@@ -230,9 +230,11 @@ TupleTableSlot** make_slots(Relation segment, const EventValues* rows, std::size
   TupleDesc const shape = RelationGetDescr(segment);
   int places[kColumns];
   find_columns(shape, RelationGetRelationName(segment), places);
+  // A copy has no reference count, which would be kept for each slot.
+  TupleDesc const unshared = CreateTupleDescCopy(shape);
   auto** slots = static_cast<TupleTableSlot**>(palloc(sizeof(TupleTableSlot*) * count));
   for (std::size_t i = 0; i < count; ++i) {
-    TupleTableSlot* slot = MakeSingleTupleTableSlot(shape, &TTSOpsVirtual);
+    TupleTableSlot* slot = MakeSingleTupleTableSlot(unshared, &TTSOpsVirtual);
     for (int attribute = 0; attribute < shape->natts; ++attribute) slot->tts_isnull[attribute] = true;
     for (int column = 0; column < kColumns; ++column) {
       slot->tts_values[places[column]] = rows[i].values[column];

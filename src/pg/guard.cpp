@@ -34,6 +34,22 @@ void describe(ErrorReport* report, std::string_view sqlstate, std::string_view m
   copy_text(report->hint, hint);
 }
 
+// Takes the error being handled off PostgreSQL's hands, as a copy in context. nullptr: there was no memory for the copy.
+// To be called in PG_CATCH, where no handler of ours stands any more: an error of its own would skip the C++ frames above.
+ErrorData* take_error(MemoryContext context) {
+  ErrorData* volatile error = nullptr;
+  PG_TRY();
+  {
+    MemoryContextSwitchTo(context);
+    error = CopyErrorData();
+  }
+  PG_CATCH();
+  { MemoryContextSwitchTo(context); }
+  PG_END_TRY();
+  FlushErrorState();
+  return error;
+}
+
 std::string text_or_empty(const char* text) { return text == nullptr ? std::string() : std::string(text); }
 
 }  // namespace
@@ -41,6 +57,7 @@ std::string text_or_empty(const char* text) { return text == nullptr ? std::stri
 void run_guarded(void (*body)(void*), void* argument) {
   MemoryContext const context = CurrentMemoryContext;
   ErrorData* volatile raised = nullptr;
+  volatile bool has_raised = false;
   std::exception_ptr thrown;
 
   PG_TRY();
@@ -53,13 +70,13 @@ void run_guarded(void (*body)(void*), void* argument) {
   }
   PG_CATCH();
   {
-    MemoryContextSwitchTo(context);
-    raised = CopyErrorData();
-    FlushErrorState();
+    has_raised = true;
+    raised = take_error(context);
   }
   PG_END_TRY();
 
-  if (raised != nullptr) {
+  if (has_raised) {
+    if (raised == nullptr) throw std::bad_alloc();
     ErrorData* const data = raised;
     Error error(unpack_sql_state(data->sqlerrcode), text_or_empty(data->message), text_or_empty(data->detail),
                 text_or_empty(data->hint));

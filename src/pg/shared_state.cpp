@@ -27,7 +27,7 @@ constexpr std::uint32_t kNoProcess = PG_UINT32_MAX;
 
 // What the processes of one database share.
 struct SharedPlace {
-  // Written under Shared::lock; read without it where a stale value does no harm.
+  // Written under Shared::lock, database under pool_lock as well; read without it where a stale value does no harm.
   pg_atomic_uint32 database;
   pg_atomic_uint32 state;           // PlaceState
   pg_atomic_uint32 worker_process;  // the worker's number in ProcGlobal
@@ -137,6 +137,17 @@ SharedPlace* find_place(Oid database) {
   return nullptr;
 }
 
+// The place of this process's database with its pool_lock held; nullptr, and no lock: it has none.
+SharedPlace* lock_pool() {
+  SharedPlace* place = find_place(MyDatabaseId);
+  if (place == nullptr) return nullptr;
+  SpinLockAcquire(&place->pool_lock);
+  // The launcher may have given the place to another database since, whose sequence may have the same OID.
+  if (pg_atomic_read_u32(&place->database) == MyDatabaseId) return place;
+  SpinLockRelease(&place->pool_lock);
+  return nullptr;
+}
+
 PlaceState state_of(SharedPlace* place) { return static_cast<PlaceState>(pg_atomic_read_u32(&place->state)); }
 
 void set_state(SharedPlace* place, PlaceState state) {
@@ -177,9 +188,8 @@ bool has_shared_state() noexcept { return shared != nullptr; }
 
 IdRange take_ids(std::uint32_t sequence_oid, std::int64_t count) noexcept {
   IdRange taken;
-  SharedPlace* place = find_place(MyDatabaseId);
+  SharedPlace* place = lock_pool();
   if (place == nullptr) return taken;
-  SpinLockAcquire(&place->pool_lock);
   if (place->sequence == sequence_oid) {
     taken.next = place->pool.next;
     taken.limit = std::min(place->pool.limit, place->pool.next + count);
@@ -190,9 +200,8 @@ IdRange take_ids(std::uint32_t sequence_oid, std::int64_t count) noexcept {
 }
 
 void publish_ids(std::uint32_t sequence_oid, IdRange block) noexcept {
-  SharedPlace* place = find_place(MyDatabaseId);
+  SharedPlace* place = lock_pool();
   if (place == nullptr) return;
-  SpinLockAcquire(&place->pool_lock);
   if (place->sequence != sequence_oid) {
     place->sequence = sequence_oid;
     place->pool = block;
@@ -205,9 +214,8 @@ void publish_ids(std::uint32_t sequence_oid, IdRange block) noexcept {
 
 std::int64_t ids_left(std::uint32_t sequence_oid) noexcept {
   std::int64_t left = 0;
-  SharedPlace* place = find_place(MyDatabaseId);
+  SharedPlace* place = lock_pool();
   if (place == nullptr) return left;
-  SpinLockAcquire(&place->pool_lock);
   if (place->sequence == sequence_oid) left = place->pool.limit - place->pool.next;
   SpinLockRelease(&place->pool_lock);
   return left;
@@ -215,9 +223,8 @@ std::int64_t ids_left(std::uint32_t sequence_oid) noexcept {
 
 std::optional<int> current_event_segment(std::uint32_t sequence_oid) noexcept {
   int segment = -1;
-  SharedPlace* place = find_place(MyDatabaseId);
+  SharedPlace* place = lock_pool();
   if (place == nullptr) return std::nullopt;
-  SpinLockAcquire(&place->pool_lock);
   if (place->sequence == sequence_oid) segment = place->segment;
   SpinLockRelease(&place->pool_lock);
   if (segment < 0) return std::nullopt;
@@ -225,9 +232,8 @@ std::optional<int> current_event_segment(std::uint32_t sequence_oid) noexcept {
 }
 
 void publish_event_segment(std::uint32_t sequence_oid, int segment) noexcept {
-  SharedPlace* place = find_place(MyDatabaseId);
+  SharedPlace* place = lock_pool();
   if (place == nullptr) return;
-  SpinLockAcquire(&place->pool_lock);
   if (place->sequence != sequence_oid) {
     place->sequence = sequence_oid;
     place->pool = {};
@@ -268,9 +274,9 @@ std::optional<int> claim_place(std::uint32_t database) noexcept {
   taken->sequence = InvalidOid;
   taken->pool = {};
   taken->segment = -1;
+  pg_atomic_write_u32(&taken->database, database);
   SpinLockRelease(&taken->pool_lock);
   set_state(taken, PlaceState::kIdle);
-  pg_atomic_write_u32(&taken->database, database);
   return free;
 }
 
@@ -291,7 +297,9 @@ void free_place(int index) noexcept {
   SharedPlace* freed = places() + index;
   const Locked locked(LW_EXCLUSIVE);
   if (state_of(freed) != PlaceState::kIdle) return;
+  SpinLockAcquire(&freed->pool_lock);
   pg_atomic_write_u32(&freed->database, InvalidOid);
+  SpinLockRelease(&freed->pool_lock);
   set_state(freed, PlaceState::kFree);
 }
 

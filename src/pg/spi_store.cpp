@@ -89,19 +89,21 @@ void flush_commits(const std::vector<FullXid>& xids) {
   const FullXid* end = begin + xids.size();
   guarded([begin, end] {
     XLogRecPtr newest = InvalidXLogRecPtr;
+    const FullXid next = U64FromFullTransactionId(ReadNextFullTransactionId());
     LWLockAcquire(XactTruncationLock, LW_SHARED);
 #if PG_VERSION_NUM >= 170000
     const TransactionId oldest_known = TransamVariables->oldestClogXid;
 #else
     const TransactionId oldest_known = ShmemVariableCache->oldestClogXid;
 #endif
+    // All 64 bits: an event may have waited while the lower 32 went round.
+    const FullXid oldest = next - static_cast<TransactionId>(static_cast<TransactionId>(next) - oldest_known);
     FullXid last = 0;
     for (const FullXid* full = begin; full != end; ++full) {
-      const auto xid = static_cast<TransactionId>(*full);
       // What the commit log has forgotten was flushed long ago.
-      if (*full == last || TransactionIdPrecedes(xid, oldest_known)) continue;
+      if (*full == last || *full < oldest) continue;
       last = *full;
-      newest = std::max(newest, TransactionIdGetCommitLSN(xid));
+      newest = std::max(newest, TransactionIdGetCommitLSN(static_cast<TransactionId>(*full)));
     }
     LWLockRelease(XactTruncationLock);
     if (!XLogRecPtrIsInvalid(newest)) XLogFlush(newest);

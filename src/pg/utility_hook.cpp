@@ -79,8 +79,16 @@ void wait_until_vacated(Oid database) {
 
 bool changes_extension(Node* statement) {
   switch (nodeTag(statement)) {
-    case T_CreateExtensionStmt:
-      return strcmp(reinterpret_cast<CreateExtensionStmt*>(statement)->extname, "webhook") == 0;
+    case T_CreateExtensionStmt: {
+      auto* create = reinterpret_cast<CreateExtensionStmt*>(statement);
+      if (strcmp(create->extname, "webhook") == 0) return true;
+      // CASCADE creates what the extension requires, and calls no hook for it.
+      ListCell* cell = nullptr;
+      foreach (cell, create->options) {
+        if (strcmp(lfirst_node(DefElem, cell)->defname, "cascade") == 0) return true;
+      }
+      return false;
+    }
     case T_AlterExtensionStmt:
       return strcmp(reinterpret_cast<AlterExtensionStmt*>(statement)->extname, "webhook") == 0;
     case T_DropStmt:

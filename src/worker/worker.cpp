@@ -549,19 +549,20 @@ void Worker::maintain() {
   const pg::WorkerSettings& settings = process_.settings();
   next_maintenance_ = now + kMaintenanceInterval;
   store_.refill_ids();
-  maintain_ring(pg::Ring::kEvents, {settings.event_retention, settings.event_bytes_max}, &next_event_ring_warning_);
-  maintain_ring(pg::Ring::kLogs, {settings.log_retention, settings.log_bytes_max}, &next_log_ring_warning_);
+  maintain_ring(pg::Ring::kEvents, {settings.event_retention, settings.event_bytes_max}, &kept_events_);
+  maintain_ring(pg::Ring::kLogs, {settings.log_retention, settings.log_bytes_max}, &kept_logs_);
   if (now < next_expiry_) return;
   next_expiry_ = now + kExpiryInterval;
   store_.delete_expired(now - settings.event_retention);
 }
 
-void Worker::maintain_ring(pg::Ring ring, const RingLimits& limits, Time* next_warning) {
+void Worker::maintain_ring(pg::Ring ring, const RingLimits& limits, KeptSegment* kept) {
   const pg::RingReport report = store_.maintain_ring(ring, limits);
   const Time now = process_.now();
   if (report.more) next_maintenance_ = now;
-  if (report.kept_because.empty() || now < *next_warning) return;
-  *next_warning = now + kWarningInterval;
+  if (report.kept_because != kept->reason) *kept = {report.kept_because, now + kMaintenanceInterval};
+  if (kept->reason.empty() || now < kept->next_warning) return;
+  kept->next_warning = now + kWarningInterval;
   const bool events = ring == pg::Ring::kEvents;
   process_.log(pg::LogLevel::kWarning,
                std::string("the oldest segment of ") + (events ? "webhook_events" : "webhook_logs") +

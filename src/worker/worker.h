@@ -43,6 +43,12 @@ class Worker {
     Time started_at{};
   };
 
+  // Why a ring does not turn. What is over in a moment is not worth a warning.
+  struct KeptSegment {
+    std::string reason;  // empty: it turns
+    Time next_warning{};
+  };
+
   void start();
   void turn();
   void drain();
@@ -83,7 +89,7 @@ class Worker {
   bool is_record_due();
   void record();
   void maintain();
-  void maintain_ring(pg::Ring ring, const RingLimits& limits, Time* next_warning);
+  void maintain_ring(pg::Ring ring, const RingLimits& limits, KeptSegment* kept);
   void back_off(const pg::Error& error);
 
   pg::Process& process_;
@@ -122,8 +128,8 @@ class Worker {
   int store_failures_ = 0;  // in a row
   Time next_store_call_{};  // after a failure
   Time next_failure_warning_{};
-  Time next_event_ring_warning_{};
-  Time next_log_ring_warning_{};
+  KeptSegment kept_events_;
+  KeptSegment kept_logs_;
   Time next_expiry_{};
 };
 

@@ -41,7 +41,8 @@ SELECT is(names(), 'prepared other', 'one that is rolled back causes none');
 
 BEGIN;
 INSERT INTO contacts VALUES ('lost');
-PREPARE TRANSACTION 'a name that is too long: repeat it. a name that is too long: repeat it. a name that is too long: repeat it. a name that is too long: repeat it. a name that is too long: repeat it.';
+CREATE TEMPORARY TABLE prevents_it ();
+PREPARE TRANSACTION 'webhook prepared test';
 ROLLBACK;
 INSERT INTO contacts VALUES ('next');
 SELECT is(names(), 'prepared other next', 'nor does one that could not be prepared');

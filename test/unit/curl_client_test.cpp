@@ -356,12 +356,12 @@ TEST_F(CurlClientTest, NoResponseInTimeIsATimeout) {
     peer.wait_until_client_closes();
     return Then::kClose;
   });
-  const HttpResponse response = send(loopback_settings(), request_to(server.url(), 100ms));
+  const HttpResponse response = send(loopback_settings(), request_to(server.url(), 500ms));
   EXPECT_EQ(response.outcome, HttpOutcome::kTimeout);
-  EXPECT_EQ(response.error, "no response within 100 ms");
+  EXPECT_EQ(response.error, "no response within 500 ms");
   EXPECT_EQ(response.status, 0);
   EXPECT_EQ(response.remote_ip, "127.0.0.1");
-  EXPECT_GE(response.elapsed, 100ms);
+  EXPECT_GE(response.elapsed, 500ms);
   EXPECT_LT(response.elapsed, 5s);
 }
 
@@ -371,11 +371,11 @@ TEST_F(CurlClientTest, SlowDripEndsAtTheTimeout) {
     while (peer.send("x")) std::this_thread::sleep_for(20ms);  // the behaviour under test, not a wait
     return Then::kClose;
   });
-  const HttpResponse response = send(loopback_settings(), request_to(server.url(), 300ms));
+  const HttpResponse response = send(loopback_settings(), request_to(server.url(), 500ms));
   EXPECT_EQ(response.outcome, HttpOutcome::kTimeout);
-  EXPECT_EQ(response.error, "no complete response within 300 ms");
+  EXPECT_EQ(response.error, "no complete response within 500 ms");
   EXPECT_EQ(response.status, 200);
-  EXPECT_GE(response.elapsed, 300ms);
+  EXPECT_GE(response.elapsed, 500ms);
   EXPECT_LT(response.elapsed, 5s);
 }
 
@@ -476,13 +476,13 @@ TEST_F(CurlClientTest, SilentResolverHoldsUpNeitherTheTransferNorTheOthersNorThe
   const auto begin = steady_clock::now();
   {
     CurlClient client(loopback_settings());
-    client.start(request_to("https://silent.test/", 300ms, 1));
+    client.start(request_to("https://silent.test/", 500ms, 1));
     client.start(request_to(server.url(), 10s, 2));
     const auto responses = finish(client, 2);
     EXPECT_EQ(responses[0].token, 2U);
     EXPECT_EQ(responses[0].status, 200);
     EXPECT_EQ(responses[1].outcome, HttpOutcome::kTimeout);
-    EXPECT_EQ(responses[1].error, "could not resolve host silent.test within 300 ms");
+    EXPECT_EQ(responses[1].error, "could not resolve host silent.test within 500 ms");
     client.start(request_to("https://silent.test/", 10s, 3));
     client.drive();
   }
@@ -654,12 +654,12 @@ TEST_F(CurlClientTlsTest, MissingCaFileIsATlsFailure) {
 TEST_F(CurlClientTlsTest, HandshakeThatHangsEndsAtTheConnectTimeout) {
   const LoopbackServer server(always(http_response(200)));  // no TLS: waits for a line that never ends
   HttpSettings settings = trusting_settings();
-  settings.connect_timeout = 100ms;
+  settings.connect_timeout = 500ms;
   const std::string authority = "127.0.0.1:" + std::to_string(server.port());
   const HttpResponse response = send(settings, request_to("https://" + authority + "/"));
   EXPECT_EQ(response.outcome, HttpOutcome::kTls);
   EXPECT_TRUE(response.error.starts_with("TLS: no complete handshake")) << response.error;
-  EXPECT_TRUE(response.error.ends_with("within 100 ms")) << response.error;
+  EXPECT_TRUE(response.error.ends_with("within 500 ms")) << response.error;
 }
 
 TEST_F(CurlClientTlsTest, ConnectionOfAnEarlierCaFileIsNotUsedAgain) {

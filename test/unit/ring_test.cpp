@@ -1,0 +1,56 @@
+#include "core/ring.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+namespace webhook {
+namespace {
+
+using std::chrono::days;
+
+constexpr Time kOpened = std::chrono::sys_days(std::chrono::year(2024) / 1 / 15);
+constexpr RingLimits kLimits{.retention = days(7), .bytes_max = 8'000};
+
+TEST(RingTest, SegmentsFollowEachOtherInACircle) {
+  std::set<int> seen;
+  int segment = 0;
+  for (int i = 0; i < kRingSegments; ++i) {
+    seen.insert(segment);
+    segment = next_segment(segment);
+  }
+  EXPECT_EQ(segment, 0);
+  EXPECT_EQ(seen.size(), static_cast<std::size_t>(kRingSegments));
+}
+
+TEST(RingTest, SegmentIsFullInTime) {
+  EXPECT_FALSE(is_segment_full(kLimits, kOpened, kOpened + days(1) - Duration(1), 1, false));
+  EXPECT_TRUE(is_segment_full(kLimits, kOpened, kOpened + days(1), 1, false));
+}
+
+TEST(RingTest, SegmentIsFullInSize) {
+  EXPECT_FALSE(is_segment_full(kLimits, kOpened, kOpened, 999, false));
+  EXPECT_TRUE(is_segment_full(kLimits, kOpened, kOpened, 1'000, false));
+}
+
+// An index takes pages before the first row comes; and turning an empty segment would age the others for nothing.
+TEST(RingTest, EmptySegmentIsNeverFull) {
+  EXPECT_FALSE(is_segment_full(kLimits, kOpened, kOpened + days(100), 100'000, true));
+}
+
+TEST(RingTest, EightSegmentsKeepNoMoreThanTheRingMayHold) {
+  EXPECT_TRUE(is_segment_full(kLimits, kOpened, kOpened, kLimits.bytes_max / kRingSegments, false));
+}
+
+// When a segment is emptied, the seven behind it have lasted the retention.
+TEST(RingTest, SegmentsBehindTheCurrentOneCoverTheRetention) {
+  Time now = kOpened;
+  for (int i = 0; i < kRingSegments - 1; ++i) {
+    const Time opened = now;
+    while (!is_segment_full(kLimits, opened, now, 1, false)) now += std::chrono::hours(1);
+  }
+  EXPECT_GE(now - kOpened, kLimits.retention);
+}
+
+}  // namespace
+}  // namespace webhook

@@ -1,0 +1,115 @@
+#include "worker/targets.h"
+
+#include <gtest/gtest.h>
+
+namespace webhook {
+namespace {
+
+Uuid webhook_number(std::uint8_t number) {
+  Uuid id;
+  id.bytes[15] = number;
+  return id;
+}
+
+const Uuid kFirst = webhook_number(1);
+const Uuid kSecond = webhook_number(2);
+
+pg::Webhook webhook(const Uuid& id, std::vector<std::string> events,
+                    std::optional<std::string> organization_id = std::nullopt) {
+  return {.id = id,
+          .organization_id = std::move(organization_id),
+          .events = std::move(events),
+          .secrets = {"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "old"},
+          .is_active = true};
+}
+
+Event event(std::string name, std::optional<std::string> organization_id = std::nullopt) {
+  return {.id = 1, .name = std::move(name), .organization_id = std::move(organization_id)};
+}
+
+TEST(TargetsTest, EventGoesToWhoNamesItOrAPatternOfIt) {
+  Targets targets;
+  targets.replace({webhook(kFirst, {"deal.created", "contact.*"}), webhook(kSecond, {"deal.updated"})});
+  EXPECT_EQ(targets.routes(event("contact.created")), std::vector<Uuid>{kFirst});
+  EXPECT_EQ(targets.routes(event("deal.created")), std::vector<Uuid>{kFirst});
+  EXPECT_EQ(targets.routes(event("deal.updated")), std::vector<Uuid>{kSecond});
+  EXPECT_TRUE(targets.routes(event("message.sent")).empty());
+}
+
+TEST(TargetsTest, WebhookWithTwoMatchesGetsTheEventOnce) {
+  Targets targets;
+  targets.replace({webhook(kFirst, {"contact.*", "contact.created", "*"})});
+  EXPECT_EQ(targets.routes(event("contact.created")), std::vector<Uuid>{kFirst});
+}
+
+TEST(TargetsTest, EventStaysInItsOrganization) {
+  Targets targets;
+  targets.replace({webhook(kFirst, {"*"}, "acme"), webhook(kSecond, {"*"}, "umbrella")});
+  EXPECT_EQ(targets.routes(event("deal.created", "acme")), std::vector<Uuid>{kFirst});
+  EXPECT_EQ(targets.routes(event("deal.created", "umbrella")), std::vector<Uuid>{kSecond});
+  EXPECT_TRUE(targets.routes(event("deal.created", "other")).empty());
+}
+
+TEST(TargetsTest, NoOrganizationIsOneOfItsOwn) {
+  Targets targets;
+  targets.replace({webhook(kFirst, {"*"}), webhook(kSecond, {"*"}, "")});
+  EXPECT_EQ(targets.routes(event("deal.created")), std::vector<Uuid>{kFirst});
+  EXPECT_EQ(targets.routes(event("deal.created", "")), std::vector<Uuid>{kSecond});
+  EXPECT_TRUE(targets.routes(event("deal.created", "acme")).empty());
+}
+
+TEST(TargetsTest, InactiveWebhookIsKnownButGetsNothing) {
+  Targets targets;
+  pg::Webhook inactive = webhook(kFirst, {"*"});
+  inactive.is_active = false;
+  targets.replace({inactive});
+  EXPECT_NE(targets.find(kFirst), nullptr);
+  EXPECT_TRUE(targets.routes(event("deal.created")).empty());
+}
+
+TEST(TargetsTest, RememberedRoutesEndWithTheirConfiguration) {
+  Targets targets;
+  targets.replace({webhook(kFirst, {"*"})});
+  EXPECT_EQ(targets.routes(event("deal.created")), std::vector<Uuid>{kFirst});
+  targets.replace({webhook(kSecond, {"*"})});
+  EXPECT_EQ(targets.routes(event("deal.created")), std::vector<Uuid>{kSecond});
+  EXPECT_EQ(targets.find(kFirst), nullptr);
+}
+
+TEST(TargetsTest, RoutesAreRightForAnyNumberOfOrganizations) {
+  Targets targets;
+  targets.replace({webhook(kFirst, {"*"}, "5")});
+  for (int round = 0; round < 2; ++round) {
+    for (int organization = 0; organization < 15'000; ++organization) {
+      const bool found = !targets.routes(event("deal.created", std::to_string(organization))).empty();
+      ASSERT_EQ(found, organization == 5) << organization;
+    }
+  }
+}
+
+TEST(TargetsTest, WhatIsKnownOfAWebhookOutlivesItsChange) {
+  Targets targets;
+  targets.replace({webhook(kFirst, {"*"})});
+  targets.find(kFirst)->held = 3;
+  targets.find(kFirst)->next_due = Time(Duration(5));
+  pg::Webhook changed = webhook(kFirst, {"*"});
+  changed.url = "https://new.example/";
+  targets.replace({changed, webhook(kSecond, {"*"})});
+  EXPECT_EQ(targets.find(kFirst)->webhook.url, "https://new.example/");
+  EXPECT_EQ(targets.find(kFirst)->held, 3U);
+  EXPECT_EQ(targets.find(kFirst)->next_due, Time(Duration(5)));
+  EXPECT_EQ(targets.find(kSecond)->held, 0U);
+  EXPECT_FALSE(targets.find(kSecond)->next_due);
+}
+
+TEST(TargetsTest, EverySecretBecomesAKeyNewestFirst) {
+  Targets targets;
+  targets.replace({webhook(kFirst, {"*"})});
+  SigningKeys& keys = targets.find(kFirst)->keys;
+  ASSERT_EQ(keys.size(), 2U);
+  EXPECT_EQ(standard_signature(keys[0], "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, R"({"test": 2432232314})"),
+            "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+}
+
+}  // namespace
+}  // namespace webhook

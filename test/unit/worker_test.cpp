@@ -1,0 +1,984 @@
+// The whole loop in simulated time, on a simulated database and simulated endpoints. Every test also checks, by FakeStore
+// and by watch_sending(), that no checkpoint passes what is unsettled, that no attempt is made twice unless a crash
+// explains it, and that no cap on what is in flight is passed.
+#include "worker/worker.h"
+
+#include <gtest/gtest.h>
+
+#include <numeric>
+#include <random>
+#include <set>
+#include <tuple>
+
+#include "fake_http.h"
+#include "fake_process.h"
+#include "fake_store.h"
+
+namespace webhook {
+namespace {
+
+using namespace std::chrono_literals;
+using Answer = FakeHttp::Answer;
+using Received = FakeHttp::Received;
+
+std::vector<std::int64_t> ids_from(std::int64_t first, std::size_t count) {
+  std::vector<std::int64_t> ids(count);
+  std::iota(ids.begin(), ids.end(), first);
+  return ids;
+}
+
+class WorkerTest : public testing::Test {
+ protected:
+  WorkerTest() {
+    http_.on_start = [this](const Received& request) { watch_sending(request); };
+  }
+
+  // A worker begins, works for a time and is shut down.
+  void run_for(Duration duration) {
+    plan(duration, [this] { process_.request_shutdown(); });
+    live();
+  }
+
+  // Likewise, until a condition holds after some turn. Fails if it doesn't come to hold in time.
+  void run_until(const std::function<bool()>& holds, Duration limit = 1h) {
+    bool held = false;
+    process_.after_turn = [&] {
+      if (!held && holds()) {
+        held = true;
+        process_.request_shutdown();
+      }
+    };
+    run_for(limit);
+    process_.after_turn = nullptr;
+    EXPECT_TRUE(held) << "waited for " << std::chrono::duration_cast<std::chrono::seconds>(limit).count() << " s";
+  }
+
+  // A worker begins and dies.
+  void crash_after(Duration duration) {
+    plan(duration, [] { throw Crash(); });
+    live();
+  }
+
+  // In this life of a worker only.
+  void plan(Duration delay, std::function<void()> action) {
+    process_.after(delay, [this, life = life_, action = std::move(action)] {
+      if (life == life_) action();
+    });
+  }
+
+  // Until the worker ends in one way or another.
+  void live() {
+    bool clean = false;
+    try {
+      Worker worker(process_, store_, http_);
+      worker.run();
+      clean = true;
+    } catch (const Crash&) {
+    } catch (const pg::Error&) {
+    }
+    ++life_;
+    // What it sent and could not record may be sent again.
+    std::erase_if(sent_, [this](const auto& attempt) {
+      return !store_.has_attempt({std::get<0>(attempt), std::get<1>(attempt)}, std::get<2>(attempt));
+    });
+    ended_cleanly_ = clean;
+    process_.begin_anew();
+    http_.begin_anew();
+    process_.pass(100ms);
+  }
+
+  std::int64_t turns_in(Duration duration) {
+    const std::int64_t before = process_.turns();
+    run_for(duration);
+    return process_.turns() - before;
+  }
+
+  void watch_sending(const Received& request) {
+    const Uuid webhook = webhook_at(request.url);
+    const pg::DeliveryKey key{request.event_id, webhook};
+    EXPECT_TRUE(sent_.emplace(request.event_id, webhook, request.attempt).second)
+        << "attempt " << request.attempt << " of event " << request.event_id << " is made again";
+    EXPECT_FALSE(store_.has_success(key)) << "event " << request.event_id << " is sent again";
+    EXPECT_LT(http_.in_flight(), static_cast<std::size_t>(process_.settings_in_force.max_in_flight));
+    if (store_.has_webhook(webhook)) {
+      EXPECT_LT(http_.in_flight_to(request.url), static_cast<std::size_t>(store_.max_in_flight(webhook)));
+    }
+  }
+
+  static Uuid webhook_at(const std::string& url) { return FakeStore::uuid(std::stoi(url.substr(8))); }
+
+  std::vector<std::int64_t> received_by(int number) const { return http_.ids_received_by(FakeStore::url(number)); }
+
+  FakeProcess process_;
+  FakeStore store_{process_};
+  FakeHttp http_{process_};
+  bool ended_cleanly_ = false;
+
+ private:
+  int life_ = 0;
+  std::set<std::tuple<std::int64_t, Uuid, int>> sent_;
+};
+
+// --- Delivery ---------------------------------------------------------------------------------------------------------
+
+TEST_F(WorkerTest, DeliversInIdOrderInEachLane) {
+  for (const int number : {1, 2}) store_.add_webhook(number, [](pg::Webhook& w) { w.max_in_flight = 1; });
+  std::vector<FullXid> xids = {store_.begin(), store_.begin(), store_.begin()};
+  for (int i = 0; i < 1'200; ++i) store_.append(xids[static_cast<std::size_t>(i) % 3]);
+  for (const std::size_t i : {2, 0, 1}) store_.commit(xids[i]);
+  run_until([this] { return store_.logs.size() == 2'400; });
+  EXPECT_EQ(received_by(1), ids_from(1, 1'200));
+  EXPECT_EQ(received_by(2), ids_from(1, 1'200));
+}
+
+TEST_F(WorkerTest, SuccessWritesOneLogRowAndNoDeliveryRow) {
+  const Uuid webhook = store_.add_webhook(1);
+  http_.answer = [](const Received&) { return Answer{.status = 204, .delay = 30ms, .body = "done"}; };
+  const std::int64_t id = store_.emit();
+  run_for(10s);
+  ASSERT_EQ(store_.logs.size(), 1U);
+  const pg::LogRow& row = store_.logs[0].row;
+  EXPECT_TRUE(row.success);
+  EXPECT_EQ(row.webhook, webhook);
+  EXPECT_EQ(row.event_id, id);
+  EXPECT_EQ(row.event, "contact.created");
+  EXPECT_EQ(row.attempt, 1);
+  EXPECT_EQ(row.response_status, 204);
+  EXPECT_EQ(row.response_body, "done");
+  EXPECT_EQ(row.error, "");
+  EXPECT_EQ(row.elapsed, 30ms);
+  EXPECT_EQ(row.remote_ip, "192.0.2.1");
+  EXPECT_FALSE(row.next_attempt_at);
+  EXPECT_TRUE(store_.deliveries.empty());
+  EXPECT_TRUE(store_.is_all_behind_checkpoint());
+}
+
+TEST_F(WorkerTest, CommitIsDeliveredAtOnce) {
+  store_.add_webhook(1);
+  Time committed{};
+  plan(3s, [&] {
+    committed = process_.now();
+    store_.emit();
+  });
+  run_for(10s);
+  ASSERT_EQ(http_.received().size(), 1U);
+  EXPECT_LT(http_.received()[0].at - committed, 1ms);
+}
+
+TEST_F(WorkerTest, TransactionThatCommitsLastIsDeliveredThoughOthersPassedIt) {
+  store_.add_webhook(1);
+  const FullXid slow = store_.begin();
+  store_.append(slow);
+  store_.emit_many(100);
+  plan(10s, [this, slow] { store_.commit(slow); });
+  run_for(20s);
+  std::vector<std::int64_t> expected = ids_from(2, 100);
+  expected.push_back(1);
+  EXPECT_EQ(received_by(1), expected);
+}
+
+TEST_F(WorkerTest, RolledBackTransactionIsNeverDelivered) {
+  store_.add_webhook(1);
+  const FullXid xid = store_.begin();
+  store_.append(xid);
+  plan(1s, [this, xid] {
+    store_.rollback(xid);
+    store_.emit();
+  });
+  run_for(20s);
+  EXPECT_EQ(received_by(1), std::vector<std::int64_t>{2});
+}
+
+TEST_F(WorkerTest, EventThatIsNotForAWebhookIsNotDeliveredToIt) {
+  store_.add_webhook(1, [](pg::Webhook& w) { w.organization_id = "acme"; });
+  store_.add_webhook(2, [this](pg::Webhook& w) { w.active_since = process_.now() + 1us; });
+  store_.add_webhook(3, [](pg::Webhook& w) { w.is_active = false; });
+  store_.add_webhook(4, [](pg::Webhook& w) { w.events = {"deal.*"}; });
+  store_.add_webhook(5);
+  store_.emit();
+  run_for(10s);
+  ASSERT_EQ(http_.received().size(), 1U);
+  EXPECT_EQ(http_.received()[0].url, FakeStore::url(5));
+  EXPECT_TRUE(store_.deliveries.empty());
+}
+
+TEST_F(WorkerTest, EventThatNobodyAsksForIsBehindTheCheckpointSoon) {
+  store_.emit_many(1'000);
+  run_for(5s);
+  EXPECT_TRUE(store_.is_all_behind_checkpoint());
+}
+
+TEST_F(WorkerTest, OversizedEventIsDeadWithALogRowOfAttemptZero) {
+  const Uuid webhook = store_.add_webhook(1);
+  const std::int64_t id = store_.emit([](Event& event) {
+    event.data.clear();
+    event.oversized_bytes = 2'000'000;
+  });
+  run_for(10s);
+  EXPECT_TRUE(http_.received().empty());
+  ASSERT_EQ(store_.logs.size(), 1U);
+  EXPECT_EQ(store_.logs[0].row.attempt, 0);
+  EXPECT_FALSE(store_.logs[0].row.success);
+  EXPECT_NE(store_.logs[0].row.error.find("2000000 bytes"), std::string::npos) << store_.logs[0].row.error;
+  const pg::OwedRow* dead = store_.owed({id, webhook});
+  ASSERT_NE(dead, nullptr);
+  EXPECT_FALSE(dead->next_attempt_at);
+  EXPECT_EQ(dead->last_error, store_.logs[0].row.error);
+  EXPECT_TRUE(store_.is_all_behind_checkpoint());
+}
+
+// --- Failures and retries ---------------------------------------------------------------------------------------------
+
+TEST_F(WorkerTest, FailureIsOwedWithTheSchedulesDelayThenRetriedAndFinished) {
+  const Uuid webhook = store_.add_webhook(1);
+  http_.answer = [](const Received& request) { return Answer{.status = request.attempt == 1 ? 500 : 200}; };
+  const std::int64_t id = store_.emit();
+  plan(5s, [&] {
+    const pg::OwedRow* owed = store_.owed({id, webhook});
+    ASSERT_NE(owed, nullptr);
+    EXPECT_EQ(owed->attempts, 1);
+    EXPECT_EQ(owed->last_error, "HTTP status 500");
+    ASSERT_EQ(store_.logs.size(), 1U);
+    EXPECT_EQ(owed->next_attempt_at, store_.logs[0].row.next_attempt_at);
+  });
+  run_for(30s);
+  ASSERT_EQ(http_.received().size(), 2U);
+  const Duration waited = http_.received()[1].at - http_.received()[0].at;
+  EXPECT_GE(waited, 10s);
+  EXPECT_LT(waited, 10s + 10ms);
+  EXPECT_EQ(http_.received()[1].attempt, 2);
+  EXPECT_EQ(http_.received()[1].webhook_id, http_.received()[0].webhook_id);
+  EXPECT_EQ(http_.received()[1].body, http_.received()[0].body);
+  EXPECT_EQ(store_.logs.size(), 2U);
+  EXPECT_TRUE(store_.deliveries.empty());
+}
+
+TEST_F(WorkerTest, LastFailureIsDeadWithItsReason) {
+  const Uuid webhook = store_.add_webhook(1);
+  http_.answer = [](const Received&) {
+    return Answer{.outcome = HttpOutcome::kConnect, .error = "connection refused"};
+  };
+  const std::int64_t id = store_.emit();
+  run_for(1h);
+  EXPECT_EQ(http_.received().size(), 3U);  // at once, and the schedule's two
+  const pg::OwedRow* dead = store_.owed({id, webhook});
+  ASSERT_NE(dead, nullptr);
+  EXPECT_FALSE(dead->next_attempt_at);
+  EXPECT_EQ(dead->attempts, 3);
+  EXPECT_EQ(dead->last_error, "connection refused; the last attempt of its schedule");
+  ASSERT_EQ(store_.logs.size(), 3U);
+  EXPECT_EQ(store_.logs[2].row.error, dead->last_error);
+}
+
+TEST_F(WorkerTest, WebhooksOwnScheduleGoesBeforeTheSetting) {
+  const Uuid webhook = store_.add_webhook(1, [](pg::Webhook& w) { w.retry_schedule = {1s}; });
+  http_.answer = [](const Received&) { return Answer{.status = 404}; };
+  const std::int64_t id = store_.emit();
+  run_for(5s);
+  EXPECT_EQ(http_.received().size(), 2U);
+  ASSERT_NE(store_.owed({id, webhook}), nullptr);
+  EXPECT_FALSE(store_.owed({id, webhook})->next_attempt_at);
+}
+
+TEST_F(WorkerTest, DeliveryThatWouldComeAfterMaxAgeIsDead) {
+  process_.settings_in_force.max_age = 60s;
+  const Uuid webhook = store_.add_webhook(1);
+  http_.answer = [](const Received&) { return Answer{.status = 500}; };
+  const std::int64_t id = store_.emit();
+  run_for(1h);
+  EXPECT_EQ(http_.received().size(), 2U);
+  const pg::OwedRow* dead = store_.owed({id, webhook});
+  ASSERT_NE(dead, nullptr);
+  EXPECT_FALSE(dead->next_attempt_at);
+  EXPECT_EQ(dead->last_error, "HTTP status 500; another attempt would come after webhook.max_age");
+}
+
+TEST_F(WorkerTest, RetryAfterIsHonouredOn429And503Only) {
+  const std::map<int, Duration> waits = {{429, 120s}, {503, 120s}, {500, 10s}, {404, 10s}, {301, 10s}};
+  for (const auto& [status, wait] : waits) store_.add_webhook(status);
+  http_.answer = [](const Received& request) {
+    return Answer{.status = std::stoi(request.url.substr(8)), .delay = 0s, .retry_after = "120"};
+  };
+  store_.emit();
+  run_for(5s);
+  ASSERT_EQ(store_.logs.size(), waits.size());
+  for (const FakeStore::Log& log : store_.logs) {
+    ASSERT_TRUE(log.row.next_attempt_at);
+    EXPECT_NEAR(static_cast<double>((*log.row.next_attempt_at - log.row.created_at).count()),
+                static_cast<double>(waits.at(log.row.response_status).count()), 1e4)
+        << log.row.response_status;
+  }
+}
+
+TEST_F(WorkerTest, RetryAfterNeitherShortensAWaitNorExceedsADay) {
+  store_.add_webhook(1);
+  store_.add_webhook(2);
+  http_.answer = [](const Received& request) {
+    return Answer{.status = 503, .delay = 0s, .retry_after = request.url == FakeStore::url(1) ? "1" : "9999999"};
+  };
+  const std::int64_t id = store_.emit();
+  run_for(5s);
+  const Time now = process_.now();
+  ASSERT_NE(store_.owed({id, FakeStore::uuid(1)}), nullptr);
+  ASSERT_NE(store_.owed({id, FakeStore::uuid(2)}), nullptr);
+  EXPECT_GT(*store_.owed({id, FakeStore::uuid(1)})->next_attempt_at, now + 4s);
+  EXPECT_LT(*store_.owed({id, FakeStore::uuid(2)})->next_attempt_at, now + 24h);
+  EXPECT_GT(*store_.owed({id, FakeStore::uuid(2)})->next_attempt_at, now + 23h);
+}
+
+TEST_F(WorkerTest, OwedDeliveryWhoseEventIsGoneIsDeadAndSaysSo) {
+  const Uuid webhook = store_.add_webhook(1);
+  http_.answer = [](const Received&) { return Answer{.status = 500}; };
+  const std::int64_t id = store_.emit();
+  plan(5s, [this, id] { store_.forget_event(id); });
+  run_for(20s);
+  const pg::OwedRow* dead = store_.owed({id, webhook});
+  ASSERT_NE(dead, nullptr);
+  EXPECT_FALSE(dead->next_attempt_at);
+  EXPECT_EQ(dead->attempts, 1);
+  ASSERT_EQ(store_.logs.size(), 2U);
+  EXPECT_EQ(store_.logs[1].row.attempt, 0);
+  EXPECT_EQ(store_.logs[1].row.error, "the event is no longer stored");
+}
+
+TEST_F(WorkerTest, ManyOwedDeliveriesWithoutTheirEventsHoldUpNothing) {
+  const Uuid webhook = store_.add_webhook(1);
+  for (std::int64_t id = -3'000; id < 0; ++id) {
+    store_.deliveries.insert({{id, webhook}, {.key = {id, webhook}, .next_attempt_at = process_.now()}});
+  }
+  const std::int64_t id = store_.emit();
+  store_.deliveries.insert({{id, webhook}, {.key = {id, webhook}, .next_attempt_at = process_.now() + 1us}});
+  run_until([this] { return store_.count_pending() == 0; }, 10s);
+  EXPECT_EQ(received_by(1), std::vector<std::int64_t>{id});
+}
+
+// --- Lanes ------------------------------------------------------------------------------------------------------------
+
+TEST_F(WorkerTest, FullLaneOverflowsAndAllOfItComesBackInOrder) {
+  store_.add_webhook(1, [](pg::Webhook& w) { w.max_in_flight = 1; });
+  store_.add_webhook(2);
+  http_.answer = [](const Received& request) { return Answer{.delay = request.url == FakeStore::url(1) ? 10ms : 1ms}; };
+  store_.emit_many(5'000);
+  bool overflowed = false;
+  for (int i = 1; i < 40; ++i) {
+    plan(i * 1s, [&] {
+      overflowed = overflowed || store_.count_pending() > 1'000;
+      store_.emit_many(20);
+    });
+  }
+  std::size_t received_by_the_other = 0;
+  plan(3s, [&] { received_by_the_other = received_by(2).size(); });
+  run_until([this] { return store_.logs.size() == 2 * 5'780; }, 5min);
+  EXPECT_TRUE(overflowed);
+  EXPECT_GE(received_by_the_other, 5'000U) << "the quick one waits for the slow one";
+  EXPECT_EQ(received_by(1), ids_from(1, 5'780));
+  EXPECT_EQ(received_by(2).size(), 5'780U);
+  EXPECT_TRUE(store_.deliveries.empty());
+}
+
+TEST_F(WorkerTest, WhatOverflowedBeforeARestartIsNotPassedByWhatComesAfterIt) {
+  store_.add_webhook(1, [](pg::Webhook& w) { w.max_in_flight = 1; });
+  http_.answer = [](const Received&) { return Answer{.delay = 10ms}; };
+  store_.set_paused(false);
+  const Uuid webhook = FakeStore::uuid(1);
+  store_.emit_many(3'000);
+  store_.checkpoint = Checkpoint{{store_.current_snapshot(), store_.current_snapshot()}, 0, 0};
+  store_.identity = StoredIdentity{.instance = webhook, .database = 1, .system_identifier = 1};
+  for (std::int64_t id = 1; id <= 3'000; ++id) {
+    store_.deliveries.insert({{id, webhook}, {.key = {id, webhook}, .next_attempt_at = process_.now()}});
+  }
+  plan(1s, [this] { store_.emit_many(100); });
+  run_until([this] { return store_.logs.size() == 3'100; }, 5min);
+  EXPECT_EQ(received_by(1), ids_from(1, 3'100));
+}
+
+TEST_F(WorkerTest, HangingEndpointDoesNotHoldTheCheckpointForEver) {
+  const Uuid hanging = store_.add_webhook(1, [](pg::Webhook& w) { w.timeout = 60s; });
+  store_.add_webhook(2);
+  http_.answer = [](const Received& request) {
+    return request.url == FakeStore::url(1) ? FakeHttp::hangs() : Answer{};
+  };
+  const std::int64_t id = store_.emit();
+  plan(1500ms, [&] {
+    EXPECT_TRUE(store_.has_success({id, FakeStore::uuid(2)}));
+    EXPECT_FALSE(store_.is_behind_checkpoint(id)) << "one of its deliveries is in flight";
+  });
+  plan(10s, [&] {
+    EXPECT_TRUE(store_.is_behind_checkpoint(id));
+    const pg::OwedRow* written_down = store_.owed({id, hanging});
+    ASSERT_NE(written_down, nullptr);
+    EXPECT_EQ(written_down->attempts, 0);
+    EXPECT_TRUE(written_down->next_attempt_at);
+    EXPECT_EQ(http_.in_flight_to(FakeStore::url(1)), 1U) << "it goes on";
+    store_.emit_many(100);
+  });
+  plan(11s, [&] { EXPECT_EQ(received_by(2).size(), 101U) << "others go on"; });
+  run_for(65s);
+  ASSERT_NE(store_.owed({id, hanging}), nullptr);
+  EXPECT_EQ(store_.owed({id, hanging})->attempts, 1);
+  EXPECT_EQ(received_by(1).front(), id);
+}
+
+TEST_F(WorkerTest, WhatIsInMemoryIsBoundedWhateverTheBacklog) {
+  constexpr int kWebhooks = 10;
+  for (int number = 1; number <= kWebhooks; ++number) {
+    store_.add_webhook(number, [](pg::Webhook& w) { w.timeout = 1h; });
+  }
+  http_.answer = [](const Received&) { return FakeHttp::hangs(); };
+  store_.emit_many(20'000);
+  // Read, and not a row yet: four full lanes' worth, and what one read adds to it.
+  plan(1s, [this] { EXPECT_LE(store_.events_read, (4'000 + 500 * kWebhooks) / kWebhooks + 500); });
+  run_for(30s);
+  EXPECT_EQ(http_.in_flight_at_most(), 64U);
+}
+
+TEST_F(WorkerTest, LoweredCapHoldsForWhatWaitsForAGlobalSlot) {
+  process_.settings_in_force.max_in_flight = 4;
+  const Uuid webhook = store_.add_webhook(1);
+  store_.add_webhook(2, [](pg::Webhook& w) { w.events = {"deal.*"}; });
+  http_.answer = [](const Received&) { return Answer{.delay = 1s}; };
+  store_.emit_many(20);
+  plan(500ms, [&] { store_.change_webhook(webhook, [](pg::Webhook& w) { w.max_in_flight = 2; }); });
+  plan(600ms, [&] { store_.emit([](Event& event) { event.name = "other.event"; }); });
+  run_until([this] { return store_.logs.size() == 21; }, 1min);
+}
+
+// --- Configuration ----------------------------------------------------------------------------------------------------
+
+TEST_F(WorkerTest, PausedDeliversNothingAndResumedDeliversAllAtOnce) {
+  store_.add_webhook(1);
+  store_.set_paused(true);
+  store_.emit_many(100);
+  Time resumed{};
+  plan(1min, [&] {
+    EXPECT_TRUE(http_.received().empty());
+    resumed = process_.now();
+    store_.set_paused(false);
+  });
+  run_for(2min);
+  EXPECT_EQ(received_by(1).size(), 100U);
+  ASSERT_FALSE(http_.received().empty());
+  EXPECT_LT(http_.received().back().at - resumed, 100ms);
+  EXPECT_EQ(process_.count_log("deliveries are paused"), 1U);
+  EXPECT_EQ(process_.count_log("deliveries are resumed"), 1U);
+}
+
+TEST_F(WorkerTest, PauseHoldsBackRetriesAndWhatWaitsInLanes) {
+  store_.add_webhook(1, [](pg::Webhook& w) { w.max_in_flight = 1; });
+  http_.answer = [](const Received& request) {
+    return Answer{.status = request.event_id == 1 && request.attempt == 1 ? 500 : 200, .delay = 1s};
+  };
+  store_.emit_many(10);
+  std::size_t received = 0;
+  plan(3500ms, [this] { store_.set_paused(true); });
+  plan(4s, [&] { received = http_.received().size(); });
+  plan(1min, [&] {
+    EXPECT_EQ(http_.received().size(), received);
+    EXPECT_TRUE(store_.is_all_behind_checkpoint()) << "what waits has been written down";
+    store_.set_paused(false);
+  });
+  run_for(2min);
+  EXPECT_EQ(http_.received().size(), 11U);
+  EXPECT_TRUE(store_.deliveries.empty());
+}
+
+TEST_F(WorkerTest, DisabledByTheSettingDeliversNothing) {
+  process_.settings_in_force.enabled = false;
+  store_.add_webhook(1);
+  store_.emit_many(10);
+  Time enabled{};
+  plan(1min, [&] {
+    EXPECT_TRUE(http_.received().empty());
+    enabled = process_.now();
+    process_.change_settings([](pg::WorkerSettings& settings) { settings.enabled = true; });
+  });
+  run_for(2min);
+  ASSERT_EQ(received_by(1).size(), 10U);
+  EXPECT_LT(http_.received().back().at - enabled, 100ms);
+  EXPECT_EQ(http_.configured, 2) << "at the start and on the reload";
+}
+
+TEST_F(WorkerTest, WebhookIsKnownBeforeTheEventsThatFollowIt) {
+  plan(1s, [this] {
+    store_.add_webhook(1);
+    store_.emit();
+  });
+  run_for(2s);
+  EXPECT_EQ(received_by(1), std::vector<std::int64_t>{1});
+}
+
+TEST_F(WorkerTest, WhatWaitsForAWebhookThatIsSwitchedOffIsOwedAndDeliveredWhenItIsBack) {
+  const Uuid webhook = store_.add_webhook(1, [](pg::Webhook& w) { w.max_in_flight = 1; });
+  http_.answer = [](const Received&) { return Answer{.delay = 500ms}; };
+  store_.emit_many(10);
+  plan(1200ms, [&] {
+    store_.set_active(webhook, false);
+    process_.wake();
+  });
+  plan(20s, [&] {
+    EXPECT_EQ(received_by(1).size(), 3U);
+    EXPECT_EQ(store_.count_pending(), 7U);
+    store_.set_active(webhook, true);
+    process_.wake();
+  });
+  run_for(1min);
+  EXPECT_EQ(received_by(1), ids_from(1, 10));
+  EXPECT_TRUE(store_.deliveries.empty());
+}
+
+TEST_F(WorkerTest, DeletedWebhookIsForgottenAndDoesNotHoldTheCheckpoint) {
+  const Uuid webhook = store_.add_webhook(1, [](pg::Webhook& w) { w.max_in_flight = 1; });
+  http_.answer = [](const Received&) { return Answer{.status = 500, .delay = 200ms}; };
+  store_.emit_many(100);
+  plan(100ms, [&] {
+    store_.delete_webhook(webhook);
+    process_.wake();
+  });
+  plan(1500ms, [&] { EXPECT_TRUE(store_.is_all_behind_checkpoint()); });
+  run_for(10s);
+  EXPECT_EQ(received_by(1).size(), 1U);
+  EXPECT_TRUE(store_.deliveries.empty());
+  EXPECT_EQ(store_.logs.size(), 1U) << "what was in flight is logged all the same";
+}
+
+TEST_F(WorkerTest, WhatIsOwedToAWebhookThatIsGoneIsForgotten) {
+  store_.deliveries.insert(
+      {{1, FakeStore::uuid(9)}, {.key = {1, FakeStore::uuid(9)}, .next_attempt_at = process_.now()}});
+  run_for(1s);
+  EXPECT_TRUE(store_.deliveries.empty());
+}
+
+// --- A failing database -----------------------------------------------------------------------------------------------
+
+TEST_F(WorkerTest, FailingStoreLosesNothingIsTriedAgainLessAndLessAndWarnsOnceAMinute) {
+  store_.add_webhook(1);
+  http_.answer = [](const Received&) { return Answer{.delay = 500ms}; };
+  store_.emit_many(200);
+  bool failing = false;
+  std::int64_t tries = 0;
+  store_.before = [&](const std::string&) {
+    if (!failing) return;
+    ++tries;
+    FakeStore::fail();
+  };
+  plan(700ms, [&] { failing = true; });
+  plan(700ms + 170s, [&] { failing = false; });
+  run_for(5min);
+  // 0.1, 0.2, 0.4 … 6.4 s and then every 10 s, of 170 s.
+  EXPECT_LE(tries, 30);
+  EXPECT_GE(tries, 20);
+  EXPECT_EQ(process_.count_log("will be repeated: simulated failure"), 3U);
+  std::vector<std::int64_t> ids = received_by(1);
+  std::sort(ids.begin(), ids.end());
+  EXPECT_EQ(ids, ids_from(1, 200)) << "each once";
+  EXPECT_EQ(store_.logs.size(), 200U);
+}
+
+TEST_F(WorkerTest, DatabaseThatIsBackIsBelievedAfterTheBackOff) {
+  store_.add_webhook(1);
+  bool failing = false;
+  store_.before = [&](const std::string&) {
+    if (failing) FakeStore::fail();
+  };
+  plan(1s, [&] {
+    failing = true;
+    process_.wake();
+  });
+  plan(2min, [&] {
+    failing = false;
+    store_.emit();
+  });
+  plan(2min + 11s, [&] { EXPECT_EQ(received_by(1).size(), 1U); });
+  run_for(3min);
+}
+
+class EveryCallTest : public WorkerTest, public testing::WithParamInterface<const char*> {};
+
+// The n-th call of one kind fails, for many n: whatever the worker had half done then, all comes out right.
+TEST_P(EveryCallTest, FailureOfTheCallAtAnyTimeLosesNothing) {
+  std::map<std::string, int> count;
+  store_.before = [&](const std::string& call) {
+    if (call == GetParam() && ++count[call] % 3 == 2) FakeStore::fail();
+  };
+  http_.answer = [](const Received& request) {
+    return Answer{.status = request.attempt == 1 && request.event_id % 5 == 0 ? 500 : 200, .delay = 20ms};
+  };
+  store_.add_webhook(1, [](pg::Webhook& w) { w.max_in_flight = 2; });
+  store_.set_paused(true);
+  store_.emit_many(1'500);
+  plan(1s, [this] { store_.set_paused(false); });
+  for (int i = 2; i < 8; ++i) {
+    plan(i * 1s, [this, i] {
+      store_.add_webhook(i);
+      store_.emit_many(20);
+    });
+  }
+  plan(8s, [this] {
+    store_.delete_webhook(FakeStore::uuid(7));
+    store_.emit();
+  });
+  plan(10s, [] { throw Crash(); });
+  live();
+  while (!ended_cleanly_) {
+    run_until([this] { return store_.required().empty() && store_.count_pending() == 0; }, 5min);
+  }
+  EXPECT_TRUE(store_.is_all_behind_checkpoint());
+}
+
+INSTANTIATE_TEST_SUITE_P(Calls, EveryCallTest,
+                         testing::Values("start", "configuration", "current_snapshot", "read", "logged_since",
+                                         "owed_of", "record", "next_due", "due", "forget", "maintain_ring",
+                                         "delete_expired", "refill_ids"));
+
+TEST_F(WorkerTest, DroppedExtensionEndsTheWorker) {
+  store_.add_webhook(1);
+  plan(1s, [this] {
+    store_.before = [](const std::string&) { throw pg::ExtensionGone(); };
+    process_.wake();
+  });
+  Worker worker(process_, store_, http_);
+  EXPECT_THROW(worker.run(), pg::ExtensionGone);
+}
+
+// --- Beginning and end ------------------------------------------------------------------------------------------------
+
+TEST_F(WorkerTest, ShutdownDrainsWhatIsInFlight) {
+  store_.add_webhook(1);
+  http_.answer = [](const Received&) { return Answer{.delay = 2s}; };
+  store_.emit_many(10);
+  run_for(1s);
+  EXPECT_EQ(store_.logs.size(), 10U);
+  EXPECT_TRUE(store_.is_all_behind_checkpoint());
+}
+
+TEST_F(WorkerTest, ShutdownWritesTheLastCheckpointBehindWhatItSettles) {
+  store_.add_webhook(1);
+  http_.answer = [](const Received& request) { return Answer{.delay = request.event_id == 10 ? 3s : 900ms}; };
+  store_.emit_many(10);
+  run_for(2500ms);
+  EXPECT_EQ(store_.logs.size(), 10U);
+  EXPECT_TRUE(store_.is_all_behind_checkpoint());
+}
+
+TEST_F(WorkerTest, ShutdownDoesNotWaitForEver) {
+  store_.add_webhook(1, [](pg::Webhook& w) { w.timeout = 1h; });
+  http_.answer = [](const Received&) { return FakeHttp::hangs(); };
+  store_.emit();
+  const Time begun = process_.now();
+  run_for(1s);
+  EXPECT_LT(process_.now() - begun, 7s);
+  EXPECT_TRUE(ended_cleanly_);
+  http_.answer = [](const Received&) { return Answer{}; };
+  run_for(10s);
+  EXPECT_EQ(received_by(1), (std::vector<std::int64_t>{1, 1}));
+}
+
+TEST_F(WorkerTest, ShutdownLeavesWhatWaitsToTheNextWorker) {
+  store_.add_webhook(1, [](pg::Webhook& w) { w.max_in_flight = 1; });
+  http_.answer = [](const Received&) { return Answer{.delay = 100ms}; };
+  store_.emit_many(100);
+  run_for(1s);
+  EXPECT_LT(received_by(1).size(), 20U);
+  run_until([this] { return store_.logs.size() == 100; });
+  EXPECT_EQ(received_by(1), ids_from(1, 100));
+}
+
+TEST_F(WorkerTest, CopyWarnsAndDeliversNothing) {
+  store_.identity = StoredIdentity{.instance = FakeStore::uuid(77), .database = 1, .system_identifier = 1};
+  store_.add_webhook(1);
+  store_.emit();
+  run_for(1min);
+  EXPECT_EQ(process_.count_log("is a copy of another, or was restored"), 1U);
+  EXPECT_TRUE(http_.received().empty());
+  store_.set_paused(false);
+  run_for(1min);
+  EXPECT_EQ(received_by(1).size(), 1U);
+  EXPECT_EQ(process_.count_log("is a copy of another, or was restored"), 1U);
+}
+
+// The results are durable, the checkpoint behind them is not.
+TEST_F(WorkerTest, RecoveryDoesNotSendAgainWhatWasLoggedOrOwed) {
+  process_.settings_in_force.retry_schedule = {1min};
+  store_.add_webhook(1);
+  http_.answer = [](const Received& request) {
+    return Answer{.status = request.event_id % 2 == 0 && request.attempt == 1 ? 500 : 200};
+  };
+  plan(1100ms, [this] { store_.emit_many(100); });
+  crash_after(1400ms);
+  ASSERT_EQ(store_.logs.size(), 100U);
+  ASSERT_EQ(store_.count_pending(), 50U);
+  ASSERT_FALSE(store_.is_all_behind_checkpoint());
+  run_for(10s);
+  EXPECT_EQ(http_.received().size(), 100U);
+  EXPECT_TRUE(store_.is_all_behind_checkpoint());
+  run_for(2min);
+  EXPECT_EQ(http_.received().size(), 150U);
+}
+
+TEST_F(WorkerTest, CrashInTheMiddleOfAWindowRepeatsOnlyWhatWasInFlight) {
+  store_.add_webhook(1);
+  http_.answer = [](const Received&) { return Answer{.delay = 100ms}; };
+  store_.emit_many(3'000);
+  crash_after(5050ms);
+  const std::size_t sent = http_.received().size();
+  const std::size_t logged = store_.logs.size();
+  ASSERT_EQ(sent - logged, 16U) << "in flight";
+  run_until([this] { return store_.logs.size() == 3'000; });
+  EXPECT_EQ(http_.received().size(), 3'016U);
+}
+
+// --- Rest -------------------------------------------------------------------------------------------------------------
+
+// Turns in a minute: one every five seconds for the rings, one every five for a look at the log.
+TEST_F(WorkerTest, RestsWhenThereIsNothingToDo) {
+  store_.add_webhook(1);
+  store_.emit();
+  run_for(5s);
+  EXPECT_LE(turns_in(1min), 30);
+}
+
+TEST_F(WorkerTest, RestsWhenPaused) {
+  store_.add_webhook(1);
+  store_.set_paused(true);
+  store_.emit_many(10);
+  EXPECT_LE(turns_in(1min), 30);
+}
+
+TEST_F(WorkerTest, RestsWhenPausedWithWorkInItsLanes) {
+  store_.add_webhook(1, [](pg::Webhook& w) { w.max_in_flight = 1; });
+  http_.answer = [](const Received&) { return Answer{.status = 500, .delay = 1s}; };
+  store_.emit_many(100);
+  plan(1500ms, [this] { store_.set_paused(true); });
+  EXPECT_LE(turns_in(1min), 120);
+}
+
+TEST_F(WorkerTest, RestsWhileRequestsHang) {
+  store_.add_webhook(1, [](pg::Webhook& w) { w.timeout = 1h; });
+  http_.answer = [](const Received&) { return FakeHttp::hangs(); };
+  store_.emit_many(10);
+  EXPECT_LE(turns_in(1min), 80);
+}
+
+TEST_F(WorkerTest, RestsWhileSomethingIsOwedFarInTheFuture) {
+  process_.settings_in_force.retry_schedule = {10h};
+  store_.add_webhook(1);
+  http_.answer = [](const Received&) { return Answer{.status = 500}; };
+  store_.emit();
+  run_for(5s);
+  EXPECT_LE(turns_in(1min), 30);
+}
+
+TEST_F(WorkerTest, RestsWhenALaneIsFull) {
+  store_.add_webhook(1, [](pg::Webhook& w) { w.timeout = 1h; });
+  http_.answer = [](const Received&) { return FakeHttp::hangs(); };
+  store_.emit_many(5'000);
+  EXPECT_LE(turns_in(1min), 120);
+  EXPECT_GE(store_.count_pending(), 3'900U);
+}
+
+TEST_F(WorkerTest, RestsWhenManyLanesAreFull) {
+  for (int number = 1; number <= 6; ++number) {
+    store_.add_webhook(number, [](pg::Webhook& w) { w.timeout = 1h; });
+  }
+  http_.answer = [](const Received&) { return FakeHttp::hangs(); };
+  store_.emit_many(3'000);
+  EXPECT_LE(turns_in(1min), 150);
+}
+
+TEST_F(WorkerTest, RestsWhileALaneIsFullOfBytes) {
+  store_.add_webhook(1, [](pg::Webhook& w) { w.timeout = 1h; });
+  http_.answer = [](const Received&) { return FakeHttp::hangs(); };
+  store_.emit_many(40, [](Event& event) {
+    event.data = "{\"id\":" + std::to_string(event.id) + ",\"x\":\"" + std::string(900'000, 'x') + "\"}";
+  });
+  EXPECT_LE(turns_in(1min), 120);
+}
+
+TEST_F(WorkerTest, RestsWhileADeletedWebhooksRequestHangs) {
+  const Uuid webhook = store_.add_webhook(1, [](pg::Webhook& w) { w.timeout = 1h; });
+  http_.answer = [](const Received&) { return FakeHttp::hangs(); };
+  store_.emit_many(100);
+  plan(1s, [&] {
+    store_.delete_webhook(webhook);
+    process_.wake();
+  });
+  EXPECT_LE(turns_in(1min), 80);
+}
+
+// --- Rings ------------------------------------------------------------------------------------------------------------
+
+TEST_F(WorkerTest, RingThatCannotTurnIsReportedOnceAMinute) {
+  store_.ring = [](pg::Ring ring) {
+    return pg::RingReport{.kept_because = ring == pg::Ring::kEvents ? "a transaction holds a lock on it" : ""};
+  };
+  run_for(150s);
+  EXPECT_EQ(process_.count_log("webhook_events is kept beyond"), 3U);
+  EXPECT_EQ(process_.count_log("webhook_logs is kept beyond"), 0U);
+}
+
+TEST_F(WorkerTest, RingThatHasMoreToDoGoesOnAtOnce) {
+  int steps = 20;
+  store_.ring = [&steps](pg::Ring ring) { return pg::RingReport{.more = ring == pg::Ring::kEvents && --steps > 0}; };
+  run_for(1s);
+  EXPECT_LE(steps, 0);
+}
+
+TEST_F(WorkerTest, DeadDeliveriesAreDeletedAfterTheirRetention) {
+  const Time begun = process_.now();
+  run_for(25min);
+  ASSERT_GE(store_.expired_before.size(), 3U);
+  EXPECT_LE(store_.expired_before.size(), 4U);
+  EXPECT_NEAR(static_cast<double>((begun - store_.expired_before[0]).count()),
+              static_cast<double>(Duration(process_.settings_in_force.event_retention).count()), 1e6);
+}
+
+// --- Anything at any time ---------------------------------------------------------------------------------------------
+
+// Commits, late commits and rollbacks; endpoints that answer, fail and hang; a database that fails; crashes between any
+// two steps, before and after any transaction; pauses; webhooks made, switched on and off, and deleted. FakeStore and
+// watch_sending() check each step.
+class ChaosTest : public WorkerTest, public testing::WithParamInterface<unsigned> {
+ protected:
+  static constexpr int kSteps = 1'500;
+
+  ChaosTest() : random_(GetParam()) {
+    process_.draw = [this] { return std::uniform_real_distribution<double>(0, 1)(random_); };
+    process_.settings_in_force.retry_schedule = {2s, 5s, 5s};
+    process_.settings_in_force.max_in_flight = 20;
+    http_.answer = [this](const Received& request) { return answer(request); };
+    store_.before = [this](const std::string&) { trouble(crash_before_); };
+    store_.after = [this](const std::string&) {
+      if (crash_after_ > 0 && --crash_after_ == 0) throw Crash();
+    };
+    for (int i = 0; i < 4; ++i) add_webhook();
+  }
+
+  int below(int limit) { return std::uniform_int_distribution<int>(0, limit - 1)(random_); }
+  Uuid any_webhook() {
+    return numbers_.empty()
+               ? Uuid{}
+               : FakeStore::uuid(numbers_[static_cast<std::size_t>(below(static_cast<int>(numbers_.size())))]);
+  }
+
+  void add_webhook() {
+    numbers_.push_back(++last_number_);
+    store_.add_webhook(last_number_, [this](pg::Webhook& w) {
+      w.max_in_flight = 1 + below(8);
+      w.timeout = 1s * (1 + below(4));
+      if (below(3) == 0) w.retry_schedule = {500ms};
+      if (below(3) == 0) w.events = {"deal.*"};
+    });
+  }
+
+  Answer answer(const Received& /*request*/) {
+    if (calm_) return {};
+    const int choice = below(20);
+    const Duration delay = below(50) * 1ms;
+    if (choice < 12) return {.delay = delay};
+    if (choice < 16) return {.status = 500, .delay = delay};
+    if (choice < 17) return {.status = 429, .delay = delay, .retry_after = "3"};
+    if (choice < 18) return {.delay = delay, .outcome = HttpOutcome::kDisconnected, .error = "gone"};
+    return FakeHttp::hangs();
+  }
+
+  void trouble(int& crash_in) {
+    if (crash_in > 0 && --crash_in == 0) throw Crash();
+    if (!calm_ && process_.now() < fails_until_ && below(3) != 0) FakeStore::fail();
+  }
+
+  void emit(int count) {
+    store_.emit_many(count, [this](Event& event) {
+      const int kind = below(10);
+      if (kind < 3) event.name = "deal.created";
+      if (kind != 9) return;
+      event.data.clear();
+      event.oversized_bytes = 2'000'000;
+    });
+  }
+
+  void step() {
+    const int choice = below(100);
+    if (choice < 45) {
+      emit(1 + below(20));
+    } else if (choice < 47) {
+      emit(1'500);
+    } else if (choice < 55) {
+      open_.push_back(store_.begin());
+      for (int i = below(4); i >= 0; --i) store_.append(open_.back());
+    } else if (choice < 63 && !open_.empty()) {
+      const auto chosen = open_.begin() + below(static_cast<int>(open_.size()));
+      below(3) == 0 ? store_.rollback(*chosen) : store_.commit(*chosen);
+      open_.erase(chosen);
+    } else if (choice < 70) {
+      const Uuid webhook = any_webhook();
+      store_.set_active(webhook, !store_.is_active(webhook));
+    } else if (choice < 71) {
+      delete_webhook();
+      add_webhook();
+    } else if (choice < 76) {
+      store_.set_paused(!store_.is_paused());
+    } else if (choice < 80) {
+      fails_until_ = process_.now() + below(3'000) * 1ms;
+    } else if (choice < 83) {
+      crash_before_ = 1 + below(10);
+    } else if (choice < 86) {
+      crash_after_ = 1 + below(10);
+    } else if (choice < 88) {
+      throw Crash();
+    } else if (choice < 90) {
+      process_.request_shutdown();
+    } else {
+      process_.wake();
+    }
+  }
+
+  void delete_webhook() {
+    const auto chosen = numbers_.begin() + below(static_cast<int>(numbers_.size()));
+    store_.delete_webhook(FakeStore::uuid(*chosen));
+    numbers_.erase(chosen);
+  }
+
+  void go_on() {
+    if (++steps_ > kSteps) {
+      process_.request_shutdown();
+      return;
+    }
+    process_.after(below(400) * 1ms, [this] { go_on(); });
+    step();
+  }
+
+  std::mt19937 random_;
+  std::vector<int> numbers_;
+  int last_number_ = 0;
+  std::vector<FullXid> open_;
+  bool calm_ = false;
+  Time fails_until_{};
+  int crash_before_ = 0;
+  int crash_after_ = 0;
+  int steps_ = 0;
+};
+
+TEST_P(ChaosTest, EveryEventEndsDeliveredOwedOrDeadAndNothingRepeatsWithoutACrash) {
+  process_.after(1ms, [this] { go_on(); });
+  int lives = 0;
+  while (steps_ <= kSteps) {
+    live();
+    ++lives;
+    ASSERT_FALSE(HasFailure()) << "in life " << lives << ", step " << steps_;
+  }
+  EXPECT_GT(lives, 20);
+  EXPECT_GT(store_.logs.size(), 5'000U);
+
+  calm_ = true;
+  crash_before_ = crash_after_ = 0;
+  for (const FullXid xid : open_) store_.commit(xid);
+  store_.set_paused(false);
+  for (const int number : numbers_) store_.set_active(FakeStore::uuid(number), true);
+  run_until([this] { return store_.required().empty() && store_.count_pending() == 0; });
+  EXPECT_TRUE(store_.is_all_behind_checkpoint());
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, ChaosTest, testing::Range(1U, 7U));
+
+}  // namespace
+}  // namespace webhook
