@@ -1611,7 +1611,7 @@ COMMENT ON FUNCTION @extschema@.webhook_append(text, json, text, text) IS
 COMMENT ON FUNCTION @extschema@.webhook_flush() IS
     'Writes the events that this transaction has captured so far to webhook_events, which otherwise happens at its '
     'end. For tests that look before they roll back.';
-COMMENT ON FUNCTION @extschema@.webhook_wake() IS 'Has this database''s worker look for work now.';
+COMMENT ON FUNCTION @extschema@.webhook_wake() IS 'Has this database''s worker look for work when the current transaction commits.';
 COMMENT ON FUNCTION @extschema@.webhook_is_preloaded() IS
     'Whether the server was started with webhook in shared_preload_libraries, without which nothing is delivered.';
 COMMENT ON FUNCTION @extschema@.webhook_generate_secret() IS

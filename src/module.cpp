@@ -213,6 +213,8 @@ Datum webhook_is_preloaded(PG_FUNCTION_ARGS) {
 
 Datum webhook_wake(PG_FUNCTION_ARGS) {
   (void)fcinfo;
-  webhook::pg::wake_workers_after_commit();
-  return Datum{0};
+  return entry([] {
+    guarded([] { webhook::pg::wake_at_commit(false); });
+    return Datum{0};
+  });
 }

@@ -91,6 +91,7 @@ class Launcher {
     const Time now = current_time();
     wake_at_ = now + kSweepInterval;
     if (take_probe_request()) {
+      last_probe_request_ = now;
       for (auto& [oid, database] : databases_) database.has_no_extension = false;
     }
     const std::vector<Oid> existing = connectable_databases();
@@ -193,14 +194,15 @@ class Launcher {
     if (GetBackgroundWorkerPid(database.handle, &pid) == BGWH_STOPPED) set_start_failed(index);
   }
 
-  static void note_end(Database& database, const Place& p, Time now) {
+  void note_end(Database& database, const Place& p, Time now) const {
     database.started = false;
     if (database.handle != nullptr) pfree(database.handle);
     database.handle = nullptr;
     if (now - database.started_at >= kCalm) database.failures = 0;
     switch (p.last_exit) {
       case WorkerExit::kNoExtension:
-        database.has_no_extension = true;
+        // What a worker from before the request saw may be the extension that was dropped, not the one that followed it.
+        database.has_no_extension = database.started_at > last_probe_request_;
         database.failures = 0;
         break;
       case WorkerExit::kSteppedAside:
@@ -265,6 +267,7 @@ class Launcher {
   std::map<Oid, Database> databases_;
   Time wake_at_{};
   Time next_warning_{};
+  Time last_probe_request_{};
 };
 
 // --- The worker's process ---------------------------------------------------------------------------------------------

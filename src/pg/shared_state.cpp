@@ -5,6 +5,7 @@ extern "C" {
 
 #include <signal.h>
 
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "storage/ipc.h"
@@ -171,6 +172,19 @@ void detach_launcher(int /*code*/, Datum /*argument*/) noexcept {
   pg_atomic_write_u32(&shared->launcher_process, kNoProcess);
 }
 
+// What the current transaction asked for.
+bool wake_wanted = false;
+bool probe_wanted = false;
+
+void at_transaction_end(XactEvent event, void* /*argument*/) noexcept {
+  if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE) return;
+  // COMMIT PREPARED calls nobody here: see utility_hook.cpp.
+  if (event == XACT_EVENT_COMMIT && wake_wanted) wake_workers();
+  if (event == XACT_EVENT_COMMIT && probe_wanted) request_probe();
+  wake_wanted = false;
+  probe_wanted = false;
+}
+
 void drop_hold_at_exit(int /*code*/, Datum /*argument*/) noexcept { release_hold(); }
 
 }  // namespace
@@ -245,6 +259,16 @@ void publish_event_segment(std::uint32_t sequence_oid, int segment) noexcept {
 void wake_workers() noexcept {
   SharedPlace* place = find_place(MyDatabaseId);
   if (place != nullptr) set_latch_of(pg_atomic_read_u32(&place->worker_process));
+}
+
+void wake_at_commit(bool also_launcher) {
+  static bool registered = false;
+  if (!registered) {
+    RegisterXactCallback(at_transaction_end, nullptr);
+    registered = true;
+  }
+  wake_wanted = true;
+  probe_wanted |= also_launcher;
 }
 
 // --- Places -----------------------------------------------------------------------------------------------------------

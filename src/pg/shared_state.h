@@ -47,6 +47,10 @@ void publish_event_segment(std::uint32_t sequence_oid, int segment) noexcept;
 // Wakes this database's worker: sets its latch. For commit callbacks: it neither allocates nor raises an error.
 void wake_workers() noexcept;
 
+// The same once the current transaction has committed, if it does; also_launcher: request_probe() as well. May raise an
+// error.
+void wake_at_commit(bool also_launcher);
+
 // --- Databases and their workers ------------------------------------------------------------------------------------
 //
 // The launcher gives a database a place before it starts a worker for it. Each place goes

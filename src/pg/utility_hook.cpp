@@ -3,7 +3,6 @@
 extern "C" {
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
@@ -28,7 +27,6 @@ constexpr long kPollMs = 10;
 constexpr int kPollsMax = 500;  // five seconds, as PostgreSQL itself waits for other sessions to leave
 
 ProcessUtility_hook_type previous_hook = nullptr;
-bool extension_changed = false;  // in this transaction
 
 // The database that a statement needs without sessions; nullptr: it needs none so.
 const char* wanted_database(Node* statement) {
@@ -103,24 +101,6 @@ bool is_commit_prepared(Node* statement) {
          reinterpret_cast<TransactionStmt*>(statement)->kind == TRANS_STMT_COMMIT_PREPARED;
 }
 
-void at_transaction_end(XactEvent event, void* /*argument*/) noexcept {
-  if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT) return;
-  if (extension_changed && event == XACT_EVENT_COMMIT) {
-    wake_workers();
-    request_probe();
-  }
-  extension_changed = false;
-}
-
-void note_extension_change() {
-  static bool registered = false;
-  if (!registered) {
-    RegisterXactCallback(at_transaction_end, nullptr);
-    registered = true;
-  }
-  extension_changed = true;
-}
-
 // What the hook was called with.
 struct Call {
   PlannedStmt* planned;
@@ -164,7 +144,7 @@ void hook(PlannedStmt* planned, const char* text, bool read_only_tree, ProcessUt
   const bool commits_prepared = is_commit_prepared(statement);
   const char* name = wanted_database(statement);
   const Oid database = name == nullptr ? InvalidOid : get_database_oid(name, true);
-  if (changes_extension(statement)) note_extension_change();
+  if (changes_extension(statement)) wake_at_commit(true);
 
   if (OidIsValid(database) && is_owner(database)) {
     run_without_worker(database, call);

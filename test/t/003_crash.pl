@@ -48,17 +48,22 @@ sub missing
 	return join(' ', splice(@missing, 0, 10));
 }
 
+# A psql that runs statements in the background.
+my $scripts_dir = PostgreSQL::Test::Utils::tempdir();
+my $script_count = 0;
+
 sub start_session
 {
 	my ($node, $statements) = @_;
-	my %session = (output => '', errors => '');
-	$session{harness} = IPC::Run::start([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres') ],
-		'<', \$statements, '>', \$session{output}, '2>', \$session{errors});
-	return \%session;
+	my $script = "$scripts_dir/" . ++$script_count . '.sql';
+	append_to_file($script, $statements);
+	return IPC::Run::start(
+		[ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres'), '-f', $script ],
+		'&>', '/dev/null');
 }
 
 # True if it came to its end, false if the server left it.
-sub finish_session { my ($session) = @_; return $session->{harness}->finish; }
+sub finish_session { my ($session) = @_; return $session->finish; }
 
 sub query { my ($node, $sql) = @_; return $node->safe_psql('postgres', $sql); }
 

@@ -344,10 +344,10 @@ TEST_F(WorkerTest, OwedDeliveryWhoseEventIsGoneIsDeadAndSaysSo) {
 TEST_F(WorkerTest, ManyOwedDeliveriesWithoutTheirEventsHoldUpNothing) {
   const Uuid webhook = store_.add_webhook(1);
   for (std::int64_t id = -3'000; id < 0; ++id) {
-    store_.deliveries.insert({{id, webhook}, {.key = {id, webhook}, .next_attempt_at = process_.now()}});
+    store_.owe(id, webhook, process_.now());
   }
   const std::int64_t id = store_.emit();
-  store_.deliveries.insert({{id, webhook}, {.key = {id, webhook}, .next_attempt_at = process_.now() + 1us}});
+  store_.owe(id, webhook, process_.now() + 1us);
   run_until([this] { return store_.count_pending() == 0; }, 10s);
   EXPECT_EQ(received_by(1), std::vector<std::int64_t>{id});
 }
@@ -385,7 +385,7 @@ TEST_F(WorkerTest, WhatOverflowedBeforeARestartIsNotPassedByWhatComesAfterIt) {
   store_.checkpoint = Checkpoint{{store_.current_snapshot(), store_.current_snapshot()}, 0, 0};
   store_.identity = StoredIdentity{.instance = webhook, .database = 1, .system_identifier = 1};
   for (std::int64_t id = 1; id <= 3'000; ++id) {
-    store_.deliveries.insert({{id, webhook}, {.key = {id, webhook}, .next_attempt_at = process_.now()}});
+    store_.owe(id, webhook, process_.now());
   }
   plan(1s, [this] { store_.emit_many(100); });
   run_until([this] { return store_.logs.size() == 3'100; }, 5min);
