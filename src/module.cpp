@@ -214,7 +214,7 @@ Datum webhook_is_preloaded(PG_FUNCTION_ARGS) {
 Datum webhook_wake(PG_FUNCTION_ARGS) {
   (void)fcinfo;
   return entry([] {
-    guarded([] { webhook::pg::wake_at_commit(false); });
+    webhook::pg::announce_change_to_worker();
     return Datum{0};
   });
 }

@@ -9,6 +9,10 @@ void Lanes::set_lane(const Uuid& webhook, int max_in_flight) {
   Lane& lane = lanes_[webhook];
   lane.max_in_flight = max_in_flight;
   lane.removed = false;
+  if (lane.in_turn && lane.in_flight >= max_in_flight) {
+    std::erase(turns_, webhook);
+    lane.in_turn = false;
+  }
   enter_turns(webhook, lane);
 }
 
@@ -63,6 +67,8 @@ bool Lanes::overflows(const Uuid& webhook) const {
   const auto found = lanes_.find(webhook);
   return found != lanes_.end() && found->second.overflows;
 }
+
+void Lanes::begin_overflow(const Uuid& webhook) { lanes_.at(webhook).overflows = true; }
 
 void Lanes::end_overflow(const Uuid& webhook) { lanes_.at(webhook).overflows = false; }
 

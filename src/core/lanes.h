@@ -60,6 +60,8 @@ class Lanes {
   // How many deliveries refill() would take now.
   std::size_t room(const Uuid& webhook) const;
   bool overflows(const Uuid& webhook) const;
+  // More is owed to the webhook than its lane could take.
+  void begin_overflow(const Uuid& webhook);
   // The overflow has been fetched back whole.
   void end_overflow(const Uuid& webhook);
 

@@ -30,6 +30,7 @@ extern "C" {
 #include "core/event_pattern.h"
 #include "pg/catalog.h"
 #include "pg/guard.h"
+#include "pg/shared_state.h"
 
 namespace webhook::pg {
 namespace {
@@ -196,6 +197,15 @@ bool is_subscribed(std::optional<std::string_view> organization_id, std::string_
     known.answers.emplace(known.key, answer == Answer::kYes);
   }
   return answer != Answer::kNo;
+}
+
+void announce_change_to_worker() {
+  const Catalog* const catalog = find_catalog();
+  if (catalog == nullptr) return;
+  guarded([configurations = catalog->configurations] {
+    CacheInvalidateRelcacheByRelid(configurations);
+    wake_at_commit(false);
+  });
 }
 
 void announce_subscription_change(FunctionCallInfoBaseData* call) {

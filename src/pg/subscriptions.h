@@ -24,6 +24,10 @@ bool is_subscribed(std::optional<std::string_view> organization_id, std::string_
 // The body of the trigger function webhook_invalidate_subscriptions(). Throws Error.
 void announce_subscription_change(FunctionCallInfoBaseData* call);
 
+// Has this database's worker read all of its configuration again, and what is owed, once the current transaction has
+// committed. Throws Error.
+void announce_change_to_worker();
+
 // From the relcache callback. relation 0: any.
 void invalidate_subscriptions(std::uint32_t relation) noexcept;
 

@@ -36,7 +36,7 @@ Recorder::Recorded Recorder::record(const std::optional<Checkpoint>& checkpoint)
 
   Recorded recorded;
   try {
-    recorded.last_log_id = store_.record(batch);
+    if (!batch.empty()) recorded.last_log_id = store_.record(batch);
   } catch (...) {
     logs_ = std::move(batch.logs);
     throw;

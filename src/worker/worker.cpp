@@ -110,7 +110,7 @@ void Worker::turn() {
   http_.drive();
   collect();
   if (process_.now() >= next_store_call_) {
-    if (store_.configuration_changed()) load_configuration();
+    if (is_configuration_stale_ || store_.configuration_changed()) load_configuration();
     if (process_.now() >= next_mark_) write_down_the_oldest();
     if (is_record_due()) record();
     if (process_.now() >= next_maintenance_) maintain();
@@ -126,8 +126,8 @@ std::optional<Duration> Worker::time_to_wait() {
   Time wake = next_maintenance_;
   if (!recorder_.empty()) wake = std::min(wake, recorder_.oldest() + record_delay_);
   if (is_checkpoint_stale_ && ledger_->checkpoint() != recorded_checkpoint_) wake = std::min(wake, next_checkpoint_);
-  if (delivers()) wake = std::min({wake, next_look_, next_refill_});
-  if (look_at_log_ && may_read()) wake = std::min(wake, next_poll_);
+  if (delivers()) wake = std::min(wake, next_refill_);
+  if (may_read()) wake = std::min(wake, look_at_log_ ? next_poll_ : next_look_);
   if (ledger_->events_ahead() > 0) wake = std::min(wake, next_mark_);
   wake = std::max(wake, next_store_call_);
   Duration wait = std::max(wake - now, Duration::zero());
@@ -174,6 +174,7 @@ void Worker::take_instance(const Uuid& instance, bool is_copy) {
 }
 
 void Worker::load_configuration() {
+  is_configuration_stale_ = true;
   pg::Configuration configuration = store_.configuration();
   if (configuration.instance && *configuration.instance != instance_) take_instance(*configuration.instance, true);
   if (configuration.is_paused != is_paused_) {
@@ -184,6 +185,7 @@ void Worker::load_configuration() {
   targets_.replace(std::move(configuration.webhooks));
   set_up_lanes();
   load_next_due();
+  is_configuration_stale_ = false;
   look_at_log_ = true;
 }
 
@@ -207,10 +209,11 @@ void Worker::set_up_lanes() {
 }
 
 void Worker::load_next_due() {
+  const std::vector<pg::NextDue> all = store_.next_due();
   for (auto& [id, target] : targets_) target.next_due.reset();
   std::vector<Uuid> deleted;
   next_refill_ = Time::max();
-  for (const pg::NextDue& due : store_.next_due()) {
+  for (const pg::NextDue& due : all) {
     Target* target = targets_.find(due.webhook);
     if (target == nullptr) {
       deleted.push_back(due.webhook);
@@ -234,8 +237,9 @@ void Worker::read() {
   if (!delivers()) {
     // Whoever resumes deliveries wakes the worker; an invalidation is only seen in a transaction.
     if (look_at_log_ || now >= next_look_) load_configuration();
-    look_at_log_ = false;
     next_look_ = now + kSafetyInterval;
+    // If they have just been resumed, the log is looked at by the next turn.
+    look_at_log_ = delivers();
     return;
   }
   if (now >= next_look_) look_at_log_ = true;
@@ -465,6 +469,8 @@ void Worker::conclude(const InFlight& attempt, const HttpResponse& response) {
                  .remote_ip = response.remote_ip};
   if (row.success) {
     if (delivery.has_row) recorder_.finish(key, now);
+    // Its row goes, and recovery may not have come to its event yet.
+    if (delivery.has_row && recovering_) logged_before_.insert(key);
   } else if (target != nullptr) {
     retry_or_give_up(delivery, *target, response, &row);
   } else {

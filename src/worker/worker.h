@@ -109,12 +109,14 @@ class Worker {
   std::int64_t last_log_id_ = 0;
   std::optional<Checkpoint> recorded_checkpoint_;
 
-  // Recovery: what the run before this one logged behind its last checkpoint.
+  // Recovery: what the run before this one logged behind its last checkpoint, and what has been delivered from rows of
+  // webhook_deliveries since.
   bool recovering_ = true;
   std::optional<Snapshot> recovered_at_;  // the end of the window with which recovery ends
   std::int64_t recovery_log_floor_ = 0;
   std::unordered_set<pg::DeliveryKey> logged_before_;
 
+  bool is_configuration_stale_ = false;  // it could not be loaded whole
   bool look_at_log_ = true;           // something may have been committed
   bool is_checkpoint_stale_ = false;  // something was settled since the last one
   Time next_look_{};                  // at the log, though nobody calls
