@@ -74,9 +74,9 @@ start_cluster() {
   }
 }
 
-# stop_cluster DIR: also one that was never started.
-stop_cluster() {
-  [ ! -f "$1/data/postmaster.pid" ] || as_server_user "$pg_bindir/pg_ctl" -s -D "$1/data" -m immediate stop || true
+# stop_server DATA_DIR: if one runs there.
+stop_server() {
+  [ ! -f "$1/postmaster.pid" ] || as_server_user "$pg_bindir/pg_ctl" -s -D "$1" -m immediate stop || true
 }
 
 # Builds the extension, incrementally, and installs it. What another PostgreSQL or compiler built is built anew.

@@ -148,7 +148,6 @@ Datum webhook_capture(PG_FUNCTION_ARGS) {
 Datum webhook_invalidate_subscriptions(PG_FUNCTION_ARGS) {
   return entry([&] {
     webhook::pg::announce_subscription_change(fcinfo);
-    webhook::pg::wake_workers_after_commit();
     return Datum{0};
   });
 }

@@ -15,7 +15,6 @@ extern "C" {
 #include "utils/datum.h"
 #include "utils/inval.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 }
@@ -39,10 +38,10 @@ extern "C" {
 namespace webhook::pg {
 namespace {
 
-// The text of one payload, kept between rows so that it need not grow anew.
+// The text of one payload is kept between rows, up to this size, so that it need not grow anew.
 constexpr std::size_t kScratchBytesMax = 256 * 1024;
 
-// --- The transaction -----------------------------------------------------------------------------------------------------
+// --- The transaction -------------------------------------------------------------------------------------------------
 
 // Lives as long as the process: nothing of ours runs at its exit.
 EventBuffer& buffer() {
@@ -51,8 +50,7 @@ EventBuffer& buffer() {
 }
 
 bool has_written = false;   // in this transaction
-bool wakes_late = false;    // after this transaction, when its invalidations are out
-bool is_finishing = false;  // the buffer has been written for the last time in this transaction: no more buffering
+bool is_finishing = false;  // the last write has begun: what is captured from now on is written at once
 
 void write_own(SubtransactionId sub) {
   if (write_events(buffer(), sub)) has_written = true;
@@ -69,10 +67,10 @@ Time now() {
   return Time(kPostgresEpoch) + Duration(GetCurrentTimestamp());
 }
 
-// --- One row ---------------------------------------------------------------------------------------------------------------
+// --- One row ---------------------------------------------------------------------------------------------------------
 
-// What is set up for a statement (strictly, for each time that the executor prepares the trigger): it lives in fn_extra.
-// That there is one means that the statement has learned what other sessions have committed.
+// What is set up for a statement (strictly, for each time that the executor prepares the trigger); it lives in
+// fn_extra. That there is one means that the statement has learned what other sessions have committed.
 struct Statement {
   std::uint64_t plan_serial;  // 0: none yet
   FmgrInfo* functions;        // one for each column of the payload
@@ -260,7 +258,7 @@ bool is_wanted(std::optional<std::string_view> organization_id, std::string_view
   return capture_mode() == CaptureMode::kAll || is_subscribed(organization_id, event);
 }
 
-// --- Callbacks -----------------------------------------------------------------------------------------------------------
+// --- Callbacks -------------------------------------------------------------------------------------------------------
 
 void end_transaction(bool committed) noexcept {
   if (committed && has_written) wake_workers();
@@ -274,8 +272,8 @@ void on_transaction(XactEvent event, void* /*argument*/) {
     case XACT_EVENT_PRE_COMMIT:
     case XACT_EVENT_PRE_PREPARE:
       entry([] {
-        write_own(GetCurrentSubTransactionId());
         is_finishing = true;
+        write_own(GetCurrentSubTransactionId());
       });
       break;
     case XACT_EVENT_COMMIT:
@@ -290,13 +288,6 @@ void on_transaction(XactEvent event, void* /*argument*/) {
     case XACT_EVENT_PARALLEL_ABORT:
       break;
   }
-}
-
-// Called later than on_transaction(): what wakes up finds the invalidations there.
-void on_resource_release(ResourceReleasePhase phase, bool is_commit, bool is_top_level, void* /*argument*/) noexcept {
-  if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !is_top_level || !wakes_late) return;
-  wakes_late = false;
-  if (is_commit) wake_workers();
 }
 
 void on_subtransaction(SubXactEvent event, SubTransactionId sub, SubTransactionId parent, void* /*argument*/) {
@@ -332,7 +323,6 @@ void init_capture() {
   guarded([] {
     RegisterXactCallback(on_transaction, nullptr);
     RegisterSubXactCallback(on_subtransaction, nullptr);
-    RegisterResourceReleaseCallback(on_resource_release, nullptr);
     CacheRegisterRelcacheCallback(on_relation_change, 0);
     CacheRegisterSyscacheCallback(TYPEOID, on_type_change, 0);
     CacheRegisterSyscacheCallback(CASTSOURCETARGET, on_cast_change, 0);
@@ -378,7 +368,5 @@ void capture_event(std::string_view name, std::string_view data, std::optional<s
 }
 
 void flush_captured_events() { write_own(GetCurrentSubTransactionId()); }
-
-void wake_workers_after_commit() noexcept { wakes_late = true; }
 
 }  // namespace webhook::pg

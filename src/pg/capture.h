@@ -17,17 +17,13 @@ void init_capture();
 // The body of the trigger function webhook_capture(). Throws Error.
 void capture_row_change(FunctionCallInfoBaseData* call);
 
-// Captures an event that no row change shows; data is JSON. Like a row's, it is dropped if nobody asks for it, and it may
-// be too large. Throws Error.
+// Captures an event that no row change shows; data is JSON. Like a row's, it is dropped if nobody asks for it, and it
+// may be too large. Throws Error.
 void capture_event(std::string_view name, std::string_view data, std::optional<std::string_view> organization_id,
                    std::optional<std::string_view> key);
 
 // Writes what the current subtransaction has captured. What belongs to those around it stays in memory: it would roll
 // back with this one. Throws Error.
 void flush_captured_events();
-
-// Wakes this database's workers when the transaction has committed and other processes have been told of what it changed
-// in catalogs and webhooks.
-void wake_workers_after_commit() noexcept;
 
 }  // namespace webhook::pg

@@ -120,7 +120,7 @@ Arguments parse_arguments(const TriggerData& trigger) {
   return arguments;
 }
 
-// --- The columns -------------------------------------------------------------------------------------------------------
+// --- The columns -----------------------------------------------------------------------------------------------------
 
 bool contains(const Names& names, const std::string& name) { return std::ranges::find(names, name) != names.end(); }
 

@@ -30,8 +30,8 @@ struct CapturePlan {
   std::vector<std::uint32_t> type_hashes;
 };
 
-// The plan of the trigger that fires. It stays usable while it is held, even when it has become invalid meanwhile. Throws
-// Error: an argument is wrong.
+// The plan of the trigger that fires. It stays usable while it is held, even when it has become invalid meanwhile.
+// Throws Error: an argument is wrong.
 std::shared_ptr<const CapturePlan> plan_of(const TriggerData& trigger);
 
 // From the callbacks. relation 0, hash 0: any.

@@ -18,8 +18,8 @@ struct Catalog {
   std::array<std::uint32_t, kRingSegments> event_segments{};  // webhook_events_0 …
 };
 
-// Null: the extension is not installed in this database, perhaps no longer. What it points to changes with any call that
-// processes invalidations: a lock taken, above all. Throws Error; needs a transaction.
+// Null: the extension is not installed in this database, perhaps no longer. What it points to changes with any call
+// that processes invalidations: a lock taken, above all. Throws Error; needs a transaction.
 const Catalog* find_catalog();
 
 // From the relcache callback. relation 0: any.

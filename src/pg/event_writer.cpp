@@ -104,7 +104,7 @@ void fill_row(EventValues* row, const BufferedEvent& event, FullTransactionId xi
   row->values[kOversizedBytes] = Int64GetDatum(event.oversized_bytes);
 }
 
-// --- Ids -----------------------------------------------------------------------------------------------------------------
+// --- Ids -------------------------------------------------------------------------------------------------------------
 
 // Draws a block from the sequence itself, even in a transaction that has become read-only.
 IdRange draw_block(Oid sequence) {
@@ -136,7 +136,7 @@ void assign_ids(EventValues* rows, std::size_t count, Oid sequence) {
   }
 }
 
-// --- The segment -------------------------------------------------------------------------------------------------------
+// --- The segment -----------------------------------------------------------------------------------------------------
 
 // Locks, without a wait as long as that is likely to succeed.
 void lock_soon(Oid relation, LOCKMODE mode) {
@@ -205,7 +205,7 @@ Target lock_current_segment() {
   }
 }
 
-// --- The rows ------------------------------------------------------------------------------------------------------------
+// --- The rows --------------------------------------------------------------------------------------------------------
 
 // The place of each column in the table, from 0. Those that an administrator has added stay null.
 void find_columns(TupleDesc shape, const char* table, int* places) {

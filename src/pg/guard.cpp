@@ -34,17 +34,23 @@ void describe(ErrorReport* report, std::string_view sqlstate, std::string_view m
   copy_text(report->hint, hint);
 }
 
-// Takes the error being handled off PostgreSQL's hands, as a copy in context. nullptr: there was no memory for the copy.
-// To be called in PG_CATCH, where no handler of ours stands any more: an error of its own would skip the C++ frames above.
-ErrorData* take_error(MemoryContext context) {
+// Holds the copy of an error until it is an Error: FreeErrorData() would leave pieces of it behind.
+MemoryContext copies = nullptr;
+
+// Takes the error being handled off PostgreSQL's hands, as a copy in copies. nullptr: there was no memory for it. To be
+// called in PG_CATCH, where no handler of ours stands any more: an error of its own would skip the C++ frames above.
+ErrorData* take_error() {
   ErrorData* volatile error = nullptr;
   PG_TRY();
   {
-    MemoryContextSwitchTo(context);
+    if (copies == nullptr) copies = AllocSetContextCreate(TopMemoryContext, "webhook error", ALLOCSET_SMALL_SIZES);
+    MemoryContextSwitchTo(copies);
     error = CopyErrorData();
   }
   PG_CATCH();
-  { MemoryContextSwitchTo(context); }
+  {
+    // Nothing: the caller is told.
+  }
   PG_END_TRY();
   FlushErrorState();
   return error;
@@ -71,7 +77,8 @@ void run_guarded(void (*body)(void*), void* argument) {
   PG_CATCH();
   {
     has_raised = true;
-    raised = take_error(context);
+    raised = take_error();
+    MemoryContextSwitchTo(context);
   }
   PG_END_TRY();
 
@@ -80,8 +87,8 @@ void run_guarded(void (*body)(void*), void* argument) {
     ErrorData* const data = raised;
     Error error(unpack_sql_state(data->sqlerrcode), text_or_empty(data->message), text_or_empty(data->detail),
                 text_or_empty(data->hint));
-    // Unguarded: it frees, and pfree of a valid chunk raises nothing.
-    FreeErrorData(data);
+    // Unguarded: it frees, and raises nothing.
+    MemoryContextReset(copies);
     throw error;
   }
   if (thrown) std::rethrow_exception(thrown);

@@ -39,7 +39,8 @@ void describe_current_exception(ErrorReport* report) noexcept;
 // SQLSTATE, message, detail and hint. The transaction has failed then: the Error must reach entry(), or whoever
 // aborts the transaction.
 //
-// What body has on its stack must be trivially destructible, as must be what it returns: a longjmp skips it.
+// What body has on its stack must be trivially destructible, as must be what it returns: a longjmp skips it. After an
+// error the current memory context is that of before, which body therefore must not delete.
 template <class Body>
 auto guarded(Body&& body) {
   using Result = std::invoke_result_t<Body&>;

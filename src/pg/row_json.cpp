@@ -114,7 +114,7 @@ Classified classify(Oid type) {
   return {ColumnKind::kOutput, function};
 }
 
-// --- Values --------------------------------------------------------------------------------------------------------------
+// --- Values ----------------------------------------------------------------------------------------------------------
 
 template <class Integer>
 void append_integer(std::string& out, Integer number) {

@@ -66,8 +66,8 @@ struct RowValues {
   const bool* nulls = nullptr;
 };
 
-// While one exists, the settings that output depends on are PostgreSQL's defaults and the time zone is UTC. They are put
-// back unless somebody else has changed them meanwhile.
+// While one exists, the settings that output depends on are PostgreSQL's defaults and the time zone is UTC. They are
+// put back unless somebody else has changed them meanwhile.
 class IsoSettings {
  public:
   IsoSettings();
@@ -84,7 +84,7 @@ class IsoSettings {
   int extra_float_digits_;
 };
 
-// --- To be called inside guarded(): these raise PostgreSQL's errors as they are. -------------------------------------------
+// --- To be called inside guarded(): these raise PostgreSQL's errors as they are. -------------------------------------
 
 // Appends {"name":value,…}, with tail, if not empty, as its last member. functions: one for each column, set up where
 // there is a json_function. Returns 0; or, if that would make out longer than bytes_max, the size at which it gave up,

@@ -5,7 +5,6 @@ extern "C" {
 
 #include <signal.h>
 
-#include "access/xact.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "storage/ipc.h"
@@ -14,6 +13,7 @@ extern "C" {
 #include "storage/proc.h"
 #include "storage/shmem.h"
 #include "storage/spin.h"
+#include "utils/resowner.h"
 }
 
 #include <algorithm>
@@ -176,11 +176,12 @@ void detach_launcher(int /*code*/, Datum /*argument*/) noexcept {
 bool wake_wanted = false;
 bool probe_wanted = false;
 
-void at_transaction_end(XactEvent event, void* /*argument*/) noexcept {
-  if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE) return;
-  // COMMIT PREPARED calls nobody here: see utility_hook.cpp.
-  if (event == XACT_EVENT_COMMIT && wake_wanted) wake_workers();
-  if (event == XACT_EVENT_COMMIT && probe_wanted) request_probe();
+// Not at XACT_EVENT_COMMIT, when the invalidations of the transaction are not out yet: who wakes up must find them.
+// A PREPARE wakes too, which harms nobody; for COMMIT PREPARED see utility_hook.cpp.
+void at_transaction_end(ResourceReleasePhase phase, bool is_commit, bool is_top_level, void* /*argument*/) noexcept {
+  if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !is_top_level) return;
+  if (is_commit && wake_wanted) wake_workers();
+  if (is_commit && probe_wanted) request_probe();
   wake_wanted = false;
   probe_wanted = false;
 }
@@ -264,7 +265,7 @@ void wake_workers() noexcept {
 void wake_at_commit(bool also_launcher) {
   static bool registered = false;
   if (!registered) {
-    RegisterXactCallback(at_transaction_end, nullptr);
+    RegisterResourceReleaseCallback(at_transaction_end, nullptr);
     registered = true;
   }
   wake_wanted = true;

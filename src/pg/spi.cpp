@@ -51,6 +51,8 @@ std::string qualified(std::string_view sql) {
 // Rolls back whatever is open. Nothing can go on where that fails: the process ends.
 void rollback() noexcept {
   bool failed = false;
+  // The current one may go with the transaction.
+  MemoryContextSwitchTo(TopMemoryContext);
   try {
     guarded([] {
       HOLD_INTERRUPTS();
@@ -86,6 +88,8 @@ Transaction::Transaction(const char* activity) {
 }
 
 void Transaction::commit() {
+  // SPI_finish() deletes the current one, and what commits may raise an error afterwards.
+  MemoryContextSwitchTo(TopMemoryContext);
   guarded([] {
     SPI_finish();
     PopActiveSnapshot();

@@ -66,7 +66,8 @@ void override_session_settings() {
       {"default_transaction_deferrable", "off"},
       {"session_replication_role", "origin"},
       {"statement_timeout", "0"},
-      {"lock_timeout", "2s"},
+      {"lock_timeout",
+       "500ms"},  // below deadlock_timeout: where DROP EXTENSION and the worker meet, the worker gives way
       {"idle_in_transaction_session_timeout", "0"},
       {"synchronous_commit", "local"},
       {"timezone", "UTC"},

@@ -213,7 +213,10 @@ void announce_subscription_change(FunctionCallInfoBaseData* call) {
     throw Error("39P01", "webhook_invalidate_subscriptions() was not called by a trigger");
   }
   auto* const trigger = reinterpret_cast<TriggerData*>(call->context);
-  guarded([&] { CacheInvalidateRelcacheByRelid(RelationGetRelid(trigger->tg_relation)); });
+  guarded([&] {
+    CacheInvalidateRelcacheByRelid(RelationGetRelid(trigger->tg_relation));
+    wake_at_commit(false);
+  });
 }
 
 void invalidate_subscriptions(std::uint32_t relation) noexcept {

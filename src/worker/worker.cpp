@@ -157,9 +157,9 @@ void Worker::drain() {
     const Duration left = deadline - process_.now();
     process_.wait(http_.fd(), std::clamp(network.value_or(left), Duration::zero(), std::max(left, Duration::zero())));
   }
+  record();  // settles
   is_checkpoint_stale_ = true;
   next_checkpoint_ = process_.now();
-  record();  // settles
   record();  // the checkpoint behind what was settled
 }
 
@@ -271,6 +271,7 @@ bool Worker::open_next_window() {
   const Snapshot now = store_.current_snapshot();
   // Whoever subscribed before the snapshot must be known before its events are routed.
   if (store_.configuration_changed()) load_configuration();
+  // Only now: if the call above fails, the window that ends here is never opened.
   if (recovering_ && !recovered_at_) recovered_at_ = now;
   Window window{ledger_->window().to, now};
   if (window.empty()) {
@@ -359,16 +360,19 @@ void Worker::refill() {
   // First what overflowed a moment ago: or refill_lane() would not see it and let new events pass it.
   if (!recorder_.empty()) record();
   const Time now = process_.now();
-  next_refill_ = Time::max();
+  Time next = Time::max();
   for (auto& [id, target] : targets_) {
     if (!target.webhook.is_active || !target.next_due) continue;
+    bool go_on = false;
     // A lane without much room asks again when it has: see conclude().
-    if (*target.next_due <= now && lanes_.room(id) >= Lanes::kQueuedMax / 2) refill_lane(target);
-    if (target.next_due && *target.next_due > now) next_refill_ = std::min(next_refill_, *target.next_due);
+    if (*target.next_due <= now && lanes_.room(id) >= Lanes::kQueuedMax / 2) go_on = refill_lane(target);
+    if (target.next_due && (go_on || *target.next_due > now)) next = std::min(next, std::max(*target.next_due, now));
   }
+  next_refill_ = next;
 }
 
-void Worker::refill_lane(Target& target) {
+// Whether there is more to fetch and room for it.
+bool Worker::refill_lane(Target& target) {
   const Uuid id = target.webhook.id;
   const std::size_t limit = lanes_.room(id) + target.held;
   pg::Due due = store_.due(id, process_.now(), limit);
@@ -388,9 +392,13 @@ void Worker::refill_lane(Target& target) {
     held_.insert(key);
     ++target.held;
   }
-  if (!all_read || !all_taken) return;  // next_due stands: there is more
+  if (!all_read || !all_taken) {  // next_due stands: there is more
+    lanes_.begin_overflow(id);
+    return all_taken && lanes_.room(id) >= Lanes::kQueuedMax / 2;
+  }
   target.next_due = due.next;
   lanes_.end_overflow(id);
+  return false;
 }
 
 // What has been on its way for long gets a row, so that it does not hold up the checkpoint.

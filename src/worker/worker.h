@@ -74,7 +74,7 @@ class Worker {
 
   // What is owed
   void refill();
-  void refill_lane(Target& target);
+  bool refill_lane(Target& target);
   void write_down_the_oldest();
   void write_down(Delivery& delivery);
 
@@ -117,12 +117,12 @@ class Worker {
   std::unordered_set<pg::DeliveryKey> logged_before_;
 
   bool is_configuration_stale_ = false;  // it could not be loaded whole
-  bool look_at_log_ = true;           // something may have been committed
-  bool is_checkpoint_stale_ = false;  // something was settled since the last one
-  Time next_look_{};                  // at the log, though nobody calls
-  Time next_poll_{};                  // under load, windows are not made smaller than this
-  Time next_refill_{};                // when the first lane has something due
-  Duration record_delay_;             // how long results wait to be recorded together
+  bool look_at_log_ = true;              // something may have been committed
+  bool is_checkpoint_stale_ = false;     // something was settled since the last one
+  Time next_look_{};                     // at the log, though nobody calls
+  Time next_poll_{};                     // under load, windows are not made smaller than this
+  Time next_refill_{};                   // when the first lane has something due
+  Duration record_delay_;                // how long results wait to be recorded together
   Time next_checkpoint_{};
   Time next_maintenance_{};
   Time next_mark_{};

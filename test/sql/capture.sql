@@ -5,6 +5,8 @@
 \pset tuples_only true
 \pset pager off
 SET client_min_messages = error;
+-- A worker that waits behind DROP EXTENSION is to give way first.
+SET deadlock_timeout = '10s';
 
 DROP EXTENSION IF EXISTS webhook CASCADE;
 DROP SCHEMA IF EXISTS capture_test CASCADE;
@@ -13,7 +15,7 @@ CREATE EXTENSION webhook;
 CREATE SCHEMA capture_test;
 SET search_path = capture_test, public;
 
-SELECT plan(75);
+SELECT plan(74);
 
 -- Nothing is sent: the address is not public.
 CREATE FUNCTION add_webhook(organization_id text, events text[], is_active boolean DEFAULT true) RETURNS void LANGUAGE sql
@@ -464,13 +466,6 @@ DROP INDEX webhook_events_test_idx;
 ALTER TABLE webhook_events DROP COLUMN test_column;
 INSERT INTO contacts (organization_id, name) VALUES ('acme', 'after the drop');
 SELECT is(names(), 'indexed after the drop', 'and are dropped again without harm');
-
-SELECT forget();
-UPDATE webhook_rings SET slot = 3 WHERE ring = 'events';
-INSERT INTO contacts (organization_id, name) VALUES ('acme', 'third');
-SELECT is((SELECT slot FROM webhook_events WHERE id = (SELECT max(id) FROM captured)),
-          (SELECT slot FROM webhook_rings WHERE ring = 'events'), 'the segment that is current is written to');
-UPDATE webhook_rings SET slot = 0 WHERE ring = 'events';
 
 -- --- What is refused --------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,8 @@
 \pset tuples_only true
 \pset pager off
 SET client_min_messages = error;
+-- A worker that waits behind DROP EXTENSION is to give way first.
+SET deadlock_timeout = '10s';
 
 DROP EXTENSION IF EXISTS webhook CASCADE;
 DROP SCHEMA IF EXISTS prepared_test CASCADE;

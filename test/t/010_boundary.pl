@@ -173,10 +173,13 @@ is($stdout, 'alive 0|made 1', 'and the session goes on');
 sub interrupted_by
 {
 	my ($function, $statement) = @_;
-	my ($in, $out, $err) = ("$statement;\nSELECT 'alive ' || witnesses_alive();\n", '', '');
+	my ($out, $err) = ('', '');
 	my $client = IPC::Run::start(
-		[ 'psql', '-XAtq', '--set', 'VERBOSITY=verbose', '-d', $node->connstr('postgres') ],
-		'<', \$in, '>', \$out, '2>', \$err);
+		[
+			'psql', '-XAtq', '--set', 'VERBOSITY=verbose', '-d', $node->connstr('postgres'),
+			'-c', $statement, '-c', q{SELECT 'alive ' || witnesses_alive()}
+		],
+		'<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout(default_timeout_s()));
 	wait_until
 	{
 		$node->safe_psql('postgres', "SELECT count($function(pid)) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") > 0

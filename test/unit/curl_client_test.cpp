@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
@@ -21,6 +22,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -419,6 +421,8 @@ TEST_F(CurlClientTest, ConnectionThatIsNotAcceptedEndsAtTheConnectTimeout) {
 TEST_F(CurlClientTest, LackOfDescriptorsIsNotTheEndpointsFault) {
   const LoopbackServer server(always(http_response(200)));
   CurlClient client(loopback_settings());
+  // Made while descriptors are left: UBSan needs some when it sees a class for the first time.
+  const std::string expected = "could not open a socket: " + std::generic_category().message(EMFILE);
   rlimit before{};
   ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
   const int first_free = dup(client.fd());
@@ -429,7 +433,7 @@ TEST_F(CurlClientTest, LackOfDescriptorsIsNotTheEndpointsFault) {
   const HttpResponse response = send(client, request_to(server.url()));
   ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
   EXPECT_EQ(response.outcome, HttpOutcome::kOther);
-  EXPECT_TRUE(response.error.starts_with("could not open a socket: ")) << response.error;
+  EXPECT_EQ(response.error, expected);
 }
 
 TEST_F(CurlClientTest, ClosedBeforeTheResponse) {
