@@ -85,8 +85,8 @@ build_and_install() {
   for_what="$("$PG_CONFIG" --version --includedir-server --pkglibdir; echo "${CXX:-g++}")"
   mkdir -p "$root/build"
   if [ "$for_what" != "$(cat "$stamp" 2>/dev/null)" ]; then
-    make -C "$root" clean >/dev/null
-    mkdir -p "$root/build"
+    find "$root/src" -name '*.o' -delete
+    rm -rf "$root/build/unit" "$root/webhook.so"
     echo "$for_what" >"$stamp"
   fi
   make -C "$root" -j "$jobs" >"$log" 2>&1 || { cat "$log" >&2; fail "the build failed"; }

@@ -144,6 +144,7 @@ CREATE TABLE @extschema@.webhook_events (
     organization_id text,
     key             text,
     data            json,
+    previous        json,
     oversized_bytes bigint
 ) PARTITION BY LIST (slot);
 CREATE TABLE @extschema@.webhook_events_0 PARTITION OF @extschema@.webhook_events FOR VALUES IN (0);
@@ -169,6 +170,7 @@ CREATE TABLE @extschema@.webhook_deliveries (
     next_attempt_at  timestamptz,
     last_error       text,
     data             json,
+    previous         json,
     updated_at       timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     PRIMARY KEY (event_id, configuration_id)
 );
@@ -1476,8 +1478,11 @@ COMMENT ON COLUMN @extschema@.webhook_events.organization_id IS
     'Whose event it is; null in a database without tenants.';
 COMMENT ON COLUMN @extschema@.webhook_events.key IS 'What it is about: events of one key are delivered in order.';
 COMMENT ON COLUMN @extschema@.webhook_events.data IS 'The row as JSON. Null: it was larger than webhook.max_payload.';
+COMMENT ON COLUMN @extschema@.webhook_events.previous IS
+    'The old values of those columns of data that changed, as JSON. Null unless the watch has include_previous and the '
+    'change is an UPDATE.';
 COMMENT ON COLUMN @extschema@.webhook_events.oversized_bytes IS
-    'How large the data was, in bytes, if it was too large; else null.';
+    'How large data and previous were, in bytes, if that was too large; else null.';
 COMMENT ON INDEX @extschema@.webhook_events_id_idx IS 'Walks the events in order.';
 COMMENT ON INDEX @extschema@.webhook_events_xid_idx IS
     'Finds the events of the transactions that ended between two snapshots.';
@@ -1498,6 +1503,7 @@ COMMENT ON COLUMN @extschema@.webhook_deliveries.next_attempt_at IS 'When it is 
 COMMENT ON COLUMN @extschema@.webhook_deliveries.last_error IS 'Why the last attempt failed, or why it was given up.';
 COMMENT ON COLUMN @extschema@.webhook_deliveries.data IS
     'The data of the event; null while webhook_events still holds it.';
+COMMENT ON COLUMN @extschema@.webhook_deliveries.previous IS 'webhook_events.previous, copied together with the data.';
 COMMENT ON COLUMN @extschema@.webhook_deliveries.updated_at IS 'When the row was last changed.';
 COMMENT ON INDEX @extschema@.webhook_deliveries_due_idx IS 'Finds what is due for a webhook.';
 COMMENT ON INDEX @extschema@.webhook_deliveries_dead_idx IS 'Finds what was given up for a webhook.';
@@ -1596,7 +1602,7 @@ COMMENT ON COLUMN @extschema@.webhook_watches.include_columns IS
     'The columns that are sent. Null: all but exclude_columns.';
 COMMENT ON COLUMN @extschema@.webhook_watches.exclude_columns IS 'The columns that are not sent.';
 COMMENT ON COLUMN @extschema@.webhook_watches.include_previous IS
-    'Whether an update also sends what the row was before.';
+    'Whether an update also sends the old values of the columns that it changed.';
 COMMENT ON COLUMN @extschema@.webhook_watches.trigger_name IS 'The trigger.';
 COMMENT ON COLUMN @extschema@.webhook_watches.is_enabled IS 'Whether it fires in an ordinary session.';
 

@@ -3,27 +3,39 @@
 extern "C" {
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "fmgr.h"
+#include "funcapi.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
 #endif
 }
 
+#include <chrono>
+#include <cstdint>
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 
 #include "core/crypto.h"
+#include "core/event.h"
 #include "core/event_pattern.h"
 #include "core/header_rules.h"
+#include "core/time.h"
+#include "core/uuid.h"
+#include "core/wire.h"
 #include "http/curl_client.h"
 #include "http/url.h"
 #include "pg/background.h"
 #include "pg/capture.h"
+#include "pg/encoding.h"
 #include "pg/guard.h"
 #include "pg/settings.h"
 #include "pg/shared_state.h"
@@ -53,6 +65,14 @@ PG_FUNCTION_INFO_V1(webhook_flush);
 PG_FUNCTION_INFO_V1(webhook_url_problem);
 PG_FUNCTION_INFO_V1(webhook_header_problem);
 PG_FUNCTION_INFO_V1(webhook_event_pattern_problem);
+PG_FUNCTION_INFO_V1(webhook_event_matches);
+PG_FUNCTION_INFO_V1(webhook_sign);
+PG_FUNCTION_INFO_V1(webhook_sign_message);
+PG_FUNCTION_INFO_V1(webhook_verify);
+PG_FUNCTION_INFO_V1(webhook_verify_message);
+PG_FUNCTION_INFO_V1(webhook_body);
+PG_FUNCTION_INFO_V1(webhook_encode_id);
+PG_FUNCTION_INFO_V1(webhook_decode_id);
 PG_FUNCTION_INFO_V1(webhook_generate_secret);
 PG_FUNCTION_INFO_V1(webhook_is_preloaded);
 PG_FUNCTION_INFO_V1(webhook_wake);
@@ -195,6 +215,122 @@ Datum webhook_event_pattern_problem(PG_FUNCTION_ARGS) {
   return entry([&] {
     const auto pattern = text_argument(fcinfo, 0);
     return text_result(fcinfo, webhook::event_pattern_problem(pattern.value_or("")));
+  });
+}
+
+// (pattern text, event text)
+Datum webhook_event_matches(PG_FUNCTION_ARGS) {
+  return entry([&] {
+    return BoolGetDatum(
+        webhook::event_matches(text_argument(fcinfo, 0).value_or(""), text_argument(fcinfo, 1).value_or("")));
+  });
+}
+
+// --- The wire format, for SQL: all STRICT ------------------------------------------------------------------------------
+
+namespace {
+
+constexpr webhook::Duration kPostgresEpoch =
+    std::chrono::sys_days(std::chrono::year(2000) / 1 / 1) - webhook::Time(webhook::Duration(0));
+
+// What was signed and sent is UTF-8.
+std::string utf8_argument(FunctionCallInfo fcinfo, int number) {
+  return webhook::pg::to_utf8(text_argument(fcinfo, number).value_or(""));
+}
+
+webhook::HmacKey key_argument(FunctionCallInfo fcinfo, int number) {
+  return webhook::HmacKey::from_secret(utf8_argument(fcinfo, number));
+}
+
+webhook::Time time_argument(FunctionCallInfo fcinfo, int number) {
+  const TimestampTz time = PG_GETARG_TIMESTAMPTZ(number);
+  std::int64_t since_1970 = 0;
+  if (TIMESTAMP_NOT_FINITE(time) || __builtin_add_overflow(time, kPostgresEpoch.count(), &since_1970)) {
+    throw webhook::pg::Error("22008", "the time of an event must be finite");
+  }
+  return webhook::Time(webhook::Duration(since_1970));
+}
+
+webhook::EventIdCipher cipher_argument(FunctionCallInfo fcinfo, int number) {
+  webhook::Uuid instance;
+  static_assert(sizeof instance.bytes == UUID_LEN);
+  std::memcpy(instance.bytes.data(), PG_GETARG_UUID_P(number)->data, UUID_LEN);
+  return webhook::EventIdCipher(instance);
+}
+
+}  // namespace
+
+// (body text, secret text): the value of X-Webhook-Signature.
+Datum webhook_sign(PG_FUNCTION_ARGS) {
+  return entry([&] {
+    webhook::HmacKey key = key_argument(fcinfo, 1);
+    return text_result(webhook::github_signature(key, utf8_argument(fcinfo, 0)));
+  });
+}
+
+// (id text, timestamp bigint, body text, secret text): the value of webhook-signature.
+Datum webhook_sign_message(PG_FUNCTION_ARGS) {
+  return entry([&] {
+    webhook::HmacKey key = key_argument(fcinfo, 3);
+    return text_result(
+        webhook::standard_signature(key, utf8_argument(fcinfo, 0), PG_GETARG_INT64(1), utf8_argument(fcinfo, 2)));
+  });
+}
+
+// (body text, signature text, secret text)
+Datum webhook_verify(PG_FUNCTION_ARGS) {
+  return entry([&] {
+    webhook::HmacKey key = key_argument(fcinfo, 2);
+    return BoolGetDatum(webhook::verify_github_signature(key, utf8_argument(fcinfo, 0), utf8_argument(fcinfo, 1)));
+  });
+}
+
+// (id text, timestamp bigint, body text, signature text, secret text)
+Datum webhook_verify_message(PG_FUNCTION_ARGS) {
+  return entry([&] {
+    webhook::HmacKey key = key_argument(fcinfo, 4);
+    return BoolGetDatum(webhook::verify_standard_signature(key, utf8_argument(fcinfo, 0), PG_GETARG_INT64(1),
+                                                           utf8_argument(fcinfo, 2), utf8_argument(fcinfo, 3)));
+  });
+}
+
+// (event text, created_at timestamptz, data json)
+Datum webhook_body(PG_FUNCTION_ARGS) {
+  return entry([&] {
+    webhook::Event event;
+    event.name = utf8_argument(fcinfo, 0);
+    event.created_at = time_argument(fcinfo, 1);
+    event.data = utf8_argument(fcinfo, 2);
+    return text_result(webhook::pg::from_utf8(webhook::build_body(event)));
+  });
+}
+
+// (instance uuid, event_id bigint, created_at timestamptz): the value of webhook-id.
+Datum webhook_encode_id(PG_FUNCTION_ARGS) {
+  return entry(
+      [&] { return text_result(cipher_argument(fcinfo, 0).encode(PG_GETARG_INT64(1), time_argument(fcinfo, 2))); });
+}
+
+// (instance uuid, webhook_id text, OUT event_id bigint, OUT created_at timestamptz): nulls if it is no such id.
+Datum webhook_decode_id(PG_FUNCTION_ARGS) {
+  return entry([&] {
+    const auto decoded = cipher_argument(fcinfo, 0).decode(text_argument(fcinfo, 1).value_or(""));
+    std::int64_t event_id = 0;
+    TimestampTz created_at = 0;
+    bool is_null = true;
+    if (decoded) {
+      event_id = decoded->event_id;
+      is_null =
+          __builtin_sub_overflow(decoded->created_at.time_since_epoch().count(), kPostgresEpoch.count(), &created_at) ||
+          !IS_VALID_TIMESTAMP(created_at);
+    }
+    return guarded([&] {
+      TupleDesc type = nullptr;
+      if (get_call_result_type(fcinfo, nullptr, &type) != TYPEFUNC_COMPOSITE) elog(ERROR, "the result is no row");
+      Datum values[] = {Int64GetDatum(event_id), TimestampTzGetDatum(created_at)};
+      bool nulls[] = {is_null, is_null};
+      return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(type), values, nulls));
+    });
   });
 }
 

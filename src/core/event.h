@@ -17,6 +17,7 @@ struct Event {
   std::optional<std::string> organization_id;
   std::optional<std::string> key;
   std::string data;                  // the row as JSON, UTF-8
+  std::string previous;              // what an UPDATE changed in it, as it was before, likewise; empty: not asked for
   std::int64_t oversized_bytes = 0;  // above zero: the size of a payload over webhook.max_payload; data is empty
 };
 

@@ -28,7 +28,7 @@ void make_room(Container& container, std::size_t count) {
 void EventBuffer::append(SubtransactionId sub, const BufferedEvent& event) {
   assert(levels_.empty() || levels_.back().sub <= sub);
   const std::size_t bytes = event.name.size() + (event.organization_id ? event.organization_id->size() : 0) +
-                            (event.key ? event.key->size() : 0) + event.data.size();
+                            (event.key ? event.key->size() : 0) + event.data.size() + event.previous.size();
   // All that may throw comes first.
   make_room(levels_, 1);
   make_room(records_, 1);
@@ -38,6 +38,7 @@ void EventBuffer::append(SubtransactionId sub, const BufferedEvent& event) {
   records_.push_back({.created_at = event.created_at,
                       .offset = texts_.size(),
                       .data_bytes = event.data.size(),
+                      .previous_bytes = event.previous.size(),
                       .oversized_bytes = event.oversized_bytes,
                       .name_bytes = static_cast<std::int32_t>(event.name.size()),
                       .organization_bytes = bytes_or(event.organization_id, kNull),
@@ -46,6 +47,7 @@ void EventBuffer::append(SubtransactionId sub, const BufferedEvent& event) {
   if (event.organization_id) texts_ += *event.organization_id;
   if (event.key) texts_ += *event.key;
   texts_ += event.data;
+  texts_ += event.previous;
 }
 
 bool EventBuffer::is_full(SubtransactionId sub) const noexcept {
@@ -75,6 +77,7 @@ BufferedEvent EventBuffer::event_of(SubtransactionId sub, std::size_t index) con
   }
   if (record.key_bytes != kNull) event.key = take(rest, static_cast<std::size_t>(record.key_bytes));
   event.data = take(rest, record.data_bytes);
+  event.previous = take(rest, record.previous_bytes);
   return event;
 }
 

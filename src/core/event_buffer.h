@@ -26,7 +26,8 @@ struct BufferedEvent {
   std::optional<std::string_view> organization_id{};
   std::optional<std::string_view> key{};
   std::string_view data{};           // the row as JSON
-  std::int64_t oversized_bytes = 0;  // above zero: the payload was too large; data is empty
+  std::string_view previous{};       // the old values of what an UPDATE changed, as JSON; empty: not asked for
+  std::int64_t oversized_bytes = 0;  // above zero: the payload was too large; data and previous are empty
 };
 
 class EventBuffer {
@@ -63,8 +64,9 @@ class EventBuffer {
 
   struct Record {
     Time created_at;
-    std::size_t offset;  // in texts_, where name, organization_id, key and data stand in a row
+    std::size_t offset;  // in texts_, where name, organization_id, key, data and previous stand in a row
     std::size_t data_bytes;
+    std::size_t previous_bytes;
     std::int64_t oversized_bytes;
     std::int32_t name_bytes;
     std::int32_t organization_bytes;  // kNull: null

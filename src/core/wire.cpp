@@ -68,16 +68,21 @@ std::string build_body(const Event& event) {
   constexpr std::string_view kEvent = R"({"event":)";
   constexpr std::string_view kTimestamp = R"(,"timestamp":")";
   constexpr std::string_view kData = R"(","data":)";
+  constexpr std::string_view kPrevious = R"(,"previous":)";
 
   std::string body;
   body.reserve(kEvent.size() + event.name.size() + 2 + kTimestamp.size() + kTimestampChars + kData.size() +
-               event.data.size() + 1);
+               event.data.size() + (event.previous.empty() ? 0 : kPrevious.size() + event.previous.size()) + 1);
   body += kEvent;
   append_json_string(body, event.name);
   body += kTimestamp;
   body += format_timestamp(event.created_at);
   body += kData;
   body += event.data;
+  if (!event.previous.empty()) {
+    body += kPrevious;
+    body += event.previous;
+  }
   body += '}';
   return body;
 }
@@ -153,6 +158,23 @@ std::string github_signature(HmacKey& key, std::string_view body) { return "sha2
 
 std::string standard_signature(HmacKey& key, std::string_view id, std::int64_t timestamp_s, std::string_view body) {
   return "v1," + to_base64(key.sign({id, ".", Decimal(timestamp_s).view(), ".", body}));
+}
+
+bool verify_github_signature(HmacKey& key, std::string_view body, std::string_view signature) {
+  return equal_in_constant_time(github_signature(key, body), signature);
+}
+
+bool verify_standard_signature(HmacKey& key, std::string_view id, std::int64_t timestamp_s, std::string_view body,
+                               std::string_view signatures) {
+  const std::string expected = standard_signature(key, id, timestamp_s, body);
+  bool found = false;
+  while (!signatures.empty()) {
+    const std::size_t end = std::min(signatures.find(' '), signatures.size());
+    // All of them: which one matched is not to be told from the time.
+    found |= equal_in_constant_time(expected, signatures.substr(0, end));
+    signatures.remove_prefix(std::min(end + 1, signatures.size()));
+  }
+  return found;
 }
 
 }  // namespace webhook

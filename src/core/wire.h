@@ -19,7 +19,8 @@ namespace webhook {
 std::string format_timestamp(Time time);
 
 // {"event":"contact.created","timestamp":"2024-01-15T10:30:00.000Z","data":{…}}
-// event.data goes in as it is: it must be valid JSON in UTF-8.
+// and ,"previous":{…} behind the data if there is one. event.data and event.previous go in as they are: they must be
+// valid JSON in UTF-8.
 std::string build_body(const Event& event);
 
 // A JSON string literal with its quotes: RFC 8259 escapes for the quote, the backslash and the controls, all else unchanged.
@@ -46,5 +47,13 @@ std::string github_signature(HmacKey& key, std::string_view body);
 
 // "v1," and the HMAC over id.timestamp.body in base64: Standard Webhooks.
 std::string standard_signature(HmacKey& key, std::string_view id, std::int64_t timestamp_s, std::string_view body);
+
+// Whether the value of X-Webhook-Signature is the body's. In constant time.
+bool verify_github_signature(HmacKey& key, std::string_view body, std::string_view signature);
+
+// Whether one of the space-delimited signatures in the value of webhook-signature is the message's. Those of another
+// version than v1 count for nothing. In constant time. How old the timestamp may be is for the caller to judge.
+bool verify_standard_signature(HmacKey& key, std::string_view id, std::int64_t timestamp_s, std::string_view body,
+                               std::string_view signatures);
 
 }  // namespace webhook

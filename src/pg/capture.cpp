@@ -3,7 +3,6 @@
 extern "C" {
 #include "postgres.h"
 
-#include "access/detoast.h"
 #include "access/xact.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
@@ -12,13 +11,13 @@ extern "C" {
 #include "lib/stringinfo.h"
 #include "optimizer/optimizer.h"
 #include "rewrite/rewriteHandler.h"
-#include "utils/datum.h"
 #include "utils/inval.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 }
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <memory>
@@ -157,26 +156,9 @@ RowValues values_of(const Statement* statement, const CapturePlan& plan, TupleTa
   return {slot->tts_values, slot->tts_isnull};
 }
 
-// Byte by byte, as the operator *<> does; a large value that was not touched is not read for it.
-bool is_same_image(const Column& column, Datum a, Datum b) {
-  if (column.length == -1) {
-    const auto* left = reinterpret_cast<const struct varlena*>(DatumGetPointer(a));
-    const auto* right = reinterpret_cast<const struct varlena*>(DatumGetPointer(b));
-    if (VARATT_IS_EXTERNAL_ONDISK(left) && VARATT_IS_EXTERNAL_ONDISK(right) &&
-        std::memcmp(left, right, VARSIZE_EXTERNAL(left)) == 0) {
-      return true;
-    }
-  }
-  return datum_image_eq(a, b, column.by_value, column.length);
-}
-
 bool has_changed(const CapturePlan& plan, RowValues before, RowValues after) {
-  for (const Column& column : plan.compared) {
-    const auto index = static_cast<std::size_t>(column.number - 1);
-    if (before.nulls[index] != after.nulls[index]) return true;
-    if (!before.nulls[index] && !is_same_image(column, before.values[index], after.values[index])) return true;
-  }
-  return false;
+  return !std::ranges::all_of(plan.compared,
+                              [&](const Column& column) { return is_same_image(column, before, after); });
 }
 
 std::optional<std::string_view> organization_of(const CapturePlan& plan, RowValues row) {
@@ -241,16 +223,19 @@ class Scratch {
   std::string text_;
 };
 
-// Builds the payload. Returns 0, or the size at which it was too large.
-std::size_t build_payload(std::string& out, std::string& previous, const Statement* statement, const CapturePlan& plan,
-                          const Row& row) {
+struct Payload {
+  std::size_t data_bytes = 0;       // what follows them is the previous values
+  std::size_t oversized_bytes = 0;  // above zero: the size at which it was too large
+};
+
+Payload build_payload(std::string& out, const Statement* statement, const CapturePlan& plan, const Row& row) {
   const std::size_t bytes_max = payload_bytes_max();
-  if (plan.include_previous && row.previous.values != nullptr) {
-    previous += "\"previous\":";
-    const std::size_t oversized = append_row(previous, plan.payload, statement->functions, row.previous, bytes_max);
-    if (oversized > 0) return oversized;
-  }
-  return append_row(out, plan.payload, statement->functions, row.current, bytes_max, previous);
+  Payload payload;
+  payload.oversized_bytes = append_row(out, plan.payload, statement->functions, row.current, bytes_max);
+  payload.data_bytes = out.size();
+  if (payload.oversized_bytes > 0 || !plan.include_previous || row.previous.values == nullptr) return payload;
+  payload.oversized_bytes = append_row(out, plan.payload, statement->functions, row.previous, bytes_max, &row.current);
+  return payload;
 }
 
 // Whether an event is to be recorded at all.
@@ -335,7 +320,8 @@ void capture_row_change(FunctionCallInfoBaseData* call) {
   Statement* const statement = statement_of(call);
   const std::shared_ptr<const CapturePlan> plan = plan_of(trigger);
 
-  Scratch data;
+  Scratch scratch;
+  Payload payload;
   BufferedEvent event{.name = plan->event};
   {
     std::optional<IsoSettings> settings;
@@ -344,11 +330,14 @@ void capture_row_change(FunctionCallInfoBaseData* call) {
     if (!row.is_event || !is_wanted(row.organization_id, plan->event)) return;
     event.organization_id = row.organization_id;
     event.key = row.key;
-    std::string previous;
-    event.oversized_bytes =
-        static_cast<std::int64_t>(guarded([&] { return build_payload(data.text(), previous, statement, *plan, row); }));
+    payload = guarded([&] { return build_payload(scratch.text(), statement, *plan, row); });
   }
-  if (event.oversized_bytes == 0) event.data = data.text();
+  event.oversized_bytes = static_cast<std::int64_t>(payload.oversized_bytes);
+  if (event.oversized_bytes == 0) {
+    const std::string_view text = scratch.text();
+    event.data = text.substr(0, payload.data_bytes);
+    event.previous = text.substr(payload.data_bytes);
+  }
   event.created_at = now();
   append(event);
 }

@@ -205,9 +205,6 @@ std::shared_ptr<CapturePlan> make_plan(const TriggerData& trigger) {
   plan->compared = compared_columns(arguments, columns, finder);
   plan->virtual_columns = filter(columns, [](const Column& column) { return column.is_virtual; });
   plan->include_previous = arguments.include_previous;
-  if (plan->include_previous && std::ranges::find(plan->payload, "previous", &Column::name) != plan->payload.end()) {
-    fail_on_argument(trigger, "include_previous adds a member \"previous\", but the table has a column of that name.");
-  }
   plan->reads_settings = reads_settings(*plan);
   for (const Column& column : columns) {
     plan->type_hashes.push_back(guarded([&] { return GetSysCacheHashValue1(TYPEOID, ObjectIdGetDatum(column.type)); }));

@@ -45,9 +45,21 @@ constexpr int kLockAttempts = 100;
 constexpr long kLockPause_us = 1000;
 
 // The columns of webhook_events, in their order there.
-enum EventColumn { kSlot, kId, kXid, kCreatedAt, kEvent, kOrganizationId, kKey, kData, kOversizedBytes, kColumns };
+enum EventColumn {
+  kSlot,
+  kId,
+  kXid,
+  kCreatedAt,
+  kEvent,
+  kOrganizationId,
+  kKey,
+  kData,
+  kPrevious,
+  kOversizedBytes,
+  kColumns
+};
 constexpr const char* kColumnNames[kColumns] = {
-    "slot", "id", "xid", "created_at", "event", "organization_id", "key", "data", "oversized_bytes"};
+    "slot", "id", "xid", "created_at", "event", "organization_id", "key", "data", "previous", "oversized_bytes"};
 
 struct EventValues {
   Datum values[kColumns];
@@ -100,6 +112,8 @@ void fill_row(EventValues* row, const BufferedEvent& event, FullTransactionId xi
   const bool is_oversized = event.oversized_bytes > 0;
   row->nulls[kData] = is_oversized;
   if (!is_oversized) row->values[kData] = json_datum(event.data);
+  row->nulls[kPrevious] = event.previous.empty();
+  if (!event.previous.empty()) row->values[kPrevious] = json_datum(event.previous);
   row->nulls[kOversizedBytes] = !is_oversized;
   row->values[kOversizedBytes] = Int64GetDatum(event.oversized_bytes);
 }

@@ -17,6 +17,7 @@ extern "C" {
 #include "utils/bytea.h"
 #include "utils/date.h"
 #include "utils/datetime.h"
+#include "utils/datum.h"
 #include "utils/float.h"
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
@@ -29,6 +30,7 @@ extern "C" {
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstring>
 #include <type_traits>
 #include <utility>
 
@@ -334,13 +336,28 @@ IsoSettings::~IsoSettings() {
   put_back(extra_float_digits, kFloatDigits, extra_float_digits_);
 }
 
+bool is_same_image(const Column& column, RowValues one, RowValues other) {
+  const auto index = static_cast<std::size_t>(column.number - 1);
+  if (one.nulls[index] || other.nulls[index]) return one.nulls[index] == other.nulls[index];
+  if (column.length == -1) {
+    const auto* left = reinterpret_cast<const struct varlena*>(DatumGetPointer(one.values[index]));
+    const auto* right = reinterpret_cast<const struct varlena*>(DatumGetPointer(other.values[index]));
+    if (VARATT_IS_EXTERNAL_ONDISK(left) && VARATT_IS_EXTERNAL_ONDISK(right) &&
+        std::memcmp(left, right, VARSIZE_EXTERNAL(left)) == 0) {
+      return true;
+    }
+  }
+  return datum_image_eq(one.values[index], other.values[index], column.by_value, column.length);
+}
+
 std::size_t append_row(std::string& out, std::span<const Column> columns, FmgrInfo* functions, RowValues row,
-                       std::size_t bytes_max, std::string_view tail) {
+                       std::size_t bytes_max, const RowValues* unlike) {
   out += '{';
   bool is_first = true;
   for (std::size_t i = 0; i < columns.size(); ++i) {
     const Column& column = columns[i];
     const auto index = static_cast<std::size_t>(column.number - 1);
+    if (unlike != nullptr && is_same_image(column, row, *unlike)) continue;
     if (!is_first) out += ',';
     is_first = false;
     out += column.json_key;
@@ -353,8 +370,6 @@ std::size_t append_row(std::string& out, std::span<const Column> columns, FmgrIn
     }
     if (out.size() > bytes_max) return out.size();
   }
-  if (!is_first && !tail.empty()) out += ',';
-  out += tail;
   out += '}';
   return out.size() > bytes_max ? out.size() : 0;
 }

@@ -86,11 +86,15 @@ class IsoSettings {
 
 // --- To be called inside guarded(): these raise PostgreSQL's errors as they are. -------------------------------------
 
-// Appends {"name":value,…}, with tail, if not empty, as its last member. functions: one for each column, set up where
-// there is a json_function. Returns 0; or, if that would make out longer than bytes_max, the size at which it gave up,
-// and out is of no use.
+// Whether the two rows have the same value in the column, byte by byte, as the operator *<> compares them. A large value
+// that was not touched is not read for it.
+bool is_same_image(const Column& column, RowValues one, RowValues other);
+
+// Appends {"name":value,…}; with unlike, only the columns in which the row's image is another. functions: one for each
+// column, set up where there is a json_function. Returns 0; or, if that would make out longer than bytes_max, the size
+// at which it gave up, and out is of no use.
 std::size_t append_row(std::string& out, std::span<const Column> columns, FmgrInfo* functions, RowValues row,
-                       std::size_t bytes_max, std::string_view tail = {});
+                       std::size_t bytes_max, const RowValues* unlike = nullptr);
 
 // The value as plain text. It lives as long as the value and the current memory context.
 std::string_view text_of(const Column& column, std::uintptr_t value);

@@ -105,7 +105,8 @@ void define_capture_settings() {
                            "\"subscribed\": those that a webhook asks for; \"all\"; \"off\": none.", &capture,
                            static_cast<int>(CaptureMode::kSubscribed), kCaptureModes, PGC_SUSET, 0, nullptr, nullptr,
                            nullptr);
-  DefineCustomIntVariable("webhook.max_payload", "The size of a row as JSON above which it is not sent.",
+  DefineCustomIntVariable("webhook.max_payload",
+                          "The size of a row as JSON, with its previous values, above which it is not sent.",
                           "Such a change is recorded without its row, and its delivery fails.", &payload_max_bytes,
                           1024 * 1024, 1024, 64 * 1024 * 1024, PGC_SIGHUP, GUC_UNIT_BYTE, nullptr, nullptr, nullptr);
 }

@@ -184,6 +184,14 @@ void at_transaction_end(ResourceReleasePhase phase, bool is_commit, bool is_top_
   if (is_commit && probe_wanted) request_probe();
   wake_wanted = false;
   probe_wanted = false;
+  release_hold();
+}
+
+void expect_transaction_end() {
+  static bool registered = false;
+  if (registered) return;
+  RegisterResourceReleaseCallback(at_transaction_end, nullptr);
+  registered = true;
 }
 
 void drop_hold_at_exit(int /*code*/, Datum /*argument*/) noexcept { release_hold(); }
@@ -263,11 +271,7 @@ void wake_workers() noexcept {
 }
 
 void wake_at_commit(bool also_launcher) {
-  static bool registered = false;
-  if (!registered) {
-    RegisterResourceReleaseCallback(at_transaction_end, nullptr);
-    registered = true;
-  }
+  expect_transaction_end();
   wake_wanted = true;
   probe_wanted |= also_launcher;
 }
@@ -370,6 +374,7 @@ void hold_database(std::uint32_t database) {
     before_shmem_exit(drop_hold_at_exit, 0);
     registered = true;
   }
+  expect_transaction_end();
   const Locked locked(LW_EXCLUSIVE);
   pg_atomic_write_u32(holds() + my_process_number(), database);
   SharedPlace* place = find_place(database);
@@ -377,6 +382,7 @@ void hold_database(std::uint32_t database) {
 }
 
 void release_hold() noexcept {
+  if (shared == nullptr) return;
   pg_atomic_uint32* mine = holds() + my_process_number();
   if (pg_atomic_read_u32(mine) == InvalidOid) return;
   pg_atomic_write_u32(mine, InvalidOid);

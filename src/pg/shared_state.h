@@ -100,7 +100,8 @@ bool take_probe_request() noexcept;
 // --- Holding a database ---------------------------------------------------------------------------------------------
 //
 // DROP DATABASE and its like need the database without sessions. Whoever is about to run one holds it: its worker is
-// told to go, and none is started until the hold is released or its process ends. One hold a process.
+// told to go, and none is started until the hold is released: with the transaction, before which nobody sees what the
+// statement has done, or by release_hold(). One hold a process.
 
 void hold_database(std::uint32_t database);
 void release_hold() noexcept;

@@ -58,6 +58,7 @@ void rollback() noexcept {
       HOLD_INTERRUPTS();
       AbortOutOfAnyTransaction();
       MemoryContextSwitchTo(TopMemoryContext);
+      pgstat_report_stat(false);
       pgstat_report_activity(STATE_IDLE, nullptr);
       RESUME_INTERRUPTS();
     });

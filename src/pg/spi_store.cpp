@@ -7,6 +7,7 @@ extern "C" {
 #include "access/xlog.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_extension.h"
 #include "commands/extension.h"
 #include "commands/tablecmds.h"
 #include "miscadmin.h"
@@ -122,7 +123,8 @@ Event event_of(const Query& query, std::size_t row) {
   event.organization_id = query.get_optional_text(row, 4);
   event.key = query.get_optional_text(row, 5);
   event.data = query.get_optional_text(row, 6).value_or(std::string());
-  event.oversized_bytes = query.get_int64(row, 7);
+  event.previous = query.get_optional_text(row, 7).value_or(std::string());
+  event.oversized_bytes = query.get_int64(row, 8);
   return event;
 }
 
@@ -140,11 +142,15 @@ std::optional<std::string> null_if_empty(const std::string& text) {
 
 }  // namespace
 
-// The extension may be dropped, and created anew, between any two transactions.
+// The extension may be dropped, and created anew, between any two transactions, but not during one: whoever drops or
+// alters it locks it before its tables, so that he and the worker do not wait for each other in turn.
 class SpiStore::Work : public Transaction {
  public:
   Work(const SpiStore& store, const char* activity) : Transaction(activity) {
-    const Oid installed = guarded([] { return get_extension_oid("webhook", true); });
+    const Oid installed = guarded([extension = store.extension_] {
+      LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
+      return get_extension_oid("webhook", true);
+    });
     if (installed != store.extension_) throw ExtensionGone();
   }
 };
@@ -545,7 +551,8 @@ Due SpiStore::due(const Uuid& webhook, Time now, std::size_t rows_max) {
     owed.event.organization_id = query.get_optional_text(row, 3);
     owed.event.key = query.get_optional_text(row, 4);
     owed.event.data = query.get_optional_text(row, 5).value_or(std::string());
-    owed.attempts = query.get_int32(row, 6);
+    owed.event.previous = query.get_optional_text(row, 6).value_or(std::string());
+    owed.attempts = query.get_int32(row, 7);
   }
   Query next(statements::read_due_next);
   next.bind(webhook).bind(now).run();

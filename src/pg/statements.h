@@ -83,7 +83,8 @@ inline constinit Statement find_events(R"(
 
 // As find_events, but the events themselves.
 inline constinit Statement read_few_events(R"(
-  SELECT e.id, e.xid, e.created_at, e.event, e.organization_id, e.key, e.data, coalesce(e.oversized_bytes, 0)
+  SELECT e.id, e.xid, e.created_at, e.event, e.organization_id, e.key, e.data, e.previous,
+         coalesce(e.oversized_bytes, 0)
     FROM unnest($1::xid8[], $2::xid8[]) AS range (low, high)
          CROSS JOIN LATERAL (SELECT *
                                FROM @extschema@.webhook_events
@@ -92,7 +93,7 @@ inline constinit Statement read_few_events(R"(
    LIMIT $3)");
 
 inline constinit Statement read_events_by_id(R"(
-  SELECT id, xid, created_at, event, organization_id, key, data, coalesce(oversized_bytes, 0)
+  SELECT id, xid, created_at, event, organization_id, key, data, previous, coalesce(oversized_bytes, 0)
     FROM @extschema@.webhook_events
    WHERE slot = $1::smallint AND id = ANY($2))");
 
@@ -172,13 +173,20 @@ inline constinit Statement read_next_due(R"(
    WHERE state = 'pending'
    GROUP BY configuration_id)");
 
+// Looks only those up in webhook_events that have not taken their body along.
 inline constinit Statement read_due(R"(
   SELECT d.event_id, d.created_at, d.event, d.organization_id, d.key,
-         coalesce(d.data, (SELECT e.data FROM @extschema@.webhook_events AS e WHERE e.id = d.event_id)), d.attempts
-    FROM @extschema@.webhook_deliveries AS d
-   WHERE d.configuration_id = $1 AND d.state = 'pending' AND d.next_attempt_at <= $2
-   ORDER BY d.next_attempt_at, d.event_id
-   LIMIT $3)");
+         coalesce(d.data, e.data), coalesce(d.previous, e.previous), d.attempts
+    FROM (SELECT *
+            FROM @extschema@.webhook_deliveries
+           WHERE configuration_id = $1 AND state = 'pending' AND next_attempt_at <= $2
+           ORDER BY next_attempt_at, event_id
+           LIMIT $3) AS d
+         LEFT JOIN LATERAL (SELECT data, previous
+                              FROM @extschema@.webhook_events
+                             WHERE id = d.event_id AND d.data IS NULL
+                            OFFSET 0) AS e ON true
+   ORDER BY d.next_attempt_at, d.event_id)");
 
 inline constinit Statement read_due_next(R"(
   SELECT min(next_attempt_at)
@@ -210,8 +218,8 @@ inline constinit Statement turn_ring(R"(
 // What is still owed, or dead and within its retention, takes its body along before the segment goes.
 inline constinit Statement save_bodies(R"(
   UPDATE @extschema@.webhook_deliveries AS d
-     SET data = s.data
-    FROM (SELECT o.event_id, o.configuration_id, e.data
+     SET data = s.data, previous = s.previous
+    FROM (SELECT o.event_id, o.configuration_id, e.data, e.previous
             FROM @extschema@.webhook_deliveries AS o
                  JOIN @extschema@.webhook_events AS e ON e.slot = $1 AND e.id = o.event_id
            WHERE o.data IS NULL AND e.data IS NOT NULL

@@ -132,7 +132,6 @@ void run_without_worker(Oid database, const Call& call) {
     PG_RE_THROW();
   }
   PG_END_TRY();
-  release_hold();
 }
 
 void hook(PlannedStmt* planned, const char* text, bool read_only_tree, ProcessUtilityContext context,
@@ -144,7 +143,7 @@ void hook(PlannedStmt* planned, const char* text, bool read_only_tree, ProcessUt
   const bool commits_prepared = is_commit_prepared(statement);
   const char* name = wanted_database(statement);
   const Oid database = name == nullptr ? InvalidOid : get_database_oid(name, true);
-  if (changes_extension(statement)) wake_at_commit(true);
+  if (creates_database || changes_extension(statement)) wake_at_commit(true);
 
   if (OidIsValid(database) && is_owner(database)) {
     run_without_worker(database, call);
@@ -152,8 +151,10 @@ void hook(PlannedStmt* planned, const char* text, bool read_only_tree, ProcessUt
     run(call);
   }
 
-  if (commits_prepared) wake_workers();
-  if (commits_prepared || creates_database) request_probe();
+  if (commits_prepared) {
+    wake_workers();
+    request_probe();
+  }
 }
 
 }  // namespace

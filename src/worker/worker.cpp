@@ -89,6 +89,7 @@ void Worker::run() {
 void Worker::start() {
   const Time now = process_.now();
   http_.configure(process_.settings().http);
+  note_whether_enabled();
   const pg::StartState state = store_.start();
   take_instance(state.instance, state.verdict == IdentityVerdict::kCopy);
   ledger_.emplace(state.checkpoint);
@@ -105,6 +106,7 @@ void Worker::start() {
 void Worker::turn() {
   if (process_.reload_settings()) {
     http_.configure(process_.settings().http);
+    note_whether_enabled();
     look_at_log_ = true;
   }
   http_.drive();
@@ -164,6 +166,13 @@ void Worker::drain() {
 }
 
 // --- Configuration --------------------------------------------------------------------------------------------------------
+
+void Worker::note_whether_enabled() {
+  if (process_.settings().enabled == is_enabled_) return;
+  is_enabled_ = process_.settings().enabled;
+  process_.log(pg::LogLevel::kLog, is_enabled_ ? "deliveries are switched on" : "deliveries are switched off",
+               is_enabled_ ? std::string() : "The setting webhook.enabled is off.");
+}
 
 void Worker::take_instance(const Uuid& instance, bool is_copy) {
   instance_ = instance;

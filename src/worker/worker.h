@@ -57,6 +57,7 @@ class Worker {
 
   // Configuration
   void load_configuration();
+  void note_whether_enabled();
   void take_instance(const Uuid& instance, bool is_copy);
   void set_up_lanes();
   void load_next_due();
@@ -97,6 +98,7 @@ class Worker {
   HttpClient& http_;
   Recorder recorder_;
 
+  bool is_enabled_ = true;
   bool is_paused_ = false;
   Uuid instance_;
   std::optional<EventIdCipher> event_ids_;

@@ -15,7 +15,7 @@ CREATE EXTENSION webhook;
 CREATE SCHEMA capture_test;
 SET search_path = capture_test, public;
 
-SELECT plan(74);
+SELECT plan(77);
 
 -- Nothing is sent: the address is not public.
 CREATE FUNCTION add_webhook(organization_id text, events text[], is_active boolean DEFAULT true) RETURNS void LANGUAGE sql
@@ -28,7 +28,7 @@ INSERT INTO seen VALUES (0);
 CREATE FUNCTION forget() RETURNS void LANGUAGE sql
     AS $$ UPDATE capture_test.seen SET until = coalesce((SELECT max(id) FROM public.webhook_events), 0) $$;
 CREATE VIEW captured AS
-    SELECT id, xid, created_at, event, organization_id, key, data, oversized_bytes
+    SELECT id, xid, created_at, event, organization_id, key, data, previous, oversized_bytes
     FROM public.webhook_events WHERE id > (SELECT until FROM seen) ORDER BY id;
 CREATE FUNCTION names() RETURNS text LANGUAGE sql
     AS $$ SELECT coalesce(string_agg(data->>'name', ' ' ORDER BY id), '') FROM capture_test.captured $$;
@@ -125,6 +125,7 @@ SELECT is(count(*), 1::bigint, 'a change of a json column is, byte by byte') FRO
 
 CREATE TABLE deals (
     organization_id text, region text, number int, stage text, amount numeric, "odd name" text, note text,
+    previous int,
     PRIMARY KEY (region, number)
 );
 CREATE TRIGGER stage AFTER UPDATE ON deals FOR EACH ROW
@@ -134,8 +135,8 @@ CREATE TRIGGER deleted AFTER DELETE ON deals FOR EACH ROW
     EXECUTE FUNCTION webhook_capture('deal.deleted', 'organization_column=organization_id', 'key_columns={region,number}',
                                      'include_columns={number,stage,note}', 'exclude_columns={note}');
 CREATE TRIGGER updated AFTER INSERT OR UPDATE ON deals FOR EACH ROW
-    EXECUTE FUNCTION webhook_capture('deal.updated', 'organization_column=organization_id', 'include_columns={stage}',
-                                     'include_previous=true');
+    EXECUTE FUNCTION webhook_capture('deal.updated', 'organization_column=organization_id',
+                                     'include_columns={number,stage,"odd name",previous}', 'include_previous=true');
 SELECT add_webhook('acme', '{deal.stage.changed}');
 INSERT INTO deals VALUES ('acme', 'north', 7, 'new', 10, 'x', NULL);
 SELECT forget();
@@ -154,13 +155,20 @@ FROM captured;
 
 SELECT add_webhook('acme', '{deal.updated}');
 SELECT forget();
-INSERT INTO deals VALUES ('acme', 'south', 8, 'new', NULL, NULL, NULL);
-UPDATE deals SET stage = 'won';
-SELECT results_eq($$ SELECT data::text FROM captured WHERE event = 'deal.updated' $$,
-                  $$ VALUES ('{"stage":"new"}'), ('{"stage":"won","previous":{"stage":"new"}}') $$,
-                  'include_previous shows the old row of an UPDATE');
-SELECT is(string_agg(coalesce(key, 'null'), ' '), 'null null', 'without key columns there is no key')
-FROM captured WHERE event = 'deal.updated';
+INSERT INTO deals VALUES ('acme', 'south', 8, 'new');
+UPDATE deals SET stage = 'won', "odd name" = 'x', note = 'not sent';
+UPDATE deals SET stage = 'lost', "odd name" = NULL, previous = 1;
+UPDATE deals SET note = 'a change that is not sent';
+SELECT results_eq($$ SELECT data::text, previous::text FROM captured WHERE event = 'deal.updated' $$,
+                  $$ VALUES ('{"number":8,"stage":"new","odd name":null,"previous":null}', NULL),
+                            ('{"number":8,"stage":"won","odd name":"x","previous":null}', '{"stage":"new","odd name":null}'),
+                            ('{"number":8,"stage":"lost","odd name":null,"previous":1}',
+                             '{"stage":"won","odd name":"x","previous":null}'),
+                            ('{"number":8,"stage":"lost","odd name":null,"previous":1}', '{}') $$,
+                  'include_previous shows the old values of the columns sent that an UPDATE changed');
+SELECT is(count(*), 1::bigint, 'without it there are none')
+FROM captured WHERE event = 'deal.stage.changed' AND data->>'stage' = 'won' AND previous IS NULL;
+SELECT is(count(key), 0::bigint, 'without key columns there is no key') FROM captured WHERE event = 'deal.updated';
 
 CREATE TABLE big (id int PRIMARY KEY, organization_id text, body text, n int);
 ALTER TABLE big ALTER body SET STORAGE EXTERNAL;
@@ -172,6 +180,11 @@ UPDATE big SET n = 2;
 SELECT is(count(*), 0::bigint, 'a large value that was not touched has not changed') FROM captured;
 UPDATE big SET body = repeat('y', 500000);
 SELECT is(length(data->>'body'), 500000, 'one of the same size that was is a change') FROM captured;
+CREATE TRIGGER compared AFTER UPDATE ON big FOR EACH ROW
+    EXECUTE FUNCTION webhook_capture('contact.compared', 'organization_column=organization_id', 'include_previous=true');
+SELECT forget();
+UPDATE big SET n = 3;
+SELECT is(previous::text, '{"n":2}', 'nor is it among the previous values') FROM captured WHERE previous IS NOT NULL;
 
 -- --- The row as JSON --------------------------------------------------------------------------------------------------
 
@@ -283,6 +296,12 @@ INSERT INTO big VALUES (2, 'acme', repeat('z', 2 * 1024 * 1024));
 INSERT INTO big VALUES (3, 'acme', repeat(chr(1), 200 * 1024));
 SELECT results_eq('SELECT data IS NULL, oversized_bytes > 1024 * 1024 FROM captured', 'VALUES (true, true), (true, true)',
                   'a row above webhook.max_payload is recorded without its text');
+
+SELECT forget();
+UPDATE big SET body = repeat('v', 600000) WHERE id = 1;
+SELECT results_eq('SELECT event, data IS NULL, previous IS NULL, oversized_bytes > 1024 * 1024 FROM captured ORDER BY event',
+                  $$ VALUES ('contact.big', false, true, NULL), ('contact.compared', true, true, true) $$,
+                  'the previous values count towards it too');
 
 -- --- Transactions -----------------------------------------------------------------------------------------------------
 

@@ -71,8 +71,8 @@ sub query { my ($node, $sql) = @_; return $node->safe_psql('postgres', $sql); }
 sub try_query
 {
 	my ($node, $sql) = @_;
-	my ($status, $answer) = $node->psql('postgres', $sql);
-	return $status == 0 ? $answer : '';
+	my ($answer) = run_command([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', $sql ]);
+	return $answer;
 }
 
 my $worker_pid = q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'webhook worker'};

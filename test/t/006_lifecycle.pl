@@ -71,7 +71,7 @@ foreach my $dbname (sort keys %schema)
 {
 	$node->safe_psql('postgres', "CREATE DATABASE $dbname");
 	$node->safe_psql($dbname, "CREATE SCHEMA IF NOT EXISTS $schema{$dbname}; $create_things");
-	$session{$dbname} = WebhookTest::Session->new($node, $dbname);
+	$session{$dbname} = WebhookTest::Session->new($node, $dbname, PGOPTIONS => '-c client_min_messages=warning');
 }
 
 # The same in both databases at the same time; %s is the schema.
@@ -109,8 +109,7 @@ foreach my $round (1 .. 4)
 	in_both("INSERT INTO things SELECT n, 'late' FROM generate_series(1, 20) AS n; DROP EXTENSION webhook CASCADE;");
 }
 eventually { processes($node, 'worker') eq '' } 'without the extension the workers leave';
-is($session{$_}->errors =~ s/^(?:NOTICE|DETAIL): .*\n|^drop cascades to .*\n|^trigger \S+ on table things.*\n//gmr, '', "no statement failed in database $_")
-  foreach sort keys %schema;
+is($session{$_}->errors, '', "no statement failed in database $_") foreach sort keys %schema;
 
 $session{one}->query('CREATE EXTENSION webhook');
 eventually { has_worker($node, 'one') } 'with it a worker comes at once', $soon_s;
@@ -124,7 +123,7 @@ is_log_clean($node);
 $node->safe_psql('postgres', 'CREATE DATABASE busy');
 prepare_database($node, 'busy');
 create_thing_webhook($node, 'busy', '/delay/20?db=busy', max_in_flight => 4);
-create_thing_webhook($node, 'busy', '/held', timeout_ms => 60000);
+create_thing_webhook($node, 'busy', '/held', timeout_ms => 10000, retry_schedule => [ ('1 second') x 20 ]);
 $receiver->set('/held', '/hang');
 insert_things($node, 'busy', 'original', 200);
 eventually { $receiver->count('/held') > 0 && $receiver->count('/delay/20?db=busy') > 0 } 'a worker is busy';
@@ -146,8 +145,6 @@ insert_things($node, 'renamed', 'renamed');
 eventually { requests_of('/delay/20?db=busy', 'renamed') == 1 } 'and has its worker again', $soon_s;
 
 $node->safe_psql('postgres', 'CREATE DATABASE plain');
-$node->safe_psql('postgres', q{SET statement_timeout = '30s'; SET client_min_messages = error;}
-	  . 'SELECT 1');
 {
 	my $dropping = WebhookTest::Session->new($node, 'postgres', PGOPTIONS => "-c statement_timeout=${soon_s}s");
 	$dropping->query('DROP DATABASE plain');

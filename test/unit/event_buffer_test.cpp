@@ -29,6 +29,7 @@ TEST(EventBuffer, GivesBackWhatItWasGiven) {
                        .organization_id = "acme",
                        .key = "7",
                        .data = R"({"id":7})",
+                       .previous = R"({"id":6})",
                        .oversized_bytes = 0});
   const BufferedEvent given = buffer.event_of(kTop, 0);
   EXPECT_EQ(given.created_at, time);
@@ -36,6 +37,7 @@ TEST(EventBuffer, GivesBackWhatItWasGiven) {
   EXPECT_EQ(given.organization_id, "acme");
   EXPECT_EQ(given.key, "7");
   EXPECT_EQ(given.data, R"({"id":7})");
+  EXPECT_EQ(given.previous, R"({"id":6})");
   EXPECT_EQ(given.oversized_bytes, 0);
 }
 
@@ -46,6 +48,7 @@ TEST(EventBuffer, TellsNullFromEmpty) {
   EXPECT_EQ(given.organization_id, "");
   EXPECT_EQ(given.key, std::nullopt);
   EXPECT_EQ(given.data, "");
+  EXPECT_EQ(given.previous, "");
   EXPECT_EQ(given.oversized_bytes, 99);
 }
 
@@ -111,6 +114,13 @@ TEST(EventBuffer, IsFullAtItsBoundInBytes) {
   buffer.append(kTop, event("a", large));
   EXPECT_FALSE(buffer.is_full(kTop));
   buffer.append(kTop, event("a", large));
+  EXPECT_TRUE(buffer.is_full(kTop));
+}
+
+TEST(EventBuffer, PreviousValuesCountTowardsItsBoundInBytes) {
+  EventBuffer buffer;
+  const std::string large(EventBuffer::kBytesMax / 2, 'x');
+  buffer.append(kTop, {.name = "a", .data = large, .previous = large});
   EXPECT_TRUE(buffer.is_full(kTop));
 }
 

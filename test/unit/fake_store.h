@@ -212,18 +212,22 @@ class FakeStore : public pg::Store {
 
   pg::Chunk read(const Window& window, std::int64_t after_id, std::size_t events_max) override {
     const Call call(*this, "read");
-    pg::Chunk chunk;
-    chunk.window_is_read = true;
-    for (auto entry = events_.upper_bound(after_id); entry != events_.end(); ++entry) {
-      const Event& event = entry->second;
-      if (!committed_.contains(event.xid) || !window.contains(event.xid)) continue;
-      if (chunk.events.size() == events_max) {
-        chunk.window_is_read = false;
-        break;
+    std::vector<std::int64_t> ids;
+    const Window::Ranges ranges = window.ranges();
+    for (std::size_t i = 0; i < ranges.low.size(); ++i) {
+      for (auto xid = by_xid_.lower_bound(ranges.low[i]); xid != by_xid_.end() && xid->first < ranges.high[i]; ++xid) {
+        if (!committed_.contains(xid->first)) continue;
+        for (const std::int64_t id : xid->second) {
+          if (id > after_id && events_.contains(id)) ids.push_back(id);
+        }
       }
-      chunk.events.push_back(event);
     }
-    events_read += static_cast<std::int64_t>(chunk.events.size());
+    std::sort(ids.begin(), ids.end());
+    pg::Chunk chunk;
+    chunk.window_is_read = ids.size() <= events_max;
+    ids.resize(std::min(ids.size(), events_max));
+    for (const std::int64_t id : ids) chunk.events.push_back(events_.at(id));
+    events_read += static_cast<std::int64_t>(ids.size());
     return chunk;
   }
   std::int64_t events_read = 0;
@@ -395,7 +399,7 @@ class FakeStore : public pg::Store {
   std::set<FullXid> running_;
   std::unordered_set<FullXid> committed_;
   std::map<std::int64_t, Event> events_;
-  std::unordered_map<FullXid, std::vector<std::int64_t>> by_xid_;
+  std::map<FullXid, std::vector<std::int64_t>> by_xid_;
   std::int64_t last_event_id_ = 0;
   std::int64_t last_log_id_ = 0;
   std::unordered_set<pg::DeliveryKey> required_;

@@ -86,8 +86,19 @@ TEST(BuildBody, TakesTheDataByteForByte) {
   EXPECT_TRUE(build_body(contact_created(data)).ends_with("\"data\":" + data + "}"));
 }
 
+TEST(BuildBody, HasThePreviousValuesBesideTheData) {
+  Event event = contact_created(R"({"id":1,"name":"Ada"})");
+  event.previous = R"({"name":"Eve"})";
+  EXPECT_EQ(build_body(event), R"({"event":"contact.created","timestamp":"2024-01-15T10:30:00.000Z",)"
+                               R"("data":{"id":1,"name":"Ada"},"previous":{"name":"Eve"}})");
+}
+
 TEST(BuildBody, IsAllocatedAtItsSize) {
-  const std::string body = build_body(contact_created(std::string(1000, ' ')));
+  Event event = contact_created(std::string(1000, ' '));
+  std::string body = build_body(event);
+  EXPECT_EQ(body.capacity(), body.size());
+  event.previous = std::string(1000, ' ');
+  body = build_body(event);
   EXPECT_EQ(body.capacity(), body.size());
 }
 

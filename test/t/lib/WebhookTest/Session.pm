@@ -34,7 +34,7 @@ sub query
 	my $marker = 'end of answer ' . ++$self->{marker};
 	$self->send("$statements\n;\n\\echo $marker\n\\warn $marker");
 	$self->{timer}->start;
-	$self->_pump until $self->{output} =~ /^\Q$marker\E$/m && $self->{errors} =~ /^\Q$marker\E$/m;
+	$self->_pump until $self->{output} =~ /^\Q$marker\E\n/m && $self->{errors} =~ /^\Q$marker\E\n/m;
 	$self->{errors} =~ s/^\Q$marker\E\n//m;
 	$self->{output} =~ s/(.*?)\n?^\Q$marker\E\n//ms;
 	return $1;
