@@ -25,9 +25,9 @@ PKG_CONFIG ?= pkg-config
 CURL_VERSION_MIN = 7.87.0  # CURLOPT_QUICK_EXIT
 PG_VERSION_MIN = 15
 
+PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
 NEEDS_NO_BUILD = clean distclean help unit-clean
 ifneq ($(filter-out $(NEEDS_NO_BUILD),$(or $(MAKECMDGOALS),all)),)
-PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
 ifeq ($(wildcard $(PGXS)),)
 $(error the server headers of PostgreSQL are missing: install postgresql-server-dev-$(PG_VERSION_MIN) (or newer), or name another pg_config with PG_CONFIG=)
 endif
@@ -63,7 +63,7 @@ SHLIB_LINK = $(LIBS_LIBS) -lstdc++
 override with_llvm = no
 
 # Goals that build nothing work without PostgreSQL.
-ifneq ($(PGXS),)
+ifneq ($(wildcard $(PGXS)),)
 include $(PGXS)
 endif
 

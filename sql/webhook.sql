@@ -1,8 +1,8 @@
 \echo Use "CREATE EXTENSION webhook" to load this file. \quit
 
 -- What the extension is in SQL. In this order: functions in C, tenancy, tables, the built-in events, row-level
--- security, the triggers that keep webhook_configurations right, declaring events, publishing, administration,
--- comments, and privileges last.
+-- security, the triggers that keep webhook_configurations right, declaring events, publishing, managing webhooks,
+-- finding out, administration, comments, and privileges last.
 --
 -- Every name of ours is qualified, and what is not is looked up in pg_catalog alone: here by the next statement, in
 -- each function by its own SET. Only the functions that must touch webhook_secrets, or what else no application role
@@ -45,6 +45,28 @@ CREATE FUNCTION @extschema@.webhook_header_problem(name text, value text) RETURN
 
 CREATE FUNCTION @extschema@.webhook_event_pattern_problem(pattern text) RETURNS text
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_event_pattern_problem';
+
+-- "prefix.*", "*" or a name: the rules of src/core/event_pattern.h.
+CREATE FUNCTION @extschema@.webhook_event_matches(pattern text, event text) RETURNS boolean
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_event_matches';
+
+-- The wire format (docs/wire-format.md) for SQL.
+CREATE FUNCTION @extschema@.webhook_sign(body text, secret text) RETURNS text
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_sign';
+CREATE FUNCTION @extschema@.webhook_sign(id text, "timestamp" bigint, body text, secret text) RETURNS text
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_sign_message';
+CREATE FUNCTION @extschema@.webhook_verify(body text, signature text, secret text) RETURNS boolean
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_verify';
+CREATE FUNCTION @extschema@.webhook_verify(id text, "timestamp" bigint, body text, signature text, secret text)
+    RETURNS boolean
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_verify_message';
+CREATE FUNCTION @extschema@.webhook_body(event text, created_at timestamptz, data json, previous json) RETURNS text
+    LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_body';
+CREATE FUNCTION @extschema@.webhook_encode_id(instance uuid, event_id bigint, created_at timestamptz) RETURNS text
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_encode_id';
+CREATE FUNCTION @extschema@.webhook_decode_id(instance uuid, webhook_id text, OUT event_id bigint,
+                                              OUT created_at timestamptz)
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_decode_id';
 
 -- === Tenancy =========================================================================================================
 
@@ -538,8 +560,8 @@ BEGIN
     ELSIF TG_OP = 'UPDATE' OR NEW.active_since IS NULL THEN  -- an INSERT that gives it is a restore
         NEW.active_since := clock_timestamp();
     END IF;
+    -- disabled_at stays: what it has missed lies between that and active_since.
     IF NEW.is_active THEN
-        NEW.disabled_at := NULL;
         NEW.disabled_reason := NULL;
     END IF;
     RETURN NEW;
@@ -1233,6 +1255,110 @@ EXCEPTION WHEN lock_not_available THEN
 END
 $$;
 
+-- The tables are looked up by the defaults, and so in the caller's search_path. One row for each trigger.
+CREATE FUNCTION @extschema@.webhook_watch_crm(
+    contacts regclass DEFAULT pg_catalog.to_regclass('contacts'),
+    deals regclass DEFAULT coalesce(pg_catalog.to_regclass('deals'), pg_catalog.to_regclass('leads')),
+    conversations regclass DEFAULT pg_catalog.to_regclass('conversations'),
+    messages regclass DEFAULT pg_catalog.to_regclass('messages'),
+    broadcast_responses regclass DEFAULT pg_catalog.to_regclass('broadcast_responses'),
+    zoom_recordings regclass DEFAULT pg_catalog.to_regclass('zoom_recordings'),
+    organization_column name DEFAULT 'organization_id',
+    contact_assigned_column name DEFAULT 'assigned_to',
+    deal_assigned_column name DEFAULT 'assigned_to',
+    deal_stage_column name DEFAULT 'stage',
+    conversation_assigned_column name DEFAULT 'assigned_to',
+    conversation_status_column name DEFAULT 'status',
+    message_direction_column name DEFAULT 'direction',
+    message_status_column name DEFAULT 'status',
+    recording_status_column name DEFAULT 'status',
+    updated_column name DEFAULT 'updated_at',
+    search_path text DEFAULT pg_catalog.current_setting('search_path'))
+    RETURNS TABLE (event text, source regclass, trigger_name name)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    -- For format(): of a column. A value is compared as text, so that an enum need not have it.
+    is_set text := 'NEW.%1$I IS NOT NULL';
+    is text := 'NEW.%1$I::text = %2$L';
+    changes text := 'OLD.%1$I IS DISTINCT FROM NEW.%1$I';
+    outbound text := format(is, message_direction_column, 'outbound') || ' AND ';
+    missing text;
+    used record;
+    declared record;
+BEGIN
+    FOR used IN
+        SELECT * FROM (VALUES
+            (contacts, 'contact_assigned_column', contact_assigned_column),
+            (deals, 'deal_assigned_column', deal_assigned_column),
+            (deals, 'deal_stage_column', deal_stage_column),
+            (conversations, 'conversation_assigned_column', conversation_assigned_column),
+            (conversations, 'conversation_status_column', conversation_status_column),
+            (messages, 'message_direction_column', message_direction_column),
+            (messages, 'message_status_column', message_status_column),
+            (zoom_recordings, 'recording_status_column', recording_status_column)) u (table_used, parameter, name)
+        WHERE u.table_used IS NOT NULL
+    LOOP
+        IF used.name IS NULL THEN
+            RAISE EXCEPTION '% must not be null', used.parameter
+                USING ERRCODE = 'null_value_not_allowed',
+                      HINT = 'A table that is null is skipped; one that is watched needs all its columns.';
+        END IF;
+        PERFORM @extschema@.webhook_check_source(used.table_used);
+        PERFORM @extschema@.webhook_check_columns(used.table_used, used.parameter, ARRAY[used.name],
+            format('Name the column that the table has instead: %s => ''...''.', used.parameter));
+    END LOOP;
+    SELECT string_agg(t.name, ', ' ORDER BY t.place) INTO missing
+    FROM unnest(ARRAY[contacts, deals, conversations, messages, broadcast_responses, zoom_recordings],
+                ARRAY['contacts', 'deals', 'conversations', 'messages', 'broadcast_responses', 'zoom_recordings'])
+         WITH ORDINALITY t (table_used, name, place)
+    WHERE t.table_used IS NULL;
+    IF missing IS NOT NULL THEN
+        RAISE NOTICE 'no table was found for %: skipped', missing
+            USING HINT = 'If such a table has another name, pass it, such as contacts => ''crm.people''.';
+    END IF;
+
+    FOR declared IN
+        SELECT * FROM (VALUES
+            (contacts, 'contact.created', 'INSERT', NULL),
+            (contacts, 'contact.updated', 'UPDATE', NULL),
+            (contacts, 'contact.assigned', 'INSERT', format(is_set, contact_assigned_column)),
+            (contacts, 'contact.assigned', 'UPDATE', format(is_set || ' AND ' || changes, contact_assigned_column)),
+            (deals, 'deal.created', 'INSERT', NULL),
+            (deals, 'deal.updated', 'UPDATE', NULL),
+            (deals, 'deal.stage.changed', 'UPDATE', format(changes, deal_stage_column)),
+            (deals, 'deal.assigned', 'INSERT', format(is_set, deal_assigned_column)),
+            (deals, 'deal.assigned', 'UPDATE', format(is_set || ' AND ' || changes, deal_assigned_column)),
+            (conversations, 'conversation.created', 'INSERT', NULL),
+            (conversations, 'conversation.assigned', 'INSERT', format(is_set, conversation_assigned_column)),
+            (conversations, 'conversation.assigned', 'UPDATE',
+             format(is_set || ' AND ' || changes, conversation_assigned_column)),
+            (conversations, 'conversation.status.changed', 'UPDATE', format(changes, conversation_status_column)),
+            (messages, 'message.received', 'INSERT', format(is, message_direction_column, 'inbound')),
+            (broadcast_responses, 'broadcast.response', 'INSERT', NULL),
+            (zoom_recordings, 'zoom.recording.completed', 'INSERT', format(is, recording_status_column, 'completed')),
+            (zoom_recordings, 'zoom.recording.completed', 'UPDATE',
+             format(is || ' AND ' || changes, recording_status_column, 'completed'))
+        ) w (table_used, event, operation, condition)
+        UNION ALL
+        SELECT messages, 'message.' || status, o.operation,
+               outbound || format(is || o.further, message_status_column, status)
+        FROM unnest(ARRAY['sent', 'delivered', 'read', 'failed']) status,
+             (VALUES ('INSERT', ''), ('UPDATE', ' AND ' || changes)) o (operation, further)
+    LOOP
+        CONTINUE WHEN declared.table_used IS NULL;
+        event := declared.event;
+        source := declared.table_used;
+        FOREACH trigger_name IN ARRAY @extschema@.webhook_watch(
+            source, event, declared.operation, declared.condition, organization_column => organization_column,
+            ignore_columns => array_remove(ARRAY[updated_column], NULL), search_path => webhook_watch_crm.search_path)
+        LOOP
+            RETURN NEXT;
+        END LOOP;
+    END LOOP;
+END
+$$;
+
 -- === Publishing from SQL =============================================================================================
 
 -- SECURITY DEFINER, because whoever may call webhook_append() itself can forge any organization's events. That this one
@@ -1284,6 +1410,598 @@ BEGIN
 END
 $$;
 
+-- === Managing webhooks ===============================================================================================
+--
+-- What changes webhook_deliveries or webhook_secrets, which no role may write, comes in threes: the function to call;
+-- _own, which does it for the webhooks of the session's organization; _any, which does it for all and is granted to
+-- operators alone. Both of these are SECURITY DEFINER. That _own crosses no border does not depend on who calls it.
+
+-- The events of the caller's organization that are still stored. Not security_invoker, as webhook_own_secrets, so that
+-- it may read webhook_events and the instance. Bodies that outlived their segment stand in webhook_deliveries.
+CREATE VIEW @extschema@.webhook_own_events WITH (security_barrier) AS
+    SELECT s.id, @extschema@.webhook_encode_id(i.instance, s.id, s.created_at) AS webhook_id, s.created_at, s.event,
+           s.organization_id, s.key, s.data, s.previous, s.oversized_bytes
+    FROM (SELECT e.id, e.created_at, e.event, e.organization_id, e.key, e.data, e.previous, e.oversized_bytes
+          FROM @extschema@.webhook_events e
+          UNION ALL
+          SELECT DISTINCT ON (d.event_id) d.event_id, d.created_at, d.event, d.organization_id, d.key, d.data,
+                 d.previous, NULL
+          FROM @extschema@.webhook_deliveries d
+          WHERE d.data IS NOT NULL
+            AND NOT EXISTS (SELECT FROM @extschema@.webhook_events e WHERE e.id = d.event_id)) s
+    LEFT JOIN @extschema@.webhook_instance i ON true
+    WHERE s.organization_id = (SELECT @extschema@.webhook_current_organization())
+       OR (SELECT has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE'));
+
+CREATE FUNCTION @extschema@.webhook_check_own(webhook uuid) RETURNS void
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM @extschema@.webhook_configurations c
+                   WHERE c.id = webhook
+                     AND c.organization_id = (SELECT @extschema@.webhook_current_organization())) THEN
+        RAISE EXCEPTION 'webhook % does not exist, or belongs to another organization', webhook
+            USING ERRCODE = 'undefined_object';
+    END IF;
+END
+$$;
+
+-- The row, which stays until the transaction ends: its deletion would have to see what is owed to it.
+CREATE FUNCTION @extschema@.webhook_hold(webhook uuid) RETURNS @extschema@.webhook_configurations
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    held @extschema@.webhook_configurations;
+BEGIN
+    SELECT c.* INTO held FROM @extschema@.webhook_configurations c WHERE c.id = webhook FOR KEY SHARE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'webhook % does not exist', webhook
+            USING ERRCODE = 'undefined_object', HINT = 'It may have been deleted.';
+    END IF;
+    RETURN held;
+END
+$$;
+
+-- Owes the events to the webhook again, from the first attempt on, and returns how many. Left out are those that are of
+-- another organization or no longer stored.
+CREATE FUNCTION @extschema@.webhook_owe(webhook uuid, events bigint[]) RETURNS bigint
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    held @extschema@.webhook_configurations := @extschema@.webhook_hold(webhook);
+    due timestamptz := clock_timestamp();  -- one for all: they go in the order of their ids
+    stored bigint;
+    kept bigint;
+BEGIN
+    INSERT INTO @extschema@.webhook_deliveries AS d
+        (event_id, configuration_id, organization_id, event, key, created_at, state, next_attempt_at)
+    SELECT e.id, held.id, held.organization_id, e.event, e.key, e.created_at, 'pending', due
+    FROM unnest(events) u (id) JOIN @extschema@.webhook_events e ON e.id = u.id
+    WHERE e.data IS NOT NULL AND e.organization_id IS NOT DISTINCT FROM held.organization_id
+    ON CONFLICT ON CONSTRAINT webhook_deliveries_pkey DO UPDATE
+        SET state = 'pending', attempts = 0, next_attempt_at = due, last_error = NULL, updated_at = clock_timestamp();
+    GET DIAGNOSTICS stored = ROW_COUNT;
+    -- Those that webhook_events holds no more, and webhook_deliveries does.
+    UPDATE @extschema@.webhook_deliveries d
+    SET state = 'pending', attempts = 0, next_attempt_at = due, last_error = NULL, updated_at = clock_timestamp()
+    WHERE d.configuration_id = held.id AND d.event_id = ANY (events) AND d.data IS NOT NULL
+      AND NOT EXISTS (SELECT FROM @extschema@.webhook_events e WHERE e.id = d.event_id AND e.data IS NOT NULL);
+    GET DIAGNOSTICS kept = ROW_COUNT;
+    PERFORM @extschema@.webhook_wake();
+    IF NOT held.is_active AND stored + kept > 0 THEN
+        RAISE NOTICE 'webhook "%" is inactive: what it is owed waits until it is active again', held.name;
+    END IF;
+    RETURN stored + kept;
+END
+$$;
+
+CREATE FUNCTION @extschema@.webhook_redeliver_any(webhook uuid, redelivered bigint) RETURNS timestamptz
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF @extschema@.webhook_owe(webhook, ARRAY[redelivered]) = 0 THEN
+        RAISE EXCEPTION 'event % is not stored', redelivered
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  DETAIL = coalesce((SELECT format('Its %s bytes were more than webhook.max_payload, and were not kept.',
+                                                   e.oversized_bytes)
+                                     FROM @extschema@.webhook_events e
+                                     WHERE e.id = redelivered AND e.oversized_bytes IS NOT NULL
+                                       AND e.organization_id IS NOT DISTINCT FROM
+                                           (SELECT c.organization_id FROM @extschema@.webhook_configurations c
+                                            WHERE c.id = webhook)),
+                                    'Events are kept for webhook.event_retention; log rows may outlive them.'),
+                  HINT = 'To send its like again, change the row again, or publish it by @extschema@.webhook_emit().';
+    END IF;
+    RETURN (SELECT d.next_attempt_at FROM @extschema@.webhook_deliveries d
+            WHERE d.configuration_id = webhook AND d.event_id = redelivered);
+END
+$$;
+
+CREATE FUNCTION @extschema@.webhook_redeliver_own(webhook uuid, redelivered bigint) RETURNS timestamptz
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM @extschema@.webhook_check_own(webhook);
+    RETURN @extschema@.webhook_redeliver_any(webhook, redelivered);
+END
+$$;
+
+CREATE FUNCTION @extschema@.webhook_redeliver(log_id bigint, OUT configuration_id uuid, OUT event_id bigint,
+                                              OUT event text, OUT next_attempt_at timestamptz)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    SELECT l.configuration_id, l.event_id, l.event INTO configuration_id, event_id, event
+    FROM @extschema@.webhook_logs l WHERE l.id = log_id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'log row % does not exist, or belongs to another organization', log_id
+            USING ERRCODE = 'undefined_object', HINT = 'Give an id of @extschema@.webhook_logs.';
+    END IF;
+    IF NOT EXISTS (SELECT FROM @extschema@.webhook_configurations c
+                   WHERE c.id = webhook_redeliver.configuration_id) THEN
+        RAISE EXCEPTION 'the webhook of log row % has been deleted', log_id
+            USING ERRCODE = 'undefined_object', DETAIL = format('It was %s.', configuration_id);
+    END IF;
+    next_attempt_at := CASE
+        WHEN has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE')
+        THEN @extschema@.webhook_redeliver_any(configuration_id, event_id)
+        ELSE @extschema@.webhook_redeliver_own(configuration_id, event_id) END;
+END
+$$;
+
+-- The stored events in [since, until) that the webhook's patterns match, and, unless they are null, the given ones too.
+CREATE FUNCTION @extschema@.webhook_replayable(
+    webhook uuid, since timestamptz, until timestamptz, patterns text[], only_failed boolean) RETURNS SETOF bigint
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT e.id
+    FROM @extschema@.webhook_configurations c
+    JOIN @extschema@.webhook_own_events e ON e.organization_id IS NOT DISTINCT FROM c.organization_id
+    WHERE c.id = webhook AND e.created_at >= since AND e.created_at < until AND e.data IS NOT NULL
+      AND EXISTS (SELECT FROM unnest(c.events) p WHERE @extschema@.webhook_event_matches(p, e.event))
+      AND (patterns IS NULL
+           OR EXISTS (SELECT FROM unnest(patterns) p WHERE @extschema@.webhook_event_matches(p, e.event)))
+      AND (NOT only_failed
+           OR e.id IN (SELECT d.event_id FROM @extschema@.webhook_deliveries d
+                       WHERE d.configuration_id = webhook AND d.state = 'dead'))
+$$;
+
+CREATE FUNCTION @extschema@.webhook_replay_any(
+    webhook uuid, since timestamptz, until timestamptz, patterns text[], only_failed boolean, dry_run boolean)
+    RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM @extschema@.webhook_configurations c WHERE c.id = webhook) THEN
+        RAISE EXCEPTION 'webhook % does not exist', webhook USING ERRCODE = 'undefined_object';
+    END IF;
+    IF dry_run THEN
+        RETURN (SELECT count(*) FROM @extschema@.webhook_replayable(webhook, since, until, patterns, only_failed));
+    END IF;
+    RETURN @extschema@.webhook_owe(webhook, ARRAY(
+        SELECT r FROM @extschema@.webhook_replayable(webhook, since, until, patterns, only_failed) r));
+END
+$$;
+
+CREATE FUNCTION @extschema@.webhook_replay_own(
+    webhook uuid, since timestamptz, until timestamptz, patterns text[], only_failed boolean, dry_run boolean)
+    RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM @extschema@.webhook_check_own(webhook);
+    RETURN @extschema@.webhook_replay_any(webhook, since, until, patterns, only_failed, dry_run);
+END
+$$;
+
+CREATE FUNCTION @extschema@.webhook_replay(
+    configuration_id uuid,
+    since timestamptz,
+    until timestamptz DEFAULT pg_catalog.now(),
+    events text[] DEFAULT NULL,
+    only_failed boolean DEFAULT false,
+    dry_run boolean DEFAULT false) RETURNS bigint
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF since IS NULL OR until IS NULL OR only_failed IS NULL OR dry_run IS NULL THEN
+        RAISE EXCEPTION '% must not be null', CASE WHEN since IS NULL THEN 'since' WHEN until IS NULL THEN 'until'
+                                                   WHEN only_failed IS NULL THEN 'only_failed' ELSE 'dry_run' END
+            USING ERRCODE = 'null_value_not_allowed',
+                  HINT = 'For all that is stored, pass since => ''-infinity''. disabled_at is null until a webhook has '
+                         'been switched off.';
+    END IF;
+    IF since > until THEN
+        RAISE EXCEPTION 'since is later than until' USING ERRCODE = 'invalid_parameter_value',
+            DETAIL = format('since is %s, until is %s.', since, until);
+    END IF;
+    PERFORM @extschema@.webhook_check_events(events);
+    IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
+        RETURN @extschema@.webhook_replay_any(configuration_id, since, until, events, only_failed, dry_run);
+    END IF;
+    RETURN @extschema@.webhook_replay_own(configuration_id, since, until, events, only_failed, dry_run);
+END
+$$;
+
+-- A delivery that dies without an attempt gets a log row with attempt 0, here too.
+CREATE FUNCTION @extschema@.webhook_cancel_any(webhook uuid, cancelled bigint) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    total bigint;
+BEGIN
+    IF NOT EXISTS (SELECT FROM @extschema@.webhook_configurations c WHERE c.id = webhook) THEN
+        RAISE EXCEPTION 'webhook % does not exist', webhook USING ERRCODE = 'undefined_object';
+    END IF;
+    WITH given_up AS (
+        UPDATE @extschema@.webhook_deliveries d
+        SET state = 'dead', next_attempt_at = NULL, last_error = 'cancelled', updated_at = clock_timestamp()
+        WHERE d.configuration_id = webhook AND d.state = 'pending' AND (cancelled IS NULL OR d.event_id = cancelled)
+        RETURNING d.configuration_id, d.organization_id, d.event_id, d.event)
+    INSERT INTO @extschema@.webhook_logs
+        (slot, created_at, configuration_id, organization_id, event_id, event, attempt, status, error)
+    SELECT r.slot, clock_timestamp(), g.configuration_id, g.organization_id, g.event_id, g.event, 0, 'failed',
+           'cancelled'
+    FROM given_up g, @extschema@.webhook_rings r WHERE r.ring = 'logs';
+    GET DIAGNOSTICS total = ROW_COUNT;
+    PERFORM @extschema@.webhook_wake();
+    RETURN total;
+END
+$$;
+
+CREATE FUNCTION @extschema@.webhook_cancel_own(webhook uuid, cancelled bigint) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM @extschema@.webhook_check_own(webhook);
+    RETURN @extschema@.webhook_cancel_any(webhook, cancelled);
+END
+$$;
+
+CREATE FUNCTION @extschema@.webhook_cancel(configuration_id uuid, event_id bigint DEFAULT NULL) RETURNS bigint
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
+        RETURN @extschema@.webhook_cancel_any(configuration_id, event_id);
+    END IF;
+    RETURN @extschema@.webhook_cancel_own(configuration_id, event_id);
+END
+$$;
+
+-- The trigger of the UPDATE drops the old secrets. Back come the newest of them that have not expired: no more, or the
+-- header with their signatures would grow.
+CREATE FUNCTION @extschema@.webhook_rotate_secret_any(webhook uuid, overlap interval) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    kept_max CONSTANT integer := 3;
+    fresh text := @extschema@.webhook_generate_secret();
+    expiry timestamptz := clock_timestamp() + overlap;
+    kept @extschema@.webhook_secrets[];
+BEGIN
+    PERFORM FROM @extschema@.webhook_configurations c WHERE c.id = webhook FOR UPDATE;
+    kept := ARRAY(SELECT s FROM @extschema@.webhook_secrets s
+                  WHERE s.configuration_id = webhook AND (s.expires_at IS NULL OR s.expires_at > clock_timestamp())
+                  ORDER BY s.created_at DESC LIMIT kept_max);
+    UPDATE @extschema@.webhook_configurations c SET secret = fresh WHERE c.id = webhook;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'webhook % does not exist', webhook USING ERRCODE = 'undefined_object';
+    END IF;
+    INSERT INTO @extschema@.webhook_secrets (configuration_id, secret, created_at, expires_at)
+    SELECT webhook, k.secret, k.created_at, least(k.expires_at, expiry) FROM unnest(kept) k
+    WHERE expiry > clock_timestamp();
+    RETURN fresh;
+END
+$$;
+
+CREATE FUNCTION @extschema@.webhook_rotate_secret_own(webhook uuid, overlap interval) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM @extschema@.webhook_check_own(webhook);
+    RETURN @extschema@.webhook_rotate_secret_any(webhook, overlap);
+END
+$$;
+
+CREATE FUNCTION @extschema@.webhook_rotate_secret(configuration_id uuid, overlap interval DEFAULT '24 hours')
+    RETURNS text
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF overlap IS NULL OR overlap NOT BETWEEN interval '0' AND interval '1 year' THEN
+        RAISE EXCEPTION 'invalid overlap %', coalesce(overlap::text, 'null')
+            USING ERRCODE = 'invalid_parameter_value', DETAIL = 'It is at least 0 and at most 1 year.',
+                  HINT = 'It is how long the old secret signs beside the new one: the time that receivers need to '
+                         'learn the new one.';
+    END IF;
+    IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
+        RETURN @extschema@.webhook_rotate_secret_any(configuration_id, overlap);
+    END IF;
+    RETURN @extschema@.webhook_rotate_secret_own(configuration_id, overlap);
+END
+$$;
+
+-- === Finding out =====================================================================================================
+
+-- Runs as whoever calls it: an operator, or the owner for webhook_find_own(). A log row outlives its event.
+CREATE FUNCTION @extschema@.webhook_find_any(webhook_id text)
+    RETURNS TABLE (event_id bigint, created_at timestamptz, event text, organization_id text)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT f.*
+    FROM @extschema@.webhook_instance i
+    CROSS JOIN LATERAL @extschema@.webhook_decode_id(i.instance, webhook_id) k
+    CROSS JOIN LATERAL (
+        SELECT e.id, e.created_at, e.event, e.organization_id FROM @extschema@.webhook_events e
+        WHERE e.id = k.event_id AND e.created_at = k.created_at
+        UNION ALL
+        SELECT d.event_id, d.created_at, d.event, d.organization_id FROM @extschema@.webhook_deliveries d
+        WHERE d.event_id = k.event_id AND d.created_at = k.created_at
+        UNION ALL
+        SELECT l.event_id, k.created_at, l.event, l.organization_id FROM @extschema@.webhook_logs l
+        WHERE l.event_id = k.event_id
+        LIMIT 1) f
+$$;
+
+CREATE FUNCTION @extschema@.webhook_find_own(webhook_id text)
+    RETURNS TABLE (event_id bigint, created_at timestamptz, event text, organization_id text)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT f.* FROM @extschema@.webhook_find_any(webhook_id) f
+    WHERE f.organization_id = (SELECT @extschema@.webhook_current_organization())
+$$;
+
+CREATE FUNCTION @extschema@.webhook_find(webhook_id text)
+    RETURNS TABLE (event_id bigint, created_at timestamptz, event text, organization_id text)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF webhook_id !~ '^evt_[0-9a-z]{26}$' THEN
+        RAISE EXCEPTION 'invalid webhook-id "%"', webhook_id
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'It is evt_ and 26 characters, as in the header webhook-id.';
+    END IF;
+    IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
+        RETURN QUERY SELECT f.* FROM @extschema@.webhook_find_any(webhook_id) f;
+    ELSE
+        RETURN QUERY SELECT f.* FROM @extschema@.webhook_find_own(webhook_id) f;
+    END IF;
+END
+$$;
+
+-- SECURITY DEFINER, because pg_stat_activity and webhook_instance hide this from tenants, who are to be told.
+CREATE FUNCTION @extschema@.webhook_server_state(OUT worker_pid integer, OUT is_paused boolean, OUT paused_reason text)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT (SELECT a.pid FROM pg_stat_activity a
+            WHERE a.backend_type = 'webhook worker' AND a.datname = current_database() LIMIT 1),
+           coalesce(i.is_paused, false), i.paused_reason
+    FROM (SELECT) this LEFT JOIN @extschema@.webhook_instance i ON true
+$$;
+
+-- What webhook_check() says of where the webhook's events come from.
+CREATE FUNCTION @extschema@.webhook_check_sources(configuration_id uuid)
+    RETURNS TABLE (severity text, finding text, hint text)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH webhook AS (
+        SELECT c.organization_id, c.events FROM @extschema@.webhook_configurations c
+        WHERE c.id = webhook_check_sources.configuration_id
+    ), wanted AS (
+        SELECT t.name FROM @extschema@.webhook_event_types t, webhook w
+        WHERE EXISTS (SELECT FROM unnest(w.events) p WHERE @extschema@.webhook_event_matches(p, t.name))
+    ), watch AS (
+        SELECT s.source, s.event, s.trigger_name, s.is_enabled, s.organization_column
+        FROM @extschema@.webhook_watches s JOIN wanted ON wanted.name = s.event
+    ), undeclared AS (
+        SELECT string_agg(n.name, ', ' ORDER BY n.name) FILTER (WHERE n.place <= 20)
+               || CASE WHEN count(*) > 20 THEN ', ...' ELSE '' END AS names
+        FROM (SELECT wanted.name, row_number() OVER (ORDER BY wanted.name) AS place FROM wanted
+              WHERE wanted.name NOT IN (SELECT watch.event FROM watch)) n
+    )
+    SELECT 'warning', 'no trigger of this database declares any of its events',
+           'Declare them with webhook_watch() or webhook_watch_crm(), unless they come from webhook_emit() alone.'
+    WHERE NOT EXISTS (SELECT FROM watch)
+    UNION ALL
+    SELECT 'info', 'no trigger declares ' || u.names, 'These come from webhook_emit() alone.'
+    FROM undeclared u WHERE u.names IS NOT NULL AND EXISTS (SELECT FROM watch)
+    UNION ALL
+    SELECT 'warning', format('trigger %I on table %s is disabled: no %s comes from there', s.trigger_name, s.source,
+                             s.event),
+           format('ALTER TABLE %s ENABLE TRIGGER %I;', s.source, s.trigger_name)
+    FROM watch s WHERE NOT s.is_enabled
+    UNION ALL
+    SELECT 'error', CASE WHEN w.organization_id IS NULL
+                         THEN 'its events are declared with an organization, and the webhook has none'
+                         ELSE 'its events are declared without an organization, and the webhook has one' END,
+           'A webhook receives the events of its own organization; one without organization those without one. '
+           'Declare them anew, or create the webhook anew.'
+    FROM webhook w
+    WHERE EXISTS (SELECT FROM watch)
+      AND NOT EXISTS (SELECT FROM watch s WHERE (s.organization_column IS NULL) = (w.organization_id IS NULL))
+$$;
+
+CREATE FUNCTION @extschema@.webhook_check(configuration_id uuid)
+    RETURNS TABLE (severity text, finding text, hint text)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    webhook record;
+    server record;
+    latest record;
+    owed record;
+    preloaded boolean := @extschema@.webhook_is_preloaded();
+BEGIN
+    SELECT c.url, c.is_active, c.disabled_at, c.disabled_reason INTO webhook
+    FROM @extschema@.webhook_configurations c WHERE c.id = webhook_check.configuration_id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'webhook % does not exist, or belongs to another organization', configuration_id
+            USING ERRCODE = 'undefined_object';
+    END IF;
+    SELECT * INTO server FROM @extschema@.webhook_server_state();
+    SELECT count(*) FILTER (WHERE d.state = 'pending') AS pending, count(*) FILTER (WHERE d.state = 'dead') AS dead,
+           min(d.next_attempt_at) AS next_attempt_at INTO owed
+    FROM @extschema@.webhook_deliveries d WHERE d.configuration_id = webhook_check.configuration_id;
+    SELECT l.created_at, l.status, l.error INTO latest FROM @extschema@.webhook_logs l
+    WHERE l.configuration_id = webhook_check.configuration_id ORDER BY l.id DESC LIMIT 1;
+
+    RETURN QUERY
+    SELECT f.severity, f.finding, f.hint FROM (VALUES
+        (NOT preloaded, 'error', 'the server does not preload the library: events are recorded, but not delivered',
+         'Add webhook to shared_preload_libraries in postgresql.conf and restart the server.'),
+        (preloaded AND server.worker_pid IS NULL, 'error', 'no worker runs for this database',
+         'One starts within moments. If none does, the server log says why: too few max_worker_processes, or a '
+         'library of another version than the extension.'),
+        (current_setting('webhook.enabled', true) = 'off', 'error', 'webhook.enabled is off for the server',
+         'Set it to on in postgresql.conf and reload. Meanwhile events are recorded and wait.'),
+        (server.is_paused, 'error', 'this database is paused' || coalesce(': ' || server.paused_reason, ''),
+         'SELECT webhook_resume();'),
+        (current_setting('webhook.capture', true) = 'off', 'error', 'webhook.capture is off: no events are recorded',
+         'Set it to subscribed.'),
+        (NOT webhook.is_active, 'error',
+         'the webhook is inactive' || coalesce(' since ' || webhook.disabled_at, '')
+         || coalesce(': ' || webhook.disabled_reason, ''),
+         'UPDATE webhook_configurations SET is_active = true ...; webhook_replay() sends what it has missed.'),
+        (@extschema@.webhook_url_problem(webhook.url) IS NOT NULL, 'error',
+         'its URL is refused: ' || @extschema@.webhook_url_problem(webhook.url), 'Correct the URL.')
+    ) f (applies, severity, finding, hint) WHERE f.applies;
+    RETURN QUERY SELECT s.severity, s.finding, s.hint FROM @extschema@.webhook_check_sources(configuration_id) s;
+    RETURN QUERY
+    SELECT f.severity, f.finding, f.hint FROM (VALUES
+        (latest.created_at IS NULL, 'info', 'nothing has been sent yet',
+         'It receives what is captured after it became active; webhook_explain() tells of one event.'),
+        (latest.status = 'success', 'info', format('the last attempt, at %s, was successful', latest.created_at),
+         NULL),
+        (latest.status = 'failed', 'warning',
+         format('the last attempt, at %s, failed: %s', latest.created_at, latest.error),
+         'webhook_logs has the response; webhook_curl() repeats the request by hand.'),
+        (owed.pending > 0, 'info',
+         format('%s deliveries are owed, the next is due at %s', owed.pending, owed.next_attempt_at),
+         'webhook_cancel() gives them up.'),
+        (owed.dead > 0, 'warning', format('%s deliveries were given up', owed.dead),
+         'webhook_deliveries.last_error says why; webhook_replay(..., only_failed => true) sends them again.')
+    ) f (applies, severity, finding, hint) WHERE f.applies;
+END
+$$;
+
+-- Of other organizations only the webhooks without one, or all if the event has none: where that is the mistake.
+CREATE FUNCTION @extschema@.webhook_explain(event_id bigint)
+    RETURNS TABLE (configuration_id uuid, name text, matched boolean, reason text, outcome text, attempts integer,
+                   last_attempt_at timestamptz, last_error text, next_attempt_at timestamptz)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    happened record;
+BEGIN
+    SELECT e.created_at, e.event, e.organization_id INTO happened FROM @extschema@.webhook_own_events e
+    WHERE e.id = webhook_explain.event_id;
+    IF NOT FOUND THEN
+        SELECT NULL::timestamptz AS created_at, l.event, l.organization_id INTO happened
+        FROM @extschema@.webhook_logs l WHERE l.event_id = webhook_explain.event_id LIMIT 1;
+    END IF;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'event % is not stored, or belongs to another organization', event_id
+            USING ERRCODE = 'undefined_object',
+                  HINT = 'An event is recorded if a webhook of its organization subscribes to it, and kept for '
+                         'webhook.event_retention. webhook_find() tells the id of an evt_... .';
+    END IF;
+    RETURN QUERY
+    SELECT c.id, c.name, m.obstacle IS NULL, m.obstacle,
+           coalesce(d.state, CASE l.status WHEN 'success' THEN 'delivered' WHEN 'failed' THEN 'failed' END,
+                    CASE WHEN m.obstacle IS NULL THEN 'waiting' END),
+           coalesce(d.attempts, l.attempt), l.created_at, coalesce(d.last_error, l.error), d.next_attempt_at
+    FROM @extschema@.webhook_configurations c
+    LEFT JOIN @extschema@.webhook_deliveries d
+           ON d.configuration_id = c.id AND d.event_id = webhook_explain.event_id
+    LEFT JOIN LATERAL (SELECT a.status, a.attempt, a.created_at, a.error FROM @extschema@.webhook_logs a
+                       WHERE a.configuration_id = c.id AND a.event_id = webhook_explain.event_id
+                       ORDER BY a.id DESC LIMIT 1) l ON true
+    CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM unnest(c.events) p
+                                       WHERE @extschema@.webhook_event_matches(p, happened.event)) AS wants) w
+    CROSS JOIN LATERAL (SELECT CASE
+        WHEN d.state IS NOT NULL OR l.status IS NOT NULL THEN NULL
+        WHEN c.organization_id IS DISTINCT FROM happened.organization_id THEN
+            format('organization: the webhook is of %s, the event of %s', coalesce(c.organization_id, 'none'),
+                   coalesce(happened.organization_id, 'none'))
+        WHEN NOT w.wants THEN format('pattern: %s does not match %s', c.events, happened.event)
+        WHEN NOT c.is_active THEN concat_ws(': ', 'inactive: since ' || c.disabled_at, c.disabled_reason)
+        WHEN c.active_since > happened.created_at THEN
+            format('active since %s, the event is of %s', c.active_since, happened.created_at) END AS obstacle) m
+    WHERE c.organization_id IS NOT DISTINCT FROM happened.organization_id
+       OR w.wants AND (c.organization_id IS NULL OR happened.organization_id IS NULL)
+    ORDER BY m.obstacle IS NOT NULL, c.name, c.id;
+END
+$$;
+
+-- Between single quotes a shell leaves everything as it is, but for a single quote.
+CREATE FUNCTION @extschema@.webhook_shell_quote(value text) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT '''' || replace(value, '''', '''\''''') || ''''
+$$;
+
+-- The time of an attempt is that of its log row, so that the signatures are those that were sent.
+CREATE FUNCTION @extschema@.webhook_curl(log_id bigint) RETURNS text
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    attempt record;
+    webhook record;
+    happened record;
+    body text;
+    secret text;
+    sent_s bigint;
+    headers text[];
+BEGIN
+    SELECT l.* INTO attempt FROM @extschema@.webhook_logs l WHERE l.id = log_id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'log row % does not exist, or belongs to another organization', log_id
+            USING ERRCODE = 'undefined_object', HINT = 'Give an id of @extschema@.webhook_logs.';
+    END IF;
+    IF attempt.attempt = 0 THEN
+        RAISE EXCEPTION 'log row % is of no attempt', log_id
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  DETAIL = format('The delivery was given up without one: %s.', attempt.error);
+    END IF;
+    SELECT c.url, c.headers, c.timeout_ms INTO webhook FROM @extschema@.webhook_configurations c
+    WHERE c.id = attempt.configuration_id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'the webhook of log row % has been deleted', log_id USING ERRCODE = 'undefined_object';
+    END IF;
+    SELECT e.webhook_id, @extschema@.webhook_body(e.event, e.created_at, e.data, e.previous) AS body INTO happened
+    FROM @extschema@.webhook_own_events e WHERE e.id = attempt.event_id AND e.data IS NOT NULL;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'event % is not stored any more', attempt.event_id
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  DETAIL = 'Events are kept for webhook.event_retention; log rows may outlive them.';
+    END IF;
+    secret := (SELECT s.secret FROM @extschema@.webhook_own_secrets s
+               WHERE s.configuration_id = attempt.configuration_id);
+    body := happened.body;
+    sent_s := floor(extract(epoch FROM attempt.created_at));
+    headers := ARRAY[
+        'Content-Type: application/json',
+        format('User-Agent: webhook/%s (PostgreSQL %s)',
+               (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'webhook'),
+               current_setting('server_version_num')::integer / 10000),
+        'X-Webhook-Event: ' || attempt.event, 'X-Webhook-Id: ' || happened.webhook_id,
+        'webhook-id: ' || happened.webhook_id, 'X-Webhook-Attempt: ' || attempt.attempt,
+        'X-Webhook-Timestamp: '
+            || to_char(attempt.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+        'X-Webhook-Signature: ' || @extschema@.webhook_sign(body, secret),
+        'webhook-timestamp: ' || sent_s,
+        'webhook-signature: ' || @extschema@.webhook_sign(happened.webhook_id, sent_s, body, secret)
+    ] || ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text(webhook.headers) h ORDER BY h.key);
+    RETURN format(E'curl --globoff --include --max-time %s --url %s \\\n%s  --data-raw %s',
+                  round(webhook.timeout_ms / 1000.0, 3), @extschema@.webhook_shell_quote(webhook.url),
+                  (SELECT string_agg(format(E'  --header %s \\\n', @extschema@.webhook_shell_quote(h.line)), ''
+                                     ORDER BY h.place)
+                   FROM unnest(headers) WITH ORDINALITY h (line, place) WHERE h.line IS NOT NULL),
+                  @extschema@.webhook_shell_quote(body));
+END
+$$;
+
 -- === Administration ==================================================================================================
 
 CREATE FUNCTION @extschema@.webhook_set_paused(paused boolean, reason text) RETURNS void
@@ -1317,7 +2035,7 @@ $$;
 
 -- What each level gives: from the first of the two on, up to the second.
 CREATE FUNCTION @extschema@.webhook_privileges(level text) RETURNS SETOF text
-    LANGUAGE sql IMMUTABLE STRICT ROWS 20 SET search_path = pg_catalog, pg_temp
+    LANGUAGE sql IMMUTABLE STRICT ROWS 50 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT p.privilege FROM (VALUES
         (1, 3, 'USAGE ON SCHEMA @extschema@'),
@@ -1325,12 +2043,32 @@ AS $$
         (1, 3, 'SELECT ON @extschema@.webhook_watches'),
         (1, 3, 'SELECT ON @extschema@.webhook_deliveries'),
         (1, 3, 'SELECT ON @extschema@.webhook_logs'),
+        (1, 1, 'SELECT (id, webhook_id, created_at, event, organization_id, key, oversized_bytes) '
+            'ON @extschema@.webhook_own_events'),
+        (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_server_state()'),
+        (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_check(uuid)'),
+        (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_check_sources(uuid)'),
+        (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_explain(bigint)'),
+        (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_find(text)'),
+        (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_find_own(text)'),
         (1, 1, 'SELECT (id, organization_id, name, url, events, secret, is_active, timeout_ms, retry_schedule, '
             'max_in_flight, test_event, active_since, disabled_at, disabled_reason, created_at, updated_at) '
             'ON @extschema@.webhook_configurations'),
         (2, 3, 'SELECT, INSERT, UPDATE, DELETE ON @extschema@.webhook_configurations'),
         (2, 3, 'SELECT ON @extschema@.webhook_own_secrets'),
         (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_reveal_secret(uuid)'),
+        (2, 3, 'SELECT ON @extschema@.webhook_own_events'),
+        (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_redeliver(bigint)'),
+        (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_redeliver_own(uuid, bigint)'),
+        (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_replay(uuid, timestamptz, timestamptz, text[], boolean, '
+            'boolean)'),
+        (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_replay_own(uuid, timestamptz, timestamptz, text[], boolean, '
+            'boolean)'),
+        (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_cancel(uuid, bigint)'),
+        (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_cancel_own(uuid, bigint)'),
+        (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_rotate_secret(uuid, interval)'),
+        (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_rotate_secret_own(uuid, interval)'),
+        (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_curl(bigint)'),
         (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_emit(text, json, text, text)'),
         (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_emit_own(text, json, text)'),
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_is_operator()'),
@@ -1349,7 +2087,15 @@ AS $$
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_register_event(text)'),
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_watch(regclass, text, text, text, name[], name[], name, '
             'name[], name[], name[], boolean, text)'),
-        (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_unwatch(regclass, text)')
+        (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_unwatch(regclass, text)'),
+        (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_watch_crm(regclass, regclass, regclass, regclass, regclass, '
+            'regclass, name, name, name, name, name, name, name, name, name, name, text)'),
+        (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_redeliver_any(uuid, bigint)'),
+        (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_replay_any(uuid, timestamptz, timestamptz, text[], boolean, '
+            'boolean)'),
+        (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_cancel_any(uuid, bigint)'),
+        (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_rotate_secret_any(uuid, interval)'),
+        (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_find_any(text)')
     ) p (lowest, highest, privilege)
     WHERE array_position(ARRAY['read', 'manage', 'operate'], level) BETWEEN p.lowest AND p.highest
 $$;
@@ -1446,7 +2192,8 @@ COMMENT ON COLUMN @extschema@.webhook_configurations.active_since IS
     'When it last became active: it receives only events captured since then. Null while it is inactive. Kept by a '
     'trigger.';
 COMMENT ON COLUMN @extschema@.webhook_configurations.disabled_at IS
-    'When it was last switched off, by a person or by the worker. Kept by a trigger.';
+    'When it was last switched off, by a person or by the worker. It stays when the webhook is switched on again: '
+    'webhook_replay(id, disabled_at, active_since) sends what it has missed. Kept by a trigger.';
 COMMENT ON COLUMN @extschema@.webhook_configurations.disabled_reason IS
     'Why the worker switched it off; null if a person did.';
 COMMENT ON COLUMN @extschema@.webhook_configurations.created_at IS 'When it was created. Cannot be changed.';
@@ -1628,6 +2375,98 @@ COMMENT ON FUNCTION @extschema@.webhook_header_problem(text, text) IS
     'Why the header cannot be sent (RFC 9110, section 5), without repeating its value; null if it can.';
 COMMENT ON FUNCTION @extschema@.webhook_event_pattern_problem(text) IS
     'What is wrong with a name or pattern of events; null if nothing is.';
+COMMENT ON FUNCTION @extschema@.webhook_event_matches(text, text) IS
+    'Whether a pattern as in webhook_configurations.events (contact.created, contact.*, *) matches the event.';
+COMMENT ON FUNCTION @extschema@.webhook_sign(text, text) IS
+    'The X-Webhook-Signature of a body: sha256= and the HMAC-SHA256 in hex. A whsec_ secret is decoded.';
+COMMENT ON FUNCTION @extschema@.webhook_sign(text, bigint, text, text) IS
+    'The webhook-signature of a message (Standard Webhooks): v1, and the HMAC-SHA256 of id.timestamp.body in base64. '
+    'timestamp: Unix seconds.';
+COMMENT ON FUNCTION @extschema@.webhook_verify(text, text, text) IS
+    'Whether an X-Webhook-Signature is the body''s. Compares in constant time.';
+COMMENT ON FUNCTION @extschema@.webhook_verify(text, bigint, text, text, text) IS
+    'Whether a webhook-signature, which may hold several, is the message''s (Standard Webhooks). Compares in constant '
+    'time. It does not judge how old the timestamp (Unix seconds) is: refuse what is older than 5 minutes.';
+COMMENT ON FUNCTION @extschema@.webhook_body(text, timestamptz, json, json) IS 'The body of a request.';
+COMMENT ON FUNCTION @extschema@.webhook_encode_id(uuid, bigint, timestamptz) IS
+    'The public id (evt_...) of an event of an instance.';
+COMMENT ON FUNCTION @extschema@.webhook_decode_id(uuid, text) IS
+    'The event that a public id is of, if it is of that instance: any well-formed text is decoded to something. Nulls '
+    'for what is none.';
+COMMENT ON FUNCTION @extschema@.webhook_watch_crm(regclass, regclass, regclass, regclass, regclass, regclass, name, 
+    name, name, name, name, name, name, name, name, name, text) IS
+    'Declares the 17 built-in events on the tables of a CRM, by webhook_watch(), and returns the triggers. Tables that '
+    'are not given are looked for in the search_path by these names (for deals also leads); one that is null or not '
+    'found is skipped, with a NOTICE. organization_column null: no organizations. updated_column: a change of it alone '
+    'is no update. A column that a table does not have is an error (42703). Calling it again does nothing.';
+COMMENT ON VIEW @extschema@.webhook_own_events IS
+    'The stored events of the caller''s organization, or all for operators. Bodies for those who may manage webhooks.';
+COMMENT ON COLUMN @extschema@.webhook_own_events.id IS 'As in webhook_events.';
+COMMENT ON COLUMN @extschema@.webhook_own_events.webhook_id IS
+    'What receivers get as webhook-id; null before the first worker has started.';
+COMMENT ON COLUMN @extschema@.webhook_own_events.created_at IS 'When the change was captured.';
+COMMENT ON COLUMN @extschema@.webhook_own_events.event IS 'The name of the event.';
+COMMENT ON COLUMN @extschema@.webhook_own_events.organization_id IS 'Whose event it is.';
+COMMENT ON COLUMN @extschema@.webhook_own_events.key IS 'What it is about.';
+COMMENT ON COLUMN @extschema@.webhook_own_events.data IS 'The row as JSON; null if it was too large to be kept.';
+COMMENT ON COLUMN @extschema@.webhook_own_events.previous IS 'The old values of what an UPDATE changed, if asked for.';
+COMMENT ON COLUMN @extschema@.webhook_own_events.oversized_bytes IS 'How large it was, if it was too large.';
+COMMENT ON FUNCTION @extschema@.webhook_check_own(uuid) IS
+    'An error (42704) unless the webhook is of the session''s organization.';
+COMMENT ON FUNCTION @extschema@.webhook_hold(uuid) IS
+    'A webhook, which cannot be deleted before the transaction ends. An error (42704) if there is none.';
+COMMENT ON FUNCTION @extschema@.webhook_owe(uuid, bigint[]) IS
+    'Owes events to a webhook again. Behind webhook_redeliver() and webhook_replay().';
+COMMENT ON FUNCTION @extschema@.webhook_redeliver(bigint) IS
+    'Owes the event of an attempt (webhook_logs.id) to its webhook again, with the same webhook-id and the full '
+    'schedule, and returns what is owed. To an inactive webhook it goes once that is active again. 55000 if the event '
+    'is not stored any more, 42704 if the webhook or the log row is gone.';
+COMMENT ON FUNCTION @extschema@.webhook_redeliver_own(uuid, bigint) IS
+    'webhook_redeliver() for the session''s organization.';
+COMMENT ON FUNCTION @extschema@.webhook_redeliver_any(uuid, bigint) IS 'webhook_redeliver() for operators.';
+COMMENT ON FUNCTION @extschema@.webhook_replayable(uuid, timestamptz, timestamptz, text[], boolean) IS
+    'The events that webhook_replay() would send.';
+COMMENT ON FUNCTION @extschema@.webhook_replay(uuid, timestamptz, timestamptz, text[], boolean, boolean) IS
+    'Owes to a webhook again what is stored of its organization''s events since a time and before another, as far as '
+    'it subscribes to them; delivered or not, with the same webhook-id and the full schedule. Returns how many. '
+    'events: only those that these names or patterns match. only_failed: only what was given up. dry_run: only '
+    'counts. Also what came while it was inactive: webhook_replay(id, disabled_at, active_since).';
+COMMENT ON FUNCTION @extschema@.webhook_replay_own(uuid, timestamptz, timestamptz, text[], boolean, boolean) IS
+    'webhook_replay() for the session''s organization.';
+COMMENT ON FUNCTION @extschema@.webhook_replay_any(uuid, timestamptz, timestamptz, text[], boolean, boolean) IS
+    'webhook_replay() for operators.';
+COMMENT ON FUNCTION @extschema@.webhook_cancel(uuid, bigint) IS
+    'Gives up what is owed to a webhook, all or one event, and returns how much. It stays in webhook_deliveries, dead '
+    'and cancelled, for webhook_replay(). What the worker has in its hands already may still arrive.';
+COMMENT ON FUNCTION @extschema@.webhook_cancel_own(uuid, bigint) IS 'webhook_cancel() for the session''s organization.';
+COMMENT ON FUNCTION @extschema@.webhook_cancel_any(uuid, bigint) IS 'webhook_cancel() for operators.';
+COMMENT ON FUNCTION @extschema@.webhook_rotate_secret(uuid, interval) IS
+    'Gives the webhook a new secret and returns it. For the overlap (at most 1 year) the old one signs beside it in '
+    'webhook-signature; X-Webhook-Signature is by the new one at once. Of several older ones the newest 3 go on.';
+COMMENT ON FUNCTION @extschema@.webhook_rotate_secret_own(uuid, interval) IS
+    'webhook_rotate_secret() for the session''s organization.';
+COMMENT ON FUNCTION @extschema@.webhook_rotate_secret_any(uuid, interval) IS
+    'webhook_rotate_secret() for operators.';
+COMMENT ON FUNCTION @extschema@.webhook_find(text) IS
+    'The event that a webhook-id (evt_...) is of, among those of the caller''s organization that are stored or logged; '
+    'no row if there is none. 22023 if the text is no such id.';
+COMMENT ON FUNCTION @extschema@.webhook_find_own(text) IS 'webhook_find() for the session''s organization.';
+COMMENT ON FUNCTION @extschema@.webhook_find_any(text) IS 'webhook_find() for operators.';
+COMMENT ON FUNCTION @extschema@.webhook_server_state() IS
+    'Whether a worker runs for this database, and whether that is paused.';
+COMMENT ON FUNCTION @extschema@.webhook_check(uuid) IS
+    'Why nothing arrives: what is wrong with a webhook or around it (error, warning), and how it stands (info), each '
+    'with a hint. 42704 if there is no such webhook.';
+COMMENT ON FUNCTION @extschema@.webhook_check_sources(uuid) IS
+    'The part of webhook_check() about where its events come from.';
+COMMENT ON FUNCTION @extschema@.webhook_explain(bigint) IS
+    'For an event (webhook_events.id) and each webhook of its organization: whether it matched, or the reason why not '
+    '(organization, pattern, inactive, active since later), and the outcome: delivered, pending, dead, failed (with '
+    'nothing further owed), waiting (not tried yet). 42704 if there is no such event.';
+COMMENT ON FUNCTION @extschema@.webhook_curl(bigint) IS
+    'An attempt (webhook_logs.id) as a curl command for a POSIX shell. URL and headers are the webhook''s of today; '
+    'the time and the signatures are those of the attempt, if the secret still is.';
+COMMENT ON FUNCTION @extschema@.webhook_shell_quote(text) IS 'The text as one word of a POSIX shell.';
 COMMENT ON FUNCTION @extschema@.webhook_current_organization() IS
     'The organization that the session acts for: the claim named by webhook.organization_claim in request.jwt.claims; '
     'if it has none, the setting webhook.organization_id; null if there is neither, or both and they differ. An error '
@@ -1724,9 +2563,9 @@ COMMENT ON FUNCTION @extschema@.webhook_resume() IS
 COMMENT ON FUNCTION @extschema@.webhook_set_paused(boolean, text) IS 'Behind webhook_pause() and webhook_resume().';
 COMMENT ON FUNCTION @extschema@.webhook_privileges(text) IS 'What webhook_grant() grants for a level.';
 COMMENT ON FUNCTION @extschema@.webhook_grant(regrole, text) IS
-    'Gives the role a level instead of the one it has. read: logs, deliveries, webhooks without their headers. '
-    'manage: also create, change, delete and reveal webhooks, and publish events. operate: all organizations, '
-    'declaring events, pausing. By GRANTs alone.';
+    'Gives the role a level instead of the one it has. read: logs, deliveries, webhooks without their headers, and '
+    'finding out about them. manage: also create, change, delete and reveal webhooks, send again, cancel, publish '
+    'events. operate: all organizations, declaring events, pausing. By GRANTs alone.';
 COMMENT ON FUNCTION @extschema@.webhook_revoke(regrole) IS 'Takes back webhook_grant(), but for USAGE on the schema.';
 
 COMMENT ON POLICY webhook_tenants ON @extschema@.webhook_configurations IS 'An organization manages its own webhooks.';
@@ -1790,6 +2629,15 @@ GRANT EXECUTE ON FUNCTION
     @extschema@.webhook_url_problem(text),
     @extschema@.webhook_header_problem(text, text),
     @extschema@.webhook_event_pattern_problem(text),
+    @extschema@.webhook_event_matches(text, text),
+    @extschema@.webhook_sign(text, text),
+    @extschema@.webhook_sign(text, bigint, text, text),
+    @extschema@.webhook_verify(text, text, text),
+    @extschema@.webhook_verify(text, bigint, text, text, text),
+    @extschema@.webhook_body(text, timestamptz, json, json),
+    @extschema@.webhook_encode_id(uuid, bigint, timestamptz),
+    @extschema@.webhook_decode_id(uuid, text),
+    @extschema@.webhook_shell_quote(text),
     @extschema@.webhook_known_events(text),
     @extschema@.webhook_check_event(text),
     @extschema@.webhook_check_known_event(text),

@@ -226,7 +226,7 @@ Datum webhook_event_matches(PG_FUNCTION_ARGS) {
   });
 }
 
-// --- The wire format, for SQL: all STRICT ------------------------------------------------------------------------------
+// --- The wire format, for SQL: STRICT, but for webhook_body ------------------------------------------------------------
 
 namespace {
 
@@ -294,13 +294,15 @@ Datum webhook_verify_message(PG_FUNCTION_ARGS) {
   });
 }
 
-// (event text, created_at timestamptz, data json)
+// (event text, created_at timestamptz, data json, previous json): null if any of the first three is.
 Datum webhook_body(PG_FUNCTION_ARGS) {
   return entry([&] {
+    if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2)) return text_result(fcinfo, std::nullopt);
     webhook::Event event;
     event.name = utf8_argument(fcinfo, 0);
     event.created_at = time_argument(fcinfo, 1);
     event.data = utf8_argument(fcinfo, 2);
+    event.previous = utf8_argument(fcinfo, 3);
     return text_result(webhook::pg::from_utf8(webhook::build_body(event)));
   });
 }

@@ -127,7 +127,7 @@ void append_json_string(std::string& out, std::string_view text) {
   out += '"';
 }
 
-std::vector<std::string> build_headers(const Attempt& attempt, std::string_view body, std::span<HmacKey> keys,
+std::vector<std::string> build_headers(const Attempt& attempt, std::string_view body, std::span<SigningKey> keys,
                                        std::span<const std::string> custom) {
   constexpr std::size_t kOwnHeaders = 9;
   const std::int64_t timestamp_s = unix_seconds(attempt.time);
@@ -140,13 +140,13 @@ std::vector<std::string> build_headers(const Attempt& attempt, std::string_view 
   headers.push_back(header("webhook-id", attempt.webhook_id));
   headers.push_back(header("X-Webhook-Attempt", Decimal(attempt.number).view()));
   headers.push_back(header("X-Webhook-Timestamp", format_timestamp(attempt.time)));
-  if (!keys.empty()) headers.push_back(header("X-Webhook-Signature", github_signature(keys.front(), body)));
+  if (!keys.empty()) headers.push_back(header("X-Webhook-Signature", github_signature(keys.front().github, body)));
   headers.push_back(header("webhook-timestamp", Decimal(timestamp_s).view()));
   if (!keys.empty()) {
     std::string line = "webhook-signature:";
-    for (HmacKey& key : keys) {
+    for (SigningKey& key : keys) {
       line += ' ';
-      line += standard_signature(key, attempt.webhook_id, timestamp_s, body);
+      line += standard_signature(key.standard, attempt.webhook_id, timestamp_s, body);
     }
     headers.push_back(std::move(line));
   }

@@ -26,8 +26,16 @@ std::string build_body(const Event& event);
 // A JSON string literal with its quotes: RFC 8259 escapes for the quote, the backslash and the controls, all else unchanged.
 void append_json_string(std::string& out, std::string_view text);
 
-// The keys that sign a delivery, newest first; more than one while a secret rotates.
-using SigningKeys = std::vector<HmacKey>;
+// The keys of one secret. GitHub's receivers take its text for the key, those of Standard Webhooks what is encoded in it.
+struct SigningKey {
+  explicit SigningKey(std::string_view secret) : github(secret), standard(HmacKey::from_secret(secret)) {}
+
+  HmacKey github;
+  HmacKey standard;
+};
+
+// What signs a delivery, newest first; more than one while a secret rotates.
+using SigningKeys = std::vector<SigningKey>;
 
 // What the headers of one attempt are made of.
 struct Attempt {
@@ -39,7 +47,7 @@ struct Attempt {
 
 // "Name: value" lines in the order of docs/wire-format.md. custom ones come last as they are; no signature header
 // without a key.
-std::vector<std::string> build_headers(const Attempt& attempt, std::string_view body, std::span<HmacKey> keys,
+std::vector<std::string> build_headers(const Attempt& attempt, std::string_view body, std::span<SigningKey> keys,
                                        std::span<const std::string> custom);
 
 // "sha256=" and the HMAC in hex: what GitHub's receivers verify.

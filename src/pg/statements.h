@@ -139,6 +139,7 @@ inline constinit Statement insert_logs(R"(
     RETURNING id)
   SELECT coalesce(max(id), 0) FROM inserted)");
 
+// What webhook_cancel() gave up while it was on its way stays given up.
 inline constinit Statement upsert_owed(R"(
   INSERT INTO @extschema@.webhook_deliveries AS d
          (event_id, configuration_id, organization_id, event, key, created_at, state, attempts, next_attempt_at,
@@ -152,7 +153,8 @@ inline constinit Statement upsert_owed(R"(
    WHERE EXISTS (SELECT FROM @extschema@.webhook_configurations AS c WHERE c.id = o.configuration_id)
   ON CONFLICT (event_id, configuration_id) DO UPDATE
      SET state = excluded.state, attempts = excluded.attempts, next_attempt_at = excluded.next_attempt_at,
-         last_error = excluded.last_error, updated_at = clock_timestamp())");
+         last_error = excluded.last_error, updated_at = clock_timestamp()
+   WHERE d.state <> 'dead' OR d.last_error <> 'cancelled')");
 
 inline constinit Statement delete_finished(R"(
   DELETE FROM @extschema@.webhook_deliveries AS d

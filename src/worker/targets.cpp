@@ -16,7 +16,7 @@ std::string organization_key(const std::optional<std::string>& organization_id) 
 SigningKeys keys_of(const pg::Webhook& webhook) {
   SigningKeys keys;
   keys.reserve(webhook.secrets.size());
-  for (const std::string& secret : webhook.secrets) keys.push_back(HmacKey::from_secret(secret));
+  for (const std::string& secret : webhook.secrets) keys.emplace_back(secret);
   return keys;
 }
 

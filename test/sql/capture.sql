@@ -184,7 +184,8 @@ CREATE TRIGGER compared AFTER UPDATE ON big FOR EACH ROW
     EXECUTE FUNCTION webhook_capture('contact.compared', 'organization_column=organization_id', 'include_previous=true');
 SELECT forget();
 UPDATE big SET n = 3;
-SELECT is(previous::text, '{"n":2}', 'nor is it among the previous values') FROM captured WHERE previous IS NOT NULL;
+SELECT is(previous::text, '{"n":2}', 'one that was not touched is not among the previous values')
+FROM captured WHERE previous IS NOT NULL;
 
 -- --- The row as JSON --------------------------------------------------------------------------------------------------
 
@@ -302,6 +303,7 @@ UPDATE big SET body = repeat('v', 600000) WHERE id = 1;
 SELECT results_eq('SELECT event, data IS NULL, previous IS NULL, oversized_bytes > 1024 * 1024 FROM captured ORDER BY event',
                   $$ VALUES ('contact.big', false, true, NULL), ('contact.compared', true, true, true) $$,
                   'the previous values count towards it too');
+DROP TRIGGER compared ON big;
 
 -- --- Transactions -----------------------------------------------------------------------------------------------------
 
@@ -545,6 +547,7 @@ SELECT add_webhook(NULL, '{*}');
 BEGIN;
 INSERT INTO contacts (name) VALUES ('goes with it');
 DROP EXTENSION webhook CASCADE;
+DROP EXTENSION pgtap;
 COMMIT;
 SELECT hasnt_table('public', 'webhook_events', 'a transaction that captures and drops the extension commits');
 
@@ -555,6 +558,7 @@ BEGIN;
 INSERT INTO contacts (name) VALUES ('kept');
 SAVEPOINT s;
 DROP EXTENSION webhook CASCADE;
+DROP EXTENSION pgtap;
 ROLLBACK TO s;
 COMMIT;
 SELECT is(data->>'name', 'kept', 'one that takes the drop back keeps its events; a new extension starts afresh')
@@ -565,5 +569,7 @@ SELECT finish();
 SET client_min_messages = error;
 RESET search_path;
 DROP EXTENSION webhook CASCADE;
+DROP EXTENSION pgtap;
 DROP SCHEMA capture_test CASCADE;
 DROP ROLE webhook_capture_test_app;
+DROP EXTENSION pgtap;

@@ -56,4 +56,6 @@ SELECT finish();
 
 RESET search_path;
 DROP EXTENSION webhook CASCADE;
+DROP EXTENSION pgtap;
 DROP SCHEMA prepared_test CASCADE;
+DROP EXTENSION pgtap;

@@ -12,14 +12,15 @@ namespace {
 Snapshot snapshot(const char* text) { return parse_snapshot(text).value(); }
 
 TEST(SnapshotTest, TextFormSurvivesARoundTrip) {
-  for (const char* text : {"3:3:", "10:20:", "10:20:10,14,15", "18446744073709551610:18446744073709551615:18446744073709551612"}) {
+  for (const char* text :
+       {"3:3:", "10:20:", "10:20:10,14,15", "18446744073709551610:18446744073709551615:18446744073709551612"}) {
     EXPECT_EQ(to_string(snapshot(text)), text);
   }
 }
 
 TEST(SnapshotTest, MalformedTextIsRefused) {
-  for (const char* text : {"", "10", "10:20", "20:10:", "10:20:9", "10:20:20", "10:20:15,14", "10:20:14,14", "10:20:14,",
-                           "10:20:,14", "a:b:", "10:20:14 ", "-1:2:"}) {
+  for (const char* text : {"", "10", "10:20", "20:10:", "10:20:9", "10:20:20", "10:20:15,14", "10:20:14,14",
+                           "10:20:14,", "10:20:,14", "a:b:", "10:20:14 ", "-1:2:"}) {
     EXPECT_FALSE(parse_snapshot(text)) << text;
   }
 }

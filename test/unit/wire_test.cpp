@@ -116,6 +116,13 @@ TEST(StandardSignature, MatchesTheVectorOfStandardWebhooks) {
             "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
 }
 
+// What the receivers of each kind are given is the same text.
+TEST(SigningKey, HasTheTextForGithubAndWhatIsEncodedForStandardWebhooks) {
+  SigningKey key("whsec_SmVmZQ==");
+  EXPECT_EQ(key.github.sign({"a"}), HmacKey("whsec_SmVmZQ==").sign({"a"}));
+  EXPECT_EQ(key.standard.sign({"a"}), HmacKey("Jefe").sign({"a"}));
+}
+
 class BuildHeaders : public testing::Test {
  protected:
   static constexpr std::string_view kBody = R"({"test": 2432232314})";
@@ -132,13 +139,14 @@ class BuildHeaders : public testing::Test {
 };
 
 TEST_F(BuildHeaders, StandInTheDocumentedOrder) {
-  keys_.push_back(HmacKey::from_secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"));
-  EXPECT_THAT(build(),
-              ElementsAre("Content-Type: application/json", "X-Webhook-Event: contact.created",
-                          "X-Webhook-Id: msg_p5jXN8AQM9LWM0D4loKWxJek", "webhook-id: msg_p5jXN8AQM9LWM0D4loKWxJek",
-                          "X-Webhook-Attempt: 3", "X-Webhook-Timestamp: 2021-02-25T15:02:10.999Z",
-                          "X-Webhook-Signature: " + github_signature(keys_[0], kBody), "webhook-timestamp: 1614265330",
-                          "webhook-signature: v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="));
+  keys_.emplace_back("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+  EXPECT_THAT(
+      build(),
+      ElementsAre("Content-Type: application/json", "X-Webhook-Event: contact.created",
+                  "X-Webhook-Id: msg_p5jXN8AQM9LWM0D4loKWxJek", "webhook-id: msg_p5jXN8AQM9LWM0D4loKWxJek",
+                  "X-Webhook-Attempt: 3", "X-Webhook-Timestamp: 2021-02-25T15:02:10.999Z",
+                  "X-Webhook-Signature: " + github_signature(keys_[0].github, kBody), "webhook-timestamp: 1614265330",
+                  "webhook-signature: v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="));
 }
 
 TEST_F(BuildHeaders, CarryNoSignatureWithoutAKey) {
@@ -153,9 +161,10 @@ TEST_F(BuildHeaders, CarrySignaturesByAllKeysWhileASecretRotates) {
   keys_.emplace_back("old");
   const std::vector<std::string> headers = build();
   ASSERT_EQ(headers.size(), 9u);
-  EXPECT_EQ(headers[6], "X-Webhook-Signature: " + github_signature(keys_[0], kBody));
-  EXPECT_EQ(headers[8], "webhook-signature: " + standard_signature(keys_[0], attempt_.webhook_id, 1614265330, kBody) +
-                            " " + standard_signature(keys_[1], attempt_.webhook_id, 1614265330, kBody));
+  EXPECT_EQ(headers[6], "X-Webhook-Signature: " + github_signature(keys_[0].github, kBody));
+  EXPECT_EQ(headers[8],
+            "webhook-signature: " + standard_signature(keys_[0].standard, attempt_.webhook_id, 1614265330, kBody) +
+                " " + standard_signature(keys_[1].standard, attempt_.webhook_id, 1614265330, kBody));
 }
 
 TEST_F(BuildHeaders, PutCustomOnesLastAsTheyAre) {
