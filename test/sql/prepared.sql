@@ -56,6 +56,5 @@ SELECT finish();
 
 RESET search_path;
 DROP EXTENSION webhook CASCADE;
-DROP EXTENSION pgtap;
 DROP SCHEMA prepared_test CASCADE;
-DROP EXTENSION pgtap;
+DROP EXTENSION IF EXISTS pgtap;

@@ -93,8 +93,7 @@ SELECT is(names(), '', 'without a subscription there is no event');
 SELECT * FROM finish();
 SELECT dblink_disconnect('other') \g /dev/null
 DROP EXTENSION webhook CASCADE;
-DROP EXTENSION pgtap;
 DROP SCHEMA subscriptions_test CASCADE;
 DROP EXTENSION dblink;
 RESET search_path;
-DROP EXTENSION pgtap;
+DROP EXTENSION IF EXISTS pgtap;
