@@ -1280,9 +1280,9 @@ AS $$
 DECLARE
     -- For format(): of a column. A value is compared as text, so that an enum need not have it.
     is_set text := 'NEW.%1$I IS NOT NULL';
-    is text := 'NEW.%1$I::text = %2$L';
+    equals text := 'NEW.%1$I::text = %2$L';
     changes text := 'OLD.%1$I IS DISTINCT FROM NEW.%1$I';
-    outbound text := format(is, message_direction_column, 'outbound') || ' AND ';
+    outbound text := format(equals, message_direction_column, 'outbound') || ' AND ';
     missing text;
     used record;
     declared record;
@@ -1334,15 +1334,15 @@ BEGIN
             (conversations, 'conversation.assigned', 'UPDATE',
              format(is_set || ' AND ' || changes, conversation_assigned_column)),
             (conversations, 'conversation.status.changed', 'UPDATE', format(changes, conversation_status_column)),
-            (messages, 'message.received', 'INSERT', format(is, message_direction_column, 'inbound')),
+            (messages, 'message.received', 'INSERT', format(equals, message_direction_column, 'inbound')),
             (broadcast_responses, 'broadcast.response', 'INSERT', NULL),
-            (zoom_recordings, 'zoom.recording.completed', 'INSERT', format(is, recording_status_column, 'completed')),
+            (zoom_recordings, 'zoom.recording.completed', 'INSERT', format(equals, recording_status_column, 'completed')),
             (zoom_recordings, 'zoom.recording.completed', 'UPDATE',
-             format(is || ' AND ' || changes, recording_status_column, 'completed'))
+             format(equals || ' AND ' || changes, recording_status_column, 'completed'))
         ) w (table_used, event, operation, condition)
         UNION ALL
         SELECT messages, 'message.' || status, o.operation,
-               outbound || format(is || o.further, message_status_column, status)
+               outbound || format(equals || o.further, message_status_column, status)
         FROM unnest(ARRAY['sent', 'delivered', 'read', 'failed']) status,
              (VALUES ('INSERT', ''), ('UPDATE', ' AND ' || changes)) o (operation, further)
     LOOP

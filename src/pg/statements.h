@@ -154,7 +154,7 @@ inline constinit Statement upsert_owed(R"(
   ON CONFLICT (event_id, configuration_id) DO UPDATE
      SET state = excluded.state, attempts = excluded.attempts, next_attempt_at = excluded.next_attempt_at,
          last_error = excluded.last_error, updated_at = clock_timestamp()
-   WHERE d.state <> 'dead' OR d.last_error <> 'cancelled')");
+   WHERE d.state <> 'dead' OR d.last_error IS DISTINCT FROM 'cancelled')");
 
 inline constinit Statement delete_finished(R"(
   DELETE FROM @extschema@.webhook_deliveries AS d

@@ -567,7 +567,6 @@ SELECT finish();
 SET client_min_messages = error;
 RESET search_path;
 DROP EXTENSION webhook CASCADE;
-DROP EXTENSION IF EXISTS pgtap;
 DROP SCHEMA capture_test CASCADE;
 DROP ROLE webhook_capture_test_app;
 DROP EXTENSION IF EXISTS pgtap;

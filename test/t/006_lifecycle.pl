@@ -58,12 +58,22 @@ sub requests_of
 	return grep { $_->{body} =~ /"origin":"\Q$origin\E"/ } $receiver->received($path);
 }
 
+# How many of them came before a time.
+sub requests_before
+{
+	my ($at, $path, $origin) = @_;
+	return scalar(grep { $_->{received_us} / 1e6 < $at } requests_of($path, $origin));
+}
+
 sub log_since { my ($node, $offset) = @_; return substr(slurp_file($node->logfile), $offset); }
 sub log_size { my ($node) = @_; return -s $node->logfile; }
 
 my $node = new_node(extension => 0, max_worker_processes => 20);
 
-# --- the extension is created, dropped and created again ------------------------------------------------------------------
+# t or f; empty as long as no worker has been there.
+sub is_paused { my ($dbname) = @_; return $node->safe_psql($dbname, 'SELECT is_paused FROM webhook_instance'); }
+
+# --- the extension is created, dropped and created again --------------------------------------------------------------
 
 my %schema = (one => 'public', two => 'hooks');
 my %session;
@@ -100,8 +110,8 @@ foreach my $round (1 .. 4)
 		"round $round: what happens in database $dbname is delivered"
 		  or diag($session{$dbname}->errors);
 		is( $session{$dbname}->query(
-				"SELECT count(DISTINCT id), min(id) > 0, max(id) < (SELECT last_value + 1000000 FROM $schema{$dbname}.webhook_events_id_seq)
-				   FROM $schema{$dbname}.webhook_events"),
+				"SELECT count(DISTINCT e.id), min(e.id) > 0, max(e.id) < max(s.last_value) + 1000000
+				   FROM $schema{$dbname}.webhook_events AS e, $schema{$dbname}.webhook_events_id_seq AS s"),
 			'5|t|t',
 			'with ids of the new sequence');
 	}
@@ -118,7 +128,7 @@ eventually { !has_worker($node, 'one') } 'and leaves at once', $soon_s;
 $session{$_}->finish foreach keys %session;
 is_log_clean($node);
 
-# --- databases are copied, renamed and dropped -------------------------------------------------------------------------------
+# --- databases are copied, renamed and dropped ------------------------------------------------------------------------
 
 $node->safe_psql('postgres', 'CREATE DATABASE busy');
 prepare_database($node, 'busy');
@@ -128,13 +138,14 @@ $receiver->set('/held', '/hang');
 insert_things($node, 'busy', 'original', 200);
 eventually { $receiver->count('/held') > 0 && $receiver->count('/delay/20?db=busy') > 0 } 'a worker is busy';
 
+my $copy_warning = qr/WARNING: .*this database is a copy of another, or was restored: deliveries are paused/;
 my $log_offset = log_size($node);
 $node->safe_psql('postgres', 'CREATE DATABASE copy TEMPLATE busy');
 pass('its database can be copied');
-eventually { $node->safe_psql('copy', 'SELECT is_paused FROM webhook_instance') eq 't' } 'the copy is paused', $soon_s;
+eventually { is_paused('copy') eq 't' } 'the copy is paused', $soon_s;
 eventually
 {
-	log_since($node, $log_offset) =~ /WARNING: .*this database is a copy of another, or was restored: deliveries are paused/
+	log_since($node, $log_offset) =~ $copy_warning;
 }
 'with a warning';
 eventually { $receiver->count('/delay/20?db=busy') >= 200 } 'the worker of the original has come back';
@@ -159,7 +170,7 @@ $receiver->set('/held', '/ok');
 my $resumed_at = time();
 $node->safe_psql('copy', 'SELECT webhook_resume()');
 eventually { requests_of('/delay/20?db=busy', 'copy') == 3 } 'until it is told to', $soon_s;
-is(scalar(grep { $_->{received_us} / 1e6 < $resumed_at } requests_of('/delay/20?db=busy', 'copy')), 0, 'and not before');
+is(requests_before($resumed_at, '/delay/20?db=busy', 'copy'), 0, 'and not before');
 # The original may have sent again what hung when its worker was sent away; an id that both used would be one less.
 eventually { keys %{ $receiver->counts_by_webhook_id('/held') } == 200 + 1 + 200 + 3 }
 'what both owe, each sends under an id of its own'
@@ -168,7 +179,7 @@ eventually { keys %{ $receiver->counts_by_webhook_id('/held') } == 200 + 1 + 200
 $node->safe_psql('postgres', 'DROP DATABASE copy');
 pass('a database with a worker can be dropped');
 
-# --- restored from a dump ------------------------------------------------------------------------------------------------------
+# --- restored from a dump ---------------------------------------------------------------------------------------------
 
 my $dump = "$PostgreSQL::Test::Utils::tmp_check/renamed.sql";
 $node->run_log([ 'pg_dump', '-f', $dump, '-d', $node->connstr('renamed') ]) or BAIL_OUT('pg_dump failed');
@@ -178,12 +189,11 @@ sub restored_copy_is_paused
 {
 	my ($dbname, $what, @options) = @_;
 	my $offset = log_size($node);
-	ok( $node->run_log(
-			[ 'psql', '-Xqb', '-v', 'ON_ERROR_STOP=1', @options, '-o', '/dev/null', '-f', $dump, '-d', $node->connstr($dbname) ]),
-		"$what: a dump can be restored");
+	my @psql = ('psql', '-Xqb', '-v', 'ON_ERROR_STOP=1', '-o', '/dev/null', '-d', $node->connstr($dbname));
+	ok($node->run_log([ @psql, @options, '-f', $dump ]), "$what: a dump can be restored");
 	is($node->safe_psql($dbname, 'SELECT count(*) FROM webhook_configurations'), 2, 'the webhooks are there');
-	eventually { $node->safe_psql($dbname, 'SELECT is_paused FROM webhook_instance') eq 't' } 'deliveries are paused', $soon_s;
-	eventually { log_since($node, $offset) =~ /WARNING: .*this database is a copy of another, or was restored/ } 'with a warning';
+	eventually { is_paused($dbname) eq 't' } 'deliveries are paused', $soon_s;
+	eventually { log_since($node, $offset) =~ $copy_warning } 'with a warning';
 	isnt(
 		$node->safe_psql($dbname, 'SELECT instance FROM webhook_instance'),
 		$node->safe_psql('renamed', 'SELECT instance FROM webhook_instance'),
@@ -192,7 +202,7 @@ sub restored_copy_is_paused
 	my $at = time();
 	$node->safe_psql($dbname, 'SELECT webhook_resume()');
 	eventually { requests_of('/delay/20?db=busy', $dbname) == 3 } 'after webhook_resume() it delivers', $soon_s;
-	is(scalar(grep { $_->{received_us} / 1e6 < $at } requests_of('/delay/20?db=busy', $dbname)), 0, 'and not before');
+	is(requests_before($at, '/delay/20?db=busy', $dbname), 0, 'and not before');
 	$node->safe_psql('postgres', "DROP DATABASE $dbname");
 	return;
 }
@@ -202,16 +212,15 @@ restored_copy_is_paused('restored_at_once', 'in one transaction', '-1');
 
 $node->safe_psql('postgres', 'CREATE DATABASE restored_late');
 $node->safe_psql('restored_late', 'CREATE EXTENSION webhook');
-eventually { $node->safe_psql('restored_late', 'SELECT is_paused FROM webhook_instance') eq 'f' }
+eventually { is_paused('restored_late') eq 'f' }
 'a worker has made itself at home', $soon_s;
 restored_copy_is_paused('restored_late', 'under a running worker');
 
-# --- processes end ------------------------------------------------------------------------------------------------------------
+# --- processes end ----------------------------------------------------------------------------------------------------
 
 my $worker = processes($node, 'worker', 'renamed');
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($worker)");
-eventually { has_worker($node, 'renamed') && processes($node, 'worker', 'renamed') ne $worker } 'a worker that is terminated comes back',
-  $soon_s;
+eventually { processes($node, 'worker', 'renamed') !~ /^(?:$worker)?$/ } 'a worker that is terminated comes back', $soon_s;
 my $launcher = processes($node, 'launcher');
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($launcher)");
 eventually { processes($node, 'launcher') !~ /^(?:$launcher)?$/ } 'so does the launcher', $soon_s;
@@ -219,7 +228,7 @@ $node->safe_psql('postgres', 'CREATE DATABASE newer');
 prepare_database($node, 'newer');
 eventually { has_worker($node, 'newer') } 'which does its work', $soon_s;
 
-# --- deliveries are switched off and on ---------------------------------------------------------------------------------------
+# --- deliveries are switched off and on -------------------------------------------------------------------------------
 
 sub does_not_deliver_between
 {
@@ -228,12 +237,12 @@ sub does_not_deliver_between
 	$off->();
 	eventually { log_since($node, $offset) =~ $off_is_logged } "$what: deliveries stop", $soon_s;
 	insert_things($node, 'renamed', $what);
-	eventually { $node->safe_psql('renamed', "SELECT count(*) FROM webhook_events WHERE data->>'origin' = '$what'") == 1 }
-	'events are captured';
+	my $captured = $node->safe_psql('renamed', "SELECT count(*) FROM webhook_events WHERE data->>'origin' = '$what'");
+	is($captured, 1, 'events are captured');
 	my $at = time();
 	$on->();
 	eventually { requests_of('/held', $what) == 1 } 'and sent when deliveries go on', $soon_s;
-	is(scalar(grep { $_->{received_us} / 1e6 < $at } requests_of('/held', $what)), 0, 'and not before');
+	is(requests_before($at, '/held', $what), 0, 'and not before');
 	return;
 }
 
@@ -253,7 +262,7 @@ does_not_deliver_between(
 	qr/webhook: deliveries are paused\n.*DETAIL:  maintenance/,
 	sub { $node->safe_psql('renamed', 'SELECT webhook_resume()') });
 
-# --- a trigger on webhook_logs that raises -----------------------------------------------------------------------------------
+# --- a trigger on webhook_logs that raises ----------------------------------------------------------------------------
 
 $node->safe_psql('renamed', q{
 	CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not in this table'; END $$;
@@ -266,13 +275,13 @@ eventually { requests_of('/held', 'refused') == 10 } 'things are sent whose log 
 eventually { log_since($node, $log_offset) =~ /WARNING: .*not in this table/ } 'which gives a warning';
 is($node->safe_psql('renamed', 'SELECT count(*) FROM webhook_logs'), $logged_before, 'nothing is recorded');
 $node->safe_psql('renamed', 'DROP TRIGGER refuse ON webhook_logs');
-eventually { $node->safe_psql('renamed', 'SELECT count(*) FROM webhook_logs') == $logged_before + 20 } 'afterwards all is recorded',
-  $soon_s;
+eventually { $node->safe_psql('renamed', 'SELECT count(*) FROM webhook_logs') == $logged_before + 20 }
+'afterwards all is recorded', $soon_s;
 insert_things($node, 'renamed', 'after the refusal');
 eventually { requests_of('/held', 'after the refusal') == 1 } 'the worker goes on';
 is(scalar(requests_of('/held', 'refused')), 10, 'and nothing was sent twice');
 
-# --- the life of a webhook ---------------------------------------------------------------------------------------------------
+# --- the life of a webhook --------------------------------------------------------------------------------------------
 
 my $webhook = create_thing_webhook($node, 'renamed', '/gate', retry_schedule => ['1 hour']);
 $receiver->set('/gate', '/status/503');
@@ -299,7 +308,7 @@ insert_things($node, 'renamed', 'after the deletion');
 eventually { requests_of('/held', 'after the deletion') == 1 } 'the others get what is new';
 is(scalar(requests_of('/gate', 'after the deletion')), 0, 'it does not');
 
-# --- the application's session -----------------------------------------------------------------------------------------------
+# --- the application's session ----------------------------------------------------------------------------------------
 
 is( $node->safe_psql(
 		'renamed', q{CREATE SEQUENCE mine START 4711; SELECT nextval('mine');
@@ -309,7 +318,7 @@ is( $node->safe_psql(
 my $captured = $node->safe_psql('renamed', q{SELECT count(*) FROM webhook_events WHERE data->>'origin' = 'lastval'});
 is($captured, 1, 'though it captured an event');
 
-# --- the server stops while a receiver hangs ------------------------------------------------------------------------------
+# --- the server stops while a receiver hangs --------------------------------------------------------------------------
 
 foreach my $mode (qw(fast smart))
 {
@@ -335,13 +344,16 @@ is_log_clean(
 	]);
 $node->stop;
 
-# --- too few background workers ----------------------------------------------------------------------------------------------
+# --- too few background workers ---------------------------------------------------------------------------------------
 
 my $small = new_node(max_worker_processes => 2, max_logical_replication_workers => 1);
 prepare_database($small, 'postgres');
 create_thing_webhook($small, 'postgres', '/ok?small');
 insert_things($small, 'postgres', 'small', 3);
-eventually { slurp_file($small->logfile) =~ /WARNING: .*out of background worker slots.*\n(?:.*\n)*?.*HINT: .*"max_worker_processes"/ }
+eventually
+{
+	slurp_file($small->logfile) =~ /WARNING: .*out of background worker slots.*\n(?:.*\n)*?.*HINT: .*"max_worker_processes"/
+}
 'too few background workers give a warning that names the setting';
 $small->append_conf('postgresql.conf', 'max_worker_processes = 8');
 $small->restart;
@@ -349,7 +361,7 @@ eventually { $receiver->count('/ok?small') == 3 } 'with enough of them what has 
 is_log_clean($small, expected => [qr/WARNING: .*out of background worker slots/]);
 $small->stop;
 
-# --- a standby -----------------------------------------------------------------------------------------------------------------
+# --- a standby --------------------------------------------------------------------------------------------------------
 
 my $primary = new_node(init => [ allows_streaming => 1 ], 'webhook.enabled' => 'off');
 prepare_database($primary, 'postgres');
@@ -371,7 +383,9 @@ eventually { $receiver->count('/ok?standby') == 20 } 'promoted, it delivers what
 insert_things($standby, 'postgres', 'promoted', 5);
 eventually { $receiver->count('/ok?standby') == 25 } 'and what is new';
 is(scalar(keys %{ $receiver->counts_by_webhook_id('/ok?standby') }), 25, 'each under an id of its own');
-is_log_clean($standby, expected => [qr/FATAL: .*(?:could not|replication terminated|streaming|terminating walreceiver)/]);
+is_log_clean(
+	$standby,
+	expected => [qr/FATAL: .*(?:could not|replication terminated|streaming|terminating walreceiver)/]);
 $standby->stop;
 
 done_testing();

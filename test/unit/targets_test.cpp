@@ -107,7 +107,7 @@ TEST(TargetsTest, EverySecretBecomesAKeyNewestFirst) {
   targets.replace({webhook(kFirst, {"*"})});
   SigningKeys& keys = targets.find(kFirst)->keys;
   ASSERT_EQ(keys.size(), 2U);
-  EXPECT_EQ(standard_signature(keys[0], "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, R"({"test": 2432232314})"),
+  EXPECT_EQ(standard_signature(keys[0].standard, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, R"({"test": 2432232314})"),
             "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
 }
 

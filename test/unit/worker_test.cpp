@@ -859,7 +859,7 @@ TEST_F(WorkerTest, DeadDeliveriesAreDeletedAfterTheirRetention) {
 // watch_sending() check each step.
 class ChaosTest : public WorkerTest, public testing::WithParamInterface<unsigned> {
  protected:
-  static constexpr int kSteps = 1'500;
+  static constexpr int kSteps = 1'000;
 
   ChaosTest() : random_(GetParam()) {
     process_.draw = [this] { return std::uniform_real_distribution<double>(0, 1)(random_); };
@@ -987,7 +987,7 @@ TEST_P(ChaosTest, EveryEventEndsDeliveredOwedOrDeadAndNothingRepeatsWithoutACras
     ASSERT_FALSE(HasFailure()) << "in life " << lives << ", step " << steps_;
   }
   EXPECT_GT(lives, 20);
-  EXPECT_GT(store_.logs.size(), 5'000U);
+  EXPECT_GT(store_.logs.size(), 3'000U);
 
   calm_ = true;
   crash_before_ = crash_after_ = 0;
@@ -998,7 +998,7 @@ TEST_P(ChaosTest, EveryEventEndsDeliveredOwedOrDeadAndNothingRepeatsWithoutACras
   EXPECT_TRUE(store_.is_all_behind_checkpoint());
 }
 
-INSTANTIATE_TEST_SUITE_P(Seeds, ChaosTest, testing::Range(1U, 7U));
+INSTANTIATE_TEST_SUITE_P(Seeds, ChaosTest, testing::Range(1U, 5U));
 
 }  // namespace
 }  // namespace webhook
