@@ -185,10 +185,13 @@ SELECT ok((SELECT active_since IS NULL AND disabled_at > now() AND disabled_reas
            FROM hooks.webhook_configurations WHERE name = 'crm'), 'switching it off is noted');
 SELECT clock_timestamp() AS before_reactivation \gset
 UPDATE hooks.webhook_configurations SET is_active = true WHERE name = 'crm';
-SELECT ok((SELECT active_since >= :'before_reactivation' AND disabled_at IS NULL AND disabled_reason IS NULL
+SELECT ok((SELECT active_since >= :'before_reactivation' AND disabled_at <= :'before_reactivation'
+                  AND disabled_reason IS NULL
            FROM hooks.webhook_configurations WHERE name = 'crm'), 'switching it on begins anew');
-UPDATE hooks.webhook_configurations SET active_since = '2000-01-01', created_at = '2000-01-01' WHERE name = 'crm';
-SELECT ok((SELECT active_since >= :'before_reactivation' AND created_at = now() AND updated_at >= active_since
+UPDATE hooks.webhook_configurations SET active_since = '2000-01-01', disabled_at = NULL, created_at = '2000-01-01'
+WHERE name = 'crm';
+SELECT ok((SELECT active_since >= :'before_reactivation' AND disabled_at <= :'before_reactivation' AND created_at = now()
+                  AND updated_at >= active_since
            FROM hooks.webhook_configurations WHERE name = 'crm'), 'the times cannot be written');
 SELECT is((pg_temp.refusal('UPDATE hooks.webhook_configurations SET id = gen_random_uuid()')).state, '0A000',
           'the id cannot be changed');

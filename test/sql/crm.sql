@@ -19,7 +19,7 @@ SET search_path = crm, tap;
 -- Without its own BEGIN and COMMIT.
 \! grep -vxE '(BEGIN|COMMIT);' "$CRM_FROM" > "$CRM_TO"
 \i :tables
-SELECT plan(66);
+SELECT plan(67);
 
 CREATE FUNCTION pg_temp.refusal(statement text, OUT state text, OUT message text, OUT detail text, OUT hint text)
     LANGUAGE plpgsql AS $$
@@ -32,12 +32,12 @@ END
 $$;
 
 -- What it refuses, and that nothing is left of the attempt.
-SELECT is((refusal).message, 'column "priority" of table deals does not exist', 'an unknown column is an error'),
+SELECT is((refusal).message, 'column "priority" of table crm.deals does not exist', 'an unknown column is an error'),
        alike((refusal).detail, 'It was given as deal_stage_column. The columns are: id, %', 'that names it'),
        is((refusal).state, '42703', 'and has its SQLSTATE')
 FROM pg_temp.refusal($$SELECT hooks.webhook_watch_crm(deal_stage_column => 'priority')$$) refusal;
 SELECT is((pg_temp.refusal($$SELECT hooks.webhook_watch_crm(organization_column => 'tenant')$$)).message,
-          'column "tenant" of table contacts does not exist', 'so is an unknown organization column');
+          'column "tenant" of table crm.contacts does not exist', 'so is an unknown organization column');
 SELECT is((pg_temp.refusal($$SELECT hooks.webhook_watch_crm(message_status_column => NULL)$$)).message,
           'message_status_column must not be null', 'a column must be named');
 SELECT is((pg_temp.refusal($$SELECT hooks.webhook_watch_crm(contacts => 'crm.people')$$)).state, '42P01',
@@ -49,7 +49,7 @@ DROP VIEW people;
 -- The last table of all lacks a column: what was written before goes with it.
 ALTER TABLE zoom_recordings RENAME organization_id TO tenant_id;
 SELECT is((pg_temp.refusal('SELECT hooks.webhook_watch_crm()')).message,
-          'column "organization_id" of table zoom_recordings does not exist', 'each table needs its columns');
+          'column "organization_id" of table crm.zoom_recordings does not exist', 'each table needs its columns');
 ALTER TABLE zoom_recordings RENAME tenant_id TO organization_id;
 SELECT is((SELECT count(*) FROM hooks.webhook_watches), 0::bigint, 'nothing is half-created');
 

@@ -71,7 +71,7 @@ SELECT is(webhook_body('contact.created', '2024-01-15 10:30:00.1239+00', '{"id":
 SELECT is(webhook_body('contact.updated', '2024-01-15 10:30:00+00', '{"id":1}', '{"id":2}'),
           '{"event":"contact.updated","timestamp":"2024-01-15T10:30:00.000Z","data":{"id":1},"previous":{"id":2}}',
           'with what it was before');
-SELECT ok((d.event_id, d.created_at) = (e.id, e.at), format('the id of event %s at %s is turned back', e.id, e.at))
+SELECT ok((d.event_id, d.created_at) = (e.id, e.at), format('the public id of event %s is turned back', e.id))
 FROM (VALUES (1::bigint, timestamptz '2024-01-15 10:30:00.123456+00'), (9223372036854775807, '1999-12-31 23:59:59+00'))
      e (id, at), webhook_decode_id('00000000-0000-0000-0000-000000000001',
                                    webhook_encode_id('00000000-0000-0000-0000-000000000001', e.id, e.at)) d;

@@ -220,7 +220,8 @@ restored_copy_is_paused('restored_late', 'under a running worker');
 
 my $worker = processes($node, 'worker', 'renamed');
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($worker)");
-eventually { processes($node, 'worker', 'renamed') !~ /^(?:$worker)?$/ } 'a worker that is terminated comes back', $soon_s;
+eventually { processes($node, 'worker', 'renamed') !~ /^(?:$worker)?$/ }
+'a worker that is terminated comes back', $soon_s;
 my $launcher = processes($node, 'launcher');
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($launcher)");
 eventually { processes($node, 'launcher') !~ /^(?:$launcher)?$/ } 'so does the launcher', $soon_s;
@@ -352,7 +353,8 @@ create_thing_webhook($small, 'postgres', '/ok?small');
 insert_things($small, 'postgres', 'small', 3);
 eventually
 {
-	slurp_file($small->logfile) =~ /WARNING: .*out of background worker slots.*\n(?:.*\n)*?.*HINT: .*"max_worker_processes"/
+	slurp_file($small->logfile) =~
+	  /WARNING: .*out of background worker slots.*\n(?:.*\n)*?.*HINT: .*"max_worker_processes"/;
 }
 'too few background workers give a warning that names the setting';
 $small->append_conf('postgresql.conf', 'max_worker_processes = 8');

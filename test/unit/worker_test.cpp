@@ -376,6 +376,25 @@ TEST_F(WorkerTest, FullLaneOverflowsAndAllOfItComesBackInOrder) {
   EXPECT_TRUE(store_.deliveries.empty());
 }
 
+// Lanes of different speed, so that their overflows end in different moments between two recordings.
+TEST_F(WorkerTest, SteadyStreamNeverPassesWhatOverflowed) {
+  constexpr int kWebhooks = 6;
+  constexpr int kBacklog = 1'300;
+  constexpr int kStream = 2'500;
+  for (int number = 1; number <= kWebhooks; ++number) {
+    store_.add_webhook(number, [](pg::Webhook& w) { w.max_in_flight = 1; });
+  }
+  http_.answer = [](const Received& request) {
+    return Answer{.delay = 1700us + 77us * std::stoi(request.url.substr(8))};
+  };
+  store_.emit_many(kBacklog);
+  for (int i = 0; i < kStream; ++i) plan(i * 3ms, [this] { store_.emit(); });
+  run_until([this] { return store_.logs.size() == kWebhooks * (kBacklog + kStream); }, 5min);
+  for (int number = 1; number <= kWebhooks; ++number) {
+    EXPECT_EQ(received_by(number), ids_from(1, kBacklog + kStream)) << "lane " << number;
+  }
+}
+
 TEST_F(WorkerTest, WhatOverflowedBeforeARestartIsNotPassedByWhatComesAfterIt) {
   store_.add_webhook(1, [](pg::Webhook& w) { w.max_in_flight = 1; });
   http_.answer = [](const Received&) { return Answer{.delay = 10ms}; };
@@ -522,6 +541,27 @@ TEST_F(WorkerTest, WhatWaitsForAWebhookThatIsSwitchedOffIsOwedAndDeliveredWhenIt
   });
   run_for(1min);
   EXPECT_EQ(received_by(1), ids_from(1, 10));
+  EXPECT_TRUE(store_.deliveries.empty());
+}
+
+TEST_F(WorkerTest, RetryThatWaitsForAWebhookThatIsSwitchedOffIsMadeWhenItIsBack) {
+  process_.settings_in_force.retry_schedule = {1s};
+  const Uuid webhook = store_.add_webhook(1, [](pg::Webhook& w) { w.max_in_flight = 1; });
+  http_.answer = [](const Received& request) {
+    return Answer{.status = request.attempt == 1 ? 500 : 200, .delay = request.attempt == 1 ? 1ms : 500ms};
+  };
+  store_.emit_many(10);
+  plan(2s, [&] {
+    EXPECT_EQ(received_by(1).size(), 12U) << "all failed, and two retries are made";
+    store_.set_active(webhook, false);
+    process_.wake();
+  });
+  plan(20s, [&] {
+    store_.set_active(webhook, true);
+    process_.wake();
+  });
+  run_for(1min);
+  EXPECT_EQ(received_by(1).size(), 20U);
   EXPECT_TRUE(store_.deliveries.empty());
 }
 
