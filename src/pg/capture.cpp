@@ -305,6 +305,10 @@ void on_cast_change(Datum /*argument*/, int /*cache*/, uint32 /*hash*/) noexcept
 }  // namespace
 
 void init_capture() {
+  // What the callbacks touch is made now: they may not allocate.
+  buffer().clear();
+  invalidate_plans(InvalidOid);
+  invalidate_subscriptions(InvalidOid);
   guarded([] {
     RegisterXactCallback(on_transaction, nullptr);
     RegisterSubXactCallback(on_subtransaction, nullptr);

@@ -83,7 +83,20 @@ void Worker::run() {
     if (process_.shutdown_requested()) break;
     if (process_.wait(http_.fd(), time_to_wait())) look_at_log_ = true;
   }
-  drain();
+  end();
+}
+
+// An error is no reason not to end: what could not be recorded will be sent again.
+void Worker::end() {
+  std::optional<pg::Error> failure;
+  try {
+    drain();
+  } catch (const pg::Error& error) {
+    failure = error;
+  }
+  if (!failure) return;
+  process_.log(pg::LogLevel::kWarning, "the last results could not be recorded: " + failure->message(),
+               failure->detail(), "Their webhooks will be sent again, with the same webhook-id.");
 }
 
 void Worker::start() {

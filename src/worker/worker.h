@@ -51,6 +51,7 @@ class Worker {
 
   void start();
   void turn();
+  void end();
   void drain();
   std::optional<Duration> time_to_wait();
   bool delivers() const { return process_.settings().enabled && !is_paused_; }

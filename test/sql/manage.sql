@@ -188,7 +188,7 @@ $$;
 SELECT hooks.webhook_rotate_secret(:'a') AS fresh \gset
 SELECT matches(:'fresh'::text, '^whsec_[A-Za-z0-9+/]{32}$', 'a new secret is returned');
 SELECT is(pg_temp.secrets(:'a'), right(:'fresh', 4) || ' LaSw!', 'the old one signs beside it');
-SELECT ok(expires_at - clock_timestamp() BETWEEN interval '23:59' AND interval '24:00', 'for 24 hours')
+SELECT ok(expires_at - clock_timestamp() BETWEEN interval '23:00' AND interval '24:00', 'for 24 hours')
 FROM hooks.webhook_secrets WHERE configuration_id = :'a' AND expires_at IS NOT NULL;
 SELECT is(secret, hooks.webhook_mask(:'fresh'), 'the new one''s mask is shown')
 FROM hooks.webhook_configurations WHERE id = :'a';

@@ -1,0 +1,62 @@
+-- docs/sql.md: every example runs, and everything that the extension makes is mentioned.
+\set ECHO none
+\set ON_ERROR_STOP on
+\pset format unaligned
+\pset tuples_only true
+\getenv inputdir PG_ABS_SRCDIR
+\getenv outputdir PG_ABS_BUILDDIR
+\setenv SOURCE :inputdir/..
+\setenv RESULTS :outputdir/results
+\set tables :outputdir/results/docs_tables.sql
+\set examples :outputdir/results/docs_examples.sql
+\! grep -vxE '(BEGIN|COMMIT);' "$SOURCE/examples/crm.sql" > "$RESULTS/docs_tables.sql"
+-- A block ends a statement too: one without its semicolon is an error.
+\! awk '/^```sql$/ { inside = 1; next } /^```$/ { if (inside) print "\\if :{?unused} \\endif"; inside = 0 } inside' "$SOURCE/docs/sql.md" > "$RESULTS/docs_examples.sql"
+BEGIN;
+SET client_min_messages = error;
+CREATE SCHEMA tap;
+CREATE EXTENSION pgtap SCHEMA tap;
+CREATE SCHEMA docs;
+SET search_path = docs, tap;
+CREATE EXTENSION webhook SCHEMA docs;
+SELECT plan(4);
+
+-- What the examples suppose.
+\i :tables
+INSERT INTO webhook_instance (instance, database_oid, system_identifier) VALUES (gen_random_uuid(), 1, 1);
+INSERT INTO webhook_configurations (organization_id, name, url, events, secret)
+VALUES ('acme', 'crm', 'https://example.com/', '{contact.*}', webhook_generate_secret());
+INSERT INTO webhook_events (slot, id, xid, created_at, event, organization_id, data)
+VALUES (0, 1, pg_current_xact_id(), now() - interval '1 h', 'contact.created', 'acme', '{"id": 1}');
+INSERT INTO webhook_logs (id, slot, created_at, configuration_id, organization_id, event_id, event, attempt, status, error)
+SELECT 42, 0, now(), id, 'acme', 1, 'contact.created', 1, 'failed', 'HTTP status 500' FROM webhook_configurations;
+
+\o :outputdir/results/docs_examples.out
+\i :examples
+\o
+SELECT pass('every example of docs/sql.md runs');
+
+CREATE TEMPORARY TABLE lines (place serial, line text);
+\setenv SQL_MD :inputdir/../docs/sql.md
+\copy lines (line) FROM PROGRAM 'cat "$SQL_MD"' WITH (DELIMITER E'\x01', FORMAT csv, QUOTE E'\x02')
+SELECT cmp_ok((SELECT count(*) FROM lines WHERE line = '```sql'), '>', 20::bigint, 'there are examples');
+CREATE VIEW pg_temp.words AS
+    SELECT DISTINCT (regexp_matches(line, '\mwebhook_\w+', 'g'))[1] AS word FROM lines;
+SELECT is_empty($$
+    SELECT p.proname::text AS name FROM pg_proc p WHERE p.pronamespace = 'docs'::regnamespace
+    UNION
+    SELECT c.relname::text FROM pg_class c
+    WHERE c.relnamespace = 'docs'::regnamespace AND c.relname LIKE 'webhook\_%' AND c.relkind IN ('r', 'p', 'v', 'S')
+      AND NOT c.relispartition
+    EXCEPT SELECT word FROM pg_temp.words
+$$, 'every function, table, view and sequence is mentioned');
+SELECT is_empty($$
+    SELECT word FROM pg_temp.words
+    EXCEPT SELECT proname::text FROM pg_proc WHERE pronamespace = 'docs'::regnamespace
+    EXCEPT SELECT relname::text FROM pg_class WHERE relnamespace = 'docs'::regnamespace
+    EXCEPT SELECT attname::text FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+           WHERE c.relnamespace = 'docs'::regnamespace
+$$, 'and nothing that there is not');
+
+SELECT * FROM finish();
+ROLLBACK;
