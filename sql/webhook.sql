@@ -1067,7 +1067,8 @@ BEGIN
     SELECT w.trigger_name, w.operation INTO other FROM @extschema@.webhook_watches w
     WHERE w.source = webhook_watch_conflicts.source AND w.event = webhook_watch_conflicts.event
       AND w.trigger_name <> webhook_watch_conflicts.trigger_name
-      AND string_to_array(w.operation, ' OR ') && string_to_array(webhook_watch_conflicts.operation, ' OR ');
+      AND string_to_array(w.operation, ' OR ') && string_to_array(webhook_watch_conflicts.operation, ' OR ')
+    ORDER BY w.trigger_name LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'event "%" is already declared on table % for %', event, source, other.operation
             USING ERRCODE = 'duplicate_object',
@@ -1078,7 +1079,8 @@ BEGIN
     SELECT t.tgname, p.tgrelid::regclass AS parent INTO other
     FROM pg_trigger t JOIN pg_trigger p ON p.oid = t.tgparentid
     WHERE t.tgrelid = source AND t.tgfoid = '@extschema@.webhook_capture()'::regprocedure
-      AND (@extschema@.webhook_trigger_arguments(t.tgargs))[1] = event;
+      AND (@extschema@.webhook_trigger_arguments(t.tgargs))[1] = event
+    ORDER BY t.tgname LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'event "%" is already declared on the partitioned table %', event, other.parent
             USING ERRCODE = 'duplicate_object', DETAIL = format('%s is a partition of it.', source),
@@ -2385,10 +2387,10 @@ COMMENT ON FUNCTION @extschema@.webhook_event_pattern_problem(text) IS
 COMMENT ON FUNCTION @extschema@.webhook_event_matches(text, text) IS
     'Whether a pattern as in webhook_configurations.events (contact.created, contact.*, *) matches the event.';
 COMMENT ON FUNCTION @extschema@.webhook_sign(text, text) IS
-    'The X-Webhook-Signature of a body: sha256= and the HMAC-SHA256 in hex. A whsec_ secret is decoded.';
+    'The X-Webhook-Signature of a body: sha256= and the HMAC-SHA256 in hex, the key the secret''s text.';
 COMMENT ON FUNCTION @extschema@.webhook_sign(text, bigint, text, text) IS
     'The webhook-signature of a message (Standard Webhooks): v1, and the HMAC-SHA256 of id.timestamp.body in base64. '
-    'timestamp: Unix seconds.';
+    'timestamp: Unix seconds. A whsec_ secret is decoded to get the key.';
 COMMENT ON FUNCTION @extschema@.webhook_verify(text, text, text) IS
     'Whether an X-Webhook-Signature is the body''s. Compares in constant time.';
 COMMENT ON FUNCTION @extschema@.webhook_verify(text, bigint, text, text, text) IS

@@ -238,6 +238,7 @@ std::string utf8_argument(FunctionCallInfo fcinfo, int number) {
   return webhook::pg::to_utf8(text_argument(fcinfo, number).value_or(""));
 }
 
+// Of webhook-signature.
 webhook::HmacKey key_argument(FunctionCallInfo fcinfo, int number) {
   return webhook::HmacKey::from_secret(utf8_argument(fcinfo, number));
 }
@@ -260,10 +261,10 @@ webhook::EventIdCipher cipher_argument(FunctionCallInfo fcinfo, int number) {
 
 }  // namespace
 
-// (body text, secret text): the value of X-Webhook-Signature.
+// (body text, secret text): the value of X-Webhook-Signature, whose key is the secret's text.
 Datum webhook_sign(PG_FUNCTION_ARGS) {
   return entry([&] {
-    webhook::HmacKey key = key_argument(fcinfo, 1);
+    webhook::HmacKey key(utf8_argument(fcinfo, 1));
     return text_result(webhook::github_signature(key, utf8_argument(fcinfo, 0)));
   });
 }
@@ -280,7 +281,7 @@ Datum webhook_sign_message(PG_FUNCTION_ARGS) {
 // (body text, signature text, secret text)
 Datum webhook_verify(PG_FUNCTION_ARGS) {
   return entry([&] {
-    webhook::HmacKey key = key_argument(fcinfo, 2);
+    webhook::HmacKey key(utf8_argument(fcinfo, 2));
     return BoolGetDatum(webhook::verify_github_signature(key, utf8_argument(fcinfo, 0), utf8_argument(fcinfo, 1)));
   });
 }

@@ -35,6 +35,8 @@ namespace {
 constexpr std::size_t kFewEvents = 32;
 // A window of up to so many events is found by transaction and sorted in memory, 16 bytes an event.
 constexpr std::size_t kFoundMax = 200'000;
+// The stored size of the events that one chunk takes into memory; a larger event comes alone.
+constexpr std::size_t kChunkBytesMax = 8ULL << 20;
 // Index entries visited by one step through a larger one.
 constexpr std::size_t kWalkStep = 5'000;
 // Bodies copied by one step of a ring's turn.
@@ -291,43 +293,34 @@ Snapshot SpiStore::current_snapshot() {
 }
 
 Chunk SpiStore::read(const Window& window, std::int64_t after_id, std::size_t events_max) {
-  try {
-    return read_on(window, after_id, events_max);
-  } catch (...) {
-    reading_ = {};  // what it had found and taken out would be missed
-    throw;
-  }
-}
-
-Chunk SpiStore::read_on(const Window& window, std::int64_t after_id, std::size_t events_max) {
   Work work(*this, "webhook: reading events");
   Chunk chunk;
-  if (reading_.window != window) {
-    reading_ = {};
-    if (read_few(window, after_id, &chunk)) {
-      work.commit();
-      return chunk;
-    }
-    find(window);
-    if (reading_.too_large) {
-      Query lowest(statements::find_lowest_event);
-      const Window::Ranges ranges = window.ranges();
-      lowest.bind_xids(ranges.low).bind_xids(ranges.high).run();
-      reading_.walked_to = std::max(after_id, lowest.get_int64(0, 0) - 1);
-    }
-    reading_.window = window;
-  }
-  if (reading_.too_large && reading_.found.empty()) walk(window, after_id, events_max);
-
-  std::vector<Found>& found = reading_.found;
-  std::erase_if(found, [after_id](const Found& f) { return f.id <= after_id; });
-  const std::size_t count = std::min(events_max, found.size());
-  chunk.events = fetch({found.begin(), found.begin() + static_cast<std::ptrdiff_t>(count)});
-  found.erase(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(count));
-  chunk.window_is_read = found.empty() && !reading_.too_large;
+  if (reading_.window != window && !read_few(window, after_id, &chunk)) find(window, after_id);
+  if (!chunk.window_is_read) read_found(window, after_id, events_max, &chunk);
   work.commit();
   if (chunk.window_is_read) reading_ = {};
   return chunk;
+}
+
+// The next of what find() has found. Nothing is taken out of it, so that the call can be repeated.
+void SpiStore::read_found(const Window& window, std::int64_t after_id, std::size_t events_max, Chunk* chunk) {
+  const auto first_behind = [this, after_id] {
+    return std::upper_bound(reading_.found.begin(), reading_.found.end(), after_id,
+                            [](std::int64_t id, const Found& found) { return id < found.id; });
+  };
+  auto first = first_behind();
+  if (first == reading_.found.end() && reading_.too_large) {
+    walk(window, after_id, events_max);
+    first = first_behind();
+  }
+  auto last = first;
+  for (std::size_t bytes = 0; last != reading_.found.end(); ++last) {
+    bytes += static_cast<std::size_t>(last->stored_bytes);
+    const auto count = static_cast<std::size_t>(last - first);
+    if (count == events_max || (count > 0 && bytes > kChunkBytesMax)) break;
+  }
+  chunk->events = fetch({first, last});
+  chunk->window_is_read = last == reading_.found.end() && !reading_.too_large;
 }
 
 bool SpiStore::read_few(const Window& window, std::int64_t after_id, Chunk* chunk) {
@@ -349,40 +342,46 @@ bool SpiStore::read_few(const Window& window, std::int64_t after_id, Chunk* chun
   return true;
 }
 
-void SpiStore::find(const Window& window) {
+void SpiStore::find(const Window& window, std::int64_t after_id) {
+  reading_ = {};
   const Window::Ranges ranges = window.ranges();
   Query query(statements::find_events);
   query.bind_xids(ranges.low).bind_xids(ranges.high).bind(static_cast<std::int64_t>(kFoundMax + 1));
   const std::size_t rows = query.run();
-  reading_.too_large = rows > kFoundMax;
-  if (reading_.too_large) return;
-  reading_.found.reserve(rows);
-  std::vector<FullXid> xids;
-  for (std::size_t row = 0; row < rows; ++row) {
-    const FullXid xid = query.get_xid(row, 2);
-    if (xids.empty() || xids.back() != xid) xids.push_back(xid);
-    reading_.found.push_back({query.get_int64(row, 1), query.get_int16(row, 0)});
+  if (rows > kFoundMax) {
+    Query lowest(statements::find_lowest_event);
+    lowest.bind_xids(ranges.low).bind_xids(ranges.high).run();
+    reading_.walked_to = std::max(after_id, lowest.get_int64(0, 0) - 1);
+    reading_.too_large = true;
+  } else {
+    note_found(query, rows, window);
+    std::sort(reading_.found.begin(), reading_.found.end(), [](const Found& a, const Found& b) { return a.id < b.id; });
   }
-  std::sort(reading_.found.begin(), reading_.found.end(), [](const Found& a, const Found& b) { return a.id < b.id; });
-  flush_commits(xids);
+  reading_.window = window;
 }
 
-// Takes steps through the id index until some events of the window are found or the index ends.
+// Takes a step through the id index, which may find nothing of the window.
 void SpiStore::walk(const Window& window, std::int64_t after_id, std::size_t events_max) {
-  reading_.walked_to = std::max(reading_.walked_to, after_id);
   const std::size_t step = std::max(kWalkStep, events_max);
   Query query(statements::walk_events);
-  query.bind(reading_.walked_to).bind(static_cast<std::int64_t>(step));
+  query.bind(std::max(reading_.walked_to, after_id)).bind(static_cast<std::int64_t>(step));
   const std::size_t rows = query.run();
+  reading_.found.clear();
+  note_found(query, rows, window);
+  if (rows > 0) reading_.walked_to = query.get_int64(rows - 1, 1);
+  if (rows < step) reading_.too_large = false;
+}
+
+// Adds the window's events among the rows of find_events or walk_events, and makes their commits durable.
+void SpiStore::note_found(const Query& query, std::size_t rows, const Window& window) {
   std::vector<FullXid> xids;
+  reading_.found.reserve(rows);
   for (std::size_t row = 0; row < rows; ++row) {
-    reading_.walked_to = query.get_int64(row, 1);
     const FullXid xid = query.get_xid(row, 2);
     if (!window.contains(xid)) continue;
     if (xids.empty() || xids.back() != xid) xids.push_back(xid);
-    reading_.found.push_back({reading_.walked_to, query.get_int16(row, 0)});
+    reading_.found.push_back({query.get_int64(row, 1), query.get_int32(row, 3), query.get_int16(row, 0)});
   }
-  if (rows < step) reading_.too_large = false;
   flush_commits(xids);
 }
 

@@ -35,16 +35,17 @@ class SpiStore final : public Store {
   const std::string& installed_version() const { return installed_version_; }
 
  private:
-  // An event of the window being read, found and not yet fetched.
+  // An event of the window being read.
   struct Found {
     std::int64_t id;
+    std::int32_t stored_bytes;
     std::int16_t slot;
   };
 
   // What is known of the window being read, between two calls of read().
   struct Reading {
     Window window;
-    std::vector<Found> found;  // in id order
+    std::vector<Found> found;  // in id order: all, or, if it is too large, what the last step of the walk found
     bool too_large = false;    // to be walked by id, in steps
     std::int64_t walked_to = 0;
   };
@@ -52,9 +53,10 @@ class SpiStore final : public Store {
   class Work;  // a transaction in which the extension is known to be there
 
   // False, with nothing in the chunk, if the window has more than a few events.
-  Chunk read_on(const Window& window, std::int64_t after_id, std::size_t events_max);
   bool read_few(const Window& window, std::int64_t after_id, Chunk* chunk);
-  void find(const Window& window);
+  void find(const Window& window, std::int64_t after_id);
+  void read_found(const Window& window, std::int64_t after_id, std::size_t events_max, Chunk* chunk);
+  void note_found(const Query& query, std::size_t rows, const Window& window);
   void walk(const Window& window, std::int64_t after_id, std::size_t events_max);
   std::vector<Event> fetch(const std::vector<Found>& found);
   bool make_room(Ring ring, int segment, RingReport* report);

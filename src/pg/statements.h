@@ -73,9 +73,11 @@ inline constinit Statement current_snapshot("SELECT pg_current_snapshot()::text"
 
 // The events of transactions in [low, high), pair by pair. OFFSET 0 keeps each pair an index scan of its own.
 inline constinit Statement find_events(R"(
-  SELECT e.slot, e.id, e.xid
+  SELECT e.slot, e.id, e.xid, e.stored_bytes
     FROM unnest($1::xid8[], $2::xid8[]) AS range (low, high)
-         CROSS JOIN LATERAL (SELECT slot, id, xid
+         CROSS JOIN LATERAL (SELECT slot, id, xid,
+                                    coalesce(pg_column_size(data), 0) + coalesce(pg_column_size(previous), 0)
+                                      AS stored_bytes
                                FROM @extschema@.webhook_events
                               WHERE xid >= range.low AND xid < range.high
                              OFFSET 0) AS e
@@ -99,7 +101,7 @@ inline constinit Statement read_events_by_id(R"(
 
 // The next ids in id order, whatever their transaction, so that the number of rows visited is bounded.
 inline constinit Statement walk_events(R"(
-  SELECT slot, id, xid
+  SELECT slot, id, xid, coalesce(pg_column_size(data), 0) + coalesce(pg_column_size(previous), 0)
     FROM @extschema@.webhook_events
    WHERE id > $1
    ORDER BY id

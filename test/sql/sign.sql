@@ -10,7 +10,7 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = hooks, tap;
-SELECT plan(46);
+SELECT plan(47);
 
 -- The vectors of docs/wire-format.md.
 \set secret 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'
@@ -21,6 +21,9 @@ SELECT plan(46);
 \set github 'sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17'
 SELECT is(webhook_sign('Hello, World!', 'It''s a Secret to Everybody'), :'github', 'signs as GitHub does');
 SELECT is(webhook_sign(:'id', :time, :'body', :'secret'), :'signature', 'signs as Standard Webhooks does');
+-- openssl dgst -sha256 -hmac SECRET
+SELECT is(webhook_sign(:'body', :'secret'), 'sha256=80ec8a89ce3cd22133a1066caecb4d04fea7467657c8514d717ec42c38a5c94c',
+          'GitHub''s receivers take the text of any secret for the key');
 SELECT ok(webhook_verify('Hello, World!', :'github', 'It''s a Secret to Everybody'), 'verifies GitHub''s');
 SELECT ok(webhook_verify(:'id', :time, :'body', :'signature', :'secret'), 'verifies Standard Webhooks''');
 SELECT ok(webhook_verify(:'id', :'time', :'body', :'signature', :'secret'), 'the timestamp may be a literal');

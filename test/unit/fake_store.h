@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <exception>
 #include <functional>
 #include <map>
 #include <optional>
@@ -148,7 +147,6 @@ class FakeStore : public pg::Store {
   std::unordered_map<pg::DeliveryKey, pg::OwedRow> deliveries;
   std::optional<StoredIdentity> identity;
   std::optional<Checkpoint> checkpoint;
-  std::map<std::string, std::int64_t> calls;
   std::function<pg::RingReport(pg::Ring)> ring = [](pg::Ring) { return pg::RingReport{}; };
   std::vector<Time> expired_before;
 
@@ -180,7 +178,7 @@ class FakeStore : public pg::Store {
   // --- pg::Store ---
 
   pg::StartState start() override {
-    const Call call(*this, "start");
+    Call call(*this, "start");
     pg::StartState state;
     state.verdict = judge_identity(identity, checkpoint.has_value(), kDatabase, kSystem);
     if (state.verdict == IdentityVerdict::kCopy) is_paused_ = true;
@@ -191,27 +189,30 @@ class FakeStore : public pg::Store {
     if (!checkpoint) checkpoint = Checkpoint{{Snapshot::beginning(), Snapshot::beginning()}, 0, 0};
     state.instance = identity->instance;
     state.checkpoint = *checkpoint;
+    call.commit();
     return state;
   }
 
   pg::Configuration configuration() override {
-    const Call call(*this, "configuration");
+    Call call(*this, "configuration");
     configuration_changed_ = seen_changed_ = false;
     pg::Configuration configuration{.is_paused = is_paused_, .paused_reason = "told to"};
     for (const auto& [id, webhook] : webhooks_) configuration.webhooks.push_back(webhook);
+    call.commit();
     return configuration;
   }
   bool configuration_changed() const override { return seen_changed_; }
 
   Snapshot current_snapshot() override {
-    const Call call(*this, "current_snapshot");
+    Call call(*this, "current_snapshot");
     Snapshot snapshot{.xmin = next_xid_, .xmax = next_xid_, .running = {running_.begin(), running_.end()}};
     if (!running_.empty()) snapshot.xmin = *running_.begin();
+    call.commit();
     return snapshot;
   }
 
   pg::Chunk read(const Window& window, std::int64_t after_id, std::size_t events_max) override {
-    const Call call(*this, "read");
+    Call call(*this, "read");
     std::vector<std::int64_t> ids;
     const Window::Ranges ranges = window.ranges();
     for (std::size_t i = 0; i < ranges.low.size(); ++i) {
@@ -228,33 +229,36 @@ class FakeStore : public pg::Store {
     ids.resize(std::min(ids.size(), events_max));
     for (const std::int64_t id : ids) chunk.events.push_back(events_.at(id));
     events_read += static_cast<std::int64_t>(ids.size());
+    call.commit();
     return chunk;
   }
   std::int64_t events_read = 0;
 
   pg::Logged logged_since(std::int64_t log_floor) override {
-    const Call call(*this, "logged_since");
+    Call call(*this, "logged_since");
     pg::Logged logged{.keys = {}, .last_log_id = log_floor};
     for (const Log& log : logs) {
       if (log.id <= log_floor) continue;
       logged.keys.push_back({log.row.event_id, log.row.webhook});
       logged.last_log_id = std::max(logged.last_log_id, log.id);
     }
+    call.commit();
     return logged;
   }
 
   std::vector<pg::DeliveryKey> owed_of(const std::vector<std::int64_t>& event_ids) override {
-    const Call call(*this, "owed_of");
+    Call call(*this, "owed_of");
     const std::unordered_set<std::int64_t> ids(event_ids.begin(), event_ids.end());
     std::vector<pg::DeliveryKey> keys;
     for (const auto& [key, row] : deliveries) {
       if (ids.contains(key.event_id)) keys.push_back(key);
     }
+    call.commit();
     return keys;
   }
 
   std::int64_t record(const pg::Batch& batch) override {
-    const Call call(*this, "record");
+    Call call(*this, "record");
     std::int64_t last = 0;
     for (const pg::LogRow& row : batch.logs) {
       last = ++last_log_id_;
@@ -275,11 +279,12 @@ class FakeStore : public pg::Store {
       EXPECT_TRUE(has_success(key)) << "event " << key.event_id << " is finished, but was not delivered";
     }
     if (batch.checkpoint) move_checkpoint(*batch.checkpoint);
+    call.commit();
     return last;
   }
 
   std::vector<pg::NextDue> next_due() override {
-    const Call call(*this, "next_due");
+    Call call(*this, "next_due");
     std::map<Uuid, Time> first;
     for (const auto& [key, row] : deliveries) {
       if (!row.next_attempt_at) continue;
@@ -288,11 +293,12 @@ class FakeStore : public pg::Store {
     }
     std::vector<pg::NextDue> due;
     for (const auto& [webhook, at] : first) due.push_back({webhook, at});
+    call.commit();
     return due;
   }
 
   pg::Due due(const Uuid& webhook, Time now, std::size_t rows_max) override {
-    const Call call(*this, "due");
+    Call call(*this, "due");
     pg::Due due;
     std::vector<const pg::OwedRow*> rows;
     for (const auto& [key, row] : deliveries) {
@@ -317,44 +323,49 @@ class FakeStore : public pg::Store {
         owed.event = {.id = row->key.event_id, .created_at = row->created_at, .name = row->event};
       }
     }
+    call.commit();
     return due;
   }
 
   void forget(const std::vector<Uuid>& webhooks) override {
-    const Call call(*this, "forget");
+    Call call(*this, "forget");
     for (const Uuid& webhook : webhooks) {
       EXPECT_FALSE(webhooks_.contains(webhook)) << "forgets a webhook that is there";
       std::erase_if(deliveries, [&webhook](const auto& entry) { return entry.first.webhook == webhook; });
     }
+    call.commit();
   }
 
   pg::RingReport maintain_ring(pg::Ring which, const RingLimits& /*limits*/) override {
-    const Call call(*this, "maintain_ring");
-    return ring(which);
+    Call call(*this, "maintain_ring");
+    pg::RingReport report = ring(which);
+    call.commit();
+    return report;
   }
   void delete_expired(Time time) override {
-    const Call call(*this, "delete_expired");
+    Call call(*this, "delete_expired");
     expired_before.push_back(time);
+    call.commit();
   }
-  void refill_ids() override { const Call call(*this, "refill_ids"); }
+  void refill_ids() override {
+    Call call(*this, "refill_ids");
+    call.commit();
+  }
 
  private:
   static constexpr std::uint32_t kDatabase = 1;
   static constexpr std::uint64_t kSystem = 1;
 
-  // A transaction: it may fail before it begins, the process may die after its commit, and it hears of invalidations.
+  // A transaction: it may fail before it begins, it hears of invalidations, the process may die after its commit.
   class Call {
    public:
     Call(FakeStore& store, const char* name) : store_(store), name_(name) {
-      ++store_.calls[name_];
       if (store_.before) store_.before(name_);
       if (store_.configuration_changed_) store_.seen_changed_ = true;
     }
-    ~Call() noexcept(false) {
-      if (store_.after && std::uncaught_exceptions() == 0) store_.after(name_);
+    void commit() {
+      if (store_.after) store_.after(name_);
     }
-    Call(const Call&) = delete;
-    Call& operator=(const Call&) = delete;
 
    private:
     FakeStore& store_;

@@ -123,6 +123,33 @@ TEST(SigningKey, HasTheTextForGithubAndWhatIsEncodedForStandardWebhooks) {
   EXPECT_EQ(key.standard.sign({"a"}), HmacKey("Jefe").sign({"a"}));
 }
 
+TEST(VerifyGithubSignature, TakesTheSignatureItselfOnly) {
+  HmacKey key("a secret");
+  const std::string signature = github_signature(key, "body");
+  EXPECT_TRUE(verify_github_signature(key, "body", signature));
+  EXPECT_FALSE(verify_github_signature(key, "Body", signature));
+  EXPECT_FALSE(verify_github_signature(key, "body", signature + " "));
+  EXPECT_FALSE(verify_github_signature(key, "body", ""));
+}
+
+TEST(VerifyStandardSignature, FindsItAmongOthers) {
+  HmacKey key("a secret");
+  const std::string signature = standard_signature(key, "evt_1", 1, "body");
+  for (const std::string& value :
+       {signature, "v1,AAAA " + signature, signature + " v1,AAAA", "v2,x  " + signature + " "})
+    EXPECT_TRUE(verify_standard_signature(key, "evt_1", 1, "body", value)) << value;
+}
+
+TEST(VerifyStandardSignature, TakesNothingElse) {
+  HmacKey key("a secret");
+  const std::string signature = standard_signature(key, "evt_1", 1, "body");
+  EXPECT_FALSE(verify_standard_signature(key, "evt_2", 1, "body", signature));
+  EXPECT_FALSE(verify_standard_signature(key, "evt_1", 2, "body", signature));
+  EXPECT_FALSE(verify_standard_signature(key, "evt_1", 1, "Body", signature));
+  for (const std::string& value : {std::string(), std::string(" "), signature.substr(3), "v1a" + signature.substr(2)})
+    EXPECT_FALSE(verify_standard_signature(key, "evt_1", 1, "body", value)) << value;
+}
+
 class BuildHeaders : public testing::Test {
  protected:
   static constexpr std::string_view kBody = R"({"test": 2432232314})";
