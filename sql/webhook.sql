@@ -550,8 +550,8 @@ BEGIN
         NEW.created_at := OLD.created_at;
         NEW.updated_at := clock_timestamp();
     END IF;
-    -- What an INSERT gives is a restore. disabled_at outlives the reactivation: what the webhook has missed lies between
-    -- it and active_since.
+    -- What an INSERT gives is a restore. disabled_at outlives the reactivation: what the webhook has missed lies
+    -- between it and active_since.
     IF TG_OP = 'UPDATE' THEN
         NEW.active_since := OLD.active_since;
         NEW.disabled_at := OLD.disabled_at;
@@ -1509,8 +1509,8 @@ BEGIN
     IF @extschema@.webhook_owe(webhook, ARRAY[redelivered]) = 0 THEN
         RAISE EXCEPTION 'event % is not stored', redelivered
             USING ERRCODE = 'object_not_in_prerequisite_state',
-                  DETAIL = coalesce((SELECT format('Its %s bytes were more than webhook.max_payload, and were not kept.',
-                                                   e.oversized_bytes)
+                  DETAIL = coalesce((SELECT format('Its %s bytes were more than webhook.max_payload, and were not '
+                                                   'kept.', e.oversized_bytes)
                                      FROM @extschema@.webhook_events e
                                      WHERE e.id = redelivered AND e.oversized_bytes IS NOT NULL
                                        AND e.organization_id IS NOT DISTINCT FROM

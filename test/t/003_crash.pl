@@ -96,7 +96,7 @@ sub crash_server
 	return;
 }
 
-# --- crashes in the middle of 5,000 events ---------------------------------------------------------------------------------
+# --- crashes in the middle of 5,000 events ---
 #
 # Each of four sessions commits 250 transactions of three items and two notes, with rolled-back ones between them, and
 # after a crash goes on where its last commit was.
@@ -110,7 +110,9 @@ my $batch_max = 256;    # results that the worker records at once
 my $attempts_total = $session_count * $transaction_count * (3 * 3 + 2 * 2);
 
 my $receiver = start_receiver();
-my $node = new_node('webhook.max_in_flight' => $in_flight_max, 'webhook.retry_schedule' => '100ms, 200ms, 400ms, 800ms');
+my $node = new_node(
+	'webhook.max_in_flight' => $in_flight_max,
+	'webhook.retry_schedule' => '100ms, 200ms, 400ms, 800ms');
 query($node, q{
 	CREATE TABLE items (id bigint PRIMARY KEY, session int, number int);
 	CREATE TABLE notes (id bigint PRIMARY KEY, session int, number int);
@@ -206,10 +208,11 @@ is(scalar(keys %{ tally(map { (split)[1] } @webhook_id_of) }), $rows_total, 'whi
 my $repeats_max = @crashes * (2 * $in_flight_max + $batch_max);
 cmp_ok($repeats, '<=', $repeats_max, "no more was repeated than $repeats_max: $repeats");
 
-is(query($node, q{SELECT count(*) FROM webhook_logs WHERE status = 'success'}), $deliveries, 'no success is logged twice');
+is(query($node, q{SELECT count(*) FROM webhook_logs WHERE status = 'success'}),
+	$deliveries, 'no success is logged twice');
 is(query($node, 'SELECT count(*) FROM webhook_deliveries'), 0, 'and nothing is owed any more');
 
-# --- crashes while results are recorded -----------------------------------------------------------------------------------
+# --- crashes while results are recorded ---
 
 # Inserts that many items and returns their ids.
 my $next_id = 100_000;
@@ -277,7 +280,7 @@ foreach my $round (1 .. 10)
 	kill_worker($node);
 	last if $crashes_behind == 2;
 }
-cmp_ok($crashes_behind, '>=', 1, "crashes came after results were recorded and before the checkpoint was: $crashes_behind");
+cmp_ok($crashes_behind, '>=', 1, "crashes came between the results' recording and the checkpoint's: $crashes_behind");
 my ($marker) = insert_items(1);
 wait_until { successes_of($marker) == 2 } 'an event after them';
 foreach my $path ('/ok?w=all', '/status/503/times/1?w=retried')
@@ -289,12 +292,12 @@ foreach my $path ('/ok?w=all', '/status/503/times/1?w=retried')
 is_log_clean($node, expected => \@crash_lines);
 $node->stop;
 
-# --- a commit that the crash takes back was not sent ------------------------------------------------------------------------
+# --- a commit that the crash takes back was not sent ---
 #
-# With synchronous_commit off a commit is visible before it is on disk. What the server has handed to the operating system
-# outlives an immediate stop, so the loss needs WAL that is still in the server's buffers: nobody else may write them out.
-# Where the worker does not flush WAL before it sends (flush_commits() in src/pg/spi_store.cpp), nearly every round loses
-# the row that the receiver holds, and the test fails.
+# With synchronous_commit off a commit is visible before it is on disk. What the server has handed to the operating
+# system outlives an immediate stop, so the loss needs WAL that is still in the server's buffers: nobody else may write
+# them out. Where the worker does not flush WAL before it sends (flush_commits() in src/pg/spi_store.cpp), the first
+# round loses the row that the receiver holds, and the test fails.
 
 my $lossy = new_node(
 	'wal_writer_delay' => '10s',
@@ -312,7 +315,11 @@ query($lossy, q{
 });
 # Nothing is recorded, and so flushed, while the receiver does not answer.
 my ($warm_up_path, $note_path) = ('/ok', '/status/200');
-create_webhook($lossy, url => $lossy_receiver->url($warm_up_path), events => ['warm_up.created'], organization_id => undef);
+create_webhook(
+	$lossy,
+	url => $lossy_receiver->url($warm_up_path),
+	events => ['warm_up.created'],
+	organization_id => undef);
 create_webhook(
 	$lossy,
 	url => $lossy_receiver->url($note_path),
@@ -336,7 +343,8 @@ while ($losses < 5 && $rounds < 25)
 	$lossy_receiver->set($note_path, undef);
 	$lossy->start;
 	++$losses if query($lossy, "SELECT count(*) FROM unwatched WHERE id = $rounds") == 0;
-	last if query($lossy, "SELECT count(*) FROM notes WHERE id = $rounds") == 0;    # sent and lost: nothing will be repeated
+	# Sent and lost: nothing will be repeated.
+	last if query($lossy, "SELECT count(*) FROM notes WHERE id = $rounds") == 0;
 	wait_until { query($lossy, 'SELECT count(*) FROM webhook_logs') >= 2 * $rounds } 'the request, repeated';
 }
 my @kept = split /\n/, query($lossy, 'SELECT id FROM notes');
