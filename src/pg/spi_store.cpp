@@ -37,6 +37,8 @@ constexpr std::size_t kFewEvents = 32;
 constexpr std::size_t kFoundMax = 200'000;
 // The stored size of the events that one chunk takes into memory; a larger event comes alone.
 constexpr std::size_t kChunkBytesMax = 8ULL << 20;
+// Likewise of the owed deliveries that one call takes.
+constexpr std::size_t kDueBytesMax = 4ULL << 20;
 // Index entries visited by one step through a larger one.
 constexpr std::size_t kWalkStep = 5'000;
 // Bodies copied by one step of a ring's turn.
@@ -267,6 +269,9 @@ Configuration SpiStore::configuration() {
       for (const std::int64_t delay_us : query.get_int64s(row, 10)) webhook.retry_schedule.emplace_back(delay_us);
       webhook.max_in_flight = query.get_int32(row, 11);
     }
+    Query expiry(statements::read_next_expiry);
+    expiry.run();
+    if (!expiry.is_null(0, 0)) configuration.stale_at = expiry.get_time(0, 0);
     work.commit();
     return configuration;
   } catch (...) {
@@ -539,8 +544,10 @@ std::vector<NextDue> SpiStore::next_due() {
 Due SpiStore::due(const Uuid& webhook, Time now, std::size_t rows_max) {
   Work work(*this, "webhook: reading what is owed");
   Query query(statements::read_due);
-  const std::size_t rows = query.bind(webhook).bind(now).bind(static_cast<std::int64_t>(rows_max)).run();
+  query.bind(webhook).bind(now).bind(static_cast<std::int64_t>(rows_max));
+  const std::size_t rows = query.bind(static_cast<std::int64_t>(kDueBytesMax)).run();
   Due due;
+  due.is_all = rows == 0 || (static_cast<std::int64_t>(rows) == query.get_int64(0, 8) && rows < rows_max);
   due.deliveries.reserve(rows);
   for (std::size_t row = 0; row < rows; ++row) {
     OwedDelivery& owed = due.deliveries.emplace_back();
@@ -661,12 +668,14 @@ void SpiStore::delete_expired(Time before) {
 // --- Ids ----------------------------------------------------------------------------------------------------------------
 
 void SpiStore::refill_ids() {
-  if (!current_event_segment(events_sequence_)) {
+  // Once in any case: a worker before this one may have ended between turning the ring and saying so.
+  if (!has_published_segment_ || !current_event_segment(events_sequence_)) {
     Work work(*this, "webhook: looking after the rings");
     Query query(statements::read_ring);
     query.bind(ring_name(Ring::kEvents)).run();
     publish_event_segment(events_sequence_, query.get_int16(0, 0));
     work.commit();
+    has_published_segment_ = true;
   }
   if (ids_left(events_sequence_) >= kIdBlock / 2) return;
   Work work(*this, "webhook: drawing event ids");

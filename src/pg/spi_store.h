@@ -65,6 +65,7 @@ class SpiStore final : public Store {
   std::uint32_t schema_ = 0;
   std::string installed_version_;
   std::uint32_t events_sequence_ = 0;
+  bool has_published_segment_ = false;
   Reading reading_;
 };
 

@@ -61,11 +61,15 @@ inline constinit Statement read_webhooks(R"(
                 WHERE s.configuration_id = c.id AND (s.expires_at IS NULL OR s.expires_at > now())
                 ORDER BY s.created_at DESC),
          c.is_active, coalesce(c.active_since, c.created_at), c.timeout_ms,
-         ARRAY(SELECT (extract(epoch FROM r.delay) * 1000000)::bigint
+         ARRAY(SELECT (least(extract(epoch FROM r.delay), 315360000) * 1000000)::bigint
                  FROM unnest(c.retry_schedule) WITH ORDINALITY AS r (delay, n)
                 ORDER BY r.n),
          c.max_in_flight
     FROM @extschema@.webhook_configurations AS c)");
+
+// When the next secret stops signing.
+inline constinit Statement read_next_expiry(R"(
+  SELECT min(expires_at) FROM @extschema@.webhook_secrets WHERE expires_at > now())");
 
 // --- The event log ----------------------------------------------------------------------------------------------------
 
@@ -178,19 +182,26 @@ inline constinit Statement read_next_due(R"(
    GROUP BY configuration_id)");
 
 // Looks only those up in webhook_events that have not taken their body along.
+// At most $3 rows, and of those only as many as begin within $4 bytes as stored; found counts them all.
 inline constinit Statement read_due(R"(
-  SELECT d.event_id, d.created_at, d.event, d.organization_id, d.key,
-         coalesce(d.data, e.data), coalesce(d.previous, e.previous), d.attempts
-    FROM (SELECT *
-            FROM @extschema@.webhook_deliveries
-           WHERE configuration_id = $1 AND state = 'pending' AND next_attempt_at <= $2
-           ORDER BY next_attempt_at, event_id
-           LIMIT $3) AS d
-         LEFT JOIN LATERAL (SELECT data, previous
-                              FROM @extschema@.webhook_events
-                             WHERE id = d.event_id AND d.data IS NULL
-                            OFFSET 0) AS e ON true
-   ORDER BY d.next_attempt_at, d.event_id)");
+  SELECT b.event_id, b.created_at, b.event, b.organization_id, b.key, b.data, b.previous, b.attempts, b.found
+    FROM (SELECT d.event_id, d.created_at, d.event, d.organization_id, d.key, d.attempts, d.next_attempt_at,
+                 coalesce(d.data, e.data) AS data, coalesce(d.previous, e.previous) AS previous,
+                 count(*) OVER () AS found,
+                 coalesce(sum(pg_column_size(coalesce(d.data, e.data)))
+                            OVER (ORDER BY d.next_attempt_at, d.event_id
+                                  ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS bytes_before
+            FROM (SELECT *
+                    FROM @extschema@.webhook_deliveries
+                   WHERE configuration_id = $1 AND state = 'pending' AND next_attempt_at <= $2
+                   ORDER BY next_attempt_at, event_id
+                   LIMIT $3) AS d
+                 LEFT JOIN LATERAL (SELECT data, previous
+                                      FROM @extschema@.webhook_events
+                                     WHERE id = d.event_id AND d.data IS NULL
+                                    OFFSET 0) AS e ON true) AS b
+   WHERE b.bytes_before < $4
+   ORDER BY b.next_attempt_at, b.event_id)");
 
 inline constinit Statement read_due_next(R"(
   SELECT min(next_attempt_at)

@@ -49,6 +49,7 @@ struct Configuration {
   std::vector<Webhook> webhooks;
   bool is_paused = false;
   std::string paused_reason;
+  std::optional<Time> stale_at;  // when it changes by itself: a secret expires
 };
 
 struct StartState {
@@ -122,6 +123,7 @@ struct OwedDelivery {
 
 struct Due {
   std::vector<OwedDelivery> deliveries;  // the longest due first
+  bool is_all = true;                    // no more are due
   std::optional<Time> next;              // when the next one is, of those that are not due yet
 };
 
@@ -165,7 +167,7 @@ class Store {
 
   // For each webhook with pending deliveries, when the first is due.
   virtual std::vector<NextDue> next_due() = 0;
-  // The pending deliveries of a webhook that are due, at most rows_max.
+  // The pending deliveries of a webhook that are due, at most rows_max, and fewer if they are large.
   virtual Due due(const Uuid& webhook, Time now, std::size_t rows_max) = 0;
   // Deletes what is owed to webhooks that no longer exist.
   virtual void forget(const std::vector<Uuid>& webhooks) = 0;

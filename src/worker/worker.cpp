@@ -22,6 +22,7 @@ constexpr std::size_t kRecordBatch = 256;                 // results that are re
 constexpr Duration kRecordDelayMin = milliseconds(5);     // under load a result waits for others: so long,
 constexpr Duration kRecordDelayMax = milliseconds(50);    // or as long as the last recording took, up to this
 constexpr Duration kPollInterval = milliseconds(1);       // between two looks at the log while there is work
+constexpr Duration kRefillRetry = seconds(1);             // after a failure to read what is owed
 constexpr Duration kSafetyInterval = seconds(5);          // looks at the log though nobody called
 constexpr Duration kCheckpointInterval = seconds(1);      // at most one in so long
 constexpr Duration kMarkInterval = seconds(2);            // after one or two of them, an unsettled delivery gets a row
@@ -117,6 +118,10 @@ void Worker::start() {
 // --- The loop -----------------------------------------------------------------------------------------------------------
 
 void Worker::turn() {
+  const Time now = process_.now();
+  if (now < last_turn_) forget_deadlines(now);  // the clock was set back
+  last_turn_ = now;
+  if (configuration_stale_at_ && now >= *configuration_stale_at_) is_configuration_stale_ = true;
   if (process_.reload_settings()) {
     http_.configure(process_.settings().http);
     note_whether_enabled();
@@ -142,12 +147,21 @@ std::optional<Duration> Worker::time_to_wait() {
   if (!recorder_.empty()) wake = std::min(wake, recorder_.oldest() + record_delay_);
   if (is_checkpoint_stale_ && ledger_->checkpoint() != recorded_checkpoint_) wake = std::min(wake, next_checkpoint_);
   if (delivers()) wake = std::min(wake, next_refill_);
+  if (configuration_stale_at_) wake = std::min(wake, *configuration_stale_at_);
   if (may_read()) wake = std::min(wake, look_at_log_ ? next_poll_ : next_look_);
   if (ledger_->events_ahead() > 0) wake = std::min(wake, next_mark_);
   wake = std::max(wake, next_store_call_);
   Duration wait = std::max(wake - now, Duration::zero());
   if (const auto network = http_.timeout()) wait = std::min(wait, *network);
   return wait;
+}
+
+// All but what webhook_deliveries says is due now, rather than when an old clock said.
+void Worker::forget_deadlines(Time now) {
+  for (Time* deadline : {&next_look_, &next_poll_, &next_refill_, &next_checkpoint_, &next_maintenance_, &next_mark_,
+                         &next_store_call_, &next_failure_warning_, &next_expiry_}) {
+    *deadline = std::min(*deadline, now);
+  }
 }
 
 // Keeps the network going, and tries the database again later, with all that it should have been told.
@@ -204,6 +218,7 @@ void Worker::load_configuration() {
     process_.log(pg::LogLevel::kLog, is_paused_ ? "deliveries are paused" : "deliveries are resumed",
                  is_paused_ ? configuration.paused_reason : std::string());
   }
+  configuration_stale_at_ = configuration.stale_at;
   targets_.replace(std::move(configuration.webhooks));
   set_up_lanes();
   load_next_due();
@@ -382,6 +397,7 @@ void Worker::refill() {
   // First what overflowed a moment ago: or refill_lane() would not see it and let new events pass it.
   if (!recorder_.empty()) record();
   const Time now = process_.now();
+  next_refill_ = now + kRefillRetry;  // should it fail: new events must not wait for it
   Time next = Time::max();
   for (auto& [id, target] : targets_) {
     if (!target.webhook.is_active || !target.next_due) continue;
@@ -398,25 +414,27 @@ bool Worker::refill_lane(Target& target) {
   const Uuid id = target.webhook.id;
   const std::size_t limit = lanes_.room(id) + target.held;
   pg::Due due = store_.due(id, process_.now(), limit);
-  const bool all_read = due.deliveries.size() < limit;
   bool all_taken = true;
+  bool any_taken = false;
   for (pg::OwedDelivery& owed : due.deliveries) {
     const pg::DeliveryKey key{owed.event.id, id};
     if (held_.contains(key)) continue;
     if (owed.event.data.empty()) {
       give_up(owed.event, id, owed.attempts, "the event is no longer stored");
+      any_taken = true;
       continue;
     }
     const int attempt = owed.attempts + 1;
     all_taken =
         lanes_.refill({.webhook = id, .event = outgoing(std::move(owed.event)), .attempt = attempt, .has_row = true});
     if (!all_taken) break;
+    any_taken = true;
     held_.insert(key);
     ++target.held;
   }
-  if (!all_read || !all_taken) {  // next_due stands: there is more
+  if (!due.is_all || !all_taken) {  // next_due stands: there is more
     lanes_.begin_overflow(id);
-    return all_taken && lanes_.room(id) >= Lanes::kQueuedMax / 2;
+    return any_taken && all_taken && lanes_.room(id) >= Lanes::kQueuedMax / 2;
   }
   target.next_due = due.next;
   lanes_.end_overflow(id);
@@ -548,7 +566,8 @@ bool Worker::is_record_due() {
   if (is_checkpoint_due()) return true;
   if (recorder_.empty()) return false;
   const bool idle = in_flight_.empty() && lanes_.queued() == 0;
-  return idle || recorder_.count() >= kRecordBatch || now - recorder_.oldest() >= record_delay_;
+  return idle || recorder_.count() >= kRecordBatch || now < recorder_.oldest() ||
+         now - recorder_.oldest() >= record_delay_;
 }
 
 void Worker::record() {

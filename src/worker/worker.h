@@ -54,6 +54,7 @@ class Worker {
   void end();
   void drain();
   std::optional<Duration> time_to_wait();
+  void forget_deadlines(Time now);
   bool delivers() const { return process_.settings().enabled && !is_paused_; }
 
   // Configuration
@@ -119,13 +120,15 @@ class Worker {
   std::int64_t recovery_log_floor_ = 0;
   std::unordered_set<pg::DeliveryKey> logged_before_;
 
-  bool is_configuration_stale_ = false;  // it could not be loaded whole
-  bool look_at_log_ = true;              // something may have been committed
-  bool is_checkpoint_stale_ = false;     // something was settled since the last one
-  Time next_look_{};                     // at the log, though nobody calls
-  Time next_poll_{};                     // under load, windows are not made smaller than this
-  Time next_refill_{};                   // when the first lane has something due
-  Duration record_delay_;                // how long results wait to be recorded together
+  std::optional<Time> configuration_stale_at_;  // when a secret expires
+  bool is_configuration_stale_ = false;         // it could not be loaded whole
+  bool look_at_log_ = true;                     // something may have been committed
+  bool is_checkpoint_stale_ = false;            // something was settled since the last one
+  Time last_turn_{};
+  Time next_look_{};       // at the log, though nobody calls
+  Time next_poll_{};       // under load, windows are not made smaller than this
+  Time next_refill_{};     // when the first lane has something due
+  Duration record_delay_;  // how long results wait to be recorded together
   Time next_checkpoint_{};
   Time next_maintenance_{};
   Time next_mark_{};

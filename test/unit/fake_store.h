@@ -144,6 +144,8 @@ class FakeStore : public pg::Store {
   // --- For the test: what became of it ---
 
   std::vector<Log> logs;
+  std::optional<Time> secret_expires_at;  // of whichever webhook
+  Time configuration_read_at{};           // last
   std::unordered_map<pg::DeliveryKey, pg::OwedRow> deliveries;
   std::optional<StoredIdentity> identity;
   std::optional<Checkpoint> checkpoint;
@@ -198,6 +200,8 @@ class FakeStore : public pg::Store {
     configuration_changed_ = seen_changed_ = false;
     pg::Configuration configuration{.is_paused = is_paused_, .paused_reason = "told to"};
     for (const auto& [id, webhook] : webhooks_) configuration.webhooks.push_back(webhook);
+    if (secret_expires_at && *secret_expires_at > process_.now()) configuration.stale_at = secret_expires_at;
+    configuration_read_at = process_.now();
     call.commit();
     return configuration;
   }
@@ -313,6 +317,7 @@ class FakeStore : public pg::Store {
       return std::tie(*a->next_attempt_at, a->key.event_id) < std::tie(*b->next_attempt_at, b->key.event_id);
     });
     rows.resize(std::min(rows.size(), rows_max));
+    due.is_all = rows.size() < rows_max;
     for (const pg::OwedRow* row : rows) {
       pg::OwedDelivery& owed = due.deliveries.emplace_back();
       owed.attempts = row->attempts;

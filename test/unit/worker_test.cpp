@@ -437,6 +437,33 @@ TEST_F(WorkerTest, HangingEndpointDoesNotHoldTheCheckpointForEver) {
   EXPECT_EQ(received_by(1).front(), id);
 }
 
+TEST_F(WorkerTest, SecretsAreReadAgainWhenOneExpires) {
+  store_.add_webhook(1);
+  const Time expiry = process_.now() + 10min;
+  store_.secret_expires_at = expiry;
+  plan(9min, [&] { EXPECT_LT(store_.configuration_read_at, expiry - 8min); });
+  run_for(11min);
+  EXPECT_GE(store_.configuration_read_at, expiry);
+  EXPECT_LT(store_.configuration_read_at, expiry + 1s);
+}
+
+TEST_F(WorkerTest, ClockThatIsSetBackHoldsNothingUp) {
+  store_.add_webhook(1, [](pg::Webhook& w) { w.active_since -= 2h; });
+  store_.add_webhook(2, [](pg::Webhook& w) { w.timeout = 1h; });
+  http_.answer = [](const Received& request) {
+    return request.url == FakeStore::url(2) ? FakeHttp::hangs() : Answer{};
+  };
+  const Time begin = process_.now();
+  store_.emit();
+  std::int64_t late = 0;
+  plan(10s, [&] {
+    process_.pass(-1h);
+    late = store_.emit();
+  });
+  run_until([&] { return late > 0 && store_.has_success({late, FakeStore::uuid(1)}); }, 3h);
+  EXPECT_LT(process_.now(), begin) << "it was delivered when the clock had caught up";
+}
+
 TEST_F(WorkerTest, WhatIsInMemoryIsBoundedWhateverTheBacklog) {
   constexpr int kWebhooks = 10;
   for (int number = 1; number <= kWebhooks; ++number) {
