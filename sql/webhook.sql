@@ -463,6 +463,12 @@ BEGIN
                   HINT = 'Give names such as contact.created, patterns such as contact.*, or * for all; '
                          'a webhook is switched off by is_active = false.';
     END IF;
+    IF cardinality(events) > 200 THEN
+        RAISE EXCEPTION 'events can be at most 200 names and patterns'
+            USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'events',
+                  DETAIL = format('The list has %s.', cardinality(events)),
+                  HINT = 'A pattern such as contact.* stands for many names.';
+    END IF;
     FOREACH pattern IN ARRAY events LOOP
         PERFORM @extschema@.webhook_check_event_pattern(pattern);
     END LOOP;
@@ -475,11 +481,24 @@ AS $$
 DECLARE
     header record;
     problem text;
+    size record;
 BEGIN
     IF jsonb_typeof(headers) <> 'object' THEN
         RAISE EXCEPTION 'headers must be a JSON object'
             USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'headers',
                   HINT = 'An example: {"X-Api-Key": "..."}';
+    END IF;
+    SELECT count(*) AS headers, sum(octet_length(h.key) + octet_length(h.value)) AS bytes INTO size
+    FROM jsonb_each_text(headers) h;
+    IF size.headers > 32 THEN
+        RAISE EXCEPTION 'a webhook can have at most 32 headers'
+            USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'headers',
+                  DETAIL = format('There are %s.', size.headers);
+    END IF;
+    IF size.bytes > 8192 THEN
+        RAISE EXCEPTION 'the headers of a webhook can have at most 8192 bytes, names and values together'
+            USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'headers',
+                  DETAIL = format('They have %s.', size.bytes);
     END IF;
     -- Neither values nor ill-formed names go into a message: both may hold a credential.
     FOR header IN
@@ -498,13 +517,16 @@ BEGIN
 END
 $$;
 
+-- By the seconds, which the worker reads: comparing intervals takes a year for 360 days, so that years less days may
+-- compare as one day and be centuries.
 CREATE FUNCTION @extschema@.webhook_check_retry_schedule(retry_schedule interval[]) RETURNS void
     LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF cardinality(retry_schedule) NOT BETWEEN 1 AND 20 OR array_ndims(retry_schedule) > 1
-       OR EXISTS (SELECT FROM unnest(retry_schedule) step WHERE step IS NULL OR step <= interval '0') THEN
-        RAISE EXCEPTION 'retry_schedule must be a list of 1 to 20 positive intervals'
+       OR EXISTS (SELECT FROM unnest(retry_schedule) step CROSS JOIN LATERAL extract(epoch FROM step) seconds
+                  WHERE step IS NULL OR seconds <= 0 OR seconds > 30 * 86400) THEN
+        RAISE EXCEPTION 'retry_schedule must be a list of 1 to 20 positive intervals of at most 30 days each'
             USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'retry_schedule',
                   HINT = 'An example: {5s,30s,5min}. Null means the setting webhook.retry_schedule.';
     END IF;
@@ -527,6 +549,11 @@ BEGIN
     IF btrim(NEW.name) = '' THEN
         RAISE EXCEPTION 'the name of a webhook must not be empty'
             USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'name';
+    END IF;
+    IF length(NEW.name) > 200 THEN
+        RAISE EXCEPTION 'the name of a webhook can have at most 200 characters'
+            USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'name',
+                  DETAIL = format('It has %s.', length(NEW.name));
     END IF;
     IF TG_OP = 'INSERT' OR NEW.url <> OLD.url THEN
         problem := @extschema@.webhook_url_problem(NEW.url);
@@ -611,6 +638,11 @@ AS $$
 BEGIN
     IF length(secret) < 12 THEN
         RAISE EXCEPTION 'the secret is shorter than 12 characters'
+            USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'secret',
+                  HINT = 'Use @extschema@.webhook_generate_secret(), or null for no signature.';
+    END IF;
+    IF octet_length(secret) > 512 THEN
+        RAISE EXCEPTION 'the secret is longer than 512 bytes'
             USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'secret',
                   HINT = 'Use @extschema@.webhook_generate_secret(), or null for no signature.';
     END IF;
@@ -2050,7 +2082,9 @@ AS $$
         (1, 3, 'USAGE ON SCHEMA @extschema@'),
         (1, 3, 'SELECT ON @extschema@.webhook_event_types'),
         (1, 3, 'SELECT ON @extschema@.webhook_watches'),
-        (1, 3, 'SELECT ON @extschema@.webhook_deliveries'),
+        (1, 1, 'SELECT (event_id, configuration_id, organization_id, event, key, created_at, state, attempts, '
+            'next_attempt_at, last_error, updated_at) ON @extschema@.webhook_deliveries'),
+        (2, 3, 'SELECT ON @extschema@.webhook_deliveries'),
         (1, 3, 'SELECT ON @extschema@.webhook_logs'),
         (1, 1, 'SELECT (id, webhook_id, created_at, event, organization_id, key, oversized_bytes) '
             'ON @extschema@.webhook_own_events'),
@@ -2176,23 +2210,25 @@ COMMENT ON COLUMN @extschema@.webhook_configurations.id IS
 COMMENT ON COLUMN @extschema@.webhook_configurations.organization_id IS
     'Whose it is: it receives that organization''s events only. Null: events without an organization, and only those. '
     'Cannot be changed.';
-COMMENT ON COLUMN @extschema@.webhook_configurations.name IS 'What people call it; unique within the organization.';
+COMMENT ON COLUMN @extschema@.webhook_configurations.name IS
+    'What people call it: at most 200 characters, unique within the organization.';
 COMMENT ON COLUMN @extschema@.webhook_configurations.url IS
     'Where the POST goes: https, without credentials, at most 2048 bytes.';
 COMMENT ON COLUMN @extschema@.webhook_configurations.events IS
-    'What it wants: names (contact.created), patterns (contact.*), or * for all.';
+    'What it wants: names (contact.created), patterns (contact.*), or * for all; at most 200.';
 COMMENT ON COLUMN @extschema@.webhook_configurations.secret IS
-    'Write the secret that requests are signed with (at least 12 characters; webhook_generate_secret() makes one), '
+    'Write the secret that requests are signed with (12 characters to 512 bytes; webhook_generate_secret() makes one), '
     'read its mask: the secret itself is kept in webhook_secrets. Null: requests are not signed. Writing the mask '
     'back changes nothing.';
 COMMENT ON COLUMN @extschema@.webhook_configurations.is_active IS 'Whether it receives anything.';
 COMMENT ON COLUMN @extschema@.webhook_configurations.headers IS
-    'Further headers of each request, an object of strings. Those that the delivery itself sets cannot be given.';
+    'Further headers of each request, an object of strings: at most 32, of 8192 bytes in all. Those that the delivery '
+    'itself sets cannot be given.';
 COMMENT ON COLUMN @extschema@.webhook_configurations.timeout_ms IS
     'How long an attempt may take, in milliseconds: 100 to 60000.';
 COMMENT ON COLUMN @extschema@.webhook_configurations.retry_schedule IS
-    'How long to wait before each further attempt: 1 to 20 positive intervals. Null: the setting '
-    'webhook.retry_schedule.';
+    'How long to wait before each further attempt: 1 to 20 positive intervals of at most 30 days '
+    'each. Null: the setting webhook.retry_schedule.';
 COMMENT ON COLUMN @extschema@.webhook_configurations.max_in_flight IS
     'How many requests may be under way to it at once: 1 to 1000.';
 COMMENT ON COLUMN @extschema@.webhook_configurations.test_event IS
@@ -2572,9 +2608,10 @@ COMMENT ON FUNCTION @extschema@.webhook_resume() IS
 COMMENT ON FUNCTION @extschema@.webhook_set_paused(boolean, text) IS 'Behind webhook_pause() and webhook_resume().';
 COMMENT ON FUNCTION @extschema@.webhook_privileges(text) IS 'What webhook_grant() grants for a level.';
 COMMENT ON FUNCTION @extschema@.webhook_grant(regrole, text) IS
-    'Gives the role a level instead of the one it has. read: logs, deliveries, webhooks without their headers, and '
-    'finding out about them. manage: also create, change, delete and reveal webhooks, send again, cancel, publish '
-    'events. operate: all organizations, declaring events, pausing. By GRANTs alone.';
+    'Gives the role a level instead of the one it has. read: logs, deliveries without their data, webhooks without '
+    'their headers, and finding out about them. manage: also the data, and to create, change, delete and reveal '
+    'webhooks, send again, cancel, publish events. operate: all organizations, declaring events, pausing. By GRANTs '
+    'alone.';
 COMMENT ON FUNCTION @extschema@.webhook_revoke(regrole) IS 'Takes back webhook_grant(), but for USAGE on the schema.';
 
 COMMENT ON POLICY webhook_tenants ON @extschema@.webhook_configurations IS 'An organization manages its own webhooks.';

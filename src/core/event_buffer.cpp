@@ -36,6 +36,7 @@ void EventBuffer::append(SubtransactionId sub, const BufferedEvent& event) {
 
   if (levels_.empty() || levels_.back().sub != sub) levels_.push_back({sub, records_.size(), texts_.size()});
   records_.push_back({.created_at = event.created_at,
+                      .id = 0,
                       .offset = texts_.size(),
                       .data_bytes = event.data.size(),
                       .previous_bytes = event.previous.size(),
@@ -81,6 +82,21 @@ BufferedEvent EventBuffer::event_of(SubtransactionId sub, std::size_t index) con
   return event;
 }
 
+std::int64_t EventBuffer::id_of(SubtransactionId sub, std::size_t index) const noexcept {
+  assert(index < count_of(sub));
+  return records_[level_of(sub)->first_record + index].id;
+}
+
+void EventBuffer::give_id(std::int64_t id) noexcept {
+  assert(count_without_id() > 0);
+  records_[with_id_++].id = id;
+}
+
+void EventBuffer::forget_ids() noexcept {
+  for (Record& record : records_) record.id = 0;
+  with_id_ = 0;
+}
+
 void EventBuffer::commit_sub(SubtransactionId sub, SubtransactionId parent) noexcept {
   if (level_of(sub) == nullptr) return;
   const std::size_t below = levels_.size() - 1;
@@ -95,6 +111,7 @@ void EventBuffer::discard(SubtransactionId sub) noexcept {
   const Level* level = level_of(sub);
   if (level == nullptr) return;
   records_.resize(level->first_record);
+  with_id_ = std::min(with_id_, records_.size());
   texts_.resize(level->first_byte);
   levels_.pop_back();
   release_excess();
@@ -103,6 +120,7 @@ void EventBuffer::discard(SubtransactionId sub) noexcept {
 void EventBuffer::clear() noexcept {
   levels_.clear();
   records_.clear();
+  with_id_ = 0;
   texts_.clear();
   release_excess();
 }

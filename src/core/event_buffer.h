@@ -50,6 +50,14 @@ class EventBuffer {
   std::size_t count_of(SubtransactionId sub) const noexcept;
   // The texts live until the buffer changes. index < count_of(sub).
   BufferedEvent event_of(SubtransactionId sub, std::size_t index) const noexcept;
+  // 0: it has none yet. index < count_of(sub).
+  std::int64_t id_of(SubtransactionId sub, std::size_t index) const noexcept;
+
+  // Ids are given in the order of capture to the events of all levels. Were only the innermost numbered when it is
+  // written, what the outer ones had captured before would get higher ids later.
+  std::size_t count_without_id() const noexcept { return records_.size() - with_id_; }
+  void give_id(std::int64_t id) noexcept;  // to the first event that has none
+  void forget_ids() noexcept;
 
   // These neither allocate nor throw, so that transaction callbacks may call them.
   void commit_sub(SubtransactionId sub, SubtransactionId parent) noexcept;  // what is sub's becomes parent's
@@ -64,6 +72,7 @@ class EventBuffer {
 
   struct Record {
     Time created_at;
+    std::int64_t id;     // 0: none yet
     std::size_t offset;  // in texts_, where name, organization_id, key, data and previous stand in a row
     std::size_t data_bytes;
     std::size_t previous_bytes;
@@ -84,6 +93,7 @@ class EventBuffer {
 
   std::vector<Level> levels_;
   std::vector<Record> records_;
+  std::size_t with_id_ = 0;  // so many of records_, from the first on, have an id
   std::string texts_;
 };
 

@@ -136,17 +136,22 @@ IdRange draw_block(Oid sequence) {
   return block;
 }
 
-// Gives each row its id, in their order.
-void assign_ids(EventValues* rows, std::size_t count, Oid sequence) {
-  IdRange ids = take_ids(sequence, static_cast<std::int64_t>(count));
-  for (std::size_t i = 0; i < count; ++i) {
+// Gives each buffered event its id, also those that outer subtransactions have captured before and write later.
+void assign_ids(EventBuffer* buffer, Oid sequence) {
+  static Oid drawn_from = InvalidOid;
+  // The extension may have been dropped and created anew since.
+  if (drawn_from != sequence) buffer->forget_ids();
+  drawn_from = sequence;
+  auto missing = static_cast<std::int64_t>(buffer->count_without_id());
+  IdRange ids = take_ids(sequence, missing);
+  for (; missing > 0; --missing) {
     if (ids.next == ids.limit) {
       ids = draw_block(sequence);
-      // At once: whoever draws from now on gets higher ids than the rows at hand.
-      const IdRange rest{ids.next + static_cast<std::int64_t>(count - i), ids.limit};
+      // At once: whoever draws from now on gets higher ids than the events at hand.
+      const IdRange rest{ids.next + missing, ids.limit};
       publish_ids(sequence, rest);
     }
-    rows[i].values[kId] = Int64GetDatum(ids.next++);
+    buffer->give_id(ids.next++);
   }
 }
 
@@ -293,16 +298,16 @@ bool write_own(EventBuffer* buffer, SubtransactionId sub) {
     return false;
   }
   const FullTransactionId xid = GetTopFullTransactionId();
+  // Just before a commit there is no snapshot, and an index may need one.
+  PushActiveSnapshot(GetTransactionSnapshot());
+  assign_ids(buffer, target.sequence);
   for (std::size_t i = 0; i < count; ++i) {
     fill_row(rows + i, buffer->event_of(sub, i), xid);
     rows[i].values[kSlot] = Int16GetDatum(static_cast<int16>(target.slot));
+    rows[i].values[kId] = Int64GetDatum(buffer->id_of(sub, i));
   }
   // Before the rows are written: the function of an index may capture events itself.
   buffer->discard(sub);
-
-  // Just before a commit there is no snapshot, and an index may need one.
-  PushActiveSnapshot(GetTransactionSnapshot());
-  assign_ids(rows, count, target.sequence);
   Relation segment = table_open(target.relation, NoLock);
   insert_rows(segment, rows, count);
   table_close(segment, NoLock);

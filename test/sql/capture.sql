@@ -15,7 +15,7 @@ CREATE EXTENSION webhook;
 CREATE SCHEMA capture_test;
 SET search_path = capture_test, public;
 
-SELECT plan(77);
+SELECT plan(78);
 
 -- Nothing is sent: the address is not public.
 CREATE FUNCTION add_webhook(organization_id text, events text[], is_active boolean DEFAULT true) RETURNS void LANGUAGE sql
@@ -367,6 +367,23 @@ BEGIN
 END $$;
 SELECT results_eq($$ SELECT data->>'name', count(*) FROM captured GROUP BY 1 ORDER BY 1 $$,
                   $$ VALUES ('before', 1::bigint), ('block', 5000) $$, '10,000 exception blocks, half of them undone');
+
+SELECT forget();
+DO $$
+DECLARE
+    contact bigint;
+BEGIN
+    INSERT INTO capture_test.contacts (name) VALUES ('0') RETURNING id INTO contact;
+    FOR i IN 1..1500 LOOP
+        BEGIN
+            UPDATE capture_test.contacts SET name = i WHERE id = contact;
+        EXCEPTION WHEN raise_exception THEN NULL;
+        END;
+    END LOOP;
+    UPDATE capture_test.contacts SET name = '1501' WHERE id = contact;
+END $$;
+SELECT results_eq($$ SELECT (data->>'name')::int FROM captured $$, 'SELECT generate_series(0, 1501)',
+                  'ids ascend in the order of the changes, though the blocks beyond the bound write first');
 
 SELECT forget();
 BEGIN;

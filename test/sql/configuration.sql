@@ -10,7 +10,7 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = public, tap;
-SELECT plan(70);
+SELECT plan(90);
 
 -- SQLSTATE, message, detail and hint of what the statement raises; null if it raises nothing. Undone in any case.
 CREATE FUNCTION pg_temp.refusal(statement text, OUT state text, OUT message text, OUT detail text, OUT hint text)
@@ -51,6 +51,9 @@ SELECT is((pg_temp.refusal_of('url', NULL)).state, '23502', 'a URL is required')
 -- name
 SELECT is((pg_temp.refusal_of('name', '  ')).message, 'the name of a webhook must not be empty',
           'an empty name is refused');
+SELECT is((pg_temp.refusal_of('name', repeat('ä', 200))).state, NULL, 'a name of 200 characters is accepted');
+SELECT is((pg_temp.refusal_of('name', repeat('x', 201))).message,
+          'the name of a webhook can have at most 200 characters', 'a longer one is refused');
 
 -- events
 SELECT is((pg_temp.refusal_of('events', '{contact.created,deal.*}')).state, NULL, 'names and patterns are accepted');
@@ -74,6 +77,10 @@ SELECT alike((pg_temp.refusal_of('events', '{contact*}')).message, 'invalid even
             'a malformed pattern is refused');
 INSERT INTO hooks.webhook_event_types (name, category) VALUES ('invoice.paid', 'invoice');
 SELECT is((pg_temp.refusal_of('events', '{invoice.paid,invoice.*}')).state, NULL, 'a registered event is accepted');
+SELECT is((pg_temp.refusal_of('events', array_fill('deal.*'::text, ARRAY[200])::text)).state, NULL,
+          '200 patterns are accepted');
+SELECT is((pg_temp.refusal_of('events', array_fill('deal.*'::text, ARRAY[201])::text)).message,
+          'events can be at most 200 names and patterns', 'more are refused');
 
 -- headers
 SELECT is((pg_temp.refusal_of('headers', '{"X-Api-Key": "k", "X-Tenant": "7"}')).state, NULL, 'headers are accepted');
@@ -88,6 +95,16 @@ SELECT unalike((pg_temp.refusal_of('headers', '{"X-Token": "abc\r\nX-Evil: 1"}')
               'without repeating the value');
 SELECT is((pg_temp.refusal_of('headers', '{"X-Token": "a", "x-token": "b"}')).message,
           'invalid header: a header is given twice, in different cases', 'a header may be given once');
+CREATE FUNCTION pg_temp.headers(number int, bytes_each int) RETURNS text LANGUAGE sql AS $$
+    SELECT jsonb_object_agg('X-' || to_char(n, 'FM000'), repeat('v', bytes_each - 5))::text
+    FROM generate_series(1, number) n
+$$;
+SELECT is((pg_temp.refusal_of('headers', pg_temp.headers(32, 256))).state, NULL,
+          '32 headers of 8192 bytes are accepted');
+SELECT is((pg_temp.refusal_of('headers', pg_temp.headers(33, 10))).message, 'a webhook can have at most 32 headers',
+          'more headers are refused');
+SELECT is((pg_temp.refusal_of('headers', pg_temp.headers(32, 257))).message,
+          'the headers of a webhook can have at most 8192 bytes, names and values together', 'and so are more bytes');
 
 -- numbers
 SELECT is((pg_temp.refusal_of('timeout_ms', '99')).message,
@@ -98,7 +115,17 @@ SELECT is((pg_temp.refusal_of('max_in_flight', '0')).message,
           '0 is outside the valid range for max_in_flight (1 .. 1000)', 'max_in_flight is at least 1');
 SELECT is((pg_temp.refusal_of('retry_schedule', '{1s,5min,2h}')).state, NULL, 'a retry schedule is accepted');
 SELECT is((pg_temp.refusal_of('retry_schedule', '{1s,-5min}')).message,
-          'retry_schedule must be a list of 1 to 20 positive intervals', 'a negative step is refused');
+          'retry_schedule must be a list of 1 to 20 positive intervals of at most 30 days each',
+          'a negative step is refused');
+SELECT is((pg_temp.refusal_of('retry_schedule', format('{%s}', step))).state, outcome,
+          format('a step of %s is %s', step, CASE WHEN outcome IS NULL THEN 'accepted' ELSE 'refused' END))
+FROM (VALUES ('30 days', NULL), ('1 month', NULL), ('0', '22023'), ('30 days 1 microsecond', '22023'),
+             ('178000000 years', '22023'), ('1000000 years -359999999 days', '22023'),
+             ('-1000000 years 360000001 days', '22023'), ('NULL', '22023')) c (step, outcome);
+-- PostgreSQL 17 knows infinite intervals; to earlier ones it is no interval.
+SELECT is((pg_temp.refusal_of('retry_schedule', format('{%s}', step))).state,
+          CASE WHEN current_setting('server_version_num')::int >= 170000 THEN '22023' ELSE '22007' END,
+          format('a step of %s is refused', step)) FROM unnest(ARRAY['infinity', '-infinity']) step;
 SELECT is((pg_temp.refusal_of('retry_schedule', array_fill('1s'::text, ARRAY[21])::text)).state, '22023',
           'and so are 21 steps');
 SELECT is((pg_temp.refusal_of('test_event', 'contact.creatd')).state, '23503', 'test_event is a known event');
@@ -134,6 +161,11 @@ SELECT is(pg_temp.shown('crm'), pg_temp.mask('correct horse battery'), 'and is s
 SELECT is((pg_temp.refusal_of('secret', 'short')).message, 'the secret is shorter than 12 characters',
           'a short secret is refused');
 SELECT alike((pg_temp.refusal_of('secret', 'short')).hint, '%webhook_generate_secret()%', 'the hint says what to use');
+SELECT is((pg_temp.refusal_of('secret', repeat('s', 512))).state, NULL, 'a secret of 512 bytes is accepted');
+SELECT is((pg_temp.refusal_of('secret', repeat('s', 513))).message, 'the secret is longer than 512 bytes',
+          'a longer one is refused');
+SELECT is(r.message, 'the secret is longer than 512 bytes', 'also in an UPDATE')
+FROM pg_temp.refusal(format('UPDATE hooks.webhook_configurations SET secret = %L', repeat('s', 513))) r;
 SELECT alike((pg_temp.refusal_of('secret', 'whsec_not base64!')).message, '%not base64',
              'a malformed whsec_ is refused');
 SELECT is((pg_temp.refusal_of('secret', hooks.webhook_generate_secret())).state, NULL, 'a generated one is accepted');

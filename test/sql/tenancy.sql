@@ -10,7 +10,7 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = public, tap;
-SELECT plan(87);
+SELECT plan(97);
 
 CREATE ROLE regress_webhook_none;
 CREATE ROLE regress_webhook_read;
@@ -106,6 +106,14 @@ SELECT is(pg_temp.as_role('read', 'acme', 'SELECT headers FROM hooks.webhook_con
           'but not their headers');
 SELECT is(pg_temp.as_role('manage', 'acme', 'SELECT headers FROM hooks.webhook_configurations'), '{"X-Key": "k"}',
           'manage does');
+SELECT is(pg_temp.as_role(role, 'acme', format('SELECT count(%s) FROM hooks.webhook_deliveries d', shown)), outcome,
+          format('%s reads %s of deliveries: %s', role, shown, outcome))
+FROM (VALUES ('read', 'last_error', '0'), ('read', 'data', '42501'), ('read', 'previous', '42501'),
+             ('read', 'd', '42501'), ('manage', 'd', '1'), ('operate', 'd', '3')) c (role, shown, outcome);
+SELECT set_eq($$
+    SELECT attname::text FROM pg_attribute WHERE attrelid = 'hooks.webhook_deliveries'::regclass AND attnum > 0
+       AND NOT has_column_privilege('regress_webhook_read', attrelid, attnum, 'SELECT')
+$$, '{data,previous}'::text[], 'read sees all of a delivery but its payload');
 
 -- Doing.
 CREATE FUNCTION pg_temp.creating(role text, organization text, for_organization text) RETURNS text LANGUAGE sql AS $$
@@ -193,6 +201,14 @@ SELECT is(pg_temp.as_role('manage', NULL, $$CREATE TRIGGER steal BEFORE UPDATE O
 SELECT hooks.webhook_grant('regress_webhook_operate', 'read') \g /dev/null
 SELECT is(pg_temp.as_role('operate', NULL, 'SELECT count(*) FROM hooks.webhook_logs'), '0',
           'a lower level replaces a higher');
+SELECT ok(NOT has_column_privilege('regress_webhook_operate', 'hooks.webhook_deliveries', 'data', 'SELECT'),
+          'and takes the payloads away');
+SELECT hooks.webhook_revoke('regress_webhook_read') \g /dev/null
+SELECT is_empty($$
+    SELECT a.attname FROM pg_attribute a, aclexplode(a.attacl) acl WHERE acl.grantee = 'regress_webhook_read'::regrole
+$$, 'what read was granted by column is taken back');
+SELECT is(pg_temp.as_role('read', 'acme', 'SELECT count(*) FROM hooks.webhook_deliveries'), '42501',
+          'and it sees no deliveries any more');
 SELECT hooks.webhook_revoke('regress_webhook_manage') \g /dev/null
 SELECT is(pg_temp.as_role('manage', 'acme', 'SELECT count(*) FROM hooks.webhook_event_types'), '42501',
           'what was granted is taken back');

@@ -21,6 +21,18 @@ std::vector<std::string> names_of(const EventBuffer& buffer, SubtransactionId su
 
 using Names = std::vector<std::string>;
 
+void give_ids(EventBuffer& buffer, std::int64_t& next) {
+  while (buffer.count_without_id() > 0) buffer.give_id(next++);
+}
+
+std::vector<std::int64_t> ids_of(const EventBuffer& buffer, SubtransactionId sub) {
+  std::vector<std::int64_t> ids;
+  for (std::size_t i = 0; i < buffer.count_of(sub); ++i) ids.push_back(buffer.id_of(sub, i));
+  return ids;
+}
+
+using Ids = std::vector<std::int64_t>;
+
 TEST(EventBuffer, GivesBackWhatItWasGiven) {
   EventBuffer buffer;
   const Time time{std::chrono::seconds(42)};
@@ -166,15 +178,63 @@ TEST(EventBuffer, DeepNestingStaysBounded) {
   }
 }
 
+TEST(EventBuffer, OuterEventsGetTheirIdsBeforeTheInnermostThatIsWritten) {
+  EventBuffer buffer;
+  std::int64_t next = 1;
+  buffer.append(kTop, event("early"));
+  buffer.append(2, event("middle"));
+  buffer.append(3, event("late"));
+  EXPECT_EQ(buffer.count_without_id(), 3U);
+  give_ids(buffer, next);
+  EXPECT_EQ(ids_of(buffer, 3), (Ids{3}));
+  buffer.discard(3);
+  buffer.append(2, event("later"));
+  EXPECT_EQ(ids_of(buffer, 2), (Ids{2, 0}));
+  EXPECT_EQ(buffer.count_without_id(), 1U);
+  give_ids(buffer, next);
+  buffer.commit_sub(2, kTop);
+  EXPECT_EQ(ids_of(buffer, kTop), (Ids{1, 2, 4}));
+}
+
+TEST(EventBuffer, AnAbortTakesItsIdsAlongAndNoOthers) {
+  EventBuffer buffer;
+  std::int64_t next = 1;
+  buffer.append(kTop, event("before"));
+  buffer.append(2, event("inside"));
+  give_ids(buffer, next);
+  buffer.append(2, event("inside, without id"));
+  buffer.abort_sub(2);
+  EXPECT_EQ(buffer.count_without_id(), 0U);
+  buffer.append(kTop, event("after"));
+  EXPECT_EQ(ids_of(buffer, kTop), (Ids{1, 0}));
+  give_ids(buffer, next);
+  EXPECT_EQ(ids_of(buffer, kTop), (Ids{1, 3}));
+}
+
+TEST(EventBuffer, ForgottenIdsAreGivenAnew) {
+  EventBuffer buffer;
+  std::int64_t next = 1;
+  buffer.append(kTop, event("a"));
+  buffer.append(kTop, event("b"));
+  give_ids(buffer, next);
+  buffer.forget_ids();
+  EXPECT_EQ(ids_of(buffer, kTop), (Ids{0, 0}));
+  give_ids(buffer, next);
+  EXPECT_EQ(ids_of(buffer, kTop), (Ids{3, 4}));
+}
+
 TEST(EventBuffer, ClearEmptiesIt) {
   EventBuffer buffer;
   buffer.append(kTop, event("a"));
   buffer.append(2, event("b"));
+  buffer.give_id(7);
   buffer.clear();
   EXPECT_TRUE(buffer.empty());
+  EXPECT_EQ(buffer.count_without_id(), 0U);
   EXPECT_EQ(buffer.count_of(kTop), 0U);
   buffer.append(kTop, event("c"));
   EXPECT_EQ(names_of(buffer, kTop), (Names{"c"}));
+  EXPECT_EQ(ids_of(buffer, kTop), (Ids{0}));
 }
 
 }  // namespace
