@@ -32,6 +32,7 @@ extern "C" {
 
 #include "pg/guard.h"
 #include "pg/shared_state.h"
+#include "pg/timestamps.h"
 
 namespace webhook::pg {
 namespace {
@@ -49,11 +50,7 @@ constexpr Duration kCalm = minutes(1);           // a worker that ran so long st
 constexpr Duration kSlotWarningInterval = minutes(10);
 constexpr int kSpareDescriptors = 16;  // of curl and OpenSSL beside the sockets
 
-Time current_time() {
-  constexpr std::int64_t kEpochDifference =
-      (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * static_cast<std::int64_t>(USECS_PER_DAY);
-  return Time(Duration(GetCurrentTimestamp() + kEpochDifference));
-}
+Time current_time() { return from_timestamptz(GetCurrentTimestamp()); }
 
 std::uint32_t wait_event() {
 #if PG_VERSION_NUM >= 170000

@@ -18,7 +18,6 @@ extern "C" {
 }
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -33,6 +32,7 @@ extern "C" {
 #include "pg/settings.h"
 #include "pg/shared_state.h"
 #include "pg/subscriptions.h"
+#include "pg/timestamps.h"
 
 namespace webhook::pg {
 namespace {
@@ -61,10 +61,7 @@ void append(const BufferedEvent& event) {
   if (is_finishing || buffer().is_full(sub)) write_own(sub);
 }
 
-Time now() {
-  constexpr auto kPostgresEpoch = std::chrono::sys_days(std::chrono::year(2000) / 1 / 1);
-  return Time(kPostgresEpoch) + Duration(GetCurrentTimestamp());
-}
+Time now() { return from_timestamptz(GetCurrentTimestamp()); }
 
 // --- One row ---------------------------------------------------------------------------------------------------------
 

@@ -24,7 +24,6 @@ extern "C" {
 #include "utils/xid8.h"
 }
 
-#include <chrono>
 #include <cstring>
 #include <optional>
 #include <string_view>
@@ -32,6 +31,7 @@ extern "C" {
 #include "pg/catalog.h"
 #include "pg/guard.h"
 #include "pg/shared_state.h"
+#include "pg/timestamps.h"
 
 namespace webhook::pg {
 namespace {
@@ -65,11 +65,6 @@ struct EventValues {
   Datum values[kColumns];
   bool nulls[kColumns];
 };
-
-TimestampTz timestamp_of(Time time) {
-  constexpr auto kPostgresEpoch = std::chrono::sys_days(std::chrono::year(2000) / 1 / 1);
-  return (time - kPostgresEpoch).count();
-}
 
 Datum text_datum(std::string_view text) {
   return PointerGetDatum(cstring_to_text_with_len(text.data(), static_cast<int>(text.size())));
@@ -105,7 +100,7 @@ Datum json_datum(std::string_view json) {
 void fill_row(EventValues* row, const BufferedEvent& event, FullTransactionId xid) {
   std::memset(row, 0, sizeof *row);
   row->values[kXid] = FullTransactionIdGetDatum(xid);
-  row->values[kCreatedAt] = TimestampTzGetDatum(timestamp_of(event.created_at));
+  row->values[kCreatedAt] = TimestampTzGetDatum(to_timestamptz(event.created_at));
   set_text(row, kEvent, event.name);
   set_text(row, kOrganizationId, event.organization_id);
   set_text(row, kKey, event.key);

@@ -20,15 +20,12 @@ extern "C" {
 
 #include "pg/encoding.h"
 #include "pg/guard.h"
+#include "pg/timestamps.h"
 
 namespace webhook::pg {
 namespace {
 
-// Between PostgreSQL's epoch, 2000-01-01, and Unix's, in microseconds.
-constexpr std::int64_t kEpochDifference =
-    (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * static_cast<std::int64_t>(USECS_PER_DAY);
-
-Datum timestamp_datum(Time time) { return Int64GetDatum(time.time_since_epoch().count() - kEpochDifference); }
+Datum timestamp_datum(Time time) { return Int64GetDatum(to_timestamptz(time)); }
 
 // The catalogs' OIDs of what has no macro in pg_type.h.
 constexpr Oid kUuidArray = 2951;
@@ -272,9 +269,7 @@ std::uint32_t Query::get_oid(std::size_t row, int column) const { return DatumGe
 bool Query::get_boolean(std::size_t row, int column) const { return DatumGetBool(value(row, column)); }
 FullXid Query::get_xid(std::size_t row, int column) const { return DatumGetUInt64(value(row, column)); }
 
-Time Query::get_time(std::size_t row, int column) const {
-  return Time(Duration(DatumGetInt64(value(row, column)) + kEpochDifference));
-}
+Time Query::get_time(std::size_t row, int column) const { return from_timestamptz(DatumGetInt64(value(row, column))); }
 
 Uuid Query::get_uuid(std::size_t row, int column) const {
   Uuid uuid;
