@@ -128,9 +128,12 @@ CREATE TABLE @extschema@.webhook_configurations (
     secret          text,
     is_active       boolean NOT NULL DEFAULT true,
     headers         jsonb NOT NULL DEFAULT '{}',
+    filter          jsonpath,
     timeout_ms      integer NOT NULL DEFAULT 5000,
     retry_schedule  interval[],
+    rate_limit_per_s double precision,
     max_in_flight   integer NOT NULL DEFAULT 16,
+    ordering        text NOT NULL DEFAULT 'relaxed',
     test_event      text REFERENCES @extschema@.webhook_event_types,
     active_since    timestamptz,
     disabled_at     timestamptz,
@@ -189,8 +192,11 @@ CREATE TABLE @extschema@.webhook_deliveries (
     created_at       timestamptz NOT NULL,
     state            text NOT NULL CHECK (state IN ('pending', 'dead')),
     attempts         integer NOT NULL DEFAULT 0,
+    probes           integer NOT NULL DEFAULT 0,
+    owed_since       timestamptz NOT NULL,
     next_attempt_at  timestamptz,
     last_error       text,
+    ordering_key     text,
     data             json,
     previous         json,
     updated_at       timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
@@ -200,6 +206,10 @@ CREATE INDEX webhook_deliveries_due_idx ON @extschema@.webhook_deliveries
     (configuration_id, next_attempt_at, event_id) WHERE state = 'pending';
 CREATE INDEX webhook_deliveries_dead_idx ON @extschema@.webhook_deliveries
     (configuration_id, event_id) WHERE state = 'dead';
+CREATE INDEX webhook_deliveries_order_idx ON @extschema@.webhook_deliveries
+    (configuration_id, event_id) WHERE state = 'pending' AND ordering_key IS NOT NULL;
+CREATE INDEX webhook_deliveries_ordering_key_idx ON @extschema@.webhook_deliveries
+    (configuration_id, ordering_key, event_id) WHERE state = 'pending' AND ordering_key IS NOT NULL;
 
 -- A ring of 8 segments too.
 CREATE SEQUENCE @extschema@.webhook_logs_id_seq;
@@ -230,6 +240,29 @@ CREATE TABLE @extschema@.webhook_logs_6 PARTITION OF @extschema@.webhook_logs FO
 CREATE TABLE @extschema@.webhook_logs_7 PARTITION OF @extschema@.webhook_logs FOR VALUES IN (7);
 CREATE INDEX webhook_logs_id_idx ON @extschema@.webhook_logs USING brin (id) WITH (pages_per_range = 16);
 CREATE INDEX webhook_logs_configuration_id_idx ON @extschema@.webhook_logs (configuration_id, id);
+
+-- How deliveries go. A minute's row is written over a day later: without a DELETE there is never more than a day.
+CREATE TABLE @extschema@.webhook_minutes (
+    configuration_id uuid NOT NULL,
+    slot             smallint NOT NULL,
+    organization_id  text,
+    minute           timestamptz NOT NULL,
+    attempts         integer NOT NULL,
+    successes        integer NOT NULL,
+    durations        integer[] NOT NULL,
+    PRIMARY KEY (configuration_id, slot)
+) WITH (fillfactor = 70);
+CREATE TABLE @extschema@.webhook_endpoints (
+    configuration_id  uuid PRIMARY KEY,
+    organization_id   text,
+    circuit_opened_at timestamptz,
+    next_probe_at     timestamptz,
+    failing_since     timestamptz,
+    last_success_at   timestamptz,
+    last_failure_at   timestamptz,
+    last_error        text,
+    updated_at        timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+) WITH (fillfactor = 70);
 
 CREATE TABLE @extschema@.webhook_rings (
     ring      text PRIMARY KEY CHECK (ring IN ('events', 'logs')),
@@ -302,7 +335,14 @@ INSERT INTO @extschema@.webhook_event_types (name, category, is_builtin, descrip
 ('broadcast.response', 'broadcast', true, 'A contact answered a broadcast.',
  '{"id":312,"organization_id":"acme","broadcast_id":8,"contact_id":4711,"response":"yes","created_at":"2024-01-20T18:00:12+00:00"}'),
 ('zoom.recording.completed', 'zoom', true, 'The recording of a Zoom meeting is ready.',
- '{"id":26,"organization_id":"acme","meeting_id":"85746065432","contact_id":4711,"topic":"Analytical engine: demonstration","duration_s":1860,"recording_url":"https://zoom.example.com/rec/85746065432","status":"completed","created_at":"2024-01-19T15:35:00+00:00","updated_at":"2024-01-19T15:52:30+00:00"}');
+ '{"id":26,"organization_id":"acme","meeting_id":"85746065432","contact_id":4711,"topic":"Analytical engine: demonstration","duration_s":1860,"recording_url":"https://zoom.example.com/rec/85746065432","status":"completed","created_at":"2024-01-19T15:35:00+00:00","updated_at":"2024-01-19T15:52:30+00:00"}'),
+-- About webhooks themselves: see src/worker/operational_events.h.
+('webhook.disabled', 'webhook', true, 'A webhook was switched off because its endpoint kept failing, or asked for it.',
+ '{"configuration_id":"6f1c1a52-3f5e-4f0b-9d53-0a4c8f0e7a11","name":"crm","reason":"HTTP status 410: the endpoint is gone for good"}'),
+('webhook.delivery.failed', 'webhook', true, 'A delivery was given up after its last attempt.',
+ '{"configuration_id":"6f1c1a52-3f5e-4f0b-9d53-0a4c8f0e7a11","name":"crm","webhook_id":"evt_0123456789abcdefghijklmnop","event":"contact.created","attempts":9,"error":"HTTP status 500; the last attempt of its schedule"}'),
+('webhook.recovered', 'webhook', true, 'An endpoint that kept failing answers again.',
+ '{"configuration_id":"6f1c1a52-3f5e-4f0b-9d53-0a4c8f0e7a11","name":"crm","failing_since":"2024-01-20T18:00:12.000Z"}');
 
 -- === Row-level security ==============================================================================================
 
@@ -332,6 +372,10 @@ CREATE POLICY webhook_tenants ON @extschema@.webhook_deliveries FOR SELECT
     USING (organization_id = (SELECT @extschema@.webhook_current_organization()));
 CREATE POLICY webhook_tenants ON @extschema@.webhook_logs FOR SELECT
     USING (organization_id = (SELECT @extschema@.webhook_current_organization()));
+CREATE POLICY webhook_tenants ON @extschema@.webhook_minutes FOR SELECT
+    USING (organization_id = (SELECT @extschema@.webhook_current_organization()));
+CREATE POLICY webhook_tenants ON @extschema@.webhook_endpoints FOR SELECT
+    USING (organization_id = (SELECT @extschema@.webhook_current_organization()));
 CREATE POLICY webhook_tenants ON @extschema@.webhook_events FOR SELECT
     USING (organization_id = (SELECT @extschema@.webhook_current_organization()));
 CREATE POLICY webhook_readers ON @extschema@.webhook_event_types FOR SELECT USING (true);
@@ -341,6 +385,10 @@ CREATE POLICY webhook_operators ON @extschema@.webhook_configurations
 CREATE POLICY webhook_operators ON @extschema@.webhook_deliveries FOR SELECT
     USING ((SELECT has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE')));
 CREATE POLICY webhook_operators ON @extschema@.webhook_logs FOR SELECT
+    USING ((SELECT has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE')));
+CREATE POLICY webhook_operators ON @extschema@.webhook_minutes FOR SELECT
+    USING ((SELECT has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE')));
+CREATE POLICY webhook_operators ON @extschema@.webhook_endpoints FOR SELECT
     USING ((SELECT has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE')));
 CREATE POLICY webhook_operators ON @extschema@.webhook_events FOR SELECT
     USING ((SELECT has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE')));
@@ -391,6 +439,20 @@ BEGIN
         RAISE EXCEPTION 'invalid event name "%": %', event, problem
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'Names are lower-case parts with dots between them, such as invoice.paid.';
+    END IF;
+END
+$$;
+
+-- Events about webhooks come from the worker alone.
+CREATE FUNCTION @extschema@.webhook_check_own_event(event text) RETURNS void
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF starts_with(event, 'webhook.') THEN
+        RAISE EXCEPTION 'event name "%" is reserved', event
+            USING ERRCODE = 'reserved_name',
+                  DETAIL = 'Names that begin with "webhook." are for events about webhooks themselves.',
+                  HINT = 'Choose another name.';
     END IF;
 END
 $$;
@@ -533,6 +595,26 @@ BEGIN
 END
 $$;
 
+-- What the worker evaluates for every event: bounded, and without what it cannot have.
+CREATE FUNCTION @extschema@.webhook_check_filter(filter jsonpath) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF octet_length(filter::text) > 1024 THEN
+        RAISE EXCEPTION 'the filter is longer than 1024 bytes'
+            USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'filter',
+                  DETAIL = format('It has %s.', octet_length(filter::text)),
+                  HINT = 'Filter on less, or let the receiver do the rest.';
+    END IF;
+    -- In its normal form a variable is a dollar before a quoted name; names and strings are cut short.
+    IF position('$"' IN regexp_replace(filter::text, '([$]?)"([^"\\]|\\.)*"', '\1"', 'g')) > 0 THEN
+        RAISE EXCEPTION 'the filter uses a variable, and there are none'
+            USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'filter',
+                  HINT = '$ is the data of the event: $.amount > 5, or $ ? (@.amount > 5).';
+    END IF;
+END
+$$;
+
 -- Checks what is new in the row, so that a webhook stored under another policy (webhook.allow_http) can still be
 -- switched off. Runs as the caller, who must be able to read webhook_event_types.
 CREATE FUNCTION @extschema@.webhook_configurations_check() RETURNS trigger
@@ -571,6 +653,17 @@ BEGIN
     END IF;
     PERFORM @extschema@.webhook_check_range('timeout_ms', NEW.timeout_ms, 100, 60000);
     PERFORM @extschema@.webhook_check_range('max_in_flight', NEW.max_in_flight, 1, 1000);
+    IF NEW.rate_limit_per_s NOT BETWEEN 0.001 AND 100000 THEN
+        RAISE EXCEPTION '% is outside the valid range for rate_limit_per_s (0.001 .. 100000)', NEW.rate_limit_per_s
+            USING ERRCODE = 'numeric_value_out_of_range', TABLE = 'webhook_configurations',
+                  COLUMN = 'rate_limit_per_s', HINT = 'Null means no limit.';
+    END IF;
+    IF NEW.ordering NOT IN ('relaxed', 'key', 'endpoint') THEN
+        RAISE EXCEPTION 'invalid ordering "%"', left(NEW.ordering, 100)
+            USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'ordering',
+                  HINT = 'It is ''relaxed'', ''key'' or ''endpoint''.';
+    END IF;
+    PERFORM @extschema@.webhook_check_filter(NEW.filter);
     PERFORM @extschema@.webhook_check_retry_schedule(NEW.retry_schedule);
 
     IF TG_OP = 'UPDATE' THEN
@@ -759,9 +852,13 @@ BEGIN
     IF TG_OP = 'TRUNCATE' THEN
         DELETE FROM @extschema@.webhook_secrets;
         DELETE FROM @extschema@.webhook_deliveries;
+        DELETE FROM @extschema@.webhook_minutes;
+        DELETE FROM @extschema@.webhook_endpoints;
         RETURN NULL;
     END IF;
     DELETE FROM @extschema@.webhook_secrets s WHERE s.configuration_id = OLD.id;
+    DELETE FROM @extschema@.webhook_minutes m WHERE m.configuration_id = OLD.id;
+    DELETE FROM @extschema@.webhook_endpoints e WHERE e.configuration_id = OLD.id;
     -- Two statements, so that each finds its index.
     DELETE FROM @extschema@.webhook_deliveries d WHERE d.configuration_id = OLD.id AND d.state = 'pending';
     DELETE FROM @extschema@.webhook_deliveries d WHERE d.configuration_id = OLD.id AND d.state = 'dead';
@@ -854,6 +951,7 @@ DECLARE
 BEGIN
     FOREACH relation IN ARRAY ARRAY[
         '@extschema@.webhook_events', '@extschema@.webhook_deliveries', '@extschema@.webhook_logs',
+        '@extschema@.webhook_minutes', '@extschema@.webhook_endpoints',
         '@extschema@.webhook_checkpoint', '@extschema@.webhook_rings', '@extschema@.webhook_instance'
     ]::regclass[] LOOP
         EXECUTE format(
@@ -1213,6 +1311,7 @@ DECLARE
 BEGIN
     PERFORM @extschema@.webhook_check_source(source);
     PERFORM @extschema@.webhook_check_event(event);
+    PERFORM @extschema@.webhook_check_own_event(event);
     operation := @extschema@.webhook_watch_operation(event, operation);
     condition := nullif(btrim(condition), '');
     arguments := @extschema@.webhook_watch_arguments(source, event, operation, changed_columns, ignore_columns,
@@ -1415,6 +1514,7 @@ BEGIN
                          'Events without an organization are for operators.';
     END IF;
     PERFORM @extschema@.webhook_check_known_event(event);
+    PERFORM @extschema@.webhook_check_own_event(event);
     PERFORM @extschema@.webhook_append(event, data, organization, key);
 END
 $$;
@@ -1435,6 +1535,7 @@ BEGIN
     END IF;
     IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
         PERFORM @extschema@.webhook_check_known_event(event);
+        PERFORM @extschema@.webhook_check_own_event(event);
         PERFORM @extschema@.webhook_append(event, data, organization_id, key);
     ELSIF organization_id IS DISTINCT FROM own THEN
         RAISE EXCEPTION 'permission denied to publish an event of another organization'
@@ -1501,6 +1602,13 @@ BEGIN
 END
 $$;
 
+-- As ordering_key() in src/core/lanes.h.
+CREATE FUNCTION @extschema@.webhook_ordering_key(ordering text, key text, event_id bigint) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE ordering WHEN 'key' THEN coalesce('=' || key, '#' || event_id) WHEN 'endpoint' THEN '*' END
+$$;
+
 -- Owes the events to the webhook again, from the first attempt on, and returns how many. Left out are those that are of
 -- another organization or no longer stored.
 CREATE FUNCTION @extschema@.webhook_owe(webhook uuid, events bigint[]) RETURNS bigint
@@ -1513,16 +1621,21 @@ DECLARE
     kept bigint;
 BEGIN
     INSERT INTO @extschema@.webhook_deliveries AS d
-        (event_id, configuration_id, organization_id, event, key, created_at, state, next_attempt_at)
-    SELECT e.id, held.id, held.organization_id, e.event, e.key, e.created_at, 'pending', due
+        (event_id, configuration_id, organization_id, event, key, created_at, state, owed_since, next_attempt_at,
+         ordering_key)
+    SELECT e.id, held.id, held.organization_id, e.event, e.key, e.created_at, 'pending', due, due,
+           @extschema@.webhook_ordering_key(held.ordering, e.key, e.id)
     FROM unnest(events) u (id) JOIN @extschema@.webhook_events e ON e.id = u.id
     WHERE e.data IS NOT NULL AND e.organization_id IS NOT DISTINCT FROM held.organization_id
     ON CONFLICT ON CONSTRAINT webhook_deliveries_pkey DO UPDATE
-        SET state = 'pending', attempts = 0, next_attempt_at = due, last_error = NULL, updated_at = clock_timestamp();
+        SET state = 'pending', attempts = 0, probes = 0, owed_since = due, next_attempt_at = due, last_error = NULL,
+            ordering_key = excluded.ordering_key, updated_at = clock_timestamp();
     GET DIAGNOSTICS stored = ROW_COUNT;
     -- Those that webhook_events holds no more, and webhook_deliveries does.
     UPDATE @extschema@.webhook_deliveries d
-    SET state = 'pending', attempts = 0, next_attempt_at = due, last_error = NULL, updated_at = clock_timestamp()
+    SET state = 'pending', attempts = 0, probes = 0, owed_since = due, next_attempt_at = due, last_error = NULL,
+        ordering_key = @extschema@.webhook_ordering_key(held.ordering, d.key, d.event_id),
+        updated_at = clock_timestamp()
     WHERE d.configuration_id = held.id AND d.event_id = ANY (events) AND d.data IS NOT NULL
       AND NOT EXISTS (SELECT FROM @extschema@.webhook_events e WHERE e.id = d.event_id AND e.data IS NOT NULL);
     GET DIAGNOSTICS kept = ROW_COUNT;
@@ -1602,6 +1715,7 @@ AS $$
       AND EXISTS (SELECT FROM unnest(c.events) p WHERE @extschema@.webhook_event_matches(p, e.event))
       AND (patterns IS NULL
            OR EXISTS (SELECT FROM unnest(patterns) p WHERE @extschema@.webhook_event_matches(p, e.event)))
+      AND (c.filter IS NULL OR @extschema@.webhook_filter_problem(c.filter, e.data) IS NULL)
       AND (NOT only_failed
            OR e.id IN (SELECT d.event_id FROM @extschema@.webhook_deliveries d
                        WHERE d.configuration_id = webhook AND d.state = 'dead'))
@@ -1763,6 +1877,32 @@ BEGIN
 END
 $$;
 
+-- === Filters =========================================================================================================
+
+-- What the worker asks of each event, and what webhook_explain() says. Anything but false and null is a match, so that
+-- both a predicate ($.amount > 5) and a filter expression ($ ? (@.amount > 5)) mean what they say. Errors pass: to the
+-- worker they are no match.
+CREATE FUNCTION @extschema@.webhook_filter_matches(filter jsonpath, data json) RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT filter IS NULL
+           OR EXISTS (SELECT FROM jsonb_path_query(data::jsonb, filter) v WHERE v NOT IN ('false', 'null'))
+$$;
+
+-- Why an event does not pass the filter; null if it does.
+CREATE FUNCTION @extschema@.webhook_filter_problem(filter jsonpath, data json) RETURNS text
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF @extschema@.webhook_filter_matches(filter, data) THEN
+        RETURN NULL;
+    END IF;
+    RETURN format('filter: %s does not match', filter);
+EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
+    RETURN format('filter: %s cannot be evaluated: %s', filter, SQLERRM);
+END
+$$;
+
 -- === Finding out =====================================================================================================
 
 -- Runs as whoever calls it: an operator, or the owner for webhook_find_own(). A log row outlives its event.
@@ -1821,6 +1961,46 @@ AS $$
     FROM (SELECT) this LEFT JOIN @extschema@.webhook_instance i ON true
 $$;
 
+-- Bucket i (from 1) of webhook_minutes.durations counts attempts below 0.25 ms * 2^((i - 1) / 2): see
+-- src/core/statistics.h. The middle of the bucket that the quantile lies in, by the logarithm.
+CREATE FUNCTION @extschema@.webhook_duration_quantile(durations bigint[], quantile double precision)
+    RETURNS double precision
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT round((0.25 * power(2, (c.bucket - 1.5) / 2))::numeric, 3)::double precision
+    FROM (SELECT u.bucket, sum(u.count) OVER (ORDER BY u.bucket) AS below, sum(u.count) OVER () AS total
+          FROM unnest(durations) WITH ORDINALITY u (count, bucket)) c
+    WHERE c.total > 0 AND c.below >= quantile * c.total
+    ORDER BY c.bucket LIMIT 1
+$$;
+
+-- Of the last 24 hours. The sums come before the join, so that each webhook's minutes are read once.
+CREATE VIEW @extschema@.webhook_stats WITH (security_invoker) AS
+    SELECT c.id AS configuration_id, c.organization_id, c.name, c.is_active,
+           coalesce(m.attempts, 0) AS attempts, coalesce(m.successes, 0) AS successes,
+           round(100.0 * m.successes / nullif(m.attempts, 0), 1) AS success_percent,
+           @extschema@.webhook_duration_quantile(m.durations, 0.5) AS p50_ms,
+           @extschema@.webhook_duration_quantile(m.durations, 0.95) AS p95_ms,
+           e.last_success_at, e.last_failure_at, e.last_error,
+           coalesce(p.owed, 0) AS owed, coalesce(x.dead, 0) AS dead,
+           CASE WHEN e.circuit_opened_at IS NULL THEN 'closed' ELSE 'open' END AS circuit,
+           e.circuit_opened_at, e.next_probe_at, e.failing_since
+    FROM @extschema@.webhook_configurations c
+    LEFT JOIN @extschema@.webhook_endpoints e ON e.configuration_id = c.id
+    LEFT JOIN LATERAL (
+        SELECT sum(b.attempts) AS attempts, sum(b.successes) AS successes,
+               array_agg(b.count ORDER BY b.bucket) AS durations
+        FROM (SELECT u.bucket, sum(u.count)::bigint AS count,
+                     sum(CASE WHEN u.bucket = 1 THEN r.attempts END)::bigint AS attempts,
+                     sum(CASE WHEN u.bucket = 1 THEN r.successes END)::bigint AS successes
+              FROM @extschema@.webhook_minutes r, unnest(r.durations) WITH ORDINALITY u (count, bucket)
+              WHERE r.configuration_id = c.id AND r.minute > now() - interval '24 hours'
+              GROUP BY u.bucket) b) m ON true
+    LEFT JOIN LATERAL (SELECT count(*) AS owed FROM @extschema@.webhook_deliveries d
+                       WHERE d.configuration_id = c.id AND d.state = 'pending') p ON true
+    LEFT JOIN LATERAL (SELECT count(*) AS dead FROM @extschema@.webhook_deliveries d
+                       WHERE d.configuration_id = c.id AND d.state = 'dead') x ON true;
+
 -- What webhook_check() says of where the webhook's events come from.
 CREATE FUNCTION @extschema@.webhook_check_sources(configuration_id uuid)
     RETURNS TABLE (severity text, finding text, hint text)
@@ -1871,6 +2051,7 @@ DECLARE
     webhook record;
     server record;
     latest record;
+    endpoint record;
     owed record;
     preloaded boolean := @extschema@.webhook_is_preloaded();
 BEGIN
@@ -1881,6 +2062,8 @@ BEGIN
             USING ERRCODE = 'undefined_object';
     END IF;
     SELECT * INTO server FROM @extschema@.webhook_server_state();
+    SELECT e.circuit_opened_at, e.next_probe_at, e.failing_since, e.last_error INTO endpoint
+    FROM @extschema@.webhook_endpoints e WHERE e.configuration_id = webhook_check.configuration_id;
     SELECT count(*) FILTER (WHERE d.state = 'pending') AS pending, count(*) FILTER (WHERE d.state = 'dead') AS dead,
            min(d.next_attempt_at) AS next_attempt_at INTO owed
     FROM @extschema@.webhook_deliveries d WHERE d.configuration_id = webhook_check.configuration_id;
@@ -1917,6 +2100,10 @@ BEGIN
         (latest.status = 'failed', 'warning',
          format('the last attempt, at %s, failed: %s', latest.created_at, latest.error),
          'webhook_logs has the response; webhook_curl() repeats the request by hand.'),
+        (endpoint.circuit_opened_at IS NOT NULL, 'warning',
+         format('its endpoint fails since %s: the circuit is open, and one delivery is tried at %s: %s',
+                endpoint.failing_since, endpoint.next_probe_at, endpoint.last_error),
+         'What is owed waits. When the endpoint answers again, all of it is sent, the oldest first.'),
         (owed.pending > 0, 'info',
          format('%s deliveries are owed, the next is due at %s', owed.pending, owed.next_attempt_at),
          'webhook_cancel() gives them up.'),
@@ -1934,6 +2121,7 @@ CREATE FUNCTION @extschema@.webhook_explain(event_id bigint)
 AS $$
 DECLARE
     happened record;
+    payload json;
 BEGIN
     SELECT e.created_at, e.event, e.organization_id INTO happened FROM @extschema@.webhook_own_events e
     WHERE e.id = webhook_explain.event_id;
@@ -1946,6 +2134,9 @@ BEGIN
             USING ERRCODE = 'undefined_object',
                   HINT = 'An event is recorded if a webhook of its organization subscribes to it, and kept for '
                          'webhook.event_retention. webhook_find() tells the id of an evt_... .';
+    END IF;
+    IF has_column_privilege('@extschema@.webhook_own_events', 'data', 'SELECT') THEN
+        SELECT e.data INTO payload FROM @extschema@.webhook_own_events e WHERE e.id = webhook_explain.event_id;
     END IF;
     RETURN QUERY
     SELECT c.id, c.name, m.obstacle IS NULL, m.obstacle,
@@ -1968,7 +2159,9 @@ BEGIN
         WHEN NOT w.wants THEN format('pattern: %s does not match %s', c.events, happened.event)
         WHEN NOT c.is_active THEN concat_ws(': ', 'inactive: since ' || c.disabled_at, c.disabled_reason)
         WHEN c.active_since > happened.created_at THEN
-            format('active since %s, the event is of %s', c.active_since, happened.created_at) END AS obstacle) m
+            format('active since %s, the event is of %s', c.active_since, happened.created_at)
+        WHEN payload IS NOT NULL THEN @extschema@.webhook_filter_problem(c.filter, payload)
+        WHEN c.filter IS NOT NULL THEN format('filter: %s may not match', c.filter) END AS obstacle) m
     WHERE c.organization_id IS NOT DISTINCT FROM happened.organization_id
        OR w.wants AND (c.organization_id IS NULL OR happened.organization_id IS NULL)
     ORDER BY m.obstacle IS NOT NULL, c.name, c.id;
@@ -2082,10 +2275,13 @@ AS $$
         (1, 3, 'USAGE ON SCHEMA @extschema@'),
         (1, 3, 'SELECT ON @extschema@.webhook_event_types'),
         (1, 3, 'SELECT ON @extschema@.webhook_watches'),
-        (1, 1, 'SELECT (event_id, configuration_id, organization_id, event, key, created_at, state, attempts, '
-            'next_attempt_at, last_error, updated_at) ON @extschema@.webhook_deliveries'),
+        (1, 1, 'SELECT (event_id, configuration_id, organization_id, event, key, created_at, state, attempts, probes, '
+            'owed_since, next_attempt_at, last_error, ordering_key, updated_at) ON @extschema@.webhook_deliveries'),
         (2, 3, 'SELECT ON @extschema@.webhook_deliveries'),
         (1, 3, 'SELECT ON @extschema@.webhook_logs'),
+        (1, 3, 'SELECT ON @extschema@.webhook_minutes'),
+        (1, 3, 'SELECT ON @extschema@.webhook_endpoints'),
+        (1, 3, 'SELECT ON @extschema@.webhook_stats'),
         (1, 1, 'SELECT (id, webhook_id, created_at, event, organization_id, key, oversized_bytes) '
             'ON @extschema@.webhook_own_events'),
         (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_server_state()'),
@@ -2094,8 +2290,8 @@ AS $$
         (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_explain(bigint)'),
         (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_find(text)'),
         (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_find_own(text)'),
-        (1, 1, 'SELECT (id, organization_id, name, url, events, secret, is_active, timeout_ms, retry_schedule, '
-            'max_in_flight, test_event, active_since, disabled_at, disabled_reason, created_at, updated_at) '
+        (1, 1, 'SELECT (id, organization_id, name, url, events, secret, is_active, filter, timeout_ms, '
+            'retry_schedule, rate_limit_per_s, max_in_flight, ordering, test_event, active_since, disabled_at, disabled_reason, created_at, updated_at) '
             'ON @extschema@.webhook_configurations'),
         (2, 3, 'SELECT, INSERT, UPDATE, DELETE ON @extschema@.webhook_configurations'),
         (2, 3, 'SELECT ON @extschema@.webhook_own_secrets'),
@@ -2224,6 +2420,16 @@ COMMENT ON COLUMN @extschema@.webhook_configurations.is_active IS 'Whether it re
 COMMENT ON COLUMN @extschema@.webhook_configurations.headers IS
     'Further headers of each request, an object of strings: at most 32, of 8192 bytes in all. Those that the delivery '
     'itself sets cannot be given.';
+COMMENT ON COLUMN @extschema@.webhook_configurations.filter IS
+    'Of the events that it wants, those alone for whose data this yields anything but false or null: '
+    '$.amount > 5, or $ ? (@.amount > 5). At most 1024 bytes. Where it cannot be evaluated, or takes too long, it does '
+    'not match. Null: all.';
+COMMENT ON COLUMN @extschema@.webhook_configurations.rate_limit_per_s IS
+    'How many requests a second it gets at most, on average; at once no more than a second''s worth. 0.001 to 100000. '
+    'Null: no limit.';
+COMMENT ON COLUMN @extschema@.webhook_configurations.ordering IS
+    'relaxed: first attempts of the same key go one after the other, and a retry holds nothing back. key: the '
+    'deliveries of a key go one after the other to the last retry; keys are independent. endpoint: all of them do.';
 COMMENT ON COLUMN @extschema@.webhook_configurations.timeout_ms IS
     'How long an attempt may take, in milliseconds: 100 to 60000.';
 COMMENT ON COLUMN @extschema@.webhook_configurations.retry_schedule IS
@@ -2291,7 +2497,14 @@ COMMENT ON COLUMN @extschema@.webhook_deliveries.created_at IS 'When the event w
 COMMENT ON COLUMN @extschema@.webhook_deliveries.state IS
     'pending: it will be tried at next_attempt_at. dead: it was given up.';
 COMMENT ON COLUMN @extschema@.webhook_deliveries.attempts IS 'How many attempts were made.';
-COMMENT ON COLUMN @extschema@.webhook_deliveries.next_attempt_at IS 'When it is due; null when it is dead.';
+COMMENT ON COLUMN @extschema@.webhook_deliveries.probes IS
+    'How many of the attempts were probes of an open circuit, which the retry schedule does not count.';
+COMMENT ON COLUMN @extschema@.webhook_deliveries.owed_since IS
+    'The event''s time, or that of its redelivery: webhook.max_age counts from here.';
+COMMENT ON COLUMN @extschema@.webhook_deliveries.next_attempt_at IS
+    'When it is due: as soon as its webhook may be sent to, if that is in the past. Null when it is dead.';
+COMMENT ON COLUMN @extschema@.webhook_deliveries.ordering_key IS
+    'Of the pending deliveries of a webhook with the same one, only the oldest is sent. Null: it waits for no other.';
 COMMENT ON COLUMN @extschema@.webhook_deliveries.last_error IS 'Why the last attempt failed, or why it was given up.';
 COMMENT ON COLUMN @extschema@.webhook_deliveries.data IS
     'The data of the event; null while webhook_events still holds it.';
@@ -2299,6 +2512,9 @@ COMMENT ON COLUMN @extschema@.webhook_deliveries.previous IS 'webhook_events.pre
 COMMENT ON COLUMN @extschema@.webhook_deliveries.updated_at IS 'When the row was last changed.';
 COMMENT ON INDEX @extschema@.webhook_deliveries_due_idx IS 'Finds what is due for a webhook.';
 COMMENT ON INDEX @extschema@.webhook_deliveries_dead_idx IS 'Finds what was given up for a webhook.';
+COMMENT ON INDEX @extschema@.webhook_deliveries_order_idx IS
+    'Walks what is owed to a webhook with an ordering, the oldest event first.';
+COMMENT ON INDEX @extschema@.webhook_deliveries_ordering_key_idx IS 'Finds the oldest delivery of an ordering key.';
 
 COMMENT ON SEQUENCE @extschema@.webhook_logs_id_seq IS 'The ids of log rows.';
 COMMENT ON TABLE @extschema@.webhook_logs IS
@@ -2332,6 +2548,56 @@ BEGIN
     END LOOP;
 END
 $$;
+
+COMMENT ON TABLE @extschema@.webhook_minutes IS
+    'How the deliveries of the last 24 hours went, webhook by webhook and minute by minute. What webhook_stats sums up. '
+    'Not dumped.';
+COMMENT ON COLUMN @extschema@.webhook_minutes.configuration_id IS 'The webhook.';
+COMMENT ON COLUMN @extschema@.webhook_minutes.slot IS 'The minute of the day (UTC), 0 to 1439.';
+COMMENT ON COLUMN @extschema@.webhook_minutes.organization_id IS 'Whose it is, as in the webhook.';
+COMMENT ON COLUMN @extschema@.webhook_minutes.minute IS 'The beginning of the minute. One of another day is out of date.';
+COMMENT ON COLUMN @extschema@.webhook_minutes.attempts IS 'How many attempts ended in it.';
+COMMENT ON COLUMN @extschema@.webhook_minutes.successes IS 'How many of them were successful.';
+COMMENT ON COLUMN @extschema@.webhook_minutes.durations IS
+    'How many took how long: element i (from 1) counts those below 0.25 ms * 2^((i - 1) / 2) and not below the one '
+    'before it; 48 elements.';
+
+COMMENT ON TABLE @extschema@.webhook_endpoints IS
+    'How the worker found each webhook''s endpoint. Written when the circuit opens or closes, and otherwise every few '
+    'seconds. Not dumped.';
+COMMENT ON COLUMN @extschema@.webhook_endpoints.configuration_id IS 'The webhook.';
+COMMENT ON COLUMN @extschema@.webhook_endpoints.organization_id IS 'Whose it is, as in the webhook.';
+COMMENT ON COLUMN @extschema@.webhook_endpoints.circuit_opened_at IS 'Since when the circuit is open. Null: it is closed.';
+COMMENT ON COLUMN @extschema@.webhook_endpoints.next_probe_at IS 'When one delivery is tried, while the circuit is open.';
+COMMENT ON COLUMN @extschema@.webhook_endpoints.failing_since IS
+    'The first failed attempt since the last success. After webhook.disable_after the webhook is switched off.';
+COMMENT ON COLUMN @extschema@.webhook_endpoints.last_success_at IS 'When an attempt was last successful.';
+COMMENT ON COLUMN @extschema@.webhook_endpoints.last_failure_at IS 'When an attempt last failed.';
+COMMENT ON COLUMN @extschema@.webhook_endpoints.last_error IS 'Why it did.';
+COMMENT ON COLUMN @extschema@.webhook_endpoints.updated_at IS 'When the row was last written.';
+
+COMMENT ON VIEW @extschema@.webhook_stats IS
+    'How each webhook does: the deliveries of the last 24 hours, up to a few seconds ago, what is owed, and the circuit.';
+COMMENT ON COLUMN @extschema@.webhook_stats.configuration_id IS 'The webhook.';
+COMMENT ON COLUMN @extschema@.webhook_stats.organization_id IS 'Whose it is.';
+COMMENT ON COLUMN @extschema@.webhook_stats.name IS 'What it is called.';
+COMMENT ON COLUMN @extschema@.webhook_stats.is_active IS 'Whether it receives anything.';
+COMMENT ON COLUMN @extschema@.webhook_stats.attempts IS 'Attempts of the last 24 hours.';
+COMMENT ON COLUMN @extschema@.webhook_stats.successes IS 'How many of them were successful.';
+COMMENT ON COLUMN @extschema@.webhook_stats.success_percent IS 'The same in percent; null if there was no attempt.';
+COMMENT ON COLUMN @extschema@.webhook_stats.p50_ms IS
+    'Half of the attempts took at most so many milliseconds, to within 20 %. Null if there was none.';
+COMMENT ON COLUMN @extschema@.webhook_stats.p95_ms IS '95 of 100 did.';
+COMMENT ON COLUMN @extschema@.webhook_stats.last_success_at IS 'When an attempt was last successful.';
+COMMENT ON COLUMN @extschema@.webhook_stats.last_failure_at IS 'When an attempt last failed.';
+COMMENT ON COLUMN @extschema@.webhook_stats.last_error IS 'Why it did.';
+COMMENT ON COLUMN @extschema@.webhook_stats.owed IS 'How many deliveries are pending in webhook_deliveries.';
+COMMENT ON COLUMN @extschema@.webhook_stats.dead IS 'How many deliveries there are dead.';
+COMMENT ON COLUMN @extschema@.webhook_stats.circuit IS
+    'closed: all is sent. open: the endpoint failed 5 times in a row, and one delivery is tried from time to time.';
+COMMENT ON COLUMN @extschema@.webhook_stats.circuit_opened_at IS 'Since when the circuit is open.';
+COMMENT ON COLUMN @extschema@.webhook_stats.next_probe_at IS 'When the next delivery is tried while it is.';
+COMMENT ON COLUMN @extschema@.webhook_stats.failing_since IS 'The first failed attempt since the last success.';
 
 COMMENT ON TABLE @extschema@.webhook_rings IS
     'Which segment of webhook_events and of webhook_logs is written to. The worker turns them.';
@@ -2521,6 +2787,18 @@ COMMENT ON FUNCTION @extschema@.webhook_is_operator() IS
     '''operate'').';
 COMMENT ON FUNCTION @extschema@.webhook_known_events(text) IS
     'The detail of an error about an unknown event: the known ones, nearest first.';
+COMMENT ON FUNCTION @extschema@.webhook_check_own_event(text) IS
+    'An error (42939) if the name is one of the events about webhooks themselves.';
+COMMENT ON FUNCTION @extschema@.webhook_check_filter(jsonpath) IS
+    'An error (22023) unless it can be the filter of a webhook.';
+COMMENT ON FUNCTION @extschema@.webhook_filter_matches(jsonpath, json) IS
+    'Whether an event with that data passes a filter (webhook_configurations.filter). Errors as jsonb_path_query().';
+COMMENT ON FUNCTION @extschema@.webhook_filter_problem(jsonpath, json) IS
+    'Why an event with that data does not pass a filter; null if it does.';
+COMMENT ON FUNCTION @extschema@.webhook_ordering_key(text, text, bigint) IS
+    'What webhook_deliveries.ordering_key is for a webhook of that ordering and an event of that key and id.';
+COMMENT ON FUNCTION @extschema@.webhook_duration_quantile(bigint[], double precision) IS
+    'A quantile (0 to 1) of counts as in webhook_minutes.durations, in milliseconds, to within 20 %; null without any.';
 COMMENT ON FUNCTION @extschema@.webhook_check_event(text) IS
     'An error (22023) unless the text can be the name of an event.';
 COMMENT ON FUNCTION @extschema@.webhook_check_known_event(text) IS
@@ -2617,6 +2895,8 @@ COMMENT ON FUNCTION @extschema@.webhook_revoke(regrole) IS 'Takes back webhook_g
 COMMENT ON POLICY webhook_tenants ON @extschema@.webhook_configurations IS 'An organization manages its own webhooks.';
 COMMENT ON POLICY webhook_tenants ON @extschema@.webhook_deliveries IS 'An organization reads its own deliveries.';
 COMMENT ON POLICY webhook_tenants ON @extschema@.webhook_logs IS 'An organization reads its own logs.';
+COMMENT ON POLICY webhook_tenants ON @extschema@.webhook_minutes IS 'An organization reads its own statistics.';
+COMMENT ON POLICY webhook_tenants ON @extschema@.webhook_endpoints IS 'An organization reads its own state of endpoints.';
 COMMENT ON POLICY webhook_tenants ON @extschema@.webhook_events IS
     'An organization reads its own events, if its role may read the table.';
 COMMENT ON POLICY webhook_readers ON @extschema@.webhook_event_types IS 'Whoever may read the table sees all types.';
@@ -2624,6 +2904,8 @@ COMMENT ON POLICY webhook_operators ON @extschema@.webhook_configurations IS
     'Operators manage the webhooks of all organizations.';
 COMMENT ON POLICY webhook_operators ON @extschema@.webhook_deliveries IS 'Operators read all deliveries.';
 COMMENT ON POLICY webhook_operators ON @extschema@.webhook_logs IS 'Operators read all logs.';
+COMMENT ON POLICY webhook_operators ON @extschema@.webhook_minutes IS 'Operators read all statistics.';
+COMMENT ON POLICY webhook_operators ON @extschema@.webhook_endpoints IS 'Operators read all state of endpoints.';
 COMMENT ON POLICY webhook_operators ON @extschema@.webhook_events IS 'Operators read all events.';
 COMMENT ON POLICY webhook_operators ON @extschema@.webhook_instance IS 'Operators pause and resume.';
 COMMENT ON POLICY webhook_operators ON @extschema@.webhook_checkpoint IS 'Operators see how far the worker is.';
@@ -2687,6 +2969,11 @@ GRANT EXECUTE ON FUNCTION
     @extschema@.webhook_known_events(text),
     @extschema@.webhook_check_event(text),
     @extschema@.webhook_check_known_event(text),
+    @extschema@.webhook_check_own_event(text),
+    @extschema@.webhook_check_filter(jsonpath),
+    @extschema@.webhook_filter_matches(jsonpath, json),
+    @extschema@.webhook_filter_problem(jsonpath, json),
+    @extschema@.webhook_duration_quantile(bigint[], double precision),
     @extschema@.webhook_check_event_pattern(text),
     @extschema@.webhook_check_range(text, integer, integer, integer),
     @extschema@.webhook_check_events(text[]),

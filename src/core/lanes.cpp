@@ -1,34 +1,68 @@
 #include "core/lanes.h"
 
+#include <algorithm>
 #include <cassert>
+#include <iterator>
 #include <utility>
 
 namespace webhook {
 
-void Lanes::set_lane(const Uuid& webhook, int max_in_flight) {
-  Lane& lane = lanes_[webhook];
-  lane.max_in_flight = max_in_flight;
-  lane.removed = false;
-  if (lane.in_turn && lane.in_flight >= max_in_flight) {
-    std::erase(turns_, webhook);
-    lane.in_turn = false;
-  }
-  enter_turns(webhook, lane);
+namespace {
+constexpr std::size_t kBriskMin = 16;  // or all, if there are not so many
+constexpr std::size_t kBriskShare = 4;
+}  // namespace
+
+SlotLimits SlotLimits::of(std::size_t total) {
+  return {.total = total, .brisk = std::max(std::min(total, kBriskMin), total / kBriskShare)};
 }
 
-std::deque<Delivery> Lanes::remove_lane(const Uuid& webhook) {
+// "=" tells a user's key from the two others.
+std::optional<std::string> ordering_key(Ordering ordering, const std::optional<std::string>& key,
+                                        std::int64_t event_id) {
+  switch (ordering) {
+    case Ordering::kRelaxed:
+      return std::nullopt;
+    case Ordering::kKey:
+      return key ? "=" + *key : "#" + std::to_string(event_id);
+    case Ordering::kEndpoint:
+      return "*";
+  }
+  return std::nullopt;
+}
+
+// --- Lanes come and go ------------------------------------------------------------------------------------------------
+
+void Lanes::set_lane(const Uuid& webhook, const LaneLimits& limits, Time now) {
+  Lane& lane = lanes_[webhook];
+  lane.limits = limits;
+  lane.bucket.set_rate(limits.rate_per_s, now);
+  lane.removed = false;
+  if (limits.ordering == Ordering::kRelaxed) {
+    lane.owed.clear();
+    lane.owed_is_incomplete = false;
+  }
+  enter_turns(webhook, lane, now);
+}
+
+std::vector<Delivery> Lanes::remove_lane(const Uuid& webhook) {
   const auto found = lanes_.find(webhook);
   if (found == lanes_.end()) return {};
+  std::vector<Delivery> waiting = evict(webhook);
   Lane& lane = found->second;
-  queued_ -= lane.queue.size();
-  queued_bytes_ -= lane.bytes;
-  lane.bytes = 0;
-  std::deque<Delivery> waiting = std::exchange(lane.queue, {});
-  if (lane.in_turn) std::erase(turns_, webhook);
-  lane.in_turn = false;
+  if (lane.timer) timers_.erase({*lane.timer, webhook});
+  lane.timer.reset();
   lane.removed = true;
-  if (lane.in_flight == 0) lanes_.erase(found);
+  if (lane.in_flight > 0) return waiting;
+  forget(found);
   return waiting;
+}
+
+void Lanes::forget(std::unordered_map<Uuid, Lane>::iterator lane) {
+  if (lane->second.in_turn) {
+    std::erase(trusted_turns_, lane->first);
+    std::erase(other_turns_, lane->first);
+  }
+  lanes_.erase(lane);
 }
 
 std::vector<Uuid> Lanes::lanes() const {
@@ -40,11 +74,17 @@ std::vector<Uuid> Lanes::lanes() const {
   return webhooks;
 }
 
+// --- What waits -------------------------------------------------------------------------------------------------------
+
 bool Lanes::offer(const Delivery& delivery) {
   Lane& lane = lanes_.at(delivery.webhook);
-  if (lane.overflows || !has_room(lane, delivery.event->body.size())) {
-    lane.overflows = true;
+  if (lane.overflows || lane.circuit.is_open() || !has_room(lane, delivery.event->body.size())) {
+    set_overflows(lane, true);
     return false;
+  }
+  if (!lane.owed.empty()) {
+    const auto key = ordering_key(lane.limits.ordering, delivery.event->key, delivery.event->event_id);
+    if (key && lane.owed.contains(*key)) return false;
   }
   enqueue(lane, delivery);
   return true;
@@ -57,10 +97,22 @@ bool Lanes::refill(const Delivery& delivery) {
   return true;
 }
 
-std::size_t Lanes::room(const Uuid& webhook) const {
+std::size_t Lanes::room(const Uuid& webhook, Time now) const {
   const auto found = lanes_.find(webhook);
-  if (found == lanes_.end() || !has_room(found->second, 1)) return 0;
-  return kQueuedMax - found->second.queue.size();
+  if (found == lanes_.end()) return 0;
+  const Lane& lane = found->second;
+  if (lane.circuit.is_open()) {
+    return lane.queued == 0 && lane.in_flight == 0 && now >= lane.circuit.next_probe_at() ? 1 : 0;
+  }
+  if (!has_room(lane, 1)) return 0;
+  return std::max<std::size_t>(1, queue_max() - std::min(lane.queued, queue_max()));
+}
+
+bool Lanes::wants_refill(const Uuid& webhook, Time now) const {
+  const std::size_t free = room(webhook, now);
+  if (free == 0) return false;
+  const Lane& lane = lanes_.at(webhook);
+  return lane.queued == 0 || (free >= lane.queued && lane.bytes <= kQueuedBytesMax / 2);
 }
 
 bool Lanes::overflows(const Uuid& webhook) const {
@@ -68,56 +120,370 @@ bool Lanes::overflows(const Uuid& webhook) const {
   return found != lanes_.end() && found->second.overflows;
 }
 
-void Lanes::begin_overflow(const Uuid& webhook) { lanes_.at(webhook).overflows = true; }
+void Lanes::begin_overflow(const Uuid& webhook) { set_overflows(lanes_.at(webhook), true); }
 
-void Lanes::end_overflow(const Uuid& webhook) { lanes_.at(webhook).overflows = false; }
-
-std::optional<Delivery> Lanes::take() {
-  if (turns_.empty()) return std::nullopt;
-  const Uuid webhook = turns_.front();
-  turns_.pop_front();
+void Lanes::end_overflow(const Uuid& webhook, bool nothing_owed) {
   Lane& lane = lanes_.at(webhook);
-  assert(lane.in_turn && !lane.queue.empty() && lane.in_flight < lane.max_in_flight);
-  lane.in_turn = false;
-  Delivery delivery = std::move(lane.queue.front());
-  lane.queue.pop_front();
-  --queued_;
-  queued_bytes_ -= delivery.event->body.size();
-  lane.bytes -= delivery.event->body.size();
-  ++lane.in_flight;
-  enter_turns(webhook, lane);
-  return delivery;
+  if (nothing_owed) lane.owed_is_incomplete = false;
+  if (!lane.owed_is_incomplete) set_overflows(lane, false);
 }
 
-void Lanes::finish(const Uuid& webhook) {
-  const auto found = lanes_.find(webhook);
-  assert(found != lanes_.end() && found->second.in_flight > 0);
+std::vector<Delivery> Lanes::evict(const Uuid& webhook) {
+  Lane& lane = lanes_.at(webhook);
+  std::vector<Delivery> waiting(std::make_move_iterator(lane.ready.begin()), std::make_move_iterator(lane.ready.end()));
+  lane.ready.clear();
+  for (auto& [key, parked] : lane.parked) {
+    std::move(parked.begin(), parked.end(), std::back_inserter(waiting));
+    parked.clear();
+  }
+  taken_out(lane, &waiting);
+  return waiting;
+}
+
+std::vector<Delivery> Lanes::withdraw_behind(const Delivery& failed) {
+  const auto found = lanes_.find(failed.webhook);
+  if (found == lanes_.end()) return {};
   Lane& lane = found->second;
-  --lane.in_flight;
-  if (lane.removed && lane.in_flight == 0) {
-    lanes_.erase(found);
+  const Ordering ordering = lane.limits.ordering;
+  const auto key = ordering_key(ordering, failed.event->key, failed.event->event_id);
+  std::vector<Delivery> behind;
+  if (!key) return behind;
+  if (const auto parked = lane.parked.find(*key); parked != lane.parked.end()) {
+    std::move(parked->second.begin(), parked->second.end(), std::back_inserter(behind));
+    parked->second.clear();
+  }
+  const auto rest = std::stable_partition(lane.ready.begin(), lane.ready.end(), [&](const Delivery& delivery) {
+    return ordering_key(ordering, delivery.event->key, delivery.event->event_id) != key;
+  });
+  std::move(rest, lane.ready.end(), std::back_inserter(behind));
+  lane.ready.erase(rest, lane.ready.end());
+  taken_out(lane, &behind);
+  return behind;
+}
+
+void Lanes::taken_out(Lane& lane, std::vector<Delivery>* deliveries) {
+  for (Delivery& delivery : *deliveries) {
+    dequeued(lane, delivery);
+    if (delivery.holds) lane.parked.erase(*delivery.holds);
+    delivery.holds.reset();
+  }
+}
+
+void Lanes::note_owed(const Uuid& webhook, const std::optional<std::string>& key, std::int64_t event_id) {
+  const auto found = lanes_.find(webhook);
+  if (found == lanes_.end()) return;
+  Lane& lane = found->second;
+  const auto ordered_by = ordering_key(lane.limits.ordering, key, event_id);
+  if (!ordered_by) return;
+  if (lane.owed.size() >= kBlockedKeysMax && !lane.owed.contains(*ordered_by)) {
+    lane.owed_is_incomplete = true;
+    set_overflows(lane, true);
     return;
   }
-  enter_turns(webhook, lane);
+  ++lane.owed[*ordered_by];
 }
 
+void Lanes::note_settled(const Uuid& webhook, const std::optional<std::string>& key, std::int64_t event_id) {
+  const auto found = lanes_.find(webhook);
+  if (found == lanes_.end()) return;
+  Lane& lane = found->second;
+  const auto ordered_by = ordering_key(lane.limits.ordering, key, event_id);
+  if (!ordered_by) return;
+  const auto count = lane.owed.find(*ordered_by);
+  if (count != lane.owed.end() && --count->second <= 0) lane.owed.erase(count);
+}
+
+void Lanes::set_owed(const Uuid& webhook, std::unordered_map<std::string, std::int64_t> owed) {
+  Lane& lane = lanes_.at(webhook);
+  lane.owed = std::move(owed);
+  lane.owed_is_incomplete = lane.owed.size() > kBlockedKeysMax;
+  if (!lane.owed_is_incomplete) return;
+  lane.owed.clear();
+  set_overflows(lane, true);
+}
+
+std::size_t Lanes::queued(const Uuid& webhook) const {
+  const auto found = lanes_.find(webhook);
+  return found == lanes_.end() ? 0 : found->second.queued;
+}
+
+// An empty lane always has room for one: what cannot be queued anywhere could never be sent.
 bool Lanes::has_room(const Lane& lane, std::size_t bytes) const {
-  if (lane.queue.empty()) return true;
-  return lane.queue.size() < kQueuedMax && lane.bytes + bytes <= kQueuedBytesMax;
+  if (lane.queued == 0) return true;
+  const std::size_t bytes_left = queued_bytes_ < kAllBytesMax ? kAllBytesMax - queued_bytes_ : 0;
+  return lane.queued < queue_max() && lane.bytes + bytes <= std::min(kQueuedBytesMax, bytes_left);
+}
+
+// How long a lane's queue may be now.
+std::size_t Lanes::queue_max() const {
+  return std::min(kQueuedMax, queued_ < kAllQueuedMax ? kAllQueuedMax - queued_ : 0);
 }
 
 void Lanes::enqueue(Lane& lane, const Delivery& delivery) {
+  count_moving(lane, -1);
   lane.bytes += delivery.event->body.size();
   queued_bytes_ += delivery.event->body.size();
+  ++lane.queued;
   ++queued_;
-  lane.queue.push_back(delivery);
-  enter_turns(delivery.webhook, lane);
+  count_moving(lane, 1);
+  lane.ready.push_back(delivery);
+  enter_turns(delivery.webhook, lane, now_);
 }
 
-void Lanes::enter_turns(const Uuid& webhook, Lane& lane) {
-  if (lane.in_turn || lane.removed || lane.queue.empty() || lane.in_flight >= lane.max_in_flight) return;
+void Lanes::dequeued(Lane& lane, const Delivery& delivery) {
+  count_moving(lane, -1);
+  lane.bytes -= delivery.event->body.size();
+  queued_bytes_ -= delivery.event->body.size();
+  --lane.queued;
+  --queued_;
+  count_moving(lane, 1);
+}
+
+void Lanes::set_overflows(Lane& lane, bool overflows) {
+  count_moving(lane, -1);
+  lane.overflows = overflows;
+  count_moving(lane, 1);
+}
+
+// Takes the lane out of the counts of is_crowded(), or into them.
+void Lanes::count_moving(const Lane& lane, int sign) {
+  if (lane.overflows) return;
+  const bool is_half_full = lane.queued >= kQueuedMax / 2 || lane.bytes >= kQueuedBytesMax / 2;
+  queued_moving_ += sign > 0 ? lane.queued : -lane.queued;
+  if (is_half_full) crowded_lanes_ += sign > 0 ? 1 : -static_cast<std::size_t>(1);
+}
+
+// --- Turns ------------------------------------------------------------------------------------------------------------
+
+// How many requests of the lane may be in flight, as far as it is up to the lane.
+int Lanes::allowance(const Lane& lane, Time now) {
+  if (lane.circuit.is_open()) return now >= lane.circuit.next_probe_at() ? 1 : 0;
+  if (lane.limits.ordering == Ordering::kEndpoint) return 1;
+  if (!lane.is_trusted) return 1;
+  return std::min(lane.window, lane.limits.max_in_flight);
+}
+
+void Lanes::enter_turns(const Uuid& webhook, Lane& lane, Time now) {
+  if (lane.in_turn || lane.removed || lane.ready.empty()) return;
+  if (lane.circuit.is_open() && lane.in_flight == 0 && now < lane.circuit.next_probe_at()) {
+    wait_until(webhook, lane, lane.circuit.next_probe_at());
+    return;
+  }
+  if (lane.in_flight >= allowance(lane, now)) return;
+  if (!lane.bucket.has_token(now)) {
+    wait_until(webhook, lane, lane.bucket.next_token_at(now));
+    return;
+  }
   lane.in_turn = true;
-  turns_.push_back(webhook);
+  (lane.is_trusted ? trusted_turns_ : other_turns_).push_back(webhook);
+}
+
+void Lanes::wait_until(const Uuid& webhook, Lane& lane, Time at) {
+  if (lane.timer) timers_.erase({*lane.timer, webhook});
+  lane.timer = at;
+  timers_.emplace(at, webhook);
+}
+
+void Lanes::fire_timers(Time now) {
+  while (!timers_.empty() && timers_.begin()->first <= now) {
+    const Uuid webhook = timers_.begin()->second;
+    timers_.erase(timers_.begin());
+    Lane& lane = lanes_.at(webhook);
+    lane.timer.reset();
+    enter_turns(webhook, lane, now);
+  }
+}
+
+void Lanes::age_flights(Time now) {
+  while (!brisk_.empty() && now - brisk_.begin()->second.started_at >= kPatience) {
+    Lane& lane = lanes_.at(brisk_.begin()->second.webhook);
+    ++lane.slow;
+    set_trusted(lane, false);
+    slow_.insert(brisk_.extract(brisk_.begin()));
+  }
+}
+
+std::optional<Delivery> Lanes::take(Time now) {
+  now_ = now;
+  fire_timers(now);
+  age_flights(now);
+  if (brisk_.size() >= slots_.brisk || in_flight() >= slots_.total) return std::nullopt;
+  // The first queue once more in the end: the other may have found lanes that belong into it.
+  for (int turn = 0; turn < 3; ++turn) {
+    const bool others = (turn % 2 == 0) == others_are_next_;
+    const std::size_t others_max = std::max<std::size_t>(1, slots_.total / 2);
+    if (others && untrusted_in_flight_ >= others_max) continue;
+    std::optional<Delivery> delivery = take_from(others ? other_turns_ : trusted_turns_, now);
+    if (!delivery) continue;
+    others_are_next_ = !others;
+    return delivery;
+  }
+  return std::nullopt;
+}
+
+// A lane in a queue of turns may have lost its right to one since: it is found out here.
+std::optional<Delivery> Lanes::take_from(std::deque<Uuid>& turns, Time now) {
+  for (std::size_t left = turns.size(); left > 0; --left) {
+    const Uuid webhook = turns.front();
+    turns.pop_front();
+    const auto found = lanes_.find(webhook);
+    if (found == lanes_.end()) continue;
+    Lane& lane = found->second;
+    lane.in_turn = false;
+    const bool in_wrong_queue = lane.is_trusted != (&turns == &trusted_turns_);
+    if (in_wrong_queue || lane.in_flight >= allowance(lane, now) || !lane.bucket.has_token(now)) {
+      enter_turns(webhook, lane, now);
+      continue;
+    }
+    if (lane.in_flight > 0 && static_cast<std::size_t>(lane.in_flight) >= slots_.brisk - brisk_.size()) {
+      lane.in_turn = true;
+      turns.push_back(webhook);
+      continue;
+    }
+    std::optional<Delivery> delivery = next_ready(lane);
+    if (!delivery) continue;
+    start(lane, &*delivery, now);
+    enter_turns(webhook, lane, now);
+    return delivery;
+  }
+  return std::nullopt;
+}
+
+// The key of the deliveries that go one after the other with this one; nothing: it waits for none.
+std::optional<std::string> Lanes::serial_key(const Lane& lane, const Delivery& delivery) {
+  if (lane.limits.ordering != Ordering::kRelaxed) {
+    return ordering_key(lane.limits.ordering, delivery.event->key, delivery.event->event_id);
+  }
+  return delivery.attempt == 1 ? delivery.event->key : std::nullopt;
+}
+
+// The first delivery whose key is not in flight. Those before it are parked until it is not.
+std::optional<Delivery> Lanes::next_ready(Lane& lane) {
+  while (!lane.ready.empty()) {
+    Delivery delivery = std::move(lane.ready.front());
+    lane.ready.pop_front();
+    if (!delivery.holds) {
+      std::optional<std::string> key = serial_key(lane, delivery);
+      if (key) {
+        const auto [held, is_new] = lane.parked.try_emplace(*key);
+        if (!is_new) {
+          held->second.push_back(std::move(delivery));
+          continue;
+        }
+        delivery.holds = std::move(key);
+      }
+    }
+    dequeued(lane, delivery);
+    return delivery;
+  }
+  return std::nullopt;
+}
+
+void Lanes::start(Lane& lane, Delivery* delivery, Time now) {
+  lane.bucket.take();
+  delivery->ticket = next_ticket_++;
+  brisk_.emplace(delivery->ticket, Flight{delivery->webhook, now});
+  ++lane.in_flight;
+  if (!lane.is_trusted) ++untrusted_in_flight_;
+}
+
+// --- Results ----------------------------------------------------------------------------------------------------------
+
+Circuit::Change Lanes::finish(const Delivery& delivery, Verdict verdict, Time now, double random,
+                              std::optional<Time> not_before) {
+  now_ = now;
+  const auto found = lanes_.find(delivery.webhook);
+  assert(found != lanes_.end());
+  Lane& lane = found->second;
+  land(lane, delivery.ticket);
+  release_key(lane, delivery);
+  Circuit::Change change = Circuit::Change::kNone;
+  if (verdict == Verdict::kFailed) {
+    lane.window = 1;
+    set_trusted(lane, false);
+    change = lane.circuit.failed(now, random, not_before);
+  } else {
+    if (verdict == Verdict::kSuccess) lane.window = std::min(lane.window + 1, lane.limits.max_in_flight);
+    set_trusted(lane, lane.slow == 0);
+    change = lane.circuit.answered();
+  }
+  if (lane.removed) {  // what becomes of its circuit is nobody's business any more
+    if (lane.in_flight == 0) forget(found);
+    return Circuit::Change::kNone;
+  }
+  enter_turns(delivery.webhook, lane, now);
+  return change;
+}
+
+void Lanes::land(Lane& lane, std::uint64_t ticket) {
+  if (brisk_.erase(ticket) == 0) {
+    [[maybe_unused]] const std::size_t erased = slow_.erase(ticket);
+    assert(erased == 1);
+    --lane.slow;
+  }
+  assert(lane.in_flight > 0);
+  --lane.in_flight;
+  if (!lane.is_trusted) --untrusted_in_flight_;
+}
+
+// The next one with the key goes before what is ready: it is older than most.
+void Lanes::release_key(Lane& lane, const Delivery& delivery) {
+  if (!delivery.holds) return;
+  const auto held = lane.parked.find(*delivery.holds);
+  if (held == lane.parked.end()) return;
+  if (held->second.empty()) {
+    lane.parked.erase(held);
+    return;
+  }
+  Delivery next = std::move(held->second.front());
+  held->second.pop_front();
+  next.holds = delivery.holds;
+  lane.ready.push_front(std::move(next));
+}
+
+void Lanes::set_trusted(Lane& lane, bool trusted) {
+  if (lane.is_trusted == trusted) return;
+  lane.is_trusted = trusted;
+  const auto in_flight = static_cast<std::size_t>(lane.in_flight);
+  untrusted_in_flight_ = trusted ? untrusted_in_flight_ - in_flight : untrusted_in_flight_ + in_flight;
+}
+
+std::optional<Time> Lanes::next_turn_at() const {
+  std::optional<Time> next;
+  if (!timers_.empty()) next = timers_.begin()->first;
+  // A request that becomes slow makes way.
+  const bool turns_wait = !trusted_turns_.empty() || !other_turns_.empty();
+  if (turns_wait && !brisk_.empty() && in_flight() < slots_.total) {
+    const Time aged = brisk_.begin()->second.started_at + kPatience;
+    next = next ? std::min(*next, aged) : aged;
+  }
+  return next;
+}
+
+const Circuit* Lanes::circuit(const Uuid& webhook) const {
+  const auto found = lanes_.find(webhook);
+  return found == lanes_.end() ? nullptr : &found->second.circuit;
+}
+
+void Lanes::reopen_circuit(const Uuid& webhook, Time opened_at, Time now) {
+  lanes_.at(webhook).circuit.reopen(opened_at, now);
+}
+
+void Lanes::close_circuit(const Uuid& webhook, Time now) {
+  Lane& lane = lanes_.at(webhook);
+  lane.circuit = {};
+  enter_turns(webhook, lane, now);
+}
+
+void Lanes::clock_set_back(Time now) {
+  now_ = now;
+  timers_.clear();
+  for (auto& [webhook, lane] : lanes_) {
+    lane.timer.reset();
+    lane.circuit.clock_set_back(now);
+    enter_turns(webhook, lane, now);
+  }
+  for (auto& [ticket, flight] : brisk_) flight.started_at = std::min(flight.started_at, now);
 }
 
 }  // namespace webhook

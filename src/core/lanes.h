@@ -1,22 +1,39 @@
-// One lane a webhook: a bounded queue of deliveries and a cap on how many are in flight. Lanes that have something to
+// One lane a webhook: a bounded queue of deliveries, and the rules for when the next of them may be sent: the cap on how
+// many are in flight, the rate limit, the order of deliveries with the same key, the circuit. Lanes with something to
 // send take turns, so that a busy webhook does not hold up a quiet one.
+//
+// A slow or dead endpoint must cost the others nothing. What is scarce is the requests that may be open at once, so:
+//
+//   - a request that has been out for kPatience is slow, and no longer counts among the brisk ones, of which there may be
+//     a quarter of all (SlotLimits): those that hang do not take the places of those that don't;
+//   - a lane is trusted once its endpoint has answered, until it fails or a request of its becomes slow. Lanes that are
+//     not trusted send one request at a time, and together never hold more than half of all places;
+//   - a trusted lane begins with one request at a time and doubles with the answers; and it never holds more places than
+//     it leaves free. Likewise no lane's queue is ever longer than what is left of the room for all queues.
 //
 // A lane that is full refuses, and from then on everything until its overflow has been fetched back from
 // webhook_deliveries: otherwise new events would pass the older ones that overflowed.
+//
+// Pure: the time is the caller's.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
+#include "core/circuit.h"
 #include "core/event.h"
 #include "core/ledger.h"
 #include "core/time.h"
+#include "core/token_bucket.h"
 #include "core/uuid.h"
 
 namespace webhook {
@@ -36,70 +53,190 @@ struct Delivery {
   Uuid webhook;
   std::shared_ptr<const Outgoing> event;
   int attempt = 1;                     // the number of the attempt to come
+  int probes = 0;                      // of those before it, the probes of an open circuit, which the schedule leaves out
+  Time owed_since{};                   // from when on its age counts: the event, or the replay
   std::optional<Ledger::Entry> entry;  // as long as the event log, and no row, stands for it
   bool has_row = false;                // webhook_deliveries holds it
+  std::uint64_t ticket = 0;            // once it is in flight: unique, ascending
+  std::optional<std::string> holds;    // the key that others in its lane wait for, while it does
+};
+
+// In which order a webhook gets its events (webhook_configurations.ordering).
+enum class Ordering : std::uint8_t {
+  kRelaxed,   // first attempts of a key one after the other; a retry holds nothing back
+  kKey,       // each key's deliveries one after the other, to the last retry; keys in parallel
+  kEndpoint,  // all of the webhook's deliveries one after the other
+};
+
+// What webhook_deliveries.ordering_key holds: of deliveries of a webhook with the same one, only the oldest may be sent.
+// Nothing for kRelaxed. A delivery without a key waits for nobody.
+std::optional<std::string> ordering_key(Ordering ordering, const std::optional<std::string>& key, std::int64_t event_id);
+
+struct LaneLimits {
+  int max_in_flight = 1;
+  double rate_per_s = 0;  // 0: none
+  Ordering ordering = Ordering::kRelaxed;
+};
+
+// Of all lanes together.
+struct SlotLimits {
+  std::size_t total = 1;  // requests open at once
+  std::size_t brisk = 1;  // of those, the ones that are not slow
+
+  static SlotLimits of(std::size_t total);
 };
 
 class Lanes {
  public:
   static constexpr std::size_t kQueuedMax = 1000;             // deliveries a lane
   static constexpr std::size_t kQueuedBytesMax = 4ULL << 20;  // a lane's bodies; one delivery always fits
+  static constexpr std::size_t kAllQueuedMax = 20'000;        // deliveries in all lanes; one always fits into each
+  static constexpr std::size_t kAllBytesMax = 32ULL << 20;    // likewise their bodies
+  static constexpr std::size_t kBlockedKeysMax = 10'000;      // a lane's keys with something owed, remembered one by one
+  static constexpr Duration kPatience = std::chrono::seconds(1);
 
-  // Makes the lane, or changes its cap.
-  void set_lane(const Uuid& webhook, int max_in_flight);
+  // What an attempt says of its endpoint.
+  enum class Verdict : std::uint8_t {
+    kSuccess,
+    kAnswered,  // not what was hoped for, but it is alive
+    kFailed,
+  };
+
+  void set_slots(const SlotLimits& slots) { slots_ = slots; }
+
+  // Makes the lane, or changes its limits.
+  void set_lane(const Uuid& webhook, const LaneLimits& limits, Time now);
   // Forgets the lane with all that waits in it, which is returned. What is in flight stays so.
-  std::deque<Delivery> remove_lane(const Uuid& webhook);
+  std::vector<Delivery> remove_lane(const Uuid& webhook);
 
   // The webhooks that have one.
   std::vector<Uuid> lanes() const;
 
-  // Puts a delivery at the end of its webhook's lane, which must exist. False: the lane overflows.
+  // Puts a delivery at the end of its webhook's lane, which must exist. False: the lane overflows, its circuit is open,
+  // or an older delivery with its key is owed: it is to be owed, too.
   bool offer(const Delivery& delivery);
-  // As offer, for what comes back from the overflow: an overflowing lane takes it while it has room.
+  // As offer, for what comes back from webhook_deliveries: an overflowing lane takes it while it has room.
   bool refill(const Delivery& delivery);
-  // How many deliveries refill() would take now.
-  std::size_t room(const Uuid& webhook) const;
+  // How many deliveries refill() would take now: while the circuit is open, one, when a probe is due.
+  std::size_t room(const Uuid& webhook, Time now) const;
+  // Whether so much is free that fetching is worth it.
+  bool wants_refill(const Uuid& webhook, Time now) const;
   bool overflows(const Uuid& webhook) const;
   // More is owed to the webhook than its lane could take.
   void begin_overflow(const Uuid& webhook);
-  // The overflow has been fetched back whole.
-  void end_overflow(const Uuid& webhook);
+  // The overflow has been fetched back whole. nothing_owed: and nothing waits for its time, either.
+  void end_overflow(const Uuid& webhook, bool nothing_owed);
 
   // The next delivery in fair turn, now in flight; nothing: no lane has something it may send.
-  std::optional<Delivery> take();
-  // A delivery of the webhook is no longer in flight.
-  void finish(const Uuid& webhook);
+  std::optional<Delivery> take(Time now);
+  // A delivery is no longer in flight.
+  // not_before: no probe before then, as the endpoint asked.
+  Circuit::Change finish(const Delivery& delivery, Verdict verdict, Time now, double random,
+                         std::optional<Time> not_before = std::nullopt);
+  // When take() may have something that it has not now, though nothing is finished or offered.
+  std::optional<Time> next_turn_at() const;
+
+  // Takes all that waits out of the lane.
+  std::vector<Delivery> evict(const Uuid& webhook);
+  // Takes out what waits behind a failed delivery and must not pass it; nothing in a lane of relaxed ordering.
+  std::vector<Delivery> withdraw_behind(const Delivery& failed);
+
+  // For kKey and kEndpoint: a delivery is in webhook_deliveries, and no longer. Until then nothing with its key is taken
+  // by offer().
+  void note_owed(const Uuid& webhook, const std::optional<std::string>& key, std::int64_t event_id);
+  void note_settled(const Uuid& webhook, const std::optional<std::string>& key, std::int64_t event_id);
+  // Makes these all of them: by ordering_key(), how many.
+  void set_owed(const Uuid& webhook, std::unordered_map<std::string, std::int64_t> owed);
+
+  // Nothing if there is no lane.
+  const Circuit* circuit(const Uuid& webhook) const;
+  // As another process left it.
+  void reopen_circuit(const Uuid& webhook, Time opened_at, Time now);
+  // As if nothing had ever failed.
+  void close_circuit(const Uuid& webhook, Time now);
+  // All that waits for a time is looked at again.
+  void clock_set_back(Time now);
 
   std::size_t queued() const { return queued_; }
   std::size_t queued_bytes() const { return queued_bytes_; }
+  // Whether it is worth a little waiting before more is offered: lanes that do not overflow yet have much to do.
+  bool is_crowded() const { return crowded_lanes_ > 0 || queued_moving_ >= kAllQueuedMax / 2; }
+  std::size_t in_flight() const { return brisk_.size() + slow_.size(); }
+  std::size_t queued(const Uuid& webhook) const;
 
   // The waiting deliveries, for what must be written down before it is sent.
   template <class Visit>
   void for_each_queued(Visit visit) {
     for (auto& [id, lane] : lanes_) {
-      for (Delivery& delivery : lane.queue) visit(delivery);
+      for (Delivery& delivery : lane.ready) visit(delivery);
+      for (auto& [key, parked] : lane.parked) {
+        for (Delivery& delivery : parked) visit(delivery);
+      }
     }
   }
 
  private:
   struct Lane {
-    std::deque<Delivery> queue;
+    LaneLimits limits;
+    std::deque<Delivery> ready;
+    // The keys that a delivery holds, in flight or the next to be, and what waits behind it.
+    std::unordered_map<std::string, std::deque<Delivery>> parked;
+    std::size_t queued = 0;  // ready and parked
     std::size_t bytes = 0;
     int in_flight = 0;
-    int max_in_flight = 1;
+    int slow = 0;     // of those
+    int window = 1;   // how many may be, by the answers so far
+    bool is_trusted = false;
     bool overflows = false;
     bool removed = false;  // kept until nothing is in flight
-    bool in_turn = false;  // stands in turns_
+    bool in_turn = false;  // stands in a queue of turns
+    std::optional<Time> timer;
+    TokenBucket bucket;
+    Circuit circuit;
+    std::unordered_map<std::string, std::int64_t> owed;  // by ordering_key(), how many
+    bool owed_is_incomplete = false;                     // there were too many keys
+  };
+  struct Flight {
+    Uuid webhook;
+    Time started_at{};
   };
 
+  std::size_t queue_max() const;
   bool has_room(const Lane& lane, std::size_t bytes) const;
+  static int allowance(const Lane& lane, Time now);
+  static std::optional<std::string> serial_key(const Lane& lane, const Delivery& delivery);
   void enqueue(Lane& lane, const Delivery& delivery);
-  void enter_turns(const Uuid& webhook, Lane& lane);
+  void dequeued(Lane& lane, const Delivery& delivery);
+  void set_overflows(Lane& lane, bool overflows);
+  void count_moving(const Lane& lane, int sign);
+  void enter_turns(const Uuid& webhook, Lane& lane, Time now);
+  void wait_until(const Uuid& webhook, Lane& lane, Time at);
+  void fire_timers(Time now);
+  void age_flights(Time now);
+  std::optional<Delivery> take_from(std::deque<Uuid>& turns, Time now);
+  std::optional<Delivery> next_ready(Lane& lane);
+  void start(Lane& lane, Delivery* delivery, Time now);
+  void land(Lane& lane, std::uint64_t ticket);
+  void release_key(Lane& lane, const Delivery& delivery);
+  void taken_out(Lane& lane, std::vector<Delivery>* deliveries);
+  void forget(std::unordered_map<Uuid, Lane>::iterator lane);
+  void set_trusted(Lane& lane, bool trusted);
 
   std::unordered_map<Uuid, Lane> lanes_;
-  std::deque<Uuid> turns_;  // lanes with something they may send, each once
+  std::deque<Uuid> trusted_turns_;  // lanes with something they may send, each in one of the two, once
+  std::deque<Uuid> other_turns_;    //
+  bool others_are_next_ = false;
+  std::set<std::pair<Time, Uuid>> timers_;  // lanes that wait for a token or a probe
+  std::map<std::uint64_t, Flight> brisk_;   // by ticket, so in the order in which they started
+  std::map<std::uint64_t, Flight> slow_;
+  std::uint64_t next_ticket_ = 1;
+  std::size_t untrusted_in_flight_ = 0;
+  SlotLimits slots_;
   std::size_t queued_ = 0;
   std::size_t queued_bytes_ = 0;
+  std::size_t queued_moving_ = 0;  // in lanes that do not overflow
+  std::size_t crowded_lanes_ = 0;  // of those, lanes that are half full
+  Time now_{};  // of the last take() or finish()
 };
 
 }  // namespace webhook

@@ -31,6 +31,7 @@ char* organization;
 int in_flight_max;
 char* retry_schedule;
 int age_max_s;
+int disable_after_s;
 int payload_max_bytes;
 int event_retention_s;
 int log_retention_s;
@@ -91,13 +92,18 @@ void define_delivery_settings() {
   DefineCustomBoolVariable("webhook.enabled", "Whether webhooks are delivered.",
                            "While it is off, events are captured and wait.", &enabled, true, PGC_SIGHUP, 0, nullptr,
                            nullptr, nullptr);
-  DefineCustomIntVariable("webhook.max_in_flight", "How many requests a worker has open at once.", nullptr,
-                          &in_flight_max, 64, 1, 1000, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+  DefineCustomIntVariable("webhook.max_in_flight", "How many requests a worker has open at once.",
+                          "A quarter of them, at least 16, may be younger than a second: the rest is for slow endpoints.",
+                          &in_flight_max, 256, 1, 1000, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
   DefineCustomStringVariable("webhook.retry_schedule", "The waits between the attempts of a delivery.",
                              "A list such as \"5s, 30s, 5min\". A webhook may have its own.", &retry_schedule,
                              kRetryScheduleDefault, PGC_SIGHUP, GUC_LIST_INPUT, check_retry_schedule, nullptr, nullptr);
   DefineCustomIntVariable("webhook.max_age", "How long after its event a delivery is retried.", nullptr, &age_max_s,
                           3 * kSecondsPerDay, 1, INT_MAX, PGC_SIGHUP, GUC_UNIT_S, nullptr, nullptr, nullptr);
+  DefineCustomIntVariable("webhook.disable_after",
+                          "How long after its last success a webhook that keeps failing is switched off.", nullptr,
+                          &disable_after_s, 5 * kSecondsPerDay, 1, INT_MAX, PGC_SIGHUP, GUC_UNIT_S, nullptr, nullptr,
+                          nullptr);
 }
 
 void define_capture_settings() {
@@ -186,6 +192,7 @@ WorkerSettings worker_settings() {
   settings.max_in_flight = in_flight_max;
   if (auto schedule = parse_retry_schedule(retry_schedule, nullptr)) settings.retry_schedule = std::move(*schedule);
   settings.max_age = std::chrono::seconds(age_max_s);
+  settings.disable_after = std::chrono::seconds(disable_after_s);
   settings.event_retention = std::chrono::seconds(event_retention_s);
   settings.log_retention = std::chrono::seconds(log_retention_s);
   settings.event_bytes_max = bytes_of_megabytes(event_size_max_mb);

@@ -26,9 +26,10 @@ bool allow_http();                      // webhook.allow_http
 // What the worker reads at its start and on SIGHUP.
 struct WorkerSettings {
   bool enabled = true;
-  int max_in_flight = 64;
+  int max_in_flight = 256;
   std::vector<Duration> retry_schedule;
   Duration max_age{};
+  Duration disable_after{std::chrono::days(5)};
   Duration event_retention{};
   Duration log_retention{};
   std::size_t event_bytes_max = 0;

@@ -8,10 +8,13 @@ extern "C" {
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "storage/latch.h"
 #include "utils/array.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
+#include "utils/timeout.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 }
@@ -100,6 +103,59 @@ void Transaction::commit() {
 
 Transaction::~Transaction() {
   if (open_) rollback();
+}
+
+Subtransaction::Subtransaction() : context_(CurrentMemoryContext), owner_(CurrentResourceOwner) {
+  guarded([this] {
+    BeginInternalSubTransaction(nullptr);
+    MemoryContextSwitchTo(static_cast<MemoryContext>(context_));
+  });
+}
+
+void Subtransaction::release() {
+  guarded([] { ReleaseCurrentSubTransaction(); });
+  open_ = false;
+  MemoryContextSwitchTo(static_cast<MemoryContext>(context_));
+  CurrentResourceOwner = static_cast<ResourceOwner>(owner_);
+}
+
+Subtransaction::~Subtransaction() {
+  if (!open_) return;
+  bool failed = false;
+  try {
+    guarded([] { RollbackAndReleaseCurrentSubTransaction(); });
+  } catch (...) {
+    failed = true;
+  }
+  // Unguarded: FATAL does not jump, it exits.
+  if (failed) ereport(FATAL, (errmsg("webhook worker could not roll back a subtransaction")));
+  MemoryContextSwitchTo(static_cast<MemoryContext>(context_));
+  CurrentResourceOwner = static_cast<ResourceOwner>(owner_);
+}
+
+namespace {
+
+TimeoutId time_limit() {
+  static const TimeoutId id = RegisterTimeout(USER_TIMEOUT, []() noexcept {
+    // As pg_cancel_backend() does it.
+    QueryCancelPending = 1;
+    InterruptPending = 1;
+    SetLatch(MyLatch);
+  });
+  return id;
+}
+
+}  // namespace
+
+TimeLimit::TimeLimit(int limit_ms) {
+  guarded([limit_ms] { enable_timeout_after(time_limit(), limit_ms); });
+}
+
+TimeLimit::~TimeLimit() {
+  // Unguarded: it disarms a timer, and its only error is that there is none.
+  disable_timeout(time_limit(), false);
+  // One that came when all was done.
+  QueryCancelPending = 0;
 }
 
 // --- Parameters -------------------------------------------------------------------------------------------------------
@@ -267,9 +323,15 @@ std::int32_t Query::get_int32(std::size_t row, int column) const { return DatumG
 std::int64_t Query::get_int64(std::size_t row, int column) const { return DatumGetInt64(value(row, column)); }
 std::uint32_t Query::get_oid(std::size_t row, int column) const { return DatumGetObjectId(value(row, column)); }
 bool Query::get_boolean(std::size_t row, int column) const { return DatumGetBool(value(row, column)); }
+double Query::get_double(std::size_t row, int column) const { return DatumGetFloat8(value(row, column)); }
 FullXid Query::get_xid(std::size_t row, int column) const { return DatumGetUInt64(value(row, column)); }
 
 Time Query::get_time(std::size_t row, int column) const { return from_timestamptz(DatumGetInt64(value(row, column))); }
+
+std::optional<Time> Query::get_optional_time(std::size_t row, int column) const {
+  if (is_null(row, column)) return std::nullopt;
+  return get_time(row, column);
+}
 
 Uuid Query::get_uuid(std::size_t row, int column) const {
   Uuid uuid;

@@ -31,6 +31,31 @@ class Transaction {
   bool open_ = true;
 };
 
+// A savepoint in a Transaction: what fails in it does not end the transaction. Rolled back unless release() is called.
+class Subtransaction {
+ public:
+  Subtransaction();
+  ~Subtransaction();
+  Subtransaction(const Subtransaction&) = delete;
+  Subtransaction& operator=(const Subtransaction&) = delete;
+
+  void release();
+
+ private:
+  void* context_;  // MemoryContext and ResourceOwner around it
+  void* owner_;
+  bool open_ = true;
+};
+
+// A bound of time for what runs while it lives: beyond it, whatever processes interrupts throws Error 57014.
+class TimeLimit {
+ public:
+  explicit TimeLimit(int limit_ms);
+  ~TimeLimit();
+  TimeLimit(const TimeLimit&) = delete;
+  TimeLimit& operator=(const TimeLimit&) = delete;
+};
+
 // A text of SQL in which @extschema@ stands for the extension's schema, prepared at its first use and kept.
 class Statement {
  public:
@@ -80,8 +105,10 @@ class Query {
   std::int64_t get_int64(std::size_t row, int column) const;
   std::uint32_t get_oid(std::size_t row, int column) const;
   bool get_boolean(std::size_t row, int column) const;
+  double get_double(std::size_t row, int column) const;
   FullXid get_xid(std::size_t row, int column) const;
   Time get_time(std::size_t row, int column) const;
+  std::optional<Time> get_optional_time(std::size_t row, int column) const;
   Uuid get_uuid(std::size_t row, int column) const;
   std::string get_text(std::size_t row, int column) const;  // text or json, as UTF-8
   std::optional<std::string> get_optional_text(std::size_t row, int column) const;

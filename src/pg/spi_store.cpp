@@ -24,6 +24,7 @@ extern "C" {
 #include <cstdlib>
 #include <utility>
 
+#include "pg/capture.h"
 #include "pg/guard.h"
 #include "pg/shared_state.h"
 #include "pg/statements.h"
@@ -43,6 +44,11 @@ constexpr std::size_t kDueBytesMax = 4ULL << 20;
 constexpr std::size_t kWalkStep = 5'000;
 // Bodies copied by one step of a ring's turn.
 constexpr std::int32_t kBodiesPerStep = 1'000;
+// For the filters of a batch of events together, and for one by itself where that was not enough.
+constexpr int kFiltersLimitMs = 20;
+constexpr int kFilterLimitMs = 5;
+// For one row of webhook_deliveries by itself, where somebody holds some of a batch.
+constexpr const char* kOneRowsLockTimeout = "1ms";
 // Capture finds at least half of this in memory.
 constexpr std::int64_t kIdBlock = 1'000'000;  // the sequence's INCREMENT
 
@@ -72,7 +78,7 @@ void override_session_settings() {
       {"session_replication_role", "origin"},
       {"statement_timeout", "0"},
       {"lock_timeout",
-       "500ms"},  // below deadlock_timeout: where DROP EXTENSION and the worker meet, the worker gives way
+       "100ms"},  // below deadlock_timeout: where DROP EXTENSION and the worker meet, the worker gives way
       {"idle_in_transaction_session_timeout", "0"},
       {"synchronous_commit", "local"},
       {"timezone", "UTC"},
@@ -137,6 +143,24 @@ Checkpoint checkpoint_of(const Query& query) {
   const auto to = parse_snapshot(query.get_text(0, 1));
   if (!from || !to) throw Error("XX001", "webhook_checkpoint holds a malformed snapshot");
   return {{*from, *to}, query.get_int64(0, 2), query.get_int64(0, 3)};
+}
+
+Ordering ordering_of(const std::string& name) {
+  if (name == "key") return Ordering::kKey;
+  if (name == "endpoint") return Ordering::kEndpoint;
+  return Ordering::kRelaxed;
+}
+
+const char* ordering_name(Ordering ordering) {
+  switch (ordering) {
+    case Ordering::kKey:
+      return "key";
+    case Ordering::kEndpoint:
+      return "endpoint";
+    case Ordering::kRelaxed:
+      break;
+  }
+  return "relaxed";
 }
 
 std::optional<std::string> null_if_empty(const std::string& text) {
@@ -228,6 +252,17 @@ StartState SpiStore::start() {
       break;
     }
   }
+  Query endpoints(statements::read_endpoints);
+  const std::size_t endpoint_count = endpoints.run();
+  for (std::size_t row = 0; row < endpoint_count; ++row) {
+    state.endpoints.push_back({.webhook = endpoints.get_uuid(row, 0),
+                               .circuit_opened_at = endpoints.get_optional_time(row, 1),
+                               .next_probe_at = endpoints.get_optional_time(row, 2),
+                               .failing_since = endpoints.get_optional_time(row, 3),
+                               .last_success_at = endpoints.get_optional_time(row, 4),
+                               .last_failure_at = endpoints.get_optional_time(row, 5),
+                               .last_error = endpoints.get_text(row, 6)});
+  }
   if (!has_checkpoint) {
     const std::string beginning = to_string(Snapshot::beginning());
     Query create(statements::create_checkpoint);
@@ -264,10 +299,15 @@ Configuration SpiStore::configuration() {
       webhook.headers = query.get_texts(row, 5);
       webhook.secrets = query.get_texts(row, 6);
       webhook.is_active = query.get_boolean(row, 7);
+      webhook.created_at = query.get_time(row, 15);
       webhook.active_since = query.get_time(row, 8);
+      webhook.disabled_at = query.get_optional_time(row, 16);
       webhook.timeout = std::chrono::milliseconds(query.get_int32(row, 9));
       for (const std::int64_t delay_us : query.get_int64s(row, 10)) webhook.retry_schedule.emplace_back(delay_us);
-      webhook.max_in_flight = query.get_int32(row, 11);
+      webhook.filter = query.get_text(row, 12);
+      webhook.limits = {.max_in_flight = query.get_int32(row, 11),
+                        .rate_per_s = query.get_double(row, 13),
+                        .ordering = ordering_of(query.get_text(row, 14))};
     }
     Query expiry(statements::read_next_expiry);
     expiry.run();
@@ -406,6 +446,58 @@ std::vector<Event> SpiStore::fetch(const std::vector<Found>& found) {
   return events;
 }
 
+// --- Filters ------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+// False, and nothing in answers, if one of them failed or all together took too long.
+bool evaluate(const std::vector<FilterQuestion>& questions, std::size_t first, std::size_t count, int limit_ms,
+              FilterAnswer* answers, std::string* sqlstate) {
+  std::vector<std::optional<std::string>> filters;
+  std::vector<std::optional<std::string>> data;
+  for (std::size_t i = first; i < first + count; ++i) {
+    filters.emplace_back(*questions[i].filter);
+    data.emplace_back(*questions[i].data);
+  }
+  try {
+    Subtransaction subtransaction;
+    const TimeLimit limit(limit_ms);
+    Query query(statements::evaluate_filters);
+    query.bind(filters).bind(data).run();
+    for (std::size_t i = 0; i < count; ++i) {
+      answers[i] = query.get_boolean(i, 1) ? FilterAnswer::kMatch : FilterAnswer::kNoMatch;
+    }
+    subtransaction.release();
+    return true;
+  } catch (const Error& error) {
+    *sqlstate = error.sqlstate();
+    return false;
+  }
+}
+
+}  // namespace
+
+std::vector<FilterAnswer> SpiStore::filter(const std::vector<FilterQuestion>& questions) {
+  std::vector<FilterAnswer> answers(questions.size(), FilterAnswer::kNoMatch);
+  Work work(*this, "webhook: evaluating filters");
+  std::string sqlstate;
+  if (!evaluate(questions, 0, questions.size(), kFiltersLimitMs, answers.data(), &sqlstate)) {
+    std::vector<std::string_view> too_slow;
+    for (std::size_t i = 0; i < questions.size(); ++i) {
+      const std::string_view filter = *questions[i].filter;
+      if (std::find(too_slow.begin(), too_slow.end(), filter) != too_slow.end()) {
+        answers[i] = FilterAnswer::kOverrun;
+      } else if (!evaluate(questions, i, 1, kFilterLimitMs, &answers[i], &sqlstate)) {
+        const bool overran = sqlstate == "57014";
+        answers[i] = overran ? FilterAnswer::kOverrun : FilterAnswer::kError;
+        if (overran) too_slow.push_back(filter);
+      }
+    }
+  }
+  work.commit();
+  return answers;
+}
+
 // --- Recovery -----------------------------------------------------------------------------------------------------------
 
 Logged SpiStore::logged_since(std::int64_t log_floor) {
@@ -473,7 +565,8 @@ std::int64_t insert_logs(const std::vector<LogRow>& rows) {
   return query.get_int64(0, 0);
 }
 
-void upsert_owed(const std::vector<OwedRow>& rows) {
+void upsert_owed(const std::vector<const OwedRow*>& rows) {
+  if (rows.empty()) return;
   std::vector<std::int64_t> event_ids;
   std::vector<Uuid> webhooks;
   std::vector<std::optional<std::string>> organizations;
@@ -481,43 +574,160 @@ void upsert_owed(const std::vector<OwedRow>& rows) {
   std::vector<std::optional<std::string>> keys;
   std::vector<Time> created_at;
   std::vector<std::int32_t> attempts;
+  std::vector<std::int32_t> probes;
+  std::vector<Time> owed_since;
   std::vector<std::optional<Time>> next_attempts;
   std::vector<std::optional<std::string>> last_errors;
-  for (const OwedRow& row : rows) {
-    event_ids.push_back(row.key.event_id);
-    webhooks.push_back(row.key.webhook);
-    organizations.push_back(row.organization_id);
-    events.emplace_back(row.event);
-    keys.push_back(row.event_key);
-    created_at.push_back(row.created_at);
-    attempts.push_back(row.attempts);
-    next_attempts.push_back(row.next_attempt_at);
-    last_errors.push_back(null_if_empty(row.last_error));
+  std::vector<std::optional<std::string>> ordering_keys;
+  for (const OwedRow* row : rows) {
+    event_ids.push_back(row->key.event_id);
+    webhooks.push_back(row->key.webhook);
+    organizations.push_back(row->organization_id);
+    events.emplace_back(row->event);
+    keys.push_back(row->event_key);
+    created_at.push_back(row->created_at);
+    attempts.push_back(row->attempts);
+    probes.push_back(row->probes);
+    owed_since.push_back(row->owed_since);
+    next_attempts.push_back(row->next_attempt_at);
+    last_errors.push_back(null_if_empty(row->last_error));
+    ordering_keys.push_back(row->ordering_key);
   }
   Query query(statements::upsert_owed);
   query.bind(event_ids).bind(webhooks).bind(organizations).bind(events).bind(keys).bind(created_at);
-  query.bind(attempts).bind(next_attempts).bind(last_errors).run();
+  query.bind(attempts).bind(probes).bind(owed_since).bind(next_attempts).bind(last_errors).bind(ordering_keys).run();
 }
 
-void delete_finished(const std::vector<DeliveryKey>& keys) {
+void delete_finished(const std::vector<const DeliveryKey*>& keys) {
+  if (keys.empty()) return;
   std::vector<std::int64_t> event_ids;
   std::vector<Uuid> webhooks;
-  for (const DeliveryKey& key : keys) {
-    event_ids.push_back(key.event_id);
-    webhooks.push_back(key.webhook);
+  for (const DeliveryKey* key : keys) {
+    event_ids.push_back(key->event_id);
+    webhooks.push_back(key->webhook);
   }
   Query query(statements::delete_finished);
   query.bind(event_ids).bind(webhooks).run();
 }
 
+// What a batch says of webhook_deliveries.
+struct Changes {
+  std::vector<const OwedRow*> owed;
+  std::vector<const DeliveryKey*> finished;
+};
+
+// False, with nothing written: somebody holds a row locked, such as webhook_cancel() in a transaction that is open.
+bool write_changes(const Changes& changes) {
+  try {
+    Subtransaction subtransaction;
+    upsert_owed(changes.owed);
+    delete_finished(changes.finished);
+    subtransaction.release();
+    return true;
+  } catch (const Error& error) {
+    if (error.sqlstate() != "55P03") throw;
+    return false;
+  }
+}
+
+std::vector<DeliveryKey> find_locked(const Changes& changes) {
+  std::vector<std::int64_t> event_ids;
+  std::vector<Uuid> webhooks;
+  const auto add = [&](const DeliveryKey& key) {
+    event_ids.push_back(key.event_id);
+    webhooks.push_back(key.webhook);
+  };
+  for (const OwedRow* row : changes.owed) add(row->key);
+  for (const DeliveryKey* key : changes.finished) add(*key);
+  Query query(statements::find_locked);
+  const std::size_t rows = query.bind(event_ids).bind(webhooks).run();
+  std::vector<DeliveryKey> locked;
+  for (std::size_t row = 0; row < rows; ++row) locked.push_back({query.get_int64(row, 0), query.get_uuid(row, 1)});
+  return locked;
+}
+
+// Returns the rows that are locked: whoever locks what is owed to one webhook must not hold up the others.
+std::vector<DeliveryKey> write_deliveries(const Batch& batch) {
+  Changes all;
+  for (const OwedRow& row : batch.owed) all.owed.push_back(&row);
+  for (const DeliveryKey& key : batch.finished) all.finished.push_back(&key);
+  if (write_changes(all)) return {};
+  std::vector<DeliveryKey> locked = find_locked(all);
+  const auto is_locked = [&locked](const DeliveryKey& key) {
+    return std::find(locked.begin(), locked.end(), key) != locked.end();
+  };
+  std::erase_if(all.owed, [&](const OwedRow* row) { return is_locked(row->key); });
+  std::erase_if(all.finished, [&](const DeliveryKey* key) { return is_locked(*key); });
+  if (write_changes(all)) return locked;
+  // A row that somebody has inserted and not committed is nowhere to be seen: one by one.
+  guarded([] {
+    set_config_option("lock_timeout", kOneRowsLockTimeout, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+  });
+  for (const OwedRow* row : all.owed) {
+    if (!write_changes({.owed = {row}, .finished = {}})) locked.push_back(row->key);
+  }
+  for (const DeliveryKey* key : all.finished) {
+    if (!write_changes({.owed = {}, .finished = {key}})) locked.push_back(*key);
+  }
+  return locked;
+}
+
+void upsert_minutes(const std::vector<MinuteOfWebhook>& minutes) {
+  std::vector<Uuid> webhooks;
+  std::vector<Time> begins;
+  std::vector<std::int32_t> attempts;
+  std::vector<std::int32_t> successes;
+  std::vector<std::optional<std::string>> durations;
+  for (const MinuteOfWebhook& minute : minutes) {
+    webhooks.push_back(minute.webhook);
+    begins.push_back(minute.minute);
+    attempts.push_back(minute.attempts);
+    successes.push_back(minute.successes);
+    std::string counts = "{";
+    for (const std::int32_t count : minute.durations.counts()) {
+      if (counts.size() > 1) counts += ',';
+      counts += std::to_string(count);
+    }
+    durations.emplace_back(counts + '}');
+  }
+  Query query(statements::upsert_minutes);
+  query.bind(webhooks).bind(begins).bind(attempts).bind(successes).bind(durations).run();
+}
+
+void upsert_endpoints(const std::vector<EndpointState>& endpoints) {
+  std::vector<Uuid> webhooks;
+  std::vector<std::optional<Time>> opened_at;
+  std::vector<std::optional<Time>> next_probe_at;
+  std::vector<std::optional<Time>> failing_since;
+  std::vector<std::optional<Time>> last_success_at;
+  std::vector<std::optional<Time>> last_failure_at;
+  std::vector<std::optional<std::string>> last_errors;
+  for (const EndpointState& endpoint : endpoints) {
+    webhooks.push_back(endpoint.webhook);
+    opened_at.push_back(endpoint.circuit_opened_at);
+    next_probe_at.push_back(endpoint.next_probe_at);
+    failing_since.push_back(endpoint.failing_since);
+    last_success_at.push_back(endpoint.last_success_at);
+    last_failure_at.push_back(endpoint.last_failure_at);
+    last_errors.push_back(null_if_empty(endpoint.last_error));
+  }
+  Query query(statements::upsert_endpoints);
+  query.bind(webhooks).bind(opened_at).bind(next_probe_at).bind(failing_since).bind(last_success_at);
+  query.bind(last_failure_at).bind(last_errors).run();
+}
+
 }  // namespace
 
-std::int64_t SpiStore::record(const Batch& batch) {
+Recorded SpiStore::record(const Batch& batch) {
   Work work(*this, "webhook: recording results");
-  std::int64_t last_log_id = 0;
-  if (!batch.logs.empty()) last_log_id = insert_logs(batch.logs);
-  if (!batch.owed.empty()) upsert_owed(batch.owed);
-  if (!batch.finished.empty()) delete_finished(batch.finished);
+  Recorded recorded;
+  if (!batch.logs.empty()) recorded.last_log_id = insert_logs(batch.logs);
+  if (!batch.owed.empty() || !batch.finished.empty()) recorded.locked = write_deliveries(batch);
+  if (!batch.minutes.empty()) upsert_minutes(batch.minutes);
+  if (!batch.endpoints.empty()) upsert_endpoints(batch.endpoints);
+  for (const OperationalEvent& event : batch.events) {
+    capture_event(event.name, event.data, event.organization_id, std::nullopt);
+  }
   if (batch.checkpoint) {
     const Checkpoint& checkpoint = *batch.checkpoint;
     Query query(statements::update_checkpoint);
@@ -525,7 +735,19 @@ std::int64_t SpiStore::record(const Batch& batch) {
     query.bind(checkpoint.position).bind(checkpoint.log_floor).run();
   }
   work.commit();
-  return last_log_id;
+  return recorded;
+}
+
+bool SpiStore::disable(const Uuid& webhook, const std::string& url, const std::string& reason,
+                       const OperationalEvent& event) {
+  Work work(*this, "webhook: disabling a webhook");
+  Query wanted(statements::read_disabling);
+  if (wanted.bind(webhook).bind(url).run() == 0) return true;
+  Query disable(statements::disable_webhook);
+  if (disable.bind(webhook).bind(url).bind(reason).run() == 0) return false;
+  capture_event(event.name, event.data, event.organization_id, std::nullopt);
+  work.commit();
+  return true;
 }
 
 // --- What is owed -------------------------------------------------------------------------------------------------------
@@ -541,13 +763,15 @@ std::vector<NextDue> SpiStore::next_due() {
   return due;
 }
 
-Due SpiStore::due(const Uuid& webhook, Time now, std::size_t rows_max) {
+Due SpiStore::due(const DueQuery& wanted) {
   Work work(*this, "webhook: reading what is owed");
-  Query query(statements::read_due);
-  query.bind(webhook).bind(now).bind(static_cast<std::int64_t>(rows_max));
+  Query query(wanted.in_order ? statements::read_due_in_order : statements::read_due);
+  query.bind(wanted.webhook).bind(wanted.now);
+  if (!wanted.in_order) query.bind(wanted.after.next_attempt_at).bind(wanted.after.event_id);
+  query.bind(static_cast<std::int64_t>(wanted.rows_max));
   const std::size_t rows = query.bind(static_cast<std::int64_t>(kDueBytesMax)).run();
   Due due;
-  due.is_all = rows == 0 || (static_cast<std::int64_t>(rows) == query.get_int64(0, 8) && rows < rows_max);
+  due.is_all = rows == 0 || (static_cast<std::int64_t>(rows) == query.get_int64(0, 11) && rows < wanted.rows_max);
   due.deliveries.reserve(rows);
   for (std::size_t row = 0; row < rows; ++row) {
     OwedDelivery& owed = due.deliveries.emplace_back();
@@ -559,12 +783,42 @@ Due SpiStore::due(const Uuid& webhook, Time now, std::size_t rows_max) {
     owed.event.data = query.get_optional_text(row, 5).value_or(std::string());
     owed.event.previous = query.get_optional_text(row, 6).value_or(std::string());
     owed.attempts = query.get_int32(row, 7);
+    owed.probes = query.get_int32(row, 8);
+    owed.owed_since = query.get_time(row, 9);
+    owed.next_attempt_at = query.get_time(row, 10);
   }
   Query next(statements::read_due_next);
-  next.bind(webhook).bind(now).run();
-  if (!next.is_null(0, 0)) due.next = next.get_time(0, 0);
+  next.bind(wanted.webhook).bind(wanted.now).run();
+  due.next = next.get_optional_time(0, 0);
   work.commit();
   return due;
+}
+
+std::vector<std::int64_t> SpiStore::give_up_old(const Uuid& webhook, Time before, const std::string& reason,
+                                                std::size_t rows_max) {
+  Work work(*this, "webhook: giving up old deliveries");
+  Query query(statements::give_up_old);
+  const std::size_t rows = query.bind(webhook).bind(before).bind(reason).bind(static_cast<std::int64_t>(rows_max)).run();
+  std::vector<std::int64_t> ids;
+  ids.reserve(rows);
+  for (std::size_t row = 0; row < rows; ++row) ids.push_back(query.get_int64(row, 0));
+  work.commit();
+  return ids;
+}
+
+std::unordered_map<std::string, std::int64_t> SpiStore::reorder(const Uuid& webhook, Ordering ordering,
+                                                                std::size_t keys_max) {
+  Work work(*this, "webhook: ordering what is owed");
+  Query write(statements::write_ordering_keys);
+  write.bind(webhook).bind(ordering_name(ordering)).run();
+  std::unordered_map<std::string, std::int64_t> counts;
+  if (ordering != Ordering::kRelaxed) {
+    Query count(statements::count_ordering_keys);
+    const std::size_t rows = count.bind(webhook).bind(static_cast<std::int64_t>(keys_max + 1)).run();
+    for (std::size_t row = 0; row < rows; ++row) counts.emplace(count.get_text(row, 0), count.get_int64(row, 1));
+  }
+  work.commit();
+  return counts;
 }
 
 void SpiStore::forget(const std::vector<Uuid>& webhooks) {

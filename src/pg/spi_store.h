@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "pg/spi.h"
@@ -23,9 +24,16 @@ class SpiStore final : public Store {
   Chunk read(const Window& window, std::int64_t after_id, std::size_t events_max) override;
   Logged logged_since(std::int64_t log_floor) override;
   std::vector<DeliveryKey> owed_of(const std::vector<std::int64_t>& event_ids) override;
-  std::int64_t record(const Batch& batch) override;
+  std::vector<FilterAnswer> filter(const std::vector<FilterQuestion>& questions) override;
+  Recorded record(const Batch& batch) override;
+  bool disable(const Uuid& webhook, const std::string& url, const std::string& reason,
+               const OperationalEvent& event) override;
   std::vector<NextDue> next_due() override;
-  Due due(const Uuid& webhook, Time now, std::size_t rows_max) override;
+  Due due(const DueQuery& query) override;
+  std::vector<std::int64_t> give_up_old(const Uuid& webhook, Time before, const std::string& reason,
+                                        std::size_t rows_max) override;
+  std::unordered_map<std::string, std::int64_t> reorder(const Uuid& webhook, Ordering ordering,
+                                                        std::size_t keys_max) override;
   void forget(const std::vector<Uuid>& webhooks) override;
   RingReport maintain_ring(Ring ring, const RingLimits& limits) override;
   void delete_expired(Time before) override;

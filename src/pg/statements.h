@@ -64,8 +64,14 @@ inline constinit Statement read_webhooks(R"(
          ARRAY(SELECT (least(extract(epoch FROM r.delay), 315360000) * 1000000)::bigint
                  FROM unnest(c.retry_schedule) WITH ORDINALITY AS r (delay, n)
                 ORDER BY r.n),
-         c.max_in_flight
+         c.max_in_flight, coalesce(c.filter::text, ''), coalesce(c.rate_limit_per_s, 0), c.ordering,
+         c.created_at, c.disabled_at
     FROM @extschema@.webhook_configurations AS c)");
+
+inline constinit Statement read_endpoints(R"(
+  SELECT configuration_id, circuit_opened_at, next_probe_at, failing_since, last_success_at, last_failure_at,
+         coalesce(last_error, '')
+    FROM @extschema@.webhook_endpoints)");
 
 // When the next secret stops signing.
 inline constinit Statement read_next_expiry(R"(
@@ -119,6 +125,13 @@ inline constinit Statement find_lowest_event(R"(
                               WHERE xid >= range.low AND xid < range.high
                              OFFSET 0) AS e)");
 
+// The same as webhook_filter_matches() in sql/webhook.sql.
+inline constinit Statement evaluate_filters(R"(
+  SELECT q.n, EXISTS (SELECT FROM jsonb_path_query(q.data::jsonb, q.filter::jsonpath) AS v
+                       WHERE v NOT IN ('false', 'null'))
+    FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS q (filter, data, n)
+   ORDER BY q.n)");
+
 // --- Recovery ---------------------------------------------------------------------------------------------------------
 
 inline constinit Statement read_logged(R"(
@@ -148,24 +161,89 @@ inline constinit Statement insert_logs(R"(
 // What webhook_cancel() gave up while it was on its way stays given up.
 inline constinit Statement upsert_owed(R"(
   INSERT INTO @extschema@.webhook_deliveries AS d
-         (event_id, configuration_id, organization_id, event, key, created_at, state, attempts, next_attempt_at,
-          last_error)
+         (event_id, configuration_id, organization_id, event, key, created_at, state, attempts, probes, owed_since,
+          next_attempt_at, last_error, ordering_key)
   SELECT o.event_id, o.configuration_id, o.organization_id, o.event, o.key, o.created_at,
-         CASE WHEN o.next_attempt_at IS NULL THEN 'dead' ELSE 'pending' END, o.attempts, o.next_attempt_at, o.last_error
+         CASE WHEN o.next_attempt_at IS NULL THEN 'dead' ELSE 'pending' END, o.attempts, o.probes, o.owed_since,
+         o.next_attempt_at, o.last_error, o.ordering_key
     FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::integer[],
-                $8::timestamptz[], $9::text[])
-           AS o (event_id, configuration_id, organization_id, event, key, created_at, attempts, next_attempt_at,
-                 last_error)
+                $8::integer[], $9::timestamptz[], $10::timestamptz[], $11::text[], $12::text[])
+           AS o (event_id, configuration_id, organization_id, event, key, created_at, attempts, probes, owed_since,
+                 next_attempt_at, last_error, ordering_key)
    WHERE EXISTS (SELECT FROM @extschema@.webhook_configurations AS c WHERE c.id = o.configuration_id)
   ON CONFLICT (event_id, configuration_id) DO UPDATE
-     SET state = excluded.state, attempts = excluded.attempts, next_attempt_at = excluded.next_attempt_at,
-         last_error = excluded.last_error, updated_at = clock_timestamp()
+     SET state = excluded.state, attempts = excluded.attempts, probes = excluded.probes,
+         owed_since = excluded.owed_since, next_attempt_at = excluded.next_attempt_at,
+         last_error = excluded.last_error, ordering_key = excluded.ordering_key, updated_at = clock_timestamp()
    WHERE d.state <> 'dead' OR d.last_error IS DISTINCT FROM 'cancelled')");
+
+// Those of these rows that somebody else has locked.
+inline constinit Statement find_locked(R"(
+  WITH free AS (
+    SELECT d.event_id, d.configuration_id
+      FROM @extschema@.webhook_deliveries AS d
+           JOIN unnest($1::bigint[], $2::uuid[]) AS w (event_id, configuration_id)
+             ON w.event_id = d.event_id AND w.configuration_id = d.configuration_id
+       FOR UPDATE OF d SKIP LOCKED)
+  SELECT d.event_id, d.configuration_id
+    FROM @extschema@.webhook_deliveries AS d
+         JOIN unnest($1::bigint[], $2::uuid[]) AS w (event_id, configuration_id)
+           ON w.event_id = d.event_id AND w.configuration_id = d.configuration_id
+   WHERE NOT EXISTS (SELECT FROM free AS f
+                      WHERE f.event_id = d.event_id AND f.configuration_id = d.configuration_id))");
 
 inline constinit Statement delete_finished(R"(
   DELETE FROM @extschema@.webhook_deliveries AS d
    USING unnest($1::bigint[], $2::uuid[]) AS f (event_id, configuration_id)
    WHERE d.event_id = f.event_id AND d.configuration_id = f.configuration_id)");
+
+// A row of yesterday's same minute is written over. Several of one minute add up.
+inline constinit Statement upsert_minutes(R"(
+  INSERT INTO @extschema@.webhook_minutes AS m
+         (configuration_id, slot, organization_id, minute, attempts, successes, durations)
+  SELECT c.id, extract(epoch FROM n.minute)::bigint / 60 % 1440, c.organization_id, n.minute, n.attempts, n.successes,
+         n.durations::integer[]
+    FROM unnest($1::uuid[], $2::timestamptz[], $3::integer[], $4::integer[], $5::text[])
+           AS n (configuration_id, minute, attempts, successes, durations)
+         JOIN @extschema@.webhook_configurations AS c ON c.id = n.configuration_id
+  ON CONFLICT (configuration_id, slot) DO UPDATE
+     SET minute = excluded.minute,
+         attempts = excluded.attempts + CASE WHEN m.minute = excluded.minute THEN m.attempts ELSE 0 END,
+         successes = excluded.successes + CASE WHEN m.minute = excluded.minute THEN m.successes ELSE 0 END,
+         durations = CASE WHEN m.minute = excluded.minute
+                          THEN ARRAY(SELECT a.count + b.count
+                                       FROM unnest(m.durations) WITH ORDINALITY AS a (count, n)
+                                            JOIN unnest(excluded.durations) WITH ORDINALITY AS b (count, n) USING (n)
+                                      ORDER BY n)
+                          ELSE excluded.durations END
+   WHERE m.minute <= excluded.minute)");
+
+inline constinit Statement upsert_endpoints(R"(
+  INSERT INTO @extschema@.webhook_endpoints AS e
+         (configuration_id, organization_id, circuit_opened_at, next_probe_at, failing_since, last_success_at,
+          last_failure_at, last_error)
+  SELECT c.id, c.organization_id, n.circuit_opened_at, n.next_probe_at, n.failing_since, n.last_success_at,
+         n.last_failure_at, n.last_error
+    FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[],
+                $6::timestamptz[], $7::text[])
+           AS n (configuration_id, circuit_opened_at, next_probe_at, failing_since, last_success_at, last_failure_at,
+                 last_error)
+         JOIN @extschema@.webhook_configurations AS c ON c.id = n.configuration_id
+  ON CONFLICT (configuration_id) DO UPDATE
+     SET circuit_opened_at = excluded.circuit_opened_at, next_probe_at = excluded.next_probe_at,
+         failing_since = excluded.failing_since, last_success_at = excluded.last_success_at,
+         last_failure_at = excluded.last_failure_at, last_error = excluded.last_error, updated_at = clock_timestamp())");
+
+// Whether there is still something to switch off; and it, unless somebody holds the row.
+inline constinit Statement read_disabling(R"(
+  SELECT FROM @extschema@.webhook_configurations WHERE id = $1 AND is_active AND url = $2)");
+
+inline constinit Statement disable_webhook(R"(
+  UPDATE @extschema@.webhook_configurations AS c
+     SET is_active = false, disabled_reason = $3
+    FROM (SELECT id FROM @extschema@.webhook_configurations WHERE id = $1 AND is_active AND url = $2
+             FOR NO KEY UPDATE SKIP LOCKED) AS held
+   WHERE c.id = held.id)");
 
 inline constinit Statement update_checkpoint(R"(
   UPDATE @extschema@.webhook_checkpoint
@@ -182,11 +260,12 @@ inline constinit Statement read_next_due(R"(
    GROUP BY configuration_id)");
 
 // Looks only those up in webhook_events that have not taken their body along.
-// At most $3 rows, and of those only as many as begin within $4 bytes as stored; found counts them all.
+// Behind ($3, $4), at most $5 rows, and of those only as many as begin within $6 bytes as stored; found counts them all.
 inline constinit Statement read_due(R"(
-  SELECT b.event_id, b.created_at, b.event, b.organization_id, b.key, b.data, b.previous, b.attempts, b.found
-    FROM (SELECT d.event_id, d.created_at, d.event, d.organization_id, d.key, d.attempts, d.next_attempt_at,
-                 coalesce(d.data, e.data) AS data, coalesce(d.previous, e.previous) AS previous,
+  SELECT b.event_id, b.created_at, b.event, b.organization_id, b.key, b.data, b.previous, b.attempts, b.probes,
+         b.owed_since, b.next_attempt_at, b.found
+    FROM (SELECT d.event_id, d.created_at, d.event, d.organization_id, d.key, d.attempts, d.probes, d.owed_since,
+                 d.next_attempt_at, coalesce(d.data, e.data) AS data, coalesce(d.previous, e.previous) AS previous,
                  count(*) OVER () AS found,
                  coalesce(sum(pg_column_size(coalesce(d.data, e.data)))
                             OVER (ORDER BY d.next_attempt_at, d.event_id
@@ -194,19 +273,87 @@ inline constinit Statement read_due(R"(
             FROM (SELECT *
                     FROM @extschema@.webhook_deliveries
                    WHERE configuration_id = $1 AND state = 'pending' AND next_attempt_at <= $2
+                     AND (next_attempt_at, event_id) > ($3, $4)
                    ORDER BY next_attempt_at, event_id
+                   LIMIT $5) AS d
+                 LEFT JOIN LATERAL (SELECT data, previous
+                                      FROM @extschema@.webhook_events
+                                     WHERE id = d.event_id AND d.data IS NULL
+                                    OFFSET 0) AS e ON true) AS b
+   WHERE b.bytes_before < $6
+   ORDER BY b.next_attempt_at, b.event_id)");
+
+// The same for a webhook with an ordering: the oldest events, of each ordering_key only if the oldest of all is due.
+inline constinit Statement read_due_in_order(R"(
+  SELECT b.event_id, b.created_at, b.event, b.organization_id, b.key, b.data, b.previous, b.attempts, b.probes,
+         b.owed_since, b.next_attempt_at, b.found
+    FROM (SELECT d.event_id, d.created_at, d.event, d.organization_id, d.key, d.attempts, d.probes, d.owed_since,
+                 d.next_attempt_at, coalesce(d.data, e.data) AS data, coalesce(d.previous, e.previous) AS previous,
+                 count(*) OVER () AS found,
+                 coalesce(sum(pg_column_size(coalesce(d.data, e.data)))
+                            OVER (ORDER BY d.event_id
+                                  ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS bytes_before
+            FROM (SELECT *
+                    FROM @extschema@.webhook_deliveries AS p
+                   WHERE configuration_id = $1 AND state = 'pending' AND ordering_key IS NOT NULL
+                     AND (SELECT first.next_attempt_at
+                            FROM @extschema@.webhook_deliveries AS first
+                           WHERE first.configuration_id = $1 AND first.state = 'pending'
+                             AND first.ordering_key = p.ordering_key
+                           ORDER BY first.event_id
+                           LIMIT 1) <= $2
+                   ORDER BY event_id
                    LIMIT $3) AS d
                  LEFT JOIN LATERAL (SELECT data, previous
                                       FROM @extschema@.webhook_events
                                      WHERE id = d.event_id AND d.data IS NULL
                                     OFFSET 0) AS e ON true) AS b
    WHERE b.bytes_before < $4
-   ORDER BY b.next_attempt_at, b.event_id)");
+   ORDER BY b.event_id)");
 
 inline constinit Statement read_due_next(R"(
   SELECT min(next_attempt_at)
     FROM @extschema@.webhook_deliveries
    WHERE configuration_id = $1 AND state = 'pending' AND next_attempt_at > $2)");
+
+// Of the first rows that are due, those that have been owed for too long.
+inline constinit Statement give_up_old(R"(
+  WITH old AS (
+    SELECT event_id, configuration_id
+      FROM (SELECT event_id, configuration_id, owed_since
+              FROM @extschema@.webhook_deliveries
+             WHERE configuration_id = $1 AND state = 'pending' AND next_attempt_at <= clock_timestamp()
+             ORDER BY next_attempt_at, event_id
+             LIMIT $4
+               FOR UPDATE SKIP LOCKED) AS first
+     WHERE owed_since < $2),
+  given_up AS (
+    UPDATE @extschema@.webhook_deliveries AS d
+       SET state = 'dead', next_attempt_at = NULL, last_error = $3, updated_at = clock_timestamp()
+      FROM old
+     WHERE d.event_id = old.event_id AND d.configuration_id = old.configuration_id
+    RETURNING d.event_id, d.configuration_id, d.organization_id, d.event),
+  logged AS (
+    INSERT INTO @extschema@.webhook_logs
+           (slot, created_at, configuration_id, organization_id, event_id, event, attempt, status, error)
+    SELECT ring.slot, clock_timestamp(), g.configuration_id, g.organization_id, g.event_id, g.event, 0, 'failed', $3
+      FROM given_up AS g, @extschema@.webhook_rings AS ring
+     WHERE ring.ring = 'logs')
+  SELECT event_id FROM given_up)");
+
+inline constinit Statement write_ordering_keys(R"(
+  UPDATE @extschema@.webhook_deliveries AS d
+     SET ordering_key = @extschema@.webhook_ordering_key($2, d.key, d.event_id)
+   WHERE d.configuration_id = $1 AND d.state = 'pending'
+     AND d.ordering_key IS DISTINCT FROM @extschema@.webhook_ordering_key($2, d.key, d.event_id))");
+
+// A delivery without a key (#) holds nothing back.
+inline constinit Statement count_ordering_keys(R"(
+  SELECT ordering_key, count(*)
+    FROM @extschema@.webhook_deliveries
+   WHERE configuration_id = $1 AND state = 'pending' AND ordering_key IS NOT NULL AND ordering_key NOT LIKE '#%'
+   GROUP BY ordering_key
+   LIMIT $2)");
 
 inline constinit Statement forget_webhooks(R"(
   DELETE FROM @extschema@.webhook_deliveries WHERE configuration_id = ANY($1))");

@@ -8,13 +8,17 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "core/event.h"
+#include "core/backlog.h"
 #include "core/identity.h"
+#include "core/lanes.h"
 #include "core/ledger.h"
 #include "core/ring.h"
 #include "core/snapshot.h"
+#include "core/statistics.h"
 #include "core/time.h"
 #include "core/uuid.h"
 #include "pg/error.h"
@@ -33,13 +37,27 @@ struct Webhook {
   std::string name;
   std::string url;
   std::vector<std::string> events;   // names and patterns
+  std::string filter;                // jsonpath over the data; empty: none
   std::vector<std::string> headers;  // "Name: value"
   std::vector<std::string> secrets;  // newest first; those that expired left out
   bool is_active = false;
-  Time active_since{};  // events from before it are not its
+  Time created_at{};
+  Time active_since{};              // if it is active
+  std::optional<Time> disabled_at;  // when it was last switched off
   Duration timeout{};
   std::vector<Duration> retry_schedule;  // empty: the setting's
-  int max_in_flight = 1;
+  LaneLimits limits;
+};
+
+// How a webhook's endpoint was found, for whoever reads webhook_stats, and for the next worker.
+struct EndpointState {
+  Uuid webhook;
+  std::optional<Time> circuit_opened_at;  // nothing: it is closed
+  std::optional<Time> next_probe_at;
+  std::optional<Time> failing_since;  // the first failure since the last success
+  std::optional<Time> last_success_at;
+  std::optional<Time> last_failure_at;
+  std::string last_error;
 };
 
 // What the database says is to be delivered.
@@ -56,6 +74,7 @@ struct StartState {
   IdentityVerdict verdict = IdentityVerdict::kSame;
   Uuid instance;
   Checkpoint checkpoint;
+  std::vector<EndpointState> endpoints;
 };
 
 struct DeliveryKey {
@@ -90,8 +109,18 @@ struct OwedRow {
   std::optional<std::string> event_key;
   Time created_at{};  // of the event
   int attempts = 0;
+  int probes = 0;  // of the attempts
+  Time owed_since{};
   std::optional<Time> next_attempt_at;
   std::string last_error;  // empty: null
+  std::optional<std::string> ordering_key;
+};
+
+// An event about a webhook itself, for the other webhooks of its organization.
+struct OperationalEvent {
+  std::string name;
+  std::optional<std::string> organization_id;
+  std::string data;  // JSON
 };
 
 // What one transaction records.
@@ -99,9 +128,23 @@ struct Batch {
   std::vector<LogRow> logs;
   std::vector<OwedRow> owed;          // inserted, or updated
   std::vector<DeliveryKey> finished;  // no longer owed: deleted
+  std::vector<OperationalEvent> events;
+  std::vector<EndpointState> endpoints;
+  std::vector<MinuteOfWebhook> minutes;
   std::optional<Checkpoint> checkpoint;
 
-  bool empty() const { return logs.empty() && owed.empty() && finished.empty() && !checkpoint; }
+  bool empty() const {
+    return logs.empty() && owed.empty() && finished.empty() && events.empty() && endpoints.empty() && minutes.empty() &&
+           !checkpoint;
+  }
+};
+
+// What record() did.
+struct Recorded {
+  std::int64_t last_log_id = 0;  // the highest drawn, 0: none was
+  // Somebody holds these rows of webhook_deliveries locked: what the batch says of them is not written, and to be tried
+  // again.
+  std::vector<DeliveryKey> locked;
 };
 
 struct Chunk {
@@ -119,10 +162,24 @@ struct Logged {
 struct OwedDelivery {
   Event event;
   int attempts = 0;  // already made
+  int probes = 0;    // of those
+  Time owed_since{};
+  Time next_attempt_at{};
+};
+
+// What due() looks for.
+struct DueQuery {
+  Uuid webhook;
+  Time now{};
+  // With ordering: the oldest deliveries, of each ordering_key only if the oldest of all with it is due. Else by
+  // next_attempt_at, behind `after`.
+  bool in_order = false;
+  Backlog::Position after;
+  std::size_t rows_max = 0;
 };
 
 struct Due {
-  std::vector<OwedDelivery> deliveries;  // the longest due first
+  std::vector<OwedDelivery> deliveries;  // the longest due first; in_order: the oldest events first
   bool is_all = true;                    // no more are due
   std::optional<Time> next;              // when the next one is, of those that are not due yet
 };
@@ -130,6 +187,18 @@ struct Due {
 struct NextDue {
   Uuid webhook;
   Time at{};
+};
+
+// Whether an event's data passes a webhook's filter.
+struct FilterQuestion {
+  const std::string* filter = nullptr;
+  const std::string* data = nullptr;
+};
+enum class FilterAnswer : std::uint8_t {
+  kMatch,
+  kNoMatch,
+  kError,    // it cannot be evaluated on this data
+  kOverrun,  // it took too long
 };
 
 enum class Ring : std::uint8_t { kEvents, kLogs };
@@ -162,13 +231,28 @@ class Store {
   // Those of these events that webhook_deliveries holds.
   virtual std::vector<DeliveryKey> owed_of(const std::vector<std::int64_t>& event_ids) = 0;
 
-  // Records a batch, durably. Returns the highest log id drawn, 0 for none.
-  virtual std::int64_t record(const Batch& batch) = 0;
+  // Evaluates filters, each within a bound of time.
+  virtual std::vector<FilterAnswer> filter(const std::vector<FilterQuestion>& questions) = 0;
+
+  // Records a batch, durably.
+  virtual Recorded record(const Batch& batch) = 0;
+  // Switches the webhook off, unless its URL is another one by now, and emits the event, if it did. False: somebody has
+  // the row locked.
+  virtual bool disable(const Uuid& webhook, const std::string& url, const std::string& reason,
+                       const OperationalEvent& event) = 0;
 
   // For each webhook with pending deliveries, when the first is due.
   virtual std::vector<NextDue> next_due() = 0;
   // The pending deliveries of a webhook that are due, at most rows_max, and fewer if they are large.
-  virtual Due due(const Uuid& webhook, Time now, std::size_t rows_max) = 0;
+  virtual Due due(const DueQuery& query) = 0;
+  // Gives up the oldest pending deliveries of a webhook that are due and have been owed since before, at most rows_max,
+  // each with a row in webhook_logs. Returns their events' ids.
+  virtual std::vector<std::int64_t> give_up_old(const Uuid& webhook, Time before, const std::string& reason,
+                                                std::size_t rows_max) = 0;
+  // Writes the webhook's ordering into what it is owed, and counts that by ordering_key; of more than keys_max keys no
+  // more than one beyond.
+  virtual std::unordered_map<std::string, std::int64_t> reorder(const Uuid& webhook, Ordering ordering,
+                                                                std::size_t keys_max) = 0;
   // Deletes what is owed to webhooks that no longer exist.
   virtual void forget(const std::vector<Uuid>& webhooks) = 0;
 

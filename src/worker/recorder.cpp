@@ -1,5 +1,6 @@
 #include "worker/recorder.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace webhook {
@@ -22,33 +23,76 @@ void Recorder::finish(const pg::DeliveryKey& key, Time now) {
   note(now);
 }
 
+void Recorder::emit(pg::OperationalEvent event, Time now) {
+  events_.push_back(std::move(event));
+  note(now);
+}
+
 void Recorder::note(Time now) {
   if (count_++ == 0) oldest_ = now;
 }
 
-Recorder::Recorded Recorder::record(const std::optional<Checkpoint>& checkpoint) {
-  pg::Batch batch;
-  batch.logs = std::move(logs_);
-  batch.owed.reserve(owed_.size());
-  for (const auto& [key, row] : owed_) batch.owed.push_back(row);
-  batch.finished.assign(finished_.begin(), finished_.end());
-  batch.checkpoint = checkpoint;
+std::optional<Time> Recorder::next_try_at() const {
+  if (locked_.empty()) return std::nullopt;
+  return next_try_at_;
+}
 
-  Recorded recorded;
+Recorder::Recorded Recorder::record(const Beside& beside, Time now) {
+  const bool with_locked = now >= next_try_at_;
+  pg::Batch batch = take_batch(with_locked);
+  batch.endpoints = beside.endpoints;
+  batch.minutes = beside.minutes;
+  batch.checkpoint = beside.checkpoint;
+  pg::Recorded written;
   try {
-    if (!batch.empty()) recorded.last_log_id = store_.record(batch);
+    if (!batch.empty()) written = store_.record(batch);
   } catch (...) {
     logs_ = std::move(batch.logs);
+    events_ = std::move(batch.events);
     throw;
   }
-  recorded.settled = std::exchange(settled_, {});
-  recorded.owed = std::move(batch.owed);
-  recorded.released = std::exchange(released_, {});
-  logs_.clear();
-  owed_.clear();
-  finished_.clear();
+  keep_locked(batch, written.locked, with_locked);
+  if (with_locked && !locked_.empty()) next_try_at_ = now + kLockedRetry;
+
+  Recorded recorded{.settled = {}, .released = {}, .last_log_id = written.last_log_id, .locked = locked_.size()};
+  std::erase_if(settled_, [&](const auto& settled) {
+    if (locked_.contains(settled.second)) return false;
+    recorded.settled.push_back(settled.first);
+    return true;
+  });
+  std::erase_if(released_, [&](const pg::DeliveryKey& key) {
+    if (locked_.contains(key)) return false;
+    recorded.released.push_back(key);
+    return true;
+  });
+  waiting_for_locks_ = settled_.size() + released_.size();
   count_ = 0;
   return recorded;
+}
+
+// The log rows and events are moved, the rest is copied: it is known only afterwards what of it was written.
+pg::Batch Recorder::take_batch(bool with_locked) {
+  const auto is_tried = [&](const pg::DeliveryKey& key) { return with_locked || !locked_.contains(key); };
+  pg::Batch batch;
+  batch.logs = std::exchange(logs_, {});
+  batch.events = std::exchange(events_, {});
+  batch.owed.reserve(owed_.size());
+  for (const auto& [key, row] : owed_) {
+    if (is_tried(key)) batch.owed.push_back(row);
+  }
+  std::copy_if(finished_.begin(), finished_.end(), std::back_inserter(batch.finished), is_tried);
+  return batch;
+}
+
+void Recorder::keep_locked(const pg::Batch& batch, const std::vector<pg::DeliveryKey>& locked, bool with_locked) {
+  if (with_locked) locked_.clear();
+  locked_.insert(locked.begin(), locked.end());
+  for (const pg::OwedRow& row : batch.owed) {
+    if (!locked_.contains(row.key)) owed_.erase(row.key);
+  }
+  for (const pg::DeliveryKey& key : batch.finished) {
+    if (!locked_.contains(key)) finished_.erase(key);
+  }
 }
 
 }  // namespace webhook

@@ -1,5 +1,6 @@
 // Results on their way into the database, in batches. Nothing is lost if a batch fails: it is kept, and tried again
-// with what has come since.
+// with what has come since. Nor if somebody holds a row of webhook_deliveries locked: what is to become of that row
+// waits by itself, and holds up nothing else.
 #pragma once
 
 #include <cstddef>
@@ -7,6 +8,7 @@
 #include <optional>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "core/ledger.h"
@@ -20,9 +22,18 @@ class Recorder {
   // What became durable.
   struct Recorded {
     std::vector<Ledger::Entry> settled;
-    std::vector<pg::OwedRow> owed;
     std::vector<pg::DeliveryKey> released;
     std::int64_t last_log_id = 0;  // 0: nothing was logged
+    std::size_t locked = 0;        // rows that wait for somebody's lock
+  };
+
+  // What is to be recorded beside the results.
+  struct Beside {
+    std::vector<pg::EndpointState> endpoints;
+    std::vector<MinuteOfWebhook> minutes;
+    std::optional<Checkpoint> checkpoint;
+
+    bool empty() const { return endpoints.empty() && minutes.empty() && !checkpoint; }
   };
 
   explicit Recorder(pg::Store& store) : store_(store) {}
@@ -32,31 +43,44 @@ class Recorder {
   void owe(pg::OwedRow row, Time now);
   // The delivery is no longer owed, if it was.
   void finish(const pg::DeliveryKey& key, Time now);
-  // To be settled in the ledger when all of the above is durable.
-  void settle(Ledger::Entry entry) { settled_.push_back(entry); }
+  void emit(pg::OperationalEvent event, Time now);
+  // A delivery of the event is to be settled in the ledger when all of the above is durable.
+  void settle(Ledger::Entry entry, const pg::DeliveryKey& key) { settled_.emplace_back(entry, key); }
   // The worker no longer has this row of webhook_deliveries in memory, once all of the above is durable.
   void release(const pg::DeliveryKey& key) { released_.push_back(key); }
 
-  bool empty() const { return count_ == 0 && settled_.empty() && released_.empty(); }
-  // Calls of log(), owe() and finish() that wait.
+  // Whether there is nothing to record now.
+  bool empty() const { return count_ == 0 && settled_.size() + released_.size() == waiting_for_locks_; }
+  // Calls of log(), owe(), finish() and emit() that wait.
   std::size_t count() const { return count_; }
   // Since when the oldest of those waits; in the past if there is none.
   Time oldest() const { return oldest_; }
+  // When rows that are locked are tried again; nothing: none is.
+  std::optional<Time> next_try_at() const;
 
-  // Writes all that waits and the checkpoint in one transaction. Throws pg::Error: all of it waits still.
-  Recorded record(const std::optional<Checkpoint>& checkpoint);
+  // Writes all that waits, and what stands beside it, in one transaction. Throws pg::Error: all of it waits still.
+  Recorded record(const Beside& beside, Time now);
 
  private:
+  static constexpr Duration kLockedRetry = std::chrono::seconds(1);
+
   void note(Time now);
+  pg::Batch take_batch(bool with_locked);
+  void keep_locked(const pg::Batch& batch, const std::vector<pg::DeliveryKey>& locked, bool with_locked);
 
   pg::Store& store_;
   std::vector<pg::LogRow> logs_;
   std::unordered_map<pg::DeliveryKey, pg::OwedRow> owed_;
   std::unordered_set<pg::DeliveryKey> finished_;
-  std::vector<Ledger::Entry> settled_;
+  std::vector<pg::OperationalEvent> events_;
+  std::vector<std::pair<Ledger::Entry, pg::DeliveryKey>> settled_;
   std::vector<pg::DeliveryKey> released_;
   std::size_t count_ = 0;
   Time oldest_{};
+
+  std::unordered_set<pg::DeliveryKey> locked_;
+  std::size_t waiting_for_locks_ = 0;  // of settled_ and released_
+  Time next_try_at_{};
 };
 
 }  // namespace webhook

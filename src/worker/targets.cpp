@@ -22,21 +22,36 @@ SigningKeys keys_of(const pg::Webhook& webhook) {
 
 }  // namespace
 
-void Targets::replace(std::vector<pg::Webhook> webhooks) {
+std::vector<Targets::Changed> Targets::replace(std::vector<pg::Webhook> webhooks) {
   std::unordered_map<Uuid, Target> old = std::exchange(targets_, {});
+  std::vector<Changed> all_changed;
   by_organization_.clear();
   routes_.clear();
   for (pg::Webhook& webhook : webhooks) {
     const Uuid id = webhook.id;
-    if (webhook.is_active) by_organization_[organization_key(webhook.organization_id)].push_back(id);
+    by_organization_[organization_key(webhook.organization_id)].push_back(id);
     Target& target = targets_[id];
+    target.endpoint.webhook = id;
+    if (const auto before = old.find(id); before != old.end()) {
+      const pg::Webhook& known = before->second.webhook;
+      const Changed changed{.webhook = id,
+                            .ordering = known.limits.ordering != webhook.limits.ordering,
+                            .url = known.url != webhook.url};
+      if (changed.ordering || changed.url) all_changed.push_back(changed);
+      target.endpoint = std::move(before->second.endpoint);
+      if (changed.url) target.endpoint.failing_since.reset();
+      if (known.filter == webhook.filter) {
+        target.filter_rests_until = before->second.filter_rests_until;
+        target.filter_overruns = before->second.filter_overruns;
+      }
+    }
+    // What was before somebody switched it on again counts no more.
+    std::optional<Time>& failing_since = target.endpoint.failing_since;
+    if (webhook.is_active && failing_since && *failing_since < webhook.active_since) failing_since.reset();
     target.keys = keys_of(webhook);
     target.webhook = std::move(webhook);
-    if (const auto before = old.find(id); before != old.end()) {
-      target.next_due = before->second.next_due;
-      target.held = before->second.held;
-    }
   }
+  return all_changed;
 }
 
 Target* Targets::find(const Uuid& id) {

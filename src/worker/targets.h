@@ -17,25 +17,36 @@ namespace webhook {
 
 struct Target {
   pg::Webhook webhook;
-  SigningKeys keys;              // of webhook.secrets, newest first
-  std::optional<Time> next_due;  // when webhook_deliveries next has something for it, as far as is known
-  std::size_t held = 0;          // rows of webhook_deliveries that the worker has in memory
+  SigningKeys keys;            // of webhook.secrets, newest first
+  pg::EndpointState endpoint;  // but for the circuit, which its lane knows
+  // A filter that took too long is left alone until then, each time for longer.
+  Time filter_rests_until{};
+  int filter_overruns = 0;  // in a row
 };
 
 class Targets {
  public:
-  // Takes over a new configuration. Those that stay keep their next_due and held.
-  void replace(std::vector<pg::Webhook> webhooks);
+  // What has changed of a webhook that was there before and still is.
+  struct Changed {
+    Uuid webhook;
+    bool ordering = false;
+    bool url = false;
+  };
+
+  // Takes over a new configuration. Those that stay keep what was found out about their endpoints, from when they became
+  // active on.
+  std::vector<Changed> replace(std::vector<pg::Webhook> webhooks);
 
   // nullptr: there is no such webhook (any more).
   Target* find(const Uuid& id);
 
-  // The active webhooks that subscribe to such an event: same organization, or both without one; a name or a pattern
-  // that matches. The reference is good until the next call.
+  // The webhooks, active or not, that subscribe to such an event: same organization, or both without one; a name or a
+  // pattern that matches. Their filters are not asked. The reference is good until the next call.
   const std::vector<Uuid>& routes(const Event& event);
 
   auto begin() { return targets_.begin(); }
   auto end() { return targets_.end(); }
+  std::size_t size() const { return targets_.size(); }
 
  private:
   static constexpr std::size_t kRoutesMax = 10'000;  // remembered

@@ -6,6 +6,7 @@
 #include "core/retry.h"
 #include "core/utf8.h"
 #include "core/wire.h"
+#include "worker/operational_events.h"
 
 namespace webhook {
 namespace {
@@ -15,14 +16,14 @@ using std::chrono::minutes;
 using std::chrono::seconds;
 
 constexpr std::size_t kReadMax = 500;                     // events by one read
-constexpr std::size_t kQueuedMax = 4'000;                 // deliveries in all lanes above which nothing is read
-constexpr std::size_t kQueuedBytesMax = 32ULL << 20;      // likewise their bodies
-constexpr std::size_t kAheadMax = 50'000;                 // events ahead of the checkpoint, likewise
+constexpr std::size_t kAheadMax = 50'000;                 // events ahead of the checkpoint above which nothing is read
+constexpr Duration kCrowdedPause = milliseconds(50);      // how long reading waits for lanes before they overflow
 constexpr std::size_t kRecordBatch = 256;                 // results that are recorded at once
+constexpr std::size_t kRecordMax = 10'000;                // results above which nothing is admitted
 constexpr Duration kRecordDelayMin = milliseconds(5);     // under load a result waits for others: so long,
 constexpr Duration kRecordDelayMax = milliseconds(50);    // or as long as the last recording took, up to this
 constexpr Duration kPollInterval = milliseconds(1);       // between two looks at the log while there is work
-constexpr Duration kRefillRetry = seconds(1);             // after a failure to read what is owed
+constexpr int kRefillLanesMax = 32;                       // refilled before the network is looked after again
 constexpr Duration kSafetyInterval = seconds(5);          // looks at the log though nobody called
 constexpr Duration kCheckpointInterval = seconds(1);      // at most one in so long
 constexpr Duration kMarkInterval = seconds(2);            // after one or two of them, an unsettled delivery gets a row
@@ -33,35 +34,38 @@ constexpr Duration kWarningInterval = minutes(1);         // the same warning ag
 constexpr Duration kStoreBackoffMin = milliseconds(100);  // between tries of a failing database
 constexpr Duration kStoreBackoffMax = seconds(10);        //
 constexpr Duration kDrainTime = seconds(5);               // for what is in flight at the end
-constexpr Duration kRetryAfterMax = std::chrono::hours(24);
+constexpr Duration kAgeCheckInterval = seconds(10);       // of what is owed to endpoints that fail
+constexpr std::size_t kGiveUpStep = 500;                  // old deliveries given up at once
+constexpr Duration kStatisticsInterval = seconds(5);      // at least, and so long that writing them costs a hundredth
+constexpr int kStatisticsShare = 100;                     // of the time
+constexpr std::size_t kStatisticsStep = 200;              // rows written at once
+constexpr Duration kDisablingRetry = seconds(5);          // where somebody has the webhook's row locked
+constexpr Duration kFilterRestMin = seconds(1);           // after a filter took too long; doubles each time
+constexpr Duration kFilterRestMax = std::chrono::hours(1);
+constexpr int kLoadShare = 10;                   // of the worker's time goes into loading the configuration at most
 constexpr std::size_t kResponseBytesMax = 4096;  // stored
+constexpr std::size_t kReasonBytesMax = 1000;    // of webhook_configurations.disabled_reason
+
+constexpr const char* kTooOld = "older than webhook.max_age";
+constexpr const char* kNotStored = "the event is no longer stored";
 
 pg::DeliveryKey key_of(const Delivery& delivery) { return {delivery.event->event_id, delivery.webhook}; }
-
-// attempts: those made. next_attempt_at: nothing when it is dead.
-pg::OwedRow owed_row(const Delivery& delivery, int attempts, std::optional<Time> next_attempt_at, std::string error) {
-  const Outgoing& event = *delivery.event;
-  return {.key = key_of(delivery),
-          .organization_id = event.organization_id,
-          .event = event.event_name,
-          .event_key = event.key,
-          .created_at = event.created_at,
-          .attempts = attempts,
-          .next_attempt_at = next_attempt_at,
-          .last_error = std::move(error)};
-}
 
 std::string stored_response(const std::string& body) {
   return std::string(utf8_prefix(to_valid_utf8(body), kResponseBytesMax));
 }
 
-bool is_success(const HttpResponse& response) {
-  return response.outcome == HttpOutcome::kResponse && response.status >= 200 && response.status <= 299;
+// Whether the webhook was active when the event was captured, however late it is routed. One that is switched off by now
+// is owed it.
+bool is_receiver(const pg::Webhook& webhook, Time captured_at) {
+  if (captured_at < webhook.created_at) return false;
+  if (webhook.is_active && captured_at >= webhook.active_since) return true;
+  return webhook.disabled_at && captured_at < *webhook.disabled_at;
 }
 
-std::string failure_text(const HttpResponse& response) {
-  if (response.outcome != HttpOutcome::kResponse) return to_valid_utf8(response.error);
-  return "HTTP status " + std::to_string(response.status);
+// For the server's log.
+std::string described(const pg::Webhook& webhook) {
+  return "webhook \"" + webhook.name + "\" (" + to_string(webhook.id) + ")";
 }
 
 }  // namespace
@@ -102,9 +106,8 @@ void Worker::end() {
 
 void Worker::start() {
   const Time now = process_.now();
-  http_.configure(process_.settings().http);
-  note_whether_enabled();
-  const pg::StartState state = store_.start();
+  apply_settings();
+  pg::StartState state = store_.start();
   take_instance(state.instance, state.verdict == IdentityVerdict::kCopy);
   ledger_.emplace(state.checkpoint);
   recovery_log_floor_ = state.checkpoint.log_floor;
@@ -112,6 +115,7 @@ void Worker::start() {
   logged_before_.insert(logged.keys.begin(), logged.keys.end());
   last_log_id_ = logged.last_log_id;
   load_configuration();
+  take_endpoints(std::move(state.endpoints));
   next_mark_ = now + kMarkInterval;
 }
 
@@ -123,18 +127,18 @@ void Worker::turn() {
   last_turn_ = now;
   if (configuration_stale_at_ && now >= *configuration_stale_at_) is_configuration_stale_ = true;
   if (process_.reload_settings()) {
-    http_.configure(process_.settings().http);
-    note_whether_enabled();
+    apply_settings();
     look_at_log_ = true;
   }
   http_.drive();
   collect();
   if (process_.now() >= next_store_call_) {
-    if (is_configuration_stale_ || store_.configuration_changed()) load_configuration();
+    if (is_configuration_due()) load_configuration();
     if (process_.now() >= next_mark_) write_down_the_oldest();
     if (is_record_due()) record();
+    if (!disabling_.empty() && process_.now() >= next_disabling_) disable_again();
     if (process_.now() >= next_maintenance_) maintain();
-    if (delivers() && process_.now() >= next_refill_) refill();
+    if (delivers()) refill();
     read();
     store_failures_ = 0;
   }
@@ -144,13 +148,28 @@ void Worker::turn() {
 std::optional<Duration> Worker::time_to_wait() {
   const Time now = process_.now();
   Time wake = next_maintenance_;
-  if (!recorder_.empty()) wake = std::min(wake, recorder_.oldest() + record_delay_);
-  if (is_checkpoint_stale_ && ledger_->checkpoint() != recorded_checkpoint_) wake = std::min(wake, next_checkpoint_);
-  if (delivers()) wake = std::min(wake, next_refill_);
-  if (configuration_stale_at_) wake = std::min(wake, *configuration_stale_at_);
-  if (may_read()) wake = std::min(wake, look_at_log_ ? next_poll_ : next_look_);
-  if (ledger_->events_ahead() > 0) wake = std::min(wake, next_mark_);
+  const auto at = [&wake](std::optional<Time> time) {
+    if (time) wake = std::min(wake, *time);
+  };
+  if (!recorder_.empty()) at(recorder_.oldest() + record_delay_);
+  at(recorder_.next_try_at());
+  if (is_checkpoint_stale_ && ledger_->checkpoint() != recorded_checkpoint_) at(next_checkpoint_);
+  if (!statistics_.empty()) at(next_statistics_);
+  if (!disabling_.empty()) at(next_disabling_);
+  if (is_configuration_stale_ || store_.configuration_changed()) at(next_configuration_);
+  at(configuration_stale_at_);
+  if (ledger_->events_ahead() > 0) at(next_mark_);
+  if (delivers()) {
+    at(backlog_.first_scheduled());
+    at(next_look_);
+    const bool has_some = !unadmitted_.events.empty();
+    if (may_read() && (has_some || look_at_log_)) at(std::max(has_some ? now : next_poll_, admission_opens_at()));
+  } else {
+    at(next_look_);
+  }
   wake = std::max(wake, next_store_call_);
+  // Not a matter of the database.
+  if (delivers()) at(lanes_.next_turn_at());
   Duration wait = std::max(wake - now, Duration::zero());
   if (const auto network = http_.timeout()) wait = std::min(wait, *network);
   return wait;
@@ -158,10 +177,14 @@ std::optional<Duration> Worker::time_to_wait() {
 
 // All but what webhook_deliveries says is due now, rather than when an old clock said.
 void Worker::forget_deadlines(Time now) {
-  for (Time* deadline : {&next_look_, &next_poll_, &next_refill_, &next_checkpoint_, &next_maintenance_, &next_mark_,
-                         &next_store_call_, &next_failure_warning_, &next_expiry_}) {
+  for (Time* deadline : {&next_look_, &next_poll_, &next_checkpoint_, &next_maintenance_, &next_mark_,
+                         &next_store_call_, &next_failure_warning_, &next_expiry_, &next_age_check_, &next_statistics_,
+                         &next_disabling_, &next_configuration_}) {
     *deadline = std::min(*deadline, now);
   }
+  reading_pauses_since_.reset();
+  lanes_.clock_set_back(now);
+  is_configuration_stale_ = true;  // with it, what is owed is scheduled anew
 }
 
 // Keeps the network going, and tries the database again later, with all that it should have been told.
@@ -186,6 +209,7 @@ void Worker::drain() {
     const Duration left = deadline - process_.now();
     process_.wait(http_.fd(), std::clamp(network.value_or(left), Duration::zero(), std::max(left, Duration::zero())));
   }
+  next_statistics_ = process_.now();
   record();  // settles
   is_checkpoint_stale_ = true;
   next_checkpoint_ = process_.now();
@@ -193,6 +217,12 @@ void Worker::drain() {
 }
 
 // --- Configuration --------------------------------------------------------------------------------------------------------
+
+void Worker::apply_settings() {
+  http_.configure(process_.settings().http);
+  lanes_.set_slots(SlotLimits::of(static_cast<std::size_t>(process_.settings().max_in_flight)));
+  note_whether_enabled();
+}
 
 void Worker::note_whether_enabled() {
   if (process_.settings().enabled == is_enabled_) return;
@@ -209,8 +239,33 @@ void Worker::take_instance(const Uuid& instance, bool is_copy) {
                "Events are recorded and kept.", "Call webhook_resume() if this database is to deliver.");
 }
 
+// How the endpoints were found by the worker before this one.
+void Worker::take_endpoints(std::vector<pg::EndpointState> endpoints) {
+  const Time now = process_.now();
+  for (pg::EndpointState& endpoint : endpoints) {
+    Target* target = targets_.find(endpoint.webhook);
+    if (target == nullptr) continue;
+    const std::optional<Time> opened_at = endpoint.circuit_opened_at;
+    target->endpoint = std::move(endpoint);
+    std::optional<Time>& failing_since = target->endpoint.failing_since;
+    if (failing_since && *failing_since < target->webhook.active_since) failing_since.reset();
+    if (!target->webhook.is_active || !opened_at || *opened_at < target->webhook.active_since) continue;
+    lanes_.reopen_circuit(target->webhook.id, *opened_at, now);
+    lanes_.begin_overflow(target->webhook.id);
+    schedule_refill(*target);
+  }
+}
+
+// Whoever changes webhooks without end is not to keep the worker from its work.
+bool Worker::is_configuration_due() {
+  if (!is_configuration_stale_ && !store_.configuration_changed()) return false;
+  return process_.now() >= next_configuration_;
+}
+
 void Worker::load_configuration() {
+  const Time begin = process_.now();
   is_configuration_stale_ = true;
+  if (!recorder_.empty()) record();  // or what is owed would be read without it
   pg::Configuration configuration = store_.configuration();
   if (configuration.instance && *configuration.instance != instance_) take_instance(*configuration.instance, true);
   if (configuration.is_paused != is_paused_) {
@@ -219,54 +274,74 @@ void Worker::load_configuration() {
                  is_paused_ ? configuration.paused_reason : std::string());
   }
   configuration_stale_at_ = configuration.stale_at;
-  targets_.replace(std::move(configuration.webhooks));
-  set_up_lanes();
+  set_up_lanes(targets_.replace(std::move(configuration.webhooks)));
   load_next_due();
+  load_orderings();
   is_configuration_stale_ = false;
   look_at_log_ = true;
+  const Time end = process_.now();
+  next_configuration_ = end + (end - begin) * (kLoadShare - 1);
 }
 
 // Lanes for the active webhooks. What waited in the lane of one that is no longer active becomes owed.
-void Worker::set_up_lanes() {
+void Worker::set_up_lanes(const std::vector<Targets::Changed>& all_changed) {
   const Time now = process_.now();
+  for (const Targets::Changed& changed : all_changed) {
+    if (lanes_.circuit(changed.webhook) == nullptr) continue;
+    if (changed.ordering) take_back(lanes_.evict(changed.webhook));
+    if (changed.url) lanes_.close_circuit(changed.webhook, now);  // perhaps it is a better endpoint
+    endpoints_to_write_.insert(changed.webhook);
+  }
   for (auto& [id, target] : targets_) {
-    if (target.webhook.is_active) lanes_.set_lane(id, target.webhook.max_in_flight);
+    if (target.webhook.is_active) lanes_.set_lane(id, target.webhook.limits, now);
   }
   for (const Uuid& id : lanes_.lanes()) {
     const Target* target = targets_.find(id);
-    if (target != nullptr && target->webhook.is_active) continue;
-    for (Delivery& delivery : lanes_.remove_lane(id)) {
-      if (target != nullptr && !delivery.has_row) {
-        recorder_.owe(owed_row(delivery, delivery.attempt - 1, now, {}), now);
-      }
-      if (delivery.has_row) recorder_.release(key_of(delivery));
-      if (delivery.entry) recorder_.settle(*delivery.entry);
-    }
+    if (target == nullptr || !target->webhook.is_active) take_back(lanes_.remove_lane(id));
   }
 }
 
 void Worker::load_next_due() {
-  const std::vector<pg::NextDue> all = store_.next_due();
-  for (auto& [id, target] : targets_) target.next_due.reset();
+  if (!recorder_.empty()) record();
+  std::vector<std::pair<Uuid, Time>> first_due;
   std::vector<Uuid> deleted;
-  next_refill_ = Time::max();
-  for (const pg::NextDue& due : all) {
-    Target* target = targets_.find(due.webhook);
-    if (target == nullptr) {
+  for (const pg::NextDue& due : store_.next_due()) {
+    if (targets_.find(due.webhook) == nullptr) {
       deleted.push_back(due.webhook);
-      continue;
+    } else {
+      first_due.emplace_back(due.webhook, due.at);
     }
-    target->next_due = due.at;
-    if (target->webhook.is_active) next_refill_ = std::min(next_refill_, due.at);
   }
+  backlog_.reset(first_due);
+  for (const auto& [id, at] : first_due) schedule_refill(*targets_.find(id));
   if (!deleted.empty()) store_.forget(deleted);
+}
+
+// Which keys of webhooks with an ordering wait for something that is owed.
+void Worker::load_orderings() {
+  for (const auto& [id, target] : targets_) {
+    if (!target.webhook.is_active || target.webhook.limits.ordering == Ordering::kRelaxed) continue;
+    if (backlog_.next_due(id)) {
+      lanes_.set_owed(id, store_.reorder(id, target.webhook.limits.ordering, Lanes::kBlockedKeysMax));
+    } else {
+      lanes_.set_owed(id, {});
+    }
+  }
 }
 
 // --- The log --------------------------------------------------------------------------------------------------------------
 
+// Whether there is room for more events among the results and ahead of the checkpoint.
 bool Worker::may_read() {
-  return delivers() && lanes_.queued() < kQueuedMax && lanes_.queued_bytes() < kQueuedBytesMax &&
-         ledger_->events_ahead() < kAheadMax;
+  return delivers() && ledger_->events_ahead() < kAheadMax && recorder_.count() < kRecordMax;
+}
+
+// When the next events may be admitted: a lane that moves has a moment to make room, rather than that all of it goes
+// through webhook_deliveries.
+Time Worker::admission_opens_at() {
+  const Time now = process_.now();
+  if (!lanes_.is_crowded()) return now;
+  return reading_pauses_since_.value_or(now) + kCrowdedPause;
 }
 
 void Worker::read() {
@@ -279,19 +354,51 @@ void Worker::read() {
     look_at_log_ = delivers();
     return;
   }
-  if (now >= next_look_) look_at_log_ = true;
-  if (!look_at_log_ || !may_read() || now < next_poll_) return;
+  if (now >= next_look_) {
+    look_at_log_ = true;
+    next_look_ = now + kSafetyInterval;
+  }
+  const bool has_some = !unadmitted_.events.empty();
+  if (!may_read() || (!has_some && (!look_at_log_ || now < next_poll_))) return;
+  if (now < admission_opens_at()) {
+    if (!reading_pauses_since_) reading_pauses_since_ = now;
+    return;
+  }
+  if (!has_some) read_chunk();
+  if (!unadmitted_.events.empty()) admit_chunk();
+}
+
+void Worker::read_chunk() {
+  const Time now = process_.now();
   next_look_ = now + kSafetyInterval;
   if (!in_flight_.empty()) next_poll_ = now + kPollInterval;
-
   store_.refill_ids();
   look_at_log_ = false;
   if (ledger_->window_is_read() && !open_next_window()) return;
   look_at_log_ = true;
   pg::Chunk chunk = store_.read(ledger_->window(), ledger_->read_position(), kReadMax);
-  const auto recorded = recovering_ ? recorded_before(chunk.events) : std::unordered_set<pg::DeliveryKey>();
-  for (Event& event : chunk.events) admit(std::move(event), recorded);
-  if (!chunk.window_is_read) return;
+  if (recovering_) recorded_before_ = recorded_before(chunk.events);
+  unadmitted_ = std::move(chunk);
+  if (unadmitted_.events.empty()) finish_chunk();
+}
+
+// As many of the events that were read as there is room for; all, if lanes had their time to make some.
+void Worker::admit_chunk() {
+  const std::vector<std::vector<Uuid>> routed = route(unadmitted_.events);
+  const bool has_waited = reading_pauses_since_.has_value();
+  reading_pauses_since_.reset();
+  std::size_t admitted = 0;
+  while (admitted < unadmitted_.events.size() && may_read() && (has_waited || !lanes_.is_crowded())) {
+    admit(std::move(unadmitted_.events[admitted]), routed[admitted]);
+    ++admitted;
+  }
+  unadmitted_.events.erase(unadmitted_.events.begin(),
+                           unadmitted_.events.begin() + static_cast<std::ptrdiff_t>(admitted));
+  if (unadmitted_.events.empty()) finish_chunk();
+}
+
+void Worker::finish_chunk() {
+  if (!unadmitted_.window_is_read) return;
   ledger_->finish_window();
   if (recovering_ && recovered_at_ && ledger_->window().to == *recovered_at_) end_recovery();
   // While recovering nobody has called for what was committed before this process began.
@@ -301,13 +408,21 @@ void Worker::read() {
 void Worker::end_recovery() {
   recovering_ = false;
   logged_before_ = {};
+  recorded_before_ = {};
 }
 
 // False: nothing has finished since the last window.
 bool Worker::open_next_window() {
   const Snapshot now = store_.current_snapshot();
   // Whoever subscribed before the snapshot must be known before its events are routed.
-  if (store_.configuration_changed()) load_configuration();
+  if (store_.configuration_changed()) {
+    if (!is_configuration_due()) {
+      look_at_log_ = true;
+      next_poll_ = next_configuration_;
+      return false;
+    }
+    load_configuration();
+  }
   // Only now: if the call above fails, the window that ends here is never opened.
   if (recovering_ && !recovered_at_) recovered_at_ = now;
   Window window{ledger_->window().to, now};
@@ -327,14 +442,69 @@ std::unordered_set<pg::DeliveryKey> Worker::recorded_before(const std::vector<Ev
   return {owed.begin(), owed.end()};
 }
 
-void Worker::admit(Event event, const std::unordered_set<pg::DeliveryKey>& recorded_before) {
-  std::vector<Uuid> receivers;
-  for (const Uuid& id : targets_.routes(event)) {
-    if (event.created_at < targets_.find(id)->webhook.active_since) continue;
-    const pg::DeliveryKey key{event.id, id};
-    if (recovering_ && (recorded_before.contains(key) || logged_before_.contains(key))) continue;
-    receivers.push_back(id);
+// Who gets each of the events.
+std::vector<std::vector<Uuid>> Worker::route(const std::vector<Event>& events) {
+  std::vector<std::vector<Uuid>> receivers(events.size());
+  bool is_filtered = false;
+  for (std::size_t i = 0; i < events.size(); ++i) {
+    const Event& event = events[i];
+    for (const Uuid& id : targets_.routes(event)) {
+      const Target& target = *targets_.find(id);
+      if (!is_receiver(target.webhook, event.created_at)) continue;
+      const pg::DeliveryKey key{event.id, id};
+      if (recovering_ && (recorded_before_.contains(key) || logged_before_.contains(key))) continue;
+      receivers[i].push_back(id);
+      is_filtered |= !target.webhook.filter.empty();
+    }
   }
+  if (is_filtered) apply_filters(events, &receivers);
+  return receivers;
+}
+
+// Leaves out the receivers whose filters do not match. A filter sees the data of the event; where that was too large to be
+// kept, there is nothing to match.
+void Worker::apply_filters(const std::vector<Event>& events, std::vector<std::vector<Uuid>>* receivers) {
+  const Time now = process_.now();
+  std::vector<pg::FilterQuestion> questions;
+  std::vector<std::pair<std::size_t, Uuid>> asked;
+  for (std::size_t i = 0; i < events.size(); ++i) {
+    std::erase_if((*receivers)[i], [&](const Uuid& id) {
+      const Target& target = *targets_.find(id);
+      if (target.webhook.filter.empty()) return false;
+      if (events[i].oversized_bytes == 0 && now >= target.filter_rests_until) {
+        questions.push_back({&target.webhook.filter, &events[i].data});
+        asked.emplace_back(i, id);
+      }
+      return true;
+    });
+  }
+  if (questions.empty()) return;
+  const std::vector<pg::FilterAnswer> answers = store_.filter(questions);
+  for (std::size_t n = 0; n < answers.size(); ++n) {
+    const auto& [event, id] = asked[n];
+    Target& target = *targets_.find(id);
+    if (answers[n] == pg::FilterAnswer::kMatch) (*receivers)[event].push_back(id);
+    if (answers[n] == pg::FilterAnswer::kOverrun) {
+      note_overrun(target);
+    } else if (now >= target.filter_rests_until) {
+      target.filter_overruns = 0;
+    }
+  }
+}
+
+// The filters of one tenant must not use up the time of all.
+void Worker::note_overrun(Target& target) {
+  const Time now = process_.now();
+  if (now < target.filter_rests_until) return;
+  const Duration rest = std::min<Duration>(kFilterRestMin * (1LL << std::min(target.filter_overruns, 20)), kFilterRestMax);
+  target.filter_rests_until = now + rest;
+  if (target.filter_overruns++ > 0) return;
+  process_.log(pg::LogLevel::kLog, "the filter of " + described(target.webhook) + " took too long",
+               "It counts as no match, and is left alone for " +
+                   std::to_string(std::chrono::duration_cast<seconds>(rest).count()) + " s, doubling each time.");
+}
+
+void Worker::admit(Event event, const std::vector<Uuid>& receivers) {
   const Ledger::Entry entry = ledger_->admit(event.id, static_cast<std::uint32_t>(receivers.size()));
   is_checkpoint_stale_ = true;
   if (receivers.empty()) return;
@@ -343,12 +513,14 @@ void Worker::admit(Event event, const std::unordered_set<pg::DeliveryKey>& recor
                               " bytes was larger than webhook.max_payload and was not kept";
     for (const Uuid& id : receivers) {
       give_up(event, id, 0, error);
-      recorder_.settle(entry);
+      recorder_.settle(entry, {event.id, id});
     }
     return;
   }
   const std::shared_ptr<const Outgoing> shared = outgoing(std::move(event));
-  for (const Uuid& id : receivers) deliver({.webhook = id, .event = shared, .attempt = 1, .entry = entry});
+  for (const Uuid& id : receivers) {
+    deliver({.webhook = id, .event = shared, .owed_since = shared->created_at, .entry = entry});
+  }
 }
 
 std::shared_ptr<const Outgoing> Worker::outgoing(Event event) {
@@ -363,12 +535,11 @@ std::shared_ptr<const Outgoing> Worker::outgoing(Event event) {
   return made;
 }
 
-// Into its lane, or, if that is full, among what is owed.
+// Into its lane, or, if there is none or it does not take it, among what is owed.
 void Worker::deliver(Delivery delivery) {
-  if (lanes_.offer(delivery)) return;
-  const Time now = process_.now();
-  recorder_.owe(owed_row(delivery, delivery.attempt - 1, now, {}), now);
-  recorder_.settle(*delivery.entry);
+  if (targets_.find(delivery.webhook)->webhook.is_active && lanes_.offer(delivery)) return;
+  owe_at_once(delivery);
+  recorder_.settle(*delivery.entry, key_of(delivery));
 }
 
 // Dead without another attempt, and said so in the log.
@@ -387,65 +558,152 @@ void Worker::give_up(const Event& event, const Uuid& webhook, int attempts, cons
                  .event_key = event.key,
                  .created_at = event.created_at,
                  .attempts = attempts,
+                 .owed_since = event.created_at,
                  .last_error = error},
                 now);
 }
 
 // --- What is owed ---------------------------------------------------------------------------------------------------------
 
-void Worker::refill() {
-  // First what overflowed a moment ago: or refill_lane() would not see it and let new events pass it.
-  if (!recorder_.empty()) record();
-  const Time now = process_.now();
-  next_refill_ = now + kRefillRetry;  // should it fail: new events must not wait for it
-  Time next = Time::max();
-  for (auto& [id, target] : targets_) {
-    if (!target.webhook.is_active || !target.next_due) continue;
-    bool go_on = false;
-    // A lane without much room asks again when it has: see conclude().
-    if (*target.next_due <= now && lanes_.room(id) >= Lanes::kQueuedMax / 2) go_on = refill_lane(target);
-    if (target.next_due && (go_on || *target.next_due > now)) next = std::min(next, std::max(*target.next_due, now));
-  }
-  next_refill_ = next;
+// Writes a row of webhook_deliveries. attempts: those made. next_attempt_at: nothing when it is dead.
+void Worker::owe(const Delivery& delivery, int attempts, std::optional<Time> next_attempt_at, std::string error) {
+  const Outgoing& event = *delivery.event;
+  const Target* target = targets_.find(delivery.webhook);
+  if (target == nullptr) return;
+  recorder_.owe({.key = key_of(delivery),
+                 .organization_id = event.organization_id,
+                 .event = event.event_name,
+                 .event_key = event.key,
+                 .created_at = event.created_at,
+                 .attempts = attempts,
+                 .probes = delivery.probes,
+                 .owed_since = delivery.owed_since,
+                 .next_attempt_at = next_attempt_at,
+                 .last_error = std::move(error),
+                 .ordering_key = ordering_key(target->webhook.limits.ordering, event.key, event.event_id)},
+                process_.now());
+  if (next_attempt_at) backlog_.owe(delivery.webhook, {*next_attempt_at, event.event_id});
+  if (next_attempt_at && !delivery.has_row) lanes_.note_owed(delivery.webhook, event.key, event.event_id);
+  if (!next_attempt_at && delivery.has_row) lanes_.note_settled(delivery.webhook, event.key, event.event_id);
+  schedule_refill(*target);
 }
 
-// Whether there is more to fetch and room for it.
-bool Worker::refill_lane(Target& target) {
+// It is due since it came about: so what is owed goes in the order of its age.
+void Worker::owe_at_once(const Delivery& delivery) { owe(delivery, delivery.attempt - 1, delivery.owed_since, {}); }
+
+// Deliveries that are not to be sent now: they go, or stay, among what is owed.
+void Worker::take_back(std::vector<Delivery> deliveries) {
+  for (Delivery& delivery : deliveries) {
+    if (delivery.has_row) {
+      backlog_.put_back(delivery.webhook, delivery.event->event_id);
+      if (const Target* target = targets_.find(delivery.webhook)) schedule_refill(*target);
+    } else {
+      owe_at_once(delivery);
+    }
+    if (delivery.entry) recorder_.settle(*delivery.entry, key_of(delivery));
+  }
+}
+
+// While the circuit is open nothing is fetched before the next probe.
+void Worker::schedule_refill(const Target& target) {
+  const Uuid& id = target.webhook.id;
+  const std::optional<Time> due = backlog_.next_due(id);
+  const Circuit* circuit = lanes_.circuit(id);
+  if (!target.webhook.is_active || !due || circuit == nullptr) {
+    backlog_.unschedule(id);
+  } else {
+    backlog_.schedule(id, circuit->is_open() ? std::max(*due, circuit->next_probe_at()) : *due);
+  }
+}
+
+void Worker::refill() {
+  const Time now = process_.now();
+  const auto first = backlog_.first_scheduled();
+  if (!first || *first > now) return;
+  // First what overflowed a moment ago: or refill_lane() would not see it and let new events pass it.
+  if (!recorder_.empty()) record();
+  for (int lanes = 0; lanes < kRefillLanesMax; ++lanes) {
+    const std::optional<Uuid> id = backlog_.take_scheduled(process_.now());
+    if (!id) break;
+    Target* target = targets_.find(*id);
+    // A lane without much room asks again when it has: see conclude().
+    if (target == nullptr || !lanes_.wants_refill(*id, process_.now())) continue;
+    try {
+      refill_lane(*target);
+    } catch (...) {
+      schedule_refill(*target);
+      throw;
+    }
+  }
+}
+
+void Worker::refill_lane(Target& target) {
   const Uuid id = target.webhook.id;
-  const std::size_t limit = lanes_.room(id) + target.held;
-  pg::Due due = store_.due(id, process_.now(), limit);
+  const Time now = process_.now();
+  const bool in_order = target.webhook.limits.ordering != Ordering::kRelaxed;
+  const std::size_t room = lanes_.room(id, now);
+  // In order, the look begins at the oldest, where those in memory are.
+  const std::size_t limit = in_order ? room + backlog_.held(id) : room;
+  const Time oldest = now - process_.settings().max_age;
+  pg::Due due =
+      store_.due({.webhook = id, .now = now, .in_order = in_order, .after = backlog_.position(id), .rows_max = limit});
   bool all_taken = true;
-  bool any_taken = false;
+  Backlog::Position position = backlog_.position(id);
   for (pg::OwedDelivery& owed : due.deliveries) {
-    const pg::DeliveryKey key{owed.event.id, id};
-    if (held_.contains(key)) continue;
-    if (owed.event.data.empty()) {
-      give_up(owed.event, id, owed.attempts, "the event is no longer stored");
-      any_taken = true;
+    const Backlog::Position row{owed.next_attempt_at, owed.event.id};
+    if (backlog_.is_held(id, owed.event.id)) {
+      position = row;
       continue;
     }
-    const int attempt = owed.attempts + 1;
-    all_taken =
-        lanes_.refill({.webhook = id, .event = outgoing(std::move(owed.event)), .attempt = attempt, .has_row = true});
+    const bool is_old = owed.owed_since < oldest;
+    if (owed.event.data.empty() || is_old) {
+      give_up(owed.event, id, owed.attempts, is_old ? kTooOld : kNotStored);
+      lanes_.note_settled(id, owed.event.key, owed.event.id);
+      backlog_.hold(id, row);
+      recorder_.release({owed.event.id, id});
+      position = row;
+      continue;
+    }
+    const Time owed_since = owed.owed_since;
+    const int attempts = owed.attempts;
+    const int probes = owed.probes;
+    all_taken = lanes_.refill({.webhook = id,
+                               .event = outgoing(std::move(owed.event)),
+                               .attempt = attempts + 1,
+                               .probes = probes,
+                               .owed_since = owed_since,
+                               .has_row = true});
     if (!all_taken) break;
-    any_taken = true;
-    held_.insert(key);
-    ++target.held;
+    backlog_.hold(id, row);
+    position = row;
   }
-  if (!due.is_all || !all_taken) {  // next_due stands: there is more
+  const bool is_all = due.is_all && all_taken;
+  backlog_.advance(id, position, is_all ? due.next : std::optional(std::min(now, backlog_.next_due(id).value_or(now))));
+  if (is_all) {
+    lanes_.end_overflow(id, !due.next);
+  } else {
     lanes_.begin_overflow(id);
-    return any_taken && all_taken && lanes_.room(id) >= Lanes::kQueuedMax / 2;
   }
-  target.next_due = due.next;
-  lanes_.end_overflow(id);
-  return false;
+  if (all_taken) schedule_refill(target);  // else when it has room: see conclude()
+}
+
+// Of what is owed to a webhook that is not sent to, what has become too old. Returns whether there may be more.
+bool Worker::give_up_old(const Target& target) {
+  const Uuid& id = target.webhook.id;
+  const Ordering ordering = target.webhook.limits.ordering;
+  const Time before = process_.now() - process_.settings().max_age;
+  const std::vector<std::int64_t> ids = store_.give_up_old(id, before, kTooOld, kGiveUpStep);
+  if (!ids.empty() && ordering != Ordering::kRelaxed) {
+    lanes_.set_owed(id, store_.reorder(id, ordering, Lanes::kBlockedKeysMax));
+  }
+  return ids.size() == kGiveUpStep;
 }
 
 // What has been on its way for long gets a row, so that it does not hold up the checkpoint.
 void Worker::write_down_the_oldest() {
   next_mark_ = process_.now() + kMarkInterval;
   if (ledger_->events_ahead() > 0 && ledger_->oldest() < mark_) {
-    for (auto& [token, attempt] : in_flight_) write_down(attempt.delivery);
+    for (auto& [ticket, attempt] : in_flight_) write_down(attempt.delivery);
     lanes_.for_each_queued([this](Delivery& delivery) { write_down(delivery); });
   }
   mark_ = ledger_->oldest() + ledger_->events_ahead();
@@ -453,27 +711,23 @@ void Worker::write_down_the_oldest() {
 
 void Worker::write_down(Delivery& delivery) {
   if (!delivery.entry || *delivery.entry >= mark_) return;
-  const Time now = process_.now();
-  const pg::DeliveryKey key = key_of(delivery);
-  recorder_.owe(owed_row(delivery, delivery.attempt - 1, now, {}), now);
-  recorder_.settle(*delivery.entry);
+  backlog_.hold(delivery.webhook, {delivery.owed_since, delivery.event->event_id});
+  owe_at_once(delivery);
+  recorder_.settle(*delivery.entry, key_of(delivery));
   delivery.entry.reset();
   delivery.has_row = true;
-  held_.insert(key);
-  if (Target* target = targets_.find(delivery.webhook)) ++target->held;
 }
 
 // --- The network ----------------------------------------------------------------------------------------------------------
 
 void Worker::send() {
-  const auto in_flight_max = static_cast<std::size_t>(process_.settings().max_in_flight);
   bool started = false;
-  while (in_flight_.size() < in_flight_max) {
-    std::optional<Delivery> delivery = lanes_.take();
+  while (true) {
+    const Time now = process_.now();
+    std::optional<Delivery> delivery = lanes_.take(now);
     if (!delivery) break;
     Target& target = *targets_.find(delivery->webhook);
-    const Time now = process_.now();
-    HttpRequest request{.token = next_token_++,
+    HttpRequest request{.token = delivery->ticket,
                         .url = target.webhook.url,
                         .headers = build_headers({.webhook_id = delivery->event->webhook_id,
                                                   .event_name = delivery->event->event_name,
@@ -482,7 +736,8 @@ void Worker::send() {
                                                  delivery->event->body, target.keys, target.webhook.headers),
                         .body = delivery->event->body,
                         .timeout = target.webhook.timeout};
-    in_flight_.emplace(request.token, InFlight{std::move(*delivery), now});
+    const bool is_probe = lanes_.circuit(delivery->webhook)->is_open();
+    in_flight_.emplace(delivery->ticket, InFlight{std::move(*delivery), now, is_probe});
     http_.start(std::move(request));
     started = true;
   }
@@ -504,55 +759,135 @@ void Worker::conclude(const InFlight& attempt, const HttpResponse& response) {
   const Time now = process_.now();
   const pg::DeliveryKey key = key_of(delivery);
   Target* target = targets_.find(delivery.webhook);
+  const Judgement judgement = judge(response, now);
   pg::LogRow row{.created_at = attempt.started_at,
                  .webhook = delivery.webhook,
                  .organization_id = delivery.event->organization_id,
                  .event_id = delivery.event->event_id,
                  .event = delivery.event->event_name,
                  .attempt = delivery.attempt,
-                 .success = is_success(response),
+                 .success = judgement.verdict == Lanes::Verdict::kSuccess,
                  .response_status = response.status,
                  .response_body = stored_response(response.body),
+                 .error = judgement.error,
                  .elapsed = response.elapsed,
                  .remote_ip = response.remote_ip};
+  const std::optional<Time> not_before = judgement.wait ? std::optional(now + *judgement.wait) : std::nullopt;
+  const Circuit::Change change = lanes_.finish(delivery, judgement.verdict, now, process_.random(), not_before);
   if (row.success) {
-    if (delivery.has_row) recorder_.finish(key, now);
-    // Its row goes, and recovery may not have come to its event yet.
-    if (delivery.has_row && recovering_) logged_before_.insert(key);
+    if (delivery.has_row) {
+      recorder_.finish(key, now);
+      lanes_.note_settled(delivery.webhook, delivery.event->key, delivery.event->event_id);
+      // Its row goes, and recovery may not have come to its event yet.
+      if (recovering_) logged_before_.insert(key);
+    }
   } else if (target != nullptr) {
-    retry_or_give_up(delivery, *target, response, &row);
-  } else {
-    row.error = failure_text(response);
+    retry_or_give_up(attempt, *target, judgement, &row);
   }
+  statistics_.count(delivery.webhook, now, row.success, row.elapsed);
+  if (target != nullptr) note_endpoint(*target, row, change);
   recorder_.log(std::move(row), now);
-  if (delivery.entry) recorder_.settle(*delivery.entry);
+  if (delivery.entry) recorder_.settle(*delivery.entry, key);
   if (delivery.has_row) recorder_.release(key);
-  lanes_.finish(delivery.webhook);
-  if (target != nullptr && target->next_due && *target->next_due <= now &&
-      lanes_.room(delivery.webhook) >= Lanes::kQueuedMax / 2) {
-    next_refill_ = now;
+  if (target != nullptr && backlog_.next_due(delivery.webhook) && lanes_.wants_refill(delivery.webhook, now)) {
+    schedule_refill(*target);
   }
 }
 
-void Worker::retry_or_give_up(const Delivery& delivery, const Target& target, const HttpResponse& response,
-                              pg::LogRow* row) {
+// row: gets the time of the next attempt, or why there is none.
+void Worker::retry_or_give_up(const InFlight& attempt, Target& target, const Judgement& judgement, pg::LogRow* row) {
   const pg::WorkerSettings& settings = process_.settings();
   const Time now = process_.now();
+  const Circuit* circuit = lanes_.circuit(target.webhook.id);
+  const bool is_held = circuit != nullptr && circuit->is_open();
+  Delivery delivery = attempt.delivery;
+  if (attempt.is_probe) ++delivery.probes;
   const RetrySchedule& schedule =
       target.webhook.retry_schedule.empty() ? settings.retry_schedule : target.webhook.retry_schedule;
-  row->error = failure_text(response);
-  row->next_attempt_at = next_retry_at(now, delivery.attempt, schedule, process_.random());
-  if (row->next_attempt_at && (response.status == 429 || response.status == 503)) {
-    const auto asked = parse_retry_after(response.retry_after, now);
-    if (asked) row->next_attempt_at = std::max(*row->next_attempt_at, now + std::min(*asked, kRetryAfterMax));
+  std::optional<Time> next;
+  if (judgement.is_gone) {
+    row->error += "; the webhook is switched off";
+  } else if (attempt.is_probe) {
+    next = is_held ? circuit->next_probe_at() : now;
+  } else {
+    next = next_retry_at(now, delivery.attempt - delivery.probes, schedule, process_.random());
+    if (next && judgement.wait) next = std::max(*next, now + *judgement.wait);
+    if (!next) row->error += "; the last attempt of its schedule";
   }
-  if (!row->next_attempt_at) {
-    row->error += "; the last attempt of its schedule";
-  } else if (*row->next_attempt_at - delivery.event->created_at > settings.max_age) {
-    row->next_attempt_at.reset();
+  if (next && *next - delivery.owed_since > settings.max_age) {
+    next.reset();
     row->error += "; another attempt would come after webhook.max_age";
   }
-  recorder_.owe(owed_row(delivery, delivery.attempt, row->next_attempt_at, row->error), now);
+  row->next_attempt_at = next;
+  // What the circuit holds is due as soon as it closes, the oldest first.
+  owe(delivery, delivery.attempt, next && is_held ? std::optional(delivery.owed_since) : next, row->error);
+  if (next) {
+    take_back(lanes_.withdraw_behind(delivery));
+  } else if (!is_operational(delivery.event->event_name)) {
+    recorder_.emit(delivery_failed(target.webhook, *delivery.event, delivery.attempt, row->error), now);
+  }
+  if (judgement.is_gone) disable(target, row->error);
+}
+
+// What the attempt tells of the endpoint.
+void Worker::note_endpoint(Target& target, const pg::LogRow& row, Circuit::Change change) {
+  const Time now = process_.now();
+  pg::EndpointState& endpoint = target.endpoint;
+  const Uuid& id = target.webhook.id;
+  if (row.success) {
+    endpoint.last_success_at = now;
+  } else {
+    endpoint.last_failure_at = now;
+    endpoint.last_error = row.error;
+    if (!endpoint.failing_since) endpoint.failing_since = now;
+    if (now - *endpoint.failing_since >= process_.settings().disable_after) {
+      disable(target, "failing since " + format_timestamp(*endpoint.failing_since) + ": " + row.error);
+    }
+  }
+  if (change == Circuit::Change::kOpened) {
+    take_back(lanes_.evict(id));
+    lanes_.begin_overflow(id);
+    schedule_refill(target);
+    process_.log(pg::LogLevel::kLog, "the circuit of " + described(target.webhook) + " has opened: " + row.error,
+                 "Its endpoint failed " + std::to_string(Circuit::kFailuresToOpen) +
+                     " times in a row. What is owed to it waits, and one delivery is tried from time to time.");
+  }
+  if (change == Circuit::Change::kClosed) {
+    schedule_refill(target);
+    process_.log(pg::LogLevel::kLog, "the circuit of " + described(target.webhook) + " has closed",
+                 "Its endpoint answers again. What is owed to it is sent.");
+    recorder_.emit(webhook_recovered(target.webhook, endpoint.failing_since.value_or(now)), now);
+  }
+  if (change != Circuit::Change::kNone) endpoints_to_write_.insert(id);
+  if (row.success) endpoint.failing_since.reset();
+}
+
+// By a transaction of its own: somebody may have the webhook's row locked, for whom nobody else is to wait.
+void Worker::disable(Target& target, const std::string& reason) {
+  disabling_.emplace(target.webhook.id, std::string(utf8_prefix(reason, kReasonBytesMax)));
+  next_disabling_ = process_.now();
+}
+
+void Worker::disable_again() {
+  next_disabling_ = process_.now() + kDisablingRetry;
+  for (auto entry = disabling_.begin(); entry != disabling_.end();) {
+    const Target* target = targets_.find(entry->first);
+    const bool is_done =
+        target == nullptr || !target->webhook.is_active ||
+        store_.disable(entry->first, target->webhook.url, entry->second, webhook_disabled(target->webhook, entry->second));
+    if (!is_done) {
+      ++entry;
+      continue;
+    }
+    if (target != nullptr && target->webhook.is_active) {
+      process_.log(pg::LogLevel::kLog, described(target->webhook) + " is switched off: " + entry->second,
+                   "Its events are recorded.",
+                   "UPDATE webhook_configurations SET is_active = true switches it on again, and webhook_replay() sends "
+                   "what it has missed.");
+    }
+    entry = disabling_.erase(entry);
+    is_configuration_stale_ = true;
+  }
 }
 
 // --- Recording ------------------------------------------------------------------------------------------------------------
@@ -563,7 +898,9 @@ bool Worker::is_checkpoint_due() {
 
 bool Worker::is_record_due() {
   const Time now = process_.now();
-  if (is_checkpoint_due()) return true;
+  if (is_checkpoint_due() || !endpoints_to_write_.empty()) return true;
+  if (now >= next_statistics_ && !statistics_.empty()) return true;
+  if (recorder_.next_try_at().value_or(Time::max()) <= now) return true;
   if (recorder_.empty()) return false;
   const bool idle = in_flight_.empty() && lanes_.queued() == 0;
   return idle || recorder_.count() >= kRecordBatch || now < recorder_.oldest() ||
@@ -572,31 +909,58 @@ bool Worker::is_record_due() {
 
 void Worker::record() {
   const Time now = process_.now();
-  std::optional<Checkpoint> checkpoint;
-  if (is_checkpoint_due()) checkpoint = ledger_->checkpoint();
-  if (recorder_.empty() && !checkpoint) return;
-  const Recorder::Recorded recorded = recorder_.record(checkpoint);
-  record_delay_ = std::clamp<Duration>(process_.now() - now, kRecordDelayMin, kRecordDelayMax);
-  if (checkpoint) {
+  Recorder::Beside also = beside();
+  if (recorder_.empty() && also.empty() && recorder_.next_try_at().value_or(Time::max()) > now) return;
+  Recorder::Recorded recorded;
+  try {
+    recorded = recorder_.record(also, now);
+  } catch (...) {
+    statistics_.give_back(also.minutes);
+    for (const pg::EndpointState& endpoint : also.endpoints) endpoints_to_write_.insert(endpoint.webhook);
+    throw;
+  }
+  const Duration cost = process_.now() - now;
+  record_delay_ = std::clamp<Duration>(cost, kRecordDelayMin, kRecordDelayMax);
+  if (!also.minutes.empty()) {
+    statistics_cost_ += cost;
+    if (statistics_.empty()) {
+      next_statistics_ = now + std::max<Duration>(kStatisticsInterval, statistics_cost_ * kStatisticsShare);
+      statistics_cost_ = {};
+    }
+  }
+  if (also.checkpoint) {
     next_checkpoint_ = now + kCheckpointInterval;
     next_maintenance_ = std::min(next_maintenance_, now + kBusyMaintenance);
-    recorded_checkpoint_ = std::move(checkpoint);
+    recorded_checkpoint_ = std::move(also.checkpoint);
     is_checkpoint_stale_ = false;
   }
   if (recorded.last_log_id > 0) last_log_id_ = recorded.last_log_id;
   for (const Ledger::Entry entry : recorded.settled) ledger_->settle(entry);
   if (!recorded.settled.empty()) is_checkpoint_stale_ = true;
-  for (const pg::DeliveryKey& key : recorded.released) {
-    held_.erase(key);
-    Target* target = targets_.find(key.webhook);
-    if (target != nullptr && target->held > 0) --target->held;
+  for (const pg::DeliveryKey& key : recorded.released) backlog_.let_go(key.webhook, key.event_id);
+}
+
+// What is written together with the results, when its time has come.
+Recorder::Beside Worker::beside() {
+  const Time now = process_.now();
+  Recorder::Beside beside;
+  if (is_checkpoint_due()) beside.checkpoint = ledger_->checkpoint();
+  if (now >= next_statistics_ && !statistics_.empty()) {
+    beside.minutes = statistics_.take(kStatisticsStep);
+    for (const MinuteOfWebhook& minute : beside.minutes) endpoints_to_write_.insert(minute.webhook);
   }
-  for (const pg::OwedRow& row : recorded.owed) {
-    Target* target = targets_.find(row.key.webhook);
-    if (target == nullptr || !row.next_attempt_at) continue;
-    target->next_due = std::min(target->next_due.value_or(Time::max()), *row.next_attempt_at);
-    if (target->webhook.is_active) next_refill_ = std::min(next_refill_, *target->next_due);
+  for (const Uuid& id : endpoints_to_write_) {
+    Target* target = targets_.find(id);
+    if (target == nullptr) continue;
+    pg::EndpointState endpoint = target->endpoint;
+    const Circuit* circuit = lanes_.circuit(id);
+    const bool is_open = circuit != nullptr && circuit->is_open();
+    endpoint.circuit_opened_at = is_open ? circuit->opened_at() : std::nullopt;
+    endpoint.next_probe_at = is_open ? std::optional(circuit->next_probe_at()) : std::nullopt;
+    beside.endpoints.push_back(std::move(endpoint));
   }
+  endpoints_to_write_.clear();
+  return beside;
 }
 
 void Worker::maintain() {
@@ -606,9 +970,20 @@ void Worker::maintain() {
   store_.refill_ids();
   maintain_ring(pg::Ring::kEvents, {settings.event_retention, settings.event_bytes_max}, &kept_events_);
   maintain_ring(pg::Ring::kLogs, {settings.log_retention, settings.log_bytes_max}, &kept_logs_);
+  if (now >= next_age_check_) check_ages();
   if (now < next_expiry_) return;
   next_expiry_ = now + kExpiryInterval;
   store_.delete_expired(now - settings.event_retention);
+}
+
+// What waits for an open circuit grows old without being looked at.
+void Worker::check_ages() {
+  next_age_check_ = process_.now() + kAgeCheckInterval;
+  for (const auto& [id, target] : targets_) {
+    const Circuit* circuit = lanes_.circuit(id);
+    if (circuit == nullptr || !circuit->is_open() || !backlog_.next_due(id) || lanes_.queued(id) > 0) continue;
+    if (give_up_old(target)) next_age_check_ = process_.now();
+  }
 }
 
 void Worker::maintain_ring(pg::Ring ring, const RingLimits& limits, KeptSegment* kept) {

@@ -18,14 +18,17 @@
 #include <unordered_set>
 #include <vector>
 
+#include "core/backlog.h"
 #include "core/crypto.h"
 #include "core/lanes.h"
 #include "core/ledger.h"
+#include "core/statistics.h"
 #include "http/http_client.h"
 #include "pg/process.h"
 #include "pg/store.h"
 #include "worker/recorder.h"
 #include "worker/targets.h"
+#include "worker/verdict.h"
 
 namespace webhook {
 
@@ -41,6 +44,7 @@ class Worker {
   struct InFlight {
     Delivery delivery;
     Time started_at{};
+    bool is_probe = false;  // of an open circuit
   };
 
   // Why a ring does not turn. What is over in a moment is not worth a warning.
@@ -58,17 +62,28 @@ class Worker {
   bool delivers() const { return process_.settings().enabled && !is_paused_; }
 
   // Configuration
+  bool is_configuration_due();
   void load_configuration();
   void note_whether_enabled();
+  void apply_settings();
   void take_instance(const Uuid& instance, bool is_copy);
-  void set_up_lanes();
+  void take_endpoints(std::vector<pg::EndpointState> endpoints);
+  void set_up_lanes(const std::vector<Targets::Changed>& changed);
   void load_next_due();
+  void load_orderings();
 
   // The log
   void read();
   bool may_read();
+  Time admission_opens_at();
   bool open_next_window();
-  void admit(Event event, const std::unordered_set<pg::DeliveryKey>& recorded_before);
+  void read_chunk();
+  void admit_chunk();
+  void finish_chunk();
+  std::vector<std::vector<Uuid>> route(const std::vector<Event>& events);
+  void apply_filters(const std::vector<Event>& events, std::vector<std::vector<Uuid>>* receivers);
+  void note_overrun(Target& target);
+  void admit(Event event, const std::vector<Uuid>& receivers);
   std::unordered_set<pg::DeliveryKey> recorded_before(const std::vector<Event>& events);
   std::shared_ptr<const Outgoing> outgoing(Event event);
   void deliver(Delivery delivery);
@@ -76,8 +91,13 @@ class Worker {
   void end_recovery();
 
   // What is owed
+  void owe(const Delivery& delivery, int attempts, std::optional<Time> next_attempt_at, std::string error);
+  void owe_at_once(const Delivery& delivery);
+  void take_back(std::vector<Delivery> deliveries);
+  void schedule_refill(const Target& target);
   void refill();
-  bool refill_lane(Target& target);
+  void refill_lane(Target& target);
+  bool give_up_old(const Target& target);
   void write_down_the_oldest();
   void write_down(Delivery& delivery);
 
@@ -85,13 +105,18 @@ class Worker {
   void send();
   void collect();
   void conclude(const InFlight& attempt, const HttpResponse& response);
-  void retry_or_give_up(const Delivery& delivery, const Target& target, const HttpResponse& response, pg::LogRow* row);
+  void retry_or_give_up(const InFlight& attempt, Target& target, const Judgement& judgement, pg::LogRow* row);
+  void note_endpoint(Target& target, const pg::LogRow& row, Circuit::Change change);
+  void disable(Target& target, const std::string& reason);
+  void disable_again();
 
   // Recording
   bool is_checkpoint_due();
   bool is_record_due();
   void record();
+  Recorder::Beside beside();
   void maintain();
+  void check_ages();
   void maintain_ring(pg::Ring ring, const RingLimits& limits, KeptSegment* kept);
   void back_off(const pg::Error& error);
 
@@ -107,9 +132,13 @@ class Worker {
   Targets targets_;
   Lanes lanes_;
   std::optional<Ledger> ledger_;
-  std::unordered_map<std::uint64_t, InFlight> in_flight_;  // by token
-  std::unordered_set<pg::DeliveryKey> held_;               // rows of webhook_deliveries that are in memory too
-  std::uint64_t next_token_ = 1;
+  Backlog backlog_;
+  Statistics statistics_;
+  std::unordered_map<std::uint64_t, InFlight> in_flight_;       // by the delivery's ticket
+  std::unordered_map<Uuid, std::string> disabling_;             // webhooks to be switched off, and why
+  std::unordered_set<Uuid> endpoints_to_write_;                 // now; the others with the statistics
+  pg::Chunk unadmitted_;                                        // the rest of what was read last
+  std::unordered_set<pg::DeliveryKey> recorded_before_;         // of that, while recovering
   std::int64_t last_log_id_ = 0;
   std::optional<Checkpoint> recorded_checkpoint_;
 
@@ -127,7 +156,7 @@ class Worker {
   Time last_turn_{};
   Time next_look_{};       // at the log, though nobody calls
   Time next_poll_{};       // under load, windows are not made smaller than this
-  Time next_refill_{};     // when the first lane has something due
+  std::optional<Time> reading_pauses_since_;  // for lanes that are crowded
   Duration record_delay_;  // how long results wait to be recorded together
   Time next_checkpoint_{};
   Time next_maintenance_{};
@@ -139,6 +168,11 @@ class Worker {
   KeptSegment kept_events_;
   KeptSegment kept_logs_;
   Time next_expiry_{};
+  Time next_age_check_{};   // of what is owed to endpoints that fail
+  Time next_statistics_{};
+  Duration statistics_cost_{};  // of writing them, so far
+  Time next_disabling_{};
+  Time next_configuration_{};  // not before
 };
 
 }  // namespace webhook

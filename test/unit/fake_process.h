@@ -40,6 +40,7 @@ class FakeProcess : public pg::Process {
     using namespace std::chrono_literals;
     settings_in_force.retry_schedule = {10s, 100s};
     settings_in_force.max_age = std::chrono::days(3);
+    settings_in_force.disable_after = std::chrono::days(5);
     settings_in_force.event_retention = std::chrono::days(7);
     settings_in_force.log_retention = std::chrono::days(30);
     settings_in_force.event_bytes_max = 8 << 20;

@@ -53,7 +53,7 @@ class FakeStore : public pg::Store {
                         .is_active = true,
                         .active_since = process_.now(),
                         .timeout = std::chrono::seconds(5),
-                        .max_in_flight = 16};
+                        .limits = {.max_in_flight = 16}};
     if (change) change(webhook);
     configuration_changed_ = true;
     webhooks_.insert_or_assign(webhook.id, std::move(webhook));
@@ -67,10 +67,8 @@ class FakeStore : public pg::Store {
     pg::Webhook& webhook = webhooks_.at(id);
     if (webhook.is_active == active) return;
     webhook.is_active = active;
-    if (active) webhook.active_since = process_.now();
+    (active ? webhook.active_since : webhook.disabled_at.emplace()) = process_.now();
     configuration_changed_ = true;
-    // What was not routed before now isn't its any more.
-    require_nothing_of(id);
   }
   void delete_webhook(const Uuid& id) {
     webhooks_.erase(id);
@@ -80,7 +78,7 @@ class FakeStore : public pg::Store {
   }
   bool has_webhook(const Uuid& id) const { return webhooks_.contains(id); }
   bool is_active(const Uuid& id) const { return webhooks_.contains(id) && webhooks_.at(id).is_active; }
-  int max_in_flight(const Uuid& id) const { return webhooks_.at(id).max_in_flight; }
+  int max_in_flight(const Uuid& id) const { return webhooks_.at(id).limits.max_in_flight; }
   void set_paused(bool paused) {
     is_paused_ = paused;
     configuration_changed_ = true;
@@ -128,7 +126,10 @@ class FakeStore : public pg::Store {
   // As if an earlier worker had left it.
   void owe(std::int64_t event_id, const Uuid& webhook, Time at) {
     const pg::DeliveryKey key{event_id, webhook};
-    deliveries.insert_or_assign(key, pg::OwedRow{.key = key, .created_at = process_.now(), .next_attempt_at = at});
+    deliveries.insert_or_assign(key, pg::OwedRow{.key = key,
+                                                 .created_at = process_.now(),
+                                                 .owed_since = process_.now(),
+                                                 .next_attempt_at = at});
     required_.erase(key);
   }
   // The ring took it.
@@ -149,6 +150,17 @@ class FakeStore : public pg::Store {
   std::unordered_map<pg::DeliveryKey, pg::OwedRow> deliveries;
   std::optional<StoredIdentity> identity;
   std::optional<Checkpoint> checkpoint;
+  std::vector<pg::OperationalEvent> events_emitted;
+  std::unordered_map<Uuid, pg::EndpointState> endpoints;
+  std::map<std::pair<Uuid, Time>, MinuteOfWebhook> minutes;
+  std::unordered_map<Uuid, std::string> disabled;     // and why
+  std::unordered_set<pg::DeliveryKey> locked;         // rows that somebody holds
+  std::unordered_set<Uuid> locked_webhooks;           // likewise
+  // By the filter and the data.
+  std::function<pg::FilterAnswer(const std::string&, const std::string&)> filters = [](const auto&, const auto&) {
+    return pg::FilterAnswer::kMatch;
+  };
+  std::size_t filters_asked = 0;
   std::function<pg::RingReport(pg::Ring)> ring = [](pg::Ring) { return pg::RingReport{}; };
   std::vector<Time> expired_before;
 
@@ -191,6 +203,7 @@ class FakeStore : public pg::Store {
     if (!checkpoint) checkpoint = Checkpoint{{Snapshot::beginning(), Snapshot::beginning()}, 0, 0};
     state.instance = identity->instance;
     state.checkpoint = *checkpoint;
+    for (const auto& [id, endpoint] : endpoints) state.endpoints.push_back(endpoint);
     call.commit();
     return state;
   }
@@ -261,30 +274,67 @@ class FakeStore : public pg::Store {
     return keys;
   }
 
-  std::int64_t record(const pg::Batch& batch) override {
+  pg::Recorded record(const pg::Batch& batch) override {
     Call call(*this, "record");
-    std::int64_t last = 0;
+    pg::Recorded recorded;
     for (const pg::LogRow& row : batch.logs) {
-      last = ++last_log_id_;
-      logs.push_back({last, row});
+      recorded.last_log_id = ++last_log_id_;
+      logs.push_back({recorded.last_log_id, row});
       const pg::DeliveryKey key{row.event_id, row.webhook};
-      const bool is_new = attempts_.emplace(row.event_id, row.webhook, row.attempt).second;
+      const bool is_new = row.attempt == 0 || attempts_.emplace(row.event_id, row.webhook, row.attempt).second;
       EXPECT_TRUE(is_new) << "attempt " << row.attempt << " of event " << row.event_id << " is logged twice";
       if (row.success) successes_.insert(key);
       if (row.success) required_.erase(key);
     }
+    const auto is_locked = [&](const pg::DeliveryKey& key) {
+      if (!locked.contains(key)) return false;
+      recorded.locked.push_back(key);
+      return true;
+    };
     for (const pg::OwedRow& row : batch.owed) {
-      if (!webhooks_.contains(row.key.webhook)) continue;
+      if (!webhooks_.contains(row.key.webhook) || is_locked(row.key)) continue;
       deliveries.insert_or_assign(row.key, row);
       required_.erase(row.key);
     }
     for (const pg::DeliveryKey& key : batch.finished) {
+      if (is_locked(key)) continue;
       deliveries.erase(key);
       EXPECT_TRUE(has_success(key)) << "event " << key.event_id << " is finished, but was not delivered";
     }
+    for (const pg::OperationalEvent& event : batch.events) events_emitted.push_back(event);
+    for (const pg::EndpointState& endpoint : batch.endpoints) endpoints.insert_or_assign(endpoint.webhook, endpoint);
+    for (const MinuteOfWebhook& minute : batch.minutes) {
+      MinuteOfWebhook& kept = minutes[{minute.webhook, minute.minute}];
+      kept.webhook = minute.webhook;
+      kept.minute = minute.minute;
+      kept.attempts += minute.attempts;
+      kept.successes += minute.successes;
+    }
     if (batch.checkpoint) move_checkpoint(*batch.checkpoint);
     call.commit();
-    return last;
+    return recorded;
+  }
+
+  std::vector<pg::FilterAnswer> filter(const std::vector<pg::FilterQuestion>& questions) override {
+    Call call(*this, "filter");
+    std::vector<pg::FilterAnswer> answers;
+    for (const pg::FilterQuestion& question : questions) answers.push_back(filters(*question.filter, *question.data));
+    filters_asked += questions.size();
+    call.commit();
+    return answers;
+  }
+
+  bool disable(const Uuid& webhook, const std::string& url, const std::string& reason,
+               const pg::OperationalEvent& event) override {
+    Call call(*this, "disable");
+    const auto found = webhooks_.find(webhook);
+    if (found == webhooks_.end() || !found->second.is_active || found->second.url != url) return true;
+    if (locked_webhooks.contains(webhook)) return false;
+    set_active(webhook, false);
+    disabled.insert_or_assign(webhook, reason);
+    events_emitted.push_back(event);
+    call.commit();
+    return true;
   }
 
   std::vector<pg::NextDue> next_due() override {
@@ -301,26 +351,38 @@ class FakeStore : public pg::Store {
     return due;
   }
 
-  pg::Due due(const Uuid& webhook, Time now, std::size_t rows_max) override {
+  pg::Due due(const pg::DueQuery& query) override {
     Call call(*this, "due");
     pg::Due due;
     std::vector<const pg::OwedRow*> rows;
+    std::map<std::string, const pg::OwedRow*> first;  // by ordering_key
     for (const auto& [key, row] : deliveries) {
-      if (key.webhook != webhook || !row.next_attempt_at) continue;
-      if (*row.next_attempt_at <= now) {
-        rows.push_back(&row);
-      } else {
-        due.next = std::min(due.next.value_or(Time::max()), *row.next_attempt_at);
-      }
+      if (key.webhook != query.webhook || !row.next_attempt_at) continue;
+      if (*row.next_attempt_at > query.now) due.next = std::min(due.next.value_or(Time::max()), *row.next_attempt_at);
+      if (!row.ordering_key) continue;
+      const auto [entry, is_new] = first.emplace(*row.ordering_key, &row);
+      if (!is_new && key.event_id < entry->second->key.event_id) entry->second = &row;
     }
-    std::sort(rows.begin(), rows.end(), [](const pg::OwedRow* a, const pg::OwedRow* b) {
+    for (const auto& [key, row] : deliveries) {
+      if (key.webhook != query.webhook || !row.next_attempt_at) continue;
+      const Backlog::Position position{*row.next_attempt_at, key.event_id};
+      const bool is_due = query.in_order
+                              ? row.ordering_key && *first.at(*row.ordering_key)->next_attempt_at <= query.now
+                              : *row.next_attempt_at <= query.now && position > query.after;
+      if (is_due) rows.push_back(&row);
+    }
+    std::sort(rows.begin(), rows.end(), [&query](const pg::OwedRow* a, const pg::OwedRow* b) {
+      if (query.in_order) return a->key.event_id < b->key.event_id;
       return std::tie(*a->next_attempt_at, a->key.event_id) < std::tie(*b->next_attempt_at, b->key.event_id);
     });
-    rows.resize(std::min(rows.size(), rows_max));
-    due.is_all = rows.size() < rows_max;
+    rows.resize(std::min(rows.size(), query.rows_max));
+    due.is_all = rows.size() < query.rows_max;
     for (const pg::OwedRow* row : rows) {
       pg::OwedDelivery& owed = due.deliveries.emplace_back();
       owed.attempts = row->attempts;
+      owed.probes = row->probes;
+      owed.owed_since = row->owed_since;
+      owed.next_attempt_at = *row->next_attempt_at;
       const auto stored = events_.find(row->key.event_id);
       if (stored != events_.end()) {
         owed.event = stored->second;
@@ -328,8 +390,45 @@ class FakeStore : public pg::Store {
         owed.event = {.id = row->key.event_id, .created_at = row->created_at, .name = row->event};
       }
     }
+    rows_fetched += rows.size();
     call.commit();
     return due;
+  }
+  std::size_t rows_fetched = 0;
+
+  std::vector<std::int64_t> give_up_old(const Uuid& webhook, Time oldest, const std::string& reason,
+                                        std::size_t rows_max) override {
+    Call call(*this, "give_up_old");
+    std::vector<std::int64_t> ids;
+    for (auto& [key, row] : deliveries) {
+      if (key.webhook != webhook || !row.next_attempt_at || *row.next_attempt_at > process_.now()) continue;
+      if (row.owed_since >= oldest || ids.size() == rows_max) continue;
+      row.next_attempt_at.reset();
+      row.last_error = reason;
+      ids.push_back(key.event_id);
+      logs.push_back({++last_log_id_, {.created_at = process_.now(),
+                                       .webhook = webhook,
+                                       .event_id = key.event_id,
+                                       .event = row.event,
+                                       .error = reason}});
+    }
+    call.commit();
+    return ids;
+  }
+
+  std::unordered_map<std::string, std::int64_t> reorder(const Uuid& webhook, Ordering ordering,
+                                                        std::size_t keys_max) override {
+    Call call(*this, "reorder");
+    std::unordered_map<std::string, std::int64_t> counts;
+    for (auto& [key, row] : deliveries) {
+      if (key.webhook != webhook || !row.next_attempt_at) continue;
+      row.ordering_key = ordering_key(ordering, row.event_key, key.event_id);
+      if (row.ordering_key && !row.ordering_key->starts_with('#') && counts.size() <= keys_max) {
+        ++counts[*row.ordering_key];
+      }
+    }
+    call.commit();
+    return counts;
   }
 
   void forget(const std::vector<Uuid>& webhooks) override {
@@ -393,7 +492,9 @@ class FakeStore : public pg::Store {
 
   void require(const Event& event) {
     for (const auto& [id, webhook] : webhooks_) {
-      if (!webhook.is_active || event.created_at < webhook.active_since) continue;
+      const bool is_wanted = webhook.is_active && event.created_at >= webhook.active_since;
+      const bool was_wanted = webhook.disabled_at && event.created_at < *webhook.disabled_at;
+      if (!is_wanted && !was_wanted) continue;
       if (webhook.organization_id != event.organization_id) continue;
       const bool subscribed =
           std::any_of(webhook.events.begin(), webhook.events.end(),

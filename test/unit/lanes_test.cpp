@@ -3,178 +3,682 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
+#include <random>
 #include <string>
 
 namespace webhook {
 namespace {
 
-Uuid webhook_number(std::uint8_t number) {
+using namespace std::chrono_literals;
+using Verdict = Lanes::Verdict;
+using Ids = std::vector<std::int64_t>;
+
+Uuid webhook_number(int number) {
   Uuid id;
-  id.bytes[15] = number;
+  id.bytes[14] = static_cast<std::uint8_t>(number >> 8);
+  id.bytes[15] = static_cast<std::uint8_t>(number);
   return id;
 }
 
 const Uuid kFirst = webhook_number(1);
 const Uuid kSecond = webhook_number(2);
 
-Delivery delivery(const Uuid& webhook, std::int64_t event_id, std::size_t body_bytes = 10) {
+Delivery delivery(const Uuid& webhook, std::int64_t event_id, const std::string& key = {}, std::size_t body_bytes = 10) {
   auto event = std::make_shared<Outgoing>();
   event->event_id = event_id;
+  if (!key.empty()) event->key = key;
   event->body = std::string(body_bytes, 'x');
   return {.webhook = webhook, .event = event};
 }
 
-// The ids of the next deliveries of all lanes, until there are none.
-std::vector<std::int64_t> take_all(Lanes& lanes) {
-  std::vector<std::int64_t> ids;
-  while (const auto taken = lanes.take()) ids.push_back(taken->event->event_id);
-  return ids;
+class LanesTest : public testing::Test {
+ protected:
+  LanesTest() { lanes_.set_slots(SlotLimits::of(256)); }
+
+  void set_lane(const Uuid& webhook, LaneLimits limits) { lanes_.set_lane(webhook, limits, now_); }
+  // A lane whose endpoint has answered so often that only its own limits hold.
+  void set_trusted_lane(const Uuid& webhook, LaneLimits limits) {
+    set_lane(webhook, {.max_in_flight = limits.max_in_flight});
+    for (int i = 0; i < limits.max_in_flight; ++i) {
+      ASSERT_TRUE(lanes_.offer(delivery(webhook, 1'000'000 + i)));
+      const auto taken = lanes_.take(now_);
+      ASSERT_TRUE(taken);
+      finish(*taken);
+    }
+    set_lane(webhook, limits);
+  }
+
+  Circuit::Change finish(const Delivery& taken, Verdict verdict = Verdict::kSuccess) {
+    return lanes_.finish(taken, verdict, now_, 0.5);
+  }
+
+  std::vector<Delivery> take_all() {
+    std::vector<Delivery> all;
+    while (auto taken = lanes_.take(now_)) all.push_back(std::move(*taken));
+    return all;
+  }
+  static Ids ids(const std::vector<Delivery>& deliveries) {
+    Ids ids;
+    for (const Delivery& each : deliveries) ids.push_back(each.event->event_id);
+    return ids;
+  }
+  Ids take_ids() { return ids(take_all()); }
+
+  void fill(const Uuid& webhook) {
+    for (std::size_t i = 0; i < Lanes::kQueuedMax; ++i) {
+      ASSERT_TRUE(lanes_.offer(delivery(webhook, static_cast<std::int64_t>(i))));
+    }
+  }
+
+  // Lets the endpoint fail until its circuit opens.
+  void open_circuit(const Uuid& webhook) {
+    for (int i = 0; i < Circuit::kFailuresToOpen; ++i) {
+      ASSERT_TRUE(lanes_.offer(delivery(webhook, 2'000'000 + i)));
+      const auto taken = lanes_.take(now_);
+      ASSERT_TRUE(taken);
+      finish(*taken, Verdict::kFailed);
+    }
+    ASSERT_TRUE(lanes_.circuit(webhook)->is_open());
+  }
+
+  Lanes lanes_;
+  Time now_ = std::chrono::sys_days(std::chrono::year(2024) / 1 / 15);
+};
+
+// --- Turns and caps -----------------------------------------------------------------------------------------------------
+
+TEST_F(LanesTest, LaneIsFirstInFirstOut) {
+  set_trusted_lane(kFirst, {.max_in_flight = 10});
+  for (const std::int64_t id : {3, 1, 2}) EXPECT_TRUE(lanes_.offer(delivery(kFirst, id)));
+  EXPECT_EQ(take_ids(), (Ids{3, 1, 2}));
+  EXPECT_EQ(lanes_.queued(), 0U);
+  EXPECT_EQ(lanes_.queued_bytes(), 0U);
 }
 
-void fill(Lanes& lanes, const Uuid& webhook) {
-  for (std::size_t i = 0; i < Lanes::kQueuedMax; ++i) {
-    ASSERT_TRUE(lanes.offer(delivery(webhook, static_cast<std::int64_t>(i))));
+TEST_F(LanesTest, LanesTakeTurns) {
+  set_trusted_lane(kFirst, {.max_in_flight = 10});
+  set_trusted_lane(kSecond, {.max_in_flight = 10});
+  for (const std::int64_t id : {1, 2, 3}) lanes_.offer(delivery(kFirst, id));
+  for (const std::int64_t id : {11, 12}) lanes_.offer(delivery(kSecond, id));
+  EXPECT_EQ(take_ids(), (Ids{1, 11, 2, 12, 3}));
+}
+
+TEST_F(LanesTest, NoMoreInFlightThanTheCap) {
+  set_trusted_lane(kFirst, {.max_in_flight = 2});
+  for (const std::int64_t id : {1, 2, 3, 4}) lanes_.offer(delivery(kFirst, id));
+  const auto taken = take_all();
+  EXPECT_EQ(ids(taken), (Ids{1, 2}));
+  finish(taken[0]);
+  EXPECT_EQ(take_ids(), (Ids{3}));
+}
+
+TEST_F(LanesTest, LoweredCapHoldsAtOnce) {
+  set_trusted_lane(kFirst, {.max_in_flight = 4});
+  for (const std::int64_t id : {1, 2, 3, 4}) lanes_.offer(delivery(kFirst, id));
+  const auto one = lanes_.take(now_);
+  ASSERT_TRUE(one && lanes_.take(now_));
+  set_lane(kFirst, {.max_in_flight = 2});  // two in flight, two that wait for their turn
+  EXPECT_FALSE(lanes_.take(now_));
+  finish(*one);
+  EXPECT_EQ(take_ids(), (Ids{3}));
+}
+
+TEST_F(LanesTest, NewLaneSendsOneRequestAndDoublesWithTheAnswers) {
+  set_lane(kFirst, {.max_in_flight = 16});
+  for (int id = 1; id <= 100; ++id) lanes_.offer(delivery(kFirst, id));
+  std::vector<std::size_t> rounds;
+  for (int round = 0; round < 6; ++round) {
+    const auto taken = take_all();
+    rounds.push_back(taken.size());
+    for (const Delivery& each : taken) finish(each);
+  }
+  EXPECT_EQ(rounds, (std::vector<std::size_t>{1, 2, 4, 8, 16, 16}));
+}
+
+TEST_F(LanesTest, FailureBringsALaneBackToOneRequest) {
+  set_trusted_lane(kFirst, {.max_in_flight = 8});
+  for (int id = 1; id <= 20; ++id) lanes_.offer(delivery(kFirst, id));
+  const auto taken = take_all();
+  ASSERT_EQ(taken.size(), 8U);
+  for (const Delivery& each : taken) finish(each, &each == &taken.back() ? Verdict::kFailed : Verdict::kSuccess);
+  EXPECT_EQ(take_all().size(), 1U);
+}
+
+// --- What is scarce -----------------------------------------------------------------------------------------------------
+
+TEST_F(LanesTest, SlotsAreAQuarterForBriskRequests) {
+  EXPECT_EQ(SlotLimits::of(256).brisk, 64U);
+  EXPECT_EQ(SlotLimits::of(40).brisk, 16U);
+  EXPECT_EQ(SlotLimits::of(4).brisk, 4U);
+}
+
+TEST_F(LanesTest, LaneLeavesAsManyPlacesAsItTakes) {
+  lanes_.set_slots(SlotLimits::of(16));
+  set_trusted_lane(kFirst, {.max_in_flight = 100});
+  for (int id = 1; id <= 100; ++id) lanes_.offer(delivery(kFirst, id));
+  EXPECT_EQ(take_all().size(), 8U);
+  set_lane(kSecond, {.max_in_flight = 100});
+  lanes_.offer(delivery(kSecond, 1000));
+  EXPECT_EQ(take_ids(), (Ids{1000})) << "there was a place for another";
+}
+
+TEST_F(LanesTest, EndpointsThatHangDoNotKeepThePlacesOfOthers) {
+  lanes_.set_slots(SlotLimits::of(64));  // 16 brisk
+  set_trusted_lane(kFirst, {.max_in_flight = 16});
+  for (int number = 10; number < 30; ++number) {
+    set_trusted_lane(webhook_number(number), {.max_in_flight = 16});
+    for (int id = 0; id < 50; ++id) lanes_.offer(delivery(webhook_number(number), id));
+  }
+  const std::size_t hanging = take_all().size();
+  EXPECT_EQ(hanging, 16U);
+  now_ += Lanes::kPatience;
+  for (int id = 0; id < 50; ++id) lanes_.offer(delivery(kFirst, id));
+  std::size_t sent_by_first = 0;
+  for (int round = 0; round < 50 && sent_by_first < 50; ++round) {
+    for (const Delivery& each : take_all()) {
+      if (each.webhook != kFirst) continue;
+      ++sent_by_first;
+      finish(each);
+    }
+    now_ += 10ms;
+  }
+  EXPECT_EQ(sent_by_first, 50U) << "hanging requests are slow by now, and the lanes that they are of send no more";
+}
+
+TEST_F(LanesTest, LanesWithoutTrustNeverHoldMoreThanHalf) {
+  lanes_.set_slots(SlotLimits::of(32));
+  for (int number = 10; number < 60; ++number) {
+    set_lane(webhook_number(number), {.max_in_flight = 16});
+    lanes_.offer(delivery(webhook_number(number), number));
+  }
+  EXPECT_EQ(take_all().size(), 16U);
+  now_ += Lanes::kPatience;
+  EXPECT_EQ(take_all().size(), 0U) << "slow ones still count";
+  lanes_.set_slots(SlotLimits::of(64));
+  EXPECT_EQ(take_all().size(), 16U);
+}
+
+TEST_F(LanesTest, WaitingForARequestToBecomeSlowHasAnEnd) {
+  lanes_.set_slots(SlotLimits::of(1));
+  set_lane(kFirst, {.max_in_flight = 1});
+  EXPECT_FALSE(lanes_.next_turn_at());
+  lanes_.set_slots({.total = 2, .brisk = 1});
+  lanes_.offer(delivery(kFirst, 1));
+  ASSERT_TRUE(lanes_.take(now_));
+  set_lane(kSecond, {.max_in_flight = 1});
+  lanes_.offer(delivery(kSecond, 2));
+  EXPECT_FALSE(lanes_.take(now_));
+  ASSERT_EQ(lanes_.next_turn_at(), now_ + Lanes::kPatience);
+}
+
+TEST_F(LanesTest, QueueIsNeverLongerThanWhatIsLeftForOthers) {
+  std::size_t taken = 0;
+  for (int number = 1; number <= 40; ++number) {
+    set_lane(webhook_number(number), {.max_in_flight = 1});
+    for (std::size_t i = 0; i < Lanes::kQueuedMax; ++i) {
+      taken += lanes_.offer(delivery(webhook_number(number), static_cast<std::int64_t>(i))) ? 1 : 0;
+    }
+  }
+  EXPECT_EQ(lanes_.queued(), taken);
+  EXPECT_LE(lanes_.queued(), Lanes::kAllQueuedMax + 40);
+  set_lane(webhook_number(100), {.max_in_flight = 1});
+  EXPECT_TRUE(lanes_.offer(delivery(webhook_number(100), 1))) << "there is room for one more lane";
+}
+
+// --- Overflow -----------------------------------------------------------------------------------------------------------
+
+TEST_F(LanesTest, FullLaneRefusesAndSoDoesItWhileItOverflows) {
+  set_trusted_lane(kFirst, {.max_in_flight = 10});
+  set_lane(kSecond, {.max_in_flight = 10});
+  fill(kFirst);
+  EXPECT_FALSE(lanes_.overflows(kFirst));
+  EXPECT_EQ(lanes_.room(kFirst, now_), 0U);
+  EXPECT_FALSE(lanes_.offer(delivery(kFirst, 5000)));
+  EXPECT_TRUE(lanes_.overflows(kFirst));
+  EXPECT_TRUE(lanes_.offer(delivery(kSecond, 5000))) << "another lane is not concerned";
+  ASSERT_TRUE(lanes_.take(now_));
+  ASSERT_TRUE(lanes_.take(now_));
+  EXPECT_FALSE(lanes_.offer(delivery(kFirst, 5001))) << "would pass what overflowed";
+  EXPECT_TRUE(lanes_.refill(delivery(kFirst, 5000)));
+  lanes_.end_overflow(kFirst, true);
+  ASSERT_TRUE(lanes_.take(now_));
+  EXPECT_TRUE(lanes_.offer(delivery(kFirst, 5001)));
+}
+
+TEST_F(LanesTest, RefillStopsWhereTheLaneIsFull) {
+  set_lane(kFirst, {.max_in_flight = 10});
+  fill(kFirst);
+  EXPECT_FALSE(lanes_.refill(delivery(kFirst, 5000)));
+  EXPECT_EQ(lanes_.queued(), Lanes::kQueuedMax);
+}
+
+TEST_F(LanesTest, BodiesAreBoundedButOneAlwaysFits) {
+  set_lane(kFirst, {.max_in_flight = 10});
+  EXPECT_TRUE(lanes_.offer(delivery(kFirst, 1, "", Lanes::kQueuedBytesMax + 1)));
+  EXPECT_EQ(lanes_.room(kFirst, now_), 0U);
+  EXPECT_FALSE(lanes_.offer(delivery(kFirst, 2, "", 1)));
+  EXPECT_EQ(lanes_.queued_bytes(), Lanes::kQueuedBytesMax + 1);
+  ASSERT_TRUE(lanes_.take(now_));
+  EXPECT_EQ(lanes_.queued_bytes(), 0U);
+  EXPECT_TRUE(lanes_.refill(delivery(kFirst, 2, "", 1)));
+}
+
+TEST_F(LanesTest, CrowdedIsALaneThatMovesAndIsHalfFull) {
+  set_lane(kFirst, {.max_in_flight = 1});
+  for (std::size_t i = 0; i < Lanes::kQueuedMax / 2; ++i) {
+    EXPECT_FALSE(lanes_.is_crowded());
+    lanes_.offer(delivery(kFirst, static_cast<std::int64_t>(i)));
+  }
+  EXPECT_TRUE(lanes_.is_crowded());
+  lanes_.begin_overflow(kFirst);
+  EXPECT_FALSE(lanes_.is_crowded()) << "nothing is gained by waiting for it";
+  lanes_.end_overflow(kFirst, true);
+  EXPECT_TRUE(lanes_.is_crowded());
+  lanes_.evict(kFirst);
+  EXPECT_FALSE(lanes_.is_crowded());
+}
+
+// --- Lanes come and go ----------------------------------------------------------------------------------------------------
+
+TEST_F(LanesTest, RemovedLaneReturnsWhatWaited) {
+  set_lane(kFirst, {.max_in_flight = 1});
+  for (const std::int64_t id : {1, 2, 3}) lanes_.offer(delivery(kFirst, id));
+  const auto taken = lanes_.take(now_);
+  EXPECT_EQ(ids(lanes_.remove_lane(kFirst)), (Ids{2, 3}));
+  EXPECT_EQ(lanes_.queued(), 0U);
+  EXPECT_EQ(lanes_.queued_bytes(), 0U);
+  EXPECT_TRUE(lanes_.lanes().empty());
+  EXPECT_FALSE(lanes_.take(now_));
+  finish(*taken);
+  EXPECT_EQ(lanes_.circuit(kFirst), nullptr);
+}
+
+TEST_F(LanesTest, LaneThatComesBackStillCountsWhatIsInFlight) {
+  set_lane(kFirst, {.max_in_flight = 1});
+  lanes_.offer(delivery(kFirst, 1));
+  const auto taken = lanes_.take(now_);
+  lanes_.remove_lane(kFirst);
+  set_lane(kFirst, {.max_in_flight = 1});
+  EXPECT_TRUE(lanes_.offer(delivery(kFirst, 2)));
+  EXPECT_FALSE(lanes_.take(now_)) << "one is in flight";
+  finish(*taken);
+  EXPECT_EQ(take_ids(), (Ids{2}));
+}
+
+TEST_F(LanesTest, RemovingALaneInTurnLeavesTheOthersTheirs) {
+  set_lane(kFirst, {.max_in_flight = 1});
+  set_lane(kSecond, {.max_in_flight = 1});
+  lanes_.offer(delivery(kFirst, 1));
+  lanes_.offer(delivery(kSecond, 2));
+  lanes_.remove_lane(kFirst);
+  EXPECT_EQ(take_ids(), (Ids{2}));
+}
+
+TEST_F(LanesTest, EveryWaitingDeliveryIsVisited) {
+  set_trusted_lane(kFirst, {.max_in_flight = 2});
+  set_lane(kSecond, {.max_in_flight = 1});
+  lanes_.offer(delivery(kFirst, 1, "a"));
+  lanes_.offer(delivery(kFirst, 2, "a"));  // is parked behind it
+  lanes_.offer(delivery(kSecond, 3));
+  ASSERT_TRUE(lanes_.take(now_));
+  lanes_.take(now_);
+  Ids visited;
+  lanes_.for_each_queued([&visited](Delivery& waiting) { visited.push_back(waiting.event->event_id); });
+  std::sort(visited.begin(), visited.end());
+  EXPECT_EQ(visited, (Ids{2}));
+}
+
+// --- Rates ----------------------------------------------------------------------------------------------------------------
+
+TEST_F(LanesTest, RateIsAnAverageWithABurstOfASecond) {
+  set_trusted_lane(kFirst, {.max_in_flight = 100, .rate_per_s = 10});
+  for (int id = 1; id <= 100; ++id) lanes_.offer(delivery(kFirst, id));
+  EXPECT_EQ(take_all().size(), 10U);
+  now_ += 500ms;
+  EXPECT_EQ(take_all().size(), 5U);
+  const auto next = lanes_.next_turn_at();
+  ASSERT_TRUE(next);
+  EXPECT_NEAR(static_cast<double>((*next - now_).count()), 100'000.0, 10.0);
+  now_ = *next;
+  EXPECT_EQ(take_all().size(), 1U);
+}
+
+TEST_F(LanesTest, SlowRateIsKeptToo) {
+  set_trusted_lane(kFirst, {.max_in_flight = 10, .rate_per_s = 0.1});
+  lanes_.offer(delivery(kFirst, 1));
+  lanes_.offer(delivery(kFirst, 2));
+  const auto taken = take_all();
+  EXPECT_EQ(ids(taken), (Ids{1}));
+  finish(taken[0]);
+  now_ += 9s;
+  EXPECT_EQ(take_ids(), (Ids{}));
+  now_ += 2s;
+  EXPECT_EQ(take_ids(), (Ids{2}));
+}
+
+TEST_F(LanesTest, RateThatIsLiftedHoldsNoLonger) {
+  set_trusted_lane(kFirst, {.max_in_flight = 10, .rate_per_s = 1});
+  for (const std::int64_t id : {1, 2, 3}) lanes_.offer(delivery(kFirst, id));
+  EXPECT_EQ(take_ids(), (Ids{1}));
+  set_lane(kFirst, {.max_in_flight = 10});
+  EXPECT_EQ(take_ids(), (Ids{2, 3}));
+}
+
+TEST_F(LanesTest, ClockThatIsSetBackHoldsNothingUp) {
+  set_trusted_lane(kFirst, {.max_in_flight = 10, .rate_per_s = 1});
+  for (const std::int64_t id : {1, 2}) lanes_.offer(delivery(kFirst, id));
+  const auto taken = take_all();
+  EXPECT_EQ(ids(taken), (Ids{1}));
+  finish(taken[0]);
+  set_lane(kSecond, {.max_in_flight = 1});
+  open_circuit(kSecond);
+  lanes_.begin_overflow(kSecond);
+  now_ -= 1h;
+  lanes_.clock_set_back(now_);
+  now_ += 2s;
+  EXPECT_EQ(take_ids(), (Ids{2}));
+  now_ += Circuit::kStepMin * 2;
+  EXPECT_EQ(lanes_.room(kSecond, now_), 1U) << "a probe is due";
+}
+
+// --- Order ----------------------------------------------------------------------------------------------------------------
+
+TEST_F(LanesTest, RelaxedSendsFirstAttemptsOfAKeyOneAfterTheOther) {
+  set_trusted_lane(kFirst, {.max_in_flight = 10});
+  lanes_.offer(delivery(kFirst, 1, "a"));
+  lanes_.offer(delivery(kFirst, 2, "a"));
+  lanes_.offer(delivery(kFirst, 3, "b"));
+  lanes_.offer(delivery(kFirst, 4, "a"));
+  lanes_.offer(delivery(kFirst, 5));
+  lanes_.offer(delivery(kFirst, 6));
+  const auto first = take_all();
+  EXPECT_EQ(ids(first), (Ids{1, 3, 5, 6}));
+  finish(first[0], Verdict::kAnswered);
+  finish(first[1]);
+  const auto second = take_all();
+  EXPECT_EQ(ids(second), (Ids{2})) << "a retry of the first holds nothing back";
+  finish(second[0]);
+  EXPECT_EQ(take_ids(), (Ids{4}));
+}
+
+TEST_F(LanesTest, RelaxedRetryWaitsForNobody) {
+  set_trusted_lane(kFirst, {.max_in_flight = 10});
+  lanes_.offer(delivery(kFirst, 2, "a"));
+  Delivery retry = delivery(kFirst, 1, "a");
+  retry.attempt = 2;
+  lanes_.refill(retry);
+  EXPECT_EQ(take_ids(), (Ids{2, 1}));
+}
+
+TEST_F(LanesTest, KeysInOrderStayParallel) {
+  set_trusted_lane(kFirst, {.max_in_flight = 4, .ordering = Ordering::kKey});
+  for (const auto& [id, key] : std::map<int, std::string>{{1, "a"}, {2, "a"}, {3, "b"}, {4, "b"}, {5, ""}, {6, ""}}) {
+    lanes_.offer(delivery(kFirst, id, key));
+  }
+  const auto taken = take_all();
+  EXPECT_EQ(ids(taken), (Ids{1, 3, 5, 6})) << "without a key there is nothing to wait for";
+  finish(taken[1]);
+  EXPECT_EQ(take_ids(), (Ids{4}));
+}
+
+TEST_F(LanesTest, WhatFollowsAFailedDeliveryOfItsKeyIsWithdrawn) {
+  set_trusted_lane(kFirst, {.max_in_flight = 10, .ordering = Ordering::kKey});
+  for (const std::int64_t id : {1, 2, 4}) lanes_.offer(delivery(kFirst, id, "a"));
+  lanes_.offer(delivery(kFirst, 3, "b"));
+  const auto taken = take_all();
+  ASSERT_EQ(ids(taken), (Ids{1, 3}));
+  lanes_.offer(delivery(kFirst, 5, "a"));
+  lanes_.offer(delivery(kFirst, 6, "b"));
+  finish(taken[0], Verdict::kAnswered);
+  EXPECT_EQ(ids(lanes_.withdraw_behind(taken[0])), (Ids{4, 2, 5})) << "whatever order: they are owed";
+  finish(taken[1]);
+  EXPECT_EQ(take_ids(), (Ids{6}));
+  EXPECT_EQ(lanes_.queued(), 0U);
+}
+
+TEST_F(LanesTest, KeyThatIsOwedSomethingIsRefusedAndOthersAreNot) {
+  set_trusted_lane(kFirst, {.max_in_flight = 10, .ordering = Ordering::kKey});
+  lanes_.note_owed(kFirst, "a", 1);
+  EXPECT_FALSE(lanes_.offer(delivery(kFirst, 2, "a")));
+  lanes_.note_owed(kFirst, "a", 2);
+  EXPECT_FALSE(lanes_.overflows(kFirst));
+  EXPECT_TRUE(lanes_.offer(delivery(kFirst, 3, "b")));
+  lanes_.note_settled(kFirst, "a", 1);
+  EXPECT_FALSE(lanes_.offer(delivery(kFirst, 4, "a")));
+  lanes_.note_settled(kFirst, "a", 2);
+  EXPECT_TRUE(lanes_.offer(delivery(kFirst, 5, "a")));
+}
+
+TEST_F(LanesTest, TooManyKeysThatAreOwedMakeTheLaneOverflow) {
+  set_trusted_lane(kFirst, {.max_in_flight = 10, .ordering = Ordering::kKey});
+  for (std::size_t i = 0; i <= Lanes::kBlockedKeysMax; ++i) {
+    lanes_.note_owed(kFirst, "key " + std::to_string(i), static_cast<std::int64_t>(i));
+  }
+  EXPECT_TRUE(lanes_.overflows(kFirst));
+  lanes_.end_overflow(kFirst, false);
+  EXPECT_TRUE(lanes_.overflows(kFirst)) << "some keys are not remembered";
+  lanes_.end_overflow(kFirst, true);
+  EXPECT_FALSE(lanes_.overflows(kFirst));
+}
+
+TEST_F(LanesTest, EndpointInOrderGetsOneAtATime) {
+  set_trusted_lane(kFirst, {.max_in_flight = 10, .ordering = Ordering::kEndpoint});
+  for (const std::int64_t id : {1, 2, 3}) lanes_.offer(delivery(kFirst, id, "key " + std::to_string(id)));
+  const auto taken = take_all();
+  EXPECT_EQ(ids(taken), (Ids{1}));
+  finish(taken[0], Verdict::kFailed);
+  EXPECT_EQ(ids(lanes_.withdraw_behind(taken[0])), (Ids{2, 3}));
+}
+
+TEST_F(LanesTest, ChangedOrderingStrandsNothing) {
+  set_trusted_lane(kFirst, {.max_in_flight = 10});
+  lanes_.offer(delivery(kFirst, 1, "a"));
+  lanes_.offer(delivery(kFirst, 2, "a"));
+  const auto taken = take_all();
+  EXPECT_EQ(ids(lanes_.evict(kFirst)), (Ids{2}));
+  set_lane(kFirst, {.max_in_flight = 10, .ordering = Ordering::kKey});
+  finish(taken[0]);
+  set_lane(kFirst, {.max_in_flight = 10});
+  lanes_.offer(delivery(kFirst, 3, "a"));
+  EXPECT_EQ(take_ids(), (Ids{3}));
+}
+
+TEST_F(LanesTest, EvictedKeyIsFreeAgain) {
+  set_trusted_lane(kFirst, {.max_in_flight = 1});
+  for (const std::int64_t id : {1, 2, 3}) lanes_.offer(delivery(kFirst, id, "a"));
+  const auto taken = take_all();
+  finish(taken[0]);  // the second is next in turn and holds the key
+  EXPECT_EQ(ids(lanes_.evict(kFirst)).size(), 2U);
+  lanes_.offer(delivery(kFirst, 4, "a"));
+  EXPECT_EQ(take_ids(), (Ids{4}));
+}
+
+TEST(OrderingKeyTest, TellsWhatWaitsForWhat) {
+  EXPECT_EQ(ordering_key(Ordering::kRelaxed, "a", 1), std::nullopt);
+  EXPECT_EQ(ordering_key(Ordering::kKey, "a", 1), "=a");
+  EXPECT_EQ(ordering_key(Ordering::kKey, std::nullopt, 1), "#1");
+  EXPECT_EQ(ordering_key(Ordering::kKey, "#1", 2), "=#1") << "a user's key is never taken for one of ours";
+  EXPECT_EQ(ordering_key(Ordering::kEndpoint, "a", 1), "*");
+}
+
+// --- Circuit --------------------------------------------------------------------------------------------------------------
+
+TEST_F(LanesTest, OpenCircuitRefusesAndLetsOneThroughForEachStep) {
+  set_trusted_lane(kFirst, {.max_in_flight = 10});
+  open_circuit(kFirst);
+  EXPECT_FALSE(lanes_.offer(delivery(kFirst, 1)));
+  EXPECT_TRUE(lanes_.overflows(kFirst));
+  EXPECT_EQ(lanes_.room(kFirst, now_), 0U);
+  now_ = lanes_.circuit(kFirst)->next_probe_at();
+  EXPECT_EQ(lanes_.room(kFirst, now_), 1U);
+  ASSERT_TRUE(lanes_.refill(delivery(kFirst, 2)));
+  EXPECT_EQ(lanes_.room(kFirst, now_), 0U);
+  lanes_.refill(delivery(kFirst, 3));
+  const auto probes = take_all();
+  ASSERT_EQ(ids(probes), (Ids{2})) << "one";
+  finish(probes[0], Verdict::kFailed);
+  EXPECT_FALSE(lanes_.take(now_));
+  now_ = lanes_.circuit(kFirst)->next_probe_at();
+  EXPECT_EQ(lanes_.next_turn_at(), now_);
+  const auto next = take_all();
+  ASSERT_EQ(ids(next), (Ids{3}));
+  EXPECT_EQ(finish(next[0], Verdict::kAnswered), Circuit::Change::kClosed);
+  EXPECT_GT(lanes_.room(kFirst, now_), 1U);
+}
+
+TEST(CircuitTest, OpensAfterFailuresInARowOnly) {
+  Circuit circuit;
+  const Time now{};
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(circuit.failed(now, 0.5), Circuit::Change::kNone);
+  EXPECT_EQ(circuit.answered(), Circuit::Change::kNone);
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(circuit.failed(now, 0.5), Circuit::Change::kNone);
+  EXPECT_EQ(circuit.failed(now, 0.5), Circuit::Change::kOpened);
+  EXPECT_EQ(circuit.answered(), Circuit::Change::kClosed);
+  EXPECT_FALSE(circuit.is_open());
+}
+
+TEST(CircuitTest, StepsDoubleUpToTheirBound) {
+  Circuit circuit;
+  Time now{};
+  for (int i = 0; i < 5; ++i) circuit.failed(now, 0.5);
+  std::vector<std::int64_t> steps_s;
+  for (int i = 0; i < 8; ++i) {
+    steps_s.push_back(std::chrono::duration_cast<std::chrono::seconds>(circuit.next_probe_at() - now).count());
+    now = circuit.next_probe_at();
+    circuit.failed(now, 0.5);
+  }
+  EXPECT_EQ(steps_s, (std::vector<std::int64_t>{5, 10, 20, 40, 80, 160, 300, 300}));
+}
+
+TEST(CircuitTest, WhatWasUnderWayWhenItOpenedIsNoProbe) {
+  Circuit circuit;
+  const Time now{};
+  for (int i = 0; i < 5; ++i) circuit.failed(now, 0.5);
+  const Time probe = circuit.next_probe_at();
+  for (int i = 0; i < 10; ++i) circuit.failed(now + 1s, 0.5);
+  EXPECT_EQ(circuit.next_probe_at(), probe);
+}
+
+TEST(CircuitTest, EndpointMayAskForMoreTime) {
+  Circuit circuit;
+  const Time now{};
+  for (int i = 0; i < 5; ++i) circuit.failed(now, 0.5, now + 1h);
+  EXPECT_EQ(circuit.next_probe_at(), now + 1h);
+}
+
+TEST(CircuitTest, ProbesOfManyAreSpread) {
+  for (const double random : {0.0, 0.999}) {
+    Circuit circuit;
+    for (int i = 0; i < 5; ++i) circuit.failed(Time{}, random);
+    EXPECT_NEAR(std::chrono::duration<double>(circuit.next_probe_at() - Time{}).count(), random < 0.5 ? 4 : 6, 0.01);
   }
 }
 
-TEST(LanesTest, LaneIsFirstInFirstOut) {
-  Lanes lanes;
-  lanes.set_lane(kFirst, 10);
-  for (const std::int64_t id : {3, 1, 2}) EXPECT_TRUE(lanes.offer(delivery(kFirst, id)));
-  EXPECT_EQ(take_all(lanes), (std::vector<std::int64_t>{3, 1, 2}));
-  EXPECT_EQ(lanes.queued(), 0U);
-  EXPECT_EQ(lanes.queued_bytes(), 0U);
+// --- Whatever happens -----------------------------------------------------------------------------------------------------
+
+// Thousands of webhooks, arrivals, results and clock jumps in a random order: no bound is passed, no lane starves, order
+// holds, and everything that was taken in comes out once.
+class LanesChaosTest : public LanesTest, public testing::WithParamInterface<int> {};
+
+TEST_P(LanesChaosTest, KeepsItsBoundsAndItsOrder) {
+  std::mt19937 random(static_cast<unsigned>(GetParam()));
+  const auto below = [&random](int limit) { return static_cast<int>(random() % static_cast<unsigned>(limit)); };
+  const int webhooks = GetParam() % 2 == 0 ? 20 : 2000;
+  const SlotLimits slots = SlotLimits::of(static_cast<std::size_t>(8 + below(300)));
+  lanes_.set_slots(slots);
+  std::map<Uuid, LaneLimits> limits;
+  std::map<Uuid, int> in_flight_to;
+  std::map<std::pair<Uuid, std::string>, int> busy_keys;
+  std::map<std::pair<Uuid, std::string>, std::int64_t> last_of_key;
+  std::map<std::int64_t, int> taken_in;  // event → times
+  std::vector<Delivery> in_flight;
+  std::size_t waiting = 0;
+  std::int64_t next_event = 1;
+  for (int number = 1; number <= webhooks; ++number) {
+    LaneLimits& of = limits[webhook_number(number)];
+    of = {.max_in_flight = 1 + below(16), .rate_per_s = below(4) == 0 ? 1.0 + below(50) : 0};
+    of.ordering = static_cast<Ordering>(below(3));
+    set_lane(webhook_number(number), of);
+  }
+  const auto land = [&](std::size_t index) {
+    const Delivery landed = in_flight[index];
+    in_flight[index] = in_flight.back();
+    in_flight.pop_back();
+    --in_flight_to[landed.webhook];
+    if (landed.event->key) --busy_keys[{landed.webhook, *landed.event->key}];
+    const int outcome = below(10);
+    finish(landed, outcome < 6 ? Verdict::kSuccess : outcome < 8 ? Verdict::kAnswered : Verdict::kFailed);
+    if (outcome >= 6) waiting -= lanes_.withdraw_behind(landed).size();
+    if (lanes_.circuit(landed.webhook)->is_open()) waiting -= lanes_.evict(landed.webhook).size();
+    lanes_.end_overflow(landed.webhook, true);
+  };
+  for (int step = 0; step < 20'000; ++step) {
+    now_ += std::chrono::microseconds(below(2000));
+    switch (below(8)) {
+      case 0:
+      case 1:
+      case 2: {
+        const Uuid webhook = webhook_number(1 + below(webhooks));
+        const std::string key = below(3) == 0 ? "" : std::string(1, static_cast<char>('a' + below(3)));
+        if (!lanes_.offer(delivery(webhook, next_event, key, static_cast<std::size_t>(below(2000))))) break;
+        taken_in[next_event++] = 0;
+        ++waiting;
+        break;
+      }
+      case 3:
+        if (below(500) == 0) {
+          now_ -= std::chrono::seconds(below(100));
+          lanes_.clock_set_back(now_);
+        }
+        break;
+      case 4:
+        if (!in_flight.empty()) land(static_cast<std::size_t>(below(static_cast<int>(in_flight.size()))));
+        break;
+      default: {
+        std::optional<Delivery> taken = lanes_.take(now_);
+        if (!taken) break;
+        --waiting;
+        ASSERT_EQ(++taken_in[taken->event->event_id], 1) << "comes out once";
+        const LaneLimits& of = limits[taken->webhook];
+        ASSERT_LE(++in_flight_to[taken->webhook], of.max_in_flight);
+        if (of.ordering == Ordering::kEndpoint) {
+          ASSERT_EQ(in_flight_to[taken->webhook], 1);
+        }
+        if (taken->event->key) {
+          const std::pair key(taken->webhook, *taken->event->key);
+          ASSERT_EQ(++busy_keys[key], 1) << "one of a key at a time";
+          ASSERT_GT(taken->event->event_id, last_of_key[key]) << "in order";
+          last_of_key[key] = taken->event->event_id;
+        }
+        in_flight.push_back(std::move(*taken));
+        ASSERT_LE(in_flight.size(), slots.total);
+        break;
+      }
+    }
+    ASSERT_EQ(lanes_.queued(), waiting);
+    ASSERT_EQ(lanes_.in_flight(), in_flight.size());
+    ASSERT_LE(lanes_.queued(), Lanes::kAllQueuedMax + static_cast<std::size_t>(webhooks));
+  }
+  // Nothing is stranded: with time, and answers, all of it comes out.
+  for (int round = 0; round < 100'000 && waiting > 0; ++round) {
+    if (const auto taken = lanes_.take(now_)) {
+      --waiting;
+      finish(*taken);
+    } else if (!in_flight.empty()) {
+      const Delivery landed = in_flight.back();
+      in_flight.pop_back();
+      finish(landed);
+    } else {
+      const auto next = lanes_.next_turn_at();
+      ASSERT_TRUE(next) << waiting << " wait for nothing";
+      now_ = std::max(now_ + 1us, *next);
+    }
+  }
+  EXPECT_EQ(waiting, 0U);
 }
 
-TEST(LanesTest, LanesTakeTurns) {
-  Lanes lanes;
-  lanes.set_lane(kFirst, 10);
-  lanes.set_lane(kSecond, 10);
-  for (const std::int64_t id : {1, 2, 3}) lanes.offer(delivery(kFirst, id));
-  for (const std::int64_t id : {11, 12}) lanes.offer(delivery(kSecond, id));
-  EXPECT_EQ(take_all(lanes), (std::vector<std::int64_t>{1, 11, 2, 12, 3}));
-}
-
-TEST(LanesTest, NoMoreInFlightThanTheCap) {
-  Lanes lanes;
-  lanes.set_lane(kFirst, 2);
-  for (const std::int64_t id : {1, 2, 3, 4}) lanes.offer(delivery(kFirst, id));
-  EXPECT_EQ(take_all(lanes), (std::vector<std::int64_t>{1, 2}));
-  lanes.finish(kFirst);
-  EXPECT_EQ(take_all(lanes), (std::vector<std::int64_t>{3}));
-}
-
-TEST(LanesTest, RaisedCapFreesWhatWaits) {
-  Lanes lanes;
-  lanes.set_lane(kFirst, 1);
-  for (const std::int64_t id : {1, 2, 3}) lanes.offer(delivery(kFirst, id));
-  EXPECT_EQ(take_all(lanes), (std::vector<std::int64_t>{1}));
-  lanes.set_lane(kFirst, 3);
-  EXPECT_EQ(take_all(lanes), (std::vector<std::int64_t>{2, 3}));
-}
-
-TEST(LanesTest, LoweredCapHoldsAtOnce) {
-  Lanes lanes;
-  lanes.set_lane(kFirst, 4);
-  for (const std::int64_t id : {1, 2, 3, 4}) lanes.offer(delivery(kFirst, id));
-  ASSERT_TRUE(lanes.take());
-  ASSERT_TRUE(lanes.take());
-  lanes.set_lane(kFirst, 2);  // two in flight, two that wait for their turn
-  EXPECT_FALSE(lanes.take());
-  lanes.finish(kFirst);
-  EXPECT_EQ(take_all(lanes), (std::vector<std::int64_t>{3}));
-}
-
-TEST(LanesTest, FullLaneRefusesAndSoDoesItWhileItOverflows) {
-  Lanes lanes;
-  lanes.set_lane(kFirst, 10);
-  lanes.set_lane(kSecond, 10);
-  fill(lanes, kFirst);
-  EXPECT_FALSE(lanes.overflows(kFirst));
-  EXPECT_EQ(lanes.room(kFirst), 0U);
-  EXPECT_FALSE(lanes.offer(delivery(kFirst, 5000)));
-  EXPECT_TRUE(lanes.overflows(kFirst));
-  EXPECT_TRUE(lanes.offer(delivery(kSecond, 5000))) << "another lane is not concerned";
-  ASSERT_TRUE(lanes.take());
-  EXPECT_FALSE(lanes.offer(delivery(kFirst, 5001))) << "would pass what overflowed";
-  EXPECT_TRUE(lanes.refill(delivery(kFirst, 5000)));
-  lanes.end_overflow(kFirst);
-  ASSERT_TRUE(lanes.take());  // the second lane's
-  ASSERT_TRUE(lanes.take());
-  EXPECT_TRUE(lanes.offer(delivery(kFirst, 5001)));
-}
-
-TEST(LanesTest, RefillStopsWhereTheLaneIsFull) {
-  Lanes lanes;
-  lanes.set_lane(kFirst, 10);
-  fill(lanes, kFirst);
-  EXPECT_FALSE(lanes.refill(delivery(kFirst, 5000)));
-  EXPECT_EQ(lanes.queued(), Lanes::kQueuedMax);
-}
-
-TEST(LanesTest, BodiesAreBoundedButOneAlwaysFits) {
-  Lanes lanes;
-  lanes.set_lane(kFirst, 10);
-  EXPECT_TRUE(lanes.offer(delivery(kFirst, 1, Lanes::kQueuedBytesMax + 1)));
-  EXPECT_EQ(lanes.room(kFirst), 0U);
-  EXPECT_FALSE(lanes.offer(delivery(kFirst, 2, 1)));
-  EXPECT_EQ(lanes.queued_bytes(), Lanes::kQueuedBytesMax + 1);
-  ASSERT_TRUE(lanes.take());
-  EXPECT_EQ(lanes.queued_bytes(), 0U);
-  EXPECT_TRUE(lanes.refill(delivery(kFirst, 2, 1)));
-}
-
-TEST(LanesTest, RemovedLaneReturnsWhatWaited) {
-  Lanes lanes;
-  lanes.set_lane(kFirst, 1);
-  for (const std::int64_t id : {1, 2, 3}) lanes.offer(delivery(kFirst, id));
-  ASSERT_TRUE(lanes.take());
-  std::vector<std::int64_t> ids;
-  for (const Delivery& waiting : lanes.remove_lane(kFirst)) ids.push_back(waiting.event->event_id);
-  EXPECT_EQ(ids, (std::vector<std::int64_t>{2, 3}));
-  EXPECT_EQ(lanes.queued(), 0U);
-  EXPECT_EQ(lanes.queued_bytes(), 0U);
-  EXPECT_TRUE(lanes.lanes().empty());
-  EXPECT_FALSE(lanes.take());
-  lanes.finish(kFirst);
-}
-
-TEST(LanesTest, LaneThatComesBackStillCountsWhatIsInFlight) {
-  Lanes lanes;
-  lanes.set_lane(kFirst, 1);
-  lanes.offer(delivery(kFirst, 1));
-  ASSERT_TRUE(lanes.take());
-  lanes.remove_lane(kFirst);
-  lanes.set_lane(kFirst, 1);
-  EXPECT_TRUE(lanes.offer(delivery(kFirst, 2)));
-  EXPECT_FALSE(lanes.take()) << "one is in flight";
-  lanes.finish(kFirst);
-  EXPECT_EQ(take_all(lanes), (std::vector<std::int64_t>{2}));
-}
-
-TEST(LanesTest, RemovingALaneInTurnLeavesTheOthersTheirs) {
-  Lanes lanes;
-  lanes.set_lane(kFirst, 1);
-  lanes.set_lane(kSecond, 1);
-  lanes.offer(delivery(kFirst, 1));
-  lanes.offer(delivery(kSecond, 2));
-  lanes.remove_lane(kFirst);
-  EXPECT_EQ(take_all(lanes), (std::vector<std::int64_t>{2}));
-}
-
-TEST(LanesTest, EveryWaitingDeliveryIsVisited) {
-  Lanes lanes;
-  lanes.set_lane(kFirst, 1);
-  lanes.set_lane(kSecond, 1);
-  lanes.offer(delivery(kFirst, 1));
-  lanes.offer(delivery(kFirst, 2));
-  lanes.offer(delivery(kSecond, 3));
-  ASSERT_TRUE(lanes.take());
-  std::vector<std::int64_t> ids;
-  lanes.for_each_queued([&ids](Delivery& waiting) { ids.push_back(waiting.event->event_id); });
-  std::sort(ids.begin(), ids.end());
-  EXPECT_EQ(ids, (std::vector<std::int64_t>{2, 3}));
-}
+INSTANTIATE_TEST_SUITE_P(Seeds, LanesChaosTest, testing::Range(1, 21));
 
 }  // namespace
 }  // namespace webhook

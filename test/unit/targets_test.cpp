@@ -58,13 +58,13 @@ TEST(TargetsTest, NoOrganizationIsOneOfItsOwn) {
   EXPECT_TRUE(targets.routes(event("deal.created", "acme")).empty());
 }
 
-TEST(TargetsTest, InactiveWebhookIsKnownButGetsNothing) {
+TEST(TargetsTest, InactiveWebhookIsAskedToo) {
   Targets targets;
   pg::Webhook inactive = webhook(kFirst, {"*"});
   inactive.is_active = false;
   targets.replace({inactive});
   EXPECT_NE(targets.find(kFirst), nullptr);
-  EXPECT_TRUE(targets.routes(event("deal.created")).empty());
+  EXPECT_EQ(targets.routes(event("deal.created")), std::vector<Uuid>{kFirst}) << "it may have been active at the time";
 }
 
 TEST(TargetsTest, RememberedRoutesEndWithTheirConfiguration) {
@@ -87,19 +87,31 @@ TEST(TargetsTest, RoutesAreRightForAnyNumberOfOrganizations) {
   }
 }
 
-TEST(TargetsTest, WhatIsKnownOfAWebhookOutlivesItsChange) {
+TEST(TargetsTest, WebhookThatStaysKeepsWhatWasFoundOutAboutItsEndpoint) {
   Targets targets;
-  targets.replace({webhook(kFirst, {"*"})});
-  targets.find(kFirst)->held = 3;
-  targets.find(kFirst)->next_due = Time(Duration(5));
-  pg::Webhook changed = webhook(kFirst, {"*"});
-  changed.url = "https://new.example/";
-  targets.replace({changed, webhook(kSecond, {"*"})});
-  EXPECT_EQ(targets.find(kFirst)->webhook.url, "https://new.example/");
-  EXPECT_EQ(targets.find(kFirst)->held, 3U);
-  EXPECT_EQ(targets.find(kFirst)->next_due, Time(Duration(5)));
-  EXPECT_EQ(targets.find(kSecond)->held, 0U);
-  EXPECT_FALSE(targets.find(kSecond)->next_due);
+  targets.replace({webhook(kFirst, {"*"}), webhook(kSecond, {"*"})});
+  targets.find(kFirst)->endpoint.failing_since = Time(Duration(5));
+  EXPECT_TRUE(targets.replace({webhook(kFirst, {"deal.*"})}).empty());
+  EXPECT_EQ(targets.find(kFirst)->endpoint.failing_since, Time(Duration(5)));
+  EXPECT_EQ(targets.find(kSecond), nullptr);
+  EXPECT_EQ(targets.find(kFirst)->webhook.events, std::vector<std::string>{"deal.*"});
+}
+
+TEST(TargetsTest, FailuresBeforeItWasSwitchedOnOrGotAnotherUrlCountNoMore) {
+  Targets targets;
+  targets.replace({webhook(kFirst, {"*"}), webhook(kSecond, {"*"})});
+  for (const Uuid& id : {kFirst, kSecond}) targets.find(id)->endpoint.failing_since = Time(Duration(5));
+  pg::Webhook switched_on = webhook(kFirst, {"*"});
+  switched_on.active_since = Time(Duration(6));
+  pg::Webhook moved = webhook(kSecond, {"*"});
+  moved.url = "https://elsewhere.example/";
+  const auto changed = targets.replace({switched_on, moved});
+  EXPECT_EQ(targets.find(kFirst)->endpoint.failing_since, std::nullopt);
+  EXPECT_EQ(targets.find(kSecond)->endpoint.failing_since, std::nullopt);
+  ASSERT_EQ(changed.size(), 1U);
+  EXPECT_EQ(changed[0].webhook, kSecond);
+  EXPECT_TRUE(changed[0].url);
+  EXPECT_FALSE(changed[0].ordering);
 }
 
 TEST(TargetsTest, EverySecretBecomesAKeyNewestFirst) {

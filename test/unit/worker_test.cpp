@@ -122,7 +122,7 @@ class WorkerTest : public testing::Test {
 // --- Delivery ---------------------------------------------------------------------------------------------------------
 
 TEST_F(WorkerTest, DeliversInIdOrderInEachLane) {
-  for (const int number : {1, 2}) store_.add_webhook(number, [](pg::Webhook& w) { w.max_in_flight = 1; });
+  for (const int number : {1, 2}) store_.add_webhook(number, [](pg::Webhook& w) { w.limits.max_in_flight = 1; });
   std::vector<FullXid> xids = {store_.begin(), store_.begin(), store_.begin()};
   for (int i = 0; i < 1'200; ++i) store_.append(xids[static_cast<std::size_t>(i) % 3]);
   for (const std::size_t i : {2, 0, 1}) store_.commit(xids[i]);
@@ -355,7 +355,7 @@ TEST_F(WorkerTest, ManyOwedDeliveriesWithoutTheirEventsHoldUpNothing) {
 // --- Lanes ------------------------------------------------------------------------------------------------------------
 
 TEST_F(WorkerTest, FullLaneOverflowsAndAllOfItComesBackInOrder) {
-  store_.add_webhook(1, [](pg::Webhook& w) { w.max_in_flight = 1; });
+  store_.add_webhook(1, [](pg::Webhook& w) { w.limits.max_in_flight = 1; });
   store_.add_webhook(2);
   http_.answer = [](const Received& request) { return Answer{.delay = request.url == FakeStore::url(1) ? 10ms : 1ms}; };
   store_.emit_many(5'000);
@@ -382,7 +382,7 @@ TEST_F(WorkerTest, SteadyStreamNeverPassesWhatOverflowed) {
   constexpr int kBacklog = 1'300;
   constexpr int kStream = 2'500;
   for (int number = 1; number <= kWebhooks; ++number) {
-    store_.add_webhook(number, [](pg::Webhook& w) { w.max_in_flight = 1; });
+    store_.add_webhook(number, [](pg::Webhook& w) { w.limits.max_in_flight = 1; });
   }
   http_.answer = [](const Received& request) {
     return Answer{.delay = 1700us + 77us * std::stoi(request.url.substr(8))};
@@ -396,7 +396,7 @@ TEST_F(WorkerTest, SteadyStreamNeverPassesWhatOverflowed) {
 }
 
 TEST_F(WorkerTest, WhatOverflowedBeforeARestartIsNotPassedByWhatComesAfterIt) {
-  store_.add_webhook(1, [](pg::Webhook& w) { w.max_in_flight = 1; });
+  store_.add_webhook(1, [](pg::Webhook& w) { w.limits.max_in_flight = 1; });
   http_.answer = [](const Received&) { return Answer{.delay = 10ms}; };
   const Uuid webhook = FakeStore::uuid(1);
   store_.emit_many(3'000);
@@ -471,10 +471,12 @@ TEST_F(WorkerTest, WhatIsInMemoryIsBoundedWhateverTheBacklog) {
   }
   http_.answer = [](const Received&) { return FakeHttp::hangs(); };
   store_.emit_many(20'000);
-  // Read, and not a row yet: four full lanes' worth, and what one read adds to it.
-  plan(1s, [this] { EXPECT_LE(store_.events_read, (4'000 + 500 * kWebhooks) / kWebhooks + 500); });
+  plan(20s, [this] {
+    const std::size_t in_memory = 20'000U * kWebhooks - store_.count_pending();
+    EXPECT_LE(in_memory, Lanes::kAllQueuedMax);
+  });
   run_for(30s);
-  EXPECT_EQ(http_.in_flight_at_most(), 64U);
+  EXPECT_EQ(http_.in_flight_at_most(), 10U) << "one to each: none has ever answered";
 }
 
 TEST_F(WorkerTest, LoweredCapHoldsForWhatWaitsForAGlobalSlot) {
@@ -483,7 +485,7 @@ TEST_F(WorkerTest, LoweredCapHoldsForWhatWaitsForAGlobalSlot) {
   store_.add_webhook(2, [](pg::Webhook& w) { w.events = {"deal.*"}; });
   http_.answer = [](const Received&) { return Answer{.delay = 1s}; };
   store_.emit_many(20);
-  plan(500ms, [&] { store_.change_webhook(webhook, [](pg::Webhook& w) { w.max_in_flight = 2; }); });
+  plan(500ms, [&] { store_.change_webhook(webhook, [](pg::Webhook& w) { w.limits.max_in_flight = 2; }); });
   plan(600ms, [&] { store_.emit([](Event& event) { event.name = "other.event"; }); });
   run_until([this] { return store_.logs.size() == 21; }, 1min);
 }
@@ -509,7 +511,7 @@ TEST_F(WorkerTest, PausedDeliversNothingAndResumedDeliversAllAtOnce) {
 }
 
 TEST_F(WorkerTest, PauseHoldsBackRetriesAndWhatWaitsInLanes) {
-  store_.add_webhook(1, [](pg::Webhook& w) { w.max_in_flight = 1; });
+  store_.add_webhook(1, [](pg::Webhook& w) { w.limits.max_in_flight = 1; });
   http_.answer = [](const Received& request) {
     return Answer{.status = request.event_id == 1 && request.attempt == 1 ? 500 : 200, .delay = 1s};
   };
@@ -553,7 +555,7 @@ TEST_F(WorkerTest, WebhookIsKnownBeforeTheEventsThatFollowIt) {
 }
 
 TEST_F(WorkerTest, WhatWaitsForAWebhookThatIsSwitchedOffIsOwedAndDeliveredWhenItIsBack) {
-  const Uuid webhook = store_.add_webhook(1, [](pg::Webhook& w) { w.max_in_flight = 1; });
+  const Uuid webhook = store_.add_webhook(1, [](pg::Webhook& w) { w.limits.max_in_flight = 1; });
   http_.answer = [](const Received&) { return Answer{.delay = 500ms}; };
   store_.emit_many(10);
   plan(1200ms, [&] {
@@ -573,9 +575,9 @@ TEST_F(WorkerTest, WhatWaitsForAWebhookThatIsSwitchedOffIsOwedAndDeliveredWhenIt
 
 TEST_F(WorkerTest, RetryThatWaitsForAWebhookThatIsSwitchedOffIsMadeWhenItIsBack) {
   process_.settings_in_force.retry_schedule = {1s};
-  const Uuid webhook = store_.add_webhook(1, [](pg::Webhook& w) { w.max_in_flight = 1; });
+  const Uuid webhook = store_.add_webhook(1, [](pg::Webhook& w) { w.limits.max_in_flight = 1; });
   http_.answer = [](const Received& request) {
-    return Answer{.status = request.attempt == 1 ? 500 : 200, .delay = request.attempt == 1 ? 1ms : 500ms};
+    return Answer{.status = request.attempt == 1 ? 404 : 200, .delay = request.attempt == 1 ? 1ms : 500ms};
   };
   store_.emit_many(10);
   plan(2s, [&] {
@@ -593,7 +595,7 @@ TEST_F(WorkerTest, RetryThatWaitsForAWebhookThatIsSwitchedOffIsMadeWhenItIsBack)
 }
 
 TEST_F(WorkerTest, DeletedWebhookIsForgottenAndDoesNotHoldTheCheckpoint) {
-  const Uuid webhook = store_.add_webhook(1, [](pg::Webhook& w) { w.max_in_flight = 1; });
+  const Uuid webhook = store_.add_webhook(1, [](pg::Webhook& w) { w.limits.max_in_flight = 1; });
   http_.answer = [](const Received&) { return Answer{.status = 500, .delay = 200ms}; };
   store_.emit_many(100);
   plan(100ms, [&] {
@@ -687,7 +689,7 @@ TEST_P(EveryCallTest, FailureOfTheCallAtAnyTimeLosesNothing) {
   http_.answer = [](const Received& request) {
     return Answer{.status = request.attempt == 1 && request.event_id % 5 == 0 ? 500 : 200, .delay = 20ms};
   };
-  store_.add_webhook(1, [](pg::Webhook& w) { w.max_in_flight = 2; });
+  store_.add_webhook(1, [](pg::Webhook& w) { w.limits.max_in_flight = 2; });
   store_.set_paused(true);
   store_.emit_many(1'500);
   plan(1s, [this] { store_.set_paused(false); });
@@ -728,22 +730,28 @@ TEST_F(WorkerTest, DroppedExtensionEndsTheWorker) {
 
 TEST_F(WorkerTest, ShutdownDrainsWhatIsInFlight) {
   store_.add_webhook(1);
-  http_.answer = [](const Received&) { return Answer{.delay = 2s}; };
-  store_.emit_many(10);
+  store_.emit_many(20);  // so that its endpoint is trusted with several at once
+  plan(500ms, [this] {
+    http_.answer = [](const Received&) { return Answer{.delay = 2s}; };
+    store_.emit_many(10);
+  });
   run_for(1s);
-  EXPECT_EQ(store_.logs.size(), 10U);
+  EXPECT_EQ(store_.logs.size(), 30U);
   EXPECT_TRUE(store_.is_all_behind_checkpoint());
 }
 
 TEST_F(WorkerTest, ShutdownWritesTheLastCheckpointBehindWhatItSettles) {
   store_.add_webhook(1);
-  http_.answer = [](const Received& request) {
-    if (request.event_id == 10) return Answer{.delay = 1900ms};
-    return Answer{.delay = request.event_id == 9 ? 1500ms : 900ms};
-  };
-  store_.emit_many(10);
-  run_for(1700ms);
-  EXPECT_EQ(store_.logs.size(), 10U);
+  store_.emit_many(20);
+  plan(500ms, [this] {
+    http_.answer = [](const Received& request) {
+      if (request.event_id == 30) return Answer{.delay = 1900ms};
+      return Answer{.delay = request.event_id == 29 ? 1500ms : 900ms};
+    };
+    store_.emit_many(10);
+  });
+  run_for(2200ms);
+  EXPECT_EQ(store_.logs.size(), 30U);
   EXPECT_TRUE(store_.is_all_behind_checkpoint());
 }
 
@@ -761,7 +769,7 @@ TEST_F(WorkerTest, ShutdownDoesNotWaitForEver) {
 }
 
 TEST_F(WorkerTest, ShutdownLeavesWhatWaitsToTheNextWorker) {
-  store_.add_webhook(1, [](pg::Webhook& w) { w.max_in_flight = 1; });
+  store_.add_webhook(1, [](pg::Webhook& w) { w.limits.max_in_flight = 1; });
   http_.answer = [](const Received&) { return Answer{.delay = 100ms}; };
   store_.emit_many(100);
   run_for(1s);
@@ -832,7 +840,7 @@ TEST_F(WorkerTest, RestsWhenPaused) {
 }
 
 TEST_F(WorkerTest, RestsWhenPausedWithWorkInItsLanes) {
-  store_.add_webhook(1, [](pg::Webhook& w) { w.max_in_flight = 1; });
+  store_.add_webhook(1, [](pg::Webhook& w) { w.limits.max_in_flight = 1; });
   http_.answer = [](const Received&) { return Answer{.status = 500, .delay = 1s}; };
   store_.emit_many(100);
   plan(1500ms, [this] { store_.set_paused(true); });
@@ -950,7 +958,7 @@ class ChaosTest : public WorkerTest, public testing::WithParamInterface<unsigned
   void add_webhook() {
     numbers_.push_back(++last_number_);
     store_.add_webhook(last_number_, [this](pg::Webhook& w) {
-      w.max_in_flight = 1 + below(8);
+      w.limits.max_in_flight = 1 + below(8);
       w.timeout = 1s * (1 + below(4));
       if (below(3) == 0) w.retry_schedule = {500ms};
       if (below(3) == 0) w.events = {"deal.*"};
@@ -1054,14 +1062,17 @@ TEST_P(ChaosTest, EveryEventEndsDeliveredOwedOrDeadAndNothingRepeatsWithoutACras
     ASSERT_FALSE(HasFailure()) << "in life " << lives << ", step " << steps_;
   }
   EXPECT_GT(lives, 20);
-  EXPECT_GT(store_.logs.size(), 3'000U);
+  EXPECT_GT(store_.logs.size(), 2'000U);
 
   calm_ = true;
   crash_before_ = crash_after_ = 0;
   for (const FullXid xid : open_) store_.commit(xid);
   store_.set_paused(false);
   for (const int number : numbers_) store_.set_active(FakeStore::uuid(number), true);
-  run_until([this] { return store_.required().empty() && store_.count_pending() == 0; });
+  // Counting takes its time: not in every turn.
+  run_until([this, turns = 0]() mutable {
+    return ++turns % 500 == 0 && store_.required().empty() && store_.count_pending() == 0;
+  });
   EXPECT_TRUE(store_.is_all_behind_checkpoint());
 }
 

@@ -1,0 +1,72 @@
+// What is owed to each webhook, as far as the worker must know it: when the next row of webhook_deliveries is due, from
+// where on to look for it, and which rows are in memory already.
+//
+// A look at what is due begins behind the rows that the last one found, not at the start of the index: rows that are done
+// with stay there for as long as an old snapshot could see them, and would be visited by every look. So whatever makes a
+// row that lies before that position says so here. Pure.
+#pragma once
+
+#include <compare>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "core/time.h"
+#include "core/uuid.h"
+
+namespace webhook {
+
+class Backlog {
+ public:
+  // In the order of webhook_deliveries_due_idx.
+  struct Position {
+    Time next_attempt_at{};
+    std::int64_t event_id = 0;
+
+    auto operator<=>(const Position&) const = default;
+  };
+
+  // All that is known is forgotten, but for what is in memory: these webhooks have something, first due then.
+  void reset(const std::vector<std::pair<Uuid, Time>>& first_due);
+
+  // A row is pending, at that position.
+  void owe(const Uuid& webhook, const Position& row);
+  // A row is in memory, or is about to be written for what is.
+  void hold(const Uuid& webhook, const Position& row);
+  bool is_held(const Uuid& webhook, std::int64_t event_id) const;
+  std::size_t held(const Uuid& webhook) const;
+  // It is not in memory any more and still pending, as it was: it has to be fetched again.
+  void put_back(const Uuid& webhook, std::int64_t event_id);
+  // It is not in memory any more: done with, or written anew, which owe() says.
+  void let_go(const Uuid& webhook, std::int64_t event_id);
+
+  // Where the next look begins: all pending rows that are not held lie behind it.
+  Position position(const Uuid& webhook) const;
+  // A look found all rows up to there. next_due: of those behind; nothing: there are none.
+  void advance(const Uuid& webhook, const Position& to, std::optional<Time> next_due);
+  std::optional<Time> next_due(const Uuid& webhook) const;
+
+  // The webhooks to look at, by time. A webhook stands in it at most once.
+  void schedule(const Uuid& webhook, Time at);
+  void unschedule(const Uuid& webhook);
+  std::optional<Time> first_scheduled() const;
+  // Takes the first out, if its time has come.
+  std::optional<Uuid> take_scheduled(Time now);
+
+ private:
+  struct Owed {
+    Position position;
+    std::optional<Time> next_due;
+    std::optional<Time> scheduled;
+    std::unordered_map<std::int64_t, Time> held;  // event_id → next_attempt_at
+  };
+
+  std::unordered_map<Uuid, Owed> owed_;
+  std::set<std::pair<Time, Uuid>> schedule_;
+};
+
+}  // namespace webhook

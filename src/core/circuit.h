@@ -1,0 +1,50 @@
+// Whether an endpoint is worth the whole of what waits for it. After some failures in a row the circuit opens: from then
+// on one delivery at a time is tried, a probe for each step of a back-off, until one is answered.
+//
+//   closed ── kFailuresToOpen failures in a row ──▶ open ── an answer ──▶ closed
+//                                                   │  ▲
+//                                                   └──┘ a failed probe: the next one is a step later
+//
+// What counts as a failure is the caller's judgement: what speaks of the endpoint as a whole, not of one delivery. Pure:
+// time and chance are the caller's.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "core/time.h"
+
+namespace webhook {
+
+class Circuit {
+ public:
+  static constexpr int kFailuresToOpen = 5;
+  static constexpr Duration kStepMin = std::chrono::seconds(5);  // doubles with each failed probe
+  static constexpr Duration kStepMax = std::chrono::minutes(5);
+
+  enum class Change : std::uint8_t { kNone, kOpened, kClosed };
+
+  bool is_open() const { return opened_at_.has_value(); }
+  std::optional<Time> opened_at() const { return opened_at_; }
+  // Only if it is open.
+  Time next_probe_at() const { return next_probe_at_; }
+
+  // The endpoint answered.
+  Change answered();
+  // The endpoint failed. random: from [0,1), spreads the probes of many webhooks by ±20 %. not_before: no probe before
+  // then (Retry-After).
+  Change failed(Time now, double random, std::optional<Time> not_before = std::nullopt);
+
+  // As it was when another process saw it last: open, with the next probe at once.
+  void reopen(Time opened_at, Time now);
+  // The clock was set back: a probe is never further away than its step.
+  void clock_set_back(Time now);
+
+ private:
+  int failures_ = 0;  // in a row
+  std::optional<Time> opened_at_;
+  Duration step_ = kStepMin;
+  Time next_probe_at_{};
+};
+
+}  // namespace webhook

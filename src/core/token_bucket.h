@@ -1,0 +1,57 @@
+// Lets so many through a second on average, and at once no more than a second's worth. Pure: the time is the caller's.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/time.h"
+
+namespace webhook {
+
+class TokenBucket {
+ public:
+  // Without a limit.
+  TokenBucket() = default;
+
+  // rate_per_s 0: no limit. A bucket that had none begins full; otherwise what is in it stays.
+  void set_rate(double rate_per_s, Time now) {
+    refill(now);
+    if (rate_per_s_ == 0) tokens_ = capacity_of(rate_per_s);
+    rate_per_s_ = rate_per_s;
+    tokens_ = std::min(tokens_, capacity_of(rate_per_s));
+  }
+
+  bool has_token(Time now) {
+    if (rate_per_s_ == 0) return true;
+    refill(now);
+    return tokens_ >= 1;
+  }
+
+  // To be called only when there is one.
+  void take() {
+    if (rate_per_s_ > 0) tokens_ -= 1;
+  }
+
+  // When there is a token, now or later.
+  Time next_token_at(Time now) {
+    if (has_token(now)) return now;
+    const double seconds = (1 - tokens_) / rate_per_s_;
+    return now + Duration(static_cast<Duration::rep>(std::ceil(seconds * Duration::period::den)) + 1);
+  }
+
+ private:
+  static double capacity_of(double rate_per_s) { return std::max(1.0, rate_per_s); }
+
+  // A clock that was set back adds nothing.
+  void refill(Time now) {
+    const double seconds = std::chrono::duration<double>(now - refilled_at_).count();
+    if (seconds > 0) tokens_ = std::min(tokens_ + seconds * rate_per_s_, capacity_of(rate_per_s_));
+    refilled_at_ = now;
+  }
+
+  double rate_per_s_ = 0;
+  double tokens_ = 1;
+  Time refilled_at_{};
+};
+
+}  // namespace webhook

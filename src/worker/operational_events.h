@@ -1,0 +1,26 @@
+// Events about webhooks themselves, which the worker emits for the other webhooks of the organization. They are delivered
+// like any other, but never cause one themselves: a delivery of "webhook.…" that fails says nothing further.
+#pragma once
+
+#include <string_view>
+
+#include "core/lanes.h"
+#include "core/time.h"
+#include "pg/store.h"
+
+namespace webhook {
+
+bool is_operational(std::string_view event_name);
+
+// webhook.disabled: it was switched off. {"configuration_id","name","reason"}
+pg::OperationalEvent webhook_disabled(const pg::Webhook& webhook, std::string_view reason);
+
+// webhook.delivery.failed: a delivery was given up after its last attempt.
+// {"configuration_id","name","webhook_id","event","attempts","error"}
+pg::OperationalEvent delivery_failed(const pg::Webhook& webhook, const Outgoing& event, int attempts,
+                                     std::string_view error);
+
+// webhook.recovered: the circuit has closed. {"configuration_id","name","failing_since"}
+pg::OperationalEvent webhook_recovered(const pg::Webhook& webhook, Time failing_since);
+
+}  // namespace webhook

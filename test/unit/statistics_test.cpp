@@ -1,0 +1,57 @@
+#include "core/statistics.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <numeric>
+
+namespace webhook {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr Time kMinute = std::chrono::sys_days(std::chrono::year(2024) / 1 / 15);
+
+TEST(DurationCountsTest, BucketsGrowByTheSquareRootOfTwo) {
+  EXPECT_EQ(DurationCounts::bucket_of(0us), 0U);
+  EXPECT_EQ(DurationCounts::bucket_of(249us), 0U);
+  EXPECT_EQ(DurationCounts::bucket_of(250us), 1U);
+  EXPECT_EQ(DurationCounts::bucket_of(500us), 3U);
+  EXPECT_EQ(DurationCounts::bucket_of(5s), static_cast<std::size_t>(std::floor(2 * std::log2(5000 / 0.25))) + 1);
+  EXPECT_EQ(DurationCounts::bucket_of(1h), DurationCounts::kBuckets - 1);
+}
+
+TEST(StatisticsTest, CountsByWebhookAndMinute) {
+  Statistics statistics;
+  statistics.count({}, kMinute + 1s, true, 3ms);
+  statistics.count({}, kMinute + 59s, false, 5s);
+  statistics.count({}, kMinute + 60s, true, 3ms);
+  const auto minutes = statistics.take(10);
+  ASSERT_EQ(minutes.size(), 2U);
+  EXPECT_EQ(minutes[0].minute, kMinute);
+  EXPECT_EQ(minutes[0].attempts, 2);
+  EXPECT_EQ(minutes[0].successes, 1);
+  const auto& counts = minutes[0].durations.counts();
+  EXPECT_EQ(std::accumulate(counts.begin(), counts.end(), 0), 2);
+  EXPECT_EQ(minutes[1].attempts, 1);
+  EXPECT_TRUE(statistics.empty());
+}
+
+TEST(StatisticsTest, WhatCouldNotBeWrittenIsGivenBack) {
+  Statistics statistics;
+  statistics.count({}, kMinute, true, 3ms);
+  statistics.count({}, kMinute + 1min, true, 3ms);
+  statistics.give_back(statistics.take(1));
+  EXPECT_EQ(statistics.take(10).size(), 2U);
+}
+
+TEST(StatisticsTest, MemoryIsBounded) {
+  Statistics statistics;
+  for (std::size_t i = 0; i < Statistics::kRowsMax + 10; ++i) {
+    statistics.count({}, kMinute + std::chrono::minutes(i), true, 3ms);
+  }
+  EXPECT_EQ(statistics.size(), Statistics::kRowsMax);
+}
+
+}  // namespace
+}  // namespace webhook

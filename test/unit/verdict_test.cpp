@@ -1,0 +1,63 @@
+#include "worker/verdict.h"
+
+#include <gtest/gtest.h>
+
+namespace webhook {
+namespace {
+
+using namespace std::chrono_literals;
+using Verdict = Lanes::Verdict;
+
+Judgement of_status(int status, const std::string& retry_after = {}) {
+  return judge({.outcome = HttpOutcome::kResponse, .status = status, .retry_after = retry_after}, Time{});
+}
+
+TEST(VerdictTest, Only2xxIsSuccess) {
+  for (const int status : {200, 201, 204, 299}) {
+    EXPECT_EQ(of_status(status).verdict, Verdict::kSuccess) << status;
+    EXPECT_EQ(of_status(status).error, "") << status;
+  }
+  for (const int status : {100, 199, 300, 404, 500}) EXPECT_NE(of_status(status).verdict, Verdict::kSuccess) << status;
+}
+
+TEST(VerdictTest, ServerErrorsAndTooManyRequestsSpeakOfTheEndpoint) {
+  for (const int status : {429, 500, 502, 503, 504, 599}) EXPECT_EQ(of_status(status).verdict, Verdict::kFailed) << status;
+  for (const int status : {301, 400, 401, 404, 410, 422}) {
+    EXPECT_EQ(of_status(status).verdict, Verdict::kAnswered) << status;
+  }
+}
+
+TEST(VerdictTest, EveryEndWithoutAResponseSpeaksOfTheEndpoint) {
+  for (const HttpOutcome outcome :
+       {HttpOutcome::kTimeout, HttpOutcome::kDns, HttpOutcome::kConnect, HttpOutcome::kTls, HttpOutcome::kBlocked,
+        HttpOutcome::kBadUrl, HttpOutcome::kDisconnected, HttpOutcome::kOversized, HttpOutcome::kOther}) {
+    const Judgement judgement = judge({.outcome = outcome, .status = 200, .error = "why"}, Time{});
+    EXPECT_EQ(judgement.verdict, Verdict::kFailed);
+    EXPECT_EQ(judgement.error, "why");
+  }
+}
+
+TEST(VerdictTest, GoneIsGone) {
+  EXPECT_TRUE(of_status(410).is_gone);
+  EXPECT_FALSE(of_status(404).is_gone);
+  EXPECT_EQ(of_status(410).error, "HTTP status 410: the endpoint is gone for good");
+}
+
+TEST(VerdictTest, RedirectSaysThatItIsNotFollowed) {
+  EXPECT_EQ(of_status(302).error, "HTTP status 302: redirects are not followed");
+}
+
+TEST(VerdictTest, RetryAfterCountsOn429And503WithinADay) {
+  EXPECT_EQ(of_status(429, "120").wait, 120s);
+  EXPECT_EQ(of_status(503, "120").wait, 120s);
+  EXPECT_EQ(of_status(500, "120").wait, std::nullopt);
+  EXPECT_EQ(of_status(429, "soon").wait, std::nullopt);
+  EXPECT_EQ(of_status(429, "999999").wait, 24h);
+}
+
+TEST(VerdictTest, ErrorIsValidText) {
+  EXPECT_EQ(judge({.outcome = HttpOutcome::kOther, .error = "\xff"}, Time{}).error, "\xEF\xBF\xBD");
+}
+
+}  // namespace
+}  // namespace webhook
