@@ -36,11 +36,12 @@ Recorder::Recorded Recorder::record(const std::optional<Checkpoint>& checkpoint)
 
   Recorded recorded;
   try {
-    if (!batch.empty()) recorded.last_log_id = store_.record(batch);
+    if (!batch.empty()) store_.record(batch);
   } catch (...) {
     logs_ = std::move(batch.logs);
     throw;
   }
+  recorded.logged = batch.logs.size();
   recorded.settled = std::exchange(settled_, {});
   recorded.owed = std::move(batch.owed);
   recorded.released = std::exchange(released_, {});

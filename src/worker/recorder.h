@@ -22,7 +22,7 @@ class Recorder {
     std::vector<Ledger::Entry> settled;
     std::vector<pg::OwedRow> owed;
     std::vector<pg::DeliveryKey> released;
-    std::int64_t last_log_id = 0;  // 0: nothing was logged
+    std::size_t logged = 0;  // log rows
   };
 
   explicit Recorder(pg::Store& store) : store_(store) {}

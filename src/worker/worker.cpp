@@ -32,7 +32,7 @@ constexpr Duration kExpiryInterval = minutes(10);         // dead deliveries bey
 constexpr Duration kWarningInterval = minutes(1);         // the same warning again
 constexpr Duration kStoreBackoffMin = milliseconds(100);  // between tries of a failing database
 constexpr Duration kStoreBackoffMax = seconds(10);        //
-constexpr Duration kDrainTime = seconds(5);               // for what is in flight at the end
+constexpr Duration kStepAsideTime = seconds(1);  // for what is in flight, while somebody waits for the database
 constexpr Duration kRetryAfterMax = std::chrono::hours(24);
 constexpr std::size_t kResponseBytesMax = 4096;  // stored
 
@@ -66,8 +66,8 @@ std::string failure_text(const HttpResponse& response) {
 
 }  // namespace
 
-Worker::Worker(pg::Process& process, pg::Store& store, HttpClient& http)
-    : process_(process), store_(store), http_(http), recorder_(store), record_delay_(kRecordDelayMin) {}
+Worker::Worker(pg::Process& process, pg::Store& store, HttpClient& http, const WorkerShare& share)
+    : process_(process), store_(store), http_(http), share_(share), recorder_(store), record_delay_(kRecordDelayMin) {}
 
 void Worker::run() {
   start();
@@ -81,6 +81,7 @@ void Worker::run() {
       failure = error;
     }
     if (failure) back_off(*failure);
+    report();
     if (process_.shutdown_requested()) break;
     if (process_.wait(http_.fd(), time_to_wait())) look_at_log_ = true;
   }
@@ -104,13 +105,13 @@ void Worker::start() {
   const Time now = process_.now();
   http_.configure(process_.settings().http);
   note_whether_enabled();
-  const pg::StartState state = store_.start();
+  const pg::StartState state = store_.start(share_);
   take_instance(state.instance, state.verdict == IdentityVerdict::kCopy);
   ledger_.emplace(state.checkpoint);
-  recovery_log_floor_ = state.checkpoint.log_floor;
-  pg::Logged logged = store_.logged_since(recovery_log_floor_);
-  logged_before_.insert(logged.keys.begin(), logged.keys.end());
-  last_log_id_ = logged.last_log_id;
+  log_floor_ = next_log_floor_ = state.checkpoint.log_floor;
+  for (const pg::DeliveryKey& key : store_.logged_since(log_floor_)) {
+    if (share_.owns(key.webhook)) logged_before_.insert(key);
+  }
   load_configuration();
   next_mark_ = now + kMarkInterval;
 }
@@ -169,6 +170,7 @@ void Worker::back_off(const pg::Error& error) {
   const Time now = process_.now();
   next_store_call_ = now + std::min(kStoreBackoffMin * (1 << std::min(store_failures_, 10)), kStoreBackoffMax);
   ++store_failures_;
+  figures_.last_error_at = now;
   look_at_log_ = true;
   if (now < next_failure_warning_) return;
   next_failure_warning_ = now + kWarningInterval;
@@ -176,14 +178,27 @@ void Worker::back_off(const pg::Error& error) {
                error.detail(), error.hint());
 }
 
+void Worker::report() {
+  figures_.in_flight = in_flight_.size();
+  figures_.queued = lanes_.queued();
+  figures_.events_ahead = ledger_->events_ahead();
+  figures_.oldest_event_at = ledger_->oldest_created_at();
+  process_.report(figures_);
+}
+
 void Worker::drain() {
-  const Time deadline = process_.now() + kDrainTime;
-  while (!in_flight_.empty() && process_.now() < deadline) {
+  const Time begun = process_.now();
+  while (!in_flight_.empty()) {
     http_.drive();
     collect();
+    report();
     if (in_flight_.empty()) break;
     const auto network = http_.timeout();
-    const Duration left = deadline - process_.now();
+    Duration limit = process_.settings().shutdown_timeout;
+    // Whoever waits gives up after a few seconds, and recording takes some of them too.
+    if (process_.is_database_wanted()) limit = std::min(limit, kStepAsideTime);
+    const Duration left = begun + limit - process_.now();
+    if (left <= Duration::zero()) break;
     process_.wait(http_.fd(), std::clamp(network.value_or(left), Duration::zero(), std::max(left, Duration::zero())));
   }
   record();  // settles
@@ -219,6 +234,7 @@ void Worker::load_configuration() {
                  is_paused_ ? configuration.paused_reason : std::string());
   }
   configuration_stale_at_ = configuration.stale_at;
+  std::erase_if(configuration.webhooks, [this](const pg::Webhook& webhook) { return !share_.owns(webhook.id); });
   targets_.replace(std::move(configuration.webhooks));
   set_up_lanes();
   load_next_due();
@@ -253,7 +269,8 @@ void Worker::load_next_due() {
   for (const pg::NextDue& due : all) {
     Target* target = targets_.find(due.webhook);
     if (target == nullptr) {
-      deleted.push_back(due.webhook);
+      // What is not in this worker's share may be there, and who owns it looks after it.
+      if (share_.owns(due.webhook)) deleted.push_back(due.webhook);
       continue;
     }
     target->next_due = due.at;
@@ -284,7 +301,7 @@ void Worker::read() {
   next_look_ = now + kSafetyInterval;
   if (!in_flight_.empty()) next_poll_ = now + kPollInterval;
 
-  store_.refill_ids();
+  if (share_.number == 1) store_.refill_ids();
   look_at_log_ = false;
   if (ledger_->window_is_read() && !open_next_window()) return;
   look_at_log_ = true;
@@ -305,17 +322,19 @@ void Worker::end_recovery() {
 
 // False: nothing has finished since the last window.
 bool Worker::open_next_window() {
-  const Snapshot now = store_.current_snapshot();
+  const pg::LogHead now = store_.current_head();
   // Whoever subscribed before the snapshot must be known before its events are routed.
   if (store_.configuration_changed()) load_configuration();
   // Only now: if the call above fails, the window that ends here is never opened.
-  if (recovering_ && !recovered_at_) recovered_at_ = now;
-  Window window{ledger_->window().to, now};
+  if (recovering_ && !recovered_at_) recovered_at_ = now.snapshot;
+  Window window{ledger_->window().to, now.snapshot};
+  const std::int64_t window_floor = std::exchange(log_floor_, next_log_floor_);
+  next_log_floor_ = now.last_log_id;
   if (window.empty()) {
     if (recovering_) end_recovery();
     return false;
   }
-  ledger_->open_window(std::move(window), recovering_ ? recovery_log_floor_ : last_log_id_);
+  ledger_->open_window(std::move(window), window_floor);
   return true;
 }
 
@@ -335,7 +354,7 @@ void Worker::admit(Event event, const std::unordered_set<pg::DeliveryKey>& recor
     if (recovering_ && (recorded_before.contains(key) || logged_before_.contains(key))) continue;
     receivers.push_back(id);
   }
-  const Ledger::Entry entry = ledger_->admit(event.id, static_cast<std::uint32_t>(receivers.size()));
+  const Ledger::Entry entry = ledger_->admit(event.id, static_cast<std::uint32_t>(receivers.size()), event.created_at);
   is_checkpoint_stale_ = true;
   if (receivers.empty()) return;
   if (event.oversized_bytes > 0) {
@@ -484,6 +503,7 @@ void Worker::send() {
                         .timeout = target.webhook.timeout};
     in_flight_.emplace(request.token, InFlight{std::move(*delivery), now});
     http_.start(std::move(request));
+    ++figures_.sent;
     started = true;
   }
   if (started) http_.drive();
@@ -524,6 +544,7 @@ void Worker::conclude(const InFlight& attempt, const HttpResponse& response) {
   } else {
     row.error = failure_text(response);
   }
+  if (!row.success) ++figures_.failed;
   recorder_.log(std::move(row), now);
   if (delivery.entry) recorder_.settle(*delivery.entry);
   if (delivery.has_row) recorder_.release(key);
@@ -583,7 +604,7 @@ void Worker::record() {
     recorded_checkpoint_ = std::move(checkpoint);
     is_checkpoint_stale_ = false;
   }
-  if (recorded.last_log_id > 0) last_log_id_ = recorded.last_log_id;
+  figures_.logged += static_cast<std::int64_t>(recorded.logged);
   for (const Ledger::Entry entry : recorded.settled) ledger_->settle(entry);
   if (!recorded.settled.empty()) is_checkpoint_stale_ = true;
   for (const pg::DeliveryKey& key : recorded.released) {
@@ -603,6 +624,7 @@ void Worker::maintain() {
   const Time now = process_.now();
   const pg::WorkerSettings& settings = process_.settings();
   next_maintenance_ = now + kMaintenanceInterval;
+  if (share_.number > 1) return;  // the first does it for all
   store_.refill_ids();
   maintain_ring(pg::Ring::kEvents, {settings.event_retention, settings.event_bytes_max}, &kept_events_);
   maintain_ring(pg::Ring::kLogs, {settings.log_retention, settings.log_bytes_max}, &kept_logs_);

@@ -1,4 +1,5 @@
-// The worker: takes events from the log, sends them, records what became of them. One a database.
+// The worker: takes events from the log, sends them, records what became of them. One a database, or several, each of
+// which reads the whole log for its share of the webhooks; the first also looks after the rings and the ids.
 //
 // It waits in one place. Whatever wakes it (a commit, a socket, a retry that is due), one turn of the loop does all
 // there is to do, and nothing in it blocks but the database's own short transactions.
@@ -21,6 +22,7 @@
 #include "core/crypto.h"
 #include "core/lanes.h"
 #include "core/ledger.h"
+#include "core/share.h"
 #include "http/http_client.h"
 #include "pg/process.h"
 #include "pg/store.h"
@@ -31,9 +33,9 @@ namespace webhook {
 
 class Worker {
  public:
-  Worker(pg::Process& process, pg::Store& store, HttpClient& http);
+  Worker(pg::Process& process, pg::Store& store, HttpClient& http, const WorkerShare& share = {});
 
-  // Runs until the process is to end; what is in flight then gets a short time to come back.
+  // Runs until the process is to end; what is in flight then gets webhook.shutdown_timeout to come back.
   // Throws pg::ExtensionGone when there is nothing left to work for, pg::Error if it cannot begin.
   void run();
 
@@ -55,6 +57,7 @@ class Worker {
   void drain();
   std::optional<Duration> time_to_wait();
   void forget_deadlines(Time now);
+  void report();
   bool delivers() const { return process_.settings().enabled && !is_paused_; }
 
   // Configuration
@@ -98,6 +101,7 @@ class Worker {
   pg::Process& process_;
   pg::Store& store_;
   HttpClient& http_;
+  const WorkerShare share_;
   Recorder recorder_;
 
   bool is_enabled_ = true;
@@ -110,14 +114,16 @@ class Worker {
   std::unordered_map<std::uint64_t, InFlight> in_flight_;  // by token
   std::unordered_set<pg::DeliveryKey> held_;               // rows of webhook_deliveries that are in memory too
   std::uint64_t next_token_ = 1;
-  std::int64_t last_log_id_ = 0;
+  // Ids of webhook_logs that are valid floors (see Checkpoint) for windows from the end of the newest window, and from
+  // any later snapshot.
+  std::int64_t log_floor_ = 0;
+  std::int64_t next_log_floor_ = 0;
   std::optional<Checkpoint> recorded_checkpoint_;
 
   // Recovery: what the run before this one logged behind its last checkpoint, and what has been delivered from rows of
   // webhook_deliveries since.
   bool recovering_ = true;
   std::optional<Snapshot> recovered_at_;  // the end of the window with which recovery ends
-  std::int64_t recovery_log_floor_ = 0;
   std::unordered_set<pg::DeliveryKey> logged_before_;
 
   std::optional<Time> configuration_stale_at_;  // when a secret expires
@@ -139,6 +145,7 @@ class Worker {
   KeptSegment kept_events_;
   KeptSegment kept_logs_;
   Time next_expiry_{};
+  pg::WorkerFigures figures_;  // the counts among them
 };
 
 }  // namespace webhook

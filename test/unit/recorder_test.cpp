@@ -46,7 +46,7 @@ TEST_F(RecorderTest, WritesAllThatWaitsInOneTransaction) {
   EXPECT_EQ(recorded.settled, std::vector<Ledger::Entry>{7});
   EXPECT_EQ(recorded.released, std::vector<pg::DeliveryKey>{key(3)});
   ASSERT_EQ(recorded.owed.size(), 1U);
-  EXPECT_EQ(recorded.last_log_id, 2);
+  EXPECT_EQ(recorded.logged, 2U);
   EXPECT_TRUE(recorder_.empty());
 }
 
