@@ -1951,12 +1951,25 @@ BEGIN
 END
 $$;
 
--- SECURITY DEFINER, because pg_stat_activity and webhook_instance hide this from tenants, who are to be told.
-CREATE FUNCTION @extschema@.webhook_server_state(OUT worker_pid integer, OUT is_paused boolean, OUT paused_reason text)
+-- From shared memory: reading it keeps no worker waiting.
+CREATE FUNCTION @extschema@.webhook_worker_slots(
+    OUT database oid, OUT worker integer, OUT workers integer, OUT pid integer, OUT started_at timestamptz,
+    OUT in_flight bigint, OUT queued bigint, OUT events_ahead bigint, OUT sent bigint, OUT failed bigint,
+    OUT logged bigint, OUT oldest_event_at timestamptz, OUT last_error_at timestamptz)
+    RETURNS SETOF record
+    LANGUAGE c VOLATILE ROWS 10 SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME';
+
+CREATE VIEW @extschema@.webhook_workers WITH (security_invoker) AS
+    SELECT d.datname AS database, s.worker, s.workers, s.pid, s.started_at, s.in_flight, s.queued, s.events_ahead,
+           s.sent, s.failed, s.logged, pg_catalog.clock_timestamp() - s.oldest_event_at AS lag, s.last_error_at
+    FROM @extschema@.webhook_worker_slots() s LEFT JOIN pg_catalog.pg_database d ON d.oid = s.database;
+
+-- SECURITY DEFINER, because webhook_worker_slots() and webhook_instance hide this from tenants, who are to be told.
+CREATE FUNCTION @extschema@.webhook_server_state(OUT workers integer, OUT is_paused boolean, OUT paused_reason text)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT (SELECT a.pid FROM pg_stat_activity a
-            WHERE a.backend_type = 'webhook worker' AND a.datname = current_database() LIMIT 1),
+    SELECT (SELECT count(*)::integer FROM @extschema@.webhook_worker_slots() s JOIN pg_database d ON d.oid = s.database
+            WHERE d.datname = current_database()),
            coalesce(i.is_paused, false), i.paused_reason
     FROM (SELECT) this LEFT JOIN @extschema@.webhook_instance i ON true
 $$;
@@ -2074,9 +2087,13 @@ BEGIN
     SELECT f.severity, f.finding, f.hint FROM (VALUES
         (NOT preloaded, 'error', 'the server does not preload the library: events are recorded, but not delivered',
          'Add webhook to shared_preload_libraries in postgresql.conf and restart the server.'),
-        (preloaded AND server.worker_pid IS NULL, 'error', 'no worker runs for this database',
+        (preloaded AND server.workers = 0, 'error', 'no worker runs for this database',
          'One starts within moments. If none does, the server log says why: too few max_worker_processes, or a '
          'library of another version than the extension.'),
+        (server.workers BETWEEN 1 AND current_setting('webhook.workers', true)::integer - 1, 'warning',
+         format('only %s of %s workers run for this database: the others'' webhooks wait', server.workers,
+                current_setting('webhook.workers', true)),
+         'They start within moments. If they do not, max_worker_processes is too low for webhook.workers.'),
         (current_setting('webhook.enabled', true) = 'off', 'error', 'webhook.enabled is off for the server',
          'Set it to on in postgresql.conf and reload. Meanwhile events are recorded and wait.'),
         (server.is_paused, 'error', 'this database is paused' || coalesce(': ' || server.paused_reason, ''),
@@ -2316,6 +2333,8 @@ AS $$
         (3, 3, 'SELECT ON @extschema@.webhook_events'),
         (3, 3, 'SELECT, UPDATE (is_paused, paused_reason) ON @extschema@.webhook_instance'),
         (3, 3, 'SELECT ON @extschema@.webhook_checkpoint'),
+        (3, 3, 'SELECT ON @extschema@.webhook_workers'),
+        (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_worker_slots()'),
         (3, 3, 'SELECT ON @extschema@.webhook_rings'),
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_capture()'),
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_append(text, json, text, text)'),
@@ -2631,7 +2650,7 @@ COMMENT ON COLUMN @extschema@.webhook_checkpoint.snapshot_from IS
 COMMENT ON COLUMN @extschema@.webhook_checkpoint.snapshot_to IS 'The end of the window.';
 COMMENT ON COLUMN @extschema@.webhook_checkpoint.position IS 'Within the window, events up to this id are settled.';
 COMMENT ON COLUMN @extschema@.webhook_checkpoint.log_floor IS
-    'Log ids above it were drawn after the window''s first send.';
+    'What is logged, by any worker, of events that finished after snapshot_from has ids above it.';
 COMMENT ON COLUMN @extschema@.webhook_checkpoint.updated_at IS 'When it was last written.';
 
 COMMENT ON INDEX @extschema@.webhook_secrets_configuration_id_idx IS 'Finds the secrets of a webhook.';
@@ -2764,7 +2783,27 @@ COMMENT ON FUNCTION @extschema@.webhook_find(text) IS
 COMMENT ON FUNCTION @extschema@.webhook_find_own(text) IS 'webhook_find() for the session''s organization.';
 COMMENT ON FUNCTION @extschema@.webhook_find_any(text) IS 'webhook_find() for operators.';
 COMMENT ON FUNCTION @extschema@.webhook_server_state() IS
-    'Whether a worker runs for this database, and whether that is paused.';
+    'How many workers run for this database, and whether that is paused.';
+COMMENT ON FUNCTION @extschema@.webhook_worker_slots() IS
+    'The workers of the server as shared memory shows them, what webhook_workers shows in words.';
+COMMENT ON VIEW @extschema@.webhook_workers IS
+    'The workers that run, of all databases of the server, from shared memory. Counts are since the worker''s start.';
+COMMENT ON COLUMN @extschema@.webhook_workers.database IS 'The database that it delivers for.';
+COMMENT ON COLUMN @extschema@.webhook_workers.worker IS 'Which worker of the database, from 1.';
+COMMENT ON COLUMN @extschema@.webhook_workers.workers IS
+    'How many there are, by webhook.workers; each owns the webhooks whose hash falls to it.';
+COMMENT ON COLUMN @extschema@.webhook_workers.pid IS 'Its process, as in pg_stat_activity.';
+COMMENT ON COLUMN @extschema@.webhook_workers.started_at IS 'When it started.';
+COMMENT ON COLUMN @extschema@.webhook_workers.in_flight IS 'Requests that wait for their answer.';
+COMMENT ON COLUMN @extschema@.webhook_workers.queued IS 'Deliveries in its memory that wait for their turn.';
+COMMENT ON COLUMN @extschema@.webhook_workers.events_ahead IS 'Events that it has read ahead of its checkpoint.';
+COMMENT ON COLUMN @extschema@.webhook_workers.sent IS 'Requests begun.';
+COMMENT ON COLUMN @extschema@.webhook_workers.failed IS 'Attempts that failed.';
+COMMENT ON COLUMN @extschema@.webhook_workers.logged IS 'Rows written to webhook_logs.';
+COMMENT ON COLUMN @extschema@.webhook_workers.lag IS
+    'The age of the oldest event that it has read and not settled; null if there is none.';
+COMMENT ON COLUMN @extschema@.webhook_workers.last_error_at IS
+    'When one of its transactions last failed, as the server log says; null: never.';
 COMMENT ON FUNCTION @extschema@.webhook_check(uuid) IS
     'Why nothing arrives: what is wrong with a webhook or around it (error, warning), and how it stands (info), each '
     'with a hint. 42704 if there is no such webhook.';

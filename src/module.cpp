@@ -19,6 +19,7 @@ extern "C" {
 #include <chrono>
 #include <cstdint>
 #include <cstring>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
@@ -28,6 +29,7 @@ extern "C" {
 #include "core/event.h"
 #include "core/event_pattern.h"
 #include "core/header_rules.h"
+#include "core/share.h"
 #include "core/time.h"
 #include "core/uuid.h"
 #include "core/wire.h"
@@ -41,6 +43,7 @@ extern "C" {
 #include "pg/shared_state.h"
 #include "pg/spi_store.h"
 #include "pg/subscriptions.h"
+#include "pg/timestamps.h"
 #include "pg/utility_hook.h"
 #include "worker/worker.h"
 
@@ -76,6 +79,7 @@ PG_FUNCTION_INFO_V1(webhook_decode_id);
 PG_FUNCTION_INFO_V1(webhook_generate_secret);
 PG_FUNCTION_INFO_V1(webhook_is_preloaded);
 PG_FUNCTION_INFO_V1(webhook_wake);
+PG_FUNCTION_INFO_V1(webhook_worker_slots);
 
 }  // extern "C"
 #pragma GCC visibility pop
@@ -129,7 +133,8 @@ namespace {
 
 // Whether a worker has something to do is for the worker to find out: see background.h.
 void run_worker(Oid database) {
-  const std::unique_ptr<webhook::pg::Process> process = webhook::pg::begin_worker(database);
+  const webhook::WorkerShare share = webhook::pg::share_of_this_worker();
+  const std::unique_ptr<webhook::pg::Process> process = webhook::pg::begin_worker(database, share);
   if (!process) return;
   try {
     webhook::pg::SpiStore store;
@@ -140,9 +145,10 @@ void run_worker(Oid database) {
                                    WEBHOOK_VERSION,
                                "Events are recorded and kept.", "Run ALTER EXTENSION webhook UPDATE.");
     }
+    webhook::pg::note_extension();
     webhook::init_http();
     webhook::CurlClient http(process->settings().http);
-    webhook::Worker(*process, store, http).run();
+    webhook::Worker(*process, store, http, share).run();
     webhook::pg::note_shutdown();
   } catch (const webhook::pg::ExtensionGone&) {
     webhook::pg::set_exit_reason(webhook::pg::WorkerExit::kNoExtension);
@@ -353,6 +359,50 @@ Datum webhook_wake(PG_FUNCTION_ARGS) {
   (void)fcinfo;
   return entry([] {
     webhook::pg::announce_change_to_worker();
+    return Datum{0};
+  });
+}
+
+namespace {
+
+// The row of webhook_worker_slots() for a worker. No C++ object may stand here: tuplestore_putvalues() may raise an error.
+void put_worker(ReturnSetInfo* result, const webhook::pg::WorkerReport& worker) {
+  const webhook::pg::WorkerFigures& figures = worker.figures;
+  const auto time = [](const std::optional<webhook::Time>& at) {
+    return TimestampTzGetDatum(at ? webhook::pg::to_timestamptz(*at) : 0);
+  };
+  Datum values[] = {ObjectIdGetDatum(worker.database),
+                    Int32GetDatum(worker.share.number),
+                    Int32GetDatum(worker.share.count),
+                    Int32GetDatum(worker.pid),
+                    time(worker.started_at),
+                    Int64GetDatum(static_cast<std::int64_t>(figures.in_flight)),
+                    Int64GetDatum(static_cast<std::int64_t>(figures.queued)),
+                    Int64GetDatum(static_cast<std::int64_t>(figures.events_ahead)),
+                    Int64GetDatum(figures.sent),
+                    Int64GetDatum(figures.failed),
+                    Int64GetDatum(figures.logged),
+                    time(figures.oldest_event_at),
+                    time(figures.last_error_at)};
+  bool nulls[std::size(values)] = {};
+  nulls[11] = !figures.oldest_event_at;
+  nulls[12] = !figures.last_error_at;
+  tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+}  // namespace
+
+// (): the columns of the view webhook_workers, one row for each worker that runs; none without shared memory.
+Datum webhook_worker_slots(PG_FUNCTION_ARGS) {
+  return entry([&] {
+    guarded([fcinfo] { InitMaterializedSRF(fcinfo, 0); });
+    auto* result = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
+    for (int place = 0; place < webhook::pg::place_count(); ++place) {
+      for (int number = 1; number <= webhook::pg::kWorkersMax; ++number) {
+        const auto worker = webhook::pg::worker_report(place, number);
+        if (worker) guarded([&] { put_worker(result, *worker); });
+      }
+    }
     return Datum{0};
   });
 }

@@ -1,9 +1,25 @@
 #include "core/ledger.h"
 
+#include <algorithm>
 #include <cassert>
 #include <utility>
 
 namespace webhook {
+
+Checkpoint oldest(const std::vector<Checkpoint>& checkpoints) {
+  assert(!checkpoints.empty());
+  Checkpoint oldest = checkpoints.front();
+  for (const Checkpoint& other : checkpoints) {
+    if (other.window.from.is_before(oldest.window.from)) oldest = other;
+  }
+  // Its position speaks for the others only where they have all of its window behind them, or stand in the same one.
+  for (const Checkpoint& other : checkpoints) {
+    oldest.log_floor = std::min(oldest.log_floor, other.log_floor);
+    if (!other.window.from.is_before(oldest.window.to)) continue;
+    oldest.position = other.window == oldest.window ? std::min(oldest.position, other.position) : 0;
+  }
+  return oldest;
+}
 
 Ledger::Ledger(const Checkpoint& start) : read_position_(start.position), checkpoint_(start) {
   const bool nothing_open = start.window.empty();
@@ -25,11 +41,11 @@ void Ledger::open_window(Window window, std::int64_t log_floor) {
   advance();
 }
 
-Ledger::Entry Ledger::admit(std::int64_t event_id, std::uint32_t deliveries) {
+Ledger::Entry Ledger::admit(std::int64_t event_id, std::uint32_t deliveries, Time created_at) {
   assert(!windows_.back().read && event_id > read_position_);
   read_position_ = event_id;
   const Entry entry = first_entry_ + events_.size();
-  events_.push_back({event_id, deliveries});
+  events_.push_back({event_id, created_at, deliveries});
   if (deliveries == 0) advance();
   return entry;
 }

@@ -8,8 +8,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <optional>
+#include <vector>
 
 #include "core/snapshot.h"
+#include "core/time.h"
 
 namespace webhook {
 
@@ -17,10 +20,14 @@ namespace webhook {
 struct Checkpoint {
   Window window;               // both ends equal: nothing was unsettled
   std::int64_t position = 0;   // an event id; ids are positive
-  std::int64_t log_floor = 0;  // what was logged since the window was opened has log ids above it
+  std::int64_t log_floor = 0;  // what is logged, by any worker, of events that finished after window.from has ids above
 
   bool operator==(const Checkpoint&) const = default;
 };
+
+// From where workers go on that share the webhooks out anew: what it has behind it is behind all of these, which are
+// those of all workers before, at least one.
+Checkpoint oldest(const std::vector<Checkpoint>& checkpoints);
 
 class Ledger {
  public:
@@ -40,7 +47,7 @@ class Ledger {
   void open_window(Window window, std::int64_t log_floor);
 
   // The next event of the newest window: ids ascend within a window. deliveries may be 0.
-  Entry admit(std::int64_t event_id, std::uint32_t deliveries);
+  Entry admit(std::int64_t event_id, std::uint32_t deliveries, Time created_at = {});
   // One delivery of an admitted event is settled.
   void settle(Entry entry);
 
@@ -49,6 +56,10 @@ class Ledger {
   std::size_t events_ahead() const { return events_.size(); }
   // The oldest unsettled event, if events_ahead() is not 0: every entry below it is settled.
   Entry oldest() const { return first_entry_; }
+  // When that event was captured. Nothing: all is settled.
+  std::optional<Time> oldest_created_at() const {
+    return events_.empty() ? std::nullopt : std::optional(events_.front().created_at);
+  }
 
  private:
   struct OpenWindow {
@@ -59,6 +70,7 @@ class Ledger {
   };
   struct OpenEvent {
     std::int64_t id;
+    Time created_at;
     std::uint32_t unsettled;
   };
 

@@ -29,6 +29,8 @@ bool Snapshot::has_finished(FullXid xid) const {
   return !std::binary_search(running.begin(), running.end(), xid);
 }
 
+bool Snapshot::is_before(const Snapshot& other) const { return !Window{*this, other}.empty(); }
+
 std::string to_string(const Snapshot& snapshot) {
   std::string text = std::to_string(snapshot.xmin) + ':' + std::to_string(snapshot.xmax) + ':';
   for (const FullXid& xid : snapshot.running) {

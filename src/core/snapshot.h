@@ -21,6 +21,8 @@ struct Snapshot {
 
   bool operator==(const Snapshot&) const = default;
   bool has_finished(FullXid xid) const;
+  // Whether a transaction has finished in other that had not in this one. Snapshots of one server are totally ordered.
+  bool is_before(const Snapshot& other) const;
 
   // Before every transaction: a window from here holds the whole log.
   static Snapshot beginning() { return {.xmin = 3, .xmax = 3, .running = {}}; }

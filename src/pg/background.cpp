@@ -26,7 +26,9 @@ extern "C" {
 }
 
 #include <algorithm>
+#include <array>
 #include <chrono>
+#include <cstring>
 #include <map>
 #include <vector>
 
@@ -98,13 +100,16 @@ class Launcher {
   }
 
  private:
-  struct Database {
-    bool has_no_extension = false;
+  struct Worker {
     bool started = false;  // by this launcher, and its end is not noted yet
     BackgroundWorkerHandle* handle = nullptr;
     int failures = 0;
     Time started_at{};
     Time next_start{};
+  };
+  struct Database {
+    bool has_no_extension = false;
+    std::array<Worker, kWorkersMax> workers;  // by number, from 1
   };
 
   static std::vector<Oid> connectable_databases() {
@@ -146,86 +151,102 @@ class Launcher {
       return std::find(existing.begin(), existing.end(), oid) != existing.end();
     };
     for (int i = 0; i < place_count(); ++i) {
-      const Place p = place(i);
-      if (p.state == PlaceState::kIdle && !exists(p.database)) free_place(i);
+      const Oid database = place_database(i);
+      if (database != InvalidOid && !exists(database)) free_place(i);
     }
     std::erase_if(databases_, [&exists](const auto& entry) {
       if (exists(entry.first)) return false;
-      if (entry.second.handle != nullptr) pfree(entry.second.handle);
+      for (const Worker& worker : entry.second.workers) {
+        if (worker.handle != nullptr) pfree(worker.handle);
+      }
       return true;
     });
   }
 
   void look_after(Oid oid, Time now) {
     Database& database = databases_[oid];
-    if (database.has_no_extension) return;
-    const std::optional<int> index = claim_place(oid);
-    if (!index) {
-      warn_no_place(now);
+    const std::optional<int> place = database.has_no_extension ? find_place_of(oid) : claim_place(oid);
+    if (!place) {
+      if (!database.has_no_extension) warn_no_slot(now);
       return;
     }
-    if (place(*index).state == PlaceState::kStarting) note_a_start_that_failed(database, *index);
-    const Place p = place(*index);
-    if (p.state != PlaceState::kIdle) return;
-    if (database.started) note_end(database, p, now);
+    for (int number = 1; number <= kWorkersMax; ++number) note_what_became_of(&database, *place, number, now);
     if (database.has_no_extension) {
-      free_place(*index);
+      free_place(*place);
       return;
     }
+    // All of the old ones leave before the first of the new ones comes; each end wakes the launcher.
+    const int count = workers();
+    if (stop_others(*place, count)) return;
     if (is_held(oid)) return;  // its release wakes the launcher
-    if (now < database.next_start) {
-      wake_at_ = std::min(wake_at_, database.next_start);
-      return;
+    // The first looks whether there is anything to do for the others.
+    const int started_max = has_extension(*place) ? count : 1;
+    for (int number = 1; number <= started_max; ++number) {
+      Worker& worker = database.workers[static_cast<std::size_t>(number - 1)];
+      if (slot(*place, number).state != SlotState::kIdle) continue;
+      if (now < worker.next_start) {
+        wake_at_ = std::min(wake_at_, worker.next_start);
+      } else {
+        start(oid, &worker, *place, {number, count}, now);
+      }
     }
-    start(oid, &database, *index, now);
   }
 
-  // A worker that ended before it took its place says nothing.
-  static void note_a_start_that_failed(Database& database, int index) {
-    if (database.handle == nullptr) {
-      set_start_failed(index);  // started by a launcher before this one
+  void note_what_became_of(Database* database, int place, int number, Time now) const {
+    Worker& worker = database->workers[static_cast<std::size_t>(number - 1)];
+    if (slot(place, number).state == SlotState::kStarting) note_a_start_that_failed(worker, place, number);
+    const Slot s = slot(place, number);
+    if (s.state == SlotState::kIdle && worker.started) note_end(database, &worker, s.last_exit, now);
+  }
+
+  // A worker that ended before it took its slot says nothing.
+  static void note_a_start_that_failed(const Worker& worker, int place, int number) {
+    if (worker.handle == nullptr) {
+      set_start_failed(place, number);  // started by a launcher before this one
       return;
     }
     pid_t pid = 0;
     // Unguarded: it reads shared memory under a lock and raises nothing.
-    if (GetBackgroundWorkerPid(database.handle, &pid) == BGWH_STOPPED) set_start_failed(index);
+    if (GetBackgroundWorkerPid(worker.handle, &pid) == BGWH_STOPPED) set_start_failed(place, number);
   }
 
-  void note_end(Database& database, const Place& p, Time now) const {
-    database.started = false;
-    if (database.handle != nullptr) pfree(database.handle);
-    database.handle = nullptr;
-    if (now - database.started_at >= kCalm) database.failures = 0;
-    switch (p.last_exit) {
+  void note_end(Database* database, Worker* worker, WorkerExit reason, Time now) const {
+    worker->started = false;
+    if (worker->handle != nullptr) pfree(worker->handle);
+    worker->handle = nullptr;
+    if (now - worker->started_at >= kCalm) worker->failures = 0;
+    switch (reason) {
       case WorkerExit::kNoExtension:
         // What a worker from before the request saw may be the extension that was dropped, not the one that followed it.
-        database.has_no_extension = database.started_at > last_probe_request_;
-        database.failures = 0;
+        database->has_no_extension = worker->started_at > last_probe_request_;
+        worker->failures = 0;
         break;
       case WorkerExit::kSteppedAside:
-        database.failures = 0;
-        database.next_start = now;
+        worker->failures = 0;
+        worker->next_start = now;
         break;
       case WorkerExit::kShutdown:
-        database.next_start = now + kBackoffMin;
+        worker->next_start = now + kBackoffMin;
         break;
       case WorkerExit::kFailed:
-        database.next_start = now + std::min(kBackoffMin * (1 << std::min(database.failures, 10)), kBackoffMax);
-        ++database.failures;
+        worker->next_start = now + std::min(kBackoffMin * (1 << std::min(worker->failures, 10)), kBackoffMax);
+        ++worker->failures;
         break;
     }
   }
 
-  void start(Oid oid, Database* database, int index, Time now) {
-    set_starting(index);
+  void start(Oid oid, Worker* started, int place, const WorkerShare& share, Time now) {
+    set_starting(place, share);
     BackgroundWorkerHandle* handle = nullptr;
-    const bool registered = guarded([oid, &handle] {
+    const bool registered = guarded([oid, share, &handle] {
       BackgroundWorker worker{};
       worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
       worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
       worker.bgw_restart_time = BGW_NEVER_RESTART;  // the launcher does it, with back-off
       worker.bgw_notify_pid = MyProcPid;
       worker.bgw_main_arg = ObjectIdGetDatum(oid);
+      static_assert(sizeof share <= BGW_EXTRALEN);
+      memcpy(worker.bgw_extra, &share, sizeof share);
       copy_name(worker.bgw_library_name, kLibrary);
       copy_name(worker.bgw_function_name, "webhook_worker_main");
       copy_name(worker.bgw_name, "webhook worker");
@@ -236,28 +257,29 @@ class Launcher {
       return done;
     });
     if (!registered) {
-      set_start_failed(index);
-      free_place(index);
-      database->next_start = now + kBackoffMax;
-      wake_at_ = std::min(wake_at_, database->next_start);
-      warn_no_place(now);
+      set_start_failed(place, share.number);
+      free_place(place);
+      started->next_start = now + kBackoffMax;
+      wake_at_ = std::min(wake_at_, started->next_start);
+      warn_no_slot(now);
       return;
     }
-    database->started = true;
-    database->handle = handle;
-    database->started_at = now;
+    started->started = true;
+    started->handle = handle;
+    started->started_at = now;
   }
 
-  void warn_no_place(Time now) {
+  void warn_no_slot(Time now) {
     if (now < next_warning_) return;
     next_warning_ = now + kSlotWarningInterval;
     guarded([] {
-      ereport(WARNING, (errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-                        errmsg("webhook: out of background worker slots, a database is without deliveries"),
-                        errdetail("Its events are kept and will be delivered."),
-                        errhint("Increase \"max_worker_processes\" (now %d): one is needed for each database with the "
-                                "extension, and one for the launcher.",
-                                max_worker_processes)));
+      ereport(WARNING,
+              (errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+               errmsg("webhook: out of background worker slots, not all workers run"),
+               errdetail("The events of their webhooks are kept and will be delivered."),
+               errhint("Increase \"max_worker_processes\" (now %d), or decrease \"webhook.workers\" (now %d): each "
+                       "database with the extension takes so many, and the launcher one.",
+                       max_worker_processes, workers())));
     });
   }
 
@@ -300,6 +322,10 @@ class ServerProcess final : public Process {
   }
 
   bool shutdown_requested() override { return ShutdownRequestPending != 0; }
+
+  bool is_database_wanted() override { return is_held(MyDatabaseId); }
+
+  void report(const WorkerFigures& figures) override { report_figures(figures); }
 
   const WorkerSettings& settings() override { return settings_; }
 
@@ -384,12 +410,20 @@ void run_launcher() {
   }
 }
 
-std::unique_ptr<Process> begin_worker(std::uint32_t database) {
-  const bool attached = guarded([database] {
+WorkerShare share_of_this_worker() noexcept {
+  WorkerShare share;
+  memcpy(&share, MyBgworkerEntry->bgw_extra, sizeof share);
+  return share;
+}
+
+std::unique_ptr<Process> begin_worker(std::uint32_t database, const WorkerShare& share) {
+  const bool attached = guarded([database, share] {
     set_signal_handlers();
-    if (!attach_worker(database)) return false;
+    if (!attach_worker(database, share)) return false;
     BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
-    pgstat_report_appname("webhook worker");
+    char name[NAMEDATALEN];
+    snprintf(name, sizeof name, "webhook worker %d of %d", share.number, share.count);
+    pgstat_report_appname(name);
     return true;
   });
   if (!attached) return nullptr;

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "core/share.h"
 #include "pg/process.h"
 
 namespace webhook::pg {
@@ -21,7 +22,9 @@ void register_launcher();
 void run_launcher();
 
 // A worker's process: takes its place, connects. Nothing: there is nothing to do here, now; end quietly.
-std::unique_ptr<Process> begin_worker(std::uint32_t database);
+std::unique_ptr<Process> begin_worker(std::uint32_t database, const WorkerShare& share);
+// This worker's share, as the launcher told it.
+WorkerShare share_of_this_worker() noexcept;
 
 // Why this worker ends, once it was asked to.
 void note_shutdown() noexcept;

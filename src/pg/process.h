@@ -2,6 +2,7 @@
 // tests put a simulated one in its place.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -12,6 +13,18 @@
 namespace webhook::pg {
 
 enum class LogLevel : std::uint8_t { kLog, kWarning };
+
+// What a worker shows of itself, in webhook_workers.
+struct WorkerFigures {
+  std::size_t in_flight = 0;
+  std::size_t queued = 0;               // deliveries in its lanes
+  std::size_t events_ahead = 0;         // of the checkpoint
+  std::int64_t sent = 0;                // requests since its start, as the next two
+  std::int64_t failed = 0;              // attempts
+  std::int64_t logged = 0;              // rows of webhook_logs
+  std::optional<Time> oldest_event_at;  // when the oldest event that is read and unsettled was captured
+  std::optional<Time> last_error_at;    // of the database
+};
 
 class Process {
  public:
@@ -27,6 +40,12 @@ class Process {
 
   // The process is to end.
   virtual bool shutdown_requested() = 0;
+
+  // Somebody waits for the process to end, for he needs the database without sessions.
+  virtual bool is_database_wanted() = 0;
+
+  // Shows the figures to others. Costs next to nothing.
+  virtual void report(const WorkerFigures& figures) = 0;
 
   // The settings in force.
   virtual const WorkerSettings& settings() = 0;

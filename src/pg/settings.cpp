@@ -29,6 +29,8 @@ int capture;
 char* claim;
 char* organization;
 int in_flight_max;
+int worker_count;
+int shutdown_timeout_ms;
 char* retry_schedule;
 int age_max_s;
 int disable_after_s;
@@ -95,6 +97,12 @@ void define_delivery_settings() {
   DefineCustomIntVariable("webhook.max_in_flight", "How many requests a worker has open at once.",
                           "A quarter of them, at least 16, may be younger than a second: the rest is for slow endpoints.",
                           &in_flight_max, 256, 1, 1000, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+  DefineCustomIntVariable("webhook.workers", "How many workers deliver for each database.",
+                          "Each takes a slot of max_worker_processes and owns a part of the webhooks.", &worker_count,
+                          1, 1, kWorkersMax, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+  DefineCustomIntVariable("webhook.shutdown_timeout", "How long a worker that stops waits for what is in flight.",
+                          "What has not come back by then is sent again by the next one.", &shutdown_timeout_ms, 5000,
+                          0, 600'000, PGC_SIGHUP, GUC_UNIT_MS, nullptr, nullptr, nullptr);
   DefineCustomStringVariable("webhook.retry_schedule", "The waits between the attempts of a delivery.",
                              "A list such as \"5s, 30s, 5min\". A webhook may have its own.", &retry_schedule,
                              kRetryScheduleDefault, PGC_SIGHUP, GUC_LIST_INPUT, check_retry_schedule, nullptr, nullptr);
@@ -185,6 +193,7 @@ std::size_t payload_bytes_max() { return static_cast<std::size_t>(payload_max_by
 const char* organization_claim() { return claim; }
 const char* organization_id_setting() { return organization; }
 bool allow_http() { return plain_http; }
+int workers() { return worker_count; }
 
 WorkerSettings worker_settings() {
   WorkerSettings settings;
@@ -193,6 +202,7 @@ WorkerSettings worker_settings() {
   if (auto schedule = parse_retry_schedule(retry_schedule, nullptr)) settings.retry_schedule = std::move(*schedule);
   settings.max_age = std::chrono::seconds(age_max_s);
   settings.disable_after = std::chrono::seconds(disable_after_s);
+  settings.shutdown_timeout = std::chrono::milliseconds(shutdown_timeout_ms);
   settings.event_retention = std::chrono::seconds(event_retention_s);
   settings.log_retention = std::chrono::seconds(log_retention_s);
   settings.event_bytes_max = bytes_of_megabytes(event_size_max_mb);

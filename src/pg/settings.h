@@ -1,6 +1,7 @@
 // The settings webhook.*, as postgresql.conf and SET give them. docs/operations.md describes each.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <string>
 #include <vector>
@@ -9,6 +10,8 @@
 #include "http/http_client.h"
 
 namespace webhook::pg {
+
+constexpr int kWorkersMax = 16;
 
 enum class CaptureMode : int { kOff, kSubscribed, kAll };
 
@@ -22,6 +25,7 @@ std::size_t payload_bytes_max();        // webhook.max_payload
 const char* organization_claim();       // webhook.organization_claim
 const char* organization_id_setting();  // webhook.organization_id; empty: unset
 bool allow_http();                      // webhook.allow_http
+int workers();                          // webhook.workers, at most kWorkersMax
 
 // What the worker reads at its start and on SIGHUP.
 struct WorkerSettings {
@@ -30,6 +34,7 @@ struct WorkerSettings {
   std::vector<Duration> retry_schedule;
   Duration max_age{};
   Duration disable_after{std::chrono::days(5)};
+  Duration shutdown_timeout = std::chrono::seconds(5);
   Duration event_retention{};
   Duration log_retention{};
   std::size_t event_bytes_max = 0;

@@ -14,9 +14,12 @@ extern "C" {
 #include "storage/shmem.h"
 #include "storage/spin.h"
 #include "utils/resowner.h"
+#include "utils/timestamp.h"
 }
 
 #include <algorithm>
+
+#include "pg/timestamps.h"
 
 namespace webhook::pg {
 namespace {
@@ -26,20 +29,40 @@ constexpr const char* kName = "webhook";
 // A process that has no latch to set.
 constexpr std::uint32_t kNoProcess = PG_UINT32_MAX;
 
+// One worker's. The state's fields are written under Shared::lock, the figures by the worker alone.
+struct SharedSlot {
+  pg_atomic_uint32 state;      // SlotState
+  pg_atomic_uint32 last_exit;  // WorkerExit
+  pg_atomic_uint32 count;      // of the worker's share
+  pg_atomic_uint32 pid;
+
+  // Times are in microseconds since 1970, 0 for none.
+  pg_atomic_uint64 started_at;
+  pg_atomic_uint64 in_flight;
+  pg_atomic_uint64 queued;
+  pg_atomic_uint64 events_ahead;
+  pg_atomic_uint64 sent;
+  pg_atomic_uint64 failed;
+  pg_atomic_uint64 logged;
+  pg_atomic_uint64 oldest_event_at;
+  pg_atomic_uint64 last_error_at;
+};
+
 // What the processes of one database share.
 struct SharedPlace {
   // Written under Shared::lock, database under pool_lock as well; read without it where a stale value does no harm.
-  pg_atomic_uint32 database;
-  pg_atomic_uint32 state;           // PlaceState
-  pg_atomic_uint32 worker_process;  // the worker's number in ProcGlobal
-  pg_atomic_uint32 last_exit;       // WorkerExit
-  int worker_pid;
+  pg_atomic_uint32 database;  // 0: the place is free
+  pg_atomic_uint32 has_extension;
+  // The workers' numbers in ProcGlobal, side by side: every commit looks at them.
+  pg_atomic_uint32 worker_processes[kWorkersMax];
 
   // Capture's side, under pool_lock.
   slock_t pool_lock;
   Oid sequence;
   IdRange pool;
   int segment;  // −1: not known
+
+  SharedSlot slots[kWorkersMax];
 };
 
 struct Shared {
@@ -55,7 +78,8 @@ Shared* shared = nullptr;
 shmem_request_hook_type previous_shmem_request = nullptr;
 shmem_startup_hook_type previous_shmem_startup = nullptr;
 
-int my_place = -1;  // of this worker
+SharedPlace* my_place = nullptr;  // of this worker
+int my_index = 0;                 // of its slot
 WorkerExit my_exit_reason = WorkerExit::kFailed;
 
 std::uint32_t my_process_number() {
@@ -85,12 +109,22 @@ void request() noexcept {
   RequestNamedLWLockTranche(kName, 1);
 }
 
+void init_slot(SharedSlot* slot) {
+  pg_atomic_init_u32(&slot->state, static_cast<std::uint32_t>(SlotState::kIdle));
+  pg_atomic_init_u32(&slot->last_exit, static_cast<std::uint32_t>(WorkerExit::kFailed));
+  pg_atomic_init_u32(&slot->count, 0);
+  pg_atomic_init_u32(&slot->pid, 0);
+  for (pg_atomic_uint64* figure : {&slot->started_at, &slot->in_flight, &slot->queued, &slot->events_ahead, &slot->sent,
+                                   &slot->failed, &slot->logged, &slot->oldest_event_at, &slot->last_error_at}) {
+    pg_atomic_init_u64(figure, 0);
+  }
+}
+
 void init_place(SharedPlace* place) {
   pg_atomic_init_u32(&place->database, InvalidOid);
-  pg_atomic_init_u32(&place->state, static_cast<std::uint32_t>(PlaceState::kFree));
-  pg_atomic_init_u32(&place->worker_process, kNoProcess);
-  pg_atomic_init_u32(&place->last_exit, static_cast<std::uint32_t>(WorkerExit::kFailed));
-  place->worker_pid = 0;
+  pg_atomic_init_u32(&place->has_extension, 0);
+  for (pg_atomic_uint32& process : place->worker_processes) pg_atomic_init_u32(&process, kNoProcess);
+  for (SharedSlot& slot : place->slots) init_slot(&slot);
   SpinLockInit(&place->pool_lock);
   place->sequence = InvalidOid;
   place->pool = {};
@@ -149,23 +183,44 @@ SharedPlace* lock_pool() {
   return nullptr;
 }
 
-PlaceState state_of(SharedPlace* place) { return static_cast<PlaceState>(pg_atomic_read_u32(&place->state)); }
+SlotState state_of(SharedSlot* slot) { return static_cast<SlotState>(pg_atomic_read_u32(&slot->state)); }
 
-void set_state(SharedPlace* place, PlaceState state) {
-  pg_atomic_write_u32(&place->state, static_cast<std::uint32_t>(state));
+void set_state(SharedSlot* slot, SlotState state) {
+  pg_atomic_write_u32(&slot->state, static_cast<std::uint32_t>(state));
+}
+
+void set_exit(SharedSlot* slot, WorkerExit reason) {
+  pg_atomic_write_u32(&slot->last_exit, static_cast<std::uint32_t>(reason));
+}
+
+SharedSlot* slot_of(int place, int number) { return &places()[place].slots[number - 1]; }
+
+bool all_idle(SharedPlace* place) {
+  return std::all_of(std::begin(place->slots), std::end(place->slots),
+                     [](SharedSlot& slot) { return state_of(&slot) == SlotState::kIdle; });
 }
 
 void detach_worker(int /*code*/, Datum /*argument*/) noexcept {
-  SharedPlace* place = places() + my_place;
+  SharedSlot* slot = &my_place->slots[my_index];
   {
     const Locked locked(LW_EXCLUSIVE);
-    pg_atomic_write_u32(&place->worker_process, kNoProcess);
-    pg_atomic_write_u32(&place->last_exit, static_cast<std::uint32_t>(my_exit_reason));
-    place->worker_pid = 0;
-    set_state(place, PlaceState::kIdle);
+    pg_atomic_write_u32(&my_place->worker_processes[my_index], kNoProcess);
+    if (my_exit_reason == WorkerExit::kNoExtension) pg_atomic_write_u32(&my_place->has_extension, 0);
+    set_exit(slot, my_exit_reason);
+    pg_atomic_write_u32(&slot->pid, 0);
+    set_state(slot, SlotState::kIdle);
   }
-  my_place = -1;
+  my_place = nullptr;
   set_latch_of(pg_atomic_read_u32(&shared->launcher_process));
+}
+
+std::uint64_t microseconds(std::optional<Time> time) {
+  return time ? static_cast<std::uint64_t>(time->time_since_epoch().count()) : 0;
+}
+
+std::optional<Time> time_of(std::uint64_t since_1970_us) {
+  if (since_1970_us == 0) return std::nullopt;
+  return Time(Duration(static_cast<std::int64_t>(since_1970_us)));
 }
 
 void detach_launcher(int /*code*/, Datum /*argument*/) noexcept {
@@ -267,7 +322,8 @@ void publish_event_segment(std::uint32_t sequence_oid, int segment) noexcept {
 
 void wake_workers() noexcept {
   SharedPlace* place = find_place(MyDatabaseId);
-  if (place != nullptr) set_latch_of(pg_atomic_read_u32(&place->worker_process));
+  if (place == nullptr) return;
+  for (pg_atomic_uint32& process : place->worker_processes) set_latch_of(pg_atomic_read_u32(&process));
 }
 
 void wake_at_commit(bool also_launcher) {
@@ -278,77 +334,145 @@ void wake_at_commit(bool also_launcher) {
 
 // --- Places -----------------------------------------------------------------------------------------------------------
 
-int place_count() noexcept { return shared->place_count; }
+int place_count() noexcept { return shared == nullptr ? 0 : shared->place_count; }
 
-Place place(int index) noexcept {
-  SharedPlace* from = places() + index;
+std::uint32_t place_database(int place) noexcept { return pg_atomic_read_u32(&places()[place].database); }
+
+Slot slot(int place, int number) noexcept {
+  SharedSlot* from = slot_of(place, number);
   const Locked locked(LW_SHARED);
   return {.state = state_of(from),
-          .database = pg_atomic_read_u32(&from->database),
-          .worker_pid = from->worker_pid,
+          .count = static_cast<int>(pg_atomic_read_u32(&from->count)),
+          .pid = static_cast<int>(pg_atomic_read_u32(&from->pid)),
           .last_exit = static_cast<WorkerExit>(pg_atomic_read_u32(&from->last_exit))};
+}
+
+bool has_extension(int place) noexcept { return pg_atomic_read_u32(&places()[place].has_extension) != 0; }
+
+std::optional<int> find_place_of(std::uint32_t database) noexcept {
+  SharedPlace* place = find_place(database);
+  if (place == nullptr) return std::nullopt;
+  return static_cast<int>(place - places());
 }
 
 std::optional<int> claim_place(std::uint32_t database) noexcept {
   const Locked locked(LW_EXCLUSIVE);
-  std::optional<int> free;
-  for (int i = 0; i < shared->place_count; ++i) {
-    SharedPlace* candidate = places() + i;
-    if (pg_atomic_read_u32(&candidate->database) == database) return i;
-    if (!free && state_of(candidate) == PlaceState::kFree) free = i;
-  }
+  if (const std::optional<int> claimed = find_place_of(database)) return claimed;
+  const std::optional<int> free = find_place_of(InvalidOid);
   if (!free) return std::nullopt;
   SharedPlace* taken = places() + *free;
+  pg_atomic_write_u32(&taken->has_extension, 0);
   SpinLockAcquire(&taken->pool_lock);
   taken->sequence = InvalidOid;
   taken->pool = {};
   taken->segment = -1;
   pg_atomic_write_u32(&taken->database, database);
   SpinLockRelease(&taken->pool_lock);
-  set_state(taken, PlaceState::kIdle);
   return free;
 }
 
-void set_starting(int index) noexcept {
+void set_starting(int place, const WorkerShare& share) noexcept {
+  SharedSlot* starting = slot_of(place, share.number);
   const Locked locked(LW_EXCLUSIVE);
-  set_state(places() + index, PlaceState::kStarting);
+  pg_atomic_write_u32(&starting->count, static_cast<std::uint32_t>(share.count));
+  set_state(starting, SlotState::kStarting);
 }
 
-void set_start_failed(int index) noexcept {
-  SharedPlace* failed = places() + index;
+void set_start_failed(int place, int number) noexcept {
+  SharedSlot* failed = slot_of(place, number);
   const Locked locked(LW_EXCLUSIVE);
-  if (state_of(failed) != PlaceState::kStarting) return;
-  pg_atomic_write_u32(&failed->last_exit, static_cast<std::uint32_t>(WorkerExit::kFailed));
-  set_state(failed, PlaceState::kIdle);
+  if (state_of(failed) != SlotState::kStarting) return;
+  set_exit(failed, WorkerExit::kFailed);
+  set_state(failed, SlotState::kIdle);
 }
 
-void free_place(int index) noexcept {
-  SharedPlace* freed = places() + index;
+bool stop_others(int place, int count) noexcept {
+  bool found = false;
+  const Locked locked(LW_SHARED);
+  for (SharedSlot& other : places()[place].slots) {
+    if (state_of(&other) == SlotState::kIdle) continue;
+    if (pg_atomic_read_u32(&other.count) == static_cast<std::uint32_t>(count)) continue;
+    found = true;
+    const auto pid = static_cast<pid_t>(pg_atomic_read_u32(&other.pid));
+    if (pid != 0) kill(pid, SIGTERM);
+  }
+  return found;
+}
+
+void free_place(int place) noexcept {
+  SharedPlace* freed = places() + place;
   const Locked locked(LW_EXCLUSIVE);
-  if (state_of(freed) != PlaceState::kIdle) return;
+  if (!all_idle(freed)) return;
   SpinLockAcquire(&freed->pool_lock);
   pg_atomic_write_u32(&freed->database, InvalidOid);
   SpinLockRelease(&freed->pool_lock);
-  set_state(freed, PlaceState::kFree);
 }
 
-bool attach_worker(std::uint32_t database) {
+bool attach_worker(std::uint32_t database, const WorkerShare& share) {
   {
     const Locked locked(LW_EXCLUSIVE);
     SharedPlace* place = find_place(database);
-    if (place == nullptr || state_of(place) == PlaceState::kRunning) return false;
-    if (is_held(database)) {
-      pg_atomic_write_u32(&place->last_exit, static_cast<std::uint32_t>(WorkerExit::kSteppedAside));
-      set_state(place, PlaceState::kIdle);
+    if (place == nullptr) return false;
+    SharedSlot* mine = &place->slots[share.number - 1];
+    if (state_of(mine) == SlotState::kRunning) return false;
+    const bool others_run = std::any_of(std::begin(place->slots), std::end(place->slots), [&share](SharedSlot& other) {
+      return state_of(&other) == SlotState::kRunning &&
+             pg_atomic_read_u32(&other.count) != static_cast<std::uint32_t>(share.count);
+    });
+    if (others_run || is_held(database)) {
+      set_exit(mine, WorkerExit::kSteppedAside);
+      set_state(mine, SlotState::kIdle);
       return false;
     }
-    my_place = static_cast<int>(place - places());
-    place->worker_pid = MyProcPid;
-    pg_atomic_write_u32(&place->worker_process, my_process_number());
-    set_state(place, PlaceState::kRunning);
+    my_place = place;
+    my_index = share.number - 1;
+    pg_atomic_write_u32(&mine->count, static_cast<std::uint32_t>(share.count));
+    report_figures({});
+    pg_atomic_write_u64(&mine->started_at, microseconds(from_timestamptz(MyStartTimestamp)));
+    pg_atomic_write_u32(&mine->pid, static_cast<std::uint32_t>(MyProcPid));
+    pg_atomic_write_u32(&place->worker_processes[my_index], my_process_number());
+    set_state(mine, SlotState::kRunning);
   }
   on_shmem_exit(detach_worker, 0);
+  // It may have decided on another number of workers meanwhile.
+  set_latch_of(pg_atomic_read_u32(&shared->launcher_process));
   return true;
+}
+
+void note_extension() noexcept {
+  if (pg_atomic_exchange_u32(&my_place->has_extension, 1) != 0) return;
+  set_latch_of(pg_atomic_read_u32(&shared->launcher_process));
+}
+
+void report_figures(const WorkerFigures& figures) noexcept {
+  SharedSlot* mine = &my_place->slots[my_index];
+  pg_atomic_write_u64(&mine->in_flight, figures.in_flight);
+  pg_atomic_write_u64(&mine->queued, figures.queued);
+  pg_atomic_write_u64(&mine->events_ahead, figures.events_ahead);
+  pg_atomic_write_u64(&mine->sent, static_cast<std::uint64_t>(figures.sent));
+  pg_atomic_write_u64(&mine->failed, static_cast<std::uint64_t>(figures.failed));
+  pg_atomic_write_u64(&mine->logged, static_cast<std::uint64_t>(figures.logged));
+  pg_atomic_write_u64(&mine->oldest_event_at, microseconds(figures.oldest_event_at));
+  pg_atomic_write_u64(&mine->last_error_at, microseconds(figures.last_error_at));
+}
+
+std::optional<WorkerReport> worker_report(int place, int number) noexcept {
+  SharedSlot* from = slot_of(place, number);
+  WorkerReport report;
+  report.pid = static_cast<int>(pg_atomic_read_u32(&from->pid));
+  report.database = place_database(place);
+  if (report.pid == 0 || report.database == InvalidOid) return std::nullopt;
+  report.share = {number, static_cast<int>(pg_atomic_read_u32(&from->count))};
+  report.started_at = time_of(pg_atomic_read_u64(&from->started_at)).value_or(Time{});
+  report.figures = {.in_flight = pg_atomic_read_u64(&from->in_flight),
+                    .queued = pg_atomic_read_u64(&from->queued),
+                    .events_ahead = pg_atomic_read_u64(&from->events_ahead),
+                    .sent = static_cast<std::int64_t>(pg_atomic_read_u64(&from->sent)),
+                    .failed = static_cast<std::int64_t>(pg_atomic_read_u64(&from->failed)),
+                    .logged = static_cast<std::int64_t>(pg_atomic_read_u64(&from->logged)),
+                    .oldest_event_at = time_of(pg_atomic_read_u64(&from->oldest_event_at)),
+                    .last_error_at = time_of(pg_atomic_read_u64(&from->last_error_at))};
+  return report;
 }
 
 void set_exit_reason(WorkerExit reason) noexcept { my_exit_reason = reason; }
@@ -378,7 +502,11 @@ void hold_database(std::uint32_t database) {
   const Locked locked(LW_EXCLUSIVE);
   pg_atomic_write_u32(holds() + my_process_number(), database);
   SharedPlace* place = find_place(database);
-  if (place != nullptr && place->worker_pid != 0) kill(place->worker_pid, SIGTERM);
+  if (place == nullptr) return;
+  for (SharedSlot& slot : place->slots) {
+    const auto pid = static_cast<pid_t>(pg_atomic_read_u32(&slot.pid));
+    if (pid != 0) kill(pid, SIGTERM);
+  }
 }
 
 void release_hold() noexcept {
@@ -398,9 +526,7 @@ bool is_held(std::uint32_t database) noexcept {
 
 bool is_vacated(std::uint32_t database) noexcept {
   SharedPlace* place = find_place(database);
-  if (place == nullptr) return true;
-  const PlaceState state = state_of(place);
-  return state != PlaceState::kStarting && state != PlaceState::kRunning;
+  return place == nullptr || all_idle(place);
 }
 
 }  // namespace webhook::pg

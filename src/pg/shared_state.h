@@ -8,6 +8,10 @@
 #include <cstdint>
 #include <optional>
 
+#include "core/share.h"
+#include "core/time.h"
+#include "pg/process.h"
+
 namespace webhook::pg {
 
 // From _PG_init, while the server loads shared_preload_libraries: asks for the memory and sets the hooks.
@@ -44,7 +48,7 @@ std::int64_t ids_left(std::uint32_t sequence_oid) noexcept;
 std::optional<int> current_event_segment(std::uint32_t sequence_oid) noexcept;
 void publish_event_segment(std::uint32_t sequence_oid, int segment) noexcept;
 
-// Wakes this database's worker: sets its latch. For commit callbacks: it neither allocates nor raises an error.
+// Wakes this database's workers: sets their latches. For commit callbacks: it neither allocates nor raises an error.
 void wake_workers() noexcept;
 
 // The same once the current transaction has committed, if it does; also_launcher: request_probe() as well. May raise an
@@ -53,42 +57,66 @@ void wake_at_commit(bool also_launcher);
 
 // --- Databases and their workers ------------------------------------------------------------------------------------
 //
-// The launcher gives a database a place before it starts a worker for it. Each place goes
+// The launcher gives a database a place before it starts workers for it. In a place each worker, by its number from 1 to
+// kWorkersMax, has a slot, which goes
 //
-//   free → starting → running → idle → starting …, and back to free by the launcher
+//   idle → starting → running → idle …
 //
-// The worker itself says that it runs and why it ends; one that ends without a word has failed.
+// The worker itself says that it runs and why it ends; one that ends without a word has failed. The launcher frees a
+// place whose slots are all idle.
 
 enum class WorkerExit : std::uint32_t {
   kFailed,        // an error, or no word at all: start it again, with back-off
   kNoExtension,   // there is nothing to do in this database
   kSteppedAside,  // somebody needs the database for himself: start it again afterwards
-  kShutdown,      // asked to by the administrator or the postmaster
+  kShutdown,      // asked to by the administrator, the postmaster, or the launcher
 };
 
-enum class PlaceState : std::uint32_t { kFree, kStarting, kRunning, kIdle };
+enum class SlotState : std::uint32_t { kIdle, kStarting, kRunning };
 
-struct Place {
-  PlaceState state = PlaceState::kFree;
-  std::uint32_t database = 0;
-  int worker_pid = 0;
+struct Slot {
+  SlotState state = SlotState::kIdle;
+  int count = 0;  // how many workers the database has, as this one was told, if it is not idle
+  int pid = 0;    // 0: it does not run
   WorkerExit last_exit = WorkerExit::kFailed;
 };
 
 // How many places there are, and what is in one. For the launcher.
 int place_count() noexcept;
-Place place(int index) noexcept;
-// The place of a database, taking a free one if it has none. Nothing: none is free.
+std::uint32_t place_database(int place) noexcept;  // 0: the place is free
+Slot slot(int place, int number) noexcept;
+// Whether a worker has found the extension there.
+bool has_extension(int place) noexcept;
+// The place of a database; and taking a free one if it has none. Nothing: there is none.
+std::optional<int> find_place_of(std::uint32_t database) noexcept;
 std::optional<int> claim_place(std::uint32_t database) noexcept;
-void set_starting(int index) noexcept;
+void set_starting(int place, const WorkerShare& share) noexcept;
 // The start did not happen, or the worker never came.
-void set_start_failed(int index) noexcept;
-void free_place(int index) noexcept;
+void set_start_failed(int place, int number) noexcept;
+// Asks those to end that were told another number of workers. Returns whether there are any, or some are starting.
+bool stop_others(int place, int count) noexcept;
+// Does nothing as long as a worker runs there or is about to.
+void free_place(int place) noexcept;
 
-// For the worker, before it connects: takes the place of its database. False: someone else runs there, or the
-// database is held. From then on the process's end frees the place, with the reason last set.
-bool attach_worker(std::uint32_t database);
+// For the worker, before it connects: takes its slot. False: another one is in it, workers of another count run in the
+// database, or it is held. From then on the process's end frees the slot, with the reason last set.
+bool attach_worker(std::uint32_t database, const WorkerShare& share);
 void set_exit_reason(WorkerExit reason) noexcept;
+// The database has the extension: the launcher starts the other workers.
+void note_extension() noexcept;
+// What others see of this worker. No lock is taken.
+void report_figures(const WorkerFigures& figures) noexcept;
+
+// What is to be seen of the worker in a slot. Nothing: none runs there. No lock is taken, so that the figures may be of
+// two moments.
+struct WorkerReport {
+  std::uint32_t database = 0;
+  WorkerShare share;
+  int pid = 0;
+  Time started_at{};
+  WorkerFigures figures;
+};
+std::optional<WorkerReport> worker_report(int place, int number) noexcept;
 
 // For the launcher, at its start: announces its latch.
 void attach_launcher();
@@ -99,7 +127,7 @@ bool take_probe_request() noexcept;
 
 // --- Holding a database ---------------------------------------------------------------------------------------------
 //
-// DROP DATABASE and its like need the database without sessions. Whoever is about to run one holds it: its worker is
+// DROP DATABASE and its like need the database without sessions. Whoever is about to run one holds it: its workers are
 // told to go, and none is started until the hold is released: with the transaction, before which nobody sees what the
 // statement has done, or by release_hold(). One hold a process.
 

@@ -138,11 +138,38 @@ Event event_of(const Query& query, std::size_t row) {
   return event;
 }
 
-Checkpoint checkpoint_of(const Query& query) {
-  const auto from = parse_snapshot(query.get_text(0, 0));
-  const auto to = parse_snapshot(query.get_text(0, 1));
+Checkpoint checkpoint_of(const Query& query, std::size_t row) {
+  const auto from = parse_snapshot(query.get_text(row, 0));
+  const auto to = parse_snapshot(query.get_text(row, 1));
   if (!from || !to) throw Error("XX001", "webhook_checkpoint holds a malformed snapshot");
-  return {{*from, *to}, query.get_int64(0, 2), query.get_int64(0, 3)};
+  return {{*from, *to}, query.get_int64(row, 2), query.get_int64(row, 3)};
+}
+
+// The rows of webhook_checkpoint.
+struct Checkpoints {
+  std::vector<Checkpoint> of;  // worker 1, 2, …
+  bool are_of_this_count = true;
+};
+
+Checkpoints read_checkpoints(int count) {
+  Query query(statements::read_checkpoints);
+  const std::size_t rows = query.run();
+  Checkpoints checkpoints;
+  checkpoints.are_of_this_count = rows == static_cast<std::size_t>(count);
+  for (std::size_t row = 0; row < rows; ++row) {
+    checkpoints.of.push_back(checkpoint_of(query, row));
+    checkpoints.are_of_this_count &= query.get_int32(row, 5) == count;
+  }
+  return checkpoints;
+}
+
+void replace_checkpoints(int count, const Uuid& instance, const Checkpoint& checkpoint) {
+  Query drop(statements::delete_checkpoints);
+  drop.run();
+  Query create(statements::create_checkpoints);
+  create.bind(static_cast<std::int32_t>(count)).bind(instance);
+  create.bind(to_string(checkpoint.window.from)).bind(to_string(checkpoint.window.to));
+  create.bind(checkpoint.position).bind(checkpoint.log_floor).run();
 }
 
 Ordering ordering_of(const std::string& name) {
@@ -203,8 +230,13 @@ SpiStore::SpiStore() {
 
 // --- Start and configuration --------------------------------------------------------------------------------------------
 
-StartState SpiStore::start() {
+StartState SpiStore::start(const WorkerShare& share) {
   Work work(*this, "webhook: starting");
+  // One after the other: the first finds what the workers before them left, the others what the first has made of it.
+  // It keeps nobody else waiting.
+  guarded([schema = schema_] {
+    LockRelationOid(get_relname_relid("webhook_checkpoint", schema), ShareUpdateExclusiveLock);
+  });
   const auto database = static_cast<std::uint32_t>(MyDatabaseId);
   const std::uint64_t system_identifier = GetSystemIdentifier();
   StartState state;
@@ -217,10 +249,8 @@ StartState SpiStore::start() {
               .system_identifier = static_cast<std::uint64_t>(identity.get_int64(0, 2))};
     state.instance = stored->instance;
   }
-  Query checkpoint(statements::read_checkpoint);
-  const bool has_checkpoint = checkpoint.run() > 0;
-  state.checkpoint =
-      has_checkpoint ? checkpoint_of(checkpoint) : Checkpoint{{Snapshot::beginning(), Snapshot::beginning()}, 0, 0};
+  const Checkpoints checkpoints = read_checkpoints(share.count);
+  const bool has_checkpoint = !checkpoints.of.empty();
 
   state.verdict = judge_identity(stored, has_checkpoint, database, system_identifier);
   const auto oid = static_cast<std::int64_t>(database);
@@ -238,7 +268,7 @@ StartState SpiStore::start() {
       if (create.bind(oid).bind(identifier).run() == 0) {
         // A dump's row came at the same moment: webhook_instance_restored() has said so in it.
         work.commit();
-        return start();
+        return start(share);
       }
       state.instance = create.get_uuid(0, 0);
       break;
@@ -263,15 +293,21 @@ StartState SpiStore::start() {
                                .last_failure_at = endpoints.get_optional_time(row, 5),
                                .last_error = endpoints.get_text(row, 6)});
   }
-  if (!has_checkpoint) {
-    const std::string beginning = to_string(Snapshot::beginning());
-    Query create(statements::create_checkpoint);
-    create.bind(state.instance).bind(beginning).bind(beginning).run();
-  } else if (state.verdict == IdentityVerdict::kCopy) {
+  if (checkpoints.are_of_this_count) {
+    state.checkpoint = checkpoints.of[static_cast<std::size_t>(share.number - 1)];
+  } else {
+    if (has_checkpoint)
+      state.checkpoint = oldest(checkpoints.of);
+    else
+      state.checkpoint = {{Snapshot::beginning(), Snapshot::beginning()}, 0, 0};
+    replace_checkpoints(share.count, state.instance, state.checkpoint);
+  }
+  if (has_checkpoint && state.verdict == IdentityVerdict::kCopy) {
     Query update(statements::update_checkpoint_instance);
     update.bind(state.instance).run();
   }
   work.commit();
+  worker_ = share.number;
   return state;
 }
 
@@ -324,17 +360,18 @@ bool SpiStore::configuration_changed() const { return watched.changed; }
 
 // --- The event log ------------------------------------------------------------------------------------------------------
 
-Snapshot SpiStore::current_snapshot() {
+LogHead SpiStore::current_head() {
   // Read before anything of ours has a transaction number: a snapshot leaves its owner out.
   Work work(*this, "webhook: looking for events");
-  Query query(statements::current_snapshot);
+  Query query(statements::current_head);
   query.run();
   const auto snapshot = parse_snapshot(query.get_text(0, 0));
   if (!snapshot) throw Error("XX000", "could not read pg_current_snapshot()");
   // A webhook whose creation is in the snapshot must be known before the events in it are routed.
   guarded([] { AcceptInvalidationMessages(); });
+  const std::int64_t last_log_id = query.get_int64(0, 1);
   work.commit();
-  return *snapshot;
+  return {*snapshot, last_log_id};
 }
 
 Chunk SpiStore::read(const Window& window, std::int64_t after_id, std::size_t events_max) {
@@ -500,18 +537,15 @@ std::vector<FilterAnswer> SpiStore::filter(const std::vector<FilterQuestion>& qu
 
 // --- Recovery -----------------------------------------------------------------------------------------------------------
 
-Logged SpiStore::logged_since(std::int64_t log_floor) {
+std::vector<DeliveryKey> SpiStore::logged_since(std::int64_t log_floor) {
   Work work(*this, "webhook: recovering");
   Query query(statements::read_logged);
   const std::size_t rows = query.bind(log_floor).run();
-  Logged logged{{}, log_floor};
-  logged.keys.reserve(rows);
-  for (std::size_t row = 0; row < rows; ++row) {
-    logged.keys.push_back({query.get_int64(row, 0), query.get_uuid(row, 1)});
-    logged.last_log_id = std::max(logged.last_log_id, query.get_int64(row, 2));
-  }
+  std::vector<DeliveryKey> keys;
+  keys.reserve(rows);
+  for (std::size_t row = 0; row < rows; ++row) keys.push_back({query.get_int64(row, 0), query.get_uuid(row, 1)});
   work.commit();
-  return logged;
+  return keys;
 }
 
 std::vector<DeliveryKey> SpiStore::owed_of(const std::vector<std::int64_t>& event_ids) {
@@ -529,7 +563,7 @@ std::vector<DeliveryKey> SpiStore::owed_of(const std::vector<std::int64_t>& even
 
 namespace {
 
-std::int64_t insert_logs(const std::vector<LogRow>& rows) {
+void insert_logs(const std::vector<LogRow>& rows) {
   std::vector<Time> created_at;
   std::vector<Uuid> webhooks;
   std::vector<std::optional<std::string>> organizations;
@@ -562,7 +596,6 @@ std::int64_t insert_logs(const std::vector<LogRow>& rows) {
   query.bind(created_at).bind(webhooks).bind(organizations).bind(event_ids).bind(events).bind(attempts).bind(statuses);
   query.bind(response_statuses).bind(response_bodies).bind(errors).bind(durations_ms).bind(remote_ips);
   query.bind(next_attempts).run();
-  return query.get_int64(0, 0);
 }
 
 void upsert_owed(const std::vector<const OwedRow*>& rows) {
@@ -721,7 +754,7 @@ void upsert_endpoints(const std::vector<EndpointState>& endpoints) {
 Recorded SpiStore::record(const Batch& batch) {
   Work work(*this, "webhook: recording results");
   Recorded recorded;
-  if (!batch.logs.empty()) recorded.last_log_id = insert_logs(batch.logs);
+  if (!batch.logs.empty()) insert_logs(batch.logs);
   if (!batch.owed.empty() || !batch.finished.empty()) recorded.locked = write_deliveries(batch);
   if (!batch.minutes.empty()) upsert_minutes(batch.minutes);
   if (!batch.endpoints.empty()) upsert_endpoints(batch.endpoints);
@@ -732,7 +765,7 @@ Recorded SpiStore::record(const Batch& batch) {
     const Checkpoint& checkpoint = *batch.checkpoint;
     Query query(statements::update_checkpoint);
     query.bind(to_string(checkpoint.window.from)).bind(to_string(checkpoint.window.to));
-    query.bind(checkpoint.position).bind(checkpoint.log_floor).run();
+    query.bind(checkpoint.position).bind(checkpoint.log_floor).bind(static_cast<std::int32_t>(worker_)).run();
   }
   work.commit();
   return recorded;

@@ -17,12 +17,12 @@ class SpiStore final : public Store {
   // ALTER ROLE may have set for this session, and registers this process's callbacks: once a process.
   SpiStore();
 
-  StartState start() override;
+  StartState start(const WorkerShare& share) override;
   Configuration configuration() override;
   bool configuration_changed() const override;
-  Snapshot current_snapshot() override;
+  LogHead current_head() override;
   Chunk read(const Window& window, std::int64_t after_id, std::size_t events_max) override;
-  Logged logged_since(std::int64_t log_floor) override;
+  std::vector<DeliveryKey> logged_since(std::int64_t log_floor) override;
   std::vector<DeliveryKey> owed_of(const std::vector<std::int64_t>& event_ids) override;
   std::vector<FilterAnswer> filter(const std::vector<FilterQuestion>& questions) override;
   Recorded record(const Batch& batch) override;
@@ -70,6 +70,7 @@ class SpiStore final : public Store {
   bool make_room(Ring ring, int segment, RingReport* report);
 
   std::uint32_t extension_ = 0;  // its OID
+  int worker_ = 1;
   std::uint32_t schema_ = 0;
   std::string installed_version_;
   std::uint32_t events_sequence_ = 0;

@@ -38,15 +38,18 @@ inline constinit Statement delete_identity("DELETE FROM @extschema@.webhook_inst
 inline constinit Statement update_system_identifier(R"(
   UPDATE @extschema@.webhook_instance SET system_identifier = $1)");
 
-inline constinit Statement read_checkpoint(R"(
-  SELECT snapshot_from::text, snapshot_to::text, position, log_floor
+inline constinit Statement read_checkpoints(R"(
+  SELECT snapshot_from::text, snapshot_to::text, position, log_floor, worker, workers
     FROM @extschema@.webhook_checkpoint
-   WHERE worker = 1)");
+   ORDER BY worker)");
 
-inline constinit Statement create_checkpoint(R"(
+inline constinit Statement delete_checkpoints("DELETE FROM @extschema@.webhook_checkpoint");
+
+// One for each of $1 workers.
+inline constinit Statement create_checkpoints(R"(
   INSERT INTO @extschema@.webhook_checkpoint
          (worker, workers, instance, snapshot_from, snapshot_to, position, log_floor)
-  VALUES (1, 1, $1, $2::pg_snapshot, $3::pg_snapshot, 0, 0))");
+  SELECT n, $1, $2, $3::pg_snapshot, $4::pg_snapshot, $5, $6 FROM generate_series(1, $1) AS n)");
 
 inline constinit Statement update_checkpoint_instance(R"(
   UPDATE @extschema@.webhook_checkpoint SET instance = $1)");
@@ -79,7 +82,10 @@ inline constinit Statement read_next_expiry(R"(
 
 // --- The event log ----------------------------------------------------------------------------------------------------
 
-inline constinit Statement current_snapshot("SELECT pg_current_snapshot()::text");
+// The snapshot is the statement's, taken before the sequence is read. Null: no id was ever drawn.
+inline constinit Statement current_head(R"(
+  SELECT pg_current_snapshot()::text,
+         coalesce(pg_sequence_last_value('@extschema@.webhook_logs_id_seq'::regclass), 0))");
 
 // The events of transactions in [low, high), pair by pair. OFFSET 0 keeps each pair an index scan of its own.
 inline constinit Statement find_events(R"(
@@ -135,7 +141,7 @@ inline constinit Statement evaluate_filters(R"(
 // --- Recovery ---------------------------------------------------------------------------------------------------------
 
 inline constinit Statement read_logged(R"(
-  SELECT event_id, configuration_id, id FROM @extschema@.webhook_logs WHERE id > $1)");
+  SELECT event_id, configuration_id FROM @extschema@.webhook_logs WHERE id > $1)");
 
 inline constinit Statement read_owed_of(R"(
   SELECT event_id, configuration_id FROM @extschema@.webhook_deliveries WHERE event_id = ANY($1))");
@@ -143,20 +149,17 @@ inline constinit Statement read_owed_of(R"(
 // --- Recording --------------------------------------------------------------------------------------------------------
 
 inline constinit Statement insert_logs(R"(
-  WITH inserted AS (
-    INSERT INTO @extschema@.webhook_logs
-           (slot, created_at, configuration_id, organization_id, event_id, event, attempt, status, response_status,
-            response_body, error, duration_ms, remote_ip, next_attempt_at)
-    SELECT ring.slot, l.created_at, l.configuration_id, l.organization_id, l.event_id, l.event, l.attempt, l.status,
-           nullif(l.response_status, 0), l.response_body, l.error, l.duration_ms, l.remote_ip::inet, l.next_attempt_at
-      FROM @extschema@.webhook_rings AS ring,
-           unnest($1::timestamptz[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::integer[], $7::text[],
-                  $8::integer[], $9::text[], $10::text[], $11::double precision[], $12::text[], $13::timestamptz[])
-             AS l (created_at, configuration_id, organization_id, event_id, event, attempt, status, response_status,
-                   response_body, error, duration_ms, remote_ip, next_attempt_at)
-     WHERE ring.ring = 'logs'
-    RETURNING id)
-  SELECT coalesce(max(id), 0) FROM inserted)");
+  INSERT INTO @extschema@.webhook_logs
+         (slot, created_at, configuration_id, organization_id, event_id, event, attempt, status, response_status,
+          response_body, error, duration_ms, remote_ip, next_attempt_at)
+  SELECT ring.slot, l.created_at, l.configuration_id, l.organization_id, l.event_id, l.event, l.attempt, l.status,
+         nullif(l.response_status, 0), l.response_body, l.error, l.duration_ms, l.remote_ip::inet, l.next_attempt_at
+    FROM @extschema@.webhook_rings AS ring,
+         unnest($1::timestamptz[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::integer[], $7::text[],
+                $8::integer[], $9::text[], $10::text[], $11::double precision[], $12::text[], $13::timestamptz[])
+           AS l (created_at, configuration_id, organization_id, event_id, event, attempt, status, response_status,
+                 response_body, error, duration_ms, remote_ip, next_attempt_at)
+   WHERE ring.ring = 'logs')");
 
 // What webhook_cancel() gave up while it was on its way stays given up.
 inline constinit Statement upsert_owed(R"(
@@ -249,7 +252,7 @@ inline constinit Statement update_checkpoint(R"(
   UPDATE @extschema@.webhook_checkpoint
      SET snapshot_from = $1::pg_snapshot, snapshot_to = $2::pg_snapshot, position = $3, log_floor = $4,
          updated_at = clock_timestamp()
-   WHERE worker = 1)");
+   WHERE worker = $5)");
 
 // --- What is owed -----------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@
 #include "core/lanes.h"
 #include "core/ledger.h"
 #include "core/ring.h"
+#include "core/share.h"
 #include "core/snapshot.h"
 #include "core/statistics.h"
 #include "core/time.h"
@@ -141,7 +142,6 @@ struct Batch {
 
 // What record() did.
 struct Recorded {
-  std::int64_t last_log_id = 0;  // the highest drawn, 0: none was
   // Somebody holds these rows of webhook_deliveries locked: what the batch says of them is not written, and to be tried
   // again.
   std::vector<DeliveryKey> locked;
@@ -152,10 +152,12 @@ struct Chunk {
   bool window_is_read = false;
 };
 
-// What was logged above a floor.
-struct Logged {
-  std::vector<DeliveryKey> keys;
-  std::int64_t last_log_id = 0;  // the highest drawn; the floor if there is none above it
+// What had happened at one moment.
+struct LogHead {
+  Snapshot snapshot;
+  // No lower id is drawn for webhook_logs any more, by whichever worker. Read after the snapshot was taken: a row about an
+  // event that has not finished in a later snapshot has an id above it.
+  std::int64_t last_log_id = 0;
 };
 
 // A pending row of webhook_deliveries with its event, whose data is empty if nothing holds it any more.
@@ -213,21 +215,23 @@ class Store {
  public:
   virtual ~Store() = default;
 
-  // Reads, or on the first start and in a copy writes, who this database is and how far it got.
-  virtual StartState start() = 0;
+  // Reads, or on the first start and in a copy writes, who this database is and how far this worker of it got. If there
+  // were another number of workers before, all of the new ones go on from the oldest checkpoint of the old ones, none of
+  // which may run any more.
+  virtual StartState start(const WorkerShare& share) = 0;
 
   // Clears configuration_changed().
   virtual Configuration configuration() = 0;
   // Whether it may have changed since. No transaction; up to date after any call.
   virtual bool configuration_changed() const = 0;
 
-  virtual Snapshot current_snapshot() = 0;
+  virtual LogHead current_head() = 0;
   // The window's events behind after_id, at most events_max. Returns only what is durable, even if it was committed
   // with synchronous_commit off.
   virtual Chunk read(const Window& window, std::int64_t after_id, std::size_t events_max) = 0;
 
-  // Logged above the floor.
-  virtual Logged logged_since(std::int64_t log_floor) = 0;
+  // What was logged, by any worker, above the floor.
+  virtual std::vector<DeliveryKey> logged_since(std::int64_t log_floor) = 0;
   // Those of these events that webhook_deliveries holds.
   virtual std::vector<DeliveryKey> owed_of(const std::vector<std::int64_t>& event_ids) = 0;
 

@@ -54,7 +54,7 @@ Recorder::Recorded Recorder::record(const Beside& beside, Time now) {
   keep_locked(batch, written.locked, with_locked);
   if (with_locked && !locked_.empty()) next_try_at_ = now + kLockedRetry;
 
-  Recorded recorded{.settled = {}, .released = {}, .last_log_id = written.last_log_id, .locked = locked_.size()};
+  Recorded recorded{.settled = {}, .released = {}, .logged = batch.logs.size(), .locked = locked_.size()};
   std::erase_if(settled_, [&](const auto& settled) {
     if (locked_.contains(settled.second)) return false;
     recorded.settled.push_back(settled.first);

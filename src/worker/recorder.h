@@ -23,8 +23,8 @@ class Recorder {
   struct Recorded {
     std::vector<Ledger::Entry> settled;
     std::vector<pg::DeliveryKey> released;
-    std::int64_t last_log_id = 0;  // 0: nothing was logged
-    std::size_t locked = 0;        // rows that wait for somebody's lock
+    std::size_t logged = 0;  // log rows
+    std::size_t locked = 0;  // rows that wait for somebody's lock
   };
 
   // What is to be recorded beside the results.

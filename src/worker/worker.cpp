@@ -33,7 +33,7 @@ constexpr Duration kExpiryInterval = minutes(10);         // dead deliveries bey
 constexpr Duration kWarningInterval = minutes(1);         // the same warning again
 constexpr Duration kStoreBackoffMin = milliseconds(100);  // between tries of a failing database
 constexpr Duration kStoreBackoffMax = seconds(10);        //
-constexpr Duration kDrainTime = seconds(5);               // for what is in flight at the end
+constexpr Duration kStepAsideTime = seconds(1);  // for what is in flight, while somebody waits for the database
 constexpr Duration kAgeCheckInterval = seconds(10);       // of what is owed to endpoints that fail
 constexpr std::size_t kGiveUpStep = 500;                  // old deliveries given up at once
 constexpr Duration kStatisticsInterval = seconds(5);      // at least, and so long that writing them costs a hundredth
@@ -70,8 +70,8 @@ std::string described(const pg::Webhook& webhook) {
 
 }  // namespace
 
-Worker::Worker(pg::Process& process, pg::Store& store, HttpClient& http)
-    : process_(process), store_(store), http_(http), recorder_(store), record_delay_(kRecordDelayMin) {}
+Worker::Worker(pg::Process& process, pg::Store& store, HttpClient& http, const WorkerShare& share)
+    : process_(process), store_(store), http_(http), share_(share), recorder_(store), record_delay_(kRecordDelayMin) {}
 
 void Worker::run() {
   start();
@@ -85,6 +85,7 @@ void Worker::run() {
       failure = error;
     }
     if (failure) back_off(*failure);
+    report();
     if (process_.shutdown_requested()) break;
     if (process_.wait(http_.fd(), time_to_wait())) look_at_log_ = true;
   }
@@ -107,13 +108,13 @@ void Worker::end() {
 void Worker::start() {
   const Time now = process_.now();
   apply_settings();
-  pg::StartState state = store_.start();
+  pg::StartState state = store_.start(share_);
   take_instance(state.instance, state.verdict == IdentityVerdict::kCopy);
   ledger_.emplace(state.checkpoint);
-  recovery_log_floor_ = state.checkpoint.log_floor;
-  pg::Logged logged = store_.logged_since(recovery_log_floor_);
-  logged_before_.insert(logged.keys.begin(), logged.keys.end());
-  last_log_id_ = logged.last_log_id;
+  log_floor_ = next_log_floor_ = state.checkpoint.log_floor;
+  for (const pg::DeliveryKey& key : store_.logged_since(log_floor_)) {
+    if (share_.owns(key.webhook)) logged_before_.insert(key);
+  }
   load_configuration();
   take_endpoints(std::move(state.endpoints));
   next_mark_ = now + kMarkInterval;
@@ -192,6 +193,7 @@ void Worker::back_off(const pg::Error& error) {
   const Time now = process_.now();
   next_store_call_ = now + std::min(kStoreBackoffMin * (1 << std::min(store_failures_, 10)), kStoreBackoffMax);
   ++store_failures_;
+  figures_.last_error_at = now;
   look_at_log_ = true;
   if (now < next_failure_warning_) return;
   next_failure_warning_ = now + kWarningInterval;
@@ -199,14 +201,27 @@ void Worker::back_off(const pg::Error& error) {
                error.detail(), error.hint());
 }
 
+void Worker::report() {
+  figures_.in_flight = in_flight_.size();
+  figures_.queued = lanes_.queued();
+  figures_.events_ahead = ledger_->events_ahead();
+  figures_.oldest_event_at = ledger_->oldest_created_at();
+  process_.report(figures_);
+}
+
 void Worker::drain() {
-  const Time deadline = process_.now() + kDrainTime;
-  while (!in_flight_.empty() && process_.now() < deadline) {
+  const Time begun = process_.now();
+  while (!in_flight_.empty()) {
     http_.drive();
     collect();
+    report();
     if (in_flight_.empty()) break;
     const auto network = http_.timeout();
-    const Duration left = deadline - process_.now();
+    Duration limit = process_.settings().shutdown_timeout;
+    // Whoever waits gives up after a few seconds, and recording takes some of them too.
+    if (process_.is_database_wanted()) limit = std::min(limit, kStepAsideTime);
+    const Duration left = begun + limit - process_.now();
+    if (left <= Duration::zero()) break;
     process_.wait(http_.fd(), std::clamp(network.value_or(left), Duration::zero(), std::max(left, Duration::zero())));
   }
   next_statistics_ = process_.now();
@@ -274,6 +289,7 @@ void Worker::load_configuration() {
                  is_paused_ ? configuration.paused_reason : std::string());
   }
   configuration_stale_at_ = configuration.stale_at;
+  std::erase_if(configuration.webhooks, [this](const pg::Webhook& webhook) { return !share_.owns(webhook.id); });
   set_up_lanes(targets_.replace(std::move(configuration.webhooks)));
   load_next_due();
   load_orderings();
@@ -307,7 +323,8 @@ void Worker::load_next_due() {
   std::vector<Uuid> deleted;
   for (const pg::NextDue& due : store_.next_due()) {
     if (targets_.find(due.webhook) == nullptr) {
-      deleted.push_back(due.webhook);
+      // What is not in this worker's share may be there, and who owns it looks after it.
+      if (share_.owns(due.webhook)) deleted.push_back(due.webhook);
     } else {
       first_due.emplace_back(due.webhook, due.at);
     }
@@ -372,7 +389,7 @@ void Worker::read_chunk() {
   const Time now = process_.now();
   next_look_ = now + kSafetyInterval;
   if (!in_flight_.empty()) next_poll_ = now + kPollInterval;
-  store_.refill_ids();
+  if (share_.number == 1) store_.refill_ids();
   look_at_log_ = false;
   if (ledger_->window_is_read() && !open_next_window()) return;
   look_at_log_ = true;
@@ -413,7 +430,7 @@ void Worker::end_recovery() {
 
 // False: nothing has finished since the last window.
 bool Worker::open_next_window() {
-  const Snapshot now = store_.current_snapshot();
+  const pg::LogHead now = store_.current_head();
   // Whoever subscribed before the snapshot must be known before its events are routed.
   if (store_.configuration_changed()) {
     if (!is_configuration_due()) {
@@ -424,13 +441,15 @@ bool Worker::open_next_window() {
     load_configuration();
   }
   // Only now: if the call above fails, the window that ends here is never opened.
-  if (recovering_ && !recovered_at_) recovered_at_ = now;
-  Window window{ledger_->window().to, now};
+  if (recovering_ && !recovered_at_) recovered_at_ = now.snapshot;
+  Window window{ledger_->window().to, now.snapshot};
+  const std::int64_t window_floor = std::exchange(log_floor_, next_log_floor_);
+  next_log_floor_ = now.last_log_id;
   if (window.empty()) {
     if (recovering_) end_recovery();
     return false;
   }
-  ledger_->open_window(std::move(window), recovering_ ? recovery_log_floor_ : last_log_id_);
+  ledger_->open_window(std::move(window), window_floor);
   return true;
 }
 
@@ -505,7 +524,7 @@ void Worker::note_overrun(Target& target) {
 }
 
 void Worker::admit(Event event, const std::vector<Uuid>& receivers) {
-  const Ledger::Entry entry = ledger_->admit(event.id, static_cast<std::uint32_t>(receivers.size()));
+  const Ledger::Entry entry = ledger_->admit(event.id, static_cast<std::uint32_t>(receivers.size()), event.created_at);
   is_checkpoint_stale_ = true;
   if (receivers.empty()) return;
   if (event.oversized_bytes > 0) {
@@ -739,6 +758,7 @@ void Worker::send() {
     const bool is_probe = lanes_.circuit(delivery->webhook)->is_open();
     in_flight_.emplace(delivery->ticket, InFlight{std::move(*delivery), now, is_probe});
     http_.start(std::move(request));
+    ++figures_.sent;
     started = true;
   }
   if (started) http_.drive();
@@ -784,6 +804,7 @@ void Worker::conclude(const InFlight& attempt, const HttpResponse& response) {
   } else if (target != nullptr) {
     retry_or_give_up(attempt, *target, judgement, &row);
   }
+  if (!row.success) ++figures_.failed;
   statistics_.count(delivery.webhook, now, row.success, row.elapsed);
   if (target != nullptr) note_endpoint(*target, row, change);
   recorder_.log(std::move(row), now);
@@ -934,7 +955,7 @@ void Worker::record() {
     recorded_checkpoint_ = std::move(also.checkpoint);
     is_checkpoint_stale_ = false;
   }
-  if (recorded.last_log_id > 0) last_log_id_ = recorded.last_log_id;
+  figures_.logged += static_cast<std::int64_t>(recorded.logged);
   for (const Ledger::Entry entry : recorded.settled) ledger_->settle(entry);
   if (!recorded.settled.empty()) is_checkpoint_stale_ = true;
   for (const pg::DeliveryKey& key : recorded.released) backlog_.let_go(key.webhook, key.event_id);
@@ -967,10 +988,11 @@ void Worker::maintain() {
   const Time now = process_.now();
   const pg::WorkerSettings& settings = process_.settings();
   next_maintenance_ = now + kMaintenanceInterval;
+  if (now >= next_age_check_) check_ages();
+  if (share_.number > 1) return;  // the first does the rest for all
   store_.refill_ids();
   maintain_ring(pg::Ring::kEvents, {settings.event_retention, settings.event_bytes_max}, &kept_events_);
   maintain_ring(pg::Ring::kLogs, {settings.log_retention, settings.log_bytes_max}, &kept_logs_);
-  if (now >= next_age_check_) check_ages();
   if (now < next_expiry_) return;
   next_expiry_ = now + kExpiryInterval;
   store_.delete_expired(now - settings.event_retention);

@@ -1,4 +1,5 @@
-// The worker: takes events from the log, sends them, records what became of them. One a database.
+// The worker: takes events from the log, sends them, records what became of them. One a database, or several, each of
+// which reads the whole log for its share of the webhooks; the first also looks after the rings and the ids.
 //
 // It waits in one place. Whatever wakes it (a commit, a socket, a retry that is due), one turn of the loop does all
 // there is to do, and nothing in it blocks but the database's own short transactions.
@@ -22,6 +23,7 @@
 #include "core/crypto.h"
 #include "core/lanes.h"
 #include "core/ledger.h"
+#include "core/share.h"
 #include "core/statistics.h"
 #include "http/http_client.h"
 #include "pg/process.h"
@@ -34,9 +36,9 @@ namespace webhook {
 
 class Worker {
  public:
-  Worker(pg::Process& process, pg::Store& store, HttpClient& http);
+  Worker(pg::Process& process, pg::Store& store, HttpClient& http, const WorkerShare& share = {});
 
-  // Runs until the process is to end; what is in flight then gets a short time to come back.
+  // Runs until the process is to end; what is in flight then gets webhook.shutdown_timeout to come back.
   // Throws pg::ExtensionGone when there is nothing left to work for, pg::Error if it cannot begin.
   void run();
 
@@ -59,6 +61,7 @@ class Worker {
   void drain();
   std::optional<Duration> time_to_wait();
   void forget_deadlines(Time now);
+  void report();
   bool delivers() const { return process_.settings().enabled && !is_paused_; }
 
   // Configuration
@@ -123,6 +126,7 @@ class Worker {
   pg::Process& process_;
   pg::Store& store_;
   HttpClient& http_;
+  const WorkerShare share_;
   Recorder recorder_;
 
   bool is_enabled_ = true;
@@ -139,14 +143,16 @@ class Worker {
   std::unordered_set<Uuid> endpoints_to_write_;                 // now; the others with the statistics
   pg::Chunk unadmitted_;                                        // the rest of what was read last
   std::unordered_set<pg::DeliveryKey> recorded_before_;         // of that, while recovering
-  std::int64_t last_log_id_ = 0;
+  // Ids of webhook_logs that are valid floors (see Checkpoint) for windows from the end of the newest window, and from
+  // any later snapshot.
+  std::int64_t log_floor_ = 0;
+  std::int64_t next_log_floor_ = 0;
   std::optional<Checkpoint> recorded_checkpoint_;
 
   // Recovery: what the run before this one logged behind its last checkpoint, and what has been delivered from rows of
   // webhook_deliveries since.
   bool recovering_ = true;
   std::optional<Snapshot> recovered_at_;  // the end of the window with which recovery ends
-  std::int64_t recovery_log_floor_ = 0;
   std::unordered_set<pg::DeliveryKey> logged_before_;
 
   std::optional<Time> configuration_stale_at_;  // when a secret expires
@@ -173,6 +179,7 @@ class Worker {
   Duration statistics_cost_{};  // of writing them, so far
   Time next_disabling_{};
   Time next_configuration_{};  // not before
+  pg::WorkerFigures figures_;  // the counts among them
 };
 
 }  // namespace webhook

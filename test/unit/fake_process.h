@@ -82,6 +82,8 @@ class FakeProcess : public pg::Process {
   }
 
   pg::WorkerSettings settings_in_force;
+  bool database_wanted = false;
+  pg::WorkerFigures figures;  // as last reported
   std::vector<LogLine> log_lines;
   std::function<double()> draw = [] { return 0.5; };  // no jitter
 
@@ -90,6 +92,8 @@ class FakeProcess : public pg::Process {
   Time now() override { return now_; }
   double random() override { return draw(); }
   bool shutdown_requested() override { return shutdown_; }
+  bool is_database_wanted() override { return database_wanted; }
+  void report(const pg::WorkerFigures& reported) override { figures = reported; }
   const pg::WorkerSettings& settings() override { return settings_in_force; }
   bool reload_settings() override { return std::exchange(reload_, false); }
   void log(pg::LogLevel level, const std::string& message, const std::string& /*detail*/,

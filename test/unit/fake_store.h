@@ -132,6 +132,26 @@ class FakeStore : public pg::Store {
                                                  .next_attempt_at = at});
     required_.erase(key);
   }
+  // Whatever else is asked for by now, the other workers of the database deliver it, and write their checkpoints.
+  void let_others_work() {
+    for (auto key = required_.begin(); key != required_.end();) {
+      if (share_.owns(key->webhook)) {
+        ++key;
+        continue;
+      }
+      const Event& event = events_.at(key->event_id);
+      insert_log({.created_at = process_.now(),
+                  .webhook = key->webhook,
+                  .event_id = event.id,
+                  .event = event.name,
+                  .attempt = 1,
+                  .success = true});
+      successes_.insert(*key);
+      key = required_.erase(key);
+    }
+    const Snapshot now = snapshot();
+    for (auto& [number, other] : other_checkpoints_) other = {{now, now}, 0, last_log_id_};
+  }
   // The ring took it.
   void forget_event(std::int64_t id) { events_.erase(id); }
 
@@ -191,8 +211,9 @@ class FakeStore : public pg::Store {
 
   // --- pg::Store ---
 
-  pg::StartState start() override {
+  pg::StartState start(const WorkerShare& share) override {
     Call call(*this, "start");
+    share_out(share);
     pg::StartState state;
     state.verdict = judge_identity(identity, checkpoint.has_value(), kDatabase, kSystem);
     if (state.verdict == IdentityVerdict::kCopy) is_paused_ = true;
@@ -200,7 +221,12 @@ class FakeStore : public pg::Store {
       identity = StoredIdentity{.instance = uuid(++instances_), .database = kDatabase, .system_identifier = kSystem};
     }
     identity->system_identifier = kSystem;
-    if (!checkpoint) checkpoint = Checkpoint{{Snapshot::beginning(), Snapshot::beginning()}, 0, 0};
+    if (!checkpoint) {
+      checkpoint = Checkpoint{{Snapshot::beginning(), Snapshot::beginning()}, 0, 0};
+      for (int n = 1; n <= share.count; ++n) {
+        if (n != share.number) other_checkpoints_[n] = *checkpoint;
+      }
+    }
     state.instance = identity->instance;
     state.checkpoint = *checkpoint;
     for (const auto& [id, endpoint] : endpoints) state.endpoints.push_back(endpoint);
@@ -220,13 +246,16 @@ class FakeStore : public pg::Store {
   }
   bool configuration_changed() const override { return seen_changed_; }
 
-  Snapshot current_snapshot() override {
-    Call call(*this, "current_snapshot");
-    Snapshot snapshot{.xmin = next_xid_, .xmax = next_xid_, .running = {running_.begin(), running_.end()}};
-    if (!running_.empty()) snapshot.xmin = *running_.begin();
+  pg::LogHead current_head() override {
+    Call call(*this, "current_head");
+    pg::LogHead head{.snapshot = snapshot()};
+    // Here the world may go on.
+    if (between_snapshot_and_last_log_id) between_snapshot_and_last_log_id();
+    head.last_log_id = last_log_id_;
     call.commit();
-    return snapshot;
+    return head;
   }
+  std::function<void()> between_snapshot_and_last_log_id;
 
   pg::Chunk read(const Window& window, std::int64_t after_id, std::size_t events_max) override {
     Call call(*this, "read");
@@ -251,16 +280,14 @@ class FakeStore : public pg::Store {
   }
   std::int64_t events_read = 0;
 
-  pg::Logged logged_since(std::int64_t log_floor) override {
+  std::vector<pg::DeliveryKey> logged_since(std::int64_t log_floor) override {
     Call call(*this, "logged_since");
-    pg::Logged logged{.keys = {}, .last_log_id = log_floor};
+    std::vector<pg::DeliveryKey> keys;
     for (const Log& log : logs) {
-      if (log.id <= log_floor) continue;
-      logged.keys.push_back({log.row.event_id, log.row.webhook});
-      logged.last_log_id = std::max(logged.last_log_id, log.id);
+      if (log.id > log_floor) keys.push_back({log.row.event_id, log.row.webhook});
     }
     call.commit();
-    return logged;
+    return keys;
   }
 
   std::vector<pg::DeliveryKey> owed_of(const std::vector<std::int64_t>& event_ids) override {
@@ -278,11 +305,8 @@ class FakeStore : public pg::Store {
     Call call(*this, "record");
     pg::Recorded recorded;
     for (const pg::LogRow& row : batch.logs) {
-      recorded.last_log_id = ++last_log_id_;
-      logs.push_back({recorded.last_log_id, row});
+      insert_log(row);
       const pg::DeliveryKey key{row.event_id, row.webhook};
-      const bool is_new = row.attempt == 0 || attempts_.emplace(row.event_id, row.webhook, row.attempt).second;
-      EXPECT_TRUE(is_new) << "attempt " << row.attempt << " of event " << row.event_id << " is logged twice";
       if (row.success) successes_.insert(key);
       if (row.success) required_.erase(key);
     }
@@ -435,6 +459,7 @@ class FakeStore : public pg::Store {
     Call call(*this, "forget");
     for (const Uuid& webhook : webhooks) {
       EXPECT_FALSE(webhooks_.contains(webhook)) << "forgets a webhook that is there";
+      EXPECT_TRUE(share_.owns(webhook)) << "forgets what another worker is to forget";
       std::erase_if(deliveries, [&webhook](const auto& entry) { return entry.first.webhook == webhook; });
     }
     call.commit();
@@ -483,11 +508,40 @@ class FakeStore : public pg::Store {
 
   void move_checkpoint(const Checkpoint& point) {
     for (const pg::DeliveryKey& key : required_) {
-      if (!is_behind(point, events_.at(key.event_id))) continue;
+      if (!share_.owns(key.webhook) || !is_behind(point, events_.at(key.event_id))) continue;
       ADD_FAILURE() << "the checkpoint passes event " << key.event_id << ", which is neither delivered nor owed";
       break;
     }
     checkpoint = point;
+  }
+
+  Snapshot snapshot() const {
+    Snapshot now{.xmin = next_xid_, .xmax = next_xid_, .running = {running_.begin(), running_.end()}};
+    if (!running_.empty()) now.xmin = *running_.begin();
+    return now;
+  }
+
+  void insert_log(const pg::LogRow& row) {
+    logs.push_back({++last_log_id_, row});
+    const bool is_new = row.attempt == 0 || attempts_.emplace(row.event_id, row.webhook, row.attempt).second;
+    EXPECT_TRUE(is_new) << "attempt " << row.attempt << " of event " << row.event_id << " is logged twice";
+  }
+
+  // Gives the checkpoints to the workers that begin now.
+  void share_out(const WorkerShare& share) {
+    if (checkpoint) {
+      other_checkpoints_[share_.number] = *checkpoint;
+      if (share.count != share_.count) {
+        std::vector<Checkpoint> all;
+        for (const auto& [number, each] : other_checkpoints_) all.push_back(each);
+        other_checkpoints_.clear();
+        for (int number = 1; number <= share.count; ++number) other_checkpoints_[number] = oldest(all);
+      }
+      checkpoint = other_checkpoints_.at(share.number);
+      other_checkpoints_.erase(share.number);
+    }
+    share_ = share;
+    if (checkpoint) move_checkpoint(*checkpoint);  // for the check
   }
 
   void require(const Event& event) {
@@ -519,6 +573,8 @@ class FakeStore : public pg::Store {
   std::map<FullXid, std::vector<std::int64_t>> by_xid_;
   std::int64_t last_event_id_ = 0;
   std::int64_t last_log_id_ = 0;
+  WorkerShare share_;
+  std::map<int, Checkpoint> other_checkpoints_;  // by number
   std::unordered_set<pg::DeliveryKey> required_;
   std::unordered_set<pg::DeliveryKey> successes_;
   std::set<std::tuple<std::int64_t, Uuid, int>> attempts_;

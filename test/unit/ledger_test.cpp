@@ -156,5 +156,32 @@ TEST(LedgerTest, CheckpointNeverPassesAnUnsettledEvent) {
   EXPECT_EQ(ledger.events_ahead(), 0U);
 }
 
+TEST(OldestCheckpointTest, IsTheOneWhoseWindowBeginsFirstWithTheLowestFloor) {
+  const Checkpoint first{window(10, 20), 5, 40};
+  const Checkpoint later{window(20, 30), 7, 30};
+  EXPECT_EQ(oldest({later, first}), (Checkpoint{window(10, 20), 5, 30}));
+}
+
+TEST(OldestCheckpointTest, StandsBehindTheLeastOfThoseInTheSameWindow) {
+  const Checkpoint one{window(10, 20), 5, 1};
+  const Checkpoint other{window(10, 20), 3, 1};
+  EXPECT_EQ(oldest({one, other}), other);
+  EXPECT_EQ(oldest({other, one}), other);
+}
+
+// What finished behind 15 and has a low id is settled by the first, but not by the other.
+TEST(OldestCheckpointTest, HasNoPositionWhereAnotherIsInTheMiddleOfItsWindow) {
+  const Checkpoint first{window(10, 20), 5, 1};
+  EXPECT_EQ(oldest({first, {window(15, 30), 2, 1}}), (Checkpoint{window(10, 20), 0, 1}));
+  EXPECT_EQ(oldest({first, {window(10, 30), 9, 1}}), (Checkpoint{window(10, 20), 0, 1}));
+}
+
+TEST(OldestCheckpointTest, ComparesWhichTransactionsHaveFinishedNotHowItIsWritten) {
+  const Checkpoint one{{{10, 10, {}}, {20, 20, {}}}, 5, 1};
+  const Checkpoint same{{{10, 11, {10}}, {30, 30, {}}}, 2, 1};
+  EXPECT_EQ(oldest({one, same}).position, 0);
+  EXPECT_EQ(oldest({same, one}).position, 0);
+}
+
 }  // namespace
 }  // namespace webhook

@@ -45,7 +45,7 @@ TEST_F(RecorderTest, WritesAllThatWaitsInOneTransaction) {
   EXPECT_NE(store_.owed(key(2)), nullptr);
   EXPECT_EQ(recorded.settled, std::vector<Ledger::Entry>{7});
   EXPECT_EQ(recorded.released, std::vector<pg::DeliveryKey>{key(3)});
-  EXPECT_EQ(recorded.last_log_id, 2);
+  EXPECT_EQ(recorded.logged, 2U);
   EXPECT_TRUE(recorder_.empty());
 }
 

@@ -70,7 +70,7 @@ class WorkerTest : public testing::Test {
   void live() {
     bool clean = false;
     try {
-      Worker worker(process_, store_, http_);
+      Worker worker(process_, store_, http_, share_);
       worker.run();
       clean = true;
     } catch (const Crash&) {
@@ -113,6 +113,7 @@ class WorkerTest : public testing::Test {
   FakeStore store_{process_};
   FakeHttp http_{process_};
   bool ended_cleanly_ = false;
+  WorkerShare share_;  // of the next worker that begins
 
  private:
   int life_ = 0;
@@ -400,7 +401,8 @@ TEST_F(WorkerTest, WhatOverflowedBeforeARestartIsNotPassedByWhatComesAfterIt) {
   http_.answer = [](const Received&) { return Answer{.delay = 10ms}; };
   const Uuid webhook = FakeStore::uuid(1);
   store_.emit_many(3'000);
-  store_.checkpoint = Checkpoint{{store_.current_snapshot(), store_.current_snapshot()}, 0, 0};
+  const Snapshot now = store_.current_head().snapshot;
+  store_.checkpoint = Checkpoint{{now, now}, 0, 0};
   store_.identity = StoredIdentity{.instance = webhook, .database = 1, .system_identifier = 1};
   for (std::int64_t id = 1; id <= 3'000; ++id) {
     store_.owe(id, webhook, process_.now());
@@ -712,9 +714,9 @@ TEST_P(EveryCallTest, FailureOfTheCallAtAnyTimeLosesNothing) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Calls, EveryCallTest,
-                         testing::Values("start", "configuration", "current_snapshot", "read", "logged_since",
-                                         "owed_of", "record", "next_due", "due", "forget", "maintain_ring",
-                                         "delete_expired", "refill_ids"));
+                         testing::Values("start", "configuration", "current_head", "read", "logged_since", "owed_of",
+                                         "record", "next_due", "due", "forget", "maintain_ring", "delete_expired",
+                                         "refill_ids"));
 
 TEST_F(WorkerTest, DroppedExtensionEndsTheWorker) {
   store_.add_webhook(1);
@@ -820,6 +822,112 @@ TEST_F(WorkerTest, CrashInTheMiddleOfAWindowRepeatsOnlyWhatWasInFlight) {
   ASSERT_EQ(sent - logged, 16U) << "in flight";
   run_until([this] { return store_.logs.size() == 3'000; });
   EXPECT_EQ(http_.received().size(), 3'016U);
+}
+
+// --- Several workers -------------------------------------------------------------------------------------------------
+
+TEST_F(WorkerTest, EachWorkerDeliversToItsOwnWebhooksAndEachHasItsCheckpoint) {
+  for (int number = 1; number <= 20; ++number) store_.add_webhook(number);
+  store_.emit_many(10);
+  for (const int number : {1, 2, 3}) {
+    const std::size_t before = http_.received().size();
+    share_ = {number, 3};
+    run_for(5s);
+    EXPECT_TRUE(store_.is_all_behind_checkpoint());
+    for (std::size_t i = before; i < http_.received().size(); ++i) {
+      EXPECT_TRUE(share_.owns(webhook_at(http_.received()[i].url))) << http_.received()[i].url;
+    }
+  }
+  for (int w = 1; w <= 20; ++w) EXPECT_EQ(received_by(w), ids_from(1, 10)) << w;
+}
+
+TEST_F(WorkerTest, OnlyTheFirstWorkerLooksAfterTheRings) {
+  int calls = 0;
+  store_.ring = [&calls](pg::Ring) {
+    ++calls;
+    return pg::RingReport{};
+  };
+  share_ = {2, 2};
+  run_for(1min);
+  EXPECT_EQ(calls, 0);
+  share_ = {1, 2};
+  run_for(1min);
+  EXPECT_GT(calls, 0);
+  EXPECT_GT(store_.expired_before.size(), 0U);
+}
+
+TEST_F(WorkerTest, WhatOthersOweToTheirWebhooksIsNotForgotten) {
+  share_ = {1, 2};
+  int other = 1;
+  while (share_.owns(FakeStore::uuid(other))) ++other;
+  store_.owe(store_.emit(), FakeStore::uuid(other), process_.now());
+  run_for(10s);
+  EXPECT_EQ(store_.count_pending(), 1U);
+  share_ = {2, 2};
+  run_for(10s);
+  EXPECT_EQ(store_.count_pending(), 0U);
+}
+
+// The others log an event before this one reads it, and its own deliveries keep its checkpoint at that window: a floor
+// from after the window's beginning would hide what the others did.
+TEST_F(WorkerTest, WhatAnotherWorkerLoggedIsNotSentAgainByWhoTakesOver) {
+  for (int number = 1; number <= 8; ++number) store_.add_webhook(number);
+  share_ = {1, 2};
+  plan(1500ms, [this] {
+    http_.answer = [](const Received&) { return Answer{.delay = 3s}; };
+    store_.emit();
+    store_.let_others_work();
+  });
+  crash_after(2900ms);
+  ASSERT_GT(store_.logs.size(), 0U);
+  ASSERT_FALSE(store_.is_all_behind_checkpoint());
+  share_ = {};
+  run_until([this] { return store_.required().empty(); });  // watch_sending() sees what is sent again
+}
+
+TEST_F(WorkerTest, ShutdownWaitsAsLongAsItIsTold) {
+  process_.settings_in_force.shutdown_timeout = 20s;
+  store_.add_webhook(1, [](pg::Webhook& w) { w.timeout = 1h; });
+  http_.answer = [](const Received&) { return Answer{.delay = 15s}; };
+  store_.emit();
+  run_for(1s);
+  EXPECT_EQ(store_.logs.size(), 1U);
+}
+
+TEST_F(WorkerTest, ShutdownIsShortWhereSomebodyNeedsTheDatabase) {
+  process_.settings_in_force.shutdown_timeout = 10min;
+  store_.add_webhook(1, [](pg::Webhook& w) { w.timeout = 1h; });
+  http_.answer = [](const Received&) { return FakeHttp::hangs(); };
+  store_.emit();
+  const Time begun = process_.now();
+  plan(10s, [this] {  // while it waits
+    process_.database_wanted = true;
+    process_.wake();
+  });
+  run_for(1s);
+  EXPECT_LT(process_.now() - begun, 12s);
+  EXPECT_TRUE(ended_cleanly_);
+}
+
+TEST_F(WorkerTest, FiguresSayWhatTheWorkerDoes) {
+  store_.add_webhook(1, [](pg::Webhook& w) { w.limits.max_in_flight = 4; });
+  http_.answer = [](const Received& request) {
+    return Answer{.status = request.event_id == 1 ? 500 : 200, .delay = 1500ms};
+  };
+  const Time captured = process_.now();
+  store_.emit_many(10);
+  plan(1s, [&] {
+    EXPECT_EQ(process_.figures.in_flight, 4U);
+    EXPECT_EQ(process_.figures.queued, 6U);
+    EXPECT_EQ(process_.figures.events_ahead, 10U);
+    EXPECT_EQ(process_.figures.oldest_event_at, captured);
+    EXPECT_EQ(process_.figures.sent, 4);
+  });
+  run_for(8s);
+  EXPECT_EQ(process_.figures.sent, 10);
+  EXPECT_EQ(process_.figures.failed, 1);
+  EXPECT_EQ(process_.figures.logged, 10);
+  EXPECT_FALSE(process_.figures.oldest_event_at);
 }
 
 // --- Rest -------------------------------------------------------------------------------------------------------------
@@ -945,6 +1053,9 @@ class ChaosTest : public WorkerTest, public testing::WithParamInterface<unsigned
     store_.after = [this](const std::string&) {
       if (crash_after_ > 0 && --crash_after_ == 0) throw Crash();
     };
+    store_.between_snapshot_and_last_log_id = [this] {
+      if (below(4) == 0) store_.let_others_work();
+    };
     for (int i = 0; i < 4; ++i) add_webhook();
   }
 
@@ -1022,6 +1133,8 @@ class ChaosTest : public WorkerTest, public testing::WithParamInterface<unsigned
       throw Crash();
     } else if (choice < 90) {
       process_.request_shutdown();
+    } else if (choice < 95) {
+      store_.let_others_work();
     } else {
       process_.wake();
     }
@@ -1057,6 +1170,8 @@ TEST_P(ChaosTest, EveryEventEndsDeliveredOwedOrDeadAndNothingRepeatsWithoutACras
   process_.after(1ms, [this] { go_on(); });
   int lives = 0;
   while (steps_ <= kSteps) {
+    const int count = 1 + below(3);
+    share_ = {1 + below(count), count};
     live();
     ++lives;
     ASSERT_FALSE(HasFailure()) << "in life " << lives << ", step " << steps_;
@@ -1066,6 +1181,8 @@ TEST_P(ChaosTest, EveryEventEndsDeliveredOwedOrDeadAndNothingRepeatsWithoutACras
 
   calm_ = true;
   crash_before_ = crash_after_ = 0;
+  share_ = {};
+  store_.between_snapshot_and_last_log_id = nullptr;
   for (const FullXid xid : open_) store_.commit(xid);
   store_.set_paused(false);
   for (const int number : numbers_) store_.set_active(FakeStore::uuid(number), true);
