@@ -528,6 +528,26 @@ std::int64_t SpiStore::record(const Batch& batch) {
   return last_log_id;
 }
 
+Testable SpiStore::testable(const Uuid& webhook, const std::string& event) {
+  Work work(*this, "webhook: reading what is to be tested");
+  Query query(statements::read_testable);
+  query.bind(webhook).bind(event).run();
+  Testable testable;
+  testable.is_paused = query.get_boolean(0, 0);
+  testable.paused_reason = query.get_text(0, 1);
+  testable.has_webhook = query.get_boolean(0, 2);
+  testable.organization_id = query.get_optional_text(0, 3);
+  testable.url = query.get_text(0, 4);
+  testable.headers = query.get_texts(0, 5);
+  testable.secrets = query.get_texts(0, 6);
+  testable.timeout = std::chrono::milliseconds(query.get_int32(0, 7));
+  const std::optional<std::string> example = query.get_optional_text(0, 8);
+  testable.has_event = example.has_value();
+  if (example) testable.example = *example;
+  work.commit();
+  return testable;
+}
+
 // --- What is owed -------------------------------------------------------------------------------------------------------
 
 std::vector<NextDue> SpiStore::next_due() {

@@ -24,6 +24,7 @@ class SpiStore final : public Store {
   Logged logged_since(std::int64_t log_floor) override;
   std::vector<DeliveryKey> owed_of(const std::vector<std::int64_t>& event_ids) override;
   std::int64_t record(const Batch& batch) override;
+  Testable testable(const Uuid& webhook, const std::string& event) override;
   std::vector<NextDue> next_due() override;
   Due due(const Uuid& webhook, Time now, std::size_t rows_max) override;
   void forget(const std::vector<Uuid>& webhooks) override;

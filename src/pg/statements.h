@@ -67,6 +67,21 @@ inline constinit Statement read_webhooks(R"(
          c.max_in_flight
     FROM @extschema@.webhook_configurations AS c)");
 
+// Always one row.
+inline constinit Statement read_testable(R"(
+  SELECT coalesce(i.is_paused, false), coalesce(i.paused_reason, ''), c.id IS NOT NULL, c.organization_id,
+         coalesce(c.url, ''),
+         ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text(c.headers) AS h ORDER BY h.key),
+         ARRAY(SELECT s.secret
+                 FROM @extschema@.webhook_secrets AS s
+                WHERE s.configuration_id = c.id AND (s.expires_at IS NULL OR s.expires_at > now())
+                ORDER BY s.created_at DESC),
+         coalesce(c.timeout_ms, 0), t.example
+    FROM (SELECT) AS this
+         LEFT JOIN @extschema@.webhook_instance AS i ON true
+         LEFT JOIN @extschema@.webhook_configurations AS c ON c.id = $1
+         LEFT JOIN @extschema@.webhook_event_types AS t ON t.name = $2)");
+
 // When the next secret stops signing.
 inline constinit Statement read_next_expiry(R"(
   SELECT min(expires_at) FROM @extschema@.webhook_secrets WHERE expires_at > now())");

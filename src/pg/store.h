@@ -127,6 +127,20 @@ struct Due {
   std::optional<Time> next;              // when the next one is, of those that are not due yet
 };
 
+// What webhook_test() sends, as far as it is committed.
+struct Testable {
+  bool is_paused = false;
+  std::string paused_reason;
+  bool has_webhook = false;
+  bool has_event = false;
+  std::optional<std::string> organization_id;
+  std::string url;
+  std::vector<std::string> headers;  // these as in Webhook
+  std::vector<std::string> secrets;  //
+  Duration timeout{};                //
+  std::string example;               // the event's, JSON in UTF-8
+};
+
 struct NextDue {
   Uuid webhook;
   Time at{};
@@ -164,6 +178,8 @@ class Store {
 
   // Records a batch, durably. Returns the highest log id drawn, 0 for none.
   virtual std::int64_t record(const Batch& batch) = 0;
+
+  virtual Testable testable(const Uuid& webhook, const std::string& event) = 0;
 
   // For each webhook with pending deliveries, when the first is due.
   virtual std::vector<NextDue> next_due() = 0;

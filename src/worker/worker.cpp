@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "core/retry.h"
-#include "core/utf8.h"
 #include "core/wire.h"
+#include "worker/outcome.h"
 
 namespace webhook {
 namespace {
@@ -34,7 +34,6 @@ constexpr Duration kStoreBackoffMin = milliseconds(100);  // between tries of a 
 constexpr Duration kStoreBackoffMax = seconds(10);        //
 constexpr Duration kDrainTime = seconds(5);               // for what is in flight at the end
 constexpr Duration kRetryAfterMax = std::chrono::hours(24);
-constexpr std::size_t kResponseBytesMax = 4096;  // stored
 
 pg::DeliveryKey key_of(const Delivery& delivery) { return {delivery.event->event_id, delivery.webhook}; }
 
@@ -51,23 +50,15 @@ pg::OwedRow owed_row(const Delivery& delivery, int attempts, std::optional<Time>
           .last_error = std::move(error)};
 }
 
-std::string stored_response(const std::string& body) {
-  return std::string(utf8_prefix(to_valid_utf8(body), kResponseBytesMax));
-}
-
-bool is_success(const HttpResponse& response) {
-  return response.outcome == HttpOutcome::kResponse && response.status >= 200 && response.status <= 299;
-}
-
-std::string failure_text(const HttpResponse& response) {
-  if (response.outcome != HttpOutcome::kResponse) return to_valid_utf8(response.error);
-  return "HTTP status " + std::to_string(response.status);
-}
-
 }  // namespace
 
-Worker::Worker(pg::Process& process, pg::Store& store, HttpClient& http)
-    : process_(process), store_(store), http_(http), recorder_(store), record_delay_(kRecordDelayMin) {}
+Worker::Worker(pg::Process& process, pg::Store& store, HttpClient& http, pg::TestRequests& tests)
+    : process_(process),
+      store_(store),
+      http_(http),
+      recorder_(store),
+      tester_(process, store, http, tests, recorder_),
+      record_delay_(kRecordDelayMin) {}
 
 void Worker::run() {
   start();
@@ -131,6 +122,7 @@ void Worker::turn() {
   collect();
   if (process_.now() >= next_store_call_) {
     if (is_configuration_stale_ || store_.configuration_changed()) load_configuration();
+    if (tester_.has_work()) tester_.turn(*event_ids_);
     if (process_.now() >= next_mark_) write_down_the_oldest();
     if (is_record_due()) record();
     if (process_.now() >= next_maintenance_) maintain();
@@ -150,6 +142,7 @@ std::optional<Duration> Worker::time_to_wait() {
   if (configuration_stale_at_) wake = std::min(wake, *configuration_stale_at_);
   if (may_read()) wake = std::min(wake, look_at_log_ ? next_poll_ : next_look_);
   if (ledger_->events_ahead() > 0) wake = std::min(wake, next_mark_);
+  if (tester_.has_work()) wake = std::min(wake, now);
   wake = std::max(wake, next_store_call_);
   Duration wait = std::max(wake - now, Duration::zero());
   if (const auto network = http_.timeout()) wait = std::min(wait, *network);
@@ -178,14 +171,16 @@ void Worker::back_off(const pg::Error& error) {
 
 void Worker::drain() {
   const Time deadline = process_.now() + kDrainTime;
-  while (!in_flight_.empty() && process_.now() < deadline) {
+  const auto is_done = [this] { return in_flight_.empty() && tester_.in_flight() == 0; };
+  while (!is_done() && process_.now() < deadline) {
     http_.drive();
     collect();
-    if (in_flight_.empty()) break;
+    if (is_done()) break;
     const auto network = http_.timeout();
     const Duration left = deadline - process_.now();
     process_.wait(http_.fd(), std::clamp(network.value_or(left), Duration::zero(), std::max(left, Duration::zero())));
   }
+  tester_.end();
   record();  // settles
   is_checkpoint_stale_ = true;
   next_checkpoint_ = process_.now();
@@ -491,6 +486,10 @@ void Worker::send() {
 
 void Worker::collect() {
   for (HttpResponse& response : http_.take_finished()) {
+    if (Tester::is_test(response.token)) {
+      tester_.conclude(response);
+      continue;
+    }
     const auto found = in_flight_.find(response.token);
     if (found == in_flight_.end()) continue;
     const InFlight attempt = std::move(found->second);

@@ -24,14 +24,16 @@
 #include "http/http_client.h"
 #include "pg/process.h"
 #include "pg/store.h"
+#include "pg/test_requests.h"
 #include "worker/recorder.h"
 #include "worker/targets.h"
+#include "worker/tester.h"
 
 namespace webhook {
 
 class Worker {
  public:
-  Worker(pg::Process& process, pg::Store& store, HttpClient& http);
+  Worker(pg::Process& process, pg::Store& store, HttpClient& http, pg::TestRequests& tests);
 
   // Runs until the process is to end; what is in flight then gets a short time to come back.
   // Throws pg::ExtensionGone when there is nothing left to work for, pg::Error if it cannot begin.
@@ -99,6 +101,7 @@ class Worker {
   pg::Store& store_;
   HttpClient& http_;
   Recorder recorder_;
+  Tester tester_;
 
   bool is_enabled_ = true;
   bool is_paused_ = false;
