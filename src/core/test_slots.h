@@ -66,9 +66,9 @@ enum class TestOutcome : std::uint8_t {
 struct TestAnswer {
   TestOutcome outcome = TestOutcome::kWorkerEnded;
   bool success = false;
-  int response_status = 0;         // 0: none came
-  FixedText<4096> response_body;   // as much of it as webhook_logs stores
-  FixedText<1000> error;           // empty: none
+  int response_status = 0;        // 0: none came
+  FixedText<4096> response_body;  // as much of it as webhook_logs stores
+  FixedText<1000> error;          // empty: none
   Duration elapsed{};
   std::int64_t log_id = 0;  // in webhook_logs; 0: not known
 };
