@@ -50,6 +50,12 @@ CREATE FUNCTION @extschema@.webhook_event_pattern_problem(pattern text) RETURNS 
 CREATE FUNCTION @extschema@.webhook_event_matches(pattern text, event text) RETURNS boolean
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_event_matches';
 
+-- Has a worker send the event's example to the webhook, waits for it, and returns what became of it.
+CREATE FUNCTION @extschema@.webhook_send_test(
+    webhook uuid, event text, timeout_ms integer, OUT status text, OUT response_status integer, OUT response_body text,
+    OUT error text, OUT duration_ms double precision, OUT log_id bigint)
+    LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'webhook_send_test';
+
 -- The wire format (docs/wire-format.md) for SQL.
 CREATE FUNCTION @extschema@.webhook_sign(body text, secret text) RETURNS text
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_sign';
@@ -343,6 +349,11 @@ INSERT INTO @extschema@.webhook_event_types (name, category, is_builtin, descrip
  '{"configuration_id":"6f1c1a52-3f5e-4f0b-9d53-0a4c8f0e7a11","name":"crm","webhook_id":"evt_0123456789abcdefghijklmnop","event":"contact.created","attempts":9,"error":"HTTP status 500; the last attempt of its schedule"}'),
 ('webhook.recovered', 'webhook', true, 'An endpoint that kept failing answers again.',
  '{"configuration_id":"6f1c1a52-3f5e-4f0b-9d53-0a4c8f0e7a11","name":"crm","failing_since":"2024-01-20T18:00:12.000Z"}');
+
+-- What webhook_test() sends unless told otherwise. No change of a row causes it.
+INSERT INTO @extschema@.webhook_event_types (name, category, is_builtin, description, example) VALUES
+('webhook.test', 'webhook', true, 'A webhook was tested by webhook_test().',
+ '{"message":"This is a test of your webhook."}');
 
 -- === Row-level security ==============================================================================================
 
@@ -1689,6 +1700,11 @@ BEGIN
         RAISE EXCEPTION 'log row % does not exist, or belongs to another organization', log_id
             USING ERRCODE = 'undefined_object', HINT = 'Give an id of @extschema@.webhook_logs.';
     END IF;
+    IF event_id < 0 THEN
+        RAISE EXCEPTION 'log row % is of a test', log_id
+            USING ERRCODE = 'object_not_in_prerequisite_state', DETAIL = 'No event is behind it.',
+                  HINT = 'Call @extschema@.webhook_test() again.';
+    END IF;
     IF NOT EXISTS (SELECT FROM @extschema@.webhook_configurations c
                    WHERE c.id = webhook_redeliver.configuration_id) THEN
         RAISE EXCEPTION 'the webhook of log row % has been deleted', log_id
@@ -1906,6 +1922,60 @@ $$;
 -- === Finding out =====================================================================================================
 
 -- Runs as whoever calls it: an operator, or the owner for webhook_find_own(). A log row outlives its event.
+CREATE FUNCTION @extschema@.webhook_test_any(
+    webhook uuid, event text, OUT status text, OUT response_status integer, OUT response_body text, OUT error text,
+    OUT duration_ms double precision, OUT log_id bigint)
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    timeout_ms integer := (SELECT c.timeout_ms FROM @extschema@.webhook_configurations c WHERE c.id = webhook);
+BEGIN
+    IF timeout_ms IS NULL THEN
+        RAISE EXCEPTION 'webhook % does not exist', webhook USING ERRCODE = 'undefined_object';
+    END IF;
+    SELECT t.* INTO status, response_status, response_body, error, duration_ms, log_id
+    FROM @extschema@.webhook_send_test(webhook, event, timeout_ms) t;
+END
+$$;
+
+CREATE FUNCTION @extschema@.webhook_test_own(
+    webhook uuid, event text, OUT status text, OUT response_status integer, OUT response_body text, OUT error text,
+    OUT duration_ms double precision, OUT log_id bigint)
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM @extschema@.webhook_check_own(webhook);
+    SELECT t.* INTO status, response_status, response_body, error, duration_ms, log_id
+    FROM @extschema@.webhook_test_any(webhook, event) t;
+END
+$$;
+
+CREATE FUNCTION @extschema@.webhook_test(
+    configuration_id uuid, event text DEFAULT NULL, OUT status text, OUT response_status integer,
+    OUT response_body text, OUT error text, OUT duration_ms double precision, OUT log_id bigint)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    tested text;
+BEGIN
+    SELECT coalesce(event, c.test_event, 'webhook.test') INTO tested
+    FROM @extschema@.webhook_configurations c WHERE c.id = configuration_id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'webhook % does not exist, or belongs to another organization', configuration_id
+            USING ERRCODE = 'undefined_object', HINT = 'Give an id of @extschema@.webhook_configurations.';
+    END IF;
+    PERFORM @extschema@.webhook_check_known_event(tested);
+    -- Not in one expression: PostgreSQL would ask for the right to both.
+    IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
+        SELECT t.* INTO status, response_status, response_body, error, duration_ms, log_id
+        FROM @extschema@.webhook_test_any(configuration_id, tested) t;
+    ELSE
+        SELECT t.* INTO status, response_status, response_body, error, duration_ms, log_id
+        FROM @extschema@.webhook_test_own(configuration_id, tested) t;
+    END IF;
+END
+$$;
+
 CREATE FUNCTION @extschema@.webhook_find_any(webhook_id text)
     RETURNS TABLE (event_id bigint, created_at timestamptz, event text, organization_id text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -2215,6 +2285,11 @@ BEGIN
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   DETAIL = format('The delivery was given up without one: %s.', attempt.error);
     END IF;
+    IF attempt.event_id < 0 THEN
+        RAISE EXCEPTION 'log row % is of a test', log_id
+            USING ERRCODE = 'object_not_in_prerequisite_state', DETAIL = 'The body of a test is not stored.',
+                  HINT = 'Call @extschema@.webhook_test() again.';
+    END IF;
     SELECT c.url, c.headers, c.timeout_ms INTO webhook FROM @extschema@.webhook_configurations c
     WHERE c.id = attempt.configuration_id;
     IF NOT FOUND THEN
@@ -2324,6 +2399,8 @@ AS $$
         (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_cancel_own(uuid, bigint)'),
         (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_rotate_secret(uuid, interval)'),
         (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_rotate_secret_own(uuid, interval)'),
+        (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_test(uuid, text)'),
+        (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_test_own(uuid, text)'),
         (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_curl(bigint)'),
         (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_emit(text, json, text, text)'),
         (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_emit_own(text, json, text)'),
@@ -2353,6 +2430,7 @@ AS $$
             'boolean)'),
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_cancel_any(uuid, bigint)'),
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_rotate_secret_any(uuid, interval)'),
+        (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_test_any(uuid, text)'),
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_find_any(text)')
     ) p (lowest, highest, privilege)
     WHERE array_position(ARRAY['read', 'manage', 'operate'], level) BETWEEN p.lowest AND p.highest
@@ -2457,7 +2535,7 @@ COMMENT ON COLUMN @extschema@.webhook_configurations.retry_schedule IS
 COMMENT ON COLUMN @extschema@.webhook_configurations.max_in_flight IS
     'How many requests may be under way to it at once: 1 to 1000.';
 COMMENT ON COLUMN @extschema@.webhook_configurations.test_event IS
-    'The event whose example a test sends. As a reference it also makes pg_dump restore the types first.';
+    'The event whose example webhook_test() sends; null: webhook.test. As a reference it also makes pg_dump restore the types first.';
 COMMENT ON COLUMN @extschema@.webhook_configurations.active_since IS
     'When it last became active: it receives only events captured since then. Null while it is inactive. Kept by a '
     'trigger.';
@@ -2544,7 +2622,8 @@ COMMENT ON COLUMN @extschema@.webhook_logs.id IS 'Unique, ascending in the order
 COMMENT ON COLUMN @extschema@.webhook_logs.created_at IS 'When the attempt ended.';
 COMMENT ON COLUMN @extschema@.webhook_logs.configuration_id IS 'The webhook (webhook_configurations.id).';
 COMMENT ON COLUMN @extschema@.webhook_logs.organization_id IS 'Whose it is, as in the webhook.';
-COMMENT ON COLUMN @extschema@.webhook_logs.event_id IS 'The event (webhook_events.id).';
+COMMENT ON COLUMN @extschema@.webhook_logs.event_id IS
+    'The event (webhook_events.id). Negative: there is none, webhook_test() sent it.';
 COMMENT ON COLUMN @extschema@.webhook_logs.event IS 'The name of the event.';
 COMMENT ON COLUMN @extschema@.webhook_logs.attempt IS 'Which attempt it was: 1, 2, ...; 0: none was made.';
 COMMENT ON COLUMN @extschema@.webhook_logs.status IS 'success: a 2xx response came in time. failed: anything else.';
@@ -2777,6 +2856,15 @@ COMMENT ON FUNCTION @extschema@.webhook_rotate_secret_own(uuid, interval) IS
     'webhook_rotate_secret() for the session''s organization.';
 COMMENT ON FUNCTION @extschema@.webhook_rotate_secret_any(uuid, interval) IS
     'webhook_rotate_secret() for operators.';
+COMMENT ON FUNCTION @extschema@.webhook_test(uuid, text) IS
+    'Sends the webhook an event''s example now and returns what came back, as in webhook_logs. The event is its '
+    'test_event, else webhook.test, unless given. A worker sends it, whether the webhook is active or not, as it is '
+    'committed; it is logged, and stays so if the transaction is rolled back. Not retried. An error if nothing was sent: '
+    'no worker, database paused, webhook not committed, too many tests at once.';
+COMMENT ON FUNCTION @extschema@.webhook_test_own(uuid, text) IS 'webhook_test() for the session''s organization.';
+COMMENT ON FUNCTION @extschema@.webhook_test_any(uuid, text) IS 'webhook_test() for operators.';
+COMMENT ON FUNCTION @extschema@.webhook_send_test(uuid, text, integer) IS
+    'Behind webhook_test(): asks a worker, and waits at most for the webhook''s timeout_ms and 10 s more.';
 COMMENT ON FUNCTION @extschema@.webhook_find(text) IS
     'The event that a webhook-id (evt_...) is of, among those of the caller''s organization that are stored or logged; '
     'no row if there is none. 22023 if the text is no such id.';

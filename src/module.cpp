@@ -43,6 +43,7 @@ extern "C" {
 #include "pg/shared_state.h"
 #include "pg/spi_store.h"
 #include "pg/subscriptions.h"
+#include "pg/test_requests.h"
 #include "pg/timestamps.h"
 #include "pg/utility_hook.h"
 #include "worker/worker.h"
@@ -80,6 +81,7 @@ PG_FUNCTION_INFO_V1(webhook_generate_secret);
 PG_FUNCTION_INFO_V1(webhook_is_preloaded);
 PG_FUNCTION_INFO_V1(webhook_wake);
 PG_FUNCTION_INFO_V1(webhook_worker_slots);
+PG_FUNCTION_INFO_V1(webhook_send_test);
 
 }  // extern "C"
 #pragma GCC visibility pop
@@ -116,6 +118,7 @@ void _PG_init(void) {
     // pg_upgrade's servers deliver nothing.
     if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade) return;
     webhook::pg::request_shared_state();
+    webhook::pg::request_test_memory();
     webhook::pg::install_utility_hook();
     webhook::pg::register_launcher();
   });
@@ -148,7 +151,8 @@ void run_worker(Oid database) {
     webhook::pg::note_extension();
     webhook::init_http();
     webhook::CurlClient http(process->settings().http);
-    webhook::Worker(*process, store, http, share).run();
+    webhook::pg::SharedTestRequests tests;
+    webhook::Worker(*process, store, http, tests, share).run();
     webhook::pg::note_shutdown();
   } catch (const webhook::pg::ExtensionGone&) {
     webhook::pg::set_exit_reason(webhook::pg::WorkerExit::kNoExtension);
@@ -258,11 +262,15 @@ webhook::Time time_argument(FunctionCallInfo fcinfo, int number) {
   return webhook::Time(webhook::Duration(since_1970));
 }
 
+webhook::Uuid uuid_argument(FunctionCallInfo fcinfo, int number) {
+  webhook::Uuid uuid;
+  static_assert(sizeof uuid.bytes == UUID_LEN);
+  std::memcpy(uuid.bytes.data(), PG_GETARG_UUID_P(number)->data, UUID_LEN);
+  return uuid;
+}
+
 webhook::EventIdCipher cipher_argument(FunctionCallInfo fcinfo, int number) {
-  webhook::Uuid instance;
-  static_assert(sizeof instance.bytes == UUID_LEN);
-  std::memcpy(instance.bytes.data(), PG_GETARG_UUID_P(number)->data, UUID_LEN);
-  return webhook::EventIdCipher(instance);
+  return webhook::EventIdCipher(uuid_argument(fcinfo, number));
 }
 
 }  // namespace
@@ -404,5 +412,31 @@ Datum webhook_worker_slots(PG_FUNCTION_ARGS) {
       }
     }
     return Datum{0};
+  });
+}
+
+// (webhook uuid, event text, timeout_ms integer, OUT status text, OUT response_status integer, OUT response_body text,
+// OUT error text, OUT duration_ms double precision, OUT log_id bigint): STRICT. timeout_ms: the webhook's.
+Datum webhook_send_test(PG_FUNCTION_ARGS) {
+  return entry([&] {
+    constexpr webhook::Duration kGrace = std::chrono::seconds(10);  // for the worker to come to it, and to record it
+    const webhook::TestAnswer answer =
+        webhook::pg::run_test(uuid_argument(fcinfo, 0), text_argument(fcinfo, 1).value_or(""),
+                              std::chrono::milliseconds(PG_GETARG_INT32(2)) + kGrace);
+    const std::string body = webhook::pg::from_utf8(answer.response_body.view());
+    const std::string error = webhook::pg::from_utf8(answer.error.view());
+    const double duration_ms = std::chrono::duration<double, std::milli>(answer.elapsed).count();
+    return guarded([&] {
+      TupleDesc type = nullptr;
+      if (get_call_result_type(fcinfo, nullptr, &type) != TYPEFUNC_COMPOSITE) elog(ERROR, "the result is no row");
+      Datum values[] = {PointerGetDatum(cstring_to_text(answer.success ? "success" : "failed")),
+                        Int32GetDatum(answer.response_status),
+                        PointerGetDatum(cstring_to_text_with_len(body.data(), static_cast<int>(body.size()))),
+                        PointerGetDatum(cstring_to_text_with_len(error.data(), static_cast<int>(error.size()))),
+                        Float8GetDatum(duration_ms),
+                        Int64GetDatum(answer.log_id)};
+      bool nulls[] = {false, answer.response_status == 0, body.empty(), error.empty(), false, answer.log_id == 0};
+      return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(type), values, nulls));
+    });
   });
 }

@@ -32,6 +32,7 @@ extern "C" {
 #include <map>
 #include <vector>
 
+#include "core/test_slots.h"
 #include "pg/guard.h"
 #include "pg/shared_state.h"
 #include "pg/timestamps.h"
@@ -294,7 +295,7 @@ class Launcher {
 class ServerProcess final : public Process {
  public:
   ServerProcess() : settings_(worker_settings()) {
-    const int descriptors = settings_.max_in_flight + kSpareDescriptors;
+    const int descriptors = settings_.max_in_flight + static_cast<int>(TestSlots::kSlots) + kSpareDescriptors;
     guarded([descriptors] {
       for (int i = 0; i < descriptors; ++i) ReserveExternalFD();
     });

@@ -771,6 +771,16 @@ Recorded SpiStore::record(const Batch& batch) {
   return recorded;
 }
 
+std::int64_t SpiStore::log_test(const LogRow& row) {
+  Work work(*this, "webhook: recording a test");
+  insert_logs({row});
+  Query drawn(statements::last_log_id_drawn);
+  drawn.run();
+  const std::int64_t id = drawn.get_int64(0, 0);
+  work.commit();
+  return id;
+}
+
 bool SpiStore::disable(const Uuid& webhook, const std::string& url, const std::string& reason,
                        const OperationalEvent& event) {
   Work work(*this, "webhook: disabling a webhook");
@@ -781,6 +791,26 @@ bool SpiStore::disable(const Uuid& webhook, const std::string& url, const std::s
   capture_event(event.name, event.data, event.organization_id, std::nullopt);
   work.commit();
   return true;
+}
+
+Testable SpiStore::testable(const Uuid& webhook, const std::string& event) {
+  Work work(*this, "webhook: reading what is to be tested");
+  Query query(statements::read_testable);
+  query.bind(webhook).bind(event).run();
+  Testable testable;
+  testable.is_paused = query.get_boolean(0, 0);
+  testable.paused_reason = query.get_text(0, 1);
+  testable.has_webhook = query.get_boolean(0, 2);
+  testable.organization_id = query.get_optional_text(0, 3);
+  testable.url = query.get_text(0, 4);
+  testable.headers = query.get_texts(0, 5);
+  testable.secrets = query.get_texts(0, 6);
+  testable.timeout = std::chrono::milliseconds(query.get_int32(0, 7));
+  const std::optional<std::string> example = query.get_optional_text(0, 8);
+  testable.has_event = example.has_value();
+  if (example) testable.example = *example;
+  work.commit();
+  return testable;
 }
 
 // --- What is owed -------------------------------------------------------------------------------------------------------

@@ -28,6 +28,8 @@ class SpiStore final : public Store {
   Recorded record(const Batch& batch) override;
   bool disable(const Uuid& webhook, const std::string& url, const std::string& reason,
                const OperationalEvent& event) override;
+  std::int64_t log_test(const LogRow& row) override;
+  Testable testable(const Uuid& webhook, const std::string& event) override;
   std::vector<NextDue> next_due() override;
   Due due(const DueQuery& query) override;
   std::vector<std::int64_t> give_up_old(const Uuid& webhook, Time before, const std::string& reason,

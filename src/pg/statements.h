@@ -76,6 +76,21 @@ inline constinit Statement read_endpoints(R"(
          coalesce(last_error, '')
     FROM @extschema@.webhook_endpoints)");
 
+// Always one row.
+inline constinit Statement read_testable(R"(
+  SELECT coalesce(i.is_paused, false), coalesce(i.paused_reason, ''), c.id IS NOT NULL, c.organization_id,
+         coalesce(c.url, ''),
+         ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text(c.headers) AS h ORDER BY h.key),
+         ARRAY(SELECT s.secret
+                 FROM @extschema@.webhook_secrets AS s
+                WHERE s.configuration_id = c.id AND (s.expires_at IS NULL OR s.expires_at > now())
+                ORDER BY s.created_at DESC),
+         coalesce(c.timeout_ms, 0), t.example
+    FROM (SELECT) AS this
+         LEFT JOIN @extschema@.webhook_instance AS i ON true
+         LEFT JOIN @extschema@.webhook_configurations AS c ON c.id = $1
+         LEFT JOIN @extschema@.webhook_event_types AS t ON t.name = $2)");
+
 // When the next secret stops signing.
 inline constinit Statement read_next_expiry(R"(
   SELECT min(expires_at) FROM @extschema@.webhook_secrets WHERE expires_at > now())");
@@ -160,6 +175,9 @@ inline constinit Statement insert_logs(R"(
            AS l (created_at, configuration_id, organization_id, event_id, event, attempt, status, response_status,
                  response_body, error, duration_ms, remote_ip, next_attempt_at)
    WHERE ring.ring = 'logs')");
+
+// By this session.
+inline constinit Statement last_log_id_drawn("SELECT currval('@extschema@.webhook_logs_id_seq')");
 
 // What webhook_cancel() gave up while it was on its way stays given up.
 inline constinit Statement upsert_owed(R"(

@@ -186,6 +186,20 @@ struct Due {
   std::optional<Time> next;              // when the next one is, of those that are not due yet
 };
 
+// What webhook_test() sends, as far as it is committed.
+struct Testable {
+  bool is_paused = false;
+  std::string paused_reason;
+  bool has_webhook = false;
+  bool has_event = false;
+  std::optional<std::string> organization_id;
+  std::string url;
+  std::vector<std::string> headers;  // these as in Webhook
+  std::vector<std::string> secrets;  //
+  Duration timeout{};                //
+  std::string example;               // the event's, JSON in UTF-8
+};
+
 struct NextDue {
   Uuid webhook;
   Time at{};
@@ -238,12 +252,16 @@ class Store {
   // Evaluates filters, each within a bound of time.
   virtual std::vector<FilterAnswer> filter(const std::vector<FilterQuestion>& questions) = 0;
 
+  // Logs the attempt of a test by itself, and returns the id of its row.
+  virtual std::int64_t log_test(const LogRow& row) = 0;
   // Records a batch, durably.
   virtual Recorded record(const Batch& batch) = 0;
   // Switches the webhook off, unless its URL is another one by now, and emits the event, if it did. False: somebody has
   // the row locked.
   virtual bool disable(const Uuid& webhook, const std::string& url, const std::string& reason,
                        const OperationalEvent& event) = 0;
+
+  virtual Testable testable(const Uuid& webhook, const std::string& event) = 0;
 
   // For each webhook with pending deliveries, when the first is due.
   virtual std::vector<NextDue> next_due() = 0;

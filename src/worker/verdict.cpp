@@ -43,4 +43,8 @@ Judgement judge(const HttpResponse& response, Time now) {
   return judgement;
 }
 
+std::string stored_response(const std::string& body) {
+  return std::string(utf8_prefix(to_valid_utf8(body), kResponseBytesMax));
+}
+
 }  // namespace webhook

@@ -1,6 +1,7 @@
 // What an attempt's end means: for the delivery, and for the endpoint as a whole.
 #pragma once
 
+#include <cstddef>
 #include <optional>
 #include <string>
 
@@ -20,5 +21,9 @@ struct Judgement {
 // 2xx is success. A 429 and a 5xx speak of the endpoint, as does every end without a response; any other status says
 // that it is alive and did not want this delivery.
 Judgement judge(const HttpResponse& response, Time now);
+
+// What webhook_logs keeps of a response's body: valid UTF-8, at most kResponseBytesMax bytes.
+inline constexpr std::size_t kResponseBytesMax = 4096;
+std::string stored_response(const std::string& body);
 
 }  // namespace webhook

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "core/retry.h"
-#include "core/utf8.h"
 #include "core/wire.h"
 #include "worker/operational_events.h"
 
@@ -43,17 +42,12 @@ constexpr Duration kDisablingRetry = seconds(5);          // where somebody has 
 constexpr Duration kFilterRestMin = seconds(1);           // after a filter took too long; doubles each time
 constexpr Duration kFilterRestMax = std::chrono::hours(1);
 constexpr int kLoadShare = 10;                   // of the worker's time goes into loading the configuration at most
-constexpr std::size_t kResponseBytesMax = 4096;  // stored
 constexpr std::size_t kReasonBytesMax = 1000;    // of webhook_configurations.disabled_reason
 
 constexpr const char* kTooOld = "older than webhook.max_age";
 constexpr const char* kNotStored = "the event is no longer stored";
 
 pg::DeliveryKey key_of(const Delivery& delivery) { return {delivery.event->event_id, delivery.webhook}; }
-
-std::string stored_response(const std::string& body) {
-  return std::string(utf8_prefix(to_valid_utf8(body), kResponseBytesMax));
-}
 
 // Whether the webhook was active when the event was captured, however late it is routed. One that is switched off by now
 // is owed it.
@@ -70,8 +64,15 @@ std::string described(const pg::Webhook& webhook) {
 
 }  // namespace
 
-Worker::Worker(pg::Process& process, pg::Store& store, HttpClient& http, const WorkerShare& share)
-    : process_(process), store_(store), http_(http), share_(share), recorder_(store), record_delay_(kRecordDelayMin) {}
+Worker::Worker(pg::Process& process, pg::Store& store, HttpClient& http, pg::TestRequests& tests,
+               const WorkerShare& share)
+    : process_(process),
+      store_(store),
+      http_(http),
+      share_(share),
+      recorder_(store),
+      tester_(process, store, http, tests, recorder_),
+      record_delay_(kRecordDelayMin) {}
 
 void Worker::run() {
   start();
@@ -135,6 +136,7 @@ void Worker::turn() {
   collect();
   if (process_.now() >= next_store_call_) {
     if (is_configuration_due()) load_configuration();
+    if (tester_.has_work()) tester_.turn(*event_ids_);
     if (process_.now() >= next_mark_) write_down_the_oldest();
     if (is_record_due()) record();
     if (!disabling_.empty() && process_.now() >= next_disabling_) disable_again();
@@ -168,6 +170,7 @@ std::optional<Duration> Worker::time_to_wait() {
   } else {
     at(next_look_);
   }
+  if (tester_.has_work()) at(now);
   wake = std::max(wake, next_store_call_);
   // Not a matter of the database.
   if (delivers()) at(lanes_.next_turn_at());
@@ -211,11 +214,12 @@ void Worker::report() {
 
 void Worker::drain() {
   const Time begun = process_.now();
-  while (!in_flight_.empty()) {
+  const auto is_done = [this] { return in_flight_.empty() && tester_.in_flight() == 0; };
+  while (!is_done()) {
     http_.drive();
     collect();
     report();
-    if (in_flight_.empty()) break;
+    if (is_done()) break;
     const auto network = http_.timeout();
     Duration limit = process_.settings().shutdown_timeout;
     // Whoever waits gives up after a few seconds, and recording takes some of them too.
@@ -224,6 +228,7 @@ void Worker::drain() {
     if (left <= Duration::zero()) break;
     process_.wait(http_.fd(), std::clamp(network.value_or(left), Duration::zero(), std::max(left, Duration::zero())));
   }
+  tester_.end();
   next_statistics_ = process_.now();
   record();  // settles
   is_checkpoint_stale_ = true;
@@ -766,6 +771,10 @@ void Worker::send() {
 
 void Worker::collect() {
   for (HttpResponse& response : http_.take_finished()) {
+    if (Tester::is_test(response.token)) {
+      tester_.conclude(response);
+      continue;
+    }
     const auto found = in_flight_.find(response.token);
     if (found == in_flight_.end()) continue;
     const InFlight attempt = std::move(found->second);

@@ -28,15 +28,18 @@
 #include "http/http_client.h"
 #include "pg/process.h"
 #include "pg/store.h"
+#include "pg/test_requests.h"
 #include "worker/recorder.h"
 #include "worker/targets.h"
+#include "worker/tester.h"
 #include "worker/verdict.h"
 
 namespace webhook {
 
 class Worker {
  public:
-  Worker(pg::Process& process, pg::Store& store, HttpClient& http, const WorkerShare& share = {});
+  Worker(pg::Process& process, pg::Store& store, HttpClient& http, pg::TestRequests& tests,
+         const WorkerShare& share = {});
 
   // Runs until the process is to end; what is in flight then gets webhook.shutdown_timeout to come back.
   // Throws pg::ExtensionGone when there is nothing left to work for, pg::Error if it cannot begin.
@@ -128,6 +131,7 @@ class Worker {
   HttpClient& http_;
   const WorkerShare share_;
   Recorder recorder_;
+  Tester tester_;
 
   bool is_enabled_ = true;
   bool is_paused_ = false;

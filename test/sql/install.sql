@@ -69,7 +69,7 @@ SELECT set_eq('SELECT proname::text FROM pg_temp.functions WHERE prosecdef', ARR
     'webhook_configurations_change_secret', 'webhook_configurations_changed', 'webhook_configurations_forget',
     'webhook_emit_own', 'webhook_redeliver_own', 'webhook_redeliver_any', 'webhook_replay_own', 'webhook_replay_any',
     'webhook_cancel_own', 'webhook_cancel_any', 'webhook_rotate_secret_own', 'webhook_rotate_secret_any',
-    'webhook_find_own', 'webhook_server_state'], 'only these functions run as their owner');
+    'webhook_test_own', 'webhook_test_any', 'webhook_find_own', 'webhook_server_state'], 'only these functions run as their owner');
 SELECT is_empty($$
     SELECT oid::regprocedure FROM pg_temp.functions
     WHERE (prorettype = 'trigger'::regtype OR prosecdef) AND has_function_privilege('public', oid, 'EXECUTE')
@@ -77,6 +77,7 @@ $$, 'nobody can attach a trigger function, or call one that runs as its owner');
 SELECT is_empty($$
     SELECT f FROM unnest(ARRAY['webhook_append(text, json, text, text)', 'webhook_is_operator()', 'webhook_wake()',
         'webhook_replace_secret(uuid, text)', 'webhook_reveal_secret(uuid)', 'webhook_emit(text, json, text, text)',
+        'webhook_test(uuid, text)', 'webhook_send_test(uuid, text, integer)',
         'webhook_pause(text)', 'webhook_resume()', 'webhook_grant(regrole, text)', 'webhook_revoke(regrole)']) f
     WHERE has_function_privilege('public', 'hooks.' || f, 'EXECUTE')
 $$, 'what needs a grant is not PUBLIC''s');
@@ -128,10 +129,11 @@ SELECT set_eq('SELECT name FROM hooks.webhook_event_types WHERE is_builtin', ARR
     'contact.created', 'contact.updated', 'contact.assigned', 'deal.created', 'deal.updated', 'deal.stage.changed',
     'deal.assigned', 'conversation.created', 'conversation.assigned', 'conversation.status.changed',
     'message.received', 'message.sent', 'message.delivered', 'message.read', 'message.failed', 'broadcast.response',
-    'zoom.recording.completed'], 'the 17 built-in events are there');
+    'zoom.recording.completed', 'webhook.test'], 'the 17 built-in events are there, and that of a test');
 SELECT is_empty($$
     SELECT name FROM hooks.webhook_event_types
-    WHERE category <> split_part(name, '.', 1) OR description = '' OR example ->> 'organization_id' IS NULL
+    WHERE category <> split_part(name, '.', 1) OR description = ''
+       OR (example ->> 'organization_id' IS NULL AND name <> 'webhook.test')
 $$, 'each has a category, a description and an example');
 SELECT throws_ok($$INSERT INTO hooks.webhook_event_types (name, category) VALUES ('Invoice Paid', 'invoice')$$, '23514',
     NULL, 'an event type must have a name that an event can bear');

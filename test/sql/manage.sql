@@ -14,7 +14,7 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = public, tap;
-SELECT plan(155);
+SELECT plan(178);
 
 CREATE ROLE regress_webhook_none;
 CREATE ROLE regress_webhook_read;
@@ -299,6 +299,45 @@ SELECT is((SELECT event FROM hooks.webhook_find(hooks.webhook_encode_id(
 SELECT is((pg_temp.refusal(format('SELECT hooks.webhook_find(%L)', id))).state, '22023', format('%s is none', id))
 FROM unnest(ARRAY['', 'evt_1', '4711']) id;
 
+-- --- webhook_test: what is asked for amiss; test/t/021_test_function.pl has the rest -----------------------------------
+
+SELECT is(r.state || ': ' || r.message, expected, 'webhook_test(' || arguments || ')')
+FROM (VALUES
+    ('NULL', '42704: webhook <NULL> does not exist, or belongs to another organization'),
+    ('NULL, ''contact.created''', '42704: webhook <NULL> does not exist, or belongs to another organization'),
+    ('''00000000-0000-0000-0000-0000000000ff''', '42704: webhook 00000000-0000-0000-0000-0000000000ff does not exist, '
+        'or belongs to another organization'),
+    (quote_literal(:'a') || ', ''contact.creatd''', '42704: unknown event "contact.creatd"'),
+    (quote_literal(:'a') || ', ''contact.*''', '22023: invalid event name "contact.*": it is a pattern'),
+    (quote_literal(:'a') || ', ''''', '22023: invalid event name "": it is empty'),
+    (quote_literal(:'a') || ', ''größe''', '22023: invalid event name "größe": character 3 is none of the lower-case '
+        'letters a-z, digits, "_", "-" and "."'),
+    (quote_literal(:'a') || ', E''contact.\ncreated''', E'22023: invalid event name "contact.\ncreated": character 9 is '
+        'none of the lower-case letters a-z, digits, "_", "-" and "."'),
+    (quote_literal(:'a') || ', repeat(''x'', 101)', format('22023: invalid event name "%s": it is longer than 100 '
+        'characters', repeat('x', 101)))
+    ) c (arguments, expected), pg_temp.refusal('SELECT hooks.webhook_test(' || arguments || ')') r;
+SELECT ok(detail LIKE 'Known events, nearest first: contact.created, %', 'an unknown event is told the nearest')
+FROM pg_temp.refusal(format('SELECT hooks.webhook_test(%L, ''contact.creatd'')', :'a'));
+-- A log row of a test: there is no event to send again.
+INSERT INTO hooks.webhook_logs (slot, id, created_at, configuration_id, organization_id, event_id, event, attempt, status)
+VALUES (0, 900, now(), :'a', 'acme', -5, 'webhook.test', 1, 'success');
+SELECT is(r.state || ': ' || r.message, '55000: log row 900 is of a test', f || ' of a test')
+FROM unnest(ARRAY['redeliver', 'curl']) f, pg_temp.refusal(format('SELECT hooks.webhook_%s(900)', f)) r;
+DELETE FROM hooks.webhook_logs WHERE id = 900;
+-- In place of the worker, which sees nothing of this transaction: tells what it is asked for.
+CREATE OR REPLACE FUNCTION hooks.webhook_send_test(
+    webhook uuid, event text, timeout_ms integer, OUT status text, OUT response_status integer, OUT response_body text,
+    OUT error text, OUT duration_ms double precision, OUT log_id bigint)
+    LANGUAGE sql STRICT AS $$SELECT 'success', 200, event, webhook::text, timeout_ms::double precision, 43::bigint$$;
+SELECT is((SELECT t FROM hooks.webhook_test(:'a') t)::text, format('(success,200,webhook.test,%s,5000,43)', :'a'),
+          'without an event it is webhook.test');
+SELECT is((hooks.webhook_test(:'a', 'deal.created')).response_body, 'deal.created', 'else the given one');
+UPDATE hooks.webhook_configurations SET test_event = 'contact.updated', timeout_ms = 700 WHERE id = :'a';
+SELECT is((SELECT t.response_body || ' ' || t.duration_ms FROM hooks.webhook_test(:'a', NULL) t), 'contact.updated 700',
+          'the webhook may name another, and the timeout');
+UPDATE hooks.webhook_configurations SET test_event = NULL, timeout_ms = 5000 WHERE id = :'a';
+
 -- --- Who may ---------------------------------------------------------------------------------------------------------
 
 -- Every function, tried by each level on its own and on another's: 42501 without the right, 42704 across the border.
@@ -311,6 +350,9 @@ INSERT INTO tried VALUES
     ('webhook_replay_own(%1$L, ''-infinity'', now(), NULL, false, true)', 'manage'),
     ('webhook_curl(%3$s)', 'manage'), ('webhook_rotate_secret(%1$L)', 'manage'),
     ('webhook_rotate_secret_own(%1$L, ''1 h'')', 'manage'),
+    ('webhook_test(%1$L)', 'manage'), ('webhook_test_own(%1$L, ''webhook.test'')', 'manage'),
+    ('webhook_test_any(%1$L, ''webhook.test'')', 'operate'),
+    ('webhook_send_test(%1$L, ''webhook.test'', 1000)', 'owner'),
     ('webhook_cancel_any(%1$L, NULL)', 'operate'), ('webhook_redeliver_any(%1$L, %2$s)', 'operate'),
     ('webhook_replay_any(%1$L, ''-infinity'', now(), NULL, false, true)', 'operate'),
     ('webhook_rotate_secret_any(%1$L, ''1 h'')', 'operate'),
@@ -360,7 +402,7 @@ SELECT set_eq($$
     WHERE prosecdef AND pronamespace = 'hooks'::regnamespace AND prorettype <> 'trigger'::regtype
 $$, ARRAY['webhook_emit_own', 'webhook_redeliver_any', 'webhook_redeliver_own', 'webhook_replay_any', 'webhook_replay_own',
           'webhook_cancel_any', 'webhook_cancel_own', 'webhook_rotate_secret_any', 'webhook_rotate_secret_own',
-          'webhook_find_own', 'webhook_server_state'], 'no other function runs as its owner');
+          'webhook_test_any', 'webhook_test_own', 'webhook_find_own', 'webhook_server_state'], 'no other function runs as its owner');
 
 SELECT * FROM finish();
 ROLLBACK;

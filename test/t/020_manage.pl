@@ -64,7 +64,7 @@ sql(q{
 eventually { $receiver->count('/ok?crm') >= 17 } 'each of them arrives';
 my %body_of = map { $_->{event} => $_ } $receiver->bodies('/ok?crm');
 is( join("\n", sort keys %body_of),
-	sql(q{SELECT string_agg(name, E'\n' ORDER BY name COLLATE "C") FROM webhook_event_types}),
+	sql(q{SELECT string_agg(name, E'\n' ORDER BY name COLLATE "C") FROM webhook_event_types WHERE category <> 'webhook'}),
 	'once by name');
 is(scalar($receiver->count('/ok?crm')), 17, 'and nothing else');
 is($body_of{'deal.stage.changed'}{data}{stage}, 'won', 'with its row');

@@ -40,6 +40,8 @@ class FakeHttp : public HttpClient {
     std::int64_t event_id = 0;  // FakeStore writes it into the data
     int attempt = 0;
     std::string body;
+    bool is_test = false;  // of webhook_test()
+    std::vector<std::string> headers;
   };
 
   explicit FakeHttp(FakeProcess& process) : process_(process) {}
@@ -64,12 +66,16 @@ class FakeHttp : public HttpClient {
     return found == in_flight_by_url_.end() ? 0 : found->second;
   }
   std::size_t in_flight_at_most() const { return in_flight_at_most_; }
+  // Of in_flight(), those of webhook_test(), which in_flight_to() leaves out.
+  std::size_t tests_in_flight() const { return tests_in_flight_; }
+  std::size_t tests_in_flight_at_most() const { return tests_in_flight_at_most_; }
 
   // The process that had these sockets is gone.
   void begin_anew() {
     flights_.clear();
     finished_.clear();
     in_flight_by_url_.clear();
+    tests_in_flight_ = 0;
   }
 
   // --- HttpClient ---
@@ -84,9 +90,12 @@ class FakeHttp : public HttpClient {
                   .webhook_id = header(request, "webhook-id"),
                   .event_id = id_in(request.body),
                   .attempt = std::stoi(header(request, "X-Webhook-Attempt")),
-                  .body = request.body};
+                  .body = request.body,
+                  .is_test = has_header(request, "X-Webhook-Test: true"),
+                  .headers = request.headers};
     if (on_start) on_start(seen);
     const Answer said = answer(seen);
+    const bool is_test = seen.is_test;
     received_.push_back(std::move(seen));
 
     const bool in_time = said.delay <= request.timeout;
@@ -103,8 +112,12 @@ class FakeHttp : public HttpClient {
       response.outcome = HttpOutcome::kTimeout;
       response.error = "no response in time";
     }
-    flights_.emplace(process_.now() + elapsed, Flight{request.url, std::move(response)});
-    ++in_flight_by_url_[request.url];
+    flights_.emplace(process_.now() + elapsed, Flight{request.url, std::move(response), is_test});
+    if (is_test) {
+      tests_in_flight_at_most_ = std::max(tests_in_flight_at_most_, ++tests_in_flight_);
+    } else {
+      ++in_flight_by_url_[request.url];
+    }
     in_flight_at_most_ = std::max(in_flight_at_most_, in_flight());
     process_.after(elapsed, [this] { process_.make_ready(); });
   }
@@ -123,7 +136,7 @@ class FakeHttp : public HttpClient {
   std::vector<HttpResponse> take_finished() override {
     std::vector<HttpResponse> responses;
     for (Flight& flight : finished_) {
-      --in_flight_by_url_[flight.url];
+      --(flight.is_test ? tests_in_flight_ : in_flight_by_url_[flight.url]);
       responses.push_back(std::move(flight.response));
     }
     finished_.clear();
@@ -136,7 +149,12 @@ class FakeHttp : public HttpClient {
   struct Flight {
     std::string url;
     HttpResponse response;
+    bool is_test = false;
   };
+
+  static bool has_header(const HttpRequest& request, const std::string& line) {
+    return std::find(request.headers.begin(), request.headers.end(), line) != request.headers.end();
+  }
 
   static std::string header(const HttpRequest& request, const std::string& name) {
     for (const std::string& line : request.headers) {
@@ -158,6 +176,8 @@ class FakeHttp : public HttpClient {
   std::map<std::string, std::size_t> in_flight_by_url_;
   std::vector<Received> received_;
   std::size_t in_flight_at_most_ = 0;
+  std::size_t tests_in_flight_ = 0;
+  std::size_t tests_in_flight_at_most_ = 0;
 };
 
 }  // namespace webhook

@@ -339,6 +339,13 @@ class FakeStore : public pg::Store {
     return recorded;
   }
 
+  std::int64_t log_test(const pg::LogRow& row) override {
+    Call call(*this, "record");
+    insert_log(row);
+    call.commit();
+    return last_log_id_;
+  }
+
   std::vector<pg::FilterAnswer> filter(const std::vector<pg::FilterQuestion>& questions) override {
     Call call(*this, "filter");
     std::vector<pg::FilterAnswer> answers;
@@ -359,6 +366,24 @@ class FakeStore : public pg::Store {
     events_emitted.push_back(event);
     call.commit();
     return true;
+  }
+
+  pg::Testable testable(const Uuid& id, const std::string& event) override {
+    Call call(*this, "testable");
+    pg::Testable testable{.is_paused = is_paused_, .paused_reason = "told to", .has_event = event != "unknown"};
+    if (testable.has_event) testable.example = R"({"example":true})";
+    const auto found = webhooks_.find(id);
+    testable.has_webhook = found != webhooks_.end();
+    if (testable.has_webhook) {
+      const pg::Webhook& webhook = found->second;
+      testable.organization_id = webhook.organization_id;
+      testable.url = webhook.url;
+      testable.headers = webhook.headers;
+      testable.secrets = webhook.secrets;
+      testable.timeout = webhook.timeout;
+    }
+    call.commit();
+    return testable;
   }
 
   std::vector<pg::NextDue> next_due() override {

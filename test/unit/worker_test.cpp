@@ -13,6 +13,7 @@
 #include "fake_http.h"
 #include "fake_process.h"
 #include "fake_store.h"
+#include "fake_tests.h"
 
 namespace webhook {
 namespace {
@@ -70,7 +71,7 @@ class WorkerTest : public testing::Test {
   void live() {
     bool clean = false;
     try {
-      Worker worker(process_, store_, http_, share_);
+      Worker worker(process_, store_, http_, tests_, share_);
       worker.run();
       clean = true;
     } catch (const Crash&) {
@@ -84,6 +85,7 @@ class WorkerTest : public testing::Test {
     ended_cleanly_ = clean;
     process_.begin_anew();
     http_.begin_anew();
+    tests_.begin_anew();
     process_.pass(100ms);
   }
 
@@ -94,12 +96,17 @@ class WorkerTest : public testing::Test {
   }
 
   void watch_sending(const Received& request) {
+    if (request.is_test) {
+      EXPECT_LT(http_.tests_in_flight(), Tester::kInFlightMax);
+      return;
+    }
     const Uuid webhook = webhook_at(request.url);
     const pg::DeliveryKey key{request.event_id, webhook};
     EXPECT_TRUE(sent_.emplace(request.event_id, webhook, request.attempt).second)
         << "attempt " << request.attempt << " of event " << request.event_id << " is made again";
     EXPECT_FALSE(store_.has_success(key)) << "event " << request.event_id << " is sent again";
-    EXPECT_LT(http_.in_flight(), static_cast<std::size_t>(process_.settings_in_force.max_in_flight));
+    EXPECT_LT(http_.in_flight() - http_.tests_in_flight(),
+              static_cast<std::size_t>(process_.settings_in_force.max_in_flight));
     if (store_.has_webhook(webhook)) {
       EXPECT_LT(http_.in_flight_to(request.url), static_cast<std::size_t>(store_.max_in_flight(webhook)));
     }
@@ -112,6 +119,7 @@ class WorkerTest : public testing::Test {
   FakeProcess process_;
   FakeStore store_{process_};
   FakeHttp http_{process_};
+  FakeTests tests_{process_};
   bool ended_cleanly_ = false;
   WorkerShare share_;  // of the next worker that begins
 
@@ -724,7 +732,7 @@ TEST_F(WorkerTest, DroppedExtensionEndsTheWorker) {
     store_.before = [](const std::string&) { throw pg::ExtensionGone(); };
     process_.wake();
   });
-  Worker worker(process_, store_, http_);
+  Worker worker(process_, store_, http_, tests_);
   EXPECT_THROW(worker.run(), pg::ExtensionGone);
 }
 
@@ -911,22 +919,26 @@ TEST_F(WorkerTest, ShutdownIsShortWhereSomebodyNeedsTheDatabase) {
 
 TEST_F(WorkerTest, FiguresSayWhatTheWorkerDoes) {
   store_.add_webhook(1, [](pg::Webhook& w) { w.limits.max_in_flight = 4; });
-  http_.answer = [](const Received& request) {
-    return Answer{.status = request.event_id == 1 ? 500 : 200, .delay = 1500ms};
-  };
-  const Time captured = process_.now();
-  store_.emit_many(10);
+  Time captured{};
+  store_.emit_many(4);  // so that its endpoint is trusted with several at once
+  plan(500ms, [&] {
+    http_.answer = [](const Received& request) {
+      return Answer{.status = request.event_id == 5 ? 404 : 200, .delay = 1500ms};
+    };
+    captured = process_.now();
+    store_.emit_many(10);
+  });
   plan(1s, [&] {
     EXPECT_EQ(process_.figures.in_flight, 4U);
     EXPECT_EQ(process_.figures.queued, 6U);
     EXPECT_EQ(process_.figures.events_ahead, 10U);
     EXPECT_EQ(process_.figures.oldest_event_at, captured);
-    EXPECT_EQ(process_.figures.sent, 4);
+    EXPECT_EQ(process_.figures.sent, 8);
   });
   run_for(8s);
-  EXPECT_EQ(process_.figures.sent, 10);
+  EXPECT_EQ(process_.figures.sent, 14);
   EXPECT_EQ(process_.figures.failed, 1);
-  EXPECT_EQ(process_.figures.logged, 10);
+  EXPECT_EQ(process_.figures.logged, 14);
   EXPECT_FALSE(process_.figures.oldest_event_at);
 }
 
@@ -1035,6 +1047,204 @@ TEST_F(WorkerTest, DeadDeliveriesAreDeletedAfterTheirRetention) {
               static_cast<double>(Duration(process_.settings_in_force.event_retention).count()), 1e6);
 }
 
+// --- webhook_test() ---------------------------------------------------------------------------------------------------
+
+class WorkerTesterTest : public WorkerTest {
+ protected:
+  WorkerTesterTest() {
+    process_.draw = [this] { return 1e-9 * ++draws_; };
+  }
+
+  // Asks at the worker's second 3, in this life.
+  void plan_test(const Uuid& webhook, const std::string& event = "contact.created") {
+    plan(3s, [this, webhook, event] { ticket_ = tests_.ask(webhook, event).value(); });
+  }
+
+  TestAnswer answer() const { return tests_.answer_to(ticket_).value_or(TestAnswer{}); }
+
+  TestTicket ticket_;
+  int draws_ = 0;
+};
+
+TEST_F(WorkerTesterTest, SendsTheExampleAtOnceSignedAsADeliveryAndLogsIt) {
+  const Uuid webhook = store_.add_webhook(1, [](pg::Webhook& w) {
+    w.organization_id = "acme";
+    w.secrets = {"a long secret"};
+    w.headers = {"X-Key: k"};
+  });
+  http_.answer = [](const Received&) { return Answer{.status = 202, .delay = 20ms, .body = "thanks"}; };
+  plan_test(webhook, "deal.created");
+  const Time asked = process_.now() + 3s;
+  run_for(4s);
+  ASSERT_EQ(http_.received().size(), 1U);
+  const Received& request = http_.received()[0];
+  EXPECT_LT(request.at - asked, 1ms);
+  EXPECT_EQ(request.event, "deal.created");
+  EXPECT_EQ(request.body, R"({"event":"deal.created","timestamp":"2024-01-15T00:00:03.000Z","data":{"example":true}})");
+  EXPECT_EQ(request.attempt, 1);
+  EXPECT_TRUE(request.is_test);
+  for (const std::string name : {"X-Webhook-Signature: sha256=", "webhook-signature: v1,", "X-Key: k"}) {
+    EXPECT_EQ(std::count_if(request.headers.begin(), request.headers.end(),
+                            [&name](const std::string& line) { return line.starts_with(name); }),
+              1)
+        << name;
+  }
+  ASSERT_EQ(store_.logs.size(), 1U);
+  const pg::LogRow& row = store_.logs[0].row;
+  EXPECT_TRUE(row.success);
+  EXPECT_EQ(row.webhook, webhook);
+  EXPECT_EQ(row.organization_id, "acme");
+  EXPECT_EQ(row.event, "deal.created");
+  EXPECT_LT(row.event_id, 0);
+  EXPECT_EQ(row.attempt, 1);
+  EXPECT_TRUE(store_.deliveries.empty());
+  EXPECT_EQ(answer().outcome, TestOutcome::kSent);
+  EXPECT_TRUE(answer().success);
+  EXPECT_EQ(answer().response_status, 202);
+  EXPECT_EQ(answer().response_body.view(), "thanks");
+  EXPECT_EQ(answer().error.view(), "");
+  EXPECT_EQ(answer().elapsed, 20ms);
+  EXPECT_EQ(answer().log_id, store_.logs[0].id);
+}
+
+TEST_F(WorkerTesterTest, FailureIsAnsweredAndLoggedAndNotRetried) {
+  const Uuid webhook = store_.add_webhook(1);
+  http_.answer = [](const Received&) { return Answer{.status = 503, .retry_after = "1", .body = "\xff later"}; };
+  plan_test(webhook);
+  run_for(10min);
+  EXPECT_EQ(http_.received().size(), 1U);
+  ASSERT_EQ(store_.logs.size(), 1U);
+  EXPECT_FALSE(store_.logs[0].row.next_attempt_at);
+  EXPECT_TRUE(store_.deliveries.empty());
+  EXPECT_FALSE(answer().success);
+  EXPECT_EQ(answer().error.view(), "HTTP status 503");
+  EXPECT_EQ(answer().response_body.view(), "\xef\xbf\xbd later");
+}
+
+TEST_F(WorkerTesterTest, TimeoutIsThatOfTheWebhook) {
+  const Uuid webhook = store_.add_webhook(1, [](pg::Webhook& w) { w.timeout = 700ms; });
+  http_.answer = [](const Received&) { return FakeHttp::hangs(); };
+  plan_test(webhook);
+  run_for(10s);
+  EXPECT_EQ(answer().error.view(), "no response in time");
+  EXPECT_EQ(answer().elapsed, 700ms);
+}
+
+TEST_F(WorkerTesterTest, GoesPastALaneThatIsFullAndPlacesThatAreTaken) {
+  process_.settings_in_force.max_in_flight = 2;
+  const Uuid webhook = store_.add_webhook(1, [](pg::Webhook& w) { w.limits.max_in_flight = 1; });
+  store_.add_webhook(2, [](pg::Webhook& w) { w.limits.max_in_flight = 1; });
+  http_.answer = [](const Received& request) { return request.is_test ? Answer{} : FakeHttp::hangs(); };
+  store_.emit_many(3'000);
+  plan_test(webhook);
+  run_for(4s);
+  EXPECT_TRUE(answer().success);
+}
+
+TEST_F(WorkerTesterTest, GoesToAnInactiveWebhook) {
+  const Uuid webhook = store_.add_webhook(1, [](pg::Webhook& w) { w.is_active = false; });
+  plan_test(webhook);
+  run_for(10s);
+  EXPECT_TRUE(answer().success);
+}
+
+TEST_F(WorkerTesterTest, WhatCannotBeSentIsAnswered) {
+  const Uuid webhook = store_.add_webhook(1);
+  plan_test(FakeStore::uuid(2));
+  run_for(4s);
+  EXPECT_EQ(answer().outcome, TestOutcome::kNoWebhook);
+  plan_test(webhook, "unknown");
+  run_for(4s);
+  EXPECT_EQ(answer().outcome, TestOutcome::kNoEvent);
+  store_.set_paused(true);
+  plan_test(webhook);
+  run_for(4s);
+  EXPECT_EQ(answer().outcome, TestOutcome::kPaused);
+  EXPECT_EQ(answer().error.view(), "told to");
+  store_.set_paused(false);
+  process_.settings_in_force.enabled = false;
+  plan_test(webhook);
+  run_for(4s);
+  EXPECT_EQ(answer().outcome, TestOutcome::kDisabled);
+  EXPECT_TRUE(http_.received().empty());
+  EXPECT_TRUE(store_.logs.empty());
+}
+
+TEST_F(WorkerTesterTest, DatabaseThatFailsIsAnsweredAndTheWorkerLivesOn) {
+  const Uuid webhook = store_.add_webhook(1);
+  int failures = 0;
+  store_.before = [&failures](const std::string& call) {
+    if (call == "testable" && failures++ == 0) FakeStore::fail();
+  };
+  plan_test(webhook);
+  plan(4s, [this] {
+    EXPECT_EQ(answer().outcome, TestOutcome::kFailed);
+    EXPECT_EQ(answer().error.view(), "simulated failure");
+    tests_.withdraw(ticket_);
+  });
+  plan(10s, [this, webhook] { ticket_ = tests_.ask(webhook).value(); });
+  run_for(20s);
+  EXPECT_TRUE(ended_cleanly_);
+  EXPECT_TRUE(answer().success);
+}
+
+TEST_F(WorkerTesterTest, LogRowThatCannotBeWrittenAtOnceIsWrittenLater) {
+  const Uuid webhook = store_.add_webhook(1);
+  bool failed = false;
+  store_.before = [&failed](const std::string& call) {
+    if (call == "record" && !std::exchange(failed, true)) FakeStore::fail();
+  };
+  plan_test(webhook);
+  run_for(20s);
+  EXPECT_TRUE(answer().success);
+  EXPECT_EQ(answer().log_id, 0);
+  ASSERT_EQ(store_.logs.size(), 1U);
+  EXPECT_TRUE(store_.logs[0].row.success);
+}
+
+TEST_F(WorkerTesterTest, NoMoreThanSoManyAtOnceThoughCallersGiveUp) {
+  const Uuid webhook = store_.add_webhook(1);
+  http_.answer = [](const Received&) { return FakeHttp::hangs(); };
+  std::vector<TestTicket> given_up;
+  plan(1s, [&] {
+    for (std::size_t i = 0; i < TestSlots::kSlots; ++i) given_up.push_back(tests_.ask(webhook).value());
+  });
+  plan(2s, [&] {
+    for (const TestTicket& ticket : given_up) tests_.withdraw(ticket);
+    ticket_ = tests_.ask(webhook).value();
+  });
+  plan(3s, [this] { EXPECT_EQ(tests_.waiting(), 1U); });
+  const std::int64_t turns = turns_in(20s);
+  EXPECT_EQ(http_.tests_in_flight_at_most(), Tester::kInFlightMax);
+  EXPECT_EQ(http_.received().size(), TestSlots::kSlots + 1);
+  EXPECT_EQ(store_.logs.size(), TestSlots::kSlots + 1);
+  EXPECT_EQ(answer().error.view(), "no response in time");
+  EXPECT_LE(turns, 200) << "it does not rest while a test has to wait";
+}
+
+TEST_F(WorkerTesterTest, TestUnderWayAtTheEndIsAnsweredAndLogged) {
+  const Uuid webhook = store_.add_webhook(1, [](pg::Webhook& w) { w.timeout = 1min; });
+  http_.answer = [](const Received&) { return FakeHttp::hangs(); };
+  plan_test(webhook);
+  run_for(4s);
+  EXPECT_TRUE(ended_cleanly_);
+  EXPECT_EQ(answer().outcome, TestOutcome::kWorkerEnded);
+  ASSERT_EQ(store_.logs.size(), 1U);
+  EXPECT_EQ(store_.logs[0].row.error, "the worker was shut down before a response came");
+}
+
+TEST_F(WorkerTesterTest, LogRowOfATestDoesNotKeepAnEventFromBeingDeliveredAfterACrash) {
+  const Uuid webhook = store_.add_webhook(1);
+  http_.answer = [](const Received& request) { return request.is_test ? Answer{} : FakeHttp::hangs(); };
+  plan(500ms, [this] { store_.emit_many(20); });
+  plan(600ms, [this, webhook] { ticket_ = tests_.ask(webhook).value(); });
+  crash_after(1s);
+  EXPECT_TRUE(answer().success);
+  http_.answer = [](const Received&) { return Answer{}; };
+  run_until([this] { return store_.required().empty(); });
+  EXPECT_EQ(store_.logs.size(), 21U);
+}
+
 // --- Anything at any time ---------------------------------------------------------------------------------------------
 
 // Commits, late commits and rollbacks; endpoints that answer, fail and hang; a database that fails; crashes between any
@@ -1129,6 +1339,8 @@ class ChaosTest : public WorkerTest, public testing::WithParamInterface<unsigned
       crash_before_ = 1 + below(10);
     } else if (choice < 86) {
       crash_after_ = 1 + below(10);
+    } else if (choice < 87) {
+      test();
     } else if (choice < 88) {
       throw Crash();
     } else if (choice < 90) {
@@ -1138,6 +1350,12 @@ class ChaosTest : public WorkerTest, public testing::WithParamInterface<unsigned
     } else {
       process_.wake();
     }
+  }
+
+  // Whoever asked before has given up.
+  void test() {
+    if (asked_) tests_.withdraw(*asked_);
+    asked_ = tests_.ask(any_webhook(), below(5) == 0 ? "unknown" : "contact.created");
   }
 
   void delete_webhook() {
@@ -1159,6 +1377,7 @@ class ChaosTest : public WorkerTest, public testing::WithParamInterface<unsigned
   std::vector<int> numbers_;
   int last_number_ = 0;
   std::vector<FullXid> open_;
+  std::optional<TestTicket> asked_;
   bool calm_ = false;
   Time fails_until_{};
   int crash_before_ = 0;

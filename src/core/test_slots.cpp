@@ -1,0 +1,80 @@
+#include "core/test_slots.h"
+
+#include <algorithm>
+#include <type_traits>
+
+namespace webhook {
+
+static_assert(std::is_trivially_copyable_v<TestSlots> && std::is_trivially_destructible_v<TestSlots>,
+              "it lives in shared memory");
+
+std::optional<TestTicket> TestSlots::put(std::uint32_t database, std::uint32_t caller, const Uuid& webhook,
+                                         std::string_view event) {
+  auto* const free =
+      std::find_if(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.state == State::kFree; });
+  if (free == slots_.end()) return std::nullopt;
+  const TestTicket ticket{static_cast<std::uint32_t>(free - slots_.begin()), ++last_number_};
+  free->state = State::kWaiting;
+  free->number = ticket.number;
+  free->database = database;
+  free->caller = caller;
+  free->request.ticket = ticket;
+  free->request.webhook = webhook;
+  free->request.event = FixedText<100>(event);
+  return ticket;
+}
+
+TestSlots::Slot* TestSlots::find(const TestTicket& ticket) {
+  Slot& slot = slots_[ticket.slot];
+  return slot.state != State::kFree && slot.number == ticket.number ? &slot : nullptr;
+}
+
+std::optional<TestAnswer> TestSlots::answer_to(const TestTicket& ticket) const {
+  const Slot& slot = slots_[ticket.slot];
+  if (slot.number != ticket.number || slot.state != State::kAnswered) return std::nullopt;
+  return slot.answer;
+}
+
+void TestSlots::withdraw(const TestTicket& ticket) {
+  if (Slot* slot = find(ticket)) slot->state = State::kFree;
+}
+
+std::size_t TestSlots::waiting() const {
+  return static_cast<std::size_t>(
+      std::count_if(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.state == State::kWaiting; }));
+}
+
+bool TestSlots::is_waiting(std::uint32_t database) const {
+  return std::any_of(slots_.begin(), slots_.end(), [database](const Slot& slot) {
+    return slot.state == State::kWaiting && slot.database == database;
+  });
+}
+
+std::optional<TestRequest> TestSlots::take(std::uint32_t database, std::uint32_t worker) {
+  Slot* oldest = nullptr;
+  for (Slot& slot : slots_) {
+    if (slot.state != State::kWaiting || slot.database != database) continue;
+    if (oldest == nullptr || slot.number < oldest->number) oldest = &slot;
+  }
+  if (oldest == nullptr) return std::nullopt;
+  oldest->state = State::kTaken;
+  oldest->worker = worker;
+  return oldest->request;
+}
+
+std::optional<std::uint32_t> TestSlots::answer(const TestTicket& ticket, const TestAnswer& answer) {
+  Slot* slot = find(ticket);
+  if (slot == nullptr || slot->state != State::kTaken) return std::nullopt;
+  slot->answer = answer;
+  slot->state = State::kAnswered;
+  return slot->caller;
+}
+
+std::optional<std::uint32_t> TestSlots::abandon_one(std::uint32_t worker) {
+  for (Slot& slot : slots_) {
+    if (slot.state == State::kTaken && slot.worker == worker) return answer(slot.request.ticket, {});
+  }
+  return std::nullopt;
+}
+
+}  // namespace webhook

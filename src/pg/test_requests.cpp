@@ -1,0 +1,237 @@
+#include "pg/test_requests.h"
+
+extern "C" {
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+#include "storage/proc.h"
+#include "storage/shmem.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+}
+
+#include <new>
+#include <string>
+
+#include "pg/encoding.h"
+#include "pg/error.h"
+#include "pg/guard.h"
+#include "pg/shared_state.h"
+#include "pg/timestamps.h"
+
+namespace webhook::pg {
+namespace {
+
+constexpr const char* kName = "webhook_test";
+constexpr long kLookIntervalMs = 1000;  // whether there still is a worker
+
+struct Shared {
+  LWLock* lock;
+  pg_atomic_uint32 waiting;  // of all databases; written under lock
+  TestSlots slots;
+};
+
+Shared* shared = nullptr;
+shmem_request_hook_type previous_shmem_request = nullptr;
+shmem_startup_hook_type previous_shmem_startup = nullptr;
+
+std::optional<TestTicket> my_ticket;  // of this backend
+
+std::uint32_t my_process_number() {
+#if PG_VERSION_NUM >= 170000
+  return static_cast<std::uint32_t>(MyProcNumber);
+#else
+  return static_cast<std::uint32_t>(MyProc->pgprocno);
+#endif
+}
+
+// As in shared_state.cpp: a latch set once too often harms nobody.
+void set_latch_of(std::uint32_t process) { SetLatch(&ProcGlobal->allProcs[process].procLatch); }
+
+std::uint32_t wait_event() {
+#if PG_VERSION_NUM >= 170000
+  static const std::uint32_t event = WaitEventExtensionNew("WebhookTest");
+  return event;
+#else
+  return PG_WAIT_EXTENSION;
+#endif
+}
+
+void request() noexcept {
+  if (previous_shmem_request != nullptr) previous_shmem_request();
+  // Unguarded, as startup(): the postmaster has no C++ frames above.
+  RequestAddinShmemSpace(MAXALIGN(sizeof(Shared)));
+  RequestNamedLWLockTranche(kName, 1);
+}
+
+void startup() noexcept {
+  if (previous_shmem_startup != nullptr) previous_shmem_startup();
+  bool found = false;
+  LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+  shared = static_cast<Shared*>(ShmemInitStruct(kName, sizeof(Shared), &found));
+  if (!found) {
+    shared->lock = &GetNamedLWLockTranche(kName)->lock;
+    pg_atomic_init_u32(&shared->waiting, 0);
+    new (&shared->slots) TestSlots();
+  }
+  LWLockRelease(AddinShmemInitLock);
+}
+
+// The slots, locked. In its scope nothing allocates and nothing raises an error.
+class Locked {
+ public:
+  Locked() { LWLockAcquire(shared->lock, LW_EXCLUSIVE); }
+  ~Locked() {
+    pg_atomic_write_u32(&shared->waiting, static_cast<std::uint32_t>(shared->slots.waiting()));
+    LWLockRelease(shared->lock);
+  }
+  Locked(const Locked&) = delete;
+  Locked& operator=(const Locked&) = delete;
+
+  TestSlots* operator->() { return &shared->slots; }
+};
+
+void withdraw_mine() noexcept {
+  if (!my_ticket) return;
+  Locked()->withdraw(*my_ticket);
+  my_ticket.reset();
+}
+
+// A backend that is terminated unwinds no C++ scope.
+void withdraw_at_exit(int /*code*/, Datum /*argument*/) noexcept { withdraw_mine(); }
+
+void abandon_at_exit(int /*code*/, Datum /*argument*/) noexcept {
+  Locked locked;
+  while (const auto caller = locked->abandon_one(my_process_number())) set_latch_of(*caller);
+}
+
+// This backend's request, withdrawn however the scope is left.
+class MyRequest {
+ public:
+  MyRequest(const Uuid& webhook, std::string_view event) {
+    static bool registered = false;
+    if (!registered) {
+      guarded([] { before_shmem_exit(withdraw_at_exit, 0); });
+      registered = true;
+    }
+    my_ticket = Locked()->put(MyDatabaseId, my_process_number(), webhook, event);
+    if (my_ticket) return;
+    throw Error("53000", "too many tests of webhooks are under way",
+                "The server sends at most " + std::to_string(TestSlots::kSlots) + " at once.",
+                "Try again in a few seconds.");
+  }
+  ~MyRequest() { withdraw_mine(); }
+  MyRequest(const MyRequest&) = delete;
+  MyRequest& operator=(const MyRequest&) = delete;
+
+  static std::optional<TestAnswer> answer() { return Locked()->answer_to(*my_ticket); }
+};
+
+void check_may_test() {
+  guarded([] {
+    PreventCommandDuringRecovery("webhook_test()");
+    PreventCommandIfReadOnly("webhook_test()");
+    PreventCommandIfParallelMode("webhook_test()");
+  });
+  if (shared != nullptr) return;
+  throw Error("55000", "no webhook can be tested: the server does not preload the library",
+              "Only workers send requests, and there are none.",
+              "Add webhook to shared_preload_libraries in postgresql.conf and restart the server.");
+}
+
+void check_worker() {
+  if (!is_vacated(MyDatabaseId)) return;
+  throw Error("55000", "no webhook can be tested: no worker runs for this database", {},
+              "One starts within moments. If none does, the server log says why: too few max_worker_processes, or a "
+              "library of another version than the extension.");
+}
+
+TestAnswer wait_for_answer(Duration wait_max) {
+  const Time deadline = from_timestamptz(GetCurrentTimestamp()) + wait_max;
+  for (;;) {
+    if (const std::optional<TestAnswer> answer = MyRequest::answer()) return *answer;
+    check_worker();
+    if (from_timestamptz(GetCurrentTimestamp()) > deadline) {
+      throw Error("55000", "the worker has not answered in time", {},
+                  "Look into webhook_logs whether the test was sent, and into the server log for what holds the worker "
+                  "up.");
+    }
+    guarded([] {
+      WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, kLookIntervalMs, wait_event());
+      ResetLatch(MyLatch);
+      CHECK_FOR_INTERRUPTS();
+    });
+  }
+}
+
+// What keeps a test from being sent is an error.
+void check_sent(const TestAnswer& answer, const Uuid& webhook, std::string_view event) {
+  const std::string error = from_utf8(answer.error.view());
+  switch (answer.outcome) {
+    case TestOutcome::kSent:
+      return;
+    case TestOutcome::kNoWebhook:
+      throw Error("55000", "webhook " + to_string(webhook) + " is not committed yet, or has been deleted",
+                  "A worker sends the test, and sees what is committed.",
+                  "Commit the transaction that creates the webhook, then test it.");
+    case TestOutcome::kNoEvent:
+      throw Error("55000", "event \"" + std::string(event) + "\" is not committed yet, or has been deleted",
+                  "A worker sends the test, and sees what is committed.",
+                  "Commit the transaction that registers the event, then test it.");
+    case TestOutcome::kPaused:
+      throw Error("55000", "no webhook can be tested: this database is paused",
+                  error.empty() ? std::string() : "The reason: " + error + ".", "An operator calls webhook_resume().");
+    case TestOutcome::kDisabled:
+      throw Error("55000", "no webhook can be tested: webhook.enabled is off", {},
+                  "Set it to on in postgresql.conf and reload.");
+    case TestOutcome::kFailed:
+      throw Error("55000", "the worker could not read the webhook", error, "Try again in a few seconds.");
+    case TestOutcome::kWorkerEnded:
+      throw Error("55000", "the worker ended before the test did", "The request may have arrived.",
+                  "Another worker starts within moments: try again.");
+  }
+}
+
+}  // namespace
+
+void request_test_memory() {
+  previous_shmem_request = shmem_request_hook;
+  shmem_request_hook = request;
+  previous_shmem_startup = shmem_startup_hook;
+  shmem_startup_hook = startup;
+}
+
+TestAnswer run_test(const Uuid& webhook, std::string_view event, Duration wait_max) {
+  check_may_test();
+  check_worker();
+  const MyRequest mine(webhook, event);
+  wake_workers();
+  const TestAnswer answer = wait_for_answer(wait_max);
+  check_sent(answer, webhook, event);
+  return answer;
+}
+
+SharedTestRequests::SharedTestRequests() {
+  guarded([] { before_shmem_exit(abandon_at_exit, 0); });
+}
+
+bool SharedTestRequests::any() {
+  if (pg_atomic_read_u32(&shared->waiting) == 0) return false;
+  return Locked()->is_waiting(MyDatabaseId);
+}
+
+std::optional<TestRequest> SharedTestRequests::take() {
+  if (pg_atomic_read_u32(&shared->waiting) == 0) return std::nullopt;
+  return Locked()->take(MyDatabaseId, my_process_number());
+}
+
+void SharedTestRequests::answer(const TestTicket& ticket, const TestAnswer& answer) {
+  const auto caller = Locked()->answer(ticket, answer);
+  if (caller) set_latch_of(*caller);
+}
+
+}  // namespace webhook::pg

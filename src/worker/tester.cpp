@@ -1,0 +1,143 @@
+#include "worker/tester.h"
+
+#include <utility>
+
+#include "core/utf8.h"
+#include "core/wire.h"
+#include "worker/verdict.h"
+
+namespace webhook {
+
+void Tester::turn(EventIdCipher& event_ids) {
+  record_finished();
+  bool started = false;
+  while (in_flight_.size() < kInFlightMax) {
+    const std::optional<TestRequest> request = requests_.take();
+    if (!request) break;
+    begin(*request, event_ids);
+    started = true;
+  }
+  if (started) http_.drive();
+}
+
+void Tester::begin(const TestRequest& request, EventIdCipher& event_ids) {
+  if (!process_.settings().enabled) {
+    refuse(request.ticket, TestOutcome::kDisabled);
+    return;
+  }
+  pg::Testable testable;
+  try {
+    testable = store_.testable(request.webhook, std::string(request.event.view()));
+  } catch (const pg::Error& error) {
+    refuse(request.ticket, TestOutcome::kFailed, error.message());
+    throw;
+  }
+  if (testable.is_paused) {
+    refuse(request.ticket, TestOutcome::kPaused, testable.paused_reason);
+  } else if (!testable.has_webhook) {
+    refuse(request.ticket, TestOutcome::kNoWebhook);
+  } else if (!testable.has_event) {
+    refuse(request.ticket, TestOutcome::kNoEvent);
+  } else {
+    send(request, testable, event_ids);
+  }
+}
+
+void Tester::send(const TestRequest& request, const pg::Testable& testable, EventIdCipher& event_ids) {
+  constexpr double kIds = 9007199254740992.0;  // 2^53: what a double counts
+  const Time now = process_.now();
+  Event event;
+  event.id = -1 - static_cast<std::int64_t>(process_.random() * kIds);
+  event.created_at = now;
+  event.name = std::string(request.event.view());
+  event.data = testable.example;
+  const std::string body = build_body(event);
+  const std::string webhook_id = event_ids.encode(event.id, now);
+
+  SigningKeys keys;
+  keys.reserve(testable.secrets.size());
+  for (const std::string& secret : testable.secrets) keys.emplace_back(secret);
+  HttpRequest out{
+      .token = next_token_++,
+      .url = testable.url,
+      .headers = build_headers({.webhook_id = webhook_id, .event_name = event.name, .number = 1, .time = now}, body,
+                               keys, testable.headers),
+      .body = body,
+      .timeout = testable.timeout};
+  out.headers.emplace_back("X-Webhook-Test: true");
+  in_flight_.emplace(out.token, Test{.ticket = request.ticket,
+                                     .row = {.created_at = now,
+                                             .webhook = request.webhook,
+                                             .organization_id = testable.organization_id,
+                                             .event_id = event.id,
+                                             .event = event.name,
+                                             .attempt = 1}});
+  http_.start(std::move(out));
+}
+
+// The database is told in turn().
+void Tester::conclude(const HttpResponse& response) {
+  const auto found = in_flight_.find(response.token);
+  if (found == in_flight_.end()) return;
+  Test& test = found->second;
+  const Judgement judgement = judge(response, process_.now());
+  test.row.success = judgement.verdict == Lanes::Verdict::kSuccess;
+  test.row.response_status = response.status;
+  test.row.response_body = stored_response(response.body);
+  test.row.error = judgement.error;
+  test.row.elapsed = response.elapsed;
+  test.row.remote_ip = response.remote_ip;
+  finished_.push_back(std::move(test));
+  in_flight_.erase(found);
+}
+
+// One by one, not through the recorder: the caller waits, and wants to know the log row.
+void Tester::record_finished() {
+  while (!finished_.empty()) {
+    const Test test = std::move(finished_.back());
+    finished_.pop_back();
+    std::int64_t log_id = 0;
+    try {
+      log_id = store_.log_test(test.row);
+    } catch (const pg::Error&) {
+      recorder_.log(test.row, process_.now());  // tries again
+      answer(test, 0);
+      throw;
+    }
+    answer(test, log_id);
+  }
+}
+
+void Tester::end() {
+  for (auto& [token, test] : in_flight_) {
+    test.row.error = "the worker was shut down before a response came";
+    test.row.elapsed = process_.now() - test.row.created_at;
+    test.outcome = TestOutcome::kWorkerEnded;
+    finished_.push_back(std::move(test));
+  }
+  in_flight_.clear();
+  for (const Test& test : finished_) {
+    recorder_.log(test.row, process_.now());
+    answer(test, 0);
+  }
+  finished_.clear();
+}
+
+void Tester::refuse(const TestTicket& ticket, TestOutcome outcome, const std::string& why) {
+  TestAnswer answer{.outcome = outcome};
+  answer.error = FixedText<1000>(why);
+  requests_.answer(ticket, answer);
+}
+
+void Tester::answer(const Test& test, std::int64_t log_id) {
+  TestAnswer answer{.outcome = test.outcome,
+                    .success = test.row.success,
+                    .response_status = test.row.response_status,
+                    .elapsed = test.row.elapsed,
+                    .log_id = log_id};
+  answer.response_body = decltype(answer.response_body)(test.row.response_body);
+  answer.error = decltype(answer.error)(test.row.error);
+  requests_.answer(test.ticket, answer);
+}
+
+}  // namespace webhook

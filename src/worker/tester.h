@@ -1,0 +1,68 @@
+// Sends what webhook_test() asks for: at once, past the webhook's lane and circuit, to inactive webhooks too, at most
+// kInFlightMax at a time. A test is no delivery: it is logged, but never retried, owed or settled.
+//
+// It is logged under an event id of its own, which is negative and drawn at random, so that it can't be taken for an
+// event's: neither by recovery, which looks for what was logged, nor by a receiver, since the webhook-id follows from it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <unordered_map>
+#include <vector>
+
+#include "core/crypto.h"
+#include "core/test_slots.h"
+#include "http/http_client.h"
+#include "pg/process.h"
+#include "pg/store.h"
+#include "pg/test_requests.h"
+#include "worker/recorder.h"
+
+namespace webhook {
+
+class Tester {
+ public:
+  static constexpr std::size_t kInFlightMax = TestSlots::kSlots;
+
+  Tester(pg::Process& process, pg::Store& store, HttpClient& http, pg::TestRequests& requests, Recorder& recorder)
+      : process_(process), store_(store), http_(http), requests_(requests), recorder_(recorder) {}
+
+  // Whether a response belongs here: tests have tokens that no delivery has.
+  static bool is_test(std::uint64_t token) { return token >= kFirstToken; }
+  void conclude(const HttpResponse& response);
+
+  // Whether turn() has something to do.
+  bool has_work() { return !finished_.empty() || (in_flight_.size() < kInFlightMax && requests_.any()); }
+  // Records and answers what has finished, begins what is asked for. Throws pg::Error: what it was about is answered.
+  void turn(EventIdCipher& event_ids);
+
+  std::size_t in_flight() const { return in_flight_.size(); }
+  // Answers all that is left and hands its log rows to the recorder: the process ends.
+  void end();
+
+ private:
+  static constexpr std::uint64_t kFirstToken = 1ULL << 63;
+
+  struct Test {
+    TestTicket ticket;
+    pg::LogRow row;
+    TestOutcome outcome = TestOutcome::kSent;
+  };
+
+  void record_finished();
+  void begin(const TestRequest& request, EventIdCipher& event_ids);
+  void send(const TestRequest& request, const pg::Testable& testable, EventIdCipher& event_ids);
+  void refuse(const TestTicket& ticket, TestOutcome outcome, const std::string& why = {});
+  void answer(const Test& test, std::int64_t log_id);
+
+  pg::Process& process_;
+  pg::Store& store_;
+  HttpClient& http_;
+  pg::TestRequests& requests_;
+  Recorder& recorder_;
+  std::unordered_map<std::uint64_t, Test> in_flight_;  // by token
+  std::vector<Test> finished_;                         // not yet recorded
+  std::uint64_t next_token_ = kFirstToken;
+};
+
+}  // namespace webhook

@@ -1,0 +1,176 @@
+# webhook_test(): a backend asks the worker to send something now, and waits. Whatever happens to either of them, the
+# other is not harmed, and no slot is lost.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+
+use PostgreSQL::Test::Utils;
+use Test::More;
+use WebhookTest;
+use WebhookTest::Session;
+
+my $receiver = start_receiver();
+my $node = new_node();
+
+sub sql { my ($query) = @_; return $node->safe_psql('postgres', $query); }
+
+# The error of a query that fails.
+sub refused
+{
+	my ($query, $dbname) = @_;
+	my ($status, $stdout, $stderr) = $node->psql($dbname // 'postgres', $query);
+	isnt($status, 0, "it is refused: $query");
+	return $stderr;
+}
+
+sub tested { my ($webhook, $columns) = @_; return sql("SELECT $columns FROM webhook_test('$webhook') t"); }
+sub worker_pid { return sql('SELECT worker_pid FROM webhook_server_state()'); }
+sub waiting { return sql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT%webhook_test(%' AND pid <> pg_backend_pid() AND state = 'active'"); }
+
+eventually { worker_pid() ne '' } 'a worker runs';
+my $webhook = create_webhook(
+	$node,
+	url => $receiver->url('/status/202/body/thanks?ok'),
+	events => ['contact.created'],
+	secret => 'a long secret',
+	headers => '{"X-Key": "k"}');
+
+# --- What is sent, and what comes of it ---
+
+is(tested($webhook, 'status, response_status, response_body, error IS NULL, duration_ms > 0, log_id > 0'),
+	'success|202|thanks|t|t|t', 'a test that succeeds');
+my ($request) = $receiver->received('/status/202/body/thanks?ok');
+like($request->{body}, qr/^\{"event":"webhook\.test","timestamp":"[^"]+","data":\{"message":"This is a test of your webhook\."\}\}$/, 'the example is sent');
+is($request->{headers}{'x-webhook-test'}, 'true', 'marked as a test');
+is($request->{headers}{'x-webhook-attempt'}, 1, 'as a first attempt');
+is($request->{headers}{'x-key'}, 'k', 'with the webhook\'s headers');
+is( sql("SELECT webhook_verify('$request->{webhook_id}', $request->{headers}{'webhook-timestamp'}, \$b\$$request->{body}\$b\$, "
+		  . "'$request->{headers}{'webhook-signature'}', 'a long secret') AND "
+		  . "webhook_verify(\$b\$$request->{body}\$b\$, '$request->{headers}{'x-webhook-signature'}', 'a long secret')"),
+	't', 'and signed');
+is(sql("SELECT event, attempt, status, response_status, response_body, event_id < 0 FROM webhook_logs"),
+	'webhook.test|1|success|202|thanks|t', 'it is logged');
+is(sql('SELECT count(*) FROM webhook_deliveries'), 0, 'and is no delivery');
+is(sql("SELECT event_id < 0, event FROM webhook_find('$request->{webhook_id}')"), 't|webhook.test', 'webhook_find knows its id as a test\'s');
+
+sql("SELECT webhook_test('$webhook', 'deal.created')");
+like(($receiver->received('/status/202/body/thanks?ok'))[1]{body}, qr/^\{"event":"deal\.created".*"title":"Analytical engine"/, 'another event may be named');
+is(scalar(keys %{ $receiver->counts_by_webhook_id('/status/202/body/thanks?ok') }), 2, 'each test has its own webhook-id');
+
+my $failing = create_webhook($node, url => $receiver->url('/status/500?failing'), events => ['contact.created']);
+is(tested($failing, 'status, response_status, error'), 'failed|500|HTTP status 500', 'a test that fails');
+my $hanging = create_webhook($node, url => $receiver->url('/hang?hanging'), events => ['contact.created'], timeout_ms => 300);
+like(tested($hanging, 'status, response_status, error'), qr/^failed\|\|./, 'a test that times out');
+my $refused = create_webhook($node, url => 'http://10.0.0.1/', events => ['contact.created']);
+like(tested($refused, 'status, response_status, error'), qr/^failed\|\|./, 'an address that policy refuses');
+is(sql("SELECT count(*) FROM webhook_logs WHERE configuration_id IN ('$failing', '$hanging', '$refused') AND next_attempt_at IS NULL"), 3,
+	'failures are logged');
+is(sql('SELECT count(*) FROM webhook_deliveries'), 0, 'and not retried');
+sql("UPDATE webhook_configurations SET is_active = false WHERE id = '$webhook'");
+is(tested($webhook, 'status'), 'success', 'an inactive webhook can be tested');
+sql("UPDATE webhook_configurations SET is_active = true WHERE id = '$webhook'");
+
+# --- What is not committed; what is rolled back ---
+
+like(refused(q{BEGIN; WITH made AS (INSERT INTO webhook_configurations (id, name, url, events) VALUES
+	('00000000-0000-0000-0000-0000000000aa', 'new', 'http://127.0.0.1/', '{*}') RETURNING id) SELECT FROM made;
+	SELECT webhook_test('00000000-0000-0000-0000-0000000000aa')}),
+	qr/ERROR:  webhook 00000000-0000-0000-0000-0000000000aa is not committed yet.*HINT:  Commit/s, 'an uncommitted webhook');
+my $logged = sql('SELECT count(*) FROM webhook_logs');
+sql("BEGIN; SELECT webhook_test('$webhook'); ROLLBACK");
+is(sql('SELECT count(*) FROM webhook_logs'), $logged + 1, 'a test stays logged though the caller rolls back');
+like(refused("BEGIN READ ONLY; SELECT webhook_test('$webhook')"),
+	qr/cannot execute webhook_test\(\) in a read-only transaction/, 'a read-only transaction');
+sql('SELECT webhook_pause(\'maintenance\')');
+like(refused("SELECT webhook_test('$webhook')"), qr/this database is paused.*maintenance.*webhook_resume/s, 'a paused database');
+sql('SELECT webhook_resume()');
+$node->append_conf('postgresql.conf', 'webhook.enabled = off');
+$node->reload;
+eventually { my (undef, undef, $e) = $node->psql('postgres', "SELECT webhook_test('$webhook')"); $e =~ /webhook\.enabled is off/ } 'switched off';
+$node->append_conf('postgresql.conf', 'webhook.enabled = on');
+$node->reload;
+eventually { my ($s) = $node->psql('postgres', "SELECT webhook_test('$webhook')"); $s == 0 } 'and on again';
+
+# --- Callers that give up: twice as many as there are slots, one after the other ---
+
+my $slow = create_webhook($node, url => $receiver->url('/hang?slow'), events => ['contact.created'], timeout_ms => 60000);
+my $session = WebhookTest::Session->new($node, 'postgres');
+my $pid = $session->query('SELECT pg_backend_pid()');
+my $began = time;
+$session->send("SELECT webhook_test('$slow')");
+eventually { $receiver->count('/hang?slow') == 1 } 'a test hangs';
+sql("SELECT pg_cancel_backend($pid)");
+is($session->query("SELECT 'lives'"), 'lives', 'a cancel ends the waiting');
+like($session->errors, qr/canceling statement due to user request/, 'with the usual error');
+like(refused("SET statement_timeout = '200ms'; SELECT webhook_test('$slow')"), qr/canceling statement due to statement timeout/, 'so does statement_timeout');
+for my $i (1 .. 10) { $node->psql('postgres', "SET statement_timeout = '50ms'; SELECT webhook_test('$slow')"); }
+$session->send("SELECT webhook_test('$slow')");
+eventually { waiting() == 1 } 'a session waits';
+sql("SELECT pg_terminate_backend($pid)");
+eventually { waiting() == 0 } 'and is terminated';
+cmp_ok(time - $began, '<', 55, 'all of that before any request has ended');
+is(tested($webhook, 'status'), 'success', 'others can test meanwhile');
+
+# --- The worker ends meanwhile ---
+
+my $waiter = WebhookTest::Session->new($node, 'postgres');
+$waiter->send("SELECT webhook_test('$slow')");
+eventually { waiting() == 1 } 'a session waits for the worker';
+my $sent = $receiver->count('/hang?slow');
+my $worker = worker_pid();
+sql("SELECT pg_terminate_backend($worker)");
+is($waiter->query("SELECT 'lives'"), 'lives', 'it does not wait for a worker that was terminated');
+like($waiter->errors, qr/the worker ended before the test did/, 'and is told so');
+eventually { my $p = worker_pid(); $p ne '' && $p ne $worker } 'another worker starts';
+eventually { my ($s) = $node->psql('postgres', "SELECT webhook_test('$webhook')"); $s == 0 } 'and takes tests';
+
+# --- All slots: 20 callers at once ---
+
+my $busy = create_webhook($node, url => $receiver->url('/delay/4000?busy'), events => ['contact.created'], timeout_ms => 20000);
+my @sessions = map { WebhookTest::Session->new($node, 'postgres') } 1 .. 20;
+$_->query('SELECT 1') foreach @sessions;
+$_->send("SELECT status FROM webhook_test('$busy')") foreach @sessions;
+my @answers = map { $_->query('SELECT 1') } @sessions;
+is(scalar(grep { /success/ } @answers), 16, 'of 20 callers at once 16 are served');
+is(scalar(grep { $_->errors =~ /too many tests of webhooks are under way/ } @sessions), 4, 'the others are told to try again');
+is($receiver->count('/delay/4000?busy'), 16, 'by 16 requests');
+is(tested($webhook, 'status'), 'success', 'all slots are free again');
+$_->finish foreach @sessions;
+
+# --- As PostgREST makes its sessions ---
+
+sql(q{CREATE ROLE web_user; SELECT webhook_grant('web_user')});
+sub as_tenant
+{
+	my ($organization, $query) = @_;
+	return "BEGIN; SET LOCAL role = web_user; SET LOCAL request.jwt.claims = '{\"organization_id\": \"$organization\"}'; $query; COMMIT";
+}
+my $url = $receiver->url('/ok?tenant');
+my $own = sql(as_tenant('acme', "INSERT INTO webhook_configurations (name, url, events, secret) VALUES ('own', '$url', '{contact.*}', 'a long secret') RETURNING id"));
+sql(as_tenant('acme', "UPDATE webhook_configurations SET timeout_ms = 2000 WHERE id = '$own'"));
+is(sql(as_tenant('acme', "SELECT status, response_status FROM webhook_test('$own')")), 'success|200', 'a tenant tests its webhook');
+like(refused(as_tenant('globex', "SELECT webhook_test('$own')")), qr/does not exist, or belongs to another organization/, 'another tenant does not');
+like(refused(as_tenant('globex', "SELECT webhook_test_own('$own', 'webhook.test')")), qr/does not exist, or belongs to another organization/, 'nor round the corner');
+like(refused(as_tenant('acme', "SELECT webhook_send_test('$own', 'webhook.test', 1000)")), qr/permission denied/, 'nor directly');
+is($receiver->count('/ok?tenant'), 1, 'nothing was sent for it');
+is(sql(as_tenant('acme', "UPDATE webhook_configurations SET is_active = false WHERE id = '$own' RETURNING is_active")), 'f', 'a tenant switches it off');
+is(sql(as_tenant('acme', "SELECT event, status FROM webhook_logs")), 'webhook.test|success', 'reads its log');
+is(sql(as_tenant('globex', "SELECT count(*) FROM webhook_logs")), 0, 'which another does not');
+is(sql(as_tenant('acme', "DELETE FROM webhook_configurations WHERE id = '$own' RETURNING name")), 'own', 'and deletes it');
+
+# --- Without a worker ---
+
+my $bare = new_node(preload => 0);
+$bare->safe_psql('postgres', q{INSERT INTO webhook_configurations (name, url, events) VALUES ('x', 'http://127.0.0.1/', '{*}')});
+my (undef, undef, $error) = $bare->psql('postgres', 'SELECT webhook_test(id) FROM webhook_configurations');
+like($error, qr/ERROR:  no webhook can be tested: the server does not preload the library.*HINT:  Add webhook to/s,
+	'without the library preloaded it is refused at once');
+$bare->stop;
+
+is_log_clean($node, expected => [qr/ERROR: /, qr/FATAL:  terminating (connection|background worker)/]);
+$node->stop;
+
+done_testing();

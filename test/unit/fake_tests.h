@@ -1,0 +1,51 @@
+// Callers of webhook_test(), who may give up at any time. Their slots are the real ones.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <string>
+
+#include "core/test_slots.h"
+#include "fake_process.h"
+#include "pg/test_requests.h"
+
+namespace webhook {
+
+class FakeTests : public pg::TestRequests {
+ public:
+  explicit FakeTests(FakeProcess& process) : process_(process) {}
+
+  // --- For the test ---
+
+  // Nothing: all slots are in use.
+  std::optional<TestTicket> ask(const Uuid& webhook, const std::string& event = "contact.created") {
+    const auto ticket = slots_.put(kDatabase, kCaller, webhook, event);
+    if (ticket) process_.wake();
+    return ticket;
+  }
+  std::optional<TestAnswer> answer_to(const TestTicket& ticket) const { return slots_.answer_to(ticket); }
+  void withdraw(const TestTicket& ticket) { slots_.withdraw(ticket); }
+  std::size_t waiting() const { return slots_.waiting(); }
+
+  // The process that took them is gone.
+  void begin_anew() {
+    while (slots_.abandon_one(kWorker)) continue;
+  }
+
+  // --- pg::TestRequests ---
+
+  bool any() override { return slots_.is_waiting(kDatabase); }
+  std::optional<TestRequest> take() override { return slots_.take(kDatabase, kWorker); }
+  void answer(const TestTicket& ticket, const TestAnswer& answer) override { slots_.answer(ticket, answer); }
+
+ private:
+  static constexpr std::uint32_t kDatabase = 1;
+  static constexpr std::uint32_t kCaller = 2;
+  static constexpr std::uint32_t kWorker = 3;
+
+  FakeProcess& process_;
+  TestSlots slots_;
+};
+
+}  // namespace webhook

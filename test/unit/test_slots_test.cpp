@@ -1,0 +1,137 @@
+#include "core/test_slots.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+namespace webhook {
+namespace {
+
+constexpr std::uint32_t kDatabase = 5;
+constexpr std::uint32_t kCaller = 7;
+constexpr std::uint32_t kWorker = 9;
+
+class TestSlotsTest : public testing::Test {
+ protected:
+  TestTicket put(std::uint32_t database = kDatabase, std::uint32_t caller = kCaller) {
+    const std::optional<TestTicket> ticket = slots_.put(database, caller, webhook_, "contact.created");
+    EXPECT_TRUE(ticket);
+    return ticket.value_or(TestTicket{});
+  }
+
+  Uuid webhook_{{1, 2, 3}};
+  TestSlots slots_;
+};
+
+TEST_F(TestSlotsTest, RequestGoesToTheWorkerAndItsAnswerBack) {
+  const TestTicket ticket = put();
+  EXPECT_TRUE(slots_.is_waiting(kDatabase));
+  EXPECT_FALSE(slots_.answer_to(ticket));
+
+  const std::optional<TestRequest> request = slots_.take(kDatabase, kWorker);
+  ASSERT_TRUE(request);
+  EXPECT_EQ(request->webhook, webhook_);
+  EXPECT_EQ(request->event.view(), "contact.created");
+  EXPECT_FALSE(slots_.answer_to(ticket));
+  EXPECT_FALSE(slots_.is_waiting(kDatabase));
+
+  TestAnswer answer{.outcome = TestOutcome::kSent, .response_status = 204};
+  answer.response_body = FixedText<4096>("done");
+  EXPECT_EQ(slots_.answer(request->ticket, answer), kCaller);
+  const std::optional<TestAnswer> answered = slots_.answer_to(ticket);
+  ASSERT_TRUE(answered);
+  EXPECT_EQ(answered->outcome, TestOutcome::kSent);
+  EXPECT_EQ(answered->response_status, 204);
+  EXPECT_EQ(answered->response_body.view(), "done");
+}
+
+TEST_F(TestSlotsTest, RequestIsTakenOnce) {
+  put();
+  EXPECT_TRUE(slots_.take(kDatabase, kWorker));
+  EXPECT_FALSE(slots_.take(kDatabase, kWorker + 1));
+}
+
+TEST_F(TestSlotsTest, RequestIsTakenByAWorkerOfItsDatabase) {
+  put();
+  EXPECT_FALSE(slots_.is_waiting(kDatabase + 1));
+  EXPECT_FALSE(slots_.take(kDatabase + 1, kWorker));
+  EXPECT_EQ(slots_.waiting(), 1U);
+}
+
+TEST_F(TestSlotsTest, LongestWaitingIsTakenFirst) {
+  const TestTicket first = put();
+  const TestTicket second = put();
+  slots_.withdraw(first);
+  const TestTicket third = put();  // in the first's slot
+  EXPECT_EQ(third.slot, first.slot);
+  EXPECT_EQ(slots_.take(kDatabase, kWorker)->ticket.number, second.number);
+  EXPECT_EQ(slots_.take(kDatabase, kWorker)->ticket.number, third.number);
+}
+
+TEST_F(TestSlotsTest, NoMoreThanThereAreSlots) {
+  std::vector<TestTicket> tickets;
+  for (std::size_t i = 0; i < TestSlots::kSlots; ++i) tickets.push_back(put());
+  EXPECT_FALSE(slots_.put(kDatabase, kCaller, webhook_, "contact.created"));
+  EXPECT_EQ(slots_.waiting(), TestSlots::kSlots);
+  slots_.withdraw(tickets[3]);
+  EXPECT_TRUE(slots_.put(kDatabase, kCaller, webhook_, "contact.created"));
+}
+
+TEST_F(TestSlotsTest, WithdrawnRequestIsNotTaken) {
+  slots_.withdraw(put());
+  EXPECT_EQ(slots_.waiting(), 0U);
+  EXPECT_FALSE(slots_.take(kDatabase, kWorker));
+}
+
+TEST_F(TestSlotsTest, AnswerToAWithdrawnRequestDoesNotReachTheNextInItsSlot) {
+  const TestTicket old = put();
+  ASSERT_TRUE(slots_.take(kDatabase, kWorker));
+  slots_.withdraw(old);
+  EXPECT_FALSE(slots_.answer(old, {}));
+
+  const TestTicket fresh = put();
+  ASSERT_EQ(fresh.slot, old.slot);
+  ASSERT_TRUE(slots_.take(kDatabase, kWorker));
+  EXPECT_FALSE(slots_.answer(old, {}));
+  EXPECT_FALSE(slots_.answer_to(fresh));
+  EXPECT_FALSE(slots_.answer_to(old));
+  slots_.withdraw(old);  // nor does its caller free the other's slot
+  EXPECT_TRUE(slots_.answer(fresh, {}));
+}
+
+TEST_F(TestSlotsTest, RequestIsAnsweredOnce) {
+  const TestTicket ticket = put();
+  EXPECT_FALSE(slots_.answer(ticket, {})) << "nobody has taken it";
+  ASSERT_TRUE(slots_.take(kDatabase, kWorker));
+  EXPECT_TRUE(slots_.answer(ticket, {.outcome = TestOutcome::kSent}));
+  EXPECT_FALSE(slots_.answer(ticket, {.outcome = TestOutcome::kFailed}));
+  EXPECT_EQ(slots_.answer_to(ticket)->outcome, TestOutcome::kSent);
+  slots_.withdraw(ticket);
+  EXPECT_FALSE(slots_.answer_to(ticket));
+}
+
+TEST_F(TestSlotsTest, WorkerThatEndsAnswersWhatItHasTakenAndNothingElse) {
+  const TestTicket taken = put(kDatabase, 1);
+  const TestTicket of_another = put(kDatabase, 2);
+  const TestTicket waiting = put(kDatabase, 3);
+  ASSERT_TRUE(slots_.take(kDatabase, kWorker));
+  ASSERT_TRUE(slots_.take(kDatabase, kWorker + 1));
+  EXPECT_EQ(slots_.abandon_one(kWorker), 1U);
+  EXPECT_EQ(slots_.abandon_one(kWorker), std::nullopt);
+  EXPECT_EQ(slots_.answer_to(taken)->outcome, TestOutcome::kWorkerEnded);
+  EXPECT_FALSE(slots_.answer_to(of_another));
+  EXPECT_FALSE(slots_.answer_to(waiting));
+  EXPECT_EQ(slots_.waiting(), 1U);
+}
+
+TEST(FixedTextTest, LongTextIsCutBetweenCharacters) {
+  EXPECT_EQ(FixedText<4>("").view(), "");
+  EXPECT_EQ(FixedText<4>("four").view(), "four");
+  EXPECT_EQ(FixedText<4>("fives").view(), "five");
+  EXPECT_EQ(FixedText<4>("gr\xc3\xbc\xc3\x9f").view(), "gr\xc3\xbc");
+  EXPECT_EQ(FixedText<3>("gr\xc3\xbc").view(), "gr");
+}
+
+}  // namespace
+}  // namespace webhook
