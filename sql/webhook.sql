@@ -555,6 +555,11 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'name',
                   DETAIL = format('It has %s.', length(NEW.name));
     END IF;
+    IF length(NEW.disabled_reason) > 1000 THEN
+        RAISE EXCEPTION 'the disabled_reason of a webhook can have at most 1000 characters'
+            USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'disabled_reason',
+                  DETAIL = format('It has %s.', length(NEW.disabled_reason)), HINT = 'Shorten it.';
+    END IF;
     IF TG_OP = 'INSERT' OR NEW.url <> OLD.url THEN
         problem := @extschema@.webhook_url_problem(NEW.url);
         IF problem IS NOT NULL THEN
@@ -2240,7 +2245,8 @@ COMMENT ON COLUMN @extschema@.webhook_configurations.disabled_at IS
     'When it was last switched off, by a person or by the worker. It stays when the webhook is switched on again: '
     'webhook_replay(id, disabled_at, active_since) sends what it has missed. Kept by a trigger.';
 COMMENT ON COLUMN @extschema@.webhook_configurations.disabled_reason IS
-    'Why the worker switched it off; null if a person did.';
+    'Why it was switched off, by the worker or by a person who says so: at most 1000 characters. Removed when it is '
+    'switched on.';
 COMMENT ON COLUMN @extschema@.webhook_configurations.created_at IS 'When it was created. Cannot be changed.';
 COMMENT ON COLUMN @extschema@.webhook_configurations.updated_at IS 'When it was last changed. Kept by a trigger.';
 
