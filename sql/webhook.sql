@@ -357,7 +357,8 @@ CREATE POLICY webhook_operators ON @extschema@.webhook_event_types
 
 -- === Names of events =================================================================================================
 
--- The known events, those first that share the most pairs of letters with the text.
+-- The known events, those first that share the most pairs of letters with the text, of which 100 letters count: no
+-- event's name is longer.
 CREATE FUNCTION @extschema@.webhook_known_events(near text) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -369,7 +370,7 @@ AS $$
             SELECT count(*) AS shared
             FROM (SELECT substr(t.name, i, 2) FROM generate_series(1, length(t.name) - 1) i
                   INTERSECT
-                  SELECT substr(near, i, 2) FROM generate_series(1, length(near) - 1) i) pairs
+                  SELECT substr(near, i, 2) FROM generate_series(1, least(length(near), 100) - 1) i) pairs
         ) s
     )
     SELECT 'Known events, nearest first: ' || string_agg(k.name, ', ' ORDER BY k.place)
