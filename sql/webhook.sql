@@ -2226,7 +2226,8 @@ COMMENT ON COLUMN @extschema@.webhook_configurations.secret IS
     'Write the secret that requests are signed with (12 characters to 512 bytes; webhook_generate_secret() makes one), '
     'read its mask: the secret itself is kept in webhook_secrets. Null: requests are not signed. Writing the mask '
     'back changes nothing.';
-COMMENT ON COLUMN @extschema@.webhook_configurations.is_active IS 'Whether it receives anything.';
+COMMENT ON COLUMN @extschema@.webhook_configurations.is_active IS
+    'Whether it receives anything. While it does not, what it is owed waits.';
 COMMENT ON COLUMN @extschema@.webhook_configurations.headers IS
     'Further headers of each request, an object of strings: at most 32, of 8192 bytes in all. Those that the delivery '
     'itself sets cannot be given.';

@@ -96,8 +96,7 @@ UNION ALL SELECT 'regrole', unnest(ARRAY['0', '4294967295', 'regress_webhook_man
 UNION ALL SELECT 'oid', unnest(ARRAY['0', '4294967295', '1259'])
 UNION ALL SELECT 'bytea', unnest(ARRAY['\x', '\x00', '\x0000', '\xff', '\xff00', '\x5c00', '\x5c30303000']);
 
--- What becomes of a statement: 'fine', or SQLSTATE and texts of its error. It is undone. Not "no result": a query's
--- rows are read.
+-- What becomes of a statement: 'fine' and its rows, or SQLSTATE and texts of its error. It is undone.
 CREATE FUNCTION outcome(role text, statement text, OUT state text, OUT said text) LANGUAGE plpgsql AS $$
 DECLARE
     line text;
@@ -134,7 +133,8 @@ CREATE TABLE callable AS
                        FROM unnest(f.proargtypes::oid[]) WITH ORDINALITY u (t, place)) a ON true;
 SELECT is_empty($$
     SELECT signature FROM (SELECT oid::regprocedure::text AS signature, oid FROM functions) f
-    WHERE (has_function_privilege('regress_webhook_none', oid, 'EXECUTE') OR has_function_privilege('regress_webhook_read', oid, 'EXECUTE'))
+    WHERE (has_function_privilege('regress_webhook_none', oid, 'EXECUTE')
+           OR has_function_privilege('regress_webhook_read', oid, 'EXECUTE'))
       AND signature NOT IN (SELECT signature FROM callable WHERE role = 'manage')
 $$, 'what PUBLIC or read may execute, manage may');
 SELECT is_empty($$

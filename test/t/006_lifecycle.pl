@@ -198,7 +198,7 @@ my $all_grants = q{
 	JOIN pg_depend d ON d.classid = o.catalog AND d.objid = o.oid AND d.deptype = 'e'
 	JOIN pg_extension e ON e.oid = d.refobjid AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'webhook',
 	aclexplode(o.acl) acl
-	WHERE acl.grantee <> o.owner ORDER BY 1, 2::text, 3};
+	WHERE acl.grantee <> o.owner ORDER BY 1, acl.grantee::regrole::text, 3};
 
 my $dump = "$PostgreSQL::Test::Utils::tmp_check/renamed.sql";
 $node->run_log([ 'pg_dump', '-f', $dump, '-d', $node->connstr('renamed') ]) or BAIL_OUT('pg_dump failed');
