@@ -11,7 +11,7 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = public, tap;
-SELECT plan(18);
+SELECT plan(26);
 
 CREATE ROLE regress_webhook_none;
 CREATE ROLE regress_webhook_read;
@@ -295,6 +295,31 @@ $$, $$
     WHERE call IS NOT NULL AND to_regprocedure(signature) IS NOT NULL
       AND signature !~ '_own\(|webhook_(emit|current_organization|test|check_sources)\('
 $$, 'an operator is answered by all of them');
+
+-- --- a session as PostgREST makes it ---------------------------------------------------------------------------------
+
+GRANT USAGE ON SCHEMA tap TO regress_webhook_manage;
+SELECT format('GRANT ALL ON ALL TABLES IN SCHEMA %1$I TO regress_webhook_manage;
+               GRANT ALL ON ALL SEQUENCES IN SCHEMA %1$I TO regress_webhook_manage', nspname)
+FROM pg_namespace WHERE oid = pg_my_temp_schema() \gexec
+SET LOCAL request.jwt.claims = '{"role": "regress_webhook_manage", "organization_id": "umbrella"}';
+SET LOCAL role = 'regress_webhook_manage';
+INSERT INTO hooks.webhook_configurations (name, url, events, secret)
+VALUES ('by claim', 'https://example.com/', '{deal.*}', 'a secret by claim') RETURNING id \gset
+SELECT is(organization_id, 'umbrella', 'a session with claims creates a webhook for its organization')
+FROM hooks.webhook_configurations WHERE id = :'id';
+SELECT is(hooks.webhook_reveal_secret(:'id'), 'a secret by claim', 'reveals its secret');
+UPDATE hooks.webhook_configurations SET events = '{contact.*}', is_active = false WHERE id = :'id';
+SELECT ok(events = '{contact.*}' AND NOT is_active AND disabled_at IS NOT NULL, 'edits it and switches it off')
+FROM hooks.webhook_configurations WHERE id = :'id';
+UPDATE hooks.webhook_configurations SET is_active = true WHERE id = :'id';
+SELECT ok(is_active AND active_since IS NOT NULL, 'and on') FROM hooks.webhook_configurations WHERE id = :'id';
+SELECT is(hooks.webhook_replay(:'id', '-infinity', dry_run => true), 1::bigint, 'can have what has happened sent to it');
+SELECT ok(count(*) > 0, 'is told what is wrong with it') FROM hooks.webhook_check(:'id');
+SELECT is(array_agg(error), '{umbrella}', 'reads the logs of its organization') FROM hooks.webhook_logs;
+DELETE FROM hooks.webhook_configurations WHERE id = :'id';
+SELECT is(array_agg(name), '{webhook of umbrella}', 'and deletes it') FROM hooks.webhook_configurations;
+RESET role;
 
 SELECT * FROM finish();
 ROLLBACK;
