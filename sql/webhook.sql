@@ -416,7 +416,8 @@ CREATE POLICY webhook_operators ON @extschema@.webhook_event_types
 
 -- === Names of events =================================================================================================
 
--- The known events, those first that share the most pairs of letters with the text.
+-- The known events, those first that share the most pairs of letters with the text, of which 100 letters count: no
+-- event's name is longer.
 CREATE FUNCTION @extschema@.webhook_known_events(near text) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -428,7 +429,7 @@ AS $$
             SELECT count(*) AS shared
             FROM (SELECT substr(t.name, i, 2) FROM generate_series(1, length(t.name) - 1) i
                   INTERSECT
-                  SELECT substr(near, i, 2) FROM generate_series(1, length(near) - 1) i) pairs
+                  SELECT substr(near, i, 2) FROM generate_series(1, least(length(near), 100) - 1) i) pairs
         ) s
     )
     SELECT 'Known events, nearest first: ' || string_agg(k.name, ', ' ORDER BY k.place)
@@ -647,6 +648,11 @@ BEGIN
         RAISE EXCEPTION 'the name of a webhook can have at most 200 characters'
             USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'name',
                   DETAIL = format('It has %s.', length(NEW.name));
+    END IF;
+    IF length(NEW.disabled_reason) > 1000 THEN
+        RAISE EXCEPTION 'the disabled_reason of a webhook can have at most 1000 characters'
+            USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'disabled_reason',
+                  DETAIL = format('It has %s.', length(NEW.disabled_reason)), HINT = 'Shorten it.';
     END IF;
     IF TG_OP = 'INSERT' OR NEW.url <> OLD.url THEN
         problem := @extschema@.webhook_url_problem(NEW.url);
@@ -2513,7 +2519,8 @@ COMMENT ON COLUMN @extschema@.webhook_configurations.secret IS
     'Write the secret that requests are signed with (12 characters to 512 bytes; webhook_generate_secret() makes one), '
     'read its mask: the secret itself is kept in webhook_secrets. Null: requests are not signed. Writing the mask '
     'back changes nothing.';
-COMMENT ON COLUMN @extschema@.webhook_configurations.is_active IS 'Whether it receives anything.';
+COMMENT ON COLUMN @extschema@.webhook_configurations.is_active IS
+    'Whether it receives anything. While it does not, what it is owed waits.';
 COMMENT ON COLUMN @extschema@.webhook_configurations.headers IS
     'Further headers of each request, an object of strings: at most 32, of 8192 bytes in all. Those that the delivery '
     'itself sets cannot be given.';
@@ -2543,7 +2550,8 @@ COMMENT ON COLUMN @extschema@.webhook_configurations.disabled_at IS
     'When it was last switched off, by a person or by the worker. It stays when the webhook is switched on again: '
     'webhook_replay(id, disabled_at, active_since) sends what it has missed. Kept by a trigger.';
 COMMENT ON COLUMN @extschema@.webhook_configurations.disabled_reason IS
-    'Why the worker switched it off; null if a person did.';
+    'Why it was switched off, by the worker or by a person who says so: at most 1000 characters. Removed when it is '
+    'switched on.';
 COMMENT ON COLUMN @extschema@.webhook_configurations.created_at IS 'When it was created. Cannot be changed.';
 COMMENT ON COLUMN @extschema@.webhook_configurations.updated_at IS 'When it was last changed. Kept by a trigger.';
 

@@ -181,6 +181,25 @@ pass('a database with a worker can be dropped');
 
 # --- restored from a dump ---------------------------------------------------------------------------------------------
 
+$node->safe_psql('renamed', q{
+	CREATE ROLE lifecycle_reader; CREATE ROLE lifecycle_tenant; CREATE ROLE lifecycle_operator;
+	SELECT webhook_grant('lifecycle_reader', 'read'), webhook_grant('lifecycle_tenant'),
+		webhook_grant('lifecycle_operator', 'operate')});
+# Every right on an object of the extension that its owner does not have by himself.
+my $all_grants = q{
+	SELECT o.object, acl.grantee::regrole, acl.privilege_type
+	FROM (SELECT c.oid::regclass::text AS object, 'pg_class'::regclass AS catalog, c.oid, c.relacl AS acl, c.relowner AS owner
+		  FROM pg_class c
+		  UNION ALL
+		  SELECT c.oid::regclass || '.' || a.attname, 'pg_class'::regclass, c.oid, a.attacl, c.relowner
+		  FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+		  UNION ALL
+		  SELECT p.oid::regprocedure::text, 'pg_proc'::regclass, p.oid, p.proacl, p.proowner FROM pg_proc p) o
+	JOIN pg_depend d ON d.classid = o.catalog AND d.objid = o.oid AND d.deptype = 'e'
+	JOIN pg_extension e ON e.oid = d.refobjid AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'webhook',
+	aclexplode(o.acl) acl
+	WHERE acl.grantee <> o.owner ORDER BY 1, acl.grantee::regrole::text, 3};
+
 my $dump = "$PostgreSQL::Test::Utils::tmp_check/renamed.sql";
 $node->run_log([ 'pg_dump', '-f', $dump, '-d', $node->connstr('renamed') ]) or BAIL_OUT('pg_dump failed');
 
@@ -198,6 +217,18 @@ sub restored_copy_is_paused
 		$node->safe_psql($dbname, 'SELECT instance FROM webhook_instance'),
 		$node->safe_psql('renamed', 'SELECT instance FROM webhook_instance'),
 		'it is another instance');
+	like(
+		$node->safe_psql($dbname, 'SELECT c.severity, c.finding, c.hint FROM webhook_configurations w, webhook_check(w.id) c'),
+		qr/^error\|this database is paused: .*restored.*\|SELECT webhook_resume\(\);$/m,
+		'webhook_check() says so');
+	is($node->safe_psql($dbname, q{SELECT has_table_privilege('lifecycle_tenant', 'webhook_configurations', 'UPDATE'),
+			has_table_privilege('lifecycle_tenant', 'webhook_logs', 'SELECT'),
+			has_function_privilege('lifecycle_tenant', 'webhook_redeliver(bigint)', 'EXECUTE'),
+			has_column_privilege('lifecycle_reader', 'webhook_deliveries', 'last_error', 'SELECT'),
+			has_column_privilege('lifecycle_reader', 'webhook_deliveries', 'data', 'SELECT'),
+			has_function_privilege('lifecycle_operator', 'webhook_is_operator()', 'EXECUTE')}),
+		't|t|t|t|f|t', 'what webhook_grant() gave is there');
+	is($node->safe_psql($dbname, $all_grants), $node->safe_psql('renamed', $all_grants), 'all of it, and nothing else');
 	insert_things($node, $dbname, $dbname, 3);
 	my $at = time();
 	$node->safe_psql($dbname, 'SELECT webhook_resume()');

@@ -1,0 +1,325 @@
+-- Nothing crosses from one organization to another: every table, view, segment, sequence and function of the extension,
+-- as the catalog lists them, is tried by each level, in both directions. In one transaction, rolled back.
+\set ECHO none
+\set ON_ERROR_STOP on
+\pset format unaligned
+\pset tuples_only true
+BEGIN;
+SET client_min_messages = error;
+CREATE SCHEMA tap;
+CREATE EXTENSION pgtap SCHEMA tap;
+CREATE SCHEMA hooks;
+CREATE EXTENSION webhook SCHEMA hooks;
+SET search_path = public, tap;
+SELECT plan(26);
+
+CREATE ROLE regress_webhook_none;
+CREATE ROLE regress_webhook_read;
+CREATE ROLE regress_webhook_manage;
+CREATE ROLE regress_webhook_operate;
+SELECT hooks.webhook_grant('regress_webhook_read', 'read'), hooks.webhook_grant('regress_webhook_manage'),
+       hooks.webhook_grant('regress_webhook_operate', 'operate') \g /dev/null
+GRANT USAGE ON SCHEMA hooks TO regress_webhook_none;
+
+CREATE VIEW relations AS
+    SELECT c.oid, c.relname, c.relkind, c.relispartition FROM pg_depend d JOIN pg_class c ON c.oid = d.objid
+    WHERE d.classid = 'pg_class'::regclass AND d.deptype = 'e' AND d.refclassid = 'pg_extension'::regclass
+      AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'webhook') AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S');
+CREATE VIEW functions AS
+    SELECT p.oid, p.oid::regprocedure::text AS signature, p.prorettype
+    FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid
+    WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e' AND d.refclassid = 'pg_extension'::regclass
+      AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'webhook');
+
+-- What each organization has: its name stands in every text of it.
+CREATE TABLE tenants AS
+    SELECT * FROM (VALUES
+        ('umbrella', '00000000-0000-0000-0000-00000000000a'::uuid, 101::bigint, 11::bigint),
+        ('globex', '00000000-0000-0000-0000-00000000000b', 102, 12)) t (organization, webhook, log_id, event_id);
+INSERT INTO hooks.webhook_instance (instance, database_oid, system_identifier)
+VALUES ('6ba7b810-9dad-11d1-80b4-00c04fd430c8', 1, 1);
+INSERT INTO hooks.webhook_configurations (id, organization_id, name, url, events, secret, headers)
+SELECT webhook, organization, 'webhook of ' || organization, 'https://' || organization || '.example/', '{contact.*}',
+       'the secret of ' || organization, jsonb_build_object('X-Key', organization) FROM tenants;
+INSERT INTO hooks.webhook_events (slot, id, xid, created_at, event, organization_id, key, data, previous)
+SELECT 0, event_id, pg_current_xact_id(), now() - interval '1 h', 'contact.created', organization, organization,
+       json_build_object('of', organization), json_build_object('was of', organization) FROM tenants;
+INSERT INTO hooks.webhook_logs (id, slot, created_at, configuration_id, organization_id, event_id, event, attempt, status,
+                                response_status, response_body, error)
+SELECT log_id, 0, now(), webhook, organization, event_id, 'contact.created', 1, 'failed', 500, organization, organization
+FROM tenants;
+INSERT INTO hooks.webhook_deliveries (event_id, configuration_id, organization_id, event, key, created_at, state,
+                                      attempts, next_attempt_at, last_error, data)
+SELECT event_id, webhook, organization, 'contact.created', organization, now() - interval '1 h', 'pending', 1, now(),
+       organization, json_build_object('of', organization) FROM tenants;
+
+CREATE TABLE borders AS
+    SELECT mine.organization AS mine, theirs.organization AS theirs, theirs.webhook, theirs.log_id, theirs.event_id,
+           hooks.webhook_encode_id(i.instance, theirs.event_id, e.created_at) AS webhook_id
+    FROM tenants mine JOIN tenants theirs ON theirs.organization <> mine.organization
+    JOIN hooks.webhook_events e ON e.id = theirs.event_id, hooks.webhook_instance i;
+
+-- Runs a query as a role, acting for an organization: by the setting, or by a claim as PostgREST does. Returns its rows
+-- as text, or all that its error says. It is undone if undo is true.
+CREATE FUNCTION answer(role text, organization text, query text, undo boolean DEFAULT true, by_claim boolean DEFAULT false)
+    RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    line text;
+    result text := '';
+    state text; message text; detail text; hint text;
+BEGIN
+    IF by_claim THEN
+        PERFORM set_config('request.jwt.claims', json_build_object('organization_id', organization)::text, true);
+    ELSE
+        PERFORM set_config('webhook.organization_id', organization, true);
+    END IF;
+    PERFORM set_config('role', 'regress_webhook_' || role, true);
+    IF query LIKE 'TRUNCATE %' THEN
+        EXECUTE query;
+    ELSE
+        FOR line IN EXECUTE query LOOP
+            result := result || coalesce(line, 'null') || E'\n';
+        END LOOP;
+    END IF;
+    PERFORM set_config('role', 'none', true);
+    PERFORM set_config('request.jwt.claims', '', true);
+    PERFORM set_config('webhook.organization_id', '', true);
+    IF undo THEN
+        RAISE EXCEPTION 'undone' USING ERRCODE = 'UNDNE';
+    END IF;
+    RETURN result;
+EXCEPTION
+    WHEN SQLSTATE 'UNDNE' THEN
+        RETURN result;
+    WHEN OTHERS THEN
+        GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
+                                hint = PG_EXCEPTION_HINT;
+        RETURN format('ERROR %s: %s %s %s', state, message, detail, hint);
+END
+$$;
+
+-- --- relations -------------------------------------------------------------------------------------------------------
+
+-- The columns of a relation that a role may use so, as one expression or list; null if there are none.
+CREATE FUNCTION usable_columns(role text, relation oid, privilege text) RETURNS name[] LANGUAGE sql AS $$
+    SELECT array_agg(a.attname ORDER BY a.attnum) FROM pg_attribute a
+    WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
+      AND has_column_privilege('regress_webhook_' || role, relation, a.attnum, privilege)
+$$;
+-- The rows that a role sees of an organization, by its name in any column; -1 if it may read none.
+CREATE FUNCTION seen(role text, organization text, relation oid, sought text, by_claim boolean DEFAULT false)
+    RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    answered text;
+BEGIN
+    IF usable_columns(role, relation, 'SELECT') IS NULL THEN
+        answered := answer(role, organization, format('SELECT count(*) FROM %s', relation::regclass), true, by_claim);
+        IF answered NOT LIKE 'ERROR 42501:%' THEN
+            RAISE EXCEPTION '% has no right on % and still is told %', role, relation::regclass, answered;
+        END IF;
+        RETURN -1;
+    END IF;
+    answered := answer(role, organization, format('SELECT count(*) FROM %s WHERE concat_ws('' '', %s) LIKE %L',
+        relation::regclass, (SELECT string_agg(quote_ident(c), ', ') FROM unnest(usable_columns(role, relation, 'SELECT')) c),
+        '%' || sought || '%'), true, by_claim);
+    RETURN answered::bigint;
+END
+$$;
+CREATE TABLE sights AS
+    SELECT l.role, b.mine, b.theirs, c.by_claim, r.oid::regclass AS relation, r.relkind, r.relispartition,
+           seen(l.role, b.mine, r.oid, b.theirs, c.by_claim) AS of_theirs, seen(l.role, b.mine, r.oid, b.mine, c.by_claim) AS of_mine
+    FROM unnest(ARRAY['none', 'read', 'manage', 'operate']) l (role), borders b, relations r,
+         (VALUES (false), (true)) c (by_claim);
+
+SELECT is_empty('SELECT role, mine, relation, by_claim, of_theirs FROM sights WHERE role <> ''operate'' AND of_theirs > 0',
+                'nobody but an operator sees a row of another organization, in any table or view');
+SELECT is_empty('SELECT role, relation, of_mine FROM sights WHERE role = ''none'' AND of_mine >= 0',
+                'who has no level sees nothing at all');
+SELECT is_empty('SELECT role, relation, of_mine FROM sights WHERE (relkind = ''S'' OR relispartition) AND of_mine >= 0',
+                'segments and sequences are nobody''s to read, not even an operator''s');
+SELECT set_eq('SELECT DISTINCT role, relation::text FROM sights WHERE of_mine > 0 AND role IN (''read'', ''manage'')', $$
+    VALUES ('read', 'hooks.webhook_configurations'), ('read', 'hooks.webhook_deliveries'), ('read', 'hooks.webhook_logs'),
+           ('read', 'hooks.webhook_own_events'), ('manage', 'hooks.webhook_configurations'),
+           ('manage', 'hooks.webhook_deliveries'), ('manage', 'hooks.webhook_logs'), ('manage', 'hooks.webhook_own_events'),
+           ('manage', 'hooks.webhook_own_secrets')
+$$, 'what is one''s own is seen (a new relation with rows of organizations belongs into this list)');
+SELECT is_empty($$
+    SELECT relation FROM sights WHERE role = 'operate' AND relation::text IN (SELECT relation::text FROM sights
+        WHERE role = 'manage' AND of_mine > 0) AND of_theirs <= 0
+$$, 'an operator sees both');
+SELECT is_empty($$
+    SELECT role, relation, mine FROM sights GROUP BY role, relation, mine
+    HAVING min(of_mine) <> max(of_mine) OR min(of_theirs) <> max(of_theirs)
+$$, 'a claim in request.jwt.claims shows the same as the setting');
+SELECT is_empty($$
+    SELECT l.role, r.relname, seen(l.role, '', r.oid, t.organization)
+    FROM unnest(ARRAY['none', 'read', 'manage']) l (role), relations r, tenants t
+    WHERE seen(l.role, '', r.oid, t.organization) > 0
+$$, 'without an organization nothing of one is seen');
+
+-- All that the extension stores of an organization, each row with its place, so that an UPDATE to the same shows.
+CREATE FUNCTION holdings(sought text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    relation regclass;
+    rows text;
+    result text := '';
+BEGIN
+    FOR relation IN SELECT oid FROM relations WHERE relkind = 'r' ORDER BY relname LOOP
+        EXECUTE format('SELECT string_agg(r.ctid || r::text, '' '' ORDER BY r.ctid) FROM %s r WHERE r::text LIKE %L',
+                       relation, '%' || sought || '%') INTO rows;
+        result := result || coalesce(relation || ': ' || rows || E'\n', '');
+    END LOOP;
+    RETURN result;
+END
+$$;
+SELECT cmp_ok(length(holdings('globex')), '>', 500, 'there is something to damage');
+
+-- Whether a statement of a role left alone what the other organization has; what it did is undone.
+CREATE FUNCTION damage(role text, mine text, theirs text, statement text, OUT answered text, OUT is_damaged boolean)
+    LANGUAGE plpgsql AS $$
+DECLARE
+    before text := holdings(theirs);
+BEGIN
+    answered := answer(role, mine, statement, false);
+    is_damaged := holdings(theirs) IS DISTINCT FROM before;
+    RAISE EXCEPTION 'undone' USING ERRCODE = 'UNDNE';
+EXCEPTION WHEN SQLSTATE 'UNDNE' THEN NULL;
+END
+$$;
+CREATE TABLE blows AS
+    SELECT l.role, b.mine, r.relname, s.statement, d.answered, d.is_damaged
+    FROM unnest(ARRAY['none', 'read', 'manage', 'operate']) l (role), borders b, relations r
+    CROSS JOIN LATERAL (
+        SELECT format('DELETE FROM hooks.%I RETURNING 1', r.relname)
+        UNION ALL SELECT format('TRUNCATE hooks.%I', r.relname)
+        UNION ALL SELECT format('UPDATE hooks.%I SET %s RETURNING 1', r.relname,
+            (SELECT string_agg(format('%1$I = %1$I', c), ', ')
+             FROM unnest(coalesce(usable_columns(l.role, r.oid, 'UPDATE'), ARRAY[(
+                 SELECT attname FROM pg_attribute WHERE attrelid = r.oid AND attnum = 1)])) c))) s (statement)
+    CROSS JOIN LATERAL damage(l.role, b.mine, b.theirs, s.statement) d
+    WHERE r.relkind IN ('r', 'p', 'v') AND (s.statement NOT LIKE 'TRUNCATE%' OR r.relkind <> 'v');
+SELECT is_empty('SELECT role, mine, statement, answered FROM blows WHERE role <> ''operate'' AND is_damaged',
+                'no DELETE, UPDATE or TRUNCATE of any relation touches another organization''s rows');
+SELECT set_eq($$SELECT DISTINCT role, relname::text FROM blows WHERE answered LIKE '1%' AND role <> 'operate'$$,
+              $$VALUES ('manage', 'webhook_configurations')$$, 'one''s own webhooks are all that can be changed');
+SELECT isnt_empty('SELECT 1 FROM blows WHERE role = ''operate'' AND is_damaged', 'an operator changes any');
+SELECT is_empty($$
+    SELECT DISTINCT role, relname, answered FROM blows WHERE answered LIKE 'ERROR%' AND answered !~ '^ERROR (42501|55000)'
+$$, 'the rest is denied, and says so');
+
+-- --- functions -------------------------------------------------------------------------------------------------------
+
+-- How a function is tried: from mine, with what is the other's. WEBHOOK, LOG, EVENT, PUBLIC_ID and ORGANIZATION stand for
+-- the other's. NULL: it takes and tells nothing of an organization, reads no table of ours, or of webhook_event_types only.
+CREATE TABLE tried (signature text PRIMARY KEY, call text);
+INSERT INTO tried VALUES
+    ('hooks.webhook_server_state()', NULL),
+    ('hooks.webhook_check(uuid)', 'SELECT c FROM hooks.webhook_check(WEBHOOK) c'),
+    ('hooks.webhook_check_sources(uuid)', 'SELECT c FROM hooks.webhook_check_sources(WEBHOOK) c'),
+    ('hooks.webhook_explain(bigint)', 'SELECT e FROM hooks.webhook_explain(EVENT) e'),
+    ('hooks.webhook_find(text)', 'SELECT f FROM hooks.webhook_find(PUBLIC_ID) f'),
+    ('hooks.webhook_find_own(text)', 'SELECT f FROM hooks.webhook_find_own(PUBLIC_ID) f'),
+    ('hooks.webhook_reveal_secret(uuid)', 'SELECT hooks.webhook_reveal_secret(WEBHOOK)'),
+    ('hooks.webhook_redeliver(bigint)', 'SELECT r FROM hooks.webhook_redeliver(LOG) r'),
+    ('hooks.webhook_redeliver_own(uuid,bigint)', 'SELECT hooks.webhook_redeliver_own(WEBHOOK, EVENT)'),
+    ('hooks.webhook_replay(uuid,timestamp with time zone,timestamp with time zone,text[],boolean,boolean)',
+     'SELECT hooks.webhook_replay(WEBHOOK, ''-infinity'')'),
+    ('hooks.webhook_replay_own(uuid,timestamp with time zone,timestamp with time zone,text[],boolean,boolean)',
+     'SELECT hooks.webhook_replay_own(WEBHOOK, ''-infinity'', ''infinity'', NULL, false, false)'),
+    ('hooks.webhook_cancel(uuid,bigint)', 'SELECT hooks.webhook_cancel(WEBHOOK, EVENT)'),
+    ('hooks.webhook_cancel_own(uuid,bigint)', 'SELECT hooks.webhook_cancel_own(WEBHOOK, EVENT)'),
+    ('hooks.webhook_rotate_secret(uuid,interval)', 'SELECT hooks.webhook_rotate_secret(WEBHOOK)'),
+    ('hooks.webhook_rotate_secret_own(uuid,interval)', 'SELECT hooks.webhook_rotate_secret_own(WEBHOOK, ''1 h'')'),
+    ('hooks.webhook_curl(bigint)', 'SELECT hooks.webhook_curl(LOG)'),
+    ('hooks.webhook_test(uuid,text)', 'SELECT t FROM hooks.webhook_test(WEBHOOK) t'),
+    ('hooks.webhook_emit(text,json,text,text)',
+     'SELECT hooks.webhook_emit(''contact.created'', ''{}'', ORGANIZATION) FROM hooks.webhook_flush()'),
+    ('hooks.webhook_emit_own(text,json,text)', NULL),  -- takes no organization: test/sql/tenancy.sql
+    ('hooks.webhook_current_organization()', 'SELECT hooks.webhook_current_organization()');
+INSERT INTO tried
+SELECT 'hooks.' || f, NULL FROM unnest(ARRAY['webhook_flush()', 'webhook_is_preloaded()', 'webhook_generate_secret()',
+    'webhook_url_problem(text)', 'webhook_header_problem(text,text)', 'webhook_event_pattern_problem(text)',
+    'webhook_event_matches(text,text)', 'webhook_sign(text,text)', 'webhook_sign(text,bigint,text,text)',
+    'webhook_verify(text,text,text)', 'webhook_verify(text,bigint,text,text,text)',
+    'webhook_body(text,timestamp with time zone,json,json)', 'webhook_encode_id(uuid,bigint,timestamp with time zone)',
+    'webhook_decode_id(uuid,text)', 'webhook_shell_quote(text)', 'webhook_known_events(text)', 'webhook_check_event(text)',
+    'webhook_check_known_event(text)', 'webhook_check_event_pattern(text)', 'webhook_check_range(text,integer,integer,integer)',
+    'webhook_check_events(text[])', 'webhook_check_headers(jsonb)', 'webhook_check_retry_schedule(interval[])',
+    'webhook_trigger_arguments(bytea)', 'webhook_trigger_option(text[],text)', 'webhook_trigger_condition(oid)',
+    'webhook_check_source(regclass)', 'webhook_check_columns(regclass,text,name[],text)',
+    'webhook_watch_operation(text,text)', 'webhook_watch_trigger_name(regclass,text,text)', 'webhook_watch_key(regclass)',
+    'webhook_watch_arguments(regclass,text,text,name[],name[],name,name[],name[],name[],boolean)',
+    'webhook_watch_conflicts(regclass,text,text,name)', 'webhook_normal_condition(regclass,text,text,text)']) f;
+
+SELECT is_empty($$
+    SELECT format('add to the table "tried" in test/sql/border.sql how %s is tried across the border', f.signature)
+    FROM functions f, unnest(ARRAY['none', 'read', 'manage']) role
+    WHERE has_function_privilege('regress_webhook_' || role, f.oid, 'EXECUTE')
+      AND f.signature NOT IN (SELECT signature FROM tried)
+$$, 'every function that a level below operate may execute is tried across the border');
+SELECT is_empty($$
+    SELECT f.signature FROM functions f, unnest(ARRAY['none', 'read', 'manage']) role
+    WHERE f.prorettype = 'trigger'::regtype AND has_function_privilege('regress_webhook_' || role, f.oid, 'EXECUTE')
+$$, 'none of them is a trigger function');
+
+-- Once with what is the other's, once with what is nobody's: who calls cannot tell the two apart.
+CREATE TABLE calls AS
+    SELECT l.role, b.mine, b.theirs, t.signature, real.answered, real.is_damaged,
+           replace(replace(replace(replace(replace(real.answered, b.webhook::text, 'WEBHOOK'), b.webhook_id, 'PUBLIC_ID'),
+                   b.log_id::text, 'LOG'), b.event_id::text, 'EVENT'), b.theirs, 'ORGANIZATION') AS of_theirs,
+           replace(replace(replace(replace(replace(none.answered, n.webhook::text, 'WEBHOOK'), n.webhook_id, 'PUBLIC_ID'),
+                   n.log_id::text, 'LOG'), n.event_id::text, 'EVENT'), n.organization, 'ORGANIZATION') AS of_nobody
+    FROM unnest(ARRAY['none', 'read', 'manage', 'operate']) l (role), borders b, tried t,
+         (SELECT gen_random_uuid() AS webhook, 888888::bigint AS log_id, 777777::bigint AS event_id, 'initech' AS organization,
+                 hooks.webhook_encode_id(i.instance, 777777, now()) AS webhook_id FROM hooks.webhook_instance i) n
+    CROSS JOIN LATERAL damage(l.role, b.mine, b.theirs, replace(replace(replace(replace(replace(t.call,
+        'WEBHOOK', quote_literal(b.webhook)), 'LOG', b.log_id::text), 'EVENT', b.event_id::text),
+        'PUBLIC_ID', quote_literal(b.webhook_id)), 'ORGANIZATION', quote_literal(b.theirs))) real
+    CROSS JOIN LATERAL damage(l.role, b.mine, b.theirs, replace(replace(replace(replace(replace(t.call,
+        'WEBHOOK', quote_literal(n.webhook)), 'LOG', n.log_id::text), 'EVENT', n.event_id::text),
+        'PUBLIC_ID', quote_literal(n.webhook_id)), 'ORGANIZATION', quote_literal(n.organization))) none
+    WHERE t.call IS NOT NULL AND to_regprocedure(t.signature) IS NOT NULL;
+SELECT is_empty('SELECT role, mine, signature, answered FROM calls WHERE role <> ''operate'' AND is_damaged',
+                'no function changes what another organization has');
+SELECT is_empty($$
+    SELECT role, mine, signature, of_theirs, of_nobody FROM calls WHERE role <> 'operate' AND of_theirs IS DISTINCT FROM of_nobody
+$$, 'no function answers otherwise for what is another organization''s than for what is nobody''s');
+SELECT is_empty($$
+    SELECT role, mine, signature, answered FROM calls
+    WHERE role <> 'operate' AND answered LIKE '%' || theirs || '%' AND signature NOT LIKE '%webhook_emit(%'
+$$, 'no answer and no error shows a text of another organization');
+SELECT set_eq($$
+    SELECT DISTINCT signature FROM calls WHERE role = 'operate' AND of_theirs IS DISTINCT FROM of_nobody
+$$, $$
+    SELECT signature FROM tried
+    WHERE call IS NOT NULL AND to_regprocedure(signature) IS NOT NULL
+      AND signature !~ '_own\(|webhook_(emit|current_organization|test|check_sources)\('
+$$, 'an operator is answered by all of them');
+
+-- --- a session as PostgREST makes it ---------------------------------------------------------------------------------
+
+GRANT USAGE ON SCHEMA tap TO regress_webhook_manage;
+SELECT format('GRANT ALL ON ALL TABLES IN SCHEMA %1$I TO regress_webhook_manage;
+               GRANT ALL ON ALL SEQUENCES IN SCHEMA %1$I TO regress_webhook_manage', nspname)
+FROM pg_namespace WHERE oid = pg_my_temp_schema() \gexec
+SET LOCAL request.jwt.claims = '{"role": "regress_webhook_manage", "organization_id": "umbrella"}';
+SET LOCAL role = 'regress_webhook_manage';
+INSERT INTO hooks.webhook_configurations (name, url, events, secret)
+VALUES ('by claim', 'https://example.com/', '{deal.*}', 'a secret by claim') RETURNING id \gset
+SELECT is(organization_id, 'umbrella', 'a session with claims creates a webhook for its organization')
+FROM hooks.webhook_configurations WHERE id = :'id';
+SELECT is(hooks.webhook_reveal_secret(:'id'), 'a secret by claim', 'reveals its secret');
+UPDATE hooks.webhook_configurations SET events = '{contact.*}', is_active = false WHERE id = :'id';
+SELECT ok(events = '{contact.*}' AND NOT is_active AND disabled_at IS NOT NULL, 'edits it and switches it off')
+FROM hooks.webhook_configurations WHERE id = :'id';
+UPDATE hooks.webhook_configurations SET is_active = true WHERE id = :'id';
+SELECT ok(is_active AND active_since IS NOT NULL, 'and on') FROM hooks.webhook_configurations WHERE id = :'id';
+SELECT is(hooks.webhook_replay(:'id', '-infinity', dry_run => true), 1::bigint, 'can have what has happened sent to it');
+SELECT ok(count(*) > 0, 'is told what is wrong with it') FROM hooks.webhook_check(:'id');
+SELECT is(array_agg(error), '{umbrella}', 'reads the logs of its organization') FROM hooks.webhook_logs;
+DELETE FROM hooks.webhook_configurations WHERE id = :'id';
+SELECT is(array_agg(name), '{webhook of umbrella}', 'and deletes it') FROM hooks.webhook_configurations;
+RESET role;
+
+SELECT * FROM finish();
+ROLLBACK;

@@ -1,0 +1,80 @@
+# From a database in LATIN1, and whatever a session sets, to the received body: UTF-8, and the same bytes.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+
+use Encode ();
+use JSON::PP qw(decode_json);
+use PostgreSQL::Test::Utils;
+use Test::More;
+use WebhookTest;
+
+# Else psql takes what it is given for text in the encoding of the database.
+$ENV{PGCLIENTENCODING} = 'UTF8';
+
+my $receiver = start_receiver();
+my $node = new_node();
+
+my %odd_settings = (
+	TimeZone => 'Asia/Kolkata', DateStyle => 'German, DMY', IntervalStyle => 'iso_8601',
+	bytea_output => 'escape', extra_float_digits => -5);
+my $things = q{
+	CREATE TABLE things (name text, at timestamptz, day date, span interval, bytes bytea, number float8);
+	SELECT webhook_watch('things', 'thing.created', organization_column => NULL, key_columns => '{name}')};
+my $insert = q{INSERT INTO things VALUES
+	(U&'Zo\00EB \00DF', '2024-01-15 10:30:00.123456+00', '2024-01-15', '1 day 02:03:04.5', '\xe9005c', 0.1::float8 + 0.2::float8)};
+
+foreach my $encoding (qw(LATIN1 UTF8))
+{
+	my $dbname = lc $encoding;
+	$node->safe_psql('postgres', "CREATE DATABASE $dbname ENCODING $encoding TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'");
+	$node->safe_psql($dbname, "CREATE EXTENSION webhook; $things");
+	# The receiver answers with what LATIN1 has, what it has not, and what is no UTF-8.
+	create_webhook(
+		$node, dbname => $dbname, name => "caf\xc3\xa9", url => $receiver->url("/body/%C3%A9%E2%82%AC%FF?$dbname"),
+		events => ['thing.created'], organization_id => undef, secret => "clef secr\xc3\xa8te");
+	$node->safe_psql($dbname, $insert);
+	$node->safe_psql($dbname, join('', map { "SET $_ = '$odd_settings{$_}';" } sort keys %odd_settings) . $insert);
+	foreach my $setting (sort keys %odd_settings)
+	{
+		$node->safe_psql($dbname, "SET $setting = '$odd_settings{$setting}'; $insert");
+	}
+	$node->safe_psql($dbname, "SET client_encoding = LATIN1; $insert");
+	eventually { $receiver->count("/body/%C3%A9%E2%82%AC%FF?$dbname") >= 8 } "what happens in $encoding arrives";
+}
+
+my (%bodies, @texts);
+foreach my $request ($receiver->received)
+{
+	my $text = eval { Encode::decode('UTF-8', my $bytes = $request->{body}, Encode::FB_CROAK) };
+	push @texts, $text if defined $text;
+	$bodies{ $request->{body} =~ s/"timestamp":"[^"]*"/"timestamp":""/r }++;
+}
+is(scalar(@texts), 16, 'every body is UTF-8');
+is_deeply([ values %bodies ], [16], 'and the same to the byte, whatever the encoding and the settings')
+  or diag(join("\n", sort keys %bodies));
+is(decode_json((keys %bodies)[0])->{data}{name}, "Zo\x{eb} \x{df}", 'with the letters that were stored');
+
+foreach my $dbname (qw(latin1 utf8))
+{
+	eventually { $node->safe_psql($dbname, q{SELECT count(*) FROM webhook_logs WHERE status = 'success'}) == 8 }
+	"$dbname: each is logged";
+	my $expected = $dbname eq 'utf8' ? "\xc3\xa9\xe2\x82\xac\xef\xbf\xbd" : "\xc3\xa9??";
+	is($node->safe_psql($dbname, 'SET client_encoding = UTF8; SELECT DISTINCT response_body FROM webhook_logs'), $expected,
+		'with the response, as far as the database can hold it');
+	my $path = "/body/%C3%A9%E2%82%AC%FF?$dbname";
+	my ($output, $errors) = run_command(
+		[ 'node', support_file('verify_signatures.mjs'), $receiver->record_file, "clef secr\xc3\xa8te", $path ]);
+	is_deeply(
+		eval { decode_json($output) } // "$output$errors",
+		{ requests => 8, standardwebhooks => 8, octokit => 8, openssl => 8, failures => [] },
+		'and signed by the UTF-8 of the secret');
+}
+
+is_log_clean($node);
+$node->stop;
+
+done_testing();
