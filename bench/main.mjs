@@ -2,23 +2,27 @@
 import { parseArgs } from 'node:util';
 import { stopAll } from './harness/process.mjs';
 import { Report } from './harness/report.mjs';
-import { closeServer } from './harness/server.mjs';
+import { closeServer, touchBuffers } from './harness/server.mjs';
 
 // In the order in which they are run and reported.
 const NAMES = ['capture', 'delivery', 'latency', 'backlog', 'scale', 'hanging', 'history', 'replay', 'memory'];
 
+// Where the time goes, by perf; run only when named: bench/run --profile NAME.
+const PROFILES = ['capture', 'capture_one', 'delivery'];
+
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
-  options: { rounds: { type: 'string' }, quick: { type: 'boolean' }, list: { type: 'boolean' } },
+  options: { rounds: { type: 'string' }, quick: { type: 'boolean' }, list: { type: 'boolean' }, profile: { type: 'boolean' } },
 });
 if (options.list) {
   console.log(NAMES.join('\n'));
   process.exit(0);
 }
-const unknown = positionals.filter((name) => !NAMES.includes(name));
+const known = options.profile ? PROFILES : NAMES;
+const unknown = positionals.filter((name) => !known.includes(name));
 const rounds = Number(options.rounds ?? (options.quick ? 1 : 5));
 if (unknown.length > 0 || !(rounds >= 1)) {
-  console.error(unknown.length > 0 ? `bench/run: no benchmark ${unknown[0]}; there are ${NAMES.join(', ')}`
+  console.error(unknown.length > 0 ? `bench/run: no benchmark ${unknown[0]}; there are ${known.join(', ')}`
     : 'bench/run: --rounds takes a number from 1');
   process.exit(2);
 }
@@ -42,10 +46,15 @@ async function measure(section, variant, prefix) {
   }
 }
 
-const chosen = NAMES.filter((name) => positionals.length === 0 || positionals.includes(name));
+const chosen = known.filter((name) => positionals.length === 0 || positionals.includes(name));
 const report = new Report({ rounds, quick: options.quick ?? false, command: process.argv.slice(2) });
 try {
-  for (const name of chosen) {
+  if (!options.quick) await touchBuffers();
+  for (const name of options.profile ? chosen : []) {
+    const { title, run } = await import(`./profiles/${name}.mjs`);
+    console.log(`==> ${title}\n\n${await run({ quick: options.quick ?? false })}\n`);
+  }
+  for (const name of options.profile ? [] : chosen) {
     const { title, variants } = await import(`./benchmarks/${name}.mjs`);
     const section = report.section(name, title);
     console.log(`==> ${name}: ${title}`);
@@ -59,7 +68,7 @@ try {
   }
 } finally {
   await stopAll();
-  await report.write(new URL('results/', import.meta.url));
+  if (!options.profile) await report.write(new URL('results/', import.meta.url));
   await closeServer();
 }
 process.exitCode = failed ? 1 : 0;

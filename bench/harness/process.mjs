@@ -5,6 +5,13 @@ import { promisify } from 'node:util';
 
 const running = new Set();
 
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  process.once(signal, () => {
+    for (const child of running) child.kill();
+    process.exit(1);
+  });
+}
+
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 // What the program writes to its standard output. Throws with what it wrote to the other if it fails.
