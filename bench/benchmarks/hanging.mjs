@@ -1,0 +1,52 @@
+import { endpoint, silentEndpoint } from '../harness/endpoint.mjs';
+import { configure, withDatabase } from '../harness/server.mjs';
+import { createWebhooks, drain, insertContacts, latency, watchContacts } from '../harness/workload.mjs';
+
+export const title = 'The healthy webhooks among 100 when 10 never answer: the rate out of a backlog, and the latency at ' +
+  '1,000 events a second.';
+
+const WEBHOOKS = 100;
+
+// The deliveries a second of those that answer.
+async function drainHealthy(count, hanging) {
+  const nginx = await endpoint();
+  const silent = await silentEndpoint();
+  try {
+    return await withDatabase(async (database) => {
+      await watchContacts(database);
+      await createWebhooks(database, Array.from({ length: WEBHOOKS }, (_, i) =>
+        (i < WEBHOOKS - hanging ? nginx.url() : silent.url)));
+      await insertContacts(database, count, { organizations: WEBHOOKS });
+      const healthy = count * (1 - hanging / WEBHOOKS);
+      return { rate: healthy / (await drain(database, nginx, healthy)).seconds };
+    });
+  } finally {
+    await silent.stop();
+  }
+}
+
+const latencyOfHealthy = (seconds, hanging) => withDatabase(async (database) => {
+  await watchContacts(database);
+  await configure({ 'webhook.enabled': 'on' });
+  return latency(database, ['rate', 1000, seconds, WEBHOOKS, hanging]);
+});
+
+export function variants({ quick }) {
+  const count = quick ? 10_000 : 100_000;
+  const seconds = quick ? 2 : 20;
+  return [
+    { name: 'rate, none hangs', run: () => drainHealthy(count, 0) },
+    {
+      name: 'rate, 10 hang',
+      goals: [{ metric: 'rate', to: 'rate, none hangs', min: 0.95 }],
+      run: () => drainHealthy(count, 10),
+    },
+    { name: 'latency, none hangs', run: () => latencyOfHealthy(seconds, 0) },
+    {
+      name: 'latency, 10 hang',
+      goals: ['p50_us', 'p99_us', 'from_due_p99_us'].map((metric) =>
+        ({ metric, to: 'latency, none hangs', max: metric === 'p99_us' ? 2 : undefined })),
+      run: () => latencyOfHealthy(seconds, 10),
+    },
+  ];
+}

@@ -1,0 +1,54 @@
+// Starts programs and sees that none outlives the run.
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { promisify } from 'node:util';
+
+const running = new Set();
+
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  process.once(signal, () => {
+    for (const child of running) child.kill();
+    process.exit(1);
+  });
+}
+
+export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+// What the program writes to its standard output. Throws with what it wrote to the other if it fails.
+export async function output(program, args, options = {}) {
+  try {
+    const { stdout } = await promisify(execFile)(program, args, { maxBuffer: 1 << 26, ...options });
+    return stdout;
+  } catch (error) {
+    throw new Error(`${program} failed: ${error.stderr?.trim() || error.message}`, { cause: error });
+  }
+}
+
+export function start(program, args, options = {}) {
+  const child = spawn(program, args, { stdio: ['ignore', 'inherit', 'inherit'], ...options });
+  running.add(child);
+  child.once('exit', () => running.delete(child));
+  return child;
+}
+
+export async function stop(child, signal = 'SIGTERM') {
+  if (!running.has(child)) return;
+  const ended = once(child, 'exit');
+  child.kill(signal);
+  await ended;
+}
+
+export async function stopAll() {
+  await Promise.all([...running].map((child) => stop(child)));
+}
+
+// Waits until the condition gives something; its value.
+export async function until(what, condition, { seconds = 60, pause_ms = 20 } = {}) {
+  const deadline = performance.now() + seconds * 1000;
+  for (;;) {
+    const value = await condition();
+    if (value) return value;
+    if (performance.now() > deadline) throw new Error(`waited ${seconds} s in vain for ${what}`);
+    await sleep(pause_ms);
+  }
+}

@@ -1,0 +1,38 @@
+// perf on one process, as a table of where its time on a CPU goes. By the clock, as virtual machines have no counters.
+import { once } from 'node:events';
+import { rm } from 'node:fs/promises';
+import { output, start } from './process.mjs';
+import { work } from './server.mjs';
+
+// Records while action runs. count: gives how many units of work were done, for the microseconds of CPU of each.
+export async function profile(pid, count, action) {
+  const data = `${work}/perf.data`;
+  const perf = start('perf', ['record', '-q', '-e', 'cpu-clock', '-F', '2500', '-g', '-o', data, '-p', pid],
+    { stdio: ['ignore', 'ignore', 'inherit'] });
+  // It ends by itself when the process does.
+  const ended = once(perf, 'exit');
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  try {
+    await action();
+  } finally {
+    perf.kill('SIGINT');
+    await ended;
+  }
+  const per = await count();
+  const report = (...options) => output('perf', ['report', '-i', data, '--stdio', '--percent-limit', '0.6', '-g', 'none',
+    '-w', '0', ...options], { maxBuffer: 1 << 28 });
+  const clean = (text) => text.split('\n').filter((line) => line.trim() !== '' && !line.startsWith('#')
+    // Frames without a name, and those that are everybody's.
+    && !/0x0000|0000000000|PostmasterMain|__libc_start|\] main|PostgresMain/.test(line))
+    .map((line) => line.replace(/( +-)+ *$/, '')).slice(0, 70).join('\n');
+  const samples = (await output('perf', ['script', '-i', data, '-F', 'ip', '-G'], { maxBuffer: 1 << 30 }))
+    .split('\n').filter((line) => line.trim() !== '').length;
+  const text = [
+    `${(samples / 2500).toFixed(2)} s of CPU, ${(samples / 2500 * 1e6 / per).toFixed(2)} µs for each of ${per}`,
+    '', 'by library', clean(await report('--no-children', '--sort', 'dso')),
+    '', 'itself', clean(await report('--no-children', '--sort', 'dso,symbol')),
+    '', 'with what it calls', clean(await report('--children', '--sort', 'symbol')),
+  ].join('\n');
+  await rm(data);
+  return text;
+}
