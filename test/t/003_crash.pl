@@ -9,92 +9,9 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 
-use IPC::Run ();
-use MIME::Base64 qw(decode_base64);
-use PostgreSQL::Test::Utils;
 use Test::More;
 use WebhookTest;
-
-# Lines that a crash leaves in the log, and sessions that call while the server recovers from it.
-my @crash_lines = (
-	qr/LOG:  background worker "webhook worker" \(PID \d+\) was terminated by signal 9/,
-	qr/FATAL:  the database system is (?:in recovery mode|starting up|shutting down|not yet accepting connections)/,
-	qr/FATAL:  connection to client lost/);
-
-# The requests to a path in the order in which they came, each as [webhook-id, id of the row in its body].
-sub received_rows
-{
-	my ($receiver, $path) = @_;
-	my @rows;
-	foreach my $line (split /\n/, slurp_file($receiver->record_file))
-	{
-		my ($webhook_id, $body) = $line =~ /"webhook_id":"([^"]*)","path":"\Q$path\E".*"body_base64":"([^"]*)"\}$/
-		  or next;
-		my ($id) = decode_base64($body) =~ /"data":\{"id":(-?\d+)/ or die "no id in $line";
-		push @rows, [ $webhook_id, $id ];
-	}
-	return @rows;
-}
-
-# { key => how often } of a list.
-sub tally { my %count; $count{$_}++ foreach @_; return \%count; }
-
-# What is in the first list and not in the second, the first few.
-sub missing
-{
-	my ($wanted, $found) = @_;
-	my %found = map { $_ => 1 } @$found;
-	my @missing = grep { !$found{$_} } @$wanted;
-	return join(' ', splice(@missing, 0, 10));
-}
-
-# A psql that runs statements in the background.
-my $scripts_dir = PostgreSQL::Test::Utils::tempdir();
-my $script_count = 0;
-
-sub start_session
-{
-	my ($node, $statements) = @_;
-	my $script = "$scripts_dir/" . ++$script_count . '.sql';
-	append_to_file($script, $statements);
-	return IPC::Run::start(
-		[ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres'), '-f', $script ],
-		'&>', '/dev/null');
-}
-
-# True if it came to its end, false if the server left it.
-sub finish_session { my ($session) = @_; return $session->finish; }
-
-sub query { my ($node, $sql) = @_; return $node->safe_psql('postgres', $sql); }
-
-# The answer of a server that may be down at the moment, then empty.
-sub try_query
-{
-	my ($node, $sql) = @_;
-	my ($answer) = run_command([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', $sql ]);
-	return $answer;
-}
-
-my $worker_pid = q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'webhook worker'};
-
-# kill -9 of the worker; returns when the next one is at work.
-sub kill_worker
-{
-	my ($node) = @_;
-	my $pid = query($node, $worker_pid);
-	die "there is no worker\n" unless $pid;
-	kill 'KILL', $pid or die "kill -9 $pid: $!\n";
-	wait_until { my $next = try_query($node, $worker_pid); $next && $next ne $pid } 'another worker';
-	return;
-}
-
-sub crash_server
-{
-	my ($node) = @_;
-	$node->stop('immediate');
-	$node->start;
-	return;
-}
+use WebhookTest::Crash;
 
 # --- crashes in the middle of 5,000 events ---
 #
@@ -165,14 +82,14 @@ foreach my $n (1 .. @crashes)
 	my $count = $receiver->count('/ok?w=all') + 300;
 	wait_until { $receiver->count('/ok?w=all') >= $count } "the moment of crash $n";
 	$crashes[ $n - 1 ]->($node);
-	finish_session($_) || ++$cut_off foreach @sessions;
-	finish_session($open);
+	$_->finish || ++$cut_off foreach @sessions;
+	$open->finish;
 	++$unfinished if query($node, 'SELECT count(*) FROM webhook_logs') < $attempts_total;
 }
 cmp_ok($cut_off, '>=', $session_count, "crashes ended sessions while they wrote ($cut_off times)");
 is($unfinished, @crashes, 'and came before everything was delivered');
 my @last_sessions = map { start_session($node, transactions_of($_)) } 1 .. $session_count;
-is(scalar(grep { finish_session($_) } @last_sessions), $session_count, 'the sessions come to their end');
+is(scalar(grep { $_->finish } @last_sessions), $session_count, 'the sessions come to their end');
 
 my @items = split /\n/, query($node, 'SELECT id FROM items ORDER BY id');
 my @notes = split /\n/, query($node, 'SELECT id FROM notes ORDER BY id');
@@ -257,7 +174,7 @@ my $before = requests_for('/ok?w=all', @unrecorded);
 my @arrived_before = grep { @{ $before->{$_} } } @unrecorded;
 cmp_ok(scalar @arrived_before, '>', 0, 'some have arrived and their results are being recorded');
 kill_worker($node);
-finish_session($locker);
+$locker->finish;
 eventually { successes_of(@unrecorded) == 2 * @unrecorded } 'after a crash in this moment all are delivered and logged';
 my $after = requests_for('/ok?w=all', @unrecorded);
 is(scalar(grep { @{ $after->{$_} } < 2 } @arrived_before), 0, 'what had arrived and was not recorded comes again');
@@ -289,7 +206,7 @@ foreach my $path ('/ok?w=all', '/status/503/times/1?w=retried')
 	my $requests_each = $path =~ /times/ ? 2 : 1;
 	is(scalar(grep { @$_ != $requests_each } values %$requests), 0, "$path: what was recorded is not sent again");
 }
-is_log_clean($node, expected => \@crash_lines);
+is_log_clean($node, expected => [crash_lines()]);
 $node->stop;
 
 # --- a commit that the crash takes back was not sent ---
@@ -352,7 +269,7 @@ my @sent = map { $_->[1] } received_rows($lossy_receiver, $note_path);
 is(missing(\@sent, \@kept), '', 'every row that was sent is in the table after the crash');
 cmp_ok($losses, '>=', 5, "though commits that nobody flushed are lost ($losses of $rounds)");
 is(missing([ 1 .. $rounds ], \@sent), '', 'and each row was sent');
-is_log_clean($lossy, expected => \@crash_lines);
+is_log_clean($lossy, expected => [crash_lines()]);
 $lossy->stop;
 
 done_testing();

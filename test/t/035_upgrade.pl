@@ -1,0 +1,79 @@
+# A cluster that pg_upgrade carries over goes on: nothing is sent meanwhile, nothing is paused afterwards, what was not
+# delivered arrives, and what is owed keeps its webhook-id. WEBHOOK_UPGRADE_BINDIR names the programs of another major
+# to upgrade to; both need the extension's library.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use WebhookTest;
+use WebhookTest::Crash;
+
+my $receiver = start_receiver();
+my $old = new_node(name => 'old');
+query($old, q{
+	CREATE TABLE items (id bigint PRIMARY KEY);
+	SELECT webhook_watch('items', 'item.created', organization_column => NULL);
+});
+my $path = '/gate';
+$receiver->set($path, '/status/503');
+create_webhook($old, url => $receiver->url($path), events => ['item.created'], organization_id => undef,
+	retry_schedule => [ ('10 seconds') x 20 ]);
+query($old, 'INSERT INTO items SELECT generate_series(1, 3)');
+eventually { query($old, 'SELECT count(*) FROM webhook_deliveries WHERE attempts > 0') == 3 } 'three deliveries are owed';
+my $is_paused = q{SELECT is_paused FROM webhook_instance};
+
+# The undelivered: captured while deliveries are off.
+$old->append_conf('postgresql.conf', 'webhook.enabled = off');
+$old->restart;
+query($old, 'INSERT INTO items SELECT generate_series(4, 10)');
+my $instance = query($old, 'SELECT instance FROM webhook_instance');
+$old->stop;
+my $count_before = $receiver->count;
+my %webhook_id_of = map { $_->[1] => $_->[0] } received_rows($receiver, $path);
+
+my $new_bindir = $ENV{WEBHOOK_UPGRADE_BINDIR};
+my %install = defined $new_bindir ? (install_path => $new_bindir =~ s{/bin/?\z}{}r) : ();
+my $new = PostgreSQL::Test::Cluster->new('new', %install);
+# Checksums as the old cluster has them: the majors differ in their default.
+my ($checksums) = run_command([ 'pg_controldata', $old->data_dir ]) =~ /checksum version:\s+(\d+)/;
+my @no_checksums = defined $new_bindir && !$checksums && $new->pg_version >= 18 ? ('--no-data-checksums') : ();
+$new->init(extra => [ '--encoding=UTF8', '--locale=C', @no_checksums ]);
+# The receiver would take what the servers of pg_upgrade sent: deliveries are on.
+my $settings = join("\n", "shared_preload_libraries = 'webhook'", "webhook.allow_http = on",
+	"webhook.allowed_networks = '127.0.0.0/8'", 'webhook.enabled = on', '');
+$_->append_conf('postgresql.conf', $settings) foreach $old, $new;
+$receiver->set($path, '/ok');
+
+my $old_bindir = $old->config_data('--bindir');
+chomp $old_bindir;
+$new_bindir //= $old_bindir;
+chdir $PostgreSQL::Test::Utils::tmp_check or BAIL_OUT("chdir: $!");
+ok( $new->run_log([
+		"$new_bindir/pg_upgrade", '--no-sync',
+		'-d', $old->data_dir, '-D', $new->data_dir, '-b', $old_bindir, '-B', $new_bindir,
+		'-s', $new->host, '-p', $old->port, '-P', $new->port ]),
+	'pg_upgrade succeeds');
+is($receiver->count, $count_before, 'nothing is sent meanwhile');
+
+$new->start;
+# Three that were owed and seven that were never sent.
+eventually { query($new, q{SELECT count(*) FROM webhook_logs WHERE status = 'success'}) == 10 } 'everything arrives';
+is(query($new, $is_paused), 'f', 'deliveries are not paused');
+is(query($new, 'SELECT instance FROM webhook_instance'), $instance, 'it is the same instance');
+my @rows = received_rows($receiver, $path);
+my @after = @rows[ $count_before .. $#rows ];
+is(join(' ', sort { $a <=> $b } map { $_->[1] } @after), join(' ', 1 .. 10), 'each once');
+my %after = map { $_->[1] => $_->[0] } @after;
+is($after{$_}, $webhook_id_of{$_}, "delivery $_ keeps its webhook-id") foreach 1 .. 3;
+query($new, 'INSERT INTO items VALUES (11)');
+eventually { $receiver->count == $count_before + 11 } 'and what is new';
+is_log_clean($new);
+$new->stop;
+
+done_testing();
