@@ -22,6 +22,7 @@ std::size_t payload_bytes_max();        // webhook.max_payload
 const char* organization_claim();       // webhook.organization_claim
 const char* organization_id_setting();  // webhook.organization_id; empty: unset
 bool allow_http();                      // webhook.allow_http
+PortList allowed_ports();               // webhook.allowed_ports; this one allocates
 
 // What the worker reads at its start and on SIGHUP.
 struct WorkerSettings {

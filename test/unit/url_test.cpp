@@ -77,6 +77,17 @@ TEST(UrlProblem, RefusesPortsThatAreNone) {
   EXPECT_EQ(url_problem("https://example.com:65535/", false), std::nullopt);
 }
 
+TEST(PortProblem, JudgesTheWrittenPortAndThatOfTheScheme) {
+  const PortList ports = {{.first = 443, .last = 443}, {.first = 8000, .last = 8999}};
+  for (const char* url :
+       {"https://example.com/", "https://example.com:443/", "https://[2001:db8::1]:8443/", "nonsense"}) {
+    EXPECT_EQ(port_problem(url, ports), std::nullopt) << url;
+  }
+  EXPECT_EQ(port_problem("https://example.com:25/", ports),
+            "its port 25 is not one that webhooks may be sent to (webhook.allowed_ports)");
+  EXPECT_TRUE(port_problem("http://example.com/", ports));
+}
+
 TEST(UrlProblem, BoundsTheLength) {
   const std::string base = "https://example.com/";
   EXPECT_EQ(url_problem(base + std::string(kUrlBytesMax - base.size(), 'a'), false), std::nullopt);
