@@ -101,6 +101,34 @@ $(UNIT_DIR)/%.o: %.cpp
 unit-clean:
 	rm -rf $(UNIT_DIR)
 
+# --- fuzzing: clang's libFuzzer with ASan and UBSan, whatever the compiler ---------------------------------------------
+
+FUZZ_CXX ?= clang++
+FUZZ_SECONDS ?= 60
+FUZZ_JOBS ?= 2
+FUZZ_DIR = build/fuzz
+FUZZ_TARGETS = $(sort $(basename $(notdir $(wildcard test/fuzz/*.cpp))))
+FUZZ_TESTED = $(sort $(wildcard src/core/*.cpp)) src/http/url.cpp
+FUZZ_OBJS = $(FUZZ_TESTED:%.cpp=$(FUZZ_DIR)/%.o) $(FUZZ_TARGETS:%=$(FUZZ_DIR)/test/fuzz/%.o)
+FUZZ_FLAGS = -std=c++20 -g -O1 $(WARNINGS) -Isrc $(LIBS_CFLAGS) -fno-sanitize-recover=all -fno-omit-frame-pointer -MMD -MP
+
+# The same for each target: a line "ok NAME" or "not ok NAME", the log in $(FUZZ_DIR)/NAME.log, and with a finding the
+# input that shows it in $(FUZZ_DIR)/NAME-crash-….
+fuzz: fuzz-build
+	@echo $(FUZZ_TARGETS) | xargs -n 1 -P $(FUZZ_JOBS) test/fuzz/run $(FUZZ_DIR) $(FUZZ_SECONDS)
+
+fuzz-build: $(FUZZ_TARGETS:%=$(FUZZ_DIR)/%)
+
+.SECONDARY: $(FUZZ_OBJS)
+$(FUZZ_DIR)/%: $(FUZZ_DIR)/test/fuzz/%.o $(FUZZ_TESTED:%.cpp=$(FUZZ_DIR)/%.o)
+	$(FUZZ_CXX) -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS_LIBS)
+
+$(FUZZ_DIR)/%.o: %.cpp
+	@mkdir -p $(@D)
+	$(FUZZ_CXX) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link,address,undefined -c -o $@ $<
+
+-include $(FUZZ_OBJS:.o=.d)
+
 # --- the rest -------------------------------------------------------------------------------------------------------
 
 tap:
@@ -120,11 +148,12 @@ help:
 	@echo 'make install       install it into that PostgreSQL'
 	@echo 'make installcheck  run the SQL tests against a running server that has it (needs pgTAP)'
 	@echo 'make unit          build and run the unit tests (UNIT_ARGS=--gtest_filter=…)'
+	@echo 'make fuzz          run the fuzz targets (FUZZ_SECONDS=60 each, FUZZ_JOBS=2 at once)'
 	@echo 'make tap           run the TAP tests on clusters of their own'
 	@echo 'make lint          clang-format, clang-tidy and the include rules'
 	@echo 'make format        reformat the C++ sources'
 	@echo 'make demo          rows in, signed webhooks out, in a throw-away cluster'
 	@echo 'make clean         remove what was built'
 
-.PHONY: unit unit-clean tap lint demo format help
+.PHONY: unit unit-clean fuzz fuzz-build tap lint demo format help
 .DEFAULT_GOAL := all

@@ -207,7 +207,9 @@ Datum webhook_flush(PG_FUNCTION_ARGS) {
 Datum webhook_url_problem(PG_FUNCTION_ARGS) {
   return entry([&] {
     const auto url = text_argument(fcinfo, 0);
-    return text_result(fcinfo, webhook::url_problem(url.value_or(""), webhook::pg::allow_http()));
+    auto problem = webhook::url_problem(url.value_or(""), webhook::pg::allow_http());
+    if (!problem) problem = webhook::port_problem(url.value_or(""), webhook::pg::allowed_ports());
+    return text_result(fcinfo, problem);
   });
 }
 

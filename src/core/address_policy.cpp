@@ -165,6 +165,7 @@ constexpr Block kV4Blocks[] = {
     {"100.64.0.0/10", Verdict::kRefused, "shared address of a carrier's NAT (RFC 6598)"},
     {"127.0.0.0/8", Verdict::kRefused, "loopback address (RFC 1122)"},
     {"169.254.0.0/16", Verdict::kRefused, "link-local address (RFC 3927)"},
+    {"168.63.129.16/32", Verdict::kRefused, "metadata address of Azure"},  // in no registry
     {"172.16.0.0/12", Verdict::kRefused, "private address (RFC 1918)"},
     {"192.0.0.9/32", Verdict::kReachable},   // Port Control Protocol anycast, RFC 7723
     {"192.0.0.10/32", Verdict::kReachable},  // TURN anycast, RFC 8155

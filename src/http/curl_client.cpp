@@ -12,6 +12,7 @@
 #include <string>
 #include <utility>
 
+#include "http/lookups.h"
 #include "http/poller.h"
 #include "http/transfer.h"
 
@@ -142,7 +143,10 @@ std::unique_ptr<Transfer> CurlClient::Pool::remove_active(Transfer& transfer) no
   return removed;
 }
 
-CurlClient::CurlClient(const HttpSettings& settings) : poller_(std::make_unique<Poller>()) { configure(settings); }
+CurlClient::CurlClient(const HttpSettings& settings)
+    : poller_(std::make_unique<Poller>()), lookups_(std::make_unique<Lookups>()) {
+  configure(settings);
+}
 
 CurlClient::~CurlClient() {
   const SignalsBlocked blocked;
@@ -159,7 +163,7 @@ void CurlClient::start(HttpRequest request) {
   Pool& pool = *pools_.back();
   std::unique_ptr<Transfer> transfer;
   if (pool.idle.empty()) {
-    transfer = std::make_unique<Transfer>(pool.settings, *poller_);
+    transfer = std::make_unique<Transfer>(pool.settings, *poller_, *lookups_);
   } else {
     transfer = std::move(pool.idle.back());
     pool.idle.pop_back();

@@ -19,6 +19,7 @@
 
 namespace webhook {
 
+class Lookups;
 class Poller;
 
 // Makes libcurl ready; once per process that sends, never in the postmaster: what libcurl and its TLS library set up
@@ -53,6 +54,7 @@ class CurlClient final : public HttpClient {
   void retire_pools();
 
   std::unique_ptr<Poller> poller_;            // outlives the pools: they close their connections through it
+  std::unique_ptr<Lookups> lookups_;          // outlives the pools too
   std::vector<std::unique_ptr<Pool>> pools_;  // the last is the current one
   std::vector<HttpResponse> finished_;
 };

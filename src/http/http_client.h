@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/address_policy.h"
+#include "core/port_list.h"
 #include "core/time.h"
 
 namespace webhook {
@@ -31,7 +32,7 @@ enum class HttpOutcome : std::uint8_t {
   kDns,           // the host name was not resolved
   kConnect,       // nothing accepted the connection
   kTls,           // the handshake or the certificate's verification failed
-  kBlocked,       // the address policy refused every address of the host
+  kBlocked,       // the policy refused every address of the host, or its port
   kBadUrl,        // the URL is not one that may be called
   kDisconnected,  // the connection broke after it was made
   kOversized,     // headers or body passed their bound; status is set if it had come
@@ -44,16 +45,17 @@ struct HttpResponse {
   int status = 0;           // 0: none came
   std::string body;         // at most HttpSettings::response_body_bytes_max bytes, as they came: any bytes at all
   std::string error;        // for an administrator to read; empty for kResponse
-  std::string remote_ip;    // the address connected to; empty: none was
+  std::string remote_ip;    // the address connected to; empty: none was, or a proxy's
   std::string retry_after;  // the header's value, empty: none
   Duration elapsed{};       // from start() to the end
 };
 
 struct HttpSettings {
   AddressPolicy address_policy;  // judges each address when a socket to it is opened
-  bool allow_http = false;       // plain http:// too
-  std::string ca_file;           // PEM bundle; empty: libcurl's default
-  std::string proxy;             // empty: none, whatever the environment says
+  PortList allowed_ports = all_ports();
+  bool allow_http = false;  // plain http:// too
+  std::string ca_file;      // PEM bundle; empty: libcurl's default
+  std::string proxy;        // empty: none, whatever the environment says
   std::string user_agent;
   std::size_t response_body_bytes_max = 4096;
   Duration connect_timeout{std::chrono::seconds(5)};

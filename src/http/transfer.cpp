@@ -105,11 +105,15 @@ Value info(CURL* easy, CURLINFO which) {
 
 }  // namespace
 
-Transfer::Transfer(const HttpSettings& settings, Poller& poller)
-    : settings_(settings), poller_(poller), easy_(curl_easy_init()) {
+Transfer::Transfer(const HttpSettings& settings, Poller& poller, Lookups& lookups)
+    : settings_(settings), poller_(poller), lookups_(lookups), easy_(curl_easy_init()) {
   if (easy_ == nullptr) throw std::bad_alloc();
   set_constant_options();
   set_trust();
+}
+
+Transfer::~Transfer() {
+  if (looks_up_) lookups_.end();  // with the client, which counts no more
 }
 
 void Transfer::set_constant_options() {
@@ -143,6 +147,8 @@ void Transfer::set_constant_options() {
   set(easy, CURLOPT_MAXAGE_CONN, kIdleSecondsMax);
   set(easy, CURLOPT_MAXLIFETIME_CONN, kConnectionSecondsMax);
 
+  set(easy, CURLOPT_RESOLVER_START_FUNCTION, &Transfer::on_lookup);
+  set(easy, CURLOPT_RESOLVER_START_DATA, static_cast<void*>(this));
   set(easy, CURLOPT_OPENSOCKETFUNCTION, &Transfer::on_open_socket);
   set(easy, CURLOPT_OPENSOCKETDATA, static_cast<void*>(this));
   // A connection outlives the transfer that opened it: its end is the poller's business alone.
@@ -183,6 +189,8 @@ CURLcode Transfer::begin(HttpRequest request, SteadyTime now) {
   // libcurl takes a C string, and would cut off in silence what follows a NUL; and it would guess a missing scheme.
   if (request_.url.find('\0') != std::string::npos) return CURLE_URL_MALFORMAT;
   if (request_.url.find("://") == std::string::npos) return CURLE_URL_MALFORMAT;
+  // The socket is the proxy's: the webhook's port is seen here alone.
+  if (!settings_.proxy.empty() && port_problem(request_.url, settings_.allowed_ports)) return CURLE_URL_MALFORMAT;
   if (!link_headers()) return CURLE_BAD_FUNCTION_ARGUMENT;
 
   CURL* const easy = easy_.get();
@@ -218,19 +226,56 @@ bool Transfer::link_headers() {
 
 // --- callbacks: noexcept, and without a word to PostgreSQL -----------------------------------------------------------
 
+// Not 0: libcurl is to start no look-up.
+int Transfer::on_lookup(void*, void*, void* transfer) noexcept {
+  try {
+    return static_cast<Transfer*>(transfer)->start_lookup() ? 0 : 1;
+  } catch (const std::exception&) {
+    return 1;
+  }
+}
+
+// Addresses come here too, and the name of the proxy.
+bool Transfer::start_lookup() {
+  const std::string name = host();
+  if (name.starts_with('[') || IpAddress::parse(name) || !settings_.proxy.empty() || looks_up_) return true;
+  lookup_verdict_ = lookups_.start(name, std::chrono::steady_clock::now());
+  looks_up_ = lookup_verdict_ == Lookups::Verdict::kStarted;
+  return looks_up_;
+}
+
+void Transfer::end_lookup(bool answered) {
+  if (!looks_up_) return;
+  looks_up_ = false;
+  if (answered) {
+    lookups_.end();
+  } else {
+    lookups_.abandon(host(), std::chrono::steady_clock::now());
+  }
+}
+
 curl_socket_t Transfer::on_open_socket(void* transfer, curlsocktype purpose, curl_sockaddr* address) noexcept {
   if (purpose != CURLSOCKTYPE_IPCXN) return CURL_SOCKET_BAD;
   return static_cast<Transfer*>(transfer)->open_socket(*address);
 }
 
 curl_socket_t Transfer::open_socket(const curl_sockaddr& address) noexcept {
+  if (looks_up_) {
+    looks_up_ = false;
+    lookups_.end();
+  }
   const auto judged = to_address(address);
   if (!judged) return CURL_SOCKET_BAD;
   // With a proxy it is the proxy that connects to the webhook's host: the one address seen here is the DBA's choice.
   if (settings_.proxy.empty()) {
     if (const auto refusal = settings_.address_policy.refusal(judged->first)) {
       refusal_ = *refusal;
-      refused_ = judged->first;
+      refused_port_ = 0;
+      return CURL_SOCKET_BAD;
+    }
+    if (!contains(settings_.allowed_ports, judged->second)) {
+      refusal_ = "it is not one that webhooks may be sent to (webhook.allowed_ports)";
+      refused_port_ = judged->second;
       return CURL_SOCKET_BAD;
     }
   }
@@ -307,6 +352,7 @@ std::size_t Transfer::on_body(char* data, std::size_t size, std::size_t count, v
 // --- what became of it -----------------------------------------------------------------------------------------------
 
 HttpResponse Transfer::finish(CURLcode code, SteadyTime now) {
+  end_lookup(code != CURLE_OPERATION_TIMEDOUT && code != CURLE_ABORTED_BY_CALLBACK);
   CURL* const easy = easy_.get();
   response_.token = request_.token;
   response_.elapsed = std::chrono::duration_cast<Duration>(now - started_);
@@ -319,7 +365,8 @@ HttpResponse Transfer::finish(CURLcode code, SteadyTime now) {
     response_.outcome = outcome;
     response_.error = std::move(error);
   }
-  if (was_connected()) {
+  // The proxy's address is the network's own business, not the tenant's.
+  if (was_connected() && settings_.proxy.empty()) {
     if (const char* const ip = info<char*>(easy, CURLINFO_PRIMARY_IP)) response_.remote_ip = ip;
   }
   HttpResponse response = std::move(response_);
@@ -335,14 +382,22 @@ void Transfer::reset() {
   header_bytes_ = body_bytes_ = 0;
   begun_ = awaits_peer_ = in_headers_ = headers_oversized_ = body_cut_ = false;
   refusal_ = {};
+  lookup_verdict_ = Lookups::Verdict::kStarted;
   socket_ = -1;
-  sockets_opened_ = socket_errno_ = port_ = 0;
+  refused_port_ = sockets_opened_ = socket_errno_ = port_ = 0;
 }
 
 Transfer::Failure Transfer::failure(CURLcode code) const {
   if (headers_oversized_) {
     return {HttpOutcome::kOversized,
             "the response's headers are longer than " + std::to_string(kHeaderBytesMax) + " bytes"};
+  }
+  if (lookup_verdict_ == Lookups::Verdict::kHostIsSilent) {
+    return {HttpOutcome::kDns, "too many look-ups of host " + host() + " are unanswered"};
+  }
+  // Other hosts' doing: no fault of this one.
+  if (lookup_verdict_ == Lookups::Verdict::kTooMany) {
+    return {HttpOutcome::kOther, "too many look-ups of host names are unanswered"};
   }
   if (const long status = proxy_refusal(); status != 0) {
     return {HttpOutcome::kConnect, "the proxy refused to connect to the host: HTTP status " + std::to_string(status)};
@@ -392,7 +447,9 @@ Transfer::Failure Transfer::connect_failure() const {
     return {HttpOutcome::kOther, "could not open a socket: " + std::generic_category().message(socket_errno_)};
   }
   if (sockets_opened_ == 0 && !refusal_.empty()) {
-    return {HttpOutcome::kBlocked, "address " + to_text(refused_) + " refused: " + std::string(refusal_)};
+    // Without the address: what an internal name resolves to is none of the tenant's business.
+    const std::string what = refused_port_ == 0 ? "address" : "port " + std::to_string(refused_port_);
+    return {HttpOutcome::kBlocked, what + " refused: " + std::string(refusal_)};
   }
   const auto os_errno = static_cast<int>(info<long>(easy_.get(), CURLINFO_OS_ERRNO));
   if (os_errno == ECONNREFUSED) return {HttpOutcome::kConnect, "connection refused by " + peer()};
@@ -426,6 +483,9 @@ Transfer::Failure Transfer::url_failure(CURLcode code) const {
   if (auto problem = url_problem(request_.url, settings_.allow_http)) {
     return {HttpOutcome::kBadUrl, "invalid URL: " + *problem};
   }
+  if (auto problem = port_problem(request_.url, settings_.allowed_ports)) {
+    return {HttpOutcome::kBlocked, "invalid URL: " + *problem};
+  }
   // libcurl has one code for a protocol that it may not speak and for a reply in one that it doesn't know.
   if (request_was_sent()) return {HttpOutcome::kOther, "the response is not HTTP: " + curl_message(code)};
   return {HttpOutcome::kBadUrl, "invalid URL: " + curl_message(code)};
@@ -438,7 +498,8 @@ Transfer::Failure Transfer::disconnect_failure() const {
 }
 
 std::string Transfer::peer() const {
-  if (sockets_opened_ == 0) return settings_.proxy.empty() ? "host " + host() : "the proxy";
+  if (!settings_.proxy.empty()) return "the proxy";
+  if (sockets_opened_ == 0) return "host " + host();
   return to_text(address_) + " port " + std::to_string(port_);
 }
 

@@ -18,6 +18,7 @@
 
 #include "core/address_policy.h"
 #include "http/http_client.h"
+#include "http/lookups.h"
 #include "http/poller.h"
 
 namespace webhook {
@@ -29,11 +30,12 @@ class Transfer {
   static constexpr std::size_t kDiscardedBodyBytesMax = 64 * 1024;
   static constexpr std::size_t kHeaderBytesMax = 64 * 1024;
 
-  // Both outlive it. The poller outlives the connections too, which stay in the multi handle's cache. Throws
+  // All outlive it. The poller outlives the connections too, which stay in the multi handle's cache. Throws
   // std::bad_alloc, and std::runtime_error if libcurl lacks an option.
-  Transfer(const HttpSettings& settings, Poller& poller);
+  Transfer(const HttpSettings& settings, Poller& poller, Lookups& lookups);
   Transfer(const Transfer&) = delete;
   Transfer& operator=(const Transfer&) = delete;
+  ~Transfer();
 
   // Sets the handle up for the request. On any code but CURLE_OK the request can't be sent: finish() with that code.
   CURLcode begin(HttpRequest request, SteadyTime now);
@@ -59,6 +61,7 @@ class Transfer {
     std::string error;
   };
 
+  static int on_lookup(void* resolver, void* reserved, void* transfer) noexcept;
   static curl_socket_t on_open_socket(void* transfer, curlsocktype purpose, curl_sockaddr* address) noexcept;
   static int on_close_socket(void* poller, curl_socket_t socket) noexcept;
   static std::size_t on_header(char* data, std::size_t size, std::size_t count, void* transfer) noexcept;
@@ -68,6 +71,8 @@ class Transfer {
   void set_trust();
   bool link_headers();
   curl_socket_t open_socket(const curl_sockaddr& address) noexcept;
+  bool start_lookup();
+  void end_lookup(bool answered);
   void read_header(std::string_view line);
   void reset();
 
@@ -85,6 +90,7 @@ class Transfer {
 
   const HttpSettings& settings_;
   Poller& poller_;
+  Lookups& lookups_;
 
   // What the easy handle points to.
   HttpRequest request_;
@@ -104,9 +110,13 @@ class Transfer {
   bool headers_oversized_ = false;
   bool body_cut_ = false;
 
+  // A look-up of the host's name: whether one runs, and why one was not started.
+  bool looks_up_ = false;
+  Lookups::Verdict lookup_verdict_ = Lookups::Verdict::kStarted;
+
   // The last address that a socket was opened for, and the last one refused.
   std::string_view refusal_;  // empty: none was refused
-  IpAddress refused_;
+  int refused_port_ = 0;      // 0: it was the address
   curl_socket_t socket_ = -1;
   bool awaits_peer_ = false;
   IpAddress address_;

@@ -3,6 +3,7 @@
 #include <curl/curl.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <memory>
 #include <new>
 
@@ -60,6 +61,16 @@ std::optional<std::string> scheme_problem(const std::string& scheme, std::string
   return std::nullopt;
 }
 
+bool is_visible_ascii(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c <= '~'; });
+}
+
+// What stands between "://" and the path or the query.
+std::string_view authority(std::string_view url) {
+  const std::string_view rest = url.substr(std::min(url.find("://"), url.size()));
+  return rest.substr(0, rest.find_first_of("/?", 3));
+}
+
 }  // namespace
 
 std::optional<std::string> url_problem(std::string_view url, bool allow_http) {
@@ -85,20 +96,35 @@ std::optional<std::string> url_problem(std::string_view url, bool allow_http) {
     return "it contains a user name or a password (send them in a header of the webhook)";
   }
   if (part(parsed.get(), CURLUPART_HOST).empty()) return "it has no host";
+  // libcurl decodes it, and what comes out, a raw byte maybe, is no host that anybody meant. Nor is there a use for the
+  // zone of a link-local address.
+  if (authority(url).find('%') != std::string_view::npos) return "its host contains a \"%\"";
   if (part(parsed.get(), CURLUPART_PORT) == "0") return "its port must be a number from 1 to 65535";
   return std::nullopt;
 }
 
+std::optional<std::string> port_problem(std::string_view url, const PortList& allowed) {
+  CURLUcode code = CURLUE_OK;
+  const ParsedUrl parsed = parse(url, &code);
+  if (code != CURLUE_OK) return std::nullopt;
+  char* text = nullptr;
+  if (curl_url_get(parsed.get(), CURLUPART_PORT, &text, CURLU_DEFAULT_PORT) != CURLUE_OK) return std::nullopt;
+  const std::unique_ptr<char, decltype(&curl_free)> owner(text, &curl_free);
+  if (contains(allowed, std::atoi(text))) return std::nullopt;
+  return "its port " + std::string(text) + " is not one that webhooks may be sent to (webhook.allowed_ports)";
+}
+
 std::string redacted_url(std::string_view url) {
   constexpr std::string_view kMalformed = "(malformed URL)";
-  // A NUL would hide what follows it from the parser.
-  if (url.size() > kUrlBytesMax || url.find('\0') != std::string_view::npos) return std::string(kMalformed);
+  // A NUL would hide what follows it from the parser, a line break or a raw byte could forge a line of the log.
+  if (url.size() > kUrlBytesMax || !is_visible_ascii(url)) return std::string(kMalformed);
   CURLUcode code = CURLUE_OK;
   const ParsedUrl parsed = parse(url, &code);
   if (code != CURLUE_OK) return std::string(kMalformed);
   std::string out = part(parsed.get(), CURLUPART_SCHEME) + "://" + part(parsed.get(), CURLUPART_HOST);
   if (const std::string port = part(parsed.get(), CURLUPART_PORT); !port.empty()) out += ":" + port;
-  return out + part(parsed.get(), CURLUPART_PATH);
+  out += part(parsed.get(), CURLUPART_PATH);
+  return is_visible_ascii(out) ? out : std::string(kMalformed);  // libcurl has decoded the host
 }
 
 std::string url_host(std::string_view url) {

@@ -7,6 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include "core/port_list.h"
+
 namespace webhook {
 
 inline constexpr std::size_t kUrlBytesMax = 2048;
@@ -14,6 +16,9 @@ inline constexpr std::size_t kUrlBytesMax = 2048;
 // Why the URL can't be a webhook's, as a clause that follows "invalid URL: "; nothing: it can. The URL itself is never
 // part of it.
 std::optional<std::string> url_problem(std::string_view url, bool allow_http);
+
+// The same of its port, which follows from the scheme if none is written. Nothing too for what is no URL.
+std::optional<std::string> port_problem(std::string_view url, const PortList& allowed);
 
 // scheme://host:port/path, for logs: neither user, password, query nor fragment. "(malformed URL)" for what is none.
 std::string redacted_url(std::string_view url);

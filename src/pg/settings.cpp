@@ -13,6 +13,7 @@ extern "C" {
 #include <string>
 
 #include "core/address_policy.h"
+#include "core/port_list.h"
 #include "core/retry.h"
 #include "pg/guard.h"
 
@@ -41,6 +42,7 @@ int event_size_max_mb;
 int log_size_max_mb;
 bool plain_http;
 char* allowed_networks;
+char* ports;
 char* ca_file;
 char* proxy;
 
@@ -87,6 +89,21 @@ bool check_allowed_networks(char** value, void** /*extra*/, GucSource /*source*/
     if (parse_networks(*value, &bad_item)) return;
     snprintf(refusal.detail, sizeof refusal.detail, "\"%s\" is neither a network nor an address.", bad_item.c_str());
     refusal.hint = "Give networks with commas between them, such as \"10.0.0.0/8, fd00::/8\".";
+  });
+}
+
+bool check_allowed_ports(char** value, void** /*extra*/, GucSource /*source*/) noexcept {
+  return run_check([value](Refusal& refusal) {
+    std::string bad_item;
+    const auto list = parse_ports(*value, &bad_item);
+    if (list && !list->empty()) return;
+    if (list) {
+      snprintf(refusal.detail, sizeof refusal.detail, "The list is empty.");
+    } else {
+      snprintf(refusal.detail, sizeof refusal.detail, "\"%s\" is neither a port nor a range of ports.",
+               bad_item.c_str());
+    }
+    refusal.hint = "Give ports from 1 to 65535 with commas between them, such as \"443, 8000-8999\".";
   });
 }
 
@@ -154,6 +171,9 @@ void define_network_settings() {
   DefineCustomStringVariable("webhook.allowed_networks", "Networks that webhooks may reach though they are not public.",
                              "A list such as \"10.0.0.0/8, fd00::/8\".", &allowed_networks, "", PGC_SIGHUP,
                              GUC_LIST_INPUT, check_allowed_networks, nullptr, nullptr);
+  DefineCustomStringVariable("webhook.allowed_ports", "Ports that webhooks may be sent to.",
+                             "A list such as \"443, 8000-8999\".", &ports, kAllowedPortsDefault, PGC_SIGHUP,
+                             GUC_LIST_INPUT, check_allowed_ports, nullptr, nullptr);
   DefineCustomStringVariable("webhook.ca_file", "File of the certificate authorities that endpoints are verified by.",
                              "Empty: the system's.", &ca_file, "", PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
   DefineCustomStringVariable("webhook.proxy", "URL of the proxy that requests go through.", "Empty: none.", &proxy, "",
@@ -164,9 +184,10 @@ std::size_t bytes_of_megabytes(int megabytes) { return static_cast<std::size_t>(
 
 HttpSettings http_settings() {
   HttpSettings http;
-  // Both lists passed their check hooks.
+  // All lists passed their check hooks.
   if (auto networks = parse_networks(allowed_networks, nullptr))
     http.address_policy = AddressPolicy(std::move(*networks));
+  http.allowed_ports = allowed_ports();
   http.allow_http = plain_http;
   http.ca_file = ca_file;
   http.proxy = proxy;
@@ -194,6 +215,7 @@ const char* organization_claim() { return claim; }
 const char* organization_id_setting() { return organization; }
 bool allow_http() { return plain_http; }
 int workers() { return worker_count; }
+PortList allowed_ports() { return parse_ports(ports, nullptr).value_or(PortList()); }
 
 WorkerSettings worker_settings() {
   WorkerSettings settings;

@@ -26,6 +26,7 @@ const char* organization_claim();       // webhook.organization_claim
 const char* organization_id_setting();  // webhook.organization_id; empty: unset
 bool allow_http();                      // webhook.allow_http
 int workers();                          // webhook.workers, at most kWorkersMax
+PortList allowed_ports();               // webhook.allowed_ports; this one allocates
 
 // What the worker reads at its start and on SIGHUP.
 struct WorkerSettings {

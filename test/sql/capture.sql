@@ -20,7 +20,7 @@ SELECT plan(78);
 -- Nothing is sent: the address is not public.
 CREATE FUNCTION add_webhook(organization_id text, events text[], is_active boolean DEFAULT true) RETURNS void LANGUAGE sql
     AS $$ INSERT INTO public.webhook_configurations (organization_id, name, url, events, is_active)
-          VALUES ($1, 'capture ' || pg_catalog.gen_random_uuid(), 'https://127.0.0.1:9/', $2, $3) $$;
+          VALUES ($1, 'capture ' || pg_catalog.gen_random_uuid(), 'https://127.0.0.1:9999/', $2, $3) $$;
 
 -- What was captured since the last forget(), as text, in the order of the changes.
 CREATE TABLE seen (until bigint NOT NULL);
@@ -569,7 +569,7 @@ SELECT hasnt_table('public', 'webhook_events', 'a transaction that captures and 
 
 CREATE EXTENSION webhook;
 CREATE TRIGGER created AFTER INSERT ON contacts FOR EACH ROW EXECUTE FUNCTION webhook_capture('contact.created');
-INSERT INTO webhook_configurations (name, url, events) VALUES ('new', 'https://127.0.0.1:9/', '{*}');
+INSERT INTO webhook_configurations (name, url, events) VALUES ('new', 'https://127.0.0.1:9999/', '{*}');
 BEGIN;
 INSERT INTO contacts (name) VALUES ('kept');
 SAVEPOINT s;

@@ -18,7 +18,7 @@ SET search_path = prepared_test, public;
 SELECT current_setting('max_prepared_transactions')::int > 0 AS can_prepare \gset
 \if :can_prepare
 SELECT plan(4);
-INSERT INTO webhook_configurations (name, url, events) VALUES ('prepared', 'https://127.0.0.1:9/', '{*}');
+INSERT INTO webhook_configurations (name, url, events) VALUES ('prepared', 'https://127.0.0.1:9999/', '{*}');
 CREATE FUNCTION names() RETURNS text LANGUAGE sql
     AS $$ SELECT coalesce(string_agg(data->>'name', ' ' ORDER BY id), '') FROM public.webhook_events $$;
 CREATE TABLE contacts (name text);

@@ -25,7 +25,7 @@ SELECT dblink_connect('other', format('dbname=%s host=%s port=%s', quote_literal
                                       current_setting('port'))) \g /dev/null
 CREATE FUNCTION subscribe() RETURNS text LANGUAGE sql AS $$
     SELECT dblink_exec('other', $other$INSERT INTO public.webhook_configurations (name, url, events)
-                                       VALUES ('other', 'https://127.0.0.1:9/', '{contact.*}')$other$) $$;
+                                       VALUES ('other', 'https://127.0.0.1:9999/', '{contact.*}')$other$) $$;
 CREATE FUNCTION unsubscribe() RETURNS text LANGUAGE sql AS $$
     SELECT dblink_exec('other', 'DELETE FROM public.webhook_configurations') $$;
 

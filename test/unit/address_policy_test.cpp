@@ -55,6 +55,14 @@ TEST(AddressPolicy, LinkLocalIpv4AndSoTheMetadataServiceIsRefused) {
   expect_refused({"169.254.0.0", "169.254.169.254", "169.254.255.255"}, "link-local address (RFC 3927)");
 }
 
+TEST(AddressPolicy, MetadataServicesAreRefused) {
+  for (const std::string_view text : {"169.254.169.254", "169.254.170.2", "168.63.129.16", "100.100.100.200",
+                                      "192.0.0.192", "fd00:ec2::254", "fe80::a9fe:a9fe", "::ffff:168.63.129.16"}) {
+    EXPECT_NE(refusal_of(text), "") << text;
+  }
+  expect_reachable({"168.63.129.15", "168.63.129.17"});
+}
+
 TEST(AddressPolicy, ThisNetworkIsRefused) {
   expect_refused({"0.0.0.0", "0.255.255.255"}, "address of \"this network\" (RFC 791)");
 }

@@ -26,6 +26,7 @@
 #include <thread>
 #include <vector>
 
+#include "http/lookups.h"
 #include "http/poller.h"
 #include "loopback_server.h"
 
@@ -497,6 +498,37 @@ TEST_F(CurlClientTest, SilentResolverHoldsUpNeitherTheTransferNorTheOthersNorThe
   EXPECT_TRUE(eventually([] { return lookups_running == 0; }));
 }
 
+// drive() and start() return at once whatever the look-ups do; a bound far above what a busy machine adds.
+TEST_F(CurlClientTest, HostWhoseLookUpsStayUnansweredGetsNoMoreThreads) {
+  const auto gate = std::make_shared<Gate>();
+  {
+    const std::lock_guard lock(silent_resolver_mutex);
+    silent_resolver = gate;
+  }
+  const LoopbackServer server(always(http_response(200)));
+  CurlClient client(loopback_settings());
+  for (std::size_t i = 0; i < Lookups::kAbandonedPerHostMax; ++i) {
+    const HttpResponse response = send(client, request_to("https://silent.test/", 200ms));
+    EXPECT_EQ(response.error, "could not resolve host silent.test within 200 ms");
+  }
+  const int threads = lookups_running;
+  steady_clock::duration longest{};
+  for (int i = 0; i < 20; ++i) {
+    const auto begin = steady_clock::now();
+    client.start(request_to("https://silent.test/", 5s));
+    client.drive();
+    longest = std::max(longest, steady_clock::now() - begin);
+    const HttpResponse response = finish(client, 1).front();
+    EXPECT_EQ(response.outcome, HttpOutcome::kDns);
+    EXPECT_EQ(response.error, "too many look-ups of host silent.test are unanswered");
+  }
+  EXPECT_EQ(lookups_running, threads);
+  EXPECT_LT(longest, 5s) << "it waited for a look-up";
+  EXPECT_EQ(send(client, request_to(server.url_of_host("loopback.test"))).status, 200) << "others are looked up";
+  gate->open();
+  EXPECT_TRUE(eventually([] { return lookups_running == 0; }));
+}
+
 TEST_F(CurlClientTest, UrlsThatMayNotBeCalledAreRefusedUnsent) {
   CurlClient client(loopback_settings());
   for (const std::string& url : {"ftp://127.0.0.1/"s, "file:///etc/passwd"s, "https://user:hunter2@127.0.0.1/"s,
@@ -548,11 +580,39 @@ TEST_F(CurlClientTest, RefusedAddressIsNeverConnectedTo) {
   EXPECT_EQ(server.connections_accepted(), 0);
 }
 
-TEST_F(CurlClientTest, RefusalNamesTheAddressAndTheReason) {
+TEST_F(CurlClientTest, RefusalNamesTheReasonAndNotTheAddressThatAnInternalNameHas) {
   const HttpResponse response = send(loopback_settings(), request_to("https://private.test/?token=s3cret"));
   const std::string reason(*AddressPolicy().refusal(*IpAddress::parse("10.1.2.3")));
   EXPECT_EQ(response.outcome, HttpOutcome::kBlocked);
-  EXPECT_EQ(response.error, "address 10.1.2.3 refused: " + reason);
+  EXPECT_EQ(response.error, "address refused: " + reason);
+  EXPECT_EQ(response.remote_ip, "");
+}
+
+TEST_F(CurlClientTest, EveryEncodingOfAnAddressIsRefused) {
+  const LoopbackServer server(always(http_response(200)));
+  HttpSettings settings = loopback_settings();
+  settings.address_policy = AddressPolicy();
+  for (const char* host : {"0177.0.0.1", "0x7f.0.0.1", "0x7f000001", "017700000001", "2130706433", "127.1", "127.0.1",
+                           "0", "0.0.0.0", "[::1]", "[::]", "[::127.0.0.1]", "[::ffff:7f00:1]", "[64:ff9b::7f00:1]",
+                           "[2002:7f00:1::]", "[fd00:ec2::254]", "169.254.169.254", "0xa9fea9fe", "100.100.100.200"}) {
+    const HttpResponse response = send(settings, request_to(server.url_of_host(host)));
+    EXPECT_EQ(response.outcome, HttpOutcome::kBlocked) << host << ": " << response.error;
+    EXPECT_EQ(response.remote_ip, "") << host;
+  }
+  EXPECT_EQ(server.connections_accepted(), 0);
+}
+
+TEST_F(CurlClientTest, PortThatIsNotAllowedIsNeverConnectedTo) {
+  const LoopbackServer server(always(http_response(200)));
+  HttpSettings settings = loopback_settings();
+  settings.allowed_ports = {{.first = 443, .last = 443}};
+  const HttpResponse response = send(settings, request_to(server.url()));
+  EXPECT_EQ(response.outcome, HttpOutcome::kBlocked);
+  EXPECT_EQ(response.error, "port " + std::to_string(server.port()) +
+                                " refused: it is not one that webhooks may be sent to (webhook.allowed_ports)");
+  settings.proxy = server.url();
+  EXPECT_EQ(send(settings, request_to("http://unknown.test:25/")).outcome, HttpOutcome::kBlocked);
+  EXPECT_EQ(server.connections_accepted(), 0);
 }
 
 TEST_F(CurlClientTest, AnAllowedAddressBesideARefusedOneIsUsed) {

@@ -61,12 +61,31 @@ TEST(UrlProblem, RefusesAMissingHost) {
   }
 }
 
+TEST(UrlProblem, RefusesAnEncodedHost) {
+  for (const char* url : {"https://%65xample.com/", "https://b%C3%BCcher.example/", "https://example%2ecom?a",
+                          "https://127%2e0.0.1/", "https://[fe80::1%25eth0]/", "https://user%40example.com/"}) {
+    EXPECT_TRUE(url_problem(url, false)) << url;
+  }
+  EXPECT_EQ(url_problem("https://example.com/%41?b=%42", false), std::nullopt);
+}
+
 TEST(UrlProblem, RefusesPortsThatAreNone) {
   for (const char* url : {"https://example.com:0/", "https://example.com:65536/", "https://example.com:abc/",
                           "https://example.com:-1/", "https://example.com:443x/"}) {
     EXPECT_TRUE(url_problem(url, false)) << url;
   }
   EXPECT_EQ(url_problem("https://example.com:65535/", false), std::nullopt);
+}
+
+TEST(PortProblem, JudgesTheWrittenPortAndThatOfTheScheme) {
+  const PortList ports = {{.first = 443, .last = 443}, {.first = 8000, .last = 8999}};
+  for (const char* url :
+       {"https://example.com/", "https://example.com:443/", "https://[2001:db8::1]:8443/", "nonsense"}) {
+    EXPECT_EQ(port_problem(url, ports), std::nullopt) << url;
+  }
+  EXPECT_EQ(port_problem("https://example.com:25/", ports),
+            "its port 25 is not one that webhooks may be sent to (webhook.allowed_ports)");
+  EXPECT_TRUE(port_problem("http://example.com/", ports));
 }
 
 TEST(UrlProblem, BoundsTheLength) {
@@ -86,6 +105,12 @@ TEST(RedactedUrl, SaysNothingOfWhatItCannotRead) {
   EXPECT_EQ(redacted_url("https://user:s3cret@example.com/"), "(malformed URL)");
   EXPECT_EQ(redacted_url("s3cret"), "(malformed URL)");
   EXPECT_EQ(redacted_url(std::string_view("https://example.com/\0s3cret", 28)), "(malformed URL)");
+}
+
+TEST(RedactedUrl, CannotBreakOutOfItsLineInALog) {
+  EXPECT_EQ(redacted_url("https://example.com/\nFATAL:  forged"), "(malformed URL)");
+  EXPECT_EQ(redacted_url("https://example.com/\xff"), "(malformed URL)");
+  EXPECT_EQ(redacted_url("https://example.com/ a"), "(malformed URL)");
 }
 
 TEST(UrlHost, IsTheHostAlone) {

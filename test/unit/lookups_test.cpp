@@ -1,0 +1,44 @@
+#include "http/lookups.h"
+
+#include <gtest/gtest.h>
+
+namespace webhook {
+namespace {
+
+using Verdict = Lookups::Verdict;
+const Lookups::SteadyTime kNow{};
+
+TEST(Lookups, HostWithUnansweredOnesGetsNoOther) {
+  Lookups lookups;
+  for (std::size_t i = 0; i < Lookups::kAbandonedPerHostMax; ++i) {
+    EXPECT_EQ(lookups.start("silent.test", kNow), Verdict::kStarted);
+    lookups.abandon("silent.test", kNow);
+  }
+  EXPECT_EQ(lookups.start("silent.test", kNow), Verdict::kHostIsSilent);
+  EXPECT_EQ(lookups.start("other.test", kNow), Verdict::kStarted);
+  EXPECT_EQ(lookups.start("silent.test", kNow + Lookups::kAbandonedFor), Verdict::kStarted) << "their threads are gone";
+}
+
+TEST(Lookups, AnsweredOnesDoNotCount) {
+  Lookups lookups;
+  for (std::size_t i = 0; i < 10 * Lookups::kTotalMax; ++i) {
+    ASSERT_EQ(lookups.start("busy.test", kNow), Verdict::kStarted);
+    lookups.end();
+  }
+  EXPECT_EQ(lookups.total(), 0U);
+}
+
+TEST(Lookups, AllTogetherAreBounded) {
+  Lookups lookups;
+  for (std::size_t i = 0; i < Lookups::kTotalMax; ++i) {
+    const std::string host = std::to_string(i) + ".test";
+    ASSERT_EQ(lookups.start(host, kNow), Verdict::kStarted);
+    if (i % 2 == 0) lookups.abandon(host, kNow);
+  }
+  EXPECT_EQ(lookups.start("one.more.test", kNow), Verdict::kTooMany);
+  lookups.end();
+  EXPECT_EQ(lookups.start("one.more.test", kNow), Verdict::kStarted);
+}
+
+}  // namespace
+}  // namespace webhook
