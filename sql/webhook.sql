@@ -199,7 +199,7 @@ CREATE TABLE @extschema@.webhook_deliveries (
     state            text NOT NULL CHECK (state IN ('pending', 'dead')),
     attempts         integer NOT NULL DEFAULT 0,
     probes           integer NOT NULL DEFAULT 0,
-    owed_since       timestamptz NOT NULL,
+    owed_since       timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     next_attempt_at  timestamptz,
     last_error       text,
     ordering_key     text,
