@@ -28,6 +28,8 @@ bool enabled;
 int capture;
 char* claim;
 char* organization;
+int organization_webhooks_max;
+char* key_file;
 int in_flight_max;
 char* retry_schedule;
 int age_max_s;
@@ -119,6 +121,12 @@ void define_tenancy_settings() {
   DefineCustomStringVariable("webhook.organization_id", "The organization of this session.",
                              "Empty: none. It yields to the claim.", &organization, "", PGC_USERSET, 0, nullptr,
                              nullptr, nullptr);
+  DefineCustomIntVariable("webhook.max_webhooks_per_organization", "How many webhooks an organization may have.",
+                          "Operators may create more.", &organization_webhooks_max, 1000, 0, INT_MAX, PGC_SIGHUP, 0,
+                          nullptr, nullptr, nullptr);
+  DefineCustomStringVariable(
+      "webhook.secret_key_file", "File of the keys that the secrets of webhooks are encrypted by.",
+      "Empty: they are stored in clear text.", &key_file, "", PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
 }
 
 void define_retention_settings() {
@@ -179,6 +187,8 @@ std::size_t payload_bytes_max() { return static_cast<std::size_t>(payload_max_by
 const char* organization_claim() { return claim; }
 const char* organization_id_setting() { return organization; }
 bool allow_http() { return plain_http; }
+const char* secret_key_file() { return key_file; }
+int webhooks_per_organization_max() { return organization_webhooks_max; }
 
 WorkerSettings worker_settings() {
   WorkerSettings settings;

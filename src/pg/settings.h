@@ -22,6 +22,8 @@ std::size_t payload_bytes_max();        // webhook.max_payload
 const char* organization_claim();       // webhook.organization_claim
 const char* organization_id_setting();  // webhook.organization_id; empty: unset
 bool allow_http();                      // webhook.allow_http
+const char* secret_key_file();          // webhook.secret_key_file; empty: unset
+int webhooks_per_organization_max();    // webhook.max_webhooks_per_organization
 
 // What the worker reads at its start and on SIGHUP.
 struct WorkerSettings {

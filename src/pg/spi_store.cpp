@@ -25,6 +25,7 @@ extern "C" {
 #include <utility>
 
 #include "pg/guard.h"
+#include "pg/secret_store.h"
 #include "pg/shared_state.h"
 #include "pg/statements.h"
 
@@ -240,7 +241,49 @@ StartState SpiStore::start() {
   return state;
 }
 
+namespace {
+
+// rows: "KEY_ID SECRET", as read_webhooks gives them.
+void open_secrets(const SecretStore& store, const std::vector<std::string>& rows, Webhook* webhook) {
+  for (const std::string& row : rows) {
+    const std::string_view text = row;
+    const std::size_t blank = text.find(' ');
+    const auto key_id = blank == 0 ? std::nullopt : std::optional<std::string_view>(text.substr(0, blank));
+    std::string problem;
+    if (auto secret = store.open(webhook->id, key_id, text.substr(blank + 1), &problem)) {
+      webhook->secrets.push_back(std::move(*secret));
+    } else {
+      webhook->secret_problem = "the secret cannot be decrypted: " + problem;
+    }
+  }
+}
+
+std::string secret_problem_of(const SecretStore& store, const std::vector<Webhook>& webhooks) {
+  if (!store.file_problem().empty()) return "webhook.secret_key_file cannot be used: " + store.file_problem();
+  for (const Webhook& webhook : webhooks) {
+    if (!webhook.secret_problem.empty()) return "webhook \"" + webhook.name + "\": " + webhook.secret_problem;
+  }
+  return {};
+}
+
+}  // namespace
+
+// What is not encrypted, or by a key that is no longer the first.
+void SpiStore::reencrypt_secrets() {
+  const SecretStore secrets;
+  if (!secrets.file_problem().empty()) return;
+  Work work(*this, "webhook: encrypting secrets");
+  Query outdated(statements::has_outdated_secrets);
+  outdated.bind(secrets.current_key_id().value_or("")).run();
+  if (outdated.get_boolean(0, 0)) {
+    Query reencrypt(statements::reencrypt_secrets);
+    reencrypt.run();
+  }
+  work.commit();
+}
+
 Configuration SpiStore::configuration() {
+  reencrypt_secrets();
   watched.changed = false;
   try {
     Work work(*this, "webhook: reading the webhooks");
@@ -251,6 +294,7 @@ Configuration SpiStore::configuration() {
       configuration.is_paused = identity.get_boolean(0, 3);
       configuration.paused_reason = identity.get_text(0, 4);
     }
+    const SecretStore secrets;
     Query query(statements::read_webhooks);
     const std::size_t rows = query.run();
     configuration.webhooks.reserve(rows);
@@ -262,13 +306,14 @@ Configuration SpiStore::configuration() {
       webhook.url = query.get_text(row, 3);
       webhook.events = query.get_texts(row, 4);
       webhook.headers = query.get_texts(row, 5);
-      webhook.secrets = query.get_texts(row, 6);
+      open_secrets(secrets, query.get_texts(row, 6), &webhook);
       webhook.is_active = query.get_boolean(row, 7);
       webhook.active_since = query.get_time(row, 8);
       webhook.timeout = std::chrono::milliseconds(query.get_int32(row, 9));
       for (const std::int64_t delay_us : query.get_int64s(row, 10)) webhook.retry_schedule.emplace_back(delay_us);
       webhook.max_in_flight = query.get_int32(row, 11);
     }
+    configuration.secret_problem = secret_problem_of(secrets, configuration.webhooks);
     Query expiry(statements::read_next_expiry);
     expiry.run();
     if (!expiry.is_null(0, 0)) configuration.stale_at = expiry.get_time(0, 0);

@@ -56,7 +56,7 @@ inline constinit Statement update_checkpoint_instance(R"(
 inline constinit Statement read_webhooks(R"(
   SELECT c.id, c.organization_id, c.name, c.url, c.events,
          ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text(c.headers) AS h ORDER BY h.key),
-         ARRAY(SELECT s.secret
+         ARRAY(SELECT coalesce(s.key_id, '') || ' ' || s.secret
                  FROM @extschema@.webhook_secrets AS s
                 WHERE s.configuration_id = c.id AND (s.expires_at IS NULL OR s.expires_at > now())
                 ORDER BY s.created_at DESC),
@@ -66,6 +66,11 @@ inline constinit Statement read_webhooks(R"(
                 ORDER BY r.n),
          c.max_in_flight
     FROM @extschema@.webhook_configurations AS c)");
+
+inline constinit Statement has_outdated_secrets(R"(
+  SELECT EXISTS (SELECT FROM @extschema@.webhook_secrets WHERE key_id IS DISTINCT FROM nullif($1, '')))");
+
+inline constinit Statement reencrypt_secrets("SELECT @extschema@.webhook_reencrypt_secrets()");
 
 // When the next secret stops signing.
 inline constinit Statement read_next_expiry(R"(

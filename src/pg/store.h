@@ -40,6 +40,10 @@ struct Webhook {
   Duration timeout{};
   std::vector<Duration> retry_schedule;  // empty: the setting's
   int max_in_flight = 1;
+  std::string secret_problem;  // why a secret cannot be decrypted; empty: they all can
+
+  // What is not, is owed: nothing goes out unsigned because a key is missing.
+  bool is_deliverable() const { return is_active && secret_problem.empty(); }
 };
 
 // What the database says is to be delivered.
@@ -50,6 +54,7 @@ struct Configuration {
   bool is_paused = false;
   std::string paused_reason;
   std::optional<Time> stale_at;  // when it changes by itself: a secret expires
+  std::string secret_problem;    // what is wrong with webhook.secret_key_file, or with the secrets of some webhooks
 };
 
 struct StartState {

@@ -125,6 +125,7 @@ void Worker::turn() {
   if (process_.reload_settings()) {
     http_.configure(process_.settings().http);
     note_whether_enabled();
+    is_configuration_stale_ = true;  // webhook.secret_key_file may have changed
     look_at_log_ = true;
   }
   http_.drive();
@@ -219,6 +220,7 @@ void Worker::load_configuration() {
                  is_paused_ ? configuration.paused_reason : std::string());
   }
   configuration_stale_at_ = configuration.stale_at;
+  note_secret_problem(configuration.secret_problem);
   targets_.replace(std::move(configuration.webhooks));
   set_up_lanes();
   load_next_due();
@@ -226,18 +228,30 @@ void Worker::load_configuration() {
   look_at_log_ = true;
 }
 
-// Lanes for the active webhooks. What waited in the lane of one that is no longer active becomes owed.
+void Worker::note_secret_problem(const std::string& problem) {
+  if (problem == secret_problem_) return;
+  secret_problem_ = problem;
+  if (problem.empty()) {
+    process_.log(pg::LogLevel::kLog, "all secrets can be decrypted");
+  } else {
+    process_.log(pg::LogLevel::kWarning, problem,
+                 "What cannot be signed is not sent: webhook_deliveries keeps it until it can be.",
+                 "Give webhook.secret_key_file the key again and reload, or give the webhook another secret.");
+  }
+}
+
+// Lanes for the webhooks that can be delivered to. What waited in the lane of one that no longer can becomes owed.
 void Worker::set_up_lanes() {
   const Time now = process_.now();
   for (auto& [id, target] : targets_) {
-    if (target.webhook.is_active) lanes_.set_lane(id, target.webhook.max_in_flight);
+    if (target.webhook.is_deliverable()) lanes_.set_lane(id, target.webhook.max_in_flight);
   }
   for (const Uuid& id : lanes_.lanes()) {
     const Target* target = targets_.find(id);
-    if (target != nullptr && target->webhook.is_active) continue;
+    if (target != nullptr && target->webhook.is_deliverable()) continue;
     for (Delivery& delivery : lanes_.remove_lane(id)) {
       if (target != nullptr && !delivery.has_row) {
-        recorder_.owe(owed_row(delivery, delivery.attempt - 1, now, {}), now);
+        recorder_.owe(owed_row(delivery, delivery.attempt - 1, now, target->webhook.secret_problem), now);
       }
       if (delivery.has_row) recorder_.release(key_of(delivery));
       if (delivery.entry) recorder_.settle(*delivery.entry);
@@ -257,7 +271,7 @@ void Worker::load_next_due() {
       continue;
     }
     target->next_due = due.at;
-    if (target->webhook.is_active) next_refill_ = std::min(next_refill_, due.at);
+    if (target->webhook.is_deliverable()) next_refill_ = std::min(next_refill_, due.at);
   }
   if (!deleted.empty()) store_.forget(deleted);
 }
@@ -363,11 +377,12 @@ std::shared_ptr<const Outgoing> Worker::outgoing(Event event) {
   return made;
 }
 
-// Into its lane, or, if that is full, among what is owed.
+// Into its lane, or, if that is full or the webhook cannot be signed for, among what is owed.
 void Worker::deliver(Delivery delivery) {
-  if (lanes_.offer(delivery)) return;
+  const std::string& problem = targets_.find(delivery.webhook)->webhook.secret_problem;
+  if (problem.empty() && lanes_.offer(delivery)) return;
   const Time now = process_.now();
-  recorder_.owe(owed_row(delivery, delivery.attempt - 1, now, {}), now);
+  recorder_.owe(owed_row(delivery, delivery.attempt - 1, now, problem), now);
   recorder_.settle(*delivery.entry);
 }
 
@@ -400,7 +415,7 @@ void Worker::refill() {
   next_refill_ = now + kRefillRetry;  // should it fail: new events must not wait for it
   Time next = Time::max();
   for (auto& [id, target] : targets_) {
-    if (!target.webhook.is_active || !target.next_due) continue;
+    if (!target.webhook.is_deliverable() || !target.next_due) continue;
     bool go_on = false;
     // A lane without much room asks again when it has: see conclude().
     if (*target.next_due <= now && lanes_.room(id) >= Lanes::kQueuedMax / 2) go_on = refill_lane(target);
@@ -595,7 +610,7 @@ void Worker::record() {
     Target* target = targets_.find(row.key.webhook);
     if (target == nullptr || !row.next_attempt_at) continue;
     target->next_due = std::min(target->next_due.value_or(Time::max()), *row.next_attempt_at);
-    if (target->webhook.is_active) next_refill_ = std::min(next_refill_, *target->next_due);
+    if (target->webhook.is_deliverable()) next_refill_ = std::min(next_refill_, *target->next_due);
   }
 }
 

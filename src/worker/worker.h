@@ -61,6 +61,7 @@ class Worker {
   void load_configuration();
   void note_whether_enabled();
   void take_instance(const Uuid& instance, bool is_copy);
+  void note_secret_problem(const std::string& problem);
   void set_up_lanes();
   void load_next_due();
 
@@ -102,6 +103,7 @@ class Worker {
 
   bool is_enabled_ = true;
   bool is_paused_ = false;
+  std::string secret_problem_;  // as of the last configuration
   Uuid instance_;
   std::optional<EventIdCipher> event_ids_;
   Targets targets_;
