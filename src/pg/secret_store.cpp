@@ -55,7 +55,7 @@ std::string read_private_file(int fd, std::string* text) {
 
 std::string read_keys(const char* path, SecretKeys* keys) {
   // O_NONBLOCK: a FIFO is refused, not waited for.
-  const int fd = guarded([path] { return OpenTransientFile(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | PG_BINARY); });
+  const int fd = guarded([path] { return OpenTransientFile(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); });
   if (fd < 0) return system_error("it cannot be opened");
   std::string text;
   std::string problem = read_private_file(fd, &text);
