@@ -36,6 +36,26 @@ CREATE FUNCTION @extschema@.webhook_is_preloaded() RETURNS boolean
 CREATE FUNCTION @extschema@.webhook_generate_secret() RETURNS text
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'webhook_generate_secret';
 
+-- Secrets at rest, as the setting webhook.secret_key_file says: src/core/secret_box.h. For the owner alone: whoever has
+-- a dump and may call them needs no key.
+CREATE FUNCTION @extschema@.webhook_secret_key_id() RETURNS text
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'webhook_secret_key_id';
+CREATE FUNCTION @extschema@.webhook_seal_secret(configuration_id uuid, secret text, OUT key_id text, OUT sealed text)
+    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'webhook_seal_secret';
+CREATE FUNCTION @extschema@.webhook_open_secret(configuration_id uuid, key_id text, sealed text) RETURNS text
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'webhook_open_secret';
+CREATE FUNCTION @extschema@.webhook_secret_problem(configuration_id uuid, key_id text, sealed text) RETURNS text
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'webhook_secret_problem';
+CREATE FUNCTION @extschema@.webhook_is_secret(configuration_id uuid, key_id text, sealed text, secret text)
+    RETURNS boolean
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'webhook_is_secret';
+
+-- For the owner alone: until the transaction ends, nobody else can add a webhook to the organization.
+CREATE FUNCTION @extschema@.webhook_count_webhooks(organization_id text) RETURNS bigint
+    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'webhook_count_webhooks';
+CREATE FUNCTION @extschema@.webhook_limit() RETURNS integer
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'webhook_limit';
+
 -- STABLE: it depends on the setting webhook.allow_http.
 CREATE FUNCTION @extschema@.webhook_url_problem(url text) RETURNS text
     LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_url_problem';
@@ -151,6 +171,7 @@ CREATE TABLE @extschema@.webhook_configurations (
 
 CREATE TABLE @extschema@.webhook_secrets (
     configuration_id uuid NOT NULL,
+    key_id           text,
     secret           text NOT NULL,
     created_at       timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     expires_at       timestamptz,
@@ -682,6 +703,12 @@ BEGIN
     END IF;
     PERFORM @extschema@.webhook_check_filter(NEW.filter);
     PERFORM @extschema@.webhook_check_retry_schedule(NEW.retry_schedule);
+    -- The worker computes with them.
+    IF least(NEW.active_since, NEW.disabled_at, NEW.created_at, NEW.updated_at) < '1970-01-01Z'
+       OR greatest(NEW.active_since, NEW.disabled_at, NEW.created_at, NEW.updated_at) >= '10000-01-01Z' THEN
+        RAISE EXCEPTION 'the times of a webhook must lie between the years 1970 and 9999'
+            USING ERRCODE = 'datetime_field_overflow', TABLE = 'webhook_configurations';
+    END IF;
 
     IF TG_OP = 'UPDATE' THEN
         NEW.created_at := OLD.created_at;
@@ -711,6 +738,46 @@ $$;
 CREATE TRIGGER webhook_configurations_1_check BEFORE INSERT OR UPDATE ON @extschema@.webhook_configurations
     FOR EACH ROW EXECUTE FUNCTION @extschema@.webhook_configurations_check();
 
+-- SECURITY DEFINER to count, and to lock, which the caller may for the session's organization alone.
+CREATE FUNCTION @extschema@.webhook_check_limit(organization text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF organization IS DISTINCT FROM @extschema@.webhook_current_organization() THEN
+        RAISE EXCEPTION 'permission denied to create a webhook of another organization'
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    IF @extschema@.webhook_count_webhooks(organization) > @extschema@.webhook_limit() THEN
+        RAISE EXCEPTION 'organization "%" cannot have more than % webhooks', organization, @extschema@.webhook_limit()
+            USING ERRCODE = 'configuration_limit_exceeded',
+                  HINT = 'Delete webhooks that are not needed, or have the administrator raise '
+                         'webhook.max_webhooks_per_organization.';
+    END IF;
+END
+$$;
+
+-- Operators are not limited. Once a statement, by the rows themselves: the session's organization may have changed since
+-- they were checked.
+CREATE FUNCTION @extschema@.webhook_configurations_limit() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    organization text;
+BEGIN
+    IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
+        RETURN NULL;
+    END IF;
+    FOR organization IN SELECT DISTINCT i.organization_id FROM inserted i LOOP
+        PERFORM @extschema@.webhook_check_limit(organization);
+    END LOOP;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER webhook_configurations_4_limit AFTER INSERT ON @extschema@.webhook_configurations
+    REFERENCING NEW TABLE AS inserted
+    FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.webhook_configurations_limit();
+
 -- === webhook_configurations: where secrets go ========================================================================
 --
 -- Whoever may write webhook_configurations may not read webhook_secrets: the functions that move a secret there are
@@ -720,6 +787,9 @@ CREATE TRIGGER webhook_configurations_1_check BEFORE INSERT OR UPDATE ON @extsch
 -- another one, and the id it proposes may be that of somebody else's webhook. So it only stages the secret, as one that
 -- expired at -infinity, which nobody signs with; the row's AFTER INSERT or BEFORE UPDATE trigger takes it from there,
 -- and what nobody took is removed at the end of the statement.
+--
+-- They are planned without a look at the values of their variables, so that not even a server that logs its plans
+-- (debug_print_plan) logs a secret.
 
 -- 'whsec_', if the secret has it, an ellipsis, and the last four characters. The mask of a mask is the mask.
 CREATE FUNCTION @extschema@.webhook_mask(secret text) RETURNS text
@@ -767,22 +837,24 @@ END
 $$;
 
 CREATE FUNCTION @extschema@.webhook_replace_secret(webhook uuid, plain text) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 BEGIN
     IF EXISTS (SELECT FROM @extschema@.webhook_secrets s
-               WHERE s.configuration_id = webhook AND s.expires_at IS NULL AND s.secret = plain) THEN
+               WHERE s.configuration_id = webhook AND s.expires_at IS NULL
+                 AND @extschema@.webhook_is_secret(s.configuration_id, s.key_id, s.secret, plain)) THEN
         RETURN;
     END IF;
     DELETE FROM @extschema@.webhook_secrets s WHERE s.configuration_id = webhook;
     IF plain IS NOT NULL THEN
-        INSERT INTO @extschema@.webhook_secrets (configuration_id, secret) VALUES (webhook, plain);
+        INSERT INTO @extschema@.webhook_secrets (configuration_id, key_id, secret)
+        SELECT webhook, n.key_id, n.sealed FROM @extschema@.webhook_seal_secret(webhook, plain) n;
     END IF;
 END
 $$;
 
 CREATE FUNCTION @extschema@.webhook_configurations_stage_secret() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     plain text := NEW.secret;
@@ -794,23 +866,25 @@ BEGIN
     NEW.secret := @extschema@.webhook_mask(plain);
     -- A null id fails at once, and the message for it must not come from webhook_secrets, whose row it would show.
     IF NEW.id IS NOT NULL THEN
-        INSERT INTO @extschema@.webhook_secrets (configuration_id, secret, expires_at)
-        VALUES (NEW.id, plain, '-infinity');
+        INSERT INTO @extschema@.webhook_secrets (configuration_id, key_id, secret, expires_at)
+        SELECT NEW.id, n.key_id, n.sealed, '-infinity' FROM @extschema@.webhook_seal_secret(NEW.id, plain) n;
     END IF;
     RETURN NEW;
 END
 $$;
 
 CREATE FUNCTION @extschema@.webhook_configurations_adopt_secret() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     plain text;
 BEGIN
     -- The first of a kind: with ON CONFLICT DO NOTHING, the first row of a key is the one that is inserted.
-    SELECT s.secret INTO plain FROM @extschema@.webhook_secrets s
+    SELECT o.secret INTO plain
+    FROM @extschema@.webhook_secrets s
+    CROSS JOIN LATERAL @extschema@.webhook_open_secret(s.configuration_id, s.key_id, s.secret) o (secret)
     WHERE s.created_xid = pg_current_xact_id_if_assigned() AND s.expires_at = '-infinity'
-      AND s.configuration_id = NEW.id AND @extschema@.webhook_mask(s.secret) = NEW.secret
+      AND s.configuration_id = NEW.id AND @extschema@.webhook_mask(o.secret) = NEW.secret
     ORDER BY s.created_at, s.ctid LIMIT 1;
     IF FOUND THEN
         PERFORM @extschema@.webhook_replace_secret(NEW.id, plain);
@@ -820,7 +894,7 @@ END
 $$;
 
 CREATE FUNCTION @extschema@.webhook_configurations_change_secret() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     plain text := NEW.secret;
@@ -828,11 +902,14 @@ BEGIN
     IF @extschema@.webhook_is_mask(plain) THEN
         -- INSERT ... ON CONFLICT DO UPDATE SET secret = EXCLUDED.secret: the last one staged is this row's.
         DELETE FROM @extschema@.webhook_secrets d
-        WHERE d.ctid = (SELECT s.ctid FROM @extschema@.webhook_secrets s
+        WHERE d.ctid = (SELECT s.ctid
+                        FROM @extschema@.webhook_secrets s
+                        CROSS JOIN LATERAL @extschema@.webhook_open_secret(s.configuration_id, s.key_id, s.secret)
+                                           o (secret)
                         WHERE s.created_xid = pg_current_xact_id_if_assigned() AND s.expires_at = '-infinity'
-                          AND @extschema@.webhook_mask(s.secret) = NEW.secret
+                          AND @extschema@.webhook_mask(o.secret) = NEW.secret
                         ORDER BY s.created_at DESC, s.ctid DESC LIMIT 1)
-        RETURNING d.secret INTO plain;
+        RETURNING @extschema@.webhook_open_secret(d.configuration_id, d.key_id, d.secret) INTO plain;
         IF NOT FOUND AND NEW.secret IS NOT DISTINCT FROM OLD.secret THEN
             RETURN NEW;
         END IF;
@@ -911,14 +988,20 @@ CREATE TRIGGER webhook_configurations_6_invalidate_replicated AFTER INSERT OR UP
 ALTER TABLE @extschema@.webhook_configurations ENABLE ALWAYS TRIGGER webhook_configurations_6_invalidate;
 ALTER TABLE @extschema@.webhook_configurations ENABLE REPLICA TRIGGER webhook_configurations_6_invalidate_replicated;
 
--- The secrets of the caller's webhooks. Not security_invoker, so that it may read webhook_secrets; in a view,
--- current_user is still the caller, which a SECURITY DEFINER function could not tell.
-CREATE VIEW @extschema@.webhook_own_secrets WITH (security_barrier) AS
-    SELECT c.id AS configuration_id, s.secret
-    FROM @extschema@.webhook_configurations c
-    JOIN @extschema@.webhook_secrets s ON s.configuration_id = c.id AND s.expires_at IS NULL
-    WHERE c.organization_id = (SELECT @extschema@.webhook_current_organization())
-       OR (SELECT has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE'));
+-- See "Managing webhooks" below about _own and _any.
+CREATE FUNCTION @extschema@.webhook_reveal_secret_any(webhook uuid) RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT @extschema@.webhook_open_secret(s.configuration_id, s.key_id, s.secret) FROM @extschema@.webhook_secrets s
+    WHERE s.configuration_id = webhook AND s.expires_at IS NULL
+$$;
+
+CREATE FUNCTION @extschema@.webhook_reveal_secret_own(webhook uuid) RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT @extschema@.webhook_reveal_secret_any(c.id) FROM @extschema@.webhook_configurations c
+    WHERE c.id = webhook AND c.organization_id = (SELECT @extschema@.webhook_current_organization())
+$$;
 
 CREATE FUNCTION @extschema@.webhook_reveal_secret(configuration_id uuid) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -929,8 +1012,39 @@ BEGIN
         RAISE EXCEPTION 'webhook % does not exist, or belongs to another organization', configuration_id
             USING ERRCODE = 'undefined_object';
     END IF;
-    RETURN (SELECT s.secret FROM @extschema@.webhook_own_secrets s
-            WHERE s.configuration_id = webhook_reveal_secret.configuration_id);
+    IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
+        RETURN @extschema@.webhook_reveal_secret_any(configuration_id);
+    END IF;
+    RETURN @extschema@.webhook_reveal_secret_own(configuration_id);
+END
+$$;
+
+-- SKIP LOCKED: whoever holds the row is changing the secret, or is another worker at the same. What does not open stays
+-- as it is.
+CREATE FUNCTION @extschema@.webhook_reencrypt_secrets() RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    current_key_id text := @extschema@.webhook_secret_key_id();
+    outdated tid[];
+    total bigint := 0;
+BEGIN
+    outdated := ARRAY(
+        SELECT s.ctid FROM @extschema@.webhook_secrets s
+        WHERE s.key_id IS DISTINCT FROM current_key_id
+          AND @extschema@.webhook_secret_problem(s.configuration_id, s.key_id, s.secret) IS NULL
+        FOR UPDATE SKIP LOCKED);
+    IF outdated <> '{}' THEN
+        UPDATE @extschema@.webhook_secrets s
+        SET (key_id, secret) = (
+            SELECT n.key_id, n.sealed
+            FROM @extschema@.webhook_seal_secret(
+                s.configuration_id,
+                @extschema@.webhook_open_secret(s.configuration_id, s.key_id, s.secret)) n)
+        WHERE s.ctid = ANY (outdated);
+        GET DIAGNOSTICS total = ROW_COUNT;
+    END IF;
+    RETURN total;
 END
 $$;
 
@@ -1573,8 +1687,9 @@ $$;
 -- _own, which does it for the webhooks of the session's organization; _any, which does it for all and is granted to
 -- operators alone. Both of these are SECURITY DEFINER. That _own crosses no border does not depend on who calls it.
 
--- The events of the caller's organization that are still stored. Not security_invoker, as webhook_own_secrets, so that
--- it may read webhook_events and the instance. Bodies that outlived their segment stand in webhook_deliveries.
+-- The events of the caller's organization that are still stored. Not security_invoker, so that it may read webhook_events
+-- and the instance; in a view, current_user is still the caller, which a SECURITY DEFINER function could not tell. Bodies
+-- that outlived their segment stand in webhook_deliveries.
 CREATE VIEW @extschema@.webhook_own_events WITH (security_barrier) AS
     SELECT s.id, @extschema@.webhook_encode_id(i.instance, s.id, s.created_at) AS webhook_id, s.created_at, s.event,
            s.organization_id, s.key, s.data, s.previous, s.oversized_bytes
@@ -1849,7 +1964,7 @@ $$;
 -- The trigger of the UPDATE drops the old secrets. Back come the newest of them that have not expired: no more, or the
 -- header with their signatures would grow.
 CREATE FUNCTION @extschema@.webhook_rotate_secret_any(webhook uuid, overlap interval) RETURNS text
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     kept_max CONSTANT integer := 3;
@@ -1865,8 +1980,8 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'webhook % does not exist', webhook USING ERRCODE = 'undefined_object';
     END IF;
-    INSERT INTO @extschema@.webhook_secrets (configuration_id, secret, created_at, expires_at)
-    SELECT webhook, k.secret, k.created_at, least(k.expires_at, expiry) FROM unnest(kept) k
+    INSERT INTO @extschema@.webhook_secrets (configuration_id, key_id, secret, created_at, expires_at)
+    SELECT webhook, k.key_id, k.secret, k.created_at, least(k.expires_at, expiry) FROM unnest(kept) k
     WHERE expiry > clock_timestamp();
     RETURN fresh;
 END
@@ -2308,8 +2423,7 @@ BEGIN
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   DETAIL = 'Events are kept for webhook.event_retention; log rows may outlive them.';
     END IF;
-    secret := (SELECT s.secret FROM @extschema@.webhook_own_secrets s
-               WHERE s.configuration_id = attempt.configuration_id);
+    secret := @extschema@.webhook_reveal_secret(attempt.configuration_id);
     body := happened.body;
     sent_s := floor(extract(epoch FROM attempt.created_at));
     headers := ARRAY[
@@ -2392,8 +2506,9 @@ AS $$
             'retry_schedule, rate_limit_per_s, max_in_flight, ordering, test_event, active_since, disabled_at, disabled_reason, created_at, updated_at) '
             'ON @extschema@.webhook_configurations'),
         (2, 3, 'SELECT, INSERT, UPDATE, DELETE ON @extschema@.webhook_configurations'),
-        (2, 3, 'SELECT ON @extschema@.webhook_own_secrets'),
+        (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_check_limit(text)'),
         (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_reveal_secret(uuid)'),
+        (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_reveal_secret_own(uuid)'),
         (2, 3, 'SELECT ON @extschema@.webhook_own_events'),
         (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_redeliver(bigint)'),
         (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_redeliver_own(uuid, bigint)'),
@@ -2431,6 +2546,8 @@ AS $$
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_unwatch(regclass, text)'),
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_watch_crm(regclass, regclass, regclass, regclass, regclass, '
             'regclass, name, name, name, name, name, name, name, name, name, name, text)'),
+        (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_reveal_secret_any(uuid)'),
+        (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_reencrypt_secrets()'),
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_redeliver_any(uuid, bigint)'),
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_replay_any(uuid, timestamptz, timestamptz, text[], boolean, '
             'boolean)'),
@@ -2560,8 +2677,11 @@ COMMENT ON TABLE @extschema@.webhook_secrets IS
     'the worker and webhook_reveal_secret() read it.';
 COMMENT ON COLUMN @extschema@.webhook_secrets.configuration_id IS
     'The webhook that it belongs to (webhook_configurations.id).';
+COMMENT ON COLUMN @extschema@.webhook_secrets.key_id IS
+    'The key of webhook.secret_key_file that it is encrypted by. Null: it stands in clear text.';
 COMMENT ON COLUMN @extschema@.webhook_secrets.secret IS
-    'The secret. The base64 after whsec_ is the key (Standard Webhooks); any other text is the key itself.';
+    'The secret, encrypted if it has a key_id. The base64 after whsec_ is the key (Standard Webhooks); any other text is '
+    'the key itself.';
 COMMENT ON COLUMN @extschema@.webhook_secrets.created_at IS 'When it was stored. The newest signs X-Webhook-Signature.';
 COMMENT ON COLUMN @extschema@.webhook_secrets.expires_at IS
     'Until when it signs beside a newer one. Null: the newest, which does not expire. -infinity: only staged by an '
@@ -2743,11 +2863,6 @@ COMMENT ON COLUMN @extschema@.webhook_checkpoint.updated_at IS 'When it was last
 COMMENT ON INDEX @extschema@.webhook_secrets_configuration_id_idx IS 'Finds the secrets of a webhook.';
 COMMENT ON INDEX @extschema@.webhook_secrets_newest_idx IS 'Keeps each webhook to one secret that does not expire.';
 COMMENT ON INDEX @extschema@.webhook_secrets_created_xid_idx IS 'Finds what the current transaction has staged.';
-
-COMMENT ON VIEW @extschema@.webhook_own_secrets IS
-    'The newest secrets of the caller''s organization, or of all for an operator. What webhook_reveal_secret() reads.';
-COMMENT ON COLUMN @extschema@.webhook_own_secrets.configuration_id IS 'The webhook.';
-COMMENT ON COLUMN @extschema@.webhook_own_secrets.secret IS 'Its secret.';
 
 COMMENT ON VIEW @extschema@.webhook_watches IS
     'Which changes of which tables are events: the triggers that call webhook_capture(), made by webhook_watch() or '
@@ -2950,6 +3065,14 @@ COMMENT ON FUNCTION @extschema@.webhook_check_retry_schedule(interval[]) IS
     'An error (22023) unless it can be the retry schedule of a webhook.';
 COMMENT ON FUNCTION @extschema@.webhook_check_secret(text) IS
     'An error (22023) unless it can be a secret. The message does not repeat it.';
+COMMENT ON FUNCTION @extschema@.webhook_count_webhooks(text) IS
+    'How many webhooks the organization has, those that others have just committed included. Locks out others who count '
+    'until the transaction ends.';
+COMMENT ON FUNCTION @extschema@.webhook_limit() IS 'The setting webhook.max_webhooks_per_organization.';
+COMMENT ON FUNCTION @extschema@.webhook_check_limit(text) IS
+    'An error (53400) if the session''s organization has more webhooks than webhook.max_webhooks_per_organization.';
+COMMENT ON FUNCTION @extschema@.webhook_configurations_limit() IS
+    'Trigger function of webhook_configurations: keeps organizations to webhook.max_webhooks_per_organization.';
 COMMENT ON FUNCTION @extschema@.webhook_configurations_check() IS
     'Trigger function of webhook_configurations: checks what is new in the row, and keeps its times.';
 COMMENT ON FUNCTION @extschema@.webhook_configurations_stage_secret() IS
@@ -2968,7 +3091,27 @@ COMMENT ON FUNCTION @extschema@.webhook_replace_secret(uuid, text) IS
 COMMENT ON FUNCTION @extschema@.webhook_mask(text) IS 'What is shown of a secret.';
 COMMENT ON FUNCTION @extschema@.webhook_is_mask(text) IS 'Whether the text is what is shown of a secret.';
 COMMENT ON FUNCTION @extschema@.webhook_reveal_secret(uuid) IS
-    'The secret of a webhook of the caller''s organization; null if it has none. 42704 if there is no such webhook.';
+    'The secret of a webhook of the caller''s organization; null if it has none. 42704 if there is no such webhook; '
+    '55000 if it cannot be decrypted.';
+COMMENT ON FUNCTION @extschema@.webhook_reveal_secret_own(uuid) IS
+    'webhook_reveal_secret() for a webhook of the session''s organization; null for any other.';
+COMMENT ON FUNCTION @extschema@.webhook_reveal_secret_any(uuid) IS
+    'webhook_reveal_secret() for operators: a webhook of any organization.';
+COMMENT ON FUNCTION @extschema@.webhook_reencrypt_secrets() IS
+    'Encrypts all secrets by the first key of webhook.secret_key_file that are not yet, and returns how many these were. '
+    'The worker calls it at its start and on reload. F0000 if the file cannot be used.';
+COMMENT ON FUNCTION @extschema@.webhook_secret_key_id() IS
+    'The id of the key that secrets are encrypted by: the first of webhook.secret_key_file. Null if that is not set. F0000 '
+    'if it cannot be used.';
+COMMENT ON FUNCTION @extschema@.webhook_seal_secret(uuid, text) IS
+    'key_id and secret of the row of webhook_secrets for the webhook''s secret. F0000 if webhook.secret_key_file cannot be '
+    'used.';
+COMMENT ON FUNCTION @extschema@.webhook_open_secret(uuid, text, text) IS
+    'The secret of a row of webhook_secrets. 55000 if it cannot be decrypted.';
+COMMENT ON FUNCTION @extschema@.webhook_secret_problem(uuid, text, text) IS
+    'Why the secret of a row of webhook_secrets cannot be decrypted; null if it can.';
+COMMENT ON FUNCTION @extschema@.webhook_is_secret(uuid, text, text, text) IS
+    'Whether the last argument is the secret of the row of webhook_secrets. False if that cannot be decrypted.';
 COMMENT ON FUNCTION @extschema@.webhook_keep_local() IS 'Trigger function: replication does not change this table.';
 COMMENT ON FUNCTION @extschema@.webhook_instance_restored() IS
     'Trigger function: a second row means that the database was restored, and is to start paused.';

@@ -39,6 +39,7 @@ extern "C" {
 #include "pg/capture.h"
 #include "pg/encoding.h"
 #include "pg/guard.h"
+#include "pg/secret_store.h"
 #include "pg/settings.h"
 #include "pg/shared_state.h"
 #include "pg/spi_store.h"
@@ -46,6 +47,7 @@ extern "C" {
 #include "pg/test_requests.h"
 #include "pg/timestamps.h"
 #include "pg/utility_hook.h"
+#include "pg/webhook_limit.h"
 #include "worker/worker.h"
 
 // What PostgreSQL looks up by name. Until version 16 its macros do not make it visible themselves.
@@ -78,6 +80,13 @@ PG_FUNCTION_INFO_V1(webhook_body);
 PG_FUNCTION_INFO_V1(webhook_encode_id);
 PG_FUNCTION_INFO_V1(webhook_decode_id);
 PG_FUNCTION_INFO_V1(webhook_generate_secret);
+PG_FUNCTION_INFO_V1(webhook_secret_key_id);
+PG_FUNCTION_INFO_V1(webhook_seal_secret);
+PG_FUNCTION_INFO_V1(webhook_open_secret);
+PG_FUNCTION_INFO_V1(webhook_secret_problem);
+PG_FUNCTION_INFO_V1(webhook_is_secret);
+PG_FUNCTION_INFO_V1(webhook_count_webhooks);
+PG_FUNCTION_INFO_V1(webhook_limit);
 PG_FUNCTION_INFO_V1(webhook_is_preloaded);
 PG_FUNCTION_INFO_V1(webhook_wake);
 PG_FUNCTION_INFO_V1(webhook_worker_slots);
@@ -351,6 +360,88 @@ Datum webhook_decode_id(PG_FUNCTION_ARGS) {
       return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(type), values, nulls));
     });
   });
+}
+
+// --- Secrets at rest: not STRICT, for the id of the key is null where a secret is not sealed -----------------------------
+
+namespace {
+
+// (configuration_id uuid, key_id text, sealed text), all of a row of webhook_secrets. What is sealed is UTF-8.
+std::optional<std::string> open_argument(FunctionCallInfo fcinfo, std::string* problem) {
+  if (PG_ARGISNULL(0) || PG_ARGISNULL(2)) throw webhook::pg::Error("22004", "a secret's row must not be null");
+  const auto key_id = text_argument(fcinfo, 1);
+  auto secret = webhook::pg::SecretStore().open(uuid_argument(fcinfo, 0), key_id, *text_argument(fcinfo, 2), problem);
+  if (secret && key_id) secret = webhook::pg::from_utf8(*secret);
+  return secret;
+}
+
+}  // namespace
+
+Datum webhook_secret_key_id(PG_FUNCTION_ARGS) {
+  return entry([&] {
+    const webhook::pg::SecretStore store;
+    const auto id = store.current_key_id();
+    return text_result(fcinfo, id ? std::optional<std::string>(*id) : std::nullopt);
+  });
+}
+
+// (configuration_id uuid, secret text): key_id and secret of its row. STRICT.
+Datum webhook_seal_secret(PG_FUNCTION_ARGS) {
+  return entry([&] {
+    const webhook::pg::SecretStore store;
+    const auto key_id = store.current_key_id();
+    const std::string sealed = key_id ? store.seal(uuid_argument(fcinfo, 0), utf8_argument(fcinfo, 1))
+                                      : std::string(text_argument(fcinfo, 1).value_or(""));
+    Datum values[] = {key_id ? text_result(*key_id) : Datum{0}, text_result(sealed)};
+    bool nulls[] = {!key_id, false};
+    return guarded([&] {
+      TupleDesc type = nullptr;
+      if (get_call_result_type(fcinfo, nullptr, &type) != TYPEFUNC_COMPOSITE) elog(ERROR, "the result is no row");
+      return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(type), values, nulls));
+    });
+  });
+}
+
+Datum webhook_open_secret(PG_FUNCTION_ARGS) {
+  return entry([&] {
+    std::string problem;
+    const auto secret = open_argument(fcinfo, &problem);
+    if (!secret) throw webhook::pg::Error("55000", "the secret cannot be decrypted: " + problem);
+    return text_result(*secret);
+  });
+}
+
+// Null: it opens.
+Datum webhook_secret_problem(PG_FUNCTION_ARGS) {
+  return entry([&] {
+    std::string problem;
+    if (open_argument(fcinfo, &problem)) return text_result(fcinfo, std::nullopt);
+    return text_result(problem);
+  });
+}
+
+// (configuration_id uuid, key_id text, sealed text, secret text): whether that is the secret. One that does not open is
+// not. In constant time.
+Datum webhook_is_secret(PG_FUNCTION_ARGS) {
+  return entry([&] {
+    std::string problem;
+    const auto opened = open_argument(fcinfo, &problem);
+    const auto secret = text_argument(fcinfo, 3);
+    return BoolGetDatum(opened && secret && webhook::equal_in_constant_time(*opened, *secret));
+  });
+}
+
+// --- The limit of an organization ----------------------------------------------------------------------------------------
+
+// (organization_id text). STRICT.
+Datum webhook_count_webhooks(PG_FUNCTION_ARGS) {
+  return entry(
+      [&] { return Int64GetDatum(webhook::pg::lock_and_count_webhooks(text_argument(fcinfo, 0).value_or(""))); });
+}
+
+Datum webhook_limit(PG_FUNCTION_ARGS) {
+  (void)fcinfo;
+  return Int32GetDatum(webhook::pg::webhooks_per_organization_max());
 }
 
 // --- The rest --------------------------------------------------------------------------------------------------------------

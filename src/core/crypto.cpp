@@ -1,4 +1,4 @@
-// HMAC-SHA256, AES-128 and random bytes from OpenSSL 3, and the text forms of their results.
+// HMAC-SHA256, AES-128, AES-256-GCM and random bytes from OpenSSL 3, and the text forms of their results.
 //
 // Surprising: whatever fails here empties libcrypto's error queue before it throws. The queue is shared with libcurl's
 // TLS in the same thread, which would take a left-over entry for its own.
@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <span>
 #include <stdexcept>
+#include <tuple>
 
 namespace webhook {
 namespace {
@@ -253,6 +254,80 @@ std::string generate_secret() {
   std::array<std::uint8_t, kSecretBytes> bytes;
   if (RAND_priv_bytes(bytes.data(), static_cast<int>(bytes.size())) != 1) fail("the random number generator");
   return std::string(kSecretPrefix) + bytes_to_base64(bytes);
+}
+
+// --- AES-256-GCM --------------------------------------------------------------------------------------------------
+
+namespace {
+
+struct FreeCipherContext {
+  void operator()(EVP_CIPHER_CTX* context) const noexcept { EVP_CIPHER_CTX_free(context); }
+};
+using CipherContext = std::unique_ptr<EVP_CIPHER_CTX, FreeCipherContext>;
+
+// One text, but for its tag: out is as long as in.
+CipherContext run_gcm(const Aes256Key& key, const GcmNonce& nonce, std::string_view additional, std::string_view in,
+                      std::string& out, bool encrypt) {
+  CipherContext context(EVP_CIPHER_CTX_new());
+  int size = 0;
+  // The default length of a nonce is ours.
+  static_assert(std::tuple_size_v<GcmNonce> == 12);
+  if (context == nullptr ||
+      EVP_CipherInit_ex(context.get(), EVP_aes_256_gcm(), nullptr, key.data(), nonce.data(), encrypt ? 1 : 0) != 1 ||
+      EVP_CipherUpdate(context.get(), nullptr, &size, as_bytes(additional), static_cast<int>(additional.size())) != 1) {
+    fail("AES-256-GCM");
+  }
+  out.resize(in.size());
+  auto* const out_bytes = reinterpret_cast<std::uint8_t*>(out.data());
+  // An empty text would be taken for a question about additional data.
+  if (!in.empty() &&
+      (EVP_CipherUpdate(context.get(), out_bytes, &size, as_bytes(in), static_cast<int>(in.size())) != 1 ||
+       size != static_cast<int>(in.size()))) {
+    fail("AES-256-GCM");
+  }
+  return context;
+}
+
+}  // namespace
+
+GcmNonce random_gcm_nonce() {
+  GcmNonce nonce;
+  if (RAND_bytes(nonce.data(), static_cast<int>(nonce.size())) != 1) fail("the random number generator");
+  return nonce;
+}
+
+std::string encrypt_aes_256_gcm(const Aes256Key& key, const GcmNonce& nonce, std::string_view additional,
+                                std::string_view plaintext) {
+  std::string out;
+  const CipherContext context = run_gcm(key, nonce, additional, plaintext, out, true);
+  std::array<char, kGcmTagBytes> tag;
+  std::array<std::uint8_t, kBlockBytes> rest;
+  int rest_size = 0;
+  if (EVP_CipherFinal_ex(context.get(), rest.data(), &rest_size) != 1 || rest_size != 0 ||
+      EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_AEAD_GET_TAG, static_cast<int>(tag.size()), tag.data()) != 1) {
+    fail("AES-256-GCM");
+  }
+  return out.append(tag.data(), tag.size());
+}
+
+std::optional<std::string> decrypt_aes_256_gcm(const Aes256Key& key, const GcmNonce& nonce, std::string_view additional,
+                                               std::string_view ciphertext_and_tag) {
+  if (ciphertext_and_tag.size() < kGcmTagBytes) return std::nullopt;
+  const std::string_view ciphertext = ciphertext_and_tag.substr(0, ciphertext_and_tag.size() - kGcmTagBytes);
+  std::string tag(ciphertext_and_tag.substr(ciphertext.size()));
+  std::string out;
+  const CipherContext context = run_gcm(key, nonce, additional, ciphertext, out, false);
+  if (EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_AEAD_SET_TAG, static_cast<int>(tag.size()), tag.data()) != 1) {
+    fail("AES-256-GCM");
+  }
+  std::array<std::uint8_t, kBlockBytes> rest;
+  int rest_size = 0;
+  if (EVP_CipherFinal_ex(context.get(), rest.data(), &rest_size) != 1) {
+    ERR_clear_error();
+    OPENSSL_cleanse(out.data(), out.size());
+    return std::nullopt;
+  }
+  return out;
 }
 
 }  // namespace webhook

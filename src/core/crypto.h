@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
@@ -75,5 +76,21 @@ bool equal_in_constant_time(std::string_view a, std::string_view b);
 
 // "whsec_" and 24 random bytes in base64.
 std::string generate_secret();
+
+// AES-256 in Galois/Counter Mode (NIST SP 800-38D).
+using Aes256Key = std::array<std::uint8_t, 32>;
+using GcmNonce = std::array<std::uint8_t, 12>;
+inline constexpr std::size_t kGcmTagBytes = 16;
+
+// At random, as SP 800-38D section 8.2.2 allows for at most 2^32 texts by one key.
+GcmNonce random_gcm_nonce();
+
+// The ciphertext, as long as the plaintext, and behind it the tag, which vouches for the additional data too.
+std::string encrypt_aes_256_gcm(const Aes256Key& key, const GcmNonce& nonce, std::string_view additional,
+                                std::string_view plaintext);
+
+// Nothing if it is not what encrypt_aes_256_gcm() made of some text with the same key, nonce and additional data.
+std::optional<std::string> decrypt_aes_256_gcm(const Aes256Key& key, const GcmNonce& nonce, std::string_view additional,
+                                               std::string_view ciphertext_and_tag);
 
 }  // namespace webhook

@@ -29,6 +29,8 @@ bool enabled;
 int capture;
 char* claim;
 char* organization;
+int organization_webhooks_max;
+char* key_file;
 int in_flight_max;
 int worker_count;
 int shutdown_timeout_ms;
@@ -150,6 +152,12 @@ void define_tenancy_settings() {
   DefineCustomStringVariable("webhook.organization_id", "The organization of this session.",
                              "Empty: none. It yields to the claim.", &organization, "", PGC_USERSET, 0, nullptr,
                              nullptr, nullptr);
+  DefineCustomIntVariable("webhook.max_webhooks_per_organization", "How many webhooks an organization may have.",
+                          "Operators may create more.", &organization_webhooks_max, 1000, 0, INT_MAX, PGC_SIGHUP, 0,
+                          nullptr, nullptr, nullptr);
+  DefineCustomStringVariable(
+      "webhook.secret_key_file", "File of the keys that the secrets of webhooks are encrypted by.",
+      "Empty: they are stored in clear text.", &key_file, "", PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
 }
 
 void define_retention_settings() {
@@ -216,6 +224,8 @@ const char* organization_id_setting() { return organization; }
 bool allow_http() { return plain_http; }
 int workers() { return worker_count; }
 PortList allowed_ports() { return parse_ports(ports, nullptr).value_or(PortList()); }
+const char* secret_key_file() { return key_file; }
+int webhooks_per_organization_max() { return organization_webhooks_max; }
 
 WorkerSettings worker_settings() {
   WorkerSettings settings;

@@ -27,6 +27,8 @@ const char* organization_id_setting();  // webhook.organization_id; empty: unset
 bool allow_http();                      // webhook.allow_http
 int workers();                          // webhook.workers, at most kWorkersMax
 PortList allowed_ports();               // webhook.allowed_ports; this one allocates
+const char* secret_key_file();          // webhook.secret_key_file; empty: unset
+int webhooks_per_organization_max();    // webhook.max_webhooks_per_organization
 
 // What the worker reads at its start and on SIGHUP.
 struct WorkerSettings {

@@ -26,6 +26,7 @@ extern "C" {
 
 #include "pg/capture.h"
 #include "pg/guard.h"
+#include "pg/secret_store.h"
 #include "pg/shared_state.h"
 #include "pg/statements.h"
 
@@ -311,7 +312,49 @@ StartState SpiStore::start(const WorkerShare& share) {
   return state;
 }
 
+namespace {
+
+// rows: "KEY_ID SECRET", as read_webhooks gives them.
+void open_secrets(const SecretStore& store, const std::vector<std::string>& rows, Webhook* webhook) {
+  for (const std::string& row : rows) {
+    const std::string_view text = row;
+    const std::size_t blank = text.find(' ');
+    const auto key_id = blank == 0 ? std::nullopt : std::optional<std::string_view>(text.substr(0, blank));
+    std::string problem;
+    if (auto secret = store.open(webhook->id, key_id, text.substr(blank + 1), &problem)) {
+      webhook->secrets.push_back(std::move(*secret));
+    } else {
+      webhook->secret_problem = "the secret cannot be decrypted: " + problem;
+    }
+  }
+}
+
+std::string secret_problem_of(const SecretStore& store, const std::vector<Webhook>& webhooks) {
+  if (!store.file_problem().empty()) return "webhook.secret_key_file cannot be used: " + store.file_problem();
+  for (const Webhook& webhook : webhooks) {
+    if (!webhook.secret_problem.empty()) return "webhook \"" + webhook.name + "\": " + webhook.secret_problem;
+  }
+  return {};
+}
+
+}  // namespace
+
+// What is not encrypted, or by a key that is no longer the first.
+void SpiStore::reencrypt_secrets() {
+  const SecretStore secrets;
+  if (!secrets.file_problem().empty()) return;
+  Work work(*this, "webhook: encrypting secrets");
+  Query outdated(statements::has_outdated_secrets);
+  outdated.bind(secrets.current_key_id().value_or("")).run();
+  if (outdated.get_boolean(0, 0)) {
+    Query reencrypt(statements::reencrypt_secrets);
+    reencrypt.run();
+  }
+  work.commit();
+}
+
 Configuration SpiStore::configuration() {
+  reencrypt_secrets();
   watched.changed = false;
   try {
     Work work(*this, "webhook: reading the webhooks");
@@ -322,6 +365,7 @@ Configuration SpiStore::configuration() {
       configuration.is_paused = identity.get_boolean(0, 3);
       configuration.paused_reason = identity.get_text(0, 4);
     }
+    const SecretStore secrets;
     Query query(statements::read_webhooks);
     const std::size_t rows = query.run();
     configuration.webhooks.reserve(rows);
@@ -333,7 +377,7 @@ Configuration SpiStore::configuration() {
       webhook.url = query.get_text(row, 3);
       webhook.events = query.get_texts(row, 4);
       webhook.headers = query.get_texts(row, 5);
-      webhook.secrets = query.get_texts(row, 6);
+      open_secrets(secrets, query.get_texts(row, 6), &webhook);
       webhook.is_active = query.get_boolean(row, 7);
       webhook.created_at = query.get_time(row, 15);
       webhook.active_since = query.get_time(row, 8);
@@ -345,6 +389,7 @@ Configuration SpiStore::configuration() {
                         .rate_per_s = query.get_double(row, 13),
                         .ordering = ordering_of(query.get_text(row, 14))};
     }
+    configuration.secret_problem = secret_problem_of(secrets, configuration.webhooks);
     Query expiry(statements::read_next_expiry);
     expiry.run();
     if (!expiry.is_null(0, 0)) configuration.stale_at = expiry.get_time(0, 0);
@@ -804,7 +849,10 @@ Testable SpiStore::testable(const Uuid& webhook, const std::string& event) {
   testable.organization_id = query.get_optional_text(0, 3);
   testable.url = query.get_text(0, 4);
   testable.headers = query.get_texts(0, 5);
-  testable.secrets = query.get_texts(0, 6);
+  Webhook signed_for{.id = webhook};
+  open_secrets(SecretStore(), query.get_texts(0, 6), &signed_for);
+  testable.secrets = std::move(signed_for.secrets);
+  testable.secret_problem = std::move(signed_for.secret_problem);
   testable.timeout = std::chrono::milliseconds(query.get_int32(0, 7));
   const std::optional<std::string> example = query.get_optional_text(0, 8);
   testable.has_event = example.has_value();

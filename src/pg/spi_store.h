@@ -70,6 +70,7 @@ class SpiStore final : public Store {
   void walk(const Window& window, std::int64_t after_id, std::size_t events_max);
   std::vector<Event> fetch(const std::vector<Found>& found);
   bool make_room(Ring ring, int segment, RingReport* report);
+  void reencrypt_secrets();
 
   std::uint32_t extension_ = 0;  // its OID
   int worker_ = 1;

@@ -59,7 +59,7 @@ inline constinit Statement update_checkpoint_instance(R"(
 inline constinit Statement read_webhooks(R"(
   SELECT c.id, c.organization_id, c.name, c.url, c.events,
          ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text(c.headers) AS h ORDER BY h.key),
-         ARRAY(SELECT s.secret
+         ARRAY(SELECT coalesce(s.key_id, '') || ' ' || s.secret
                  FROM @extschema@.webhook_secrets AS s
                 WHERE s.configuration_id = c.id AND (s.expires_at IS NULL OR s.expires_at > now())
                 ORDER BY s.created_at DESC),
@@ -81,7 +81,7 @@ inline constinit Statement read_testable(R"(
   SELECT coalesce(i.is_paused, false), coalesce(i.paused_reason, ''), c.id IS NOT NULL, c.organization_id,
          coalesce(c.url, ''),
          ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text(c.headers) AS h ORDER BY h.key),
-         ARRAY(SELECT s.secret
+         ARRAY(SELECT coalesce(s.key_id, '') || ' ' || s.secret
                  FROM @extschema@.webhook_secrets AS s
                 WHERE s.configuration_id = c.id AND (s.expires_at IS NULL OR s.expires_at > now())
                 ORDER BY s.created_at DESC),
@@ -90,6 +90,11 @@ inline constinit Statement read_testable(R"(
          LEFT JOIN @extschema@.webhook_instance AS i ON true
          LEFT JOIN @extschema@.webhook_configurations AS c ON c.id = $1
          LEFT JOIN @extschema@.webhook_event_types AS t ON t.name = $2)");
+
+inline constinit Statement has_outdated_secrets(R"(
+  SELECT EXISTS (SELECT FROM @extschema@.webhook_secrets WHERE key_id IS DISTINCT FROM nullif($1, '')))");
+
+inline constinit Statement reencrypt_secrets("SELECT @extschema@.webhook_reencrypt_secrets()");
 
 // When the next secret stops signing.
 inline constinit Statement read_next_expiry(R"(

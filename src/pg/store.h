@@ -48,6 +48,10 @@ struct Webhook {
   Duration timeout{};
   std::vector<Duration> retry_schedule;  // empty: the setting's
   LaneLimits limits;
+  std::string secret_problem;  // why a secret cannot be decrypted; empty: they all can
+
+  // What is not, is owed: nothing goes out unsigned because a key is missing.
+  bool is_deliverable() const { return is_active && secret_problem.empty(); }
 };
 
 // How a webhook's endpoint was found, for whoever reads webhook_stats, and for the next worker.
@@ -69,6 +73,7 @@ struct Configuration {
   bool is_paused = false;
   std::string paused_reason;
   std::optional<Time> stale_at;  // when it changes by itself: a secret expires
+  std::string secret_problem;    // what is wrong with webhook.secret_key_file, or with the secrets of some webhooks
 };
 
 struct StartState {
@@ -196,6 +201,7 @@ struct Testable {
   std::string url;
   std::vector<std::string> headers;  // these as in Webhook
   std::vector<std::string> secrets;  //
+  std::string secret_problem;  // why one cannot be decrypted; empty: they all can
   Duration timeout{};                //
   std::string example;               // the event's, JSON in UTF-8
 };

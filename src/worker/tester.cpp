@@ -38,6 +38,8 @@ void Tester::begin(const TestRequest& request, EventIdCipher& event_ids) {
     refuse(request.ticket, TestOutcome::kNoWebhook);
   } else if (!testable.has_event) {
     refuse(request.ticket, TestOutcome::kNoEvent);
+  } else if (!testable.secret_problem.empty()) {
+    refuse(request.ticket, TestOutcome::kFailed, testable.secret_problem);
   } else {
     send(request, testable, event_ids);
   }

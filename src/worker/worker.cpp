@@ -130,6 +130,7 @@ void Worker::turn() {
   if (configuration_stale_at_ && now >= *configuration_stale_at_) is_configuration_stale_ = true;
   if (process_.reload_settings()) {
     apply_settings();
+    is_configuration_stale_ = true;  // webhook.secret_key_file may have changed
     look_at_log_ = true;
   }
   http_.drive();
@@ -269,7 +270,7 @@ void Worker::take_endpoints(std::vector<pg::EndpointState> endpoints) {
     target->endpoint = std::move(endpoint);
     std::optional<Time>& failing_since = target->endpoint.failing_since;
     if (failing_since && *failing_since < target->webhook.active_since) failing_since.reset();
-    if (!target->webhook.is_active || !opened_at || *opened_at < target->webhook.active_since) continue;
+    if (!target->webhook.is_deliverable() || !opened_at || *opened_at < target->webhook.active_since) continue;
     lanes_.reopen_circuit(target->webhook.id, *opened_at, now);
     lanes_.begin_overflow(target->webhook.id);
     schedule_refill(*target);
@@ -294,6 +295,7 @@ void Worker::load_configuration() {
                  is_paused_ ? configuration.paused_reason : std::string());
   }
   configuration_stale_at_ = configuration.stale_at;
+  note_secret_problem(configuration.secret_problem);
   std::erase_if(configuration.webhooks, [this](const pg::Webhook& webhook) { return !share_.owns(webhook.id); });
   set_up_lanes(targets_.replace(std::move(configuration.webhooks)));
   load_next_due();
@@ -304,7 +306,19 @@ void Worker::load_configuration() {
   next_configuration_ = end + (end - begin) * (kLoadShare - 1);
 }
 
-// Lanes for the active webhooks. What waited in the lane of one that is no longer active becomes owed.
+void Worker::note_secret_problem(const std::string& problem) {
+  if (problem == secret_problem_) return;
+  secret_problem_ = problem;
+  if (problem.empty()) {
+    process_.log(pg::LogLevel::kLog, "all secrets can be decrypted");
+  } else {
+    process_.log(pg::LogLevel::kWarning, problem,
+                 "What cannot be signed is not sent: webhook_deliveries keeps it until it can be.",
+                 "Give webhook.secret_key_file the key again and reload, or give the webhook another secret.");
+  }
+}
+
+// Lanes for the webhooks that can be delivered to. What waited in the lane of one that no longer can becomes owed.
 void Worker::set_up_lanes(const std::vector<Targets::Changed>& all_changed) {
   const Time now = process_.now();
   for (const Targets::Changed& changed : all_changed) {
@@ -314,11 +328,11 @@ void Worker::set_up_lanes(const std::vector<Targets::Changed>& all_changed) {
     endpoints_to_write_.insert(changed.webhook);
   }
   for (auto& [id, target] : targets_) {
-    if (target.webhook.is_active) lanes_.set_lane(id, target.webhook.limits, now);
+    if (target.webhook.is_deliverable()) lanes_.set_lane(id, target.webhook.limits, now);
   }
   for (const Uuid& id : lanes_.lanes()) {
     const Target* target = targets_.find(id);
-    if (target == nullptr || !target->webhook.is_active) take_back(lanes_.remove_lane(id));
+    if (target == nullptr || !target->webhook.is_deliverable()) take_back(lanes_.remove_lane(id));
   }
 }
 
@@ -342,7 +356,7 @@ void Worker::load_next_due() {
 // Which keys of webhooks with an ordering wait for something that is owed.
 void Worker::load_orderings() {
   for (const auto& [id, target] : targets_) {
-    if (!target.webhook.is_active || target.webhook.limits.ordering == Ordering::kRelaxed) continue;
+    if (!target.webhook.is_deliverable() || target.webhook.limits.ordering == Ordering::kRelaxed) continue;
     if (backlog_.next_due(id)) {
       lanes_.set_owed(id, store_.reorder(id, target.webhook.limits.ordering, Lanes::kBlockedKeysMax));
     } else {
@@ -561,7 +575,7 @@ std::shared_ptr<const Outgoing> Worker::outgoing(Event event) {
 
 // Into its lane, or, if there is none or it does not take it, among what is owed.
 void Worker::deliver(Delivery delivery) {
-  if (targets_.find(delivery.webhook)->webhook.is_active && lanes_.offer(delivery)) return;
+  if (targets_.find(delivery.webhook)->webhook.is_deliverable() && lanes_.offer(delivery)) return;
   owe_at_once(delivery);
   recorder_.settle(*delivery.entry, key_of(delivery));
 }
@@ -613,7 +627,11 @@ void Worker::owe(const Delivery& delivery, int attempts, std::optional<Time> nex
 }
 
 // It is due since it came about: so what is owed goes in the order of its age.
-void Worker::owe_at_once(const Delivery& delivery) { owe(delivery, delivery.attempt - 1, delivery.owed_since, {}); }
+void Worker::owe_at_once(const Delivery& delivery) {
+  const Target* target = targets_.find(delivery.webhook);
+  owe(delivery, delivery.attempt - 1, delivery.owed_since,
+      target == nullptr ? std::string() : target->webhook.secret_problem);
+}
 
 // Deliveries that are not to be sent now: they go, or stay, among what is owed.
 void Worker::take_back(std::vector<Delivery> deliveries) {
@@ -633,7 +651,7 @@ void Worker::schedule_refill(const Target& target) {
   const Uuid& id = target.webhook.id;
   const std::optional<Time> due = backlog_.next_due(id);
   const Circuit* circuit = lanes_.circuit(id);
-  if (!target.webhook.is_active || !due || circuit == nullptr) {
+  if (!target.webhook.is_deliverable() || !due || circuit == nullptr) {
     backlog_.unschedule(id);
   } else {
     backlog_.schedule(id, circuit->is_open() ? std::max(*due, circuit->next_probe_at()) : *due);

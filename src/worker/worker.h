@@ -74,6 +74,7 @@ class Worker {
   void apply_settings();
   void take_instance(const Uuid& instance, bool is_copy);
   void take_endpoints(std::vector<pg::EndpointState> endpoints);
+  void note_secret_problem(const std::string& problem);
   void set_up_lanes(const std::vector<Targets::Changed>& changed);
   void load_next_due();
   void load_orderings();
@@ -135,6 +136,7 @@ class Worker {
 
   bool is_enabled_ = true;
   bool is_paused_ = false;
+  std::string secret_problem_;  // as of the last configuration
   Uuid instance_;
   std::optional<EventIdCipher> event_ids_;
   Targets targets_;

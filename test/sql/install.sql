@@ -69,6 +69,7 @@ SELECT set_eq('SELECT proname::text FROM pg_temp.functions WHERE prosecdef', ARR
     'webhook_configurations_change_secret', 'webhook_configurations_changed', 'webhook_configurations_forget',
     'webhook_emit_own', 'webhook_redeliver_own', 'webhook_redeliver_any', 'webhook_replay_own', 'webhook_replay_any',
     'webhook_cancel_own', 'webhook_cancel_any', 'webhook_rotate_secret_own', 'webhook_rotate_secret_any',
+    'webhook_reveal_secret_own', 'webhook_reveal_secret_any', 'webhook_reencrypt_secrets', 'webhook_check_limit',
     'webhook_test_own', 'webhook_test_any', 'webhook_find_own', 'webhook_server_state'], 'only these functions run as their owner');
 SELECT is_empty($$
     SELECT oid::regprocedure FROM pg_temp.functions
@@ -98,7 +99,7 @@ SELECT is_empty($$
     WHERE r.relispartition OR r.relname = 'webhook_secrets'
 $$, 'segments and secrets have no policy');
 SELECT is_empty($$
-    SELECT r.relname FROM pg_temp.relations r WHERE r.relkind = 'v' AND r.relname NOT IN ('webhook_own_secrets', 'webhook_own_events')
+    SELECT r.relname FROM pg_temp.relations r WHERE r.relkind = 'v' AND r.relname <> 'webhook_own_events'
       AND NOT coalesce('security_invoker=true' = ANY (r.reloptions), false)
 $$, 'views run as who asks, but for those that judge who asks themselves');
 

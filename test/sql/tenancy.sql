@@ -89,16 +89,16 @@ FROM (VALUES ('none', 'acme', 'logs', '42501'), ('none', 'acme', 'configurations
              ('none', 'acme', 'watches', '42501'), ('none', 'acme', 'event_types', '42501'),
              ('read', 'acme', 'logs', '1'), ('read', 'acme', 'deliveries', '1'),
              ('read', 'acme', 'configurations', '1'),
-             ('read', 'acme', 'event_types', '18'), ('read', 'acme', 'watches', '0'),
-             ('read', 'acme', 'events', '42501'), ('read', 'acme', 'own_secrets', '42501'),
+             ('read', 'acme', 'event_types', '21'), ('read', 'acme', 'watches', '0'),
+             ('read', 'acme', 'events', '42501'), ('read', 'acme', 'secrets', '42501'),
              ('read', NULL, 'logs', '0'), ('read', 'initech', 'configurations', '0'),
              ('manage', 'acme', 'configurations', '1'), ('manage', NULL, 'configurations', '0'),
-             ('manage', 'acme', 'own_secrets', '1'), ('manage', 'acme', 'secrets', '42501'),
+             ('manage', 'acme', 'secrets', '42501'),
              ('manage', 'acme', 'events', '42501'), ('manage', 'acme', 'logs_0', '42501'),
              ('operate', NULL, 'configurations', '3'), ('operate', 'acme', 'logs', '3'),
              ('operate', NULL, 'deliveries', '3'), ('operate', NULL, 'events', '3'),
              ('operate', NULL, 'events_0', '42501'),
-             ('operate', NULL, 'secrets', '42501'), ('operate', NULL, 'own_secrets', '3'),
+             ('operate', NULL, 'secrets', '42501'),
              ('operate', NULL, 'instance', '1')) c (role, organization, t, seen);
 SELECT is(pg_temp.as_role('read', 'acme', 'SELECT name FROM hooks.webhook_configurations'), 'hook',
           'read sees webhooks');
@@ -143,6 +143,10 @@ SELECT is(pg_temp.as_role('manage', 'acme', 'SELECT hooks.webhook_reveal_secret(
               'WHERE name = ''hook'''), 'the secret of acme', 'manage reveals its own secrets');
 SELECT is(pg_temp.as_role('manage', 'acme', format('SELECT hooks.webhook_reveal_secret(%L)', :'globex')), '42704',
           'not another''s');
+SELECT is(pg_temp.as_role('manage', 'acme', format('SELECT hooks.webhook_reveal_secret_own(%L)', :'globex')), 'null',
+          'not by the way round either');
+SELECT is(pg_temp.as_role('manage', 'acme', format('SELECT hooks.webhook_reveal_secret_any(%L)', :'globex')), '42501',
+          'nor by that of operators');
 SELECT is(pg_temp.as_role('read', 'acme', 'SELECT hooks.webhook_reveal_secret(gen_random_uuid())'), '42501',
           'read reveals none');
 SELECT is(pg_temp.as_role('operate', NULL, format('SELECT hooks.webhook_reveal_secret(%L)', :'globex')),

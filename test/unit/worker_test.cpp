@@ -583,6 +583,45 @@ TEST_F(WorkerTest, WhatWaitsForAWebhookThatIsSwitchedOffIsOwedAndDeliveredWhenIt
   EXPECT_TRUE(store_.deliveries.empty());
 }
 
+TEST_F(WorkerTest, WhatCannotBeSignedIsOwedWithTheReasonAndDeliveredWhenItCanBe) {
+  const Uuid webhook = store_.add_webhook(1, [](pg::Webhook& w) { w.secret_problem = "no key"; });
+  store_.add_webhook(2);
+  store_.emit_many(10);
+  plan(20s, [&] {
+    EXPECT_TRUE(received_by(1).empty());
+    EXPECT_EQ(received_by(2).size(), 10U) << "others go on";
+    EXPECT_EQ(store_.count_pending(), 10U);
+    for (const auto& [key, row] : store_.deliveries) {
+      EXPECT_EQ(row.last_error, "no key");
+      EXPECT_EQ(row.attempts, 0);
+    }
+    store_.change_webhook(webhook, [](pg::Webhook& w) { w.secret_problem.clear(); });
+    process_.wake();
+  });
+  run_for(1min);
+  EXPECT_EQ(received_by(1), ids_from(1, 10));
+  EXPECT_TRUE(store_.deliveries.empty());
+}
+
+TEST_F(WorkerTest, WhatWaitsForAWebhookWhoseKeyIsLostIsOwedAndDeliveredWhenItIsBack) {
+  const Uuid webhook = store_.add_webhook(1, [](pg::Webhook& w) { w.limits.max_in_flight = 1; });
+  http_.answer = [](const Received&) { return Answer{.delay = 500ms}; };
+  store_.emit_many(10);
+  plan(1200ms, [&] {
+    store_.change_webhook(webhook, [](pg::Webhook& w) { w.secret_problem = "no key"; });
+    process_.wake();
+  });
+  plan(20s, [&] {
+    EXPECT_EQ(received_by(1).size(), 3U);
+    EXPECT_EQ(store_.count_pending(), 7U);
+    store_.change_webhook(webhook, [](pg::Webhook& w) { w.secret_problem.clear(); });
+    process_.wake();
+  });
+  run_for(1min);
+  EXPECT_EQ(received_by(1), ids_from(1, 10));
+  EXPECT_TRUE(store_.deliveries.empty());
+}
+
 TEST_F(WorkerTest, RetryThatWaitsForAWebhookThatIsSwitchedOffIsMadeWhenItIsBack) {
   process_.settings_in_force.retry_schedule = {1s};
   const Uuid webhook = store_.add_webhook(1, [](pg::Webhook& w) { w.limits.max_in_flight = 1; });

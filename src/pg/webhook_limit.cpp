@@ -1,0 +1,59 @@
+#include "pg/webhook_limit.h"
+
+extern "C" {
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "executor/spi.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+}
+
+#include "pg/catalog.h"
+#include "pg/guard.h"
+
+namespace webhook::pg {
+namespace {
+
+// By the index on (organization_id, name).
+std::int64_t count_webhooks(Oid table, std::string_view organization_id) {
+  const char* const sql =
+      psprintf("SELECT pg_catalog.count(*) FROM %s WHERE organization_id OPERATOR(pg_catalog.=) $1",
+               quote_qualified_identifier(get_namespace_name(get_rel_namespace(table)), get_rel_name(table)));
+  Oid type = TEXTOID;
+  Datum value =
+      PointerGetDatum(cstring_to_text_with_len(organization_id.data(), static_cast<int>(organization_id.size())));
+  if (SPI_connect() != SPI_OK_CONNECT) elog(ERROR, "SPI_connect failed");
+  SPIPlanPtr const plan = SPI_prepare(sql, 1, &type);
+  if (plan == nullptr) elog(ERROR, "SPI_prepare failed");
+  CommandCounterIncrement();  // what the statement has inserted
+  Snapshot const snapshot = RegisterSnapshot(GetLatestSnapshot());
+  if (SPI_execute_snapshot(plan, &value, nullptr, snapshot, InvalidSnapshot, true, false, 1) != SPI_OK_SELECT) {
+    elog(ERROR, "could not count the webhooks");
+  }
+  bool is_null;
+  const Datum count = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null);
+  UnregisterSnapshot(snapshot);
+  SPI_finish();
+  return DatumGetInt64(count);
+}
+
+}  // namespace
+
+std::int64_t lock_and_count_webhooks(std::string_view organization_id) {
+  const Catalog* const catalog = find_catalog();
+  if (catalog == nullptr) throw Error("42704", "extension \"webhook\" is not installed in this database");
+  return guarded([table = catalog->configurations, &organization_id] {
+    // Organizations whose hashes are equal wait for each other, no more.
+    const uint32 hash = hash_bytes(reinterpret_cast<const unsigned char*>(organization_id.data()),
+                                   static_cast<int>(organization_id.size()));
+    LockDatabaseObject(table, hash, 0, ExclusiveLock);
+    return count_webhooks(table, organization_id);
+  });
+}
+
+}  // namespace webhook::pg

@@ -1,0 +1,113 @@
+# What tenants may not do to each other and to the server: more webhooks than their organization may have, also by two
+# sessions at once and in any isolation level.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+
+use PostgreSQL::Test::Utils;
+use Test::More;
+use WebhookTest;
+use WebhookTest::Session;
+
+my $node = new_node('webhook.max_webhooks_per_organization' => 3);
+$node->safe_psql('postgres', q{
+	CREATE ROLE tenant LOGIN;
+	CREATE ROLE operator LOGIN;
+	SELECT webhook_grant('tenant'), webhook_grant('operator', 'operate');
+});
+
+sub session
+{
+	my ($role, $organization) = @_;
+	my $session = WebhookTest::Session->new($node, 'postgres');
+	$session->query("SET ROLE $role; SET webhook.organization_id = '$organization'");
+	return $session;
+}
+
+sub insert
+{
+	my ($from, $to) = @_;
+	return "INSERT INTO webhook_configurations (name, url, events) "
+	  . "SELECT 'hook ' || i, 'https://example.com/', '{*}' FROM generate_series($from, $to) i";
+}
+
+sub count_of
+{
+	my ($organization) = @_;
+	return $node->safe_psql('postgres',
+		"SELECT count(*) FROM webhook_configurations WHERE organization_id = '$organization'");
+}
+
+my $limited = qr/organization "acme" cannot have more than 3 webhooks/;
+
+# --- one session ---
+
+my $one = session('tenant', 'acme');
+$one->query(insert(1, 4));
+like($one->errors, $limited, 'more than the limit in one statement are refused');
+is(count_of('acme'), 0, 'all of them');
+$one->query(insert(1, 3));
+is(count_of('acme'), 3, 'the limit itself is allowed');
+$one->query(insert(4, 4));
+is(count_of('acme'), 3, 'one more is refused');
+$one->query(insert(1, 3) . ' ON CONFLICT (organization_id, name) DO UPDATE SET is_active = false');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM webhook_configurations WHERE NOT is_active'), 3,
+	'who is at the limit may still change what is there');
+$one->query("DELETE FROM webhook_configurations WHERE name = 'hook 3'");
+$one->query(insert(4, 4));
+is(count_of('acme'), 3, 'and replace it');
+
+# --- another one, and operators ---
+
+my $other = session('tenant', 'globex');
+$other->query(insert(1, 3));
+is(count_of('globex'), 3, 'another organization has its own');
+my $operator = session('operator', 'acme');
+$operator->query(insert(5, 6));
+is(count_of('acme'), 5, 'operators are not limited');
+$node->safe_psql('postgres', "DELETE FROM webhook_configurations WHERE organization_id = 'acme'");
+
+# --- two sessions at once, each of which alone would be within the limit ---
+
+my $two = session('tenant', 'acme');
+foreach my $isolation ('READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE')
+{
+	foreach my $session ($one, $two)
+	{
+		$session->query("BEGIN ISOLATION LEVEL $isolation; SELECT count(*) FROM webhook_configurations");
+	}
+	$one->query(insert(1, 2));
+	$two->send(insert(3, 4));
+	ok( $node->poll_query_until('postgres',
+			"SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'INSERT%'"),
+		"$isolation: the second waits for the first");
+	$other->query("UPDATE webhook_configurations SET is_active = false; DELETE FROM webhook_configurations; " . insert(1, 1));
+	is(count_of('globex'), 1, "$isolation: other organizations do not");
+	$one->query('COMMIT');
+	$two->query('COMMIT');
+	is(count_of('acme'), 2, "$isolation: and does not pass the limit together with it");
+	$node->safe_psql('postgres', 'DELETE FROM webhook_configurations');
+}
+
+# --- the way round: the organization changes while the statement runs ---
+
+my ($code, $out, $err) = $node->psql('postgres',
+	"SET ROLE tenant; SET webhook.organization_id = 'acme'; "
+	  . "INSERT INTO webhook_configurations (name, url, events) "
+	  . "SELECT 'round ' || i, 'https://example.com/' || set_config('webhook.organization_id', "
+	  . "CASE WHEN i = 4 THEN 'globex' ELSE 'acme' END, false), '{*}' FROM generate_series(1, 4) i");
+isnt($code, 0, 'an organization that changes on the way does not help');
+is(count_of('acme') + count_of('globex'), 0, 'nothing is stored');
+
+# --- nobody may hold up others ---
+
+($code, $out, $err) = $node->psql('postgres', "SET ROLE tenant; SET webhook.organization_id = 'acme'; SELECT webhook_check_limit('globex')");
+like($err, qr/permission denied to create a webhook of another organization/, 'the lock of another organization cannot be taken');
+
+$_->finish foreach $one, $two, $other, $operator;
+$node->stop;
+
+done_testing();
