@@ -224,6 +224,7 @@ CREATE TABLE @extschema@.webhook_deliveries (
     next_attempt_at  timestamptz,
     last_error       text,
     ordering_key     text,
+    slot             smallint,
     data             json,
     previous         json,
     updated_at       timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
@@ -1754,9 +1755,9 @@ DECLARE
 BEGIN
     INSERT INTO @extschema@.webhook_deliveries AS d
         (event_id, configuration_id, organization_id, event, key, created_at, state, owed_since, next_attempt_at,
-         ordering_key)
+         ordering_key, slot)
     SELECT e.id, held.id, held.organization_id, e.event, e.key, e.created_at, 'pending', due, due,
-           @extschema@.webhook_ordering_key(held.ordering, e.key, e.id)
+           @extschema@.webhook_ordering_key(held.ordering, e.key, e.id), e.slot
     FROM unnest(events) u (id) JOIN @extschema@.webhook_events e ON e.id = u.id
     WHERE e.data IS NOT NULL AND e.organization_id IS NOT DISTINCT FROM held.organization_id
     ON CONFLICT ON CONSTRAINT webhook_deliveries_pkey DO UPDATE
@@ -2488,7 +2489,7 @@ AS $$
         (1, 3, 'SELECT ON @extschema@.webhook_event_types'),
         (1, 3, 'SELECT ON @extschema@.webhook_watches'),
         (1, 1, 'SELECT (event_id, configuration_id, organization_id, event, key, created_at, state, attempts, probes, '
-            'owed_since, next_attempt_at, last_error, ordering_key, updated_at) ON @extschema@.webhook_deliveries'),
+            'owed_since, next_attempt_at, last_error, ordering_key, slot, updated_at) ON @extschema@.webhook_deliveries'),
         (2, 3, 'SELECT ON @extschema@.webhook_deliveries'),
         (1, 3, 'SELECT ON @extschema@.webhook_logs'),
         (1, 3, 'SELECT ON @extschema@.webhook_minutes'),
@@ -2731,6 +2732,8 @@ COMMENT ON COLUMN @extschema@.webhook_deliveries.next_attempt_at IS
 COMMENT ON COLUMN @extschema@.webhook_deliveries.ordering_key IS
     'Of the pending deliveries of a webhook with the same one, only the oldest is sent. Null: it waits for no other.';
 COMMENT ON COLUMN @extschema@.webhook_deliveries.last_error IS 'Why the last attempt failed, or why it was given up.';
+COMMENT ON COLUMN @extschema@.webhook_deliveries.slot IS
+    'The segment of webhook_events (0 to 7) that holds the event, unless data does.';
 COMMENT ON COLUMN @extschema@.webhook_deliveries.data IS
     'The data of the event; null while webhook_events still holds it.';
 COMMENT ON COLUMN @extschema@.webhook_deliveries.previous IS 'webhook_events.previous, copied together with the data.';

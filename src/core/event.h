@@ -11,6 +11,7 @@ namespace webhook {
 
 struct Event {
   std::int64_t id = 0;
+  int slot = 0;           // the segment of webhook_events
   std::uint64_t xid = 0;  // of the top-level transaction that captured it, with its epoch
   Time created_at{};
   std::string name;  // contact.created

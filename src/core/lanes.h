@@ -41,6 +41,7 @@ namespace webhook {
 // An event ready to be sent: shared by its deliveries.
 struct Outgoing {
   std::int64_t event_id = 0;
+  int slot = 0;  // the segment of webhook_events
   Time created_at{};
   std::string event_name;
   std::optional<std::string> organization_id;

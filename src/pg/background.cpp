@@ -322,6 +322,8 @@ class ServerProcess final : public Process {
     });
   }
 
+  void listen_for_events() override { pg::listen_for_events(); }
+
   bool shutdown_requested() override { return ShutdownRequestPending != 0; }
 
   bool is_database_wanted() override { return is_held(MyDatabaseId); }

@@ -243,7 +243,7 @@ bool is_wanted(std::optional<std::string_view> organization_id, std::string_view
 // --- Callbacks -------------------------------------------------------------------------------------------------------
 
 void end_transaction(bool committed) noexcept {
-  if (committed && has_written) wake_workers();
+  if (committed && has_written) wake_listening_workers();
   buffer().clear();
   has_written = false;
   is_finishing = false;

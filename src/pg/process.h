@@ -38,6 +38,9 @@ class Process {
   // Returns whether it was woken: there may be something new in the database.
   virtual bool wait(int fd, std::optional<Duration> timeout) = 0;
 
+  // Asks to be woken by the next commit with events: once, so it is to be said before each look at the log.
+  virtual void listen_for_events() = 0;
+
   // The process is to end.
   virtual bool shutdown_requested() = 0;
 

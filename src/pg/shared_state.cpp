@@ -55,6 +55,7 @@ struct SharedPlace {
   pg_atomic_uint32 has_extension;
   // The workers' numbers in ProcGlobal, side by side: every commit looks at them.
   pg_atomic_uint32 worker_processes[kWorkersMax];
+  pg_atomic_uint32 listening[kWorkersMax];  // whether they want to hear of the next commit
 
   // Capture's side, under pool_lock.
   slock_t pool_lock;
@@ -124,6 +125,7 @@ void init_place(SharedPlace* place) {
   pg_atomic_init_u32(&place->database, InvalidOid);
   pg_atomic_init_u32(&place->has_extension, 0);
   for (pg_atomic_uint32& process : place->worker_processes) pg_atomic_init_u32(&process, kNoProcess);
+  for (pg_atomic_uint32& listens : place->listening) pg_atomic_init_u32(&listens, 0);
   for (SharedSlot& slot : place->slots) init_slot(&slot);
   SpinLockInit(&place->pool_lock);
   place->sequence = InvalidOid;
@@ -205,6 +207,7 @@ void detach_worker(int /*code*/, Datum /*argument*/) noexcept {
   {
     const Locked locked(LW_EXCLUSIVE);
     pg_atomic_write_u32(&my_place->worker_processes[my_index], kNoProcess);
+    pg_atomic_write_u32(&my_place->listening[my_index], 0);
     if (my_exit_reason == WorkerExit::kNoExtension) pg_atomic_write_u32(&my_place->has_extension, 0);
     set_exit(slot, my_exit_reason);
     pg_atomic_write_u32(&slot->pid, 0);
@@ -325,6 +328,21 @@ void wake_workers() noexcept {
   if (place == nullptr) return;
   for (pg_atomic_uint32& process : place->worker_processes) set_latch_of(pg_atomic_read_u32(&process));
 }
+
+// The barrier stands between the commit and the look at who listens, as listen_for_events() has one between saying so
+// and the worker's next snapshot: either this sees that it listens, or its snapshot sees the commit.
+void wake_listening_workers() noexcept {
+  SharedPlace* place = find_place(MyDatabaseId);
+  if (place == nullptr) return;
+  pg_memory_barrier();
+  for (int i = 0; i < kWorkersMax; ++i) {
+    if (pg_atomic_read_u32(&place->listening[i]) == 0) continue;
+    if (pg_atomic_exchange_u32(&place->listening[i], 0) == 0) continue;
+    set_latch_of(pg_atomic_read_u32(&place->worker_processes[i]));
+  }
+}
+
+void listen_for_events() noexcept { pg_atomic_exchange_u32(&my_place->listening[my_index], 1); }
 
 void wake_at_commit(bool also_launcher) {
   expect_transaction_end();

@@ -51,6 +51,13 @@ void publish_event_segment(std::uint32_t sequence_oid, int segment) noexcept;
 // Wakes this database's workers: sets their latches. For commit callbacks: it neither allocates nor raises an error.
 void wake_workers() noexcept;
 
+// The same for those that listen_for_events() since they were last woken so: a commit wakes nobody who knows already that
+// there is something to do, or does not want to know.
+void wake_listening_workers() noexcept;
+
+// For the worker, before it takes the snapshot up to which it reads.
+void listen_for_events() noexcept;
+
 // The same once the current transaction has committed, if it does; also_launcher: request_probe() as well. May raise an
 // error.
 void wake_at_commit(bool also_launcher);

@@ -136,6 +136,7 @@ Event event_of(const Query& query, std::size_t row) {
   event.data = query.get_optional_text(row, 6).value_or(std::string());
   event.previous = query.get_optional_text(row, 7).value_or(std::string());
   event.oversized_bytes = query.get_int64(row, 8);
+  event.slot = query.get_int16(row, 9);
   return event;
 }
 
@@ -657,6 +658,7 @@ void upsert_owed(const std::vector<const OwedRow*>& rows) {
   std::vector<std::optional<Time>> next_attempts;
   std::vector<std::optional<std::string>> last_errors;
   std::vector<std::optional<std::string>> ordering_keys;
+  std::vector<std::int32_t> slots;
   for (const OwedRow* row : rows) {
     event_ids.push_back(row->key.event_id);
     webhooks.push_back(row->key.webhook);
@@ -670,10 +672,12 @@ void upsert_owed(const std::vector<const OwedRow*>& rows) {
     next_attempts.push_back(row->next_attempt_at);
     last_errors.push_back(null_if_empty(row->last_error));
     ordering_keys.push_back(row->ordering_key);
+    slots.push_back(row->slot);
   }
   Query query(statements::upsert_owed);
   query.bind(event_ids).bind(webhooks).bind(organizations).bind(events).bind(keys).bind(created_at);
-  query.bind(attempts).bind(probes).bind(owed_since).bind(next_attempts).bind(last_errors).bind(ordering_keys).run();
+  query.bind(attempts).bind(probes).bind(owed_since).bind(next_attempts).bind(last_errors).bind(ordering_keys);
+  query.bind(slots).run();
 }
 
 void delete_finished(const std::vector<const DeliveryKey*>& keys) {
@@ -897,6 +901,7 @@ Due SpiStore::due(const DueQuery& wanted) {
     owed.probes = query.get_int32(row, 8);
     owed.owed_since = query.get_time(row, 9);
     owed.next_attempt_at = query.get_time(row, 10);
+    owed.event.slot = query.get_int16(row, 12);
   }
   Query next(statements::read_due_next);
   next.bind(wanted.webhook).bind(wanted.now).run();

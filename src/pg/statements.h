@@ -122,7 +122,7 @@ inline constinit Statement find_events(R"(
 // As find_events, but the events themselves.
 inline constinit Statement read_few_events(R"(
   SELECT e.id, e.xid, e.created_at, e.event, e.organization_id, e.key, e.data, e.previous,
-         coalesce(e.oversized_bytes, 0)
+         coalesce(e.oversized_bytes, 0), e.slot
     FROM unnest($1::xid8[], $2::xid8[]) AS range (low, high)
          CROSS JOIN LATERAL (SELECT *
                                FROM @extschema@.webhook_events
@@ -131,7 +131,7 @@ inline constinit Statement read_few_events(R"(
    LIMIT $3)");
 
 inline constinit Statement read_events_by_id(R"(
-  SELECT id, xid, created_at, event, organization_id, key, data, previous, coalesce(oversized_bytes, 0)
+  SELECT id, xid, created_at, event, organization_id, key, data, previous, coalesce(oversized_bytes, 0), slot
     FROM @extschema@.webhook_events
    WHERE slot = $1::smallint AND id = ANY($2))");
 
@@ -188,14 +188,14 @@ inline constinit Statement last_log_id_drawn("SELECT currval('@extschema@.webhoo
 inline constinit Statement upsert_owed(R"(
   INSERT INTO @extschema@.webhook_deliveries AS d
          (event_id, configuration_id, organization_id, event, key, created_at, state, attempts, probes, owed_since,
-          next_attempt_at, last_error, ordering_key)
+          next_attempt_at, last_error, ordering_key, slot)
   SELECT o.event_id, o.configuration_id, o.organization_id, o.event, o.key, o.created_at,
          CASE WHEN o.next_attempt_at IS NULL THEN 'dead' ELSE 'pending' END, o.attempts, o.probes, o.owed_since,
-         o.next_attempt_at, o.last_error, o.ordering_key
+         o.next_attempt_at, o.last_error, o.ordering_key, o.slot::smallint
     FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::integer[],
-                $8::integer[], $9::timestamptz[], $10::timestamptz[], $11::text[], $12::text[])
+                $8::integer[], $9::timestamptz[], $10::timestamptz[], $11::text[], $12::text[], $13::integer[])
            AS o (event_id, configuration_id, organization_id, event, key, created_at, attempts, probes, owed_since,
-                 next_attempt_at, last_error, ordering_key)
+                 next_attempt_at, last_error, ordering_key, slot)
    WHERE EXISTS (SELECT FROM @extschema@.webhook_configurations AS c WHERE c.id = o.configuration_id)
   ON CONFLICT (event_id, configuration_id) DO UPDATE
      SET state = excluded.state, attempts = excluded.attempts, probes = excluded.probes,
@@ -289,9 +289,9 @@ inline constinit Statement read_next_due(R"(
 // Behind ($3, $4), at most $5 rows, and of those only as many as begin within $6 bytes as stored; found counts them all.
 inline constinit Statement read_due(R"(
   SELECT b.event_id, b.created_at, b.event, b.organization_id, b.key, b.data, b.previous, b.attempts, b.probes,
-         b.owed_since, b.next_attempt_at, b.found
+         b.owed_since, b.next_attempt_at, b.found, coalesce(b.slot, 0::smallint)
     FROM (SELECT d.event_id, d.created_at, d.event, d.organization_id, d.key, d.attempts, d.probes, d.owed_since,
-                 d.next_attempt_at, coalesce(d.data, e.data) AS data, coalesce(d.previous, e.previous) AS previous,
+                 d.next_attempt_at, d.slot, coalesce(d.data, e.data) AS data, coalesce(d.previous, e.previous) AS previous,
                  count(*) OVER () AS found,
                  coalesce(sum(pg_column_size(coalesce(d.data, e.data)))
                             OVER (ORDER BY d.next_attempt_at, d.event_id
@@ -304,7 +304,7 @@ inline constinit Statement read_due(R"(
                    LIMIT $5) AS d
                  LEFT JOIN LATERAL (SELECT data, previous
                                       FROM @extschema@.webhook_events
-                                     WHERE id = d.event_id AND d.data IS NULL
+                                     WHERE slot = d.slot AND id = d.event_id AND d.data IS NULL
                                     OFFSET 0) AS e ON true) AS b
    WHERE b.bytes_before < $6
    ORDER BY b.next_attempt_at, b.event_id)");
@@ -312,9 +312,9 @@ inline constinit Statement read_due(R"(
 // The same for a webhook with an ordering: the oldest events, of each ordering_key only if the oldest of all is due.
 inline constinit Statement read_due_in_order(R"(
   SELECT b.event_id, b.created_at, b.event, b.organization_id, b.key, b.data, b.previous, b.attempts, b.probes,
-         b.owed_since, b.next_attempt_at, b.found
+         b.owed_since, b.next_attempt_at, b.found, coalesce(b.slot, 0::smallint)
     FROM (SELECT d.event_id, d.created_at, d.event, d.organization_id, d.key, d.attempts, d.probes, d.owed_since,
-                 d.next_attempt_at, coalesce(d.data, e.data) AS data, coalesce(d.previous, e.previous) AS previous,
+                 d.next_attempt_at, d.slot, coalesce(d.data, e.data) AS data, coalesce(d.previous, e.previous) AS previous,
                  count(*) OVER () AS found,
                  coalesce(sum(pg_column_size(coalesce(d.data, e.data)))
                             OVER (ORDER BY d.event_id
@@ -332,7 +332,7 @@ inline constinit Statement read_due_in_order(R"(
                    LIMIT $3) AS d
                  LEFT JOIN LATERAL (SELECT data, previous
                                       FROM @extschema@.webhook_events
-                                     WHERE id = d.event_id AND d.data IS NULL
+                                     WHERE slot = d.slot AND id = d.event_id AND d.data IS NULL
                                     OFFSET 0) AS e ON true) AS b
    WHERE b.bytes_before < $4
    ORDER BY b.event_id)");

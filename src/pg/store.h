@@ -113,7 +113,8 @@ struct OwedRow {
   std::optional<std::string> organization_id;
   std::string event;
   std::optional<std::string> event_key;
-  Time created_at{};  // of the event
+  int slot = 0;       // of the event
+  Time created_at{};  // likewise
   int attempts = 0;
   int probes = 0;  // of the attempts
   Time owed_since{};

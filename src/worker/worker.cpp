@@ -88,7 +88,7 @@ void Worker::run() {
     if (failure) back_off(*failure);
     report();
     if (process_.shutdown_requested()) break;
-    if (process_.wait(http_.fd(), time_to_wait())) look_at_log_ = true;
+    if (process_.wait(http_.fd(), time_to_wait())) look_at_log_ = was_called_ = true;
   }
   end();
 }
@@ -438,7 +438,7 @@ void Worker::finish_chunk() {
   ledger_->finish_window();
   if (recovering_ && recovered_at_ && ledger_->window().to == *recovered_at_) end_recovery();
   // While recovering nobody has called for what was committed before this process began.
-  look_at_log_ = recovering_;
+  look_at_log_ = recovering_ || was_called_;
 }
 
 void Worker::end_recovery() {
@@ -449,6 +449,8 @@ void Worker::end_recovery() {
 
 // False: nothing has finished since the last window.
 bool Worker::open_next_window() {
+  was_called_ = false;
+  process_.listen_for_events();
   const pg::LogHead now = store_.current_head();
   // Whoever subscribed before the snapshot must be known before its events are routed.
   if (store_.configuration_changed()) {
@@ -564,6 +566,7 @@ void Worker::admit(Event event, const std::vector<Uuid>& receivers) {
 std::shared_ptr<const Outgoing> Worker::outgoing(Event event) {
   auto made = std::make_shared<Outgoing>();
   made->event_id = event.id;
+  made->slot = event.slot;
   made->created_at = event.created_at;
   made->webhook_id = event_ids_->encode(event.id, event.created_at);
   made->body = build_body(event);
@@ -594,6 +597,7 @@ void Worker::give_up(const Event& event, const Uuid& webhook, int attempts, cons
                  .organization_id = event.organization_id,
                  .event = event.name,
                  .event_key = event.key,
+                 .slot = event.slot,
                  .created_at = event.created_at,
                  .attempts = attempts,
                  .owed_since = event.created_at,
@@ -612,6 +616,7 @@ void Worker::owe(const Delivery& delivery, int attempts, std::optional<Time> nex
                  .organization_id = event.organization_id,
                  .event = event.event_name,
                  .event_key = event.key,
+                 .slot = event.slot,
                  .created_at = event.created_at,
                  .attempts = attempts,
                  .probes = delivery.probes,

@@ -164,6 +164,7 @@ class Worker {
   std::optional<Time> configuration_stale_at_;  // when a secret expires
   bool is_configuration_stale_ = false;         // it could not be loaded whole
   bool look_at_log_ = true;                     // something may have been committed
+  bool was_called_ = false;                     // since the last look at what has
   bool is_checkpoint_stale_ = false;            // something was settled since the last one
   Time last_turn_{};
   Time next_look_{};       // at the log, though nobody calls

@@ -91,6 +91,11 @@ class FakeProcess : public pg::Process {
 
   Time now() override { return now_; }
   double random() override { return draw(); }
+  void listen_for_events() override { listens_ = true; }
+  // A commit with events: wakes who listens.
+  void announce_events() {
+    if (std::exchange(listens_, false)) wake();
+  }
   bool shutdown_requested() override { return shutdown_; }
   bool is_database_wanted() override { return database_wanted; }
   void report(const pg::WorkerFigures& reported) override { figures = reported; }
@@ -141,6 +146,7 @@ class FakeProcess : public pg::Process {
   Time now_ = std::chrono::sys_days(std::chrono::year(2024) / 1 / 15);
   std::multimap<Time, std::function<void()>> plan_;
   bool latch_ = false;
+  bool listens_ = false;
   bool ready_ = false;
   bool shutdown_ = false;
   bool reload_ = false;

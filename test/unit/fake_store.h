@@ -105,7 +105,7 @@ class FakeStore : public pg::Store {
     running_.erase(xid);
     committed_.insert(xid);
     for (const std::int64_t id : by_xid_[xid]) require(events_.at(id));
-    process_.wake();
+    process_.announce_events();
   }
   void rollback(FullXid xid) { running_.erase(xid); }
   // In a transaction of its own.

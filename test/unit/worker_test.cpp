@@ -174,6 +174,28 @@ TEST_F(WorkerTest, CommitIsDeliveredAtOnce) {
   EXPECT_LT(http_.received()[0].at - committed, 1ms);
 }
 
+TEST_F(WorkerTest, CommitInTheMiddleOfALargeWindowIsDeliveredAtOnce) {
+  store_.add_webhook(1);
+  store_.emit_many(1'200);
+  bool has_committed = false;
+  store_.after = [&](const std::string& call) {
+    if (call != "read" || std::exchange(has_committed, true)) return;
+    store_.emit();
+  };
+  run_for(3s);
+  EXPECT_EQ(received_by(1).size(), 1'201U);
+}
+
+TEST_F(WorkerTest, CommitsWakeTheWorkerNoMoreOftenThanItLooks) {
+  store_.add_webhook(1);
+  http_.answer = [](const Received&) { return Answer{.delay = 50ms}; };
+  for (int i = 0; i < 1'000; ++i) plan(i * 10us, [this] { store_.emit(); });
+  int looks = 0;
+  store_.before = [&looks](const std::string& call) { looks += call == "current_snapshot" || call == "current_head" ? 1 : 0; };
+  run_until([this] { return store_.logs.size() == 1'000; });
+  EXPECT_LT(looks, 200);
+}
+
 TEST_F(WorkerTest, TransactionThatCommitsLastIsDeliveredThoughOthersPassedIt) {
   store_.add_webhook(1);
   const FullXid slow = store_.begin();
