@@ -152,6 +152,8 @@ class FakeStore : public pg::Store {
     const Snapshot now = snapshot();
     for (auto& [number, other] : other_checkpoints_) other = {{now, now}, 0, last_log_id_};
   }
+  // For the test to say that a filter lets nothing through.
+  void forget_required_of(const Uuid& webhook) { require_nothing_of(webhook); }
   // The ring took it.
   void forget_event(std::int64_t id) { events_.erase(id); }
 

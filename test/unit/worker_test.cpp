@@ -3,8 +3,11 @@
 // explains it, and that no cap on what is in flight is passed.
 #include "worker/worker.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <map>
 #include <numeric>
 #include <random>
 #include <set>
@@ -520,6 +523,302 @@ TEST_F(WorkerTest, LoweredCapHoldsForWhatWaitsForAGlobalSlot) {
   plan(500ms, [&] { store_.change_webhook(webhook, [](pg::Webhook& w) { w.limits.max_in_flight = 2; }); });
   plan(600ms, [&] { store_.emit([](Event& event) { event.name = "other.event"; }); });
   run_until([this] { return store_.logs.size() == 21; }, 1min);
+}
+
+// --- Endpoints that fail ------------------------------------------------------------------------------------------------
+
+TEST_F(WorkerTest, DeadEndpointGetsAProbeForEachStepAndCatchesUpInOrderOfAge) {
+  const Uuid webhook = store_.add_webhook(1);
+  bool is_dead = true;
+  http_.answer = [&is_dead](const Received&) { return Answer{.status = is_dead ? 503 : 200}; };
+  store_.emit_many(3'000);
+  std::size_t sent_while_open = 0;
+  plan(1s, [&] {
+    EXPECT_TRUE(store_.endpoints.at(webhook).circuit_opened_at);
+    sent_while_open = http_.received().size();
+    EXPECT_LE(sent_while_open, 20U);
+    EXPECT_EQ(store_.count_pending(), 3'000U);
+  });
+  plan(60s, [&] {
+    EXPECT_LE(http_.received().size() - sent_while_open, 5U) << "after 5, 10, 20 and 40 s, each 20 % earlier at most";
+    EXPECT_GE(http_.received().size() - sent_while_open, 3U);
+    is_dead = false;
+  });
+  run_until([this] { return store_.required().empty() && store_.count_pending() == 0; });
+  std::vector<std::int64_t> arrived;
+  std::size_t retried = 0;
+  for (const FakeStore::Log& log : store_.logs) {
+    if (!log.row.success) continue;
+    if (log.row.attempt == 1) arrived.push_back(log.row.event_id);
+    if (log.row.attempt > 1) ++retried;
+  }
+  EXPECT_EQ(arrived.size() + retried, 3'000U);
+  EXPECT_LE(retried, 25U) << "those that were tried in vain may come out of turn";
+  // One lane, up to 16 at once: what came back at the same moment is logged in any order.
+  for (std::size_t i = 16; i < arrived.size(); ++i) EXPECT_GT(arrived[i], arrived[i - 16]);
+  EXPECT_FALSE(store_.endpoints.at(webhook).circuit_opened_at);
+  EXPECT_EQ(process_.count_log("the circuit of webhook"), 2U) << "opened, closed";
+}
+
+TEST_F(WorkerTest, ProbesDoNotUseUpTheSchedule) {
+  process_.settings_in_force.retry_schedule = {1s};
+  store_.add_webhook(1, [](pg::Webhook& w) { w.limits.max_in_flight = 1; });
+  bool is_dead = true;
+  http_.answer = [&is_dead](const Received&) { return Answer{.status = is_dead ? 503 : 200}; };
+  store_.emit_many(20);
+  plan(10min, [&is_dead] { is_dead = false; });
+  run_until([this] { return store_.required().empty() && store_.count_pending() == 0; });
+  EXPECT_EQ(std::count_if(store_.logs.begin(), store_.logs.end(), [](const auto& log) { return log.row.success; }), 20);
+  EXPECT_TRUE(store_.deliveries.empty()) << "none died";
+  const auto most = std::max_element(store_.logs.begin(), store_.logs.end(), [](const auto& a, const auto& b) {
+    return a.row.attempt < b.row.attempt;
+  });
+  EXPECT_GT(most->row.attempt, 5) << "but each attempt has its number";
+}
+
+TEST_F(WorkerTest, OpenCircuitOutlivesTheWorker) {
+  store_.add_webhook(1);
+  http_.answer = [](const Received&) { return Answer{.status = 500}; };
+  store_.emit_many(100);
+  run_for(2s);
+  const std::size_t before = http_.received().size();
+  run_for(2s);
+  EXPECT_LE(http_.received().size() - before, 1U) << "a probe";
+}
+
+TEST_F(WorkerTest, AnotherUrlIsTriedAtOnce) {
+  const Uuid webhook = store_.add_webhook(1);
+  http_.answer = [](const Received& request) {
+    return Answer{.status = request.url.ends_with("new") ? 200 : 500};
+  };
+  store_.emit_many(100);
+  plan(1s, [&] {
+    store_.change_webhook(webhook, [](pg::Webhook& w) { w.url += "new"; });
+    process_.wake();
+  });
+  plan(3s, [this] { EXPECT_LT(store_.count_pending(), 5U) << "all but the first, which wait for their retry"; });
+  plan(20s, [this] { EXPECT_EQ(store_.count_pending(), 0U); });
+  run_for(21s);
+}
+
+TEST_F(WorkerTest, AnswersThatSpeakOfOneDeliveryOpenNoCircuit) {
+  store_.add_webhook(1);
+  http_.answer = [](const Received&) { return Answer{.status = 404}; };
+  store_.emit_many(100);
+  run_for(5s);
+  EXPECT_EQ(http_.received().size(), 100U);
+}
+
+TEST_F(WorkerTest, DeadEndpointsCostTheOthersNothing) {
+  process_.settings_in_force.max_in_flight = 256;
+  for (int number = 1; number <= 100; ++number) store_.add_webhook(number);
+  http_.answer = [](const Received& request) {
+    return webhook_at(request.url).bytes[15] <= 10 ? FakeHttp::hangs() : Answer{};
+  };
+  store_.emit_many(500);
+  plan(3s, [this] {
+    for (int number = 11; number <= 100; ++number) EXPECT_EQ(received_by(number).size(), 500U) << number;
+  });
+  run_for(4s);
+}
+
+TEST_F(WorkerTest, GoneSwitchesTheWebhookOffAndSaysSo) {
+  const Uuid webhook = store_.add_webhook(1);
+  store_.add_webhook(2, [](pg::Webhook& w) { w.events = {"webhook.*"}; });
+  http_.answer = [](const Received&) { return Answer{.status = 410}; };
+  store_.emit();
+  run_for(5s);
+  EXPECT_FALSE(store_.is_active(webhook));
+  EXPECT_THAT(store_.disabled.at(webhook), testing::HasSubstr("HTTP status 410"));
+  std::vector<std::string> emitted;
+  for (const auto& event : store_.events_emitted) emitted.push_back(event.name);
+  EXPECT_THAT(emitted, testing::UnorderedElementsAre("webhook.delivery.failed", "webhook.disabled"));
+  EXPECT_EQ(process_.count_log("is switched off"), 1U);
+}
+
+TEST_F(WorkerTest, WebhookThatFailsForTooLongIsSwitchedOff) {
+  process_.settings_in_force.disable_after = 1h;
+  process_.settings_in_force.retry_schedule.assign(20, 10min);
+  const Uuid webhook = store_.add_webhook(1);
+  http_.answer = [](const Received&) { return Answer{.status = 404}; };
+  store_.emit();
+  plan(50min, [&] { EXPECT_TRUE(store_.is_active(webhook)); });
+  run_for(2h);
+  EXPECT_FALSE(store_.is_active(webhook));
+  EXPECT_THAT(store_.disabled.at(webhook), testing::HasSubstr("failing since"));
+}
+
+TEST_F(WorkerTest, LockedWebhookIsSwitchedOffLaterAndHoldsUpNothing) {
+  const Uuid webhook = store_.add_webhook(1);
+  store_.add_webhook(2);
+  store_.locked_webhooks.insert(webhook);
+  http_.answer = [](const Received& request) {
+    return Answer{.status = request.url == FakeStore::url(1) ? 410 : 200};
+  };
+  store_.emit();
+  plan(10s, [&] {
+    EXPECT_TRUE(store_.is_active(webhook));
+    EXPECT_EQ(received_by(2).size(), 1U);
+    EXPECT_TRUE(store_.is_all_behind_checkpoint());
+    store_.locked_webhooks.clear();
+  });
+  run_for(30s);
+  EXPECT_FALSE(store_.is_active(webhook));
+}
+
+TEST_F(WorkerTest, OperationalEventsCauseNone) {
+  process_.settings_in_force.retry_schedule = {};
+  store_.add_webhook(1, [](pg::Webhook& w) { w.events = {"webhook.*"}; });
+  http_.answer = [](const Received&) { return Answer{.status = 404}; };
+  store_.emit([](Event& event) { event.name = "webhook.delivery.failed"; });
+  run_for(5s);
+  EXPECT_EQ(store_.count_pending(), 0U);
+  EXPECT_TRUE(store_.events_emitted.empty());
+}
+
+TEST_F(WorkerTest, WhatIsOwedGrowsOldWhileTheCircuitIsOpen) {
+  process_.settings_in_force.max_age = 1min;
+  store_.add_webhook(1);
+  http_.answer = [](const Received&) { return Answer{.status = 500}; };
+  store_.emit_many(1'000);
+  run_for(3min);
+  EXPECT_EQ(store_.count_pending(), 0U);
+  EXPECT_EQ(store_.deliveries.size(), 1'000U) << "dead";
+  EXPECT_LT(http_.received().size(), 40U);
+}
+
+TEST_F(WorkerTest, EventFromBeforeItWasSwitchedOffIsOwedHoweverLateItCommits) {
+  const Uuid webhook = store_.add_webhook(1);
+  const FullXid xid = store_.begin();
+  const std::int64_t before = store_.append(xid);
+  plan(1s, [&] {
+    store_.set_active(webhook, false);
+    store_.append(xid);
+    process_.wake();
+  });
+  plan(2s, [&] { store_.commit(xid); });
+  plan(4s, [&] {
+    EXPECT_TRUE(received_by(1).empty());
+    EXPECT_NE(store_.owed({before, webhook}), nullptr);
+    EXPECT_EQ(store_.count_pending(), 1U) << "the other came when it was off";
+    store_.set_active(webhook, true);
+    process_.wake();
+  });
+  run_for(10s);
+  EXPECT_EQ(received_by(1), std::vector<std::int64_t>{before});
+}
+
+// --- Order --------------------------------------------------------------------------------------------------------------
+
+// Keys k0 … k9, whose events may fail: in the order of first successes each key ascends.
+class WorkerOrderTest : public WorkerTest, public testing::WithParamInterface<int> {};
+
+TEST_P(WorkerOrderTest, KeysAndEndpointsKeepTheirOrderThroughRetriesAndCrashes) {
+  std::mt19937 random(static_cast<unsigned>(GetParam()));
+  process_.settings_in_force.retry_schedule.assign(20, 1s);
+  for (const int number : {1, 2}) {
+    store_.add_webhook(number, [number](pg::Webhook& w) {
+      w.limits.ordering = number == 1 ? Ordering::kKey : Ordering::kEndpoint;
+    });
+  }
+  std::size_t in_flight_most = 0;
+  http_.answer = [&](const Received& request) {
+    in_flight_most = std::max(in_flight_most, http_.in_flight_to(FakeStore::url(1)));
+    const bool fails = request.attempt < 4 && random() % 5 == 0;
+    return Answer{.status = fails ? 404 : 200, .delay = 1ms * (random() % 30)};
+  };
+  std::map<std::int64_t, std::string> keys;
+  for (int burst = 0; burst < 20; ++burst) {
+    plan(burst * 500ms, [&] {
+      const std::int64_t first = store_.emit_many(50, [&](Event& event) {
+        event.key = "k" + std::to_string(event.id % 10);
+        keys[event.id] = *event.key;
+      });
+      EXPECT_GT(first, 0);
+    });
+    if (burst % 6 == 5) crash_after(burst * 300ms);
+  }
+  store_.emit_many(500, [&](Event& event) {
+    event.key = "k" + std::to_string(event.id % 10);
+    keys[event.id] = *event.key;
+  });
+  crash_after(700ms);
+  run_until([this] { return store_.required().empty() && store_.count_pending() == 0; }, 10h);
+  std::map<std::string, std::int64_t> last_of_key;
+  std::int64_t last_of_endpoint = 0;
+  std::set<std::pair<std::int64_t, int>> seen;
+  for (const FakeStore::Log& log : store_.logs) {
+    const int number = log.row.webhook.bytes[15];
+    if (!log.row.success || !seen.emplace(log.row.event_id, number).second) continue;
+    if (number == 2) {
+      EXPECT_GT(log.row.event_id, last_of_endpoint);
+      last_of_endpoint = log.row.event_id;
+    } else {
+      std::int64_t& last = last_of_key[keys.at(log.row.event_id)];
+      EXPECT_GT(log.row.event_id, last);
+      last = log.row.event_id;
+    }
+  }
+  EXPECT_EQ(seen.size(), 2 * keys.size());
+  EXPECT_GT(in_flight_most, 2U) << "keys are parallel";
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, WorkerOrderTest, testing::Range(1, 6));
+
+// --- Filters --------------------------------------------------------------------------------------------------------------
+
+TEST_F(WorkerTest, FilterDecidesWhoGetsAnEvent) {
+  store_.add_webhook(1, [](pg::Webhook& w) { w.filter = "odd"; });
+  store_.add_webhook(2);
+  store_.filters = [](const std::string&, const std::string& data) {
+    return (data.back() == '}' && (data[data.size() - 2] - '0') % 2 == 1) ? pg::FilterAnswer::kMatch
+                                                                           : pg::FilterAnswer::kNoMatch;
+  };
+  store_.forget_required_of(FakeStore::uuid(1));
+  store_.emit_many(9);
+  store_.forget_required_of(FakeStore::uuid(1));
+  run_for(5s);
+  EXPECT_EQ(received_by(1), (std::vector<std::int64_t>{1, 3, 5, 7, 9}));
+  EXPECT_EQ(received_by(2).size(), 9U);
+}
+
+TEST_F(WorkerTest, FilterThatTakesTooLongIsLeftAloneForLongerAndLonger) {
+  store_.add_webhook(1, [](pg::Webhook& w) { w.filter = "slow"; });
+  store_.add_webhook(2);
+  store_.filters = [](const std::string&, const std::string&) { return pg::FilterAnswer::kOverrun; };
+  for (int second = 0; second < 100; ++second) {
+    plan(second * 1s, [this] {
+      store_.emit();
+      store_.forget_required_of(FakeStore::uuid(1));
+    });
+  }
+  run_for(101s);
+  EXPECT_EQ(received_by(2).size(), 100U);
+  EXPECT_TRUE(received_by(1).empty());
+  EXPECT_LT(store_.filters_asked, 10U);
+  EXPECT_EQ(process_.count_log("took too long"), 1U);
+}
+
+// --- Statistics -----------------------------------------------------------------------------------------------------------
+
+TEST_F(WorkerTest, AttemptsAreCountedByTheMinuteAcrossWorkers) {
+  const Uuid webhook = store_.add_webhook(1);
+  http_.answer = [](const Received& request) { return Answer{.status = request.event_id % 4 == 0 ? 404 : 200}; };
+  process_.settings_in_force.retry_schedule = {};
+  store_.emit_many(100);
+  run_for(10s);
+  store_.emit_many(100);
+  run_for(70s);
+  int attempts = 0;
+  int successes = 0;
+  for (const auto& [key, minute] : store_.minutes) {
+    attempts += minute.attempts;
+    successes += minute.successes;
+  }
+  EXPECT_EQ(attempts, 200);
+  EXPECT_EQ(successes, 150);
+  EXPECT_TRUE(store_.endpoints.at(webhook).last_success_at);
+  EXPECT_TRUE(store_.endpoints.at(webhook).last_failure_at);
 }
 
 // --- Configuration ----------------------------------------------------------------------------------------------------
