@@ -2043,7 +2043,7 @@ $$;
 
 -- === Finding out =====================================================================================================
 
--- Runs as whoever calls it: an operator, or the owner for webhook_find_own(). A log row outlives its event.
+-- SECURITY DEFINER, because whoever may call webhook_send_test() itself could test any webhook.
 CREATE FUNCTION @extschema@.webhook_test_any(
     webhook uuid, event text, OUT status text, OUT response_status integer, OUT response_body text, OUT error text,
     OUT duration_ms double precision, OUT log_id bigint)
@@ -2098,6 +2098,7 @@ BEGIN
 END
 $$;
 
+-- Runs as whoever calls it: an operator, or the owner for webhook_find_own(). A log row outlives its event.
 CREATE FUNCTION @extschema@.webhook_find_any(webhook_id text)
     RETURNS TABLE (event_id bigint, created_at timestamptz, event text, organization_id text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp

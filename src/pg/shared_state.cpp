@@ -83,14 +83,6 @@ SharedPlace* my_place = nullptr;  // of this worker
 int my_index = 0;                 // of its slot
 WorkerExit my_exit_reason = WorkerExit::kFailed;
 
-std::uint32_t my_process_number() {
-#if PG_VERSION_NUM >= 170000
-  return static_cast<std::uint32_t>(MyProcNumber);
-#else
-  return static_cast<std::uint32_t>(MyProc->pgprocno);
-#endif
-}
-
 SharedPlace* places() { return reinterpret_cast<SharedPlace*>(MAXALIGN(reinterpret_cast<uintptr_t>(shared + 1))); }
 
 pg_atomic_uint32* holds() {
@@ -158,11 +150,6 @@ class Locked {
   Locked(const Locked&) = delete;
   Locked& operator=(const Locked&) = delete;
 };
-
-void set_latch_of(std::uint32_t process) {
-  // The process may have ended and its number may be another's by now: a latch set once too often harms nobody.
-  if (process != kNoProcess) SetLatch(&ProcGlobal->allProcs[process].procLatch);
-}
 
 // The place of a database; nullptr: it has none.
 SharedPlace* find_place(Oid database) {
@@ -321,6 +308,18 @@ void publish_event_segment(std::uint32_t sequence_oid, int segment) noexcept {
   }
   place->segment = segment;
   SpinLockRelease(&place->pool_lock);
+}
+
+std::uint32_t my_process_number() noexcept {
+#if PG_VERSION_NUM >= 170000
+  return static_cast<std::uint32_t>(MyProcNumber);
+#else
+  return static_cast<std::uint32_t>(MyProc->pgprocno);
+#endif
+}
+
+void set_latch_of(std::uint32_t process) noexcept {
+  if (process != kNoProcess) SetLatch(&ProcGlobal->allProcs[process].procLatch);
 }
 
 void wake_workers() noexcept {

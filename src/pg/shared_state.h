@@ -48,6 +48,12 @@ std::int64_t ids_left(std::uint32_t sequence_oid) noexcept;
 std::optional<int> current_event_segment(std::uint32_t sequence_oid) noexcept;
 void publish_event_segment(std::uint32_t sequence_oid, int segment) noexcept;
 
+// Of this process, by which its latch is found.
+std::uint32_t my_process_number() noexcept;
+// Sets the latch of a process. It may have ended and its number may be another's by now: a latch set once too often harms
+// nobody. Neither allocates nor raises an error.
+void set_latch_of(std::uint32_t process) noexcept;
+
 // Wakes this database's workers: sets their latches. For commit callbacks: it neither allocates nor raises an error.
 void wake_workers() noexcept;
 

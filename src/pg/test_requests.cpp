@@ -8,7 +8,6 @@ extern "C" {
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
-#include "storage/proc.h"
 #include "storage/shmem.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
@@ -40,17 +39,6 @@ shmem_request_hook_type previous_shmem_request = nullptr;
 shmem_startup_hook_type previous_shmem_startup = nullptr;
 
 std::optional<TestTicket> my_ticket;  // of this backend
-
-std::uint32_t my_process_number() {
-#if PG_VERSION_NUM >= 170000
-  return static_cast<std::uint32_t>(MyProcNumber);
-#else
-  return static_cast<std::uint32_t>(MyProc->pgprocno);
-#endif
-}
-
-// As in shared_state.cpp: a latch set once too often harms nobody.
-void set_latch_of(std::uint32_t process) { SetLatch(&ProcGlobal->allProcs[process].procLatch); }
 
 std::uint32_t wait_event() {
 #if PG_VERSION_NUM >= 170000

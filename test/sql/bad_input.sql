@@ -40,6 +40,12 @@ ALTER TABLE contacts OWNER TO regress_webhook_operate;
 CREATE VIEW people AS SELECT * FROM contacts;
 ALTER VIEW people OWNER TO regress_webhook_operate;
 
+-- No worker sees what this transaction makes: its answer to a test.
+CREATE OR REPLACE FUNCTION hooks.webhook_send_test(
+    webhook uuid, event text, timeout_ms integer, OUT status text, OUT response_status integer, OUT response_body text,
+    OUT error text, OUT duration_ms double precision, OUT log_id bigint)
+    LANGUAGE sql AS $$SELECT 'success', 200, 'ok', NULL, 12.5::double precision, 43::bigint$$;
+
 CREATE VIEW functions AS
     SELECT p.* FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid
     WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e' AND d.refclassid = 'pg_extension'::regclass
@@ -52,14 +58,14 @@ INSERT INTO good VALUES
     ('integer', '1'), ('boolean', 'true'), ('json', '{}'), ('jsonb', '{}'), ('jsonpath', '$'), ('interval', '1 h'),
     ('timestamp with time zone', '2024-01-15 10:30+00'), ('text[]', '{contact.created}'), ('name[]', '{id}'),
     ('interval[]', '{1s}'), ('bigint[]', '{1}'), ('regclass', 'contacts'), ('regrole', 'regress_webhook_none'), ('oid', '1'),
-    ('bytea', '\x6100');
+    ('bytea', '\x6100'), ('double precision', '0.5');
 -- Arguments that need another good value than their type's.
 CREATE TABLE good_argument (argument text PRIMARY KEY, value text);
 INSERT INTO good_argument VALUES
     ('operation', 'UPDATE'), ('condition', 'NEW.id = 1'), ('exclude_columns', NULL), ('search_path', 'public'),
     ('organization_id', 'acme'), ('organization_column', 'organization_id'), ('updated_column', 'updated_at'),
     ('webhook_id', (SELECT webhook_id FROM hooks.webhook_own_events WHERE id = 1)), ('until', 'infinity'),
-    ('trigger_name', 'webhook_contact_created_update');
+    ('trigger_name', 'webhook_contact_created_update'), ('organization', 'acme');
 CREATE TABLE bad (type text, value text);
 INSERT INTO bad SELECT type, NULL FROM good;
 INSERT INTO bad
@@ -70,6 +76,7 @@ SELECT type, value FROM unnest(ARRAY['text', 'name']) type, unnest(ARRAY['', ' '
 UNION ALL
 SELECT type, value FROM unnest(ARRAY['bigint', 'integer']) type, unnest(ARRAY['0', '-1', '2', '2147483647', '-2147483648']) value
 UNION ALL SELECT 'bigint', unnest(ARRAY['9223372036854775807', '-9223372036854775808'])
+UNION ALL SELECT 'double precision', unnest(ARRAY['0', '-0', '-1', '2', '1e308', '5e-324', 'NaN', 'Infinity', '-Infinity'])
 UNION ALL SELECT 'boolean', 'false'
 UNION ALL SELECT 'uuid', unnest(ARRAY['00000000-0000-0000-0000-000000000000', '00000000-0000-0000-0000-00000000000b',
                                       'ffffffff-ffff-ffff-ffff-ffffffffffff'])

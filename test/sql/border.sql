@@ -52,6 +52,15 @@ INSERT INTO hooks.webhook_deliveries (event_id, configuration_id, organization_i
                                       attempts, next_attempt_at, last_error, data)
 SELECT event_id, webhook, organization, 'contact.created', organization, now() - interval '1 h', 'pending', 1, now(),
        organization, json_build_object('of', organization) FROM tenants;
+INSERT INTO hooks.webhook_minutes (configuration_id, slot, organization_id, minute, attempts, successes, durations)
+SELECT webhook, 0, organization, date_trunc('minute', now()), 1, 0, array_fill(0, ARRAY[47]) || 1 FROM tenants;
+INSERT INTO hooks.webhook_endpoints (configuration_id, organization_id, circuit_opened_at, last_error)
+SELECT webhook, organization, now(), organization FROM tenants;
+-- No worker sees what this transaction makes: its answer to a test.
+CREATE OR REPLACE FUNCTION hooks.webhook_send_test(
+    webhook uuid, event text, timeout_ms integer, OUT status text, OUT response_status integer, OUT response_body text,
+    OUT error text, OUT duration_ms double precision, OUT log_id bigint)
+    LANGUAGE sql AS $$SELECT 'success', 200, webhook::text, NULL, 12.5::double precision, 43::bigint$$;
 
 CREATE TABLE borders AS
     SELECT mine.organization AS mine, theirs.organization AS theirs, theirs.webhook, theirs.log_id, theirs.event_id,
@@ -139,9 +148,10 @@ SELECT is_empty('SELECT role, relation, of_mine FROM sights WHERE (relkind = ''S
                 'segments and sequences are nobody''s to read, not even an operator''s');
 SELECT set_eq('SELECT DISTINCT role, relation::text FROM sights WHERE of_mine > 0 AND role IN (''read'', ''manage'')', $$
     VALUES ('read', 'hooks.webhook_configurations'), ('read', 'hooks.webhook_deliveries'), ('read', 'hooks.webhook_logs'),
-           ('read', 'hooks.webhook_own_events'), ('manage', 'hooks.webhook_configurations'),
+           ('read', 'hooks.webhook_own_events'), ('read', 'hooks.webhook_minutes'), ('read', 'hooks.webhook_endpoints'),
+           ('read', 'hooks.webhook_stats'), ('manage', 'hooks.webhook_configurations'),
            ('manage', 'hooks.webhook_deliveries'), ('manage', 'hooks.webhook_logs'), ('manage', 'hooks.webhook_own_events'),
-           ('manage', 'hooks.webhook_own_secrets')
+           ('manage', 'hooks.webhook_minutes'), ('manage', 'hooks.webhook_endpoints'), ('manage', 'hooks.webhook_stats')
 $$, 'what is one''s own is seen (a new relation with rows of organizations belongs into this list)');
 SELECT is_empty($$
     SELECT relation FROM sights WHERE role = 'operate' AND relation::text IN (SELECT relation::text FROM sights
@@ -220,6 +230,8 @@ INSERT INTO tried VALUES
     ('hooks.webhook_find(text)', 'SELECT f FROM hooks.webhook_find(PUBLIC_ID) f'),
     ('hooks.webhook_find_own(text)', 'SELECT f FROM hooks.webhook_find_own(PUBLIC_ID) f'),
     ('hooks.webhook_reveal_secret(uuid)', 'SELECT hooks.webhook_reveal_secret(WEBHOOK)'),
+    ('hooks.webhook_reveal_secret_own(uuid)', 'SELECT hooks.webhook_reveal_secret_own(WEBHOOK)'),
+    ('hooks.webhook_check_limit(text)', 'SELECT hooks.webhook_check_limit(ORGANIZATION)'),
     ('hooks.webhook_redeliver(bigint)', 'SELECT r FROM hooks.webhook_redeliver(LOG) r'),
     ('hooks.webhook_redeliver_own(uuid,bigint)', 'SELECT hooks.webhook_redeliver_own(WEBHOOK, EVENT)'),
     ('hooks.webhook_replay(uuid,timestamp with time zone,timestamp with time zone,text[],boolean,boolean)',
@@ -232,6 +244,7 @@ INSERT INTO tried VALUES
     ('hooks.webhook_rotate_secret_own(uuid,interval)', 'SELECT hooks.webhook_rotate_secret_own(WEBHOOK, ''1 h'')'),
     ('hooks.webhook_curl(bigint)', 'SELECT hooks.webhook_curl(LOG)'),
     ('hooks.webhook_test(uuid,text)', 'SELECT t FROM hooks.webhook_test(WEBHOOK) t'),
+    ('hooks.webhook_test_own(uuid,text)', 'SELECT t FROM hooks.webhook_test_own(WEBHOOK, ''contact.created'') t'),
     ('hooks.webhook_emit(text,json,text,text)',
      'SELECT hooks.webhook_emit(''contact.created'', ''{}'', ORGANIZATION) FROM hooks.webhook_flush()'),
     ('hooks.webhook_emit_own(text,json,text)', NULL),  -- takes no organization: test/sql/tenancy.sql
@@ -243,7 +256,9 @@ SELECT 'hooks.' || f, NULL FROM unnest(ARRAY['webhook_flush()', 'webhook_is_prel
     'webhook_verify(text,text,text)', 'webhook_verify(text,bigint,text,text,text)',
     'webhook_body(text,timestamp with time zone,json,json)', 'webhook_encode_id(uuid,bigint,timestamp with time zone)',
     'webhook_decode_id(uuid,text)', 'webhook_shell_quote(text)', 'webhook_known_events(text)', 'webhook_check_event(text)',
-    'webhook_check_known_event(text)', 'webhook_check_event_pattern(text)', 'webhook_check_range(text,integer,integer,integer)',
+    'webhook_check_known_event(text)', 'webhook_check_own_event(text)', 'webhook_check_filter(jsonpath)',
+    'webhook_filter_matches(jsonpath,json)', 'webhook_filter_problem(jsonpath,json)',
+    'webhook_duration_quantile(bigint[],double precision)', 'webhook_check_event_pattern(text)', 'webhook_check_range(text,integer,integer,integer)',
     'webhook_check_events(text[])', 'webhook_check_headers(jsonb)', 'webhook_check_retry_schedule(interval[])',
     'webhook_trigger_arguments(bytea)', 'webhook_trigger_option(text[],text)', 'webhook_trigger_condition(oid)',
     'webhook_check_source(regclass)', 'webhook_check_columns(regclass,text,name[],text)',
@@ -293,7 +308,7 @@ SELECT set_eq($$
 $$, $$
     SELECT signature FROM tried
     WHERE call IS NOT NULL AND to_regprocedure(signature) IS NOT NULL
-      AND signature !~ '_own\(|webhook_(emit|current_organization|test|check_sources)\('
+      AND signature !~ '_own\(|webhook_(emit|current_organization|check_limit|check_sources)\('
 $$, 'an operator is answered by all of them');
 
 -- --- a session as PostgREST makes it ---------------------------------------------------------------------------------

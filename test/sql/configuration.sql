@@ -10,7 +10,7 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = public, tap;
-SELECT plan(90);
+SELECT plan(102);
 
 -- SQLSTATE, message, detail and hint of what the statement raises; null if it raises nothing. Undone in any case.
 CREATE FUNCTION pg_temp.refusal(statement text, OUT state text, OUT message text, OUT detail text, OUT hint text)
@@ -247,6 +247,28 @@ SELECT is_empty('SELECT 1 FROM hooks.webhook_secrets WHERE configuration_id NOT 
 TRUNCATE hooks.webhook_configurations;
 SELECT is((SELECT count(*) FROM hooks.webhook_deliveries) + (SELECT count(*) FROM hooks.webhook_secrets), 0::bigint,
           'and so does TRUNCATE');
+
+-- rate limit and ordering
+CREATE FUNCTION pg_temp.with_value(assignment text) RETURNS text LANGUAGE sql AS $$
+    SELECT concat_ws('; ', r.state, r.message, r.hint)
+    FROM pg_temp.refusal('UPDATE hooks.webhook_configurations SET ' || assignment) r
+$$;
+INSERT INTO hooks.webhook_configurations (organization_id, name, url, events)
+VALUES ('acme', 'limited', 'https://example.com/', '{*}');
+SELECT is((rate_limit_per_s, ordering, filter)::text, '(,relaxed,)', 'by default there is neither limit, order nor filter')
+FROM hooks.webhook_configurations;
+SELECT is(pg_temp.with_value('rate_limit_per_s = ' || rate), '', format('a rate limit of %s/s is accepted', rate))
+FROM unnest(ARRAY['0.001', '2.5', '100000']) rate;
+SELECT is(pg_temp.with_value('rate_limit_per_s = NULL'), '', 'and none');
+SELECT is(left(pg_temp.with_value(format('rate_limit_per_s = %L', rate)), 5), '22003', rate || ' is none')
+FROM unnest(ARRAY['0', '-1', '100001', 'NaN']) rate;
+SELECT is(pg_temp.with_value('rate_limit_per_s = 0'),
+          '22003; 0 is outside the valid range for rate_limit_per_s (0.001 .. 100000); Null means no limit.',
+          'the message names the range');
+SELECT is(string_agg(pg_temp.with_value(format('ordering = %L', ordering)), ''), '',
+          'an ordering is relaxed, by key or by endpoint') FROM unnest(ARRAY['relaxed', 'key', 'endpoint']) ordering;
+SELECT is(pg_temp.with_value('ordering = ''Key'''),
+          '22023; invalid ordering "Key"; It is ''relaxed'', ''key'' or ''endpoint''.', 'and nothing else');
 
 -- pausing
 DELETE FROM hooks.webhook_instance;

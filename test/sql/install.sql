@@ -130,11 +130,12 @@ SELECT set_eq('SELECT name FROM hooks.webhook_event_types WHERE is_builtin', ARR
     'contact.created', 'contact.updated', 'contact.assigned', 'deal.created', 'deal.updated', 'deal.stage.changed',
     'deal.assigned', 'conversation.created', 'conversation.assigned', 'conversation.status.changed',
     'message.received', 'message.sent', 'message.delivered', 'message.read', 'message.failed', 'broadcast.response',
-    'zoom.recording.completed', 'webhook.test'], 'the 17 built-in events are there, and that of a test');
+    'zoom.recording.completed', 'webhook.test', 'webhook.disabled', 'webhook.delivery.failed', 'webhook.recovered'],
+    'the 17 built-in events are there, and those about webhooks themselves');
 SELECT is_empty($$
     SELECT name FROM hooks.webhook_event_types
     WHERE category <> split_part(name, '.', 1) OR description = ''
-       OR (example ->> 'organization_id' IS NULL AND name <> 'webhook.test')
+       OR (example ->> 'organization_id' IS NULL AND name NOT LIKE 'webhook.%') OR example::text = '{}'
 $$, 'each has a category, a description and an example');
 SELECT throws_ok($$INSERT INTO hooks.webhook_event_types (name, category) VALUES ('Invoice Paid', 'invoice')$$, '23514',
     NULL, 'an event type must have a name that an event can bear');
@@ -144,7 +145,7 @@ SELECT throws_ok($$INSERT INTO hooks.webhook_event_types (name, category) VALUES
 -- Replication.
 SELECT is_empty($$
     SELECT r.relname FROM pg_temp.relations r
-    WHERE r.relname ~ '^webhook_(events|deliveries|logs|checkpoint|rings|instance)' AND r.relkind IN ('r', 'p')
+    WHERE r.relname ~ '^webhook_(events|deliveries|logs|minutes|endpoints|checkpoint|rings|instance)' AND r.relkind IN ('r', 'p')
       AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = r.oid AND t.tgname = 'webhook_keep_local'
                         AND t.tgenabled = 'R' AND t.tgtype & 31 = 31)
 $$, 'what is local to a database, each segment too, has the trigger that keeps replicated rows out');

@@ -180,7 +180,7 @@ SELECT is(pg_temp.as_role('operate', NULL, $$INSERT INTO hooks.webhook_event_typ
 SELECT is(pg_temp.as_role('operate', NULL, $$DELETE FROM hooks.webhook_event_types
               WHERE name IN ('invoice.paid', 'deal.created') RETURNING name$$), 'invoice.paid',
           'and removes them');
-SELECT is((SELECT count(*) FROM hooks.webhook_event_types), 18::bigint, 'but not the built-in ones');
+SELECT is((SELECT count(*) FROM hooks.webhook_event_types), 21::bigint, 'but not the built-in ones');
 CREATE TABLE invoices (id int PRIMARY KEY);
 ALTER TABLE invoices OWNER TO regress_webhook_operate;
 SELECT is(pg_temp.as_role('operate', NULL, $$SELECT hooks.webhook_watch('invoices', 'invoice.created',

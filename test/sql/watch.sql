@@ -11,7 +11,7 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = public, tap;
-SELECT plan(62);
+SELECT plan(66);
 
 CREATE TABLE contacts (id int PRIMARY KEY, organization_id text, name text, assigned_to int, doc json,
                        updated_at timestamptz);
@@ -206,6 +206,17 @@ SELECT alike(pg_temp.definition('visits_1', 'webhook_visit_created'), '% WHEN (n
 SELECT is(r.message, 'event "visit.created" is already declared on the partitioned table public.visits',
           'a partition cannot declare it again')
 FROM pg_temp.refusal($$SELECT hooks.webhook_watch('visits_1', 'visit.created')$$) r;
+
+-- Events about webhooks themselves are the worker's alone.
+SELECT is((r.state, r.message, r.hint)::text, '(42939,"event name ""webhook.custom"" is reserved","Choose another name.")',
+          'a name that begins with "webhook." cannot be declared')
+FROM pg_temp.refusal($$SELECT hooks.webhook_watch('contacts', 'webhook.custom', 'UPDATE')$$) r;
+SELECT is(r.state, '42939', 'nor one of the built-in ones')
+FROM pg_temp.refusal($$SELECT hooks.webhook_watch('contacts', 'webhook.disabled', 'UPDATE')$$) r;
+SELECT is(r.state, '42939', 'nor published')
+FROM pg_temp.refusal($$SELECT hooks.webhook_emit('webhook.disabled', '{}', 'acme')$$) r;
+SELECT is(r.state, NULL, 'one that only looks like it can be declared')
+FROM pg_temp.refusal($$SELECT hooks.webhook_watch('contacts', 'webhooks.seen', 'UPDATE')$$) r;
 
 -- Taking it back.
 SELECT is(hooks.webhook_unwatch('contacts', 'contact.assigned'),
