@@ -53,9 +53,9 @@ struct Outgoing {
 struct Delivery {
   Uuid webhook;
   std::shared_ptr<const Outgoing> event;
-  int attempt = 1;                     // the number of the attempt to come
-  int probes = 0;                      // of those before it, the probes of an open circuit, which the schedule leaves out
-  Time owed_since{};                   // from when on its age counts: the event, or the replay
+  int attempt = 1;    // the number of the attempt to come
+  int probes = 0;     // of those before it, the probes of an open circuit, which the schedule leaves out
+  Time owed_since{};  // from when on its age counts: the event, or the replay
   std::optional<Ledger::Entry> entry;  // as long as the event log, and no row, stands for it
   bool has_row = false;                // webhook_deliveries holds it
   std::uint64_t ticket = 0;            // once it is in flight: unique, ascending
@@ -71,7 +71,8 @@ enum class Ordering : std::uint8_t {
 
 // What webhook_deliveries.ordering_key holds: of deliveries of a webhook with the same one, only the oldest may be sent.
 // Nothing for kRelaxed. A delivery without a key waits for nobody.
-std::optional<std::string> ordering_key(Ordering ordering, const std::optional<std::string>& key, std::int64_t event_id);
+std::optional<std::string> ordering_key(Ordering ordering, const std::optional<std::string>& key,
+                                        std::int64_t event_id);
 
 struct LaneLimits {
   int max_in_flight = 1;
@@ -93,7 +94,7 @@ class Lanes {
   static constexpr std::size_t kQueuedBytesMax = 4ULL << 20;  // a lane's bodies; one delivery always fits
   static constexpr std::size_t kAllQueuedMax = 20'000;        // deliveries in all lanes; one always fits into each
   static constexpr std::size_t kAllBytesMax = 32ULL << 20;    // likewise their bodies
-  static constexpr std::size_t kBlockedKeysMax = 10'000;      // a lane's keys with something owed, remembered one by one
+  static constexpr std::size_t kBlockedKeysMax = 10'000;  // a lane's keys with something owed, remembered one by one
   static constexpr Duration kPatience = std::chrono::seconds(1);
 
   // What an attempt says of its endpoint.
@@ -185,8 +186,8 @@ class Lanes {
     std::size_t queued = 0;  // ready and parked
     std::size_t bytes = 0;
     int in_flight = 0;
-    int slow = 0;     // of those
-    int window = 1;   // how many may be, by the answers so far
+    int slow = 0;    // of those
+    int window = 1;  // how many may be, by the answers so far
     bool is_trusted = false;
     bool overflows = false;
     bool removed = false;  // kept until nothing is in flight
@@ -237,7 +238,7 @@ class Lanes {
   std::size_t queued_bytes_ = 0;
   std::size_t queued_moving_ = 0;  // in lanes that do not overflow
   std::size_t crowded_lanes_ = 0;  // of those, lanes that are half full
-  Time now_{};  // of the last take() or finish()
+  Time now_{};                     // of the last take() or finish()
 };
 
 }  // namespace webhook

@@ -113,9 +113,10 @@ void define_delivery_settings() {
   DefineCustomBoolVariable("webhook.enabled", "Whether webhooks are delivered.",
                            "While it is off, events are captured and wait.", &enabled, true, PGC_SIGHUP, 0, nullptr,
                            nullptr, nullptr);
-  DefineCustomIntVariable("webhook.max_in_flight", "How many requests a worker has open at once.",
-                          "A quarter of them, at least 16, may be younger than a second: the rest is for slow endpoints.",
-                          &in_flight_max, 256, 1, 1000, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+  DefineCustomIntVariable(
+      "webhook.max_in_flight", "How many requests a worker has open at once.",
+      "A quarter of them, at least 16, may be younger than a second: the rest is for slow endpoints.", &in_flight_max,
+      256, 1, 1000, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
   DefineCustomIntVariable("webhook.workers", "How many workers deliver for each database.",
                           "Each takes a slot of max_worker_processes and owns a part of the webhooks.", &worker_count,
                           1, 1, kWorkersMax, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
@@ -127,10 +128,9 @@ void define_delivery_settings() {
                              kRetryScheduleDefault, PGC_SIGHUP, GUC_LIST_INPUT, check_retry_schedule, nullptr, nullptr);
   DefineCustomIntVariable("webhook.max_age", "How long after its event a delivery is retried.", nullptr, &age_max_s,
                           3 * kSecondsPerDay, 1, INT_MAX, PGC_SIGHUP, GUC_UNIT_S, nullptr, nullptr, nullptr);
-  DefineCustomIntVariable("webhook.disable_after",
-                          "How long after its last success a webhook that keeps failing is switched off.", nullptr,
-                          &disable_after_s, 5 * kSecondsPerDay, 1, INT_MAX, PGC_SIGHUP, GUC_UNIT_S, nullptr, nullptr,
-                          nullptr);
+  DefineCustomIntVariable(
+      "webhook.disable_after", "How long after its last success a webhook that keeps failing is switched off.", nullptr,
+      &disable_after_s, 5 * kSecondsPerDay, 1, INT_MAX, PGC_SIGHUP, GUC_UNIT_S, nullptr, nullptr, nullptr);
 }
 
 void define_capture_settings() {

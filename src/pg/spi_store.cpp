@@ -914,7 +914,8 @@ std::vector<std::int64_t> SpiStore::give_up_old(const Uuid& webhook, Time before
                                                 std::size_t rows_max) {
   Work work(*this, "webhook: giving up old deliveries");
   Query query(statements::give_up_old);
-  const std::size_t rows = query.bind(webhook).bind(before).bind(reason).bind(static_cast<std::int64_t>(rows_max)).run();
+  const std::size_t rows =
+      query.bind(webhook).bind(before).bind(reason).bind(static_cast<std::int64_t>(rows_max)).run();
   std::vector<std::int64_t> ids;
   ids.reserve(rows);
   for (std::size_t row = 0; row < rows; ++row) ids.push_back(query.get_int64(row, 0));

@@ -31,7 +31,7 @@ class SpiStore final : public Store {
   std::int64_t log_test(const LogRow& row) override;
   Testable testable(const Uuid& webhook, const std::string& event) override;
   std::vector<NextDue> next_due() override;
-  Due due(const DueQuery& query) override;
+  Due due(const DueQuery& wanted) override;
   std::vector<std::int64_t> give_up_old(const Uuid& webhook, Time before, const std::string& reason,
                                         std::size_t rows_max) override;
   std::unordered_map<std::string, std::int64_t> reorder(const Uuid& webhook, Ordering ordering,

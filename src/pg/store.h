@@ -11,8 +11,8 @@
 #include <unordered_map>
 #include <vector>
 
-#include "core/event.h"
 #include "core/backlog.h"
+#include "core/event.h"
 #include "core/identity.h"
 #include "core/lanes.h"
 #include "core/ledger.h"
@@ -202,7 +202,7 @@ struct Testable {
   std::string url;
   std::vector<std::string> headers;  // these as in Webhook
   std::vector<std::string> secrets;  //
-  std::string secret_problem;  // why one cannot be decrypted; empty: they all can
+  std::string secret_problem;        // why one cannot be decrypted; empty: they all can
   Duration timeout{};                //
   std::string example;               // the event's, JSON in UTF-8
 };

@@ -34,9 +34,8 @@ std::vector<Targets::Changed> Targets::replace(std::vector<pg::Webhook> webhooks
     target.endpoint.webhook = id;
     if (const auto before = old.find(id); before != old.end()) {
       const pg::Webhook& known = before->second.webhook;
-      const Changed changed{.webhook = id,
-                            .ordering = known.limits.ordering != webhook.limits.ordering,
-                            .url = known.url != webhook.url};
+      const Changed changed{
+          .webhook = id, .ordering = known.limits.ordering != webhook.limits.ordering, .url = known.url != webhook.url};
       if (changed.ordering || changed.url) all_changed.push_back(changed);
       target.endpoint = std::move(before->second.endpoint);
       if (changed.url) target.endpoint.failing_since.reset();

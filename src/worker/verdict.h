@@ -13,9 +13,9 @@ namespace webhook {
 
 struct Judgement {
   Lanes::Verdict verdict = Lanes::Verdict::kFailed;
-  bool is_gone = false;               // the endpoint wants no more (410)
-  std::optional<Duration> wait;       // it asked to be left alone for so long, within bounds (429, 503)
-  std::string error;                  // why the attempt failed, in words; valid UTF-8; empty on success
+  bool is_gone = false;          // the endpoint wants no more (410)
+  std::optional<Duration> wait;  // it asked to be left alone for so long, within bounds (429, 503)
+  std::string error;             // why the attempt failed, in words; valid UTF-8; empty on success
 };
 
 // 2xx is success. A 429 and a 5xx speak of the endpoint, as does every end without a response; any other status says

@@ -32,17 +32,17 @@ constexpr Duration kExpiryInterval = minutes(10);         // dead deliveries bey
 constexpr Duration kWarningInterval = minutes(1);         // the same warning again
 constexpr Duration kStoreBackoffMin = milliseconds(100);  // between tries of a failing database
 constexpr Duration kStoreBackoffMax = seconds(10);        //
-constexpr Duration kStepAsideTime = seconds(1);  // for what is in flight, while somebody waits for the database
-constexpr Duration kAgeCheckInterval = seconds(10);       // of what is owed to endpoints that fail
-constexpr std::size_t kGiveUpStep = 500;                  // old deliveries given up at once
-constexpr Duration kStatisticsInterval = seconds(5);      // at least, and so long that writing them costs a hundredth
-constexpr int kStatisticsShare = 100;                     // of the time
-constexpr std::size_t kStatisticsStep = 200;              // rows written at once
-constexpr Duration kDisablingRetry = seconds(5);          // where somebody has the webhook's row locked
-constexpr Duration kFilterRestMin = seconds(1);           // after a filter took too long; doubles each time
+constexpr Duration kStepAsideTime = seconds(1);       // for what is in flight, while somebody waits for the database
+constexpr Duration kAgeCheckInterval = seconds(10);   // of what is owed to endpoints that fail
+constexpr std::size_t kGiveUpStep = 500;              // old deliveries given up at once
+constexpr Duration kStatisticsInterval = seconds(5);  // at least, and so long that writing them costs a hundredth
+constexpr int kStatisticsShare = 100;                 // of the time
+constexpr std::size_t kStatisticsStep = 200;          // rows written at once
+constexpr Duration kDisablingRetry = seconds(5);      // where somebody has the webhook's row locked
+constexpr Duration kFilterRestMin = seconds(1);       // after a filter took too long; doubles each time
 constexpr Duration kFilterRestMax = std::chrono::hours(1);
-constexpr int kLoadShare = 10;                   // of the worker's time goes into loading the configuration at most
-constexpr std::size_t kReasonBytesMax = 1000;    // of webhook_configurations.disabled_reason
+constexpr int kLoadShare = 10;                 // of the worker's time goes into loading the configuration at most
+constexpr std::size_t kReasonBytesMax = 1000;  // of webhook_configurations.disabled_reason
 
 constexpr const char* kTooOld = "older than webhook.max_age";
 constexpr const char* kNotStored = "the event is no longer stored";
@@ -368,9 +368,7 @@ void Worker::load_orderings() {
 // --- The log --------------------------------------------------------------------------------------------------------------
 
 // Whether there is room for more events among the results and ahead of the checkpoint.
-bool Worker::may_read() {
-  return delivers() && ledger_->events_ahead() < kAheadMax && recorder_.count() < kRecordMax;
-}
+bool Worker::may_read() { return delivers() && ledger_->events_ahead() < kAheadMax && recorder_.count() < kRecordMax; }
 
 // When the next events may be admitted: a lane that moves has a moment to make room, rather than that all of it goes
 // through webhook_deliveries.
@@ -536,7 +534,8 @@ void Worker::apply_filters(const std::vector<Event>& events, std::vector<std::ve
 void Worker::note_overrun(Target& target) {
   const Time now = process_.now();
   if (now < target.filter_rests_until) return;
-  const Duration rest = std::min<Duration>(kFilterRestMin * (1LL << std::min(target.filter_overruns, 20)), kFilterRestMax);
+  const Duration rest =
+      std::min<Duration>(kFilterRestMin * (1LL << std::min(target.filter_overruns, 20)), kFilterRestMax);
   target.filter_rests_until = now + rest;
   if (target.filter_overruns++ > 0) return;
   process_.log(pg::LogLevel::kLog, "the filter of " + described(target.webhook) + " took too long",
@@ -925,18 +924,19 @@ void Worker::disable_again() {
   next_disabling_ = process_.now() + kDisablingRetry;
   for (auto entry = disabling_.begin(); entry != disabling_.end();) {
     const Target* target = targets_.find(entry->first);
-    const bool is_done =
-        target == nullptr || !target->webhook.is_active ||
-        store_.disable(entry->first, target->webhook.url, entry->second, webhook_disabled(target->webhook, entry->second));
+    const bool is_done = target == nullptr || !target->webhook.is_active ||
+                         store_.disable(entry->first, target->webhook.url, entry->second,
+                                        webhook_disabled(target->webhook, entry->second));
     if (!is_done) {
       ++entry;
       continue;
     }
     if (target != nullptr && target->webhook.is_active) {
-      process_.log(pg::LogLevel::kLog, described(target->webhook) + " is switched off: " + entry->second,
-                   "Its events are recorded.",
-                   "UPDATE webhook_configurations SET is_active = true switches it on again, and webhook_replay() sends "
-                   "what it has missed.");
+      process_.log(
+          pg::LogLevel::kLog, described(target->webhook) + " is switched off: " + entry->second,
+          "Its events are recorded.",
+          "UPDATE webhook_configurations SET is_active = true switches it on again, and webhook_replay() sends "
+          "what it has missed.");
     }
     entry = disabling_.erase(entry);
     is_configuration_stale_ = true;

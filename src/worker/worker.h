@@ -144,11 +144,11 @@ class Worker {
   std::optional<Ledger> ledger_;
   Backlog backlog_;
   Statistics statistics_;
-  std::unordered_map<std::uint64_t, InFlight> in_flight_;       // by the delivery's ticket
-  std::unordered_map<Uuid, std::string> disabling_;             // webhooks to be switched off, and why
-  std::unordered_set<Uuid> endpoints_to_write_;                 // now; the others with the statistics
-  pg::Chunk unadmitted_;                                        // the rest of what was read last
-  std::unordered_set<pg::DeliveryKey> recorded_before_;         // of that, while recovering
+  std::unordered_map<std::uint64_t, InFlight> in_flight_;  // by the delivery's ticket
+  std::unordered_map<Uuid, std::string> disabling_;        // webhooks to be switched off, and why
+  std::unordered_set<Uuid> endpoints_to_write_;            // now; the others with the statistics
+  pg::Chunk unadmitted_;                                   // the rest of what was read last
+  std::unordered_set<pg::DeliveryKey> recorded_before_;    // of that, while recovering
   // Ids of webhook_logs that are valid floors (see Checkpoint) for windows from the end of the newest window, and from
   // any later snapshot.
   std::int64_t log_floor_ = 0;
@@ -167,10 +167,10 @@ class Worker {
   bool was_called_ = false;                     // since the last look at what has
   bool is_checkpoint_stale_ = false;            // something was settled since the last one
   Time last_turn_{};
-  Time next_look_{};       // at the log, though nobody calls
-  Time next_poll_{};       // under load, windows are not made smaller than this
+  Time next_look_{};                          // at the log, though nobody calls
+  Time next_poll_{};                          // under load, windows are not made smaller than this
   std::optional<Time> reading_pauses_since_;  // for lanes that are crowded
-  Duration record_delay_;  // how long results wait to be recorded together
+  Duration record_delay_;                     // how long results wait to be recorded together
   Time next_checkpoint_{};
   Time next_maintenance_{};
   Time next_mark_{};
@@ -181,7 +181,7 @@ class Worker {
   KeptSegment kept_events_;
   KeptSegment kept_logs_;
   Time next_expiry_{};
-  Time next_age_check_{};   // of what is owed to endpoints that fail
+  Time next_age_check_{};  // of what is owed to endpoints that fail
   Time next_statistics_{};
   Duration statistics_cost_{};  // of writing them, so far
   Time next_disabling_{};

@@ -126,10 +126,9 @@ class FakeStore : public pg::Store {
   // As if an earlier worker had left it.
   void owe(std::int64_t event_id, const Uuid& webhook, Time at) {
     const pg::DeliveryKey key{event_id, webhook};
-    deliveries.insert_or_assign(key, pg::OwedRow{.key = key,
-                                                 .created_at = process_.now(),
-                                                 .owed_since = process_.now(),
-                                                 .next_attempt_at = at});
+    deliveries.insert_or_assign(
+        key,
+        pg::OwedRow{.key = key, .created_at = process_.now(), .owed_since = process_.now(), .next_attempt_at = at});
     required_.erase(key);
   }
   // Whatever else is asked for by now, the other workers of the database deliver it, and write their checkpoints.
@@ -175,9 +174,9 @@ class FakeStore : public pg::Store {
   std::vector<pg::OperationalEvent> events_emitted;
   std::unordered_map<Uuid, pg::EndpointState> endpoints;
   std::map<std::pair<Uuid, Time>, MinuteOfWebhook> minutes;
-  std::unordered_map<Uuid, std::string> disabled;     // and why
-  std::unordered_set<pg::DeliveryKey> locked;         // rows that somebody holds
-  std::unordered_set<Uuid> locked_webhooks;           // likewise
+  std::unordered_map<Uuid, std::string> disabled;  // and why
+  std::unordered_set<pg::DeliveryKey> locked;      // rows that somebody holds
+  std::unordered_set<Uuid> locked_webhooks;        // likewise
   // By the filter and the data.
   std::function<pg::FilterAnswer(const std::string&, const std::string&)> filters = [](const auto&, const auto&) {
     return pg::FilterAnswer::kMatch;
@@ -457,11 +456,12 @@ class FakeStore : public pg::Store {
       row.next_attempt_at.reset();
       row.last_error = reason;
       ids.push_back(key.event_id);
-      logs.push_back({++last_log_id_, {.created_at = process_.now(),
-                                       .webhook = webhook,
-                                       .event_id = key.event_id,
-                                       .event = row.event,
-                                       .error = reason}});
+      logs.push_back({++last_log_id_,
+                      {.created_at = process_.now(),
+                       .webhook = webhook,
+                       .event_id = key.event_id,
+                       .event = row.event,
+                       .error = reason}});
     }
     call.commit();
     return ids;

@@ -24,7 +24,8 @@ Uuid webhook_number(int number) {
 const Uuid kFirst = webhook_number(1);
 const Uuid kSecond = webhook_number(2);
 
-Delivery delivery(const Uuid& webhook, std::int64_t event_id, const std::string& key = {}, std::size_t body_bytes = 10) {
+Delivery delivery(const Uuid& webhook, std::int64_t event_id, const std::string& key = {},
+                  std::size_t body_bytes = 10) {
   auto event = std::make_shared<Outgoing>();
   event->event_id = event_id;
   if (!key.empty()) event->key = key;

@@ -21,7 +21,8 @@ TEST(VerdictTest, Only2xxIsSuccess) {
 }
 
 TEST(VerdictTest, ServerErrorsAndTooManyRequestsSpeakOfTheEndpoint) {
-  for (const int status : {429, 500, 502, 503, 504, 599}) EXPECT_EQ(of_status(status).verdict, Verdict::kFailed) << status;
+  for (const int status : {429, 500, 502, 503, 504, 599})
+    EXPECT_EQ(of_status(status).verdict, Verdict::kFailed) << status;
   for (const int status : {301, 400, 401, 404, 410, 422}) {
     EXPECT_EQ(of_status(status).verdict, Verdict::kAnswered) << status;
   }

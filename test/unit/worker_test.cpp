@@ -194,7 +194,9 @@ TEST_F(WorkerTest, CommitsWakeTheWorkerNoMoreOftenThanItLooks) {
   http_.answer = [](const Received&) { return Answer{.delay = 50ms}; };
   for (int i = 0; i < 1'000; ++i) plan(i * 10us, [this] { store_.emit(); });
   int looks = 0;
-  store_.before = [&looks](const std::string& call) { looks += call == "current_snapshot" || call == "current_head" ? 1 : 0; };
+  store_.before = [&looks](const std::string& call) {
+    looks += call == "current_snapshot" || call == "current_head" ? 1 : 0;
+  };
   run_until([this] { return store_.logs.size() == 1'000; });
   EXPECT_LT(looks, 200);
 }
@@ -570,9 +572,8 @@ TEST_F(WorkerTest, ProbesDoNotUseUpTheSchedule) {
   run_until([this] { return store_.required().empty() && store_.count_pending() == 0; });
   EXPECT_EQ(std::count_if(store_.logs.begin(), store_.logs.end(), [](const auto& log) { return log.row.success; }), 20);
   EXPECT_TRUE(store_.deliveries.empty()) << "none died";
-  const auto most = std::max_element(store_.logs.begin(), store_.logs.end(), [](const auto& a, const auto& b) {
-    return a.row.attempt < b.row.attempt;
-  });
+  const auto most = std::max_element(store_.logs.begin(), store_.logs.end(),
+                                     [](const auto& a, const auto& b) { return a.row.attempt < b.row.attempt; });
   EXPECT_GT(most->row.attempt, 5) << "but each attempt has its number";
 }
 
@@ -588,9 +589,7 @@ TEST_F(WorkerTest, OpenCircuitOutlivesTheWorker) {
 
 TEST_F(WorkerTest, AnotherUrlIsTriedAtOnce) {
   const Uuid webhook = store_.add_webhook(1);
-  http_.answer = [](const Received& request) {
-    return Answer{.status = request.url.ends_with("new") ? 200 : 500};
-  };
+  http_.answer = [](const Received& request) { return Answer{.status = request.url.ends_with("new") ? 200 : 500}; };
   store_.emit_many(100);
   plan(1s, [&] {
     store_.change_webhook(webhook, [](pg::Webhook& w) { w.url += "new"; });
@@ -652,9 +651,7 @@ TEST_F(WorkerTest, LockedWebhookIsSwitchedOffLaterAndHoldsUpNothing) {
   const Uuid webhook = store_.add_webhook(1);
   store_.add_webhook(2);
   store_.locked_webhooks.insert(webhook);
-  http_.answer = [](const Received& request) {
-    return Answer{.status = request.url == FakeStore::url(1) ? 410 : 200};
-  };
+  http_.answer = [](const Received& request) { return Answer{.status = request.url == FakeStore::url(1) ? 410 : 200}; };
   store_.emit();
   plan(10s, [&] {
     EXPECT_TRUE(store_.is_active(webhook));
@@ -717,9 +714,8 @@ TEST_P(WorkerOrderTest, KeysAndEndpointsKeepTheirOrderThroughRetriesAndCrashes) 
   std::mt19937 random(static_cast<unsigned>(GetParam()));
   process_.settings_in_force.retry_schedule.assign(20, 1s);
   for (const int number : {1, 2}) {
-    store_.add_webhook(number, [number](pg::Webhook& w) {
-      w.limits.ordering = number == 1 ? Ordering::kKey : Ordering::kEndpoint;
-    });
+    store_.add_webhook(
+        number, [number](pg::Webhook& w) { w.limits.ordering = number == 1 ? Ordering::kKey : Ordering::kEndpoint; });
   }
   std::size_t in_flight_most = 0;
   http_.answer = [&](const Received& request) {
@@ -772,7 +768,7 @@ TEST_F(WorkerTest, FilterDecidesWhoGetsAnEvent) {
   store_.add_webhook(2);
   store_.filters = [](const std::string&, const std::string& data) {
     return (data.back() == '}' && (data[data.size() - 2] - '0') % 2 == 1) ? pg::FilterAnswer::kMatch
-                                                                           : pg::FilterAnswer::kNoMatch;
+                                                                          : pg::FilterAnswer::kNoMatch;
   };
   store_.forget_required_of(FakeStore::uuid(1));
   store_.emit_many(9);
