@@ -38,7 +38,7 @@ query($node, q{
 });
 my %events_of_path = (
 	'/ok?w=all' => [ 'item.created', 'note.created' ],
-	'/status/503/times/1?w=retried' => ['item.created'],
+	'/status/404/times/1?w=retried' => ['item.created'],
 	'/delay/20?w=slow' => ['note.created']);
 create_webhook($node, url => $receiver->url($_), events => $events_of_path{$_}, organization_id => undef)
   foreach sort keys %events_of_path;
@@ -98,7 +98,7 @@ is(scalar(grep { $_ < 0 } @items, @notes), 0, 'save those that were not to');
 
 my %expected = (
 	'/ok?w=all' => [ @items, @notes ],
-	'/status/503/times/1?w=retried' => \@items,
+	'/status/404/times/1?w=retried' => \@items,
 	'/delay/20?w=slow' => \@notes);
 my $deliveries = 0;
 $deliveries += @$_ foreach values %expected;
@@ -200,7 +200,7 @@ foreach my $round (1 .. 10)
 cmp_ok($crashes_behind, '>=', 1, "crashes came between the results' recording and the checkpoint's: $crashes_behind");
 my ($marker) = insert_items(1);
 wait_until { successes_of($marker) == 2 } 'an event after them';
-foreach my $path ('/ok?w=all', '/status/503/times/1?w=retried')
+foreach my $path ('/ok?w=all', '/status/404/times/1?w=retried')
 {
 	my $requests = requests_for($path, @recorded);
 	my $requests_each = $path =~ /times/ ? 2 : 1;
