@@ -830,16 +830,16 @@ std::int64_t SpiStore::log_test(const LogRow& row) {
   return id;
 }
 
-bool SpiStore::disable(const Uuid& webhook, const std::string& url, const std::string& reason,
-                       const OperationalEvent& event) {
+DisableResult SpiStore::disable(const Uuid& webhook, const std::string& url, const std::string& reason,
+                                const OperationalEvent& event) {
   Work work(*this, "webhook: disabling a webhook");
   Query wanted(statements::read_disabling);
-  if (wanted.bind(webhook).bind(url).run() == 0) return true;
+  if (wanted.bind(webhook).bind(url).run() == 0) return DisableResult::kNothingToDo;
   Query disable(statements::disable_webhook);
-  if (disable.bind(webhook).bind(url).bind(reason).run() == 0) return false;
+  if (disable.bind(webhook).bind(url).bind(reason).run() == 0) return DisableResult::kLocked;
   capture_event(event.name, event.data, event.organization_id, std::nullopt);
   work.commit();
-  return true;
+  return DisableResult::kDisabled;
 }
 
 Testable SpiStore::testable(const Uuid& webhook, const std::string& event) {

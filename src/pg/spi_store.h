@@ -26,8 +26,8 @@ class SpiStore final : public Store {
   std::vector<DeliveryKey> owed_of(const std::vector<std::int64_t>& event_ids) override;
   std::vector<FilterAnswer> filter(const std::vector<FilterQuestion>& questions) override;
   Recorded record(const Batch& batch) override;
-  bool disable(const Uuid& webhook, const std::string& url, const std::string& reason,
-               const OperationalEvent& event) override;
+  DisableResult disable(const Uuid& webhook, const std::string& url, const std::string& reason,
+                        const OperationalEvent& event) override;
   std::int64_t log_test(const LogRow& row) override;
   Testable testable(const Uuid& webhook, const std::string& event) override;
   std::vector<NextDue> next_due() override;

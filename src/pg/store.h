@@ -146,6 +146,13 @@ struct Batch {
   }
 };
 
+// What disable() did.
+enum class DisableResult : std::uint8_t {
+  kDisabled,
+  kNothingToDo,  // it is off already, gone, or has another URL
+  kLocked,       // somebody has the row locked
+};
+
 // What record() did.
 struct Recorded {
   // Somebody holds these rows of webhook_deliveries locked: what the batch says of them is not written, and to be tried
@@ -263,10 +270,9 @@ class Store {
   virtual std::int64_t log_test(const LogRow& row) = 0;
   // Records a batch, durably.
   virtual Recorded record(const Batch& batch) = 0;
-  // Switches the webhook off, unless its URL is another one by now, and emits the event, if it did. False: somebody has
-  // the row locked.
-  virtual bool disable(const Uuid& webhook, const std::string& url, const std::string& reason,
-                       const OperationalEvent& event) = 0;
+  // Switches the webhook off, unless its URL is another one by now, and emits the event, if it did.
+  virtual DisableResult disable(const Uuid& webhook, const std::string& url, const std::string& reason,
+                                const OperationalEvent& event) = 0;
 
   virtual Testable testable(const Uuid& webhook, const std::string& event) = 0;
 

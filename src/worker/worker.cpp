@@ -924,14 +924,16 @@ void Worker::disable_again() {
   next_disabling_ = process_.now() + kDisablingRetry;
   for (auto entry = disabling_.begin(); entry != disabling_.end();) {
     const Target* target = targets_.find(entry->first);
-    const bool is_done = target == nullptr || !target->webhook.is_active ||
-                         store_.disable(entry->first, target->webhook.url, entry->second,
-                                        webhook_disabled(target->webhook, entry->second));
-    if (!is_done) {
+    pg::DisableResult result = pg::DisableResult::kNothingToDo;
+    if (target != nullptr && target->webhook.is_active) {
+      const pg::OperationalEvent event = webhook_disabled(target->webhook, entry->second);
+      result = store_.disable(entry->first, target->webhook.url, entry->second, event);
+    }
+    if (result == pg::DisableResult::kLocked) {
       ++entry;
       continue;
     }
-    if (target != nullptr && target->webhook.is_active) {
+    if (result == pg::DisableResult::kDisabled) {
       process_.log(
           pg::LogLevel::kLog, described(target->webhook) + " is switched off: " + entry->second,
           "Its events are recorded.",

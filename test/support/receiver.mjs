@@ -18,6 +18,8 @@
 //   /location/URL          a Location header (URL percent-encoded)
 //   /body/TEXT             that body (percent-encoded bytes)
 //   /delay/MS              waits so long before it answers
+//   /delay-up-to/MS        waits at random, up to so long
+//   /percent/N             all of this for N of 100 requests, at random, else 200, after /delay-up-to alone
 //   /times/N               all of this for the first N requests of each webhook-id to this path and query, then 200
 //   /hang                  never answers
 //   /close                 closes the connection instead of answering
@@ -59,7 +61,7 @@ let connectionCount = 0;
 
 // --- what a path asks for ------------------------------------------------------------------------------------------
 
-const plain = { status: 200, headers: {}, body: Buffer.from('ok'), delayMs: 0, times: Infinity, manner: 'answer' };
+const plain = { status: 200, headers: {}, body: Buffer.from('ok'), delayMs: 0, delayUpToMs: 0, percent: 100, times: Infinity, manner: 'answer' };
 const manners = ['hang', 'close', 'close-mid-response', 'endless-body', 'endless-headers', 'drip'];
 
 // Percent-decoding to bytes: %FF stays one byte.
@@ -83,6 +85,8 @@ function parseScript(script) {
     else if (step === 'location') behaviour.headers['Location'] = decodeURIComponent(steps.shift() ?? '');
     else if (step === 'body') behaviour.body = decodeBytes(steps.shift() ?? '');
     else if (step === 'delay') behaviour.delayMs = number(steps.shift());
+    else if (step === 'delay-up-to') behaviour.delayUpToMs = number(steps.shift());
+    else if (step === 'percent') behaviour.percent = number(steps.shift());
     else if (step === 'times') behaviour.times = number(steps.shift());
     else if (manners.includes(step)) behaviour.manner = step;
     else throw new Error(`"${step}" is no step of a script`);
@@ -117,11 +121,12 @@ function flush() {
   for (const item of batch) item.answer();
 }
 
-function record(request, receivedUs, chunks, answer) {
+function record(request, receivedUs, status, chunks, answer) {
   const line = JSON.stringify({
     received_us: receivedUs,
     webhook_id: request.headers['webhook-id'] ?? null,
     path: request.url,
+    status,
     method: request.method,
     connection: request.socket.connectionNumber, // counts from 1
     tls: request.socket.getProtocol?.() ?? null, // TLSv1.3
@@ -203,9 +208,11 @@ function onRequest(request, response) {
     requestCount++;
     let behaviour = behaviourOf(pathname);
     if (behaviour.times !== Infinity && countOneMore(`${request.url} ${id}`) > behaviour.times) behaviour = plain;
-    record(request, receivedUs, chunks, () => {
-      if (behaviour.delayMs === 0) answer(request, response, behaviour);
-      else setTimeout(answer, behaviour.delayMs, request, response, behaviour);
+    if (Math.random() * 100 >= behaviour.percent) behaviour = { ...plain, delayUpToMs: behaviour.delayUpToMs };
+    const delayMs = behaviour.delayMs + Math.random() * behaviour.delayUpToMs;
+    record(request, receivedUs, behaviour.status, chunks, () => {
+      if (delayMs === 0) answer(request, response, behaviour);
+      else setTimeout(answer, delayMs, request, response, behaviour);
     });
   });
 }

@@ -356,17 +356,19 @@ class FakeStore : public pg::Store {
     return answers;
   }
 
-  bool disable(const Uuid& webhook, const std::string& url, const std::string& reason,
-               const pg::OperationalEvent& event) override {
+  pg::DisableResult disable(const Uuid& webhook, const std::string& url, const std::string& reason,
+                            const pg::OperationalEvent& event) override {
     Call call(*this, "disable");
     const auto found = webhooks_.find(webhook);
-    if (found == webhooks_.end() || !found->second.is_active || found->second.url != url) return true;
-    if (locked_webhooks.contains(webhook)) return false;
+    if (found == webhooks_.end() || !found->second.is_active || found->second.url != url) {
+      return pg::DisableResult::kNothingToDo;
+    }
+    if (locked_webhooks.contains(webhook)) return pg::DisableResult::kLocked;
     set_active(webhook, false);
     disabled.insert_or_assign(webhook, reason);
     events_emitted.push_back(event);
     call.commit();
-    return true;
+    return pg::DisableResult::kDisabled;
   }
 
   pg::Testable testable(const Uuid& id, const std::string& event) override {
