@@ -48,7 +48,8 @@ constexpr std::int32_t kBodiesPerStep = 1'000;
 // For the filters of a batch of events together, and for one by itself where that was not enough.
 constexpr int kFiltersLimitMs = 20;
 constexpr int kFilterLimitMs = 5;
-// For one row of webhook_deliveries by itself, where somebody holds some of a batch.
+// For what a batch says of webhook_deliveries, and for one row by itself, where somebody holds some of it.
+constexpr const char* kDeliveriesLockTimeout = "50ms";
 constexpr const char* kOneRowsLockTimeout = "1ms";
 // Capture finds at least half of this in memory.
 constexpr std::int64_t kIdBlock = 1'000'000;  // the sequence's INCREMENT
@@ -79,7 +80,7 @@ void override_session_settings() {
       {"session_replication_role", "origin"},
       {"statement_timeout", "0"},
       {"lock_timeout",
-       "100ms"},  // below deadlock_timeout: where DROP EXTENSION and the worker meet, the worker gives way
+       "500ms"},  // below deadlock_timeout: where DROP EXTENSION and the worker meet, the worker gives way
       {"idle_in_transaction_session_timeout", "0"},
       {"synchronous_commit", "local"},
       {"timezone", "UTC"},
@@ -728,11 +729,19 @@ std::vector<DeliveryKey> find_locked(const Changes& changes) {
   return locked;
 }
 
+// Until the transaction ends.
+void set_lock_timeout(const char* timeout) {
+  guarded([timeout] {
+    set_config_option("lock_timeout", timeout, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+  });
+}
+
 // Returns the rows that are locked: whoever locks what is owed to one webhook must not hold up the others.
 std::vector<DeliveryKey> write_deliveries(const Batch& batch) {
   Changes all;
   for (const OwedRow& row : batch.owed) all.owed.push_back(&row);
   for (const DeliveryKey& key : batch.finished) all.finished.push_back(&key);
+  set_lock_timeout(kDeliveriesLockTimeout);
   if (write_changes(all)) return {};
   std::vector<DeliveryKey> locked = find_locked(all);
   const auto is_locked = [&locked](const DeliveryKey& key) {
@@ -742,9 +751,7 @@ std::vector<DeliveryKey> write_deliveries(const Batch& batch) {
   std::erase_if(all.finished, [&](const DeliveryKey* key) { return is_locked(*key); });
   if (write_changes(all)) return locked;
   // A row that somebody has inserted and not committed is nowhere to be seen: one by one.
-  guarded([] {
-    set_config_option("lock_timeout", kOneRowsLockTimeout, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
-  });
+  set_lock_timeout(kOneRowsLockTimeout);
   for (const OwedRow* row : all.owed) {
     if (!write_changes({.owed = {row}, .finished = {}})) locked.push_back(row->key);
   }

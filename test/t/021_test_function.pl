@@ -27,7 +27,7 @@ sub refused
 }
 
 sub tested { my ($webhook, $columns) = @_; return sql("SELECT $columns FROM webhook_test('$webhook') t"); }
-sub worker_pid { return sql('SELECT worker_pid FROM webhook_server_state()'); }
+sub worker_pid { return sql('SELECT pid FROM webhook_workers'); }
 sub waiting { return sql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT%webhook_test(%' AND pid <> pg_backend_pid() AND state = 'active'"); }
 
 eventually { worker_pid() ne '' } 'a worker runs';
