@@ -44,7 +44,7 @@ is(stats('good', 'p50_ms <= p95_ms'), 't', 'the 95th percentile not below the me
 
 my ($sent, $failed, $logged) = split /\|/, query($node, 'SELECT sent, failed, logged FROM webhook_workers');
 is("$sent $failed $logged", '200 50 200', 'webhook_workers counts the same for the worker');
-is(query($node, 'SELECT worker, workers, database, in_flight, buffered FROM webhook_workers'), '1|1|postgres|0|0',
+is(query($node, 'SELECT worker, workers, database, in_flight, queued FROM webhook_workers'), '1|1|postgres|0|0',
 	'and says which it is, and that nothing is under way');
 
 my $first = worker();
