@@ -245,9 +245,15 @@ void Lanes::set_overflows(Lane& lane, bool overflows) {
   count_moving(lane, 1);
 }
 
+void Lanes::set_stalled(Lane& lane, bool stalled) {
+  count_moving(lane, -1);
+  lane.is_stalled = stalled;
+  count_moving(lane, 1);
+}
+
 // Takes the lane out of the counts of is_crowded(), or into them.
 void Lanes::count_moving(const Lane& lane, int sign) {
-  if (lane.overflows) return;
+  if (lane.overflows || lane.is_stalled) return;
   const bool is_half_full = lane.queued >= kQueuedMax / 2 || lane.bytes >= kQueuedBytesMax / 2;
   queued_moving_ += sign > 0 ? lane.queued : -lane.queued;
   if (is_half_full) crowded_lanes_ += sign > 0 ? 1 : -static_cast<std::size_t>(1);
@@ -299,6 +305,7 @@ void Lanes::age_flights(Time now) {
     Lane& lane = lanes_.at(brisk_.begin()->second.webhook);
     ++lane.slow;
     set_trusted(lane, false);
+    set_stalled(lane, true);
     slow_.insert(brisk_.extract(brisk_.begin()));
   }
 }
@@ -401,10 +408,12 @@ Circuit::Change Lanes::finish(const Delivery& delivery, Verdict verdict, Time no
   if (verdict == Verdict::kFailed) {
     lane.window = 1;
     set_trusted(lane, false);
+    set_stalled(lane, true);
     change = lane.circuit.failed(now, random, not_before);
   } else {
     if (verdict == Verdict::kSuccess) lane.window = std::min(lane.window + 1, lane.limits.max_in_flight);
     set_trusted(lane, lane.slow == 0);
+    set_stalled(lane, lane.slow > 0);
     change = lane.circuit.answered();
   }
   if (lane.removed) {  // what becomes of its circuit is nobody's business any more

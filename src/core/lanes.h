@@ -161,7 +161,7 @@ class Lanes {
 
   std::size_t queued() const { return queued_; }
   std::size_t queued_bytes() const { return queued_bytes_; }
-  // Whether it is worth a little waiting before more is offered: lanes that do not overflow yet have much to do.
+  // Whether it is worth a little waiting before more is offered: lanes that move and do not overflow yet have much to do.
   bool is_crowded() const { return crowded_lanes_ > 0 || queued_moving_ >= kAllQueuedMax / 2; }
   std::size_t in_flight() const { return brisk_.size() + slow_.size(); }
   std::size_t queued(const Uuid& webhook) const;
@@ -189,6 +189,7 @@ class Lanes {
     int slow = 0;    // of those
     int window = 1;  // how many may be, by the answers so far
     bool is_trusted = false;
+    bool is_stalled = false;  // its last attempt failed, or one is slow: nothing is gained by waiting for it
     bool overflows = false;
     bool removed = false;  // kept until nothing is in flight
     bool in_turn = false;  // stands in a queue of turns
@@ -210,6 +211,7 @@ class Lanes {
   void enqueue(Lane& lane, const Delivery& delivery);
   void dequeued(Lane& lane, const Delivery& delivery);
   void set_overflows(Lane& lane, bool overflows);
+  void set_stalled(Lane& lane, bool stalled);
   void count_moving(const Lane& lane, int sign);
   void enter_turns(const Uuid& webhook, Lane& lane, Time now);
   void wait_until(const Uuid& webhook, Lane& lane, Time at);
@@ -236,7 +238,7 @@ class Lanes {
   SlotLimits slots_;
   std::size_t queued_ = 0;
   std::size_t queued_bytes_ = 0;
-  std::size_t queued_moving_ = 0;  // in lanes that do not overflow
+  std::size_t queued_moving_ = 0;  // in lanes that neither overflow nor are stalled
   std::size_t crowded_lanes_ = 0;  // of those, lanes that are half full
   Time now_{};                     // of the last take() or finish()
 };

@@ -280,6 +280,21 @@ TEST_F(LanesTest, CrowdedIsALaneThatMovesAndIsHalfFull) {
   EXPECT_FALSE(lanes_.is_crowded());
 }
 
+TEST_F(LanesTest, LaneThatHangsIsNotWaitedFor) {
+  set_lane(kFirst, {.max_in_flight = 1});
+  for (std::size_t i = 0; i < Lanes::kQueuedMax; ++i) lanes_.offer(delivery(kFirst, static_cast<std::int64_t>(i)));
+  const auto taken = lanes_.take(now_);
+  EXPECT_TRUE(lanes_.is_crowded()) << "nothing is known of it yet";
+  now_ += Lanes::kPatience;
+  EXPECT_FALSE(lanes_.take(now_));
+  EXPECT_FALSE(lanes_.is_crowded());
+  finish(*taken);
+  EXPECT_TRUE(lanes_.is_crowded()) << "it moves after all";
+  const auto next = lanes_.take(now_);
+  finish(*next, Verdict::kFailed);
+  EXPECT_FALSE(lanes_.is_crowded());
+}
+
 // --- Lanes come and go ----------------------------------------------------------------------------------------------------
 
 TEST_F(LanesTest, RemovedLaneReturnsWhatWaited) {
