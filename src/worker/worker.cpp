@@ -663,18 +663,17 @@ void Worker::schedule_refill(const Target& target) {
 }
 
 void Worker::refill() {
-  const Time now = process_.now();
-  const auto first = backlog_.first_scheduled();
-  if (!first || *first > now) return;
-  // First what overflowed a moment ago: or refill_lane() would not see it and let new events pass it.
-  if (!recorder_.empty()) record();
-  for (int lanes = 0; lanes < kRefillLanesMax; ++lanes) {
+  bool is_recorded = false;
+  for (int lanes = 0; lanes < kRefillLanesMax;) {
     const std::optional<Uuid> id = backlog_.take_scheduled(process_.now());
     if (!id) break;
     Target* target = targets_.find(*id);
     // A lane without much room asks again when it has: see conclude().
     if (target == nullptr || !lanes_.wants_refill(*id, process_.now())) continue;
+    ++lanes;
     try {
+      // First what overflowed a moment ago: or refill_lane() would not see it and let new events pass it.
+      if (!std::exchange(is_recorded, true) && !recorder_.empty()) record();
       refill_lane(*target);
     } catch (...) {
       schedule_refill(*target);
