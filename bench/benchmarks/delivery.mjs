@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { endpoint } from '../harness/endpoint.mjs';
-import { output } from '../harness/process.mjs';
+import { cpuSeconds, output } from '../harness/process.mjs';
 import { connectionString, programs, withDatabase, work } from '../harness/server.mjs';
 import { createWebhooks, drain, insertContacts, watchContacts, writeSampleRequest } from '../harness/workload.mjs';
 
@@ -17,15 +17,19 @@ async function ours(scheme, count) {
     await createWebhooks(database, [nginx.url(scheme)]);
     await database.query('UPDATE webhook_configurations SET max_in_flight = 64');
     await insertContacts(database, count);
-    return { rate: count / (await drain(database, nginx, count)).seconds };
+    const [pid] = await database.workers();
+    const before = await cpuSeconds(pid);
+    const { seconds } = await drain(database, nginx, count);
+    return { rate: count / seconds, cpu_us: (await cpuSeconds(pid) - before) / count * 1e6 };
   });
 }
 
 async function bareCurl(scheme, count) {
   const files = writeSampleRequest();
-  const seconds = Number(await output(`${programs}/curl_client`, [(await endpoint()).url(scheme), files.headers,
-    files.body, count, 64, ...caOf(scheme)]));
-  return { rate: count / seconds };
+  const text = await output(`${programs}/curl_client`, [(await endpoint()).url(scheme), files.headers, files.body, count,
+    64, ...caOf(scheme)]);
+  const [seconds, cpu] = text.split(' ').map(Number);
+  return { rate: count / seconds, cpu_us: cpu / count * 1e6 };
 }
 
 async function wrk(scheme, seconds) {
@@ -63,6 +67,7 @@ export function variants({ quick }) {
         { metric: 'rate', to: `pg-boss, best settings: ${scheme}`, min: 2 },
         { metric: 'rate', to: `pg-boss, defaults: ${scheme}`, min: 10 },
         { metric: 'rate', to: `wrk: ${scheme}` },
+        { metric: 'cpu_us', to: `bare libcurl: ${scheme}` },
       ],
       run: () => ours(scheme, count),
     },

@@ -1,6 +1,7 @@
 // Starts programs and sees that none outlives the run.
-import { execFile, spawn } from 'node:child_process';
+import { execFile, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 
 const running = new Set();
@@ -51,4 +52,13 @@ export async function until(what, condition, { seconds = 60, pause_ms = 20 } = {
     if (performance.now() > deadline) throw new Error(`waited ${seconds} s in vain for ${what}`);
     await sleep(pause_ms);
   }
+}
+
+const TICKS_PER_SECOND = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));
+
+// The CPU that a process has used so far, in user space and in the kernel (proc_pid_stat(5)).
+export async function cpuSeconds(pid) {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
+  const [utime, stime] = stat.slice(stat.lastIndexOf(')') + 2).split(' ').slice(11, 13).map(Number);
+  return (utime + stime) / TICKS_PER_SECOND;
 }
