@@ -58,22 +58,20 @@ constexpr DigitValues values_of(std::string_view digits) {
 constexpr DigitValues kBase32Values = values_of(kBase32Digits);
 constexpr DigitValues kBase64Values = values_of(kBase64Digits);
 
-std::string bytes_to_base64(std::span<const std::uint8_t> bytes) {
-  std::string text;
-  text.reserve((bytes.size() + 2) / 3 * 4);
+void append_base64_of(std::string& text, std::span<const std::uint8_t> bytes) {
+  text.reserve(text.size() + (bytes.size() + 2) / 3 * 4);
   std::size_t i = 0;
   for (; i + 3 <= bytes.size(); i += 3) {
     const std::uint32_t group = std::uint32_t{bytes[i]} << 16 | std::uint32_t{bytes[i + 1]} << 8 | bytes[i + 2];
     for (int shift = 18; shift >= 0; shift -= 6) text += kBase64Digits[group >> shift & 0x3f];
   }
   const std::size_t rest = bytes.size() - i;
-  if (rest == 0) return text;
+  if (rest == 0) return;
   const std::uint32_t group = std::uint32_t{bytes[i]} << 16 | (rest == 2 ? std::uint32_t{bytes[i + 1]} << 8 : 0);
   text += kBase64Digits[group >> 18 & 0x3f];
   text += kBase64Digits[group >> 12 & 0x3f];
   text += rest == 2 ? kBase64Digits[group >> 6 & 0x3f] : '=';
   text += '=';
-  return text;
 }
 
 // The block as one big-endian number of 128 bits, most significant digit first: the first digit holds three bits.
@@ -213,17 +211,25 @@ std::optional<EventIdCipher::Decoded> EventIdCipher::decode(std::string_view tex
 
 std::string to_hex(const Sha256Mac& mac) {
   std::string text;
-  text.reserve(2 * mac.size());
-  for (const std::uint8_t byte : mac) {
-    text += kHexDigits[byte >> 4];
-    text += kHexDigits[byte & 0x0f];
-  }
+  append_hex(text, mac);
   return text;
 }
 
-std::string to_base64(std::string_view bytes) { return bytes_to_base64({as_bytes(bytes), bytes.size()}); }
+void append_hex(std::string& out, const Sha256Mac& mac) {
+  out.reserve(out.size() + 2 * mac.size());
+  for (const std::uint8_t byte : mac) {
+    out += kHexDigits[byte >> 4];
+    out += kHexDigits[byte & 0x0f];
+  }
+}
 
-std::string to_base64(const Sha256Mac& mac) { return bytes_to_base64(mac); }
+std::string to_base64(std::string_view bytes) {
+  std::string text;
+  append_base64_of(text, {as_bytes(bytes), bytes.size()});
+  return text;
+}
+
+void append_base64(std::string& out, const Sha256Mac& mac) { append_base64_of(out, mac); }
 
 std::optional<std::string> from_base64(std::string_view text) {
   if (text.size() % 4 != 0) return std::nullopt;
@@ -253,7 +259,9 @@ bool equal_in_constant_time(std::string_view a, std::string_view b) {
 std::string generate_secret() {
   std::array<std::uint8_t, kSecretBytes> bytes;
   if (RAND_priv_bytes(bytes.data(), static_cast<int>(bytes.size())) != 1) fail("the random number generator");
-  return std::string(kSecretPrefix) + bytes_to_base64(bytes);
+  std::string secret(kSecretPrefix);
+  append_base64_of(secret, bytes);
+  return secret;
 }
 
 // --- AES-256-GCM --------------------------------------------------------------------------------------------------

@@ -66,8 +66,9 @@ class EventIdCipher {
 };
 
 std::string to_hex(const Sha256Mac& mac);
+void append_hex(std::string& out, const Sha256Mac& mac);
 std::string to_base64(std::string_view bytes);
-std::string to_base64(const Sha256Mac& mac);
+void append_base64(std::string& out, const Sha256Mac& mac);
 // Strict RFC 4648 section 4, padding included; nothing for anything else.
 std::optional<std::string> from_base64(std::string_view text);
 

@@ -32,13 +32,33 @@ class Decimal {
   char* end_;
 };
 
-std::string header(std::string_view name, std::string_view value) {
-  std::string line;
-  line.reserve(name.size() + 2 + value.size());
-  line += name;
-  line += ": ";
-  line += value;
-  return line;
+void append_timestamp(std::string& out, Time time) {
+  time = std::clamp(time, kTimestampMin, kTimestampMax);
+  const auto day = std::chrono::floor<std::chrono::days>(time);
+  const std::chrono::year_month_day date(day);
+  const std::chrono::hh_mm_ss clock(std::chrono::floor<std::chrono::milliseconds>(time - day));
+
+  char text[] = "0000-00-00T00:00:00.000Z";
+  static_assert(sizeof text == kTimestampChars + 1);
+  put_digits(&text[0], static_cast<unsigned>(static_cast<int>(date.year())), 4);
+  put_digits(&text[5], static_cast<unsigned>(date.month()), 2);
+  put_digits(&text[8], static_cast<unsigned>(date.day()), 2);
+  put_digits(&text[11], static_cast<unsigned>(clock.hours().count()), 2);
+  put_digits(&text[14], static_cast<unsigned>(clock.minutes().count()), 2);
+  put_digits(&text[17], static_cast<unsigned>(clock.seconds().count()), 2);
+  put_digits(&text[20], static_cast<unsigned>(clock.subseconds().count()), 3);
+  out.append(text, kTimestampChars);
+}
+
+void append_github_signature(std::string& out, HmacKey& key, std::string_view body) {
+  out += "sha256=";
+  append_hex(out, key.sign({body}));
+}
+
+void append_standard_signature(std::string& out, HmacKey& key, std::string_view id, std::int64_t timestamp_s,
+                               std::string_view body) {
+  out += "v1,";
+  append_base64(out, key.sign({id, ".", Decimal(timestamp_s).view(), ".", body}));
 }
 
 std::int64_t unix_seconds(Time time) {
@@ -48,19 +68,8 @@ std::int64_t unix_seconds(Time time) {
 }  // namespace
 
 std::string format_timestamp(Time time) {
-  time = std::clamp(time, kTimestampMin, kTimestampMax);
-  const auto day = std::chrono::floor<std::chrono::days>(time);
-  const std::chrono::year_month_day date(day);
-  const std::chrono::hh_mm_ss clock(std::chrono::floor<std::chrono::milliseconds>(time - day));
-
-  std::string text = "0000-00-00T00:00:00.000Z";
-  put_digits(&text[0], static_cast<unsigned>(static_cast<int>(date.year())), 4);
-  put_digits(&text[5], static_cast<unsigned>(date.month()), 2);
-  put_digits(&text[8], static_cast<unsigned>(date.day()), 2);
-  put_digits(&text[11], static_cast<unsigned>(clock.hours().count()), 2);
-  put_digits(&text[14], static_cast<unsigned>(clock.minutes().count()), 2);
-  put_digits(&text[17], static_cast<unsigned>(clock.seconds().count()), 2);
-  put_digits(&text[20], static_cast<unsigned>(clock.subseconds().count()), 3);
+  std::string text;
+  append_timestamp(text, time);
   return text;
 }
 
@@ -76,7 +85,7 @@ std::string build_body(const Event& event) {
   body += kEvent;
   append_json_string(body, event.name);
   body += kTimestamp;
-  body += format_timestamp(event.created_at);
+  append_timestamp(body, event.created_at);
   body += kData;
   body += event.data;
   if (!event.previous.empty()) {
@@ -127,37 +136,43 @@ void append_json_string(std::string& out, std::string_view text) {
   out += '"';
 }
 
-std::vector<std::string> build_headers(const Attempt& attempt, std::string_view body, std::span<SigningKey> keys,
-                                       std::span<const std::string> custom) {
-  constexpr std::size_t kOwnHeaders = 9;
+std::string build_headers(const Attempt& attempt, std::string_view body, std::span<SigningKey> keys) {
+  constexpr std::size_t kNamesAndTimes = 300;
+  constexpr std::size_t kSignature = 71;
   const std::int64_t timestamp_s = unix_seconds(attempt.time);
 
-  std::vector<std::string> headers;
-  headers.reserve(kOwnHeaders + custom.size());
-  headers.emplace_back("Content-Type: application/json");
-  headers.push_back(header("X-Webhook-Event", attempt.event_name));
-  headers.push_back(header("X-Webhook-Id", attempt.webhook_id));
-  headers.push_back(header("webhook-id", attempt.webhook_id));
-  headers.push_back(header("X-Webhook-Attempt", Decimal(attempt.number).view()));
-  headers.push_back(header("X-Webhook-Timestamp", format_timestamp(attempt.time)));
-  if (!keys.empty()) headers.push_back(header("X-Webhook-Signature", github_signature(keys.front().github, body)));
-  headers.push_back(header("webhook-timestamp", Decimal(timestamp_s).view()));
+  std::string lines;
+  lines.reserve(kNamesAndTimes + attempt.event_name.size() + 2 * attempt.webhook_id.size() +
+                kSignature * (1 + keys.size()));
+  lines += "Content-Type: application/json\r\nX-Webhook-Event: ";
+  std::transform(attempt.event_name.begin(), attempt.event_name.end(), std::back_inserter(lines),
+                 [](char c) { return c >= '\0' && c < ' ' ? '?' : c; });
+  lines.append("\r\nX-Webhook-Id: ").append(attempt.webhook_id);
+  lines.append("\r\nwebhook-id: ").append(attempt.webhook_id);
+  lines.append("\r\nX-Webhook-Attempt: ").append(Decimal(attempt.number).view());
+  append_timestamp(lines.append("\r\nX-Webhook-Timestamp: "), attempt.time);
   if (!keys.empty()) {
-    std::string line = "webhook-signature:";
-    for (SigningKey& key : keys) {
-      line += ' ';
-      line += standard_signature(key.standard, attempt.webhook_id, timestamp_s, body);
-    }
-    headers.push_back(std::move(line));
+    append_github_signature(lines.append("\r\nX-Webhook-Signature: "), keys.front().github, body);
   }
-  headers.insert(headers.end(), custom.begin(), custom.end());
-  return headers;
+  lines.append("\r\nwebhook-timestamp: ").append(Decimal(timestamp_s).view());
+  if (!keys.empty()) lines += "\r\nwebhook-signature:";
+  for (SigningKey& key : keys) {
+    append_standard_signature(lines.append(" "), key.standard, attempt.webhook_id, timestamp_s, body);
+  }
+  if (attempt.is_test) lines += "\r\nX-Webhook-Test: true";
+  return lines;
 }
 
-std::string github_signature(HmacKey& key, std::string_view body) { return "sha256=" + to_hex(key.sign({body})); }
+std::string github_signature(HmacKey& key, std::string_view body) {
+  std::string signature;
+  append_github_signature(signature, key, body);
+  return signature;
+}
 
 std::string standard_signature(HmacKey& key, std::string_view id, std::int64_t timestamp_s, std::string_view body) {
-  return "v1," + to_base64(key.sign({id, ".", Decimal(timestamp_s).view(), ".", body}));
+  std::string signature;
+  append_standard_signature(signature, key, id, timestamp_s, body);
+  return signature;
 }
 
 bool verify_github_signature(HmacKey& key, std::string_view body, std::string_view signature) {

@@ -43,12 +43,12 @@ struct Attempt {
   std::string_view event_name;
   int number = 1;  // 1, 2, …
   Time time{};
+  bool is_test = false;
 };
 
-// "Name: value" lines in the order of docs/wire-format.md. custom ones come last as they are; no signature header
-// without a key.
-std::vector<std::string> build_headers(const Attempt& attempt, std::string_view body, std::span<SigningKey> keys,
-                                       std::span<const std::string> custom);
+// "Name: value" lines parted by CR LF, in the order of docs/wire-format.md; no signature without a key. A control character
+// in the event's name becomes '?', so that no line breaks.
+std::string build_headers(const Attempt& attempt, std::string_view body, std::span<SigningKey> keys);
 
 // "sha256=" and the HMAC in hex: what GitHub's receivers verify.
 std::string github_signature(HmacKey& key, std::string_view body);

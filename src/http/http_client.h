@@ -20,7 +20,8 @@ namespace webhook {
 struct HttpRequest {
   std::uint64_t token = 0;  // the caller's; comes back in the response
   std::string url;
-  std::vector<std::string> headers;  // "Name: value", without line ends
+  std::string headers;                      // "Name: value" lines parted by CR LF; Content-Type comes first
+  std::vector<std::string> custom_headers;  // "Name: value" each, without line ends
   std::string body;
   Duration timeout{};  // from start() to the end of the response
 };

@@ -56,9 +56,18 @@ std::string to_utf8(std::string_view text) {
 }
 
 std::string from_utf8(std::string_view text) {
+  std::string converted;
+  append_from_utf8(converted, text);
+  return converted;
+}
+
+void append_from_utf8(std::string& out, std::string_view text) {
   const int encoding = GetDatabaseEncoding();
-  if (encoding == PG_UTF8 || encoding == PG_SQL_ASCII) return std::string(text);
-  return convert(text, PG_UTF8, encoding, "?");
+  if (encoding == PG_UTF8 || encoding == PG_SQL_ASCII) {
+    out.append(text);
+  } else {
+    out.append(convert(text, PG_UTF8, encoding, "?"));
+  }
 }
 
 }  // namespace webhook::pg

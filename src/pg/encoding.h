@@ -12,5 +12,6 @@ std::string to_utf8(std::string_view text);
 
 // To the database's encoding, from valid UTF-8. What it does not have becomes '?'.
 std::string from_utf8(std::string_view text);
+void append_from_utf8(std::string& out, std::string_view text);
 
 }  // namespace webhook::pg

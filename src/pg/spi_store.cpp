@@ -26,6 +26,7 @@ extern "C" {
 
 #include "pg/capture.h"
 #include "pg/guard.h"
+#include "pg/input_table.h"
 #include "pg/secret_store.h"
 #include "pg/shared_state.h"
 #include "pg/statements.h"
@@ -611,74 +612,57 @@ std::vector<DeliveryKey> SpiStore::owed_of(const std::vector<std::int64_t>& even
 namespace {
 
 void insert_logs(const std::vector<LogRow>& rows) {
-  std::vector<Time> created_at;
-  std::vector<Uuid> webhooks;
-  std::vector<std::optional<std::string>> organizations;
-  std::vector<std::int64_t> event_ids;
-  std::vector<std::optional<std::string>> events;
-  std::vector<std::int32_t> attempts;
-  std::vector<std::optional<std::string>> statuses;
-  std::vector<std::int32_t> response_statuses;
-  std::vector<std::optional<std::string>> response_bodies;
-  std::vector<std::optional<std::string>> errors;
-  std::vector<double> durations_ms;
-  std::vector<std::optional<std::string>> remote_ips;
-  std::vector<std::optional<Time>> next_attempts;
+  using enum InputTable::Type;
+  InputTable table("new_logs", {{"created_at", kTimestamp},
+                                {"configuration_id", kUuid},
+                                {"organization_id", kText},
+                                {"event_id", kBigint},
+                                {"event", kText},
+                                {"attempt", kInteger},
+                                {"status", kText},
+                                {"response_status", kInteger},
+                                {"response_body", kText},
+                                {"error", kText},
+                                {"duration_ms", kDouble},
+                                {"remote_ip", kText},
+                                {"next_attempt_at", kTimestamp}});
   for (const LogRow& row : rows) {
-    created_at.push_back(row.created_at);
-    webhooks.push_back(row.webhook);
-    organizations.push_back(row.organization_id);
-    event_ids.push_back(row.event_id);
-    events.emplace_back(row.event);
-    attempts.push_back(row.attempt);
-    statuses.emplace_back(row.success ? "success" : "failed");
-    response_statuses.push_back(row.response_status);
-    response_bodies.push_back(null_if_empty(row.response_body));
-    errors.push_back(null_if_empty(row.error));
-    durations_ms.push_back(static_cast<double>(row.elapsed.count()) / 1000.0);
-    remote_ips.push_back(null_if_empty(row.remote_ip));
-    next_attempts.push_back(row.next_attempt_at);
+    table.put(row.created_at).put(row.webhook).put(row.organization_id).put(row.event_id).put(row.event);
+    table.put(row.attempt).put(row.success ? "success" : "failed");
+    if (row.response_status == 0) {
+      table.put_null();
+    } else {
+      table.put(row.response_status);
+    }
+    table.put_or_null(row.response_body).put_or_null(row.error);
+    table.put(static_cast<double>(row.elapsed.count()) / 1000.0);
+    table.put_or_null(row.remote_ip).put(row.next_attempt_at).end_row();
   }
-  Query query(statements::insert_logs);
-  query.bind(created_at).bind(webhooks).bind(organizations).bind(event_ids).bind(events).bind(attempts).bind(statuses);
-  query.bind(response_statuses).bind(response_bodies).bind(errors).bind(durations_ms).bind(remote_ips);
-  query.bind(next_attempts).run();
+  Query(statements::insert_logs).run();
 }
 
 void upsert_owed(const std::vector<const OwedRow*>& rows) {
   if (rows.empty()) return;
-  std::vector<std::int64_t> event_ids;
-  std::vector<Uuid> webhooks;
-  std::vector<std::optional<std::string>> organizations;
-  std::vector<std::optional<std::string>> events;
-  std::vector<std::optional<std::string>> keys;
-  std::vector<Time> created_at;
-  std::vector<std::int32_t> attempts;
-  std::vector<std::int32_t> probes;
-  std::vector<Time> owed_since;
-  std::vector<std::optional<Time>> next_attempts;
-  std::vector<std::optional<std::string>> last_errors;
-  std::vector<std::optional<std::string>> ordering_keys;
-  std::vector<std::int32_t> slots;
+  using enum InputTable::Type;
+  InputTable table("new_owed", {{"event_id", kBigint},
+                                {"configuration_id", kUuid},
+                                {"organization_id", kText},
+                                {"event", kText},
+                                {"key", kText},
+                                {"created_at", kTimestamp},
+                                {"attempts", kInteger},
+                                {"probes", kInteger},
+                                {"owed_since", kTimestamp},
+                                {"next_attempt_at", kTimestamp},
+                                {"last_error", kText},
+                                {"ordering_key", kText},
+                                {"slot", kInteger}});
   for (const OwedRow* row : rows) {
-    event_ids.push_back(row->key.event_id);
-    webhooks.push_back(row->key.webhook);
-    organizations.push_back(row->organization_id);
-    events.emplace_back(row->event);
-    keys.push_back(row->event_key);
-    created_at.push_back(row->created_at);
-    attempts.push_back(row->attempts);
-    probes.push_back(row->probes);
-    owed_since.push_back(row->owed_since);
-    next_attempts.push_back(row->next_attempt_at);
-    last_errors.push_back(null_if_empty(row->last_error));
-    ordering_keys.push_back(row->ordering_key);
-    slots.push_back(row->slot);
+    table.put(row->key.event_id).put(row->key.webhook).put(row->organization_id).put(row->event).put(row->event_key);
+    table.put(row->created_at).put(row->attempts).put(row->probes).put(row->owed_since).put(row->next_attempt_at);
+    table.put_or_null(row->last_error).put(row->ordering_key).put(row->slot).end_row();
   }
-  Query query(statements::upsert_owed);
-  query.bind(event_ids).bind(webhooks).bind(organizations).bind(events).bind(keys).bind(created_at);
-  query.bind(attempts).bind(probes).bind(owed_since).bind(next_attempts).bind(last_errors).bind(ordering_keys);
-  query.bind(slots).run();
+  Query(statements::upsert_owed).run();
 }
 
 void delete_finished(const std::vector<const DeliveryKey*>& keys) {

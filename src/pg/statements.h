@@ -1,4 +1,5 @@
-// All SQL that the worker runs, by name. Times, ids and counts are parameters; nothing is pieced together.
+// All SQL that the worker runs, by name. Times, ids and counts are parameters or the rows of an InputTable; nothing is
+// pieced together.
 #pragma once
 
 #include "pg/spi.h"
@@ -168,23 +169,21 @@ inline constinit Statement read_owed_of(R"(
 
 // --- Recording --------------------------------------------------------------------------------------------------------
 
+// new_logs: an InputTable.
 inline constinit Statement insert_logs(R"(
   INSERT INTO @extschema@.webhook_logs
          (slot, created_at, configuration_id, organization_id, event_id, event, attempt, status, response_status,
           response_body, error, duration_ms, remote_ip, next_attempt_at)
   SELECT ring.slot, l.created_at, l.configuration_id, l.organization_id, l.event_id, l.event, l.attempt, l.status,
-         nullif(l.response_status, 0), l.response_body, l.error, l.duration_ms, l.remote_ip::inet, l.next_attempt_at
-    FROM @extschema@.webhook_rings AS ring,
-         unnest($1::timestamptz[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::integer[], $7::text[],
-                $8::integer[], $9::text[], $10::text[], $11::double precision[], $12::text[], $13::timestamptz[])
-           AS l (created_at, configuration_id, organization_id, event_id, event, attempt, status, response_status,
-                 response_body, error, duration_ms, remote_ip, next_attempt_at)
+         l.response_status, l.response_body, l.error, l.duration_ms, l.remote_ip::inet, l.next_attempt_at
+    FROM @extschema@.webhook_rings AS ring
+         CROSS JOIN new_logs AS l
    WHERE ring.ring = 'logs')");
 
 // By this session.
 inline constinit Statement last_log_id_drawn("SELECT currval('@extschema@.webhook_logs_id_seq')");
 
-// What webhook_cancel() gave up while it was on its way stays given up.
+// new_owed: an InputTable. What webhook_cancel() gave up while it was on its way stays given up.
 inline constinit Statement upsert_owed(R"(
   INSERT INTO @extschema@.webhook_deliveries AS d
          (event_id, configuration_id, organization_id, event, key, created_at, state, attempts, probes, owed_since,
@@ -192,10 +191,7 @@ inline constinit Statement upsert_owed(R"(
   SELECT o.event_id, o.configuration_id, o.organization_id, o.event, o.key, o.created_at,
          CASE WHEN o.next_attempt_at IS NULL THEN 'dead' ELSE 'pending' END, o.attempts, o.probes, o.owed_since,
          o.next_attempt_at, o.last_error, o.ordering_key, o.slot::smallint
-    FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::integer[],
-                $8::integer[], $9::timestamptz[], $10::timestamptz[], $11::text[], $12::text[], $13::integer[])
-           AS o (event_id, configuration_id, organization_id, event, key, created_at, attempts, probes, owed_since,
-                 next_attempt_at, last_error, ordering_key, slot)
+    FROM new_owed AS o
    WHERE EXISTS (SELECT FROM @extschema@.webhook_configurations AS c WHERE c.id = o.configuration_id)
   ON CONFLICT (event_id, configuration_id) DO UPDATE
      SET state = excluded.state, attempts = excluded.attempts, probes = excluded.probes,

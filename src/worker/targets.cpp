@@ -59,12 +59,13 @@ Target* Targets::find(const Uuid& id) {
 }
 
 const std::vector<Uuid>& Targets::routes(const Event& event) {
-  const std::string organization = organization_key(event.organization_id);
-  std::string key = event.name + '\n' + organization;
-  if (const auto known = routes_.find(key); known != routes_.end()) return known->second;
+  sought_.assign(event.name).append(1, '\n');
+  if (event.organization_id) sought_.append(1, '=').append(*event.organization_id);
+  if (const auto known = routes_.find(sought_); known != routes_.end()) return known->second;
 
   std::vector<Uuid> ids;
-  if (const auto candidates = by_organization_.find(organization); candidates != by_organization_.end()) {
+  if (const auto candidates = by_organization_.find(organization_key(event.organization_id));
+      candidates != by_organization_.end()) {
     for (const Uuid& id : candidates->second) {
       const std::vector<std::string>& patterns = targets_.at(id).webhook.events;
       const bool subscribed = std::any_of(patterns.begin(), patterns.end(), [&event](const std::string& pattern) {
@@ -74,7 +75,7 @@ const std::vector<Uuid>& Targets::routes(const Event& event) {
     }
   }
   if (routes_.size() >= kRoutesMax) routes_.clear();
-  return routes_.emplace(std::move(key), std::move(ids)).first->second;
+  return routes_.emplace(sought_, std::move(ids)).first->second;
 }
 
 }  // namespace webhook

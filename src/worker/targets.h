@@ -54,6 +54,7 @@ class Targets {
   std::unordered_map<Uuid, Target> targets_;
   std::unordered_map<std::string, std::vector<Uuid>> by_organization_;
   std::unordered_map<std::string, std::vector<Uuid>> routes_;
+  std::string sought_;  // a key of routes_; kept for its memory
 };
 
 }  // namespace webhook

@@ -62,11 +62,11 @@ void Tester::send(const TestRequest& request, const pg::Testable& testable, Even
   HttpRequest out{
       .token = next_token_++,
       .url = testable.url,
-      .headers = build_headers({.webhook_id = webhook_id, .event_name = event.name, .number = 1, .time = now}, body,
-                               keys, testable.headers),
+      .headers = build_headers(
+          {.webhook_id = webhook_id, .event_name = event.name, .number = 1, .time = now, .is_test = true}, body, keys),
+      .custom_headers = testable.headers,
       .body = body,
       .timeout = testable.timeout};
-  out.headers.emplace_back("X-Webhook-Test: true");
   in_flight_.emplace(out.token, Test{.ticket = request.ticket,
                                      .row = {.created_at = now,
                                              .webhook = request.webhook,

@@ -17,9 +17,9 @@ using std::chrono::seconds;
 constexpr std::size_t kReadMax = 500;                     // events by one read
 constexpr std::size_t kAheadMax = 50'000;                 // events ahead of the checkpoint above which nothing is read
 constexpr Duration kCrowdedPause = milliseconds(50);      // how long reading waits for lanes before they overflow
-constexpr std::size_t kRecordBatch = 256;                 // results that are recorded at once
+constexpr std::size_t kRecordBatch = 512;                 // results that are recorded at once
 constexpr std::size_t kRecordMax = 10'000;                // results above which nothing is admitted
-constexpr Duration kRecordDelayMin = milliseconds(5);     // under load a result waits for others: so long,
+constexpr Duration kRecordDelayMin = milliseconds(20);    // under load a result waits for others: so long,
 constexpr Duration kRecordDelayMax = milliseconds(50);    // or as long as the last recording took, up to this
 constexpr Duration kPollInterval = milliseconds(1);       // between two looks at the log while there is work
 constexpr int kRefillLanesMax = 32;                       // refilled before the network is looked after again
@@ -778,7 +778,8 @@ void Worker::send() {
                                                   .event_name = delivery->event->event_name,
                                                   .number = delivery->attempt,
                                                   .time = now},
-                                                 delivery->event->body, target.keys, target.webhook.headers),
+                                                 delivery->event->body, target.keys),
+                        .custom_headers = target.webhook.headers,
                         .body = delivery->event->body,
                         .timeout = target.webhook.timeout};
     const bool is_probe = lanes_.circuit(delivery->webhook)->is_open();

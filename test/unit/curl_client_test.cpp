@@ -113,7 +113,8 @@ HttpSettings loopback_settings() {
 HttpRequest request_to(std::string url, Duration timeout = 10s, std::uint64_t token = 1) {
   return {.token = token,
           .url = std::move(url),
-          .headers = {"Content-Type: application/json"},
+          .headers = "Content-Type: application/json",
+          .custom_headers = {},
           .body = "{}",
           .timeout = timeout};
 }
@@ -175,7 +176,8 @@ class CurlClientTest : public ::testing::Test {
 TEST_F(CurlClientTest, PostsTheRequestAsItIs) {
   const LoopbackServer server(always(http_response(200)));
   HttpRequest request = request_to(server.url("/a/b?c=d"), 10s, 42);
-  request.headers = {"Content-Type: application/json", "X-Webhook-Id: evt_1", "X-Empty:"};
+  request.headers = "Content-Type: application/json\r\nX-Webhook-Id: evt_1\r\nwebhook-id: evt_1";
+  request.custom_headers = {"X-Empty:", "Accept: text/plain"};
   request.body = "{\"a\":1}";
   const HttpResponse response = send(loopback_settings(), std::move(request));
 
@@ -191,7 +193,9 @@ TEST_F(CurlClientTest, PostsTheRequestAsItIs) {
   EXPECT_EQ(received.body, "{\"a\":1}");
   EXPECT_EQ(received.headers["content-type"], "application/json");
   EXPECT_EQ(received.headers["x-webhook-id"], "evt_1");
+  EXPECT_EQ(received.headers["webhook-id"], "evt_1");
   EXPECT_EQ(received.headers["user-agent"], "webhook/test");
+  EXPECT_EQ(received.headers["accept"], "text/plain");
   EXPECT_TRUE(received.headers.contains("x-empty"));
   EXPECT_FALSE(received.headers.contains("accept-encoding"));
 }
@@ -227,7 +231,7 @@ TEST_F(CurlClientTest, HeaderThatWouldBreakOutOfItsLineIsNotSent) {
   CurlClient client(loopback_settings());
   for (const std::string& header : {"X-A: b\r\nX-Evil: 1"s, "X-A: b\nc"s, "X-A: b\0c"s, "no colon"s}) {
     HttpRequest request = request_to(server.url());
-    request.headers.push_back(header);
+    request.custom_headers.push_back(header);
     const HttpResponse response = send(client, std::move(request));
     EXPECT_EQ(response.outcome, HttpOutcome::kOther) << header;
     EXPECT_FALSE(response.error.empty());

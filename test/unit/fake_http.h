@@ -92,7 +92,7 @@ class FakeHttp : public HttpClient {
                   .attempt = std::stoi(header(request, "X-Webhook-Attempt")),
                   .body = request.body,
                   .is_test = has_header(request, "X-Webhook-Test: true"),
-                  .headers = request.headers};
+                  .headers = lines_of(request)};
     if (on_start) on_start(seen);
     const Answer said = answer(seen);
     const bool is_test = seen.is_test;
@@ -152,12 +152,24 @@ class FakeHttp : public HttpClient {
     bool is_test = false;
   };
 
+  static std::vector<std::string> lines_of(const HttpRequest& request) {
+    std::vector<std::string> lines;
+    std::string text = request.headers;
+    for (std::size_t end; (end = text.find("\r\n")) != std::string::npos; text.erase(0, end + 2)) {
+      lines.push_back(text.substr(0, end));
+    }
+    lines.push_back(text);
+    lines.insert(lines.end(), request.custom_headers.begin(), request.custom_headers.end());
+    return lines;
+  }
+
   static bool has_header(const HttpRequest& request, const std::string& line) {
-    return std::find(request.headers.begin(), request.headers.end(), line) != request.headers.end();
+    const std::vector<std::string> lines = lines_of(request);
+    return std::find(lines.begin(), lines.end(), line) != lines.end();
   }
 
   static std::string header(const HttpRequest& request, const std::string& name) {
-    for (const std::string& line : request.headers) {
+    for (const std::string& line : lines_of(request)) {
       if (line.starts_with(name + ": ")) return line.substr(name.size() + 2);
     }
     ADD_FAILURE() << "no header " << name;
