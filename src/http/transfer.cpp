@@ -357,6 +357,8 @@ HttpResponse Transfer::finish(CURLcode code, SteadyTime now) {
   response_.token = request_.token;
   response_.elapsed = std::chrono::duration_cast<Duration>(now - started_);
   if (begun_) response_.status = static_cast<int>(info<long>(easy, CURLINFO_RESPONSE_CODE));
+  // libcurl takes a status line, and then the end of the connection, for a response.
+  if (code == CURLE_OK && in_headers_) code = CURLE_PARTIAL_FILE;
   if (code == CURLE_OK || body_cut_) {
     response_.outcome = HttpOutcome::kResponse;
   } else {
@@ -427,9 +429,14 @@ Transfer::Failure Transfer::failure(CURLcode code) const {
     case CURLE_SSL_INVALIDCERTSTATUS:
     case CURLE_SSL_CACERT_BADFILE:
       return {HttpOutcome::kTls, "TLS: " + without_prefix(curl_message(code), kTlsPrefixes)};
+    case CURLE_RECV_ERROR:
+      // Not that of the socket alone.
+      if (curl_message(code).find("chunked-encoding") != std::string::npos) {
+        return {HttpOutcome::kOther, "the response is not HTTP: " + curl_message(code)};
+      }
+      [[fallthrough]];
     case CURLE_GOT_NOTHING:
     case CURLE_SEND_ERROR:
-    case CURLE_RECV_ERROR:
     case CURLE_PARTIAL_FILE:
       return request_was_sent() ? disconnect_failure() : connect_failure();
     case CURLE_WEIRD_SERVER_REPLY:
@@ -492,7 +499,9 @@ Transfer::Failure Transfer::url_failure(CURLcode code) const {
 }
 
 Transfer::Failure Transfer::disconnect_failure() const {
-  const bool was_reset = info<long>(easy_.get(), CURLINFO_OS_ERRNO) == ECONNRESET;
+  // CURLINFO_OS_ERRNO may be an earlier transfer's: a success does not reset it.
+  const std::string reset = std::generic_category().message(ECONNRESET);
+  const bool was_reset = std::string_view(error_buffer_.data()).find(reset) != std::string_view::npos;
   const std::string how = was_reset ? "the connection was reset " : "the connection was closed ";
   return {HttpOutcome::kDisconnected, how + (response_.status == 0 ? "before a response came" : "within the response")};
 }

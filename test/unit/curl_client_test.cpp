@@ -458,6 +458,16 @@ TEST_F(CurlClientTest, ResetBeforeTheResponse) {
   EXPECT_EQ(response.error, "the connection was reset before a response came");
 }
 
+TEST_F(CurlClientTest, AnEarlierResetDoesNotShowInALaterClose) {
+  const LoopbackServer server([](const ReceivedRequest& request, Peer& peer) {
+    if (request.target == "/reset") peer.reset_on_close();
+    return Then::kClose;
+  });
+  CurlClient client(loopback_settings());
+  EXPECT_EQ(send(client, request_to(server.url("/reset"))).error, "the connection was reset before a response came");
+  EXPECT_EQ(send(client, request_to(server.url("/close"))).error, "the connection was closed before a response came");
+}
+
 TEST_F(CurlClientTest, ClosedWithinTheResponse) {
   const LoopbackServer server(always("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", Then::kClose));
   const HttpResponse response = send(loopback_settings(), request_to(server.url()));
@@ -465,6 +475,34 @@ TEST_F(CurlClientTest, ClosedWithinTheResponse) {
   EXPECT_EQ(response.error, "the connection was closed within the response");
   EXPECT_EQ(response.status, 200);
   EXPECT_EQ(response.body, "half");
+}
+
+TEST_F(CurlClientTest, ClosedWithinTheHeadersIsNoResponseWhateverTheStatus) {
+  for (const char* head : {"HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\nContent-Le", "HTTP/1.1 200 OK\r\nX: y\r\n"}) {
+    const LoopbackServer server(always(head, Then::kClose));
+    const HttpResponse response = send(loopback_settings(), request_to(server.url()));
+    EXPECT_EQ(response.outcome, HttpOutcome::kDisconnected) << head;
+    EXPECT_EQ(response.error, "the connection was closed within the response") << head;
+  }
+}
+
+TEST_F(CurlClientTest, ClosedBeforeTheStatusOrAfterAnInformationalOneIsBeforeTheResponse) {
+  for (const char* head : {"HT", "HTTP/1.1 200", "HTTP/1.1 103 Early Hints\r\nX: y\r\n\r\n"}) {
+    const LoopbackServer server(always(head, Then::kClose));
+    const HttpResponse response = send(loopback_settings(), request_to(server.url()));
+    EXPECT_EQ(response.outcome, HttpOutcome::kDisconnected) << head;
+    EXPECT_EQ(response.error, "the connection was closed before a response came") << head;
+    EXPECT_EQ(response.status, 0) << head;
+  }
+}
+
+TEST_F(CurlClientTest, ChunksWithoutANumberAreNoHttp) {
+  for (const char* chunk : {"zz\r\nhello\r\n", "ffffffffffffffffffffffffffffffffffffffff\r\nhello\r\n"}) {
+    const LoopbackServer server(always("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"s + chunk));
+    const HttpResponse response = send(loopback_settings(), request_to(server.url()));
+    EXPECT_EQ(response.outcome, HttpOutcome::kOther) << chunk;
+    EXPECT_TRUE(response.error.starts_with("the response is not HTTP: ")) << response.error;
+  }
 }
 
 TEST_F(CurlClientTest, UnknownHostIsADnsFailure) {
