@@ -58,8 +58,8 @@ const kilobytes = Buffer.alloc(65536, 'x');
 const manyHeaders = Array.from({ length: 1000 }, (_, i) => `X-Endless-${i}: ${'x'.repeat(60)}\r\n`).join('');
 const informational = 'HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n'.repeat(1000);
 
-// 58 kB that 60 MB of zeros come out of.
-const bomb = zlib.gzipSync(Buffer.alloc(60_000_000));
+// 58 kB that 60 MB of "x" come out of.
+const bomb = zlib.gzipSync(Buffer.alloc(60_000_000, 'x'));
 const chunked = (bytes) => Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, Buffer.from('\r\n0\r\n\r\n')]);
 const end = (socket, ...parts) => socket.end(Buffer.concat(parts.map((part) => Buffer.from(part))));
 
