@@ -15,6 +15,7 @@ use WebhookTest::Crash qw(query);
 
 # The user's own statements are the user's to keep out of the log.
 my $node = new_node(
+	log_statement => 'none',
 	log_min_messages => 'debug5',
 	log_min_error_statement => 'panic',
 	log_error_verbosity => 'verbose',
