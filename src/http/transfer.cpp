@@ -34,6 +34,17 @@ constexpr long kConnectionSecondsMax = 600;
 constexpr std::array<std::string_view, 3> kTlsPrefixes = {
     "SSL certificate problem: ", "SSL certificate OpenSSL verify result: ", "SSL: "};
 
+// What OpenSSL says, and in the words of who reads webhook_logs.
+struct TlsMeaning {
+  std::string_view said;
+  std::string_view means;
+};
+constexpr std::array<TlsMeaning, 3> kTlsMeanings = {{
+    {"wrong version number", "the receiver does not speak TLS"},
+    {"alert protocol version", "the receiver speaks no TLS of version 1.2 or newer"},
+    {"unsupported protocol", "the receiver speaks no TLS of version 1.2 or newer"},
+}};
+
 template <typename Value>
 void set(CURL* easy, CURLoption option, Value value) {
   const CURLcode code = curl_easy_setopt(easy, option, value);
@@ -94,6 +105,14 @@ std::string without_prefix(std::string text, std::span<const std::string_view> p
     if (text.starts_with(prefix)) return text.substr(prefix.size());
   }
   return text;
+}
+
+std::string tls_message(const std::string& curl_message) {
+  std::string message = without_prefix(curl_message, kTlsPrefixes);
+  for (const TlsMeaning& meaning : kTlsMeanings) {
+    if (message.find(meaning.said) != std::string::npos) return std::string(meaning.means) + " (" + message + ")";
+  }
+  return message;
 }
 
 template <typename Value>
@@ -428,7 +447,7 @@ Transfer::Failure Transfer::failure(CURLcode code) const {
     case CURLE_SSL_ISSUER_ERROR:
     case CURLE_SSL_INVALIDCERTSTATUS:
     case CURLE_SSL_CACERT_BADFILE:
-      return {HttpOutcome::kTls, "TLS: " + without_prefix(curl_message(code), kTlsPrefixes)};
+      return {HttpOutcome::kTls, "TLS: " + tls_message(curl_message(code))};
     case CURLE_RECV_ERROR:
       // Not that of the socket alone.
       if (curl_message(code).find("chunked-encoding") != std::string::npos) {

@@ -103,7 +103,8 @@ foreach my $version (qw(TLSv1 TLSv1.1 TLSv1.2 TLSv1.3))
 	my $outcome = delivered($receiver->url('/ok'));
 	if ($version =~ /^TLSv1(?:\.1)?$/)
 	{
-		like("$outcome->{status} $outcome->{error}", qr/^failed TLS: .*(?:protocol version|unsupported protocol)/, "$version is refused, in words");
+		like("$outcome->{status} $outcome->{error}",
+			qr/^failed TLS: the receiver speaks no TLS of version 1\.2 or newer \(/, "$version is refused, in words");
 		is($receiver->count, 0, 'and nothing sent by it');
 	}
 	else
@@ -112,6 +113,9 @@ foreach my $version (qw(TLSv1 TLSv1.1 TLSv1.2 TLSv1.3))
 		is(($receiver->received)[0]{tls}, $version, 'with a receiver that has no other');
 	}
 }
+
+my $mistaken = delivered("https://127.0.0.1:$plain->{port}/ok");
+like("$mistaken->{status} $mistaken->{error}", qr/^failed TLS: the receiver does not speak TLS \(/, 'a receiver without any is told apart');
 
 # --- what the server's user and environment have ----------------------------------------------------------------------
 
