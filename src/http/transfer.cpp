@@ -37,6 +37,17 @@ constexpr long kConnectionSecondsMax = 600;
 constexpr std::array<std::string_view, 3> kTlsPrefixes = {
     "SSL certificate problem: ", "SSL certificate OpenSSL verify result: ", "SSL: "};
 
+// What OpenSSL says, and in the words of who reads webhook_logs.
+struct TlsMeaning {
+  std::string_view said;
+  std::string_view means;
+};
+constexpr std::array<TlsMeaning, 3> kTlsMeanings = {{
+    {"wrong version number", "the receiver does not speak TLS"},
+    {"alert protocol version", "the receiver speaks no TLS of version 1.2 or newer"},
+    {"unsupported protocol", "the receiver speaks no TLS of version 1.2 or newer"},
+}};
+
 template <typename Value>
 void set(CURL* easy, CURLoption option, Value value) {
   const CURLcode code = curl_easy_setopt(easy, option, value);
@@ -101,6 +112,14 @@ std::string without_prefix(std::string text, std::span<const std::string_view> p
     if (text.starts_with(prefix)) return text.substr(prefix.size());
   }
   return text;
+}
+
+std::string tls_message(const std::string& curl_message) {
+  std::string message = without_prefix(curl_message, kTlsPrefixes);
+  for (const TlsMeaning& meaning : kTlsMeanings) {
+    if (message.find(meaning.said) != std::string::npos) return std::string(meaning.means) + " (" + message + ")";
+  }
+  return message;
 }
 
 template <typename Value>
@@ -368,6 +387,8 @@ HttpResponse Transfer::finish(CURLcode code, SteadyTime now) {
   response_.token = request_.token;
   response_.elapsed = std::chrono::duration_cast<Duration>(now - started_);
   if (begun_) response_.status = static_cast<int>(info<long>(easy, CURLINFO_RESPONSE_CODE));
+  // libcurl takes a status line, and then the end of the connection, for a response.
+  if (code == CURLE_OK && in_headers_) code = CURLE_PARTIAL_FILE;
   if (code == CURLE_OK || body_cut_) {
     response_.outcome = HttpOutcome::kResponse;
   } else {
@@ -437,10 +458,15 @@ Transfer::Failure Transfer::failure(CURLcode code) const {
     case CURLE_SSL_ISSUER_ERROR:
     case CURLE_SSL_INVALIDCERTSTATUS:
     case CURLE_SSL_CACERT_BADFILE:
-      return {HttpOutcome::kTls, "TLS: " + without_prefix(curl_message(code), kTlsPrefixes)};
+      return {HttpOutcome::kTls, "TLS: " + tls_message(curl_message(code))};
+    case CURLE_RECV_ERROR:
+      // Not that of the socket alone.
+      if (curl_message(code).find("chunked-encoding") != std::string::npos) {
+        return {HttpOutcome::kOther, "the response is not HTTP: " + curl_message(code)};
+      }
+      [[fallthrough]];
     case CURLE_GOT_NOTHING:
     case CURLE_SEND_ERROR:
-    case CURLE_RECV_ERROR:
     case CURLE_PARTIAL_FILE:
       return request_was_sent() ? disconnect_failure() : connect_failure();
     case CURLE_WEIRD_SERVER_REPLY:
@@ -503,7 +529,9 @@ Transfer::Failure Transfer::url_failure(CURLcode code) const {
 }
 
 Transfer::Failure Transfer::disconnect_failure() const {
-  const bool was_reset = info<long>(easy_.get(), CURLINFO_OS_ERRNO) == ECONNRESET;
+  // CURLINFO_OS_ERRNO may be an earlier transfer's: a success does not reset it.
+  const std::string reset = std::generic_category().message(ECONNRESET);
+  const bool was_reset = std::string_view(error_buffer_.data()).find(reset) != std::string_view::npos;
   const std::string how = was_reset ? "the connection was reset " : "the connection was closed ";
   return {HttpOutcome::kDisconnected, how + (response_.status == 0 ? "before a response came" : "within the response")};
 }

@@ -2,7 +2,7 @@
 // The receiver that tests and the demo talk to: an HTTP or HTTPS server on 127.0.0.1 whose URL paths say how it answers.
 // It needs Node 18 and nothing else.
 //
-//   receiver.mjs --record FILE [--port N] [--tls DIR [--certificate NAME]] [--until-stdin-closes]
+//   receiver.mjs --record FILE [--port N] [--tls DIR [--certificate NAME] [--tls-version TLSv1.1]] [--until-stdin-closes]
 //
 // When it listens it prints one line, {"port":…,"control_port":…,"url":"http://127.0.0.1:…"}.
 //
@@ -16,6 +16,7 @@
 //   /status/N              that status
 //   /retry-after/V         a Retry-After header
 //   /location/URL          a Location header (URL percent-encoded)
+//   /header/NAME/VALUE     any header (VALUE percent-encoded)
 //   /body/TEXT             that body (percent-encoded bytes)
 //   /delay/MS              waits so long before it answers
 //   /delay-up-to/MS        waits at random, up to so long
@@ -44,6 +45,7 @@ const { values: options } = parseArgs({
     port: { type: 'string', default: '0' },
     tls: { type: 'string' },
     certificate: { type: 'string', default: 'server' },
+    'tls-version': { type: 'string' }, // that one alone
     'until-stdin-closes': { type: 'boolean', default: false },
   },
 });
@@ -83,6 +85,7 @@ function parseScript(script) {
     else if (step === 'status') behaviour.status = number(steps.shift());
     else if (step === 'retry-after') behaviour.headers['Retry-After'] = decodeURIComponent(steps.shift() ?? '');
     else if (step === 'location') behaviour.headers['Location'] = decodeURIComponent(steps.shift() ?? '');
+    else if (step === 'header') behaviour.headers[steps.shift() ?? ''] = decodeURIComponent(steps.shift() ?? '');
     else if (step === 'body') behaviour.body = decodeBytes(steps.shift() ?? '');
     else if (step === 'delay') behaviour.delayMs = number(steps.shift());
     else if (step === 'delay-up-to') behaviour.delayUpToMs = number(steps.shift());
@@ -250,7 +253,12 @@ async function onControl(request, response) {
 function createServer() {
   if (!options.tls) return http.createServer(onRequest);
   const read = (suffix) => fs.readFileSync(path.join(options.tls, options.certificate + suffix));
-  return https.createServer({ cert: read('.crt'), key: read('.key') }, onRequest);
+  const certificate = { cert: read('.crt'), key: read('.key') };
+  const version = options['tls-version'];
+  if (!version) return https.createServer(certificate, onRequest);
+  // OpenSSL offers what is older than TLS 1.2 at its lowest level of security only.
+  const only = { minVersion: version, maxVersion: version, ciphers: 'DEFAULT@SECLEVEL=0' };
+  return https.createServer({ ...certificate, ...only }, onRequest);
 }
 
 async function listen(server, port) {

@@ -173,7 +173,9 @@ sub certificates_dir
 
 # start_receiver(%options): support/receiver.mjs, recording into a file of its own.
 #   tls          1: HTTPS, with a certificate that certificates_dir()/ca.crt vouches for
-#   certificate  another one of make_certificates: expired, wrong-host, untrusted
+#   certificate  another one of make_certificates: expired, wrong-host, untrusted, self-signed
+#   tls_version  that one alone, such as TLSv1.1
+#   program      another server of support/ that records as it does: hostile.mjs, proxy.mjs
 sub start_receiver { return WebhookTest::Receiver->new(@_); }
 
 package WebhookTest::Receiver;
@@ -211,19 +213,21 @@ sub new
 sub start
 {
 	my ($self) = @_;
+	my $program = $self->{options}{program} // 'receiver.mjs';
 	my @command = (
-		'node', WebhookTest::support_file('receiver.mjs'),
+		'node', WebhookTest::support_file($program),
 		'--record', $self->{record}, '--port', $self->{port}, '--until-stdin-closes');
 	if ($self->{options}{tls})
 	{
 		push @command, '--tls', WebhookTest::certificates_dir();
 		push @command, '--certificate', $self->{options}{certificate} if $self->{options}{certificate};
+		push @command, '--tls-version', $self->{options}{tls_version} if $self->{options}{tls_version};
 	}
 	my ($in, $out, $err) = ('', '', '');
 	my $timer = IPC::Run::timer(WebhookTest::default_timeout_s());
 	$self->{harness} = IPC::Run::start(\@command, '<', \$in, '>', \$out, '2>', \$err, $timer);
 	$self->{harness}->pump until $out =~ /\n/ || !$self->{harness}->pumpable || $timer->is_expired;
-	BAIL_OUT("receiver.mjs did not start: $err") unless $out =~ /\n/;
+	BAIL_OUT("$program did not start: $err") unless $out =~ /\n/;
 	my $listening = JSON::PP::decode_json($out);
 	$self->{$_} = $listening->{$_} foreach qw(port control_port);
 	$self->{base_url} = $listening->{url};
