@@ -61,10 +61,6 @@ std::optional<std::string> scheme_problem(const std::string& scheme, std::string
   return std::nullopt;
 }
 
-bool is_visible_ascii(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c <= '~'; });
-}
-
 // What stands between "://" and the path or the query.
 std::string_view authority(std::string_view url) {
   const std::string_view rest = url.substr(std::min(url.find("://"), url.size()));
@@ -112,19 +108,6 @@ std::optional<std::string> port_problem(std::string_view url, const PortList& al
   const std::unique_ptr<char, decltype(&curl_free)> owner(text, &curl_free);
   if (contains(allowed, std::atoi(text))) return std::nullopt;
   return "its port " + std::string(text) + " is not one that webhooks may be sent to (webhook.allowed_ports)";
-}
-
-std::string redacted_url(std::string_view url) {
-  constexpr std::string_view kMalformed = "(malformed URL)";
-  // A NUL would hide what follows it from the parser, a line break or a raw byte could forge a line of the log.
-  if (url.size() > kUrlBytesMax || !is_visible_ascii(url)) return std::string(kMalformed);
-  CURLUcode code = CURLUE_OK;
-  const ParsedUrl parsed = parse(url, &code);
-  if (code != CURLUE_OK) return std::string(kMalformed);
-  std::string out = part(parsed.get(), CURLUPART_SCHEME) + "://" + part(parsed.get(), CURLUPART_HOST);
-  if (const std::string port = part(parsed.get(), CURLUPART_PORT); !port.empty()) out += ":" + port;
-  out += part(parsed.get(), CURLUPART_PATH);
-  return is_visible_ascii(out) ? out : std::string(kMalformed);  // libcurl has decoded the host
 }
 
 std::string url_host(std::string_view url) {

@@ -20,9 +20,6 @@ std::optional<std::string> url_problem(std::string_view url, bool allow_http);
 // The same of its port, which follows from the scheme if none is written. Nothing too for what is no URL.
 std::optional<std::string> port_problem(std::string_view url, const PortList& allowed);
 
-// scheme://host:port/path, for logs: neither user, password, query nor fragment. "(malformed URL)" for what is none.
-std::string redacted_url(std::string_view url);
-
 // The host as it is resolved, an IPv6 address in its brackets; empty for what is no URL.
 std::string url_host(std::string_view url);
 

@@ -94,25 +94,6 @@ TEST(UrlProblem, BoundsTheLength) {
   EXPECT_TRUE(url_problem(base + std::string(kUrlBytesMax - base.size() + 1, 'a'), false));
 }
 
-TEST(RedactedUrl, KeepsSchemeHostPortAndPath) {
-  EXPECT_EQ(redacted_url("https://example.com:8443/hooks/1?token=s3cret"), "https://example.com:8443/hooks/1");
-  EXPECT_EQ(redacted_url("https://example.com?token=s3cret"), "https://example.com/");
-  EXPECT_EQ(redacted_url("https://example.com/a#s3cret"), "https://example.com/a");
-  EXPECT_EQ(redacted_url("https://[2001:db8::1]/x"), "https://[2001:db8::1]/x");
-}
-
-TEST(RedactedUrl, SaysNothingOfWhatItCannotRead) {
-  EXPECT_EQ(redacted_url("https://user:s3cret@example.com/"), "(malformed URL)");
-  EXPECT_EQ(redacted_url("s3cret"), "(malformed URL)");
-  EXPECT_EQ(redacted_url(std::string_view("https://example.com/\0s3cret", 28)), "(malformed URL)");
-}
-
-TEST(RedactedUrl, CannotBreakOutOfItsLineInALog) {
-  EXPECT_EQ(redacted_url("https://example.com/\nFATAL:  forged"), "(malformed URL)");
-  EXPECT_EQ(redacted_url("https://example.com/\xff"), "(malformed URL)");
-  EXPECT_EQ(redacted_url("https://example.com/ a"), "(malformed URL)");
-}
-
 TEST(UrlHost, IsTheHostAlone) {
   EXPECT_EQ(url_host("https://example.com:8443/hooks?x"), "example.com");
   EXPECT_EQ(url_host("nonsense"), "");
