@@ -118,6 +118,10 @@ cmp_ok(worker_memory_kb($node), '<', $memory_max_kb, 'the new worker is no large
 
 $failing->set('/ok', undef);
 my $sent_before = arrivals($failing);
+wait_until { arrivals($failing) >= $sent_before + 1_000 } 'it catches up';
+query($node, 'INSERT INTO notes SELECT generate_series(5001, 5100)');
+eventually { $receiver->count('/ok?healthy') == $healthy_total + 100 } 'the other webhook gets everything meanwhile too';
+cmp_ok(stats($dead, 'owed'), '>', 0, 'long before this one has caught up');
 eventually { stats($dead, 'owed') == 0 } 'when it answers again, it gets what it is owed';
 eventually { stats($dead, 'circuit') eq 'closed' } 'the circuit is closed';
 is(stats($dead, 'failing_since IS NULL AND circuit_opened_at IS NULL AND next_probe_at IS NULL'), 't',
