@@ -86,6 +86,7 @@ void Worker::run() {
       failure = error;
     }
     if (failure) back_off(*failure);
+    if (delivers()) send();  // what is in memory, though the database failed
     report();
     if (process_.shutdown_requested()) break;
     if (process_.wait(http_.fd(), time_to_wait())) look_at_log_ = was_called_ = true;
@@ -146,7 +147,6 @@ void Worker::turn() {
     read();
     store_failures_ = 0;
   }
-  if (delivers()) send();
 }
 
 std::optional<Duration> Worker::time_to_wait() {

@@ -1,4 +1,4 @@
--- docs/sql.md: every example runs, and everything that the extension makes is mentioned.
+-- Every SQL example of README.md and docs runs, and docs/sql.md mentions everything that the extension makes.
 \set ECHO none
 \set ON_ERROR_STOP on
 \pset format unaligned
@@ -10,7 +10,12 @@
 \set tables :outputdir/results/docs_tables.sql
 \set examples :outputdir/results/docs_examples.sql
 \! grep -vxE '(BEGIN|COMMIT);' "$SOURCE/examples/crm.sql" > "$RESULTS/docs_tables.sql"
-\! awk '/^```sql$/ { inside = 1; next } /^```$/ { inside = 0 } inside' "$SOURCE/docs/sql.md" > "$RESULTS/docs_examples.sql"
+\set readme_examples :outputdir/results/docs_readme.sql
+\set other_examples :outputdir/results/docs_others.sql
+\setenv SQL '/^```sql$/ { inside = 1; next } /^```$/ { inside = 0 } inside'
+\! awk "$SQL" "$SOURCE/docs/sql.md" > "$RESULTS/docs_examples.sql"
+\! awk "$SQL" "$SOURCE/README.md" > "$RESULTS/docs_readme.sql"
+\! cd "$SOURCE/docs" && ls ./*.md | grep -vxF ./sql.md | xargs awk "$SQL" > "$RESULTS/docs_others.sql"
 BEGIN;
 SET client_min_messages = error;
 CREATE SCHEMA tap;
@@ -18,11 +23,23 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA docs;
 SET search_path = docs, tap;
 CREATE EXTENSION webhook SCHEMA docs;
-SELECT plan(4);
+SELECT plan(7);
 
 -- What the examples suppose.
 \i :tables
 INSERT INTO webhook_instance (instance, database_oid, system_identifier) VALUES (gen_random_uuid(), 1, 1);
+
+-- Those of README.md suppose no more.
+SAVEPOINT readme;
+\o :outputdir/results/docs_readme.out
+\i :readme_examples
+SELECT webhook_flush();
+\o
+SELECT pass('every example of README.md runs');
+SELECT results_eq($$SELECT event, organization_id, data ->> 'name' FROM webhook_events$$,
+                  $$VALUES ('contact.created', 'acme', 'Ada')$$, 'and makes the event that it says');
+ROLLBACK TO readme;
+
 INSERT INTO webhook_configurations (organization_id, name, url, events, secret)
 VALUES ('acme', 'crm', 'https://example.com/', '{contact.*}', webhook_generate_secret());
 INSERT INTO webhook_events (slot, id, xid, created_at, event, organization_id, data)
@@ -40,6 +57,10 @@ CREATE OR REPLACE FUNCTION webhook_send_test(
 \i :examples
 \o
 SELECT pass('every example of docs/sql.md runs');
+\o :outputdir/results/docs_others.out
+\i :other_examples
+\o
+SELECT pass('every example of the other pages runs');
 
 CREATE TEMPORARY TABLE lines (place serial, line text);
 \copy lines (line) FROM PROGRAM 'cat "$SOURCE/docs/sql.md"' WITH (DELIMITER E'\x01', FORMAT csv, QUOTE E'\x02')

@@ -1,5 +1,6 @@
 # A standby promoted after its primary was stopped at once under load delivers what had committed on it, sends nothing
-# before, and repeats little. With synchronous replication, all that was acknowledged arrives.
+# before, and repeats little. With synchronous replication, all that was acknowledged arrives. A standby with undelivered
+# events sends none of them before it is promoted.
 
 use strict;
 use warnings;
@@ -8,6 +9,7 @@ use FindBin;
 use lib "$FindBin::RealBin/lib";
 
 use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
 use Test::More;
 use WebhookTest;
 use WebhookTest::Crash;
@@ -89,5 +91,39 @@ foreach my $mode (qw(asynchronous synchronous))
 		expected => [ crash_lines(), qr/FATAL: .*(?:could not|replication terminated|streaming|terminating walreceiver)/ ]);
 	$standby->stop;
 }
+
+# --- a standby with undelivered events, whose primary is gone ---------------------------------------------------------
+
+# The primary delivers nothing, so that whatever arrives comes from the standby, where deliveries are on.
+my $events = 500;
+my $receiver = start_receiver();
+my $primary = new_node(name => 'primary_silent', init => [ allows_streaming => 1 ], 'webhook.enabled' => 'off');
+query($primary, q{
+	CREATE TABLE items (id bigint PRIMARY KEY);
+	SELECT webhook_watch('items', 'item.created', organization_column => NULL);
+});
+create_webhook($primary, url => $receiver->url('/ok'), events => ['item.created'], organization_id => undef);
+$primary->backup('backup');
+my $standby = PostgreSQL::Test::Cluster->new('standby_silent');
+$standby->init_from_backup($primary, 'backup', has_streaming => 1);
+$standby->append_conf('postgresql.conf', "webhook.enabled = on\nwal_retrieve_retry_interval = '1s'");
+$standby->start;
+query($primary, "INSERT INTO items SELECT generate_series(1, $events)");
+$primary->wait_for_catchup($standby);
+$primary->stop('fast');
+is(query($standby, q{SELECT count(*) FROM webhook_events}), $events, "a standby has $events events that nobody has delivered");
+my $retries = sub { return scalar(() = slurp_file($standby->logfile) =~ /could not connect to the primary server/g); };
+eventually { $retries->() >= 5 } 'it goes on without its primary';
+is(query($standby, 'SELECT pg_is_in_recovery()'), 't', 'as a standby');
+is(query($standby, q{SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'webhook%'}), 0,
+	'without a launcher or worker');
+is($receiver->count, 0, 'it sends nothing');
+$standby->promote;
+eventually { query($standby, q{SELECT count(*) FROM webhook_logs WHERE status = 'success'}) == $events }
+'promoted, it delivers all of them';
+is(join(' ', sort { $a <=> $b } map { $_->[1] } received_rows($receiver)), join(' ', 1 .. $events), 'once');
+is_log_clean($standby,
+	expected => [ crash_lines(), qr/FATAL: .*(?:could not|replication terminated|streaming|terminating walreceiver)/ ]);
+$standby->stop;
 
 done_testing();

@@ -23,9 +23,10 @@ query($old, q{
 my $path = '/gate';
 $receiver->set($path, '/status/503');
 create_webhook($old, url => $receiver->url($path), events => ['item.created'], organization_id => undef,
-	retry_schedule => [ ('10 seconds') x 20 ]);
+	secret => 'kept by pg_upgrade', retry_schedule => [ ('10 seconds') x 20 ]);
 query($old, 'INSERT INTO items SELECT generate_series(1, 3)');
 eventually { query($old, 'SELECT count(*) FROM webhook_deliveries WHERE attempts > 0') == 3 } 'three deliveries are owed';
+my $reveal = 'SELECT webhook_reveal_secret(id) FROM webhook_configurations';
 my $is_paused = q{SELECT is_paused FROM webhook_instance};
 
 # The undelivered: captured while deliveries are off.
@@ -66,6 +67,7 @@ $new->start;
 eventually { query($new, q{SELECT count(*) FROM webhook_logs WHERE status = 'success'}) == 10 } 'everything arrives';
 is(query($new, $is_paused), 'f', 'deliveries are not paused');
 is(query($new, 'SELECT instance FROM webhook_instance'), $instance, 'it is the same instance');
+is(query($new, $reveal), 'kept by pg_upgrade', 'the webhook has its secret');
 my @rows = received_rows($receiver, $path);
 my @after = @rows[ $count_before .. $#rows ];
 is(join(' ', sort { $a <=> $b } map { $_->[1] } @after), join(' ', 1 .. 10), 'each once');

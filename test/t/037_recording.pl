@@ -1,5 +1,5 @@
-# While results cannot be recorded, because a trigger raises or a lock is held, they are kept and recorded later: nothing
-# is lost, nothing is sent twice, and one warning a minute says so.
+# While results cannot be recorded, because a trigger raises, a lock is held or a file cannot grow, they are kept and
+# recorded later: nothing is lost, nothing is sent twice, no more is read, and one warning a minute says so.
 
 use strict;
 use warnings;
@@ -77,5 +77,97 @@ $locker->finish;
 all_is_recorded('when the lock is released everything is recorded');
 is_log_clean($node, expected => [qr/WARNING: .*the worker's transaction failed and will be repeated: (?:refused by the DBA|canceling statement due to lock timeout)/]);
 $node->stop;
+
+# --- a file that cannot grow ------------------------------------------------------------------------------------------
+#
+# As on a full disk, the kernel refuses to extend the files that results go to, here by a limit on the size of files that
+# the worker alone has. With WAL files of 1 MB, the limit meets no others.
+
+my $webhook_count = 2;
+my ($lane_max, $read_max, $batch_max) = (1000, 500, 256);    # the worker's bounds
+my $full = new_node(init => [ extra => ['--wal-segsize=1'] ]);
+my @paths = map { "/ok?full=$_" } 1 .. $webhook_count;
+query($full, q{
+	CREATE TABLE items (id bigint PRIMARY KEY);
+	SELECT webhook_watch('items', 'item.created', organization_column => NULL);
+	CREATE SEQUENCE refusals;
+	CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN PERFORM nextval('public.refusals'); RAISE 'refused by the DBA'; END $$;
+});
+create_webhook($full, url => $receiver->url($_), events => ['item.created'], organization_id => undef) foreach @paths;
+
+sub sent { return query($full, 'SELECT sent FROM webhook_workers'); }
+
+sub limit_files
+{
+	my ($bytes) = @_;
+	my $worker = query($full, 'SELECT pid FROM webhook_workers');
+	system_or_bail('prlimit', "--fsize=$bytes:", '--pid', $worker);
+	return;
+}
+
+# Waits until all that is in memory has been sent, and no more comes; returns how much has been sent.
+sub intake_pauses
+{
+	my ($what) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	eventually { query($full, 'SELECT in_flight + queued = 0 AND last_error_at IS NOT NULL FROM webhook_workers') eq 't' } $what;
+	return sent();
+}
+
+sub all_is_logged_once
+{
+	my ($items, $what) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my $total = $items * $webhook_count;
+	eventually
+	{
+		query($full, q{SELECT count(*), count(DISTINCT (configuration_id, event_id)) FROM webhook_logs
+			WHERE status = 'success'}) eq "$total|$total"
+	}
+	$what;
+	foreach my $path (@paths)
+	{
+		my $counts = $receiver->counts_by_webhook_id($path);
+		is(scalar(keys %$counts), $items, "$path: nothing is lost");
+		is(scalar(grep { $_ != 1 } values %$counts), 0, "$path: nothing was sent twice");
+	}
+	return;
+}
+
+limit_files(1024 * 1024);
+my $items = 10_000;
+query($full, "INSERT INTO items SELECT generate_series(1, $items)");
+my $sent = intake_pauses('reading pauses, and what was read is sent, while no file can grow');
+my $logged = query($full, 'SELECT count(*) FROM webhook_logs');
+cmp_ok($logged, '>', 0, "$logged results were recorded before");
+cmp_ok($sent - $logged, '>', 0, ($sent - $logged) . ' wait for it');
+my $held_max = $webhook_count * ($lane_max + $read_max + $batch_max);
+cmp_ok($sent - $logged, '<=', $held_max, "which is no more than $held_max");
+ok(slurp_file($full->logfile) =~ /WARNING: .*the worker's transaction failed and will be repeated: could not extend file/,
+	'a warning says why');
+limit_files('unlimited');
+all_is_logged_once($items, 'when files can grow again, everything is recorded');
+
+# --- a backlog that grows meanwhile -----------------------------------------------------------------------------------
+
+query($full, 'CREATE TRIGGER refuse BEFORE INSERT ON webhook_logs FOR EACH ROW EXECUTE FUNCTION refuse()');
+query($full, "INSERT INTO items SELECT generate_series($items + 1, $items + 10000)");
+wait_until { query($full, 'SELECT last_value FROM refusals') >= 3 } 'refusals';
+my $sent_before = $sent = intake_pauses('so it does while a trigger refuses results');
+$sent -= $items * $webhook_count;
+cmp_ok($sent, '<=', $held_max, "$sent results wait");
+my $state = 'SELECT sent, queued, events_ahead FROM webhook_workers';
+my ($state_before, $memory_before) = (query($full, $state), worker_memory_kb($full));
+query($full, "INSERT INTO items SELECT generate_series($items + 10001, $items + 40000)");
+my $refusals = query($full, 'SELECT last_value FROM refusals');
+eventually { query($full, 'SELECT last_value FROM refusals') >= $refusals + 2 } 'recording is tried again';
+is(query($full, $state), $state_before, 'a larger backlog changes nothing in the worker');
+my $memory = worker_memory_kb($full);
+cmp_ok(abs($memory - $memory_before), '<=', 2048, "nor in its memory: $memory_before kB, then $memory kB");
+query($full, 'DROP TRIGGER refuse ON webhook_logs');
+all_is_logged_once($items + 40_000, 'when the trigger is gone, everything is recorded');
+is_log_clean($full, expected => [qr/WARNING: .*the worker's transaction failed and will be repeated: (?:could not extend file|refused by the DBA)/]);
+$full->stop;
 
 done_testing();

@@ -23,7 +23,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(new_node start_receiver create_webhook eventually wait_until is_log_clean log_problems sql_literal support_file
-  certificates_dir default_timeout_s);
+  certificates_dir default_timeout_s worker_memory_kb);
 
 # How long a condition may take before a test gives it up; far longer than it takes on an idle machine.
 sub default_timeout_s { return $ENV{PG_TEST_TIMEOUT_DEFAULT} || 180; }
@@ -156,6 +156,16 @@ sub is_log_clean
 	my @problems = log_problems($node, %options);
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	return is(join("\n", splice(@problems, 0, 10)), '', 'the log of ' . $node->name . ' is clean');
+}
+
+# The only worker's own memory: without the shared buffers that it has touched.
+sub worker_memory_kb
+{
+	my ($node) = @_;
+	my $status = slurp_file('/proc/' . $node->safe_psql('postgres', 'SELECT pid FROM webhook_workers') . '/status');
+	my ($all) = $status =~ /^VmRSS:\s+(\d+)/m;
+	my ($shared) = $status =~ /^RssShmem:\s+(\d+)/m;
+	return $all - $shared;
 }
 
 # The folder that make_certificates filled, made once a test.
