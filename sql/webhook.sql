@@ -1197,7 +1197,8 @@ BEGIN
     END IF;
     IF relation.is_ours THEN
         RAISE EXCEPTION '% belongs to the extension webhook', source
-            USING ERRCODE = 'wrong_object_type', DETAIL = 'Its rows are no events: each would cause the next.';
+            USING ERRCODE = 'wrong_object_type', DETAIL = 'Its rows are no events: each would cause the next.',
+                  HINT = 'Name a table that holds your own rows.';
     END IF;
     IF relation.relkind NOT IN ('r', 'p') THEN
         RAISE EXCEPTION '% is not a table but a %', source,
