@@ -2250,6 +2250,23 @@ AS $$
       AND NOT EXISTS (SELECT FROM watch s WHERE (s.organization_column IS NULL) = (w.organization_id IS NULL))
 $$;
 
+-- What webhook_check() says of the secrets that a request is to be signed with. See "Managing webhooks" about _own and _any:
+-- here both only read.
+CREATE FUNCTION @extschema@.webhook_check_secrets_any(webhook uuid) RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT min(@extschema@.webhook_secret_problem(s.configuration_id, s.key_id, s.secret))
+    FROM @extschema@.webhook_secrets s
+    WHERE s.configuration_id = webhook AND (s.expires_at IS NULL OR s.expires_at > now())
+$$;
+
+CREATE FUNCTION @extschema@.webhook_check_secrets_own(webhook uuid) RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT @extschema@.webhook_check_secrets_any(c.id) FROM @extschema@.webhook_configurations c
+    WHERE c.id = webhook AND c.organization_id = (SELECT @extschema@.webhook_current_organization())
+$$;
+
 CREATE FUNCTION @extschema@.webhook_check(configuration_id uuid)
     RETURNS TABLE (severity text, finding text, hint text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -2260,6 +2277,7 @@ DECLARE
     latest record;
     endpoint record;
     owed record;
+    secret_problem text;
     preloaded boolean := @extschema@.webhook_is_preloaded();
 BEGIN
     SELECT c.url, c.is_active, c.disabled_at, c.disabled_reason INTO webhook
@@ -2267,6 +2285,12 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'webhook % does not exist, or belongs to another organization', configuration_id
             USING ERRCODE = 'undefined_object';
+    END IF;
+    -- Not in one expression: PostgreSQL would ask for the right to both.
+    IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
+        secret_problem := @extschema@.webhook_check_secrets_any(configuration_id);
+    ELSE
+        secret_problem := @extschema@.webhook_check_secrets_own(configuration_id);
     END IF;
     SELECT * INTO server FROM @extschema@.webhook_server_state();
     SELECT e.circuit_opened_at, e.next_probe_at, e.failing_since, e.last_error INTO endpoint
@@ -2299,7 +2323,10 @@ BEGIN
          || coalesce(': ' || webhook.disabled_reason, ''),
          'UPDATE webhook_configurations SET is_active = true ...; webhook_replay() sends what it has missed.'),
         (@extschema@.webhook_url_problem(webhook.url) IS NOT NULL, 'error',
-         'its URL is refused: ' || @extschema@.webhook_url_problem(webhook.url), 'Correct the URL.')
+         'its URL is refused: ' || @extschema@.webhook_url_problem(webhook.url), 'Correct the URL.'),
+        (secret_problem IS NOT NULL, 'error', 'the secret cannot be decrypted: ' || secret_problem,
+         'Nothing is sent unsigned. Give webhook.secret_key_file the key again and reload, or give the webhook another '
+         'secret.')
     ) f (applies, severity, finding, hint) WHERE f.applies;
     RETURN QUERY SELECT s.severity, s.finding, s.hint FROM @extschema@.webhook_check_sources(configuration_id) s;
     RETURN QUERY
@@ -2502,6 +2529,7 @@ AS $$
         (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_server_state()'),
         (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_check(uuid)'),
         (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_check_sources(uuid)'),
+        (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_check_secrets_own(uuid)'),
         (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_explain(bigint)'),
         (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_find(text)'),
         (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_find_own(text)'),
@@ -2550,6 +2578,7 @@ AS $$
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_watch_crm(regclass, regclass, regclass, regclass, regclass, '
             'regclass, name, name, name, name, name, name, name, name, name, name, text)'),
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_reveal_secret_any(uuid)'),
+        (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_check_secrets_any(uuid)'),
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_reencrypt_secrets()'),
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_redeliver_any(uuid, bigint)'),
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_replay_any(uuid, timestamptz, timestamptz, text[], boolean, '
@@ -3023,6 +3052,11 @@ COMMENT ON COLUMN @extschema@.webhook_workers.last_error_at IS
 COMMENT ON FUNCTION @extschema@.webhook_check(uuid) IS
     'Why nothing arrives: what is wrong with a webhook or around it (error, warning), and how it stands (info), each '
     'with a hint. 42704 if there is no such webhook.';
+COMMENT ON FUNCTION @extschema@.webhook_check_secrets_own(uuid) IS
+    'Why a secret of a webhook of the session''s organization cannot be decrypted; null if all can, and for any other '
+    'webhook. Behind webhook_check().';
+COMMENT ON FUNCTION @extschema@.webhook_check_secrets_any(uuid) IS
+    'webhook_check_secrets_own() for operators: a webhook of any organization.';
 COMMENT ON FUNCTION @extschema@.webhook_check_sources(uuid) IS
     'The part of webhook_check() about where its events come from.';
 COMMENT ON FUNCTION @extschema@.webhook_explain(bigint) IS

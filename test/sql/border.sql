@@ -226,6 +226,7 @@ INSERT INTO tried VALUES
     ('hooks.webhook_server_state()', NULL),
     ('hooks.webhook_check(uuid)', 'SELECT c FROM hooks.webhook_check(WEBHOOK) c'),
     ('hooks.webhook_check_sources(uuid)', 'SELECT c FROM hooks.webhook_check_sources(WEBHOOK) c'),
+    ('hooks.webhook_check_secrets_own(uuid)', 'SELECT hooks.webhook_check_secrets_own(WEBHOOK)'),
     ('hooks.webhook_explain(bigint)', 'SELECT e FROM hooks.webhook_explain(EVENT) e'),
     ('hooks.webhook_find(text)', 'SELECT f FROM hooks.webhook_find(PUBLIC_ID) f'),
     ('hooks.webhook_find_own(text)', 'SELECT f FROM hooks.webhook_find_own(PUBLIC_ID) f'),

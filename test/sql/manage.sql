@@ -402,8 +402,9 @@ SELECT set_eq($$
     WHERE prosecdef AND pronamespace = 'hooks'::regnamespace AND prorettype <> 'trigger'::regtype
 $$, ARRAY['webhook_emit_own', 'webhook_redeliver_any', 'webhook_redeliver_own', 'webhook_replay_any', 'webhook_replay_own',
           'webhook_cancel_any', 'webhook_cancel_own', 'webhook_rotate_secret_any', 'webhook_rotate_secret_own',
-          'webhook_reveal_secret_own', 'webhook_reveal_secret_any', 'webhook_reencrypt_secrets', 'webhook_check_limit',
-          'webhook_test_own', 'webhook_test_any', 'webhook_find_own', 'webhook_server_state'],
+          'webhook_reveal_secret_own', 'webhook_reveal_secret_any', 'webhook_reencrypt_secrets',
+          'webhook_check_secrets_own', 'webhook_check_secrets_any', 'webhook_check_limit', 'webhook_test_own', 'webhook_test_any',
+          'webhook_find_own', 'webhook_server_state'],
           'no other function runs as its owner');
 
 SELECT * FROM finish();
