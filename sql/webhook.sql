@@ -70,10 +70,11 @@ CREATE FUNCTION @extschema@.webhook_event_pattern_problem(pattern text) RETURNS 
 CREATE FUNCTION @extschema@.webhook_event_matches(pattern text, event text) RETURNS boolean
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_event_matches';
 
--- Has a worker send the event's example to the webhook, waits for it, and returns what became of it.
+-- Has a worker send the event's example to the webhook, waits for it, and returns what became of it. The organization,
+-- '' if it has none, is for the bound on how many tests it may have under way.
 CREATE FUNCTION @extschema@.webhook_send_test(
-    webhook uuid, event text, timeout_ms integer, OUT status text, OUT response_status integer, OUT response_body text,
-    OUT error text, OUT duration_ms double precision, OUT log_id bigint)
+    webhook uuid, organization text, event text, timeout_ms integer, OUT status text, OUT response_status integer,
+    OUT response_body text, OUT error text, OUT duration_ms double precision, OUT log_id bigint)
     LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'webhook_send_test';
 
 -- The wire format (docs/wire-format.md) for SQL.
@@ -2051,13 +2052,15 @@ CREATE FUNCTION @extschema@.webhook_test_any(
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    timeout_ms integer := (SELECT c.timeout_ms FROM @extschema@.webhook_configurations c WHERE c.id = webhook);
+    tested record;
 BEGIN
-    IF timeout_ms IS NULL THEN
+    SELECT c.timeout_ms, coalesce(c.organization_id, '') AS organization INTO tested
+    FROM @extschema@.webhook_configurations c WHERE c.id = webhook;
+    IF NOT FOUND THEN
         RAISE EXCEPTION 'webhook % does not exist', webhook USING ERRCODE = 'undefined_object';
     END IF;
     SELECT t.* INTO status, response_status, response_body, error, duration_ms, log_id
-    FROM @extschema@.webhook_send_test(webhook, event, timeout_ms) t;
+    FROM @extschema@.webhook_send_test(webhook, tested.organization, event, tested.timeout_ms) t;
 END
 $$;
 
@@ -3020,7 +3023,7 @@ COMMENT ON FUNCTION @extschema@.webhook_test(uuid, text) IS
     'no worker, database paused, webhook not committed, too many tests at once.';
 COMMENT ON FUNCTION @extschema@.webhook_test_own(uuid, text) IS 'webhook_test() for the session''s organization.';
 COMMENT ON FUNCTION @extschema@.webhook_test_any(uuid, text) IS 'webhook_test() for operators.';
-COMMENT ON FUNCTION @extschema@.webhook_send_test(uuid, text, integer) IS
+COMMENT ON FUNCTION @extschema@.webhook_send_test(uuid, text, text, integer) IS
     'Behind webhook_test(): asks a worker, and waits at most for the webhook''s timeout_ms and 10 s more.';
 COMMENT ON FUNCTION @extschema@.webhook_find(text) IS
     'The event that a webhook-id (evt_...) is of, among those of the caller''s organization that are stored or logged; '

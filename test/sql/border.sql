@@ -58,8 +58,8 @@ INSERT INTO hooks.webhook_endpoints (configuration_id, organization_id, circuit_
 SELECT webhook, organization, now(), organization FROM tenants;
 -- No worker sees what this transaction makes: its answer to a test.
 CREATE OR REPLACE FUNCTION hooks.webhook_send_test(
-    webhook uuid, event text, timeout_ms integer, OUT status text, OUT response_status integer, OUT response_body text,
-    OUT error text, OUT duration_ms double precision, OUT log_id bigint)
+    webhook uuid, organization text, event text, timeout_ms integer, OUT status text, OUT response_status integer,
+    OUT response_body text, OUT error text, OUT duration_ms double precision, OUT log_id bigint)
     LANGUAGE sql AS $$SELECT 'success', 200, webhook::text, NULL, 12.5::double precision, 43::bigint$$;
 
 CREATE TABLE borders AS

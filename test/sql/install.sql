@@ -79,7 +79,7 @@ $$, 'nobody can attach a trigger function, or call one that runs as its owner');
 SELECT is_empty($$
     SELECT f FROM unnest(ARRAY['webhook_append(text, json, text, text)', 'webhook_is_operator()', 'webhook_wake()',
         'webhook_replace_secret(uuid, text)', 'webhook_reveal_secret(uuid)', 'webhook_emit(text, json, text, text)',
-        'webhook_test(uuid, text)', 'webhook_send_test(uuid, text, integer)',
+        'webhook_test(uuid, text)', 'webhook_send_test(uuid, text, text, integer)',
         'webhook_pause(text)', 'webhook_resume()', 'webhook_grant(regrole, text)', 'webhook_revoke(regrole)']) f
     WHERE has_function_privilege('public', 'hooks.' || f, 'EXECUTE')
 $$, 'what needs a grant is not PUBLIC''s');

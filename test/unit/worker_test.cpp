@@ -1567,15 +1567,15 @@ TEST_F(WorkerTesterTest, NoMoreThanSoManyAtOnceThoughCallersGiveUp) {
   });
   plan(2s, [&] {
     for (const TestTicket& ticket : given_up) tests_.withdraw(ticket);
-    ticket_ = tests_.ask(webhook).value();
+    EXPECT_FALSE(tests_.ask(webhook)) << "they are still being sent";
   });
-  plan(3s, [this] { EXPECT_EQ(tests_.waiting(), 1U); });
+  plan(10s, [&] { ticket_ = tests_.ask(webhook).value(); });
   const std::int64_t turns = turns_in(20s);
   EXPECT_EQ(http_.tests_in_flight_at_most(), Tester::kInFlightMax);
   EXPECT_EQ(http_.received().size(), TestSlots::kSlots + 1);
   EXPECT_EQ(store_.logs.size(), TestSlots::kSlots + 1);
   EXPECT_EQ(answer().error.view(), "no response in time");
-  EXPECT_LE(turns, 200) << "it does not rest while a test has to wait";
+  EXPECT_LE(turns, 200) << "it does not rest while tests are under way";
 }
 
 TEST_F(WorkerTesterTest, TestUnderWayAtTheEndIsAnsweredAndLogged) {
