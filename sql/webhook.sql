@@ -1306,13 +1306,15 @@ CREATE FUNCTION @extschema@.webhook_normal_condition(source regclass, operation 
 AS $$
 DECLARE
     normal text;
+    probe text := format(E'CREATE TRIGGER webhook_probe AFTER %s ON pg_temp.webhook_condition_probe FOR EACH ROW '
+                         'WHEN (%s\n) EXECUTE FUNCTION @extschema@.webhook_capture(''webhook.probe'')',
+                         operation, condition);
 BEGIN
     EXECUTE format('CREATE TEMPORARY TABLE webhook_condition_probe (LIKE %s)', source);
-    PERFORM set_config('search_path', webhook_normal_condition.search_path, true);
-    EXECUTE format(E'CREATE TRIGGER webhook_probe AFTER %s ON pg_temp.webhook_condition_probe FOR EACH ROW '
-                   'WHEN (%s\n) EXECUTE FUNCTION @extschema@.webhook_capture(''webhook.probe'')',
-                   operation, condition);
-    PERFORM set_config('search_path', 'pg_catalog, pg_temp', true);
+    -- From here to where it is set back, whatever is not qualified is the caller's search_path's.
+    PERFORM pg_catalog.set_config('search_path', webhook_normal_condition.search_path, true);
+    EXECUTE probe;
+    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     SELECT @extschema@.webhook_trigger_condition(t.oid) INTO normal FROM pg_trigger t
     WHERE t.tgrelid = 'pg_temp.webhook_condition_probe'::regclass AND t.tgname = 'webhook_probe';
     RAISE EXCEPTION 'undo the probe' USING ERRCODE = 'triggered_action_exception';
@@ -1441,6 +1443,7 @@ DECLARE
     arguments text[];
     own_trigger name;
     is_declared boolean;
+    declaration text;
     problem text;
 BEGIN
     PERFORM @extschema@.webhook_check_source(source);
@@ -1467,14 +1470,19 @@ BEGIN
         RETURN ARRAY[own_trigger];
     END IF;
 
+    -- With its schema, for the name is read in the caller's search_path.
+    SELECT format('CREATE OR REPLACE TRIGGER %I AFTER %s ON %I.%I FOR EACH ROW %s '
+                  'EXECUTE FUNCTION @extschema@.webhook_capture(%s)',
+                  own_trigger, operation, n.nspname, c.relname, E'WHEN (' || condition || E'\n)',
+                  (SELECT string_agg(quote_literal(a.argument), ', ' ORDER BY a.place)
+                   FROM unnest(arguments) WITH ORDINALITY a (argument, place)))
+    INTO declaration
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = source;
     BEGIN
-        PERFORM set_config('search_path', webhook_watch.search_path, true);
-        EXECUTE format('CREATE OR REPLACE TRIGGER %I AFTER %s ON %s FOR EACH ROW %s '
-                       'EXECUTE FUNCTION @extschema@.webhook_capture(%s)',
-                       own_trigger, operation, source, E'WHEN (' || condition || E'\n)',
-                       (SELECT string_agg(quote_literal(a.argument), ', ' ORDER BY a.place)
-                        FROM unnest(arguments) WITH ORDINALITY a (argument, place)));
-        PERFORM set_config('search_path', 'pg_catalog, pg_temp', true);
+        -- From here to where it is set back, whatever is not qualified is the caller's search_path's.
+        PERFORM pg_catalog.set_config('search_path', webhook_watch.search_path, true);
+        EXECUTE declaration;
+        PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     EXCEPTION
         WHEN lock_not_available THEN
             RAISE EXCEPTION 'could not lock table % within 2 seconds', source
