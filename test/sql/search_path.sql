@@ -27,8 +27,9 @@ $$, 'a function pins its search_path, unless it is C, which looks up no name, an
 
 CREATE SCHEMA evil;
 CREATE TABLE evil.fired (what pg_catalog.text);
+CREATE SEQUENCE evil.calls;  -- counts also what is undone
 CREATE FUNCTION evil.note(what pg_catalog.text) RETURNS pg_catalog.bool LANGUAGE plpgsql SET search_path = pg_catalog AS
-    $$BEGIN INSERT INTO evil.fired VALUES (what); RETURN true; END$$;
+    $$BEGIN PERFORM nextval('evil.calls'); INSERT INTO evil.fired VALUES (what); RETURN true; END$$;
 
 -- Runs what makes one more thing; whether that is possible.
 CREATE FUNCTION tap.made(statement text) RETURNS boolean LANGUAGE plpgsql AS $$
@@ -106,6 +107,7 @@ CREATE OR REPLACE FUNCTION hooks.webhook_send_test(
     AS $$SELECT 'success', 200, 'ok', NULL, 12.5::double precision, 43::bigint$$;
 GRANT USAGE ON SCHEMA evil, tap TO PUBLIC;
 GRANT ALL ON ALL TABLES IN SCHEMA evil TO PUBLIC;
+GRANT ALL ON SEQUENCE evil.calls TO PUBLIC;
 SELECT webhook_id AS public_id FROM hooks.webhook_own_events \gset
 
 -- Statements that any caller may run, by level; nothing in them is looked up but what they qualify.
@@ -162,7 +164,9 @@ BEGIN
     END LOOP;
     PERFORM pg_catalog.set_config('role', 'none', true), pg_catalog.set_config('search_path', 'pg_catalog', true);
     SELECT string_agg(DISTINCT what, ', ') INTO fired FROM evil.fired;
-    result := result || coalesce('fired: ' || fired, 'nothing fired');
+    result := result || coalesce('fired: ' || fired, 'nothing fired')
+              || CASE WHEN (SELECT is_called FROM evil.calls) THEN ', or undone' ELSE '' END;
+    PERFORM setval('evil.calls', 1, false);
     RAISE EXCEPTION 'undone' USING ERRCODE = 'UNDNE';
 EXCEPTION
     WHEN SQLSTATE 'UNDNE' THEN

@@ -182,6 +182,7 @@ class FakeStore : public pg::Store {
     return pg::FilterAnswer::kMatch;
   };
   std::size_t filters_asked = 0;
+  Duration overrun_takes = std::chrono::milliseconds(5);
   std::function<pg::RingReport(pg::Ring)> ring = [](pg::Ring) { return pg::RingReport{}; };
   std::vector<Time> expired_before;
 
@@ -350,8 +351,16 @@ class FakeStore : public pg::Store {
   std::vector<pg::FilterAnswer> filter(const std::vector<pg::FilterQuestion>& questions) override {
     Call call(*this, "filter");
     std::vector<pg::FilterAnswer> answers;
-    for (const pg::FilterQuestion& question : questions) answers.push_back(filters(*question.filter, *question.data));
-    filters_asked += questions.size();
+    for (const pg::FilterQuestion& question : questions) {
+      if (question.allowance != nullptr && *question.allowance <= Duration::zero()) {
+        answers.push_back(pg::FilterAnswer::kRefused);
+        continue;
+      }
+      ++filters_asked;
+      answers.push_back(filters(*question.filter, *question.data));
+      const bool overran = answers.back() == pg::FilterAnswer::kOverrun;
+      if (question.allowance != nullptr && overran) *question.allowance -= overrun_takes;
+    }
     call.commit();
     return answers;
   }

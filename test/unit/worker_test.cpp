@@ -795,6 +795,52 @@ TEST_F(WorkerTest, FilterThatTakesTooLongIsLeftAloneForLongerAndLonger) {
   EXPECT_EQ(process_.count_log("took too long"), 1U);
 }
 
+TEST_F(WorkerTest, FiltersOfOneOrganizationMayNotTakeTheTimeOfOthers) {
+  constexpr int kSlow = 200;
+  for (int i = 1; i <= kSlow; ++i) {
+    store_.add_webhook(i, [i](pg::Webhook& w) {
+      w.organization_id = "acme";
+      w.filter = "slow " + std::to_string(i);
+    });
+  }
+  store_.add_webhook(kSlow + 1, [](pg::Webhook& w) {
+    w.organization_id = "globex";
+    w.filter = "fine";
+  });
+  std::size_t overruns = 0;
+  store_.overrun_takes = 100ms;
+  store_.filters = [&](const std::string& filter, const std::string&) {
+    if (filter == "fine") return pg::FilterAnswer::kMatch;
+    ++overruns;
+    return pg::FilterAnswer::kOverrun;
+  };
+  for (int second = 0; second < 60; ++second) {
+    plan(second * 1s, [this] {
+      store_.emit([](Event& e) { e.organization_id = "acme"; });
+      store_.emit([](Event& e) { e.organization_id = "globex"; });
+      for (int i = 1; i <= kSlow; ++i) store_.forget_required_of(FakeStore::uuid(i));
+    });
+  }
+  run_for(61s);
+  EXPECT_EQ(received_by(kSlow + 1).size(), 60U);
+  EXPECT_GE(overruns, 20U);
+  EXPECT_LE(overruns * 100ms, TimeAllowance::kMost + 61s / TimeAllowance::kShare + 100ms);
+  EXPECT_GE(process_.count_log("the filters of organization \"acme\" take too much time"), 1U);
+  EXPECT_LE(process_.count_log("take too much time"), 2U) << "once a minute";
+}
+
+TEST_F(WorkerTest, FiltersOfNoOrganizationAreNotLimitedTogether) {
+  for (int i = 1; i <= 50; ++i) store_.add_webhook(i, [](pg::Webhook& w) { w.filter = "slow"; });
+  store_.overrun_takes = 1s;
+  store_.filters = [](const std::string&, const std::string&) { return pg::FilterAnswer::kOverrun; };
+  plan(1s, [this] {
+    store_.emit();
+    for (int i = 1; i <= 50; ++i) store_.forget_required_of(FakeStore::uuid(i));
+  });
+  run_for(3s);
+  EXPECT_EQ(store_.filters_asked, 50U);
+}
+
 // --- Statistics -----------------------------------------------------------------------------------------------------------
 
 TEST_F(WorkerTest, AttemptsAreCountedByTheMinuteAcrossWorkers) {
