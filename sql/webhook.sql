@@ -181,7 +181,7 @@ CREATE TABLE @extschema@.webhook_secrets (
 CREATE INDEX webhook_secrets_configuration_id_idx ON @extschema@.webhook_secrets (configuration_id);
 CREATE UNIQUE INDEX webhook_secrets_newest_idx ON @extschema@.webhook_secrets (configuration_id)
     WHERE expires_at IS NULL;
-CREATE INDEX webhook_secrets_created_xid_idx ON @extschema@.webhook_secrets (created_xid);
+CREATE INDEX webhook_secrets_created_xid_idx ON @extschema@.webhook_secrets (created_xid, configuration_id);
 -- Without a primary key, a publication FOR ALL TABLES would make every UPDATE and DELETE here an error.
 ALTER TABLE @extschema@.webhook_secrets REPLICA IDENTITY FULL;
 

@@ -97,7 +97,7 @@ query($node, q{DELETE FROM webhook_configurations});
 # Many filters of one organization, each of which computes what cannot be interrupted: it would take a minute.
 query($node, qq{
 	INSERT INTO webhook_configurations (organization_id, name, url, events, filter)
-	SELECT 'evil', 'long division ' || i, '@{[$receiver->url('/ok?exploding')]}', '{contact.*}', format('\$.a % \$.b > %s', i)::jsonpath
+	SELECT 'evil', 'long division ' || i, '@{[$receiver->url('/ok?exploding')]}', '{contact.*}', ('\$.a % \$.b > ' || i)::jsonpath
 	FROM generate_series(1, 60) i});
 $healthy = webhook_at('/ok?unharmed', filter => '$.amount > 5');
 query($node, q{

@@ -168,6 +168,8 @@ class FakeStore : public pg::Store {
   std::vector<Log> logs;
   std::optional<Time> secret_expires_at;  // of whichever webhook
   Time configuration_read_at{};           // last
+  Duration configuration_takes{};         // to read
+  int configuration_reads = 0;
   std::unordered_map<pg::DeliveryKey, pg::OwedRow> deliveries;
   std::optional<StoredIdentity> identity;
   std::optional<Checkpoint> checkpoint;
@@ -242,7 +244,9 @@ class FakeStore : public pg::Store {
     pg::Configuration configuration{.is_paused = is_paused_, .paused_reason = "told to"};
     for (const auto& [id, webhook] : webhooks_) configuration.webhooks.push_back(webhook);
     if (secret_expires_at && *secret_expires_at > process_.now()) configuration.stale_at = secret_expires_at;
+    process_.pass(configuration_takes);
     configuration_read_at = process_.now();
+    ++configuration_reads;
     call.commit();
     return configuration;
   }

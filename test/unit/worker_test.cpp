@@ -883,6 +883,26 @@ TEST_F(WorkerTest, PausedDeliversNothingAndResumedDeliversAllAtOnce) {
   EXPECT_EQ(process_.count_log("deliveries are resumed"), 1U);
 }
 
+TEST_F(WorkerTest, WhoeverChangesWebhooksInALoopGetsATenthOfTheTime) {
+  const Uuid toggled = store_.add_webhook(1);
+  store_.add_webhook(2);
+  store_.configuration_takes = 300ms;
+  Time changed_at{};
+  for (int tick = 0; tick < 6000; ++tick) {
+    plan(tick * 10ms, [this, &changed_at, toggled, tick] {
+      changed_at = process_.now();
+      store_.change_webhook(toggled, [tick](pg::Webhook& w) { w.timeout = 1s + tick * 1ms; });
+      if (tick % 100 == 0) store_.emit();
+      process_.wake();
+    });
+  }
+  run_for(70s);
+  EXPECT_EQ(received_by(2).size(), 60U);
+  EXPECT_GE(store_.configuration_reads, 10);
+  EXPECT_LE(store_.configuration_reads, 70s / (10 * 300ms) + 2);
+  EXPECT_GE(store_.configuration_read_at, changed_at) << "the last change too is read";
+}
+
 TEST_F(WorkerTest, PauseHoldsBackRetriesAndWhatWaitsInLanes) {
   store_.add_webhook(1, [](pg::Webhook& w) { w.limits.max_in_flight = 1; });
   http_.answer = [](const Received& request) {
