@@ -170,8 +170,12 @@ foreach my $gives_up (0, 1)
 	sql("SELECT pg_terminate_backend($ended)");
 	eventually { my $p = worker_pid(); $p ne '' && $p ne $ended } 'another worker starts';
 	$_->query('SELECT 1') foreach @callers;
-	$receiver->set($path, '/ok');
-	eventually { my ($s) = $node->psql('postgres', "SELECT webhook_test('$webhook{umbrella}')"); $s == 0 }
+	sql("UPDATE webhook_configurations SET url = '@{[$receiver->url('/ok?umbrella')]}' WHERE id = '$webhook{umbrella}'");
+	eventually
+	{
+		my (undef, $status) = $node->psql('postgres', "SELECT status FROM webhook_test('$webhook{umbrella}')");
+		$status eq 'success'
+	}
 		'with the worker that was sending them they are gone';
 	$_->finish foreach @callers;
 }
