@@ -70,10 +70,11 @@ CREATE FUNCTION @extschema@.webhook_event_pattern_problem(pattern text) RETURNS 
 CREATE FUNCTION @extschema@.webhook_event_matches(pattern text, event text) RETURNS boolean
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_event_matches';
 
--- Has a worker send the event's example to the webhook, waits for it, and returns what became of it.
+-- Has a worker send the event's example to the webhook, waits for it, and returns what became of it. The organization,
+-- '' if it has none, is for the bound on how many tests it may have under way.
 CREATE FUNCTION @extschema@.webhook_send_test(
-    webhook uuid, event text, timeout_ms integer, OUT status text, OUT response_status integer, OUT response_body text,
-    OUT error text, OUT duration_ms double precision, OUT log_id bigint)
+    webhook uuid, organization text, event text, timeout_ms integer, OUT status text, OUT response_status integer,
+    OUT response_body text, OUT error text, OUT duration_ms double precision, OUT log_id bigint)
     LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'webhook_send_test';
 
 -- The wire format (docs/wire-format.md) for SQL.
@@ -180,7 +181,7 @@ CREATE TABLE @extschema@.webhook_secrets (
 CREATE INDEX webhook_secrets_configuration_id_idx ON @extschema@.webhook_secrets (configuration_id);
 CREATE UNIQUE INDEX webhook_secrets_newest_idx ON @extschema@.webhook_secrets (configuration_id)
     WHERE expires_at IS NULL;
-CREATE INDEX webhook_secrets_created_xid_idx ON @extschema@.webhook_secrets (created_xid);
+CREATE INDEX webhook_secrets_created_xid_idx ON @extschema@.webhook_secrets (created_xid, configuration_id);
 -- Without a primary key, a publication FOR ALL TABLES would make every UPDATE and DELETE here an error.
 ALTER TABLE @extschema@.webhook_secrets REPLICA IDENTITY FULL;
 
@@ -1197,7 +1198,8 @@ BEGIN
     END IF;
     IF relation.is_ours THEN
         RAISE EXCEPTION '% belongs to the extension webhook', source
-            USING ERRCODE = 'wrong_object_type', DETAIL = 'Its rows are no events: each would cause the next.';
+            USING ERRCODE = 'wrong_object_type', DETAIL = 'Its rows are no events: each would cause the next.',
+                  HINT = 'Name a table that holds your own rows.';
     END IF;
     IF relation.relkind NOT IN ('r', 'p') THEN
         RAISE EXCEPTION '% is not a table but a %', source,
@@ -1304,13 +1306,15 @@ CREATE FUNCTION @extschema@.webhook_normal_condition(source regclass, operation 
 AS $$
 DECLARE
     normal text;
+    probe text := format(E'CREATE TRIGGER webhook_probe AFTER %s ON pg_temp.webhook_condition_probe FOR EACH ROW '
+                         'WHEN (%s\n) EXECUTE FUNCTION @extschema@.webhook_capture(''webhook.probe'')',
+                         operation, condition);
 BEGIN
     EXECUTE format('CREATE TEMPORARY TABLE webhook_condition_probe (LIKE %s)', source);
-    PERFORM set_config('search_path', webhook_normal_condition.search_path, true);
-    EXECUTE format(E'CREATE TRIGGER webhook_probe AFTER %s ON pg_temp.webhook_condition_probe FOR EACH ROW '
-                   'WHEN (%s\n) EXECUTE FUNCTION @extschema@.webhook_capture(''webhook.probe'')',
-                   operation, condition);
-    PERFORM set_config('search_path', 'pg_catalog, pg_temp', true);
+    -- From here to where it is set back, whatever is not qualified is the caller's search_path's.
+    PERFORM pg_catalog.set_config('search_path', webhook_normal_condition.search_path, true);
+    EXECUTE probe;
+    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     SELECT @extschema@.webhook_trigger_condition(t.oid) INTO normal FROM pg_trigger t
     WHERE t.tgrelid = 'pg_temp.webhook_condition_probe'::regclass AND t.tgname = 'webhook_probe';
     RAISE EXCEPTION 'undo the probe' USING ERRCODE = 'triggered_action_exception';
@@ -1439,6 +1443,7 @@ DECLARE
     arguments text[];
     own_trigger name;
     is_declared boolean;
+    declaration text;
     problem text;
 BEGIN
     PERFORM @extschema@.webhook_check_source(source);
@@ -1465,14 +1470,19 @@ BEGIN
         RETURN ARRAY[own_trigger];
     END IF;
 
+    -- With its schema, for the name is read in the caller's search_path.
+    SELECT format('CREATE OR REPLACE TRIGGER %I AFTER %s ON %I.%I FOR EACH ROW %s '
+                  'EXECUTE FUNCTION @extschema@.webhook_capture(%s)',
+                  own_trigger, operation, n.nspname, c.relname, E'WHEN (' || condition || E'\n)',
+                  (SELECT string_agg(quote_literal(a.argument), ', ' ORDER BY a.place)
+                   FROM unnest(arguments) WITH ORDINALITY a (argument, place)))
+    INTO declaration
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = source;
     BEGIN
-        PERFORM set_config('search_path', webhook_watch.search_path, true);
-        EXECUTE format('CREATE OR REPLACE TRIGGER %I AFTER %s ON %s FOR EACH ROW %s '
-                       'EXECUTE FUNCTION @extschema@.webhook_capture(%s)',
-                       own_trigger, operation, source, E'WHEN (' || condition || E'\n)',
-                       (SELECT string_agg(quote_literal(a.argument), ', ' ORDER BY a.place)
-                        FROM unnest(arguments) WITH ORDINALITY a (argument, place)));
-        PERFORM set_config('search_path', 'pg_catalog, pg_temp', true);
+        -- From here to where it is set back, whatever is not qualified is the caller's search_path's.
+        PERFORM pg_catalog.set_config('search_path', webhook_watch.search_path, true);
+        EXECUTE declaration;
+        PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     EXCEPTION
         WHEN lock_not_available THEN
             RAISE EXCEPTION 'could not lock table % within 2 seconds', source
@@ -2050,13 +2060,15 @@ CREATE FUNCTION @extschema@.webhook_test_any(
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    timeout_ms integer := (SELECT c.timeout_ms FROM @extschema@.webhook_configurations c WHERE c.id = webhook);
+    tested record;
 BEGIN
-    IF timeout_ms IS NULL THEN
+    SELECT c.timeout_ms, coalesce(c.organization_id, '') AS organization INTO tested
+    FROM @extschema@.webhook_configurations c WHERE c.id = webhook;
+    IF NOT FOUND THEN
         RAISE EXCEPTION 'webhook % does not exist', webhook USING ERRCODE = 'undefined_object';
     END IF;
     SELECT t.* INTO status, response_status, response_body, error, duration_ms, log_id
-    FROM @extschema@.webhook_send_test(webhook, event, timeout_ms) t;
+    FROM @extschema@.webhook_send_test(webhook, tested.organization, event, tested.timeout_ms) t;
 END
 $$;
 
@@ -2249,6 +2261,23 @@ AS $$
       AND NOT EXISTS (SELECT FROM watch s WHERE (s.organization_column IS NULL) = (w.organization_id IS NULL))
 $$;
 
+-- What webhook_check() says of the secrets that a request is to be signed with. See "Managing webhooks" about _own and _any:
+-- here both only read.
+CREATE FUNCTION @extschema@.webhook_check_secrets_any(webhook uuid) RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT min(@extschema@.webhook_secret_problem(s.configuration_id, s.key_id, s.secret))
+    FROM @extschema@.webhook_secrets s
+    WHERE s.configuration_id = webhook AND (s.expires_at IS NULL OR s.expires_at > now())
+$$;
+
+CREATE FUNCTION @extschema@.webhook_check_secrets_own(webhook uuid) RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT @extschema@.webhook_check_secrets_any(c.id) FROM @extschema@.webhook_configurations c
+    WHERE c.id = webhook AND c.organization_id = (SELECT @extschema@.webhook_current_organization())
+$$;
+
 CREATE FUNCTION @extschema@.webhook_check(configuration_id uuid)
     RETURNS TABLE (severity text, finding text, hint text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -2259,6 +2288,7 @@ DECLARE
     latest record;
     endpoint record;
     owed record;
+    secret_problem text;
     preloaded boolean := @extschema@.webhook_is_preloaded();
 BEGIN
     SELECT c.url, c.is_active, c.disabled_at, c.disabled_reason INTO webhook
@@ -2266,6 +2296,12 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'webhook % does not exist, or belongs to another organization', configuration_id
             USING ERRCODE = 'undefined_object';
+    END IF;
+    -- Not in one expression: PostgreSQL would ask for the right to both.
+    IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
+        secret_problem := @extschema@.webhook_check_secrets_any(configuration_id);
+    ELSE
+        secret_problem := @extschema@.webhook_check_secrets_own(configuration_id);
     END IF;
     SELECT * INTO server FROM @extschema@.webhook_server_state();
     SELECT e.circuit_opened_at, e.next_probe_at, e.failing_since, e.last_error INTO endpoint
@@ -2298,7 +2334,10 @@ BEGIN
          || coalesce(': ' || webhook.disabled_reason, ''),
          'UPDATE webhook_configurations SET is_active = true ...; webhook_replay() sends what it has missed.'),
         (@extschema@.webhook_url_problem(webhook.url) IS NOT NULL, 'error',
-         'its URL is refused: ' || @extschema@.webhook_url_problem(webhook.url), 'Correct the URL.')
+         'its URL is refused: ' || @extschema@.webhook_url_problem(webhook.url), 'Correct the URL.'),
+        (secret_problem IS NOT NULL, 'error', 'the secret cannot be decrypted: ' || secret_problem,
+         'Nothing is sent unsigned. Give webhook.secret_key_file the key again and reload, or give the webhook another '
+         'secret.')
     ) f (applies, severity, finding, hint) WHERE f.applies;
     RETURN QUERY SELECT s.severity, s.finding, s.hint FROM @extschema@.webhook_check_sources(configuration_id) s;
     RETURN QUERY
@@ -2501,6 +2540,7 @@ AS $$
         (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_server_state()'),
         (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_check(uuid)'),
         (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_check_sources(uuid)'),
+        (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_check_secrets_own(uuid)'),
         (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_explain(bigint)'),
         (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_find(text)'),
         (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_find_own(text)'),
@@ -2549,6 +2589,7 @@ AS $$
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_watch_crm(regclass, regclass, regclass, regclass, regclass, '
             'regclass, name, name, name, name, name, name, name, name, name, name, text)'),
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_reveal_secret_any(uuid)'),
+        (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_check_secrets_any(uuid)'),
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_reencrypt_secrets()'),
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_redeliver_any(uuid, bigint)'),
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_replay_any(uuid, timestamptz, timestamptz, text[], boolean, '
@@ -2990,7 +3031,7 @@ COMMENT ON FUNCTION @extschema@.webhook_test(uuid, text) IS
     'no worker, database paused, webhook not committed, too many tests at once.';
 COMMENT ON FUNCTION @extschema@.webhook_test_own(uuid, text) IS 'webhook_test() for the session''s organization.';
 COMMENT ON FUNCTION @extschema@.webhook_test_any(uuid, text) IS 'webhook_test() for operators.';
-COMMENT ON FUNCTION @extschema@.webhook_send_test(uuid, text, integer) IS
+COMMENT ON FUNCTION @extschema@.webhook_send_test(uuid, text, text, integer) IS
     'Behind webhook_test(): asks a worker, and waits at most for the webhook''s timeout_ms and 10 s more.';
 COMMENT ON FUNCTION @extschema@.webhook_find(text) IS
     'The event that a webhook-id (evt_...) is of, among those of the caller''s organization that are stored or logged; '
@@ -3022,6 +3063,11 @@ COMMENT ON COLUMN @extschema@.webhook_workers.last_error_at IS
 COMMENT ON FUNCTION @extschema@.webhook_check(uuid) IS
     'Why nothing arrives: what is wrong with a webhook or around it (error, warning), and how it stands (info), each '
     'with a hint. 42704 if there is no such webhook.';
+COMMENT ON FUNCTION @extschema@.webhook_check_secrets_own(uuid) IS
+    'Why a secret of a webhook of the session''s organization cannot be decrypted; null if all can, and for any other '
+    'webhook. Behind webhook_check().';
+COMMENT ON FUNCTION @extschema@.webhook_check_secrets_any(uuid) IS
+    'webhook_check_secrets_own() for operators: a webhook of any organization.';
 COMMENT ON FUNCTION @extschema@.webhook_check_sources(uuid) IS
     'The part of webhook_check() about where its events come from.';
 COMMENT ON FUNCTION @extschema@.webhook_explain(bigint) IS

@@ -513,9 +513,9 @@ Datum webhook_worker_slots(PG_FUNCTION_ARGS) {
 Datum webhook_send_test(PG_FUNCTION_ARGS) {
   return entry([&] {
     constexpr webhook::Duration kGrace = std::chrono::seconds(10);  // for the worker to come to it, and to record it
-    const webhook::TestAnswer answer =
-        webhook::pg::run_test(uuid_argument(fcinfo, 0), text_argument(fcinfo, 1).value_or(""),
-                              std::chrono::milliseconds(PG_GETARG_INT32(2)) + kGrace);
+    const webhook::TestAnswer answer = webhook::pg::run_test(
+        uuid_argument(fcinfo, 0), text_argument(fcinfo, 1).value_or(""), text_argument(fcinfo, 2).value_or(""),
+        std::chrono::milliseconds(PG_GETARG_INT32(3)) + kGrace);
     const std::string body = webhook::pg::from_utf8(answer.response_body.view());
     const std::string error = webhook::pg::from_utf8(answer.error.view());
     const double duration_ms = std::chrono::duration<double, std::milli>(answer.elapsed).count();

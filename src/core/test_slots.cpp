@@ -8,8 +8,17 @@ namespace webhook {
 static_assert(std::is_trivially_copyable_v<TestSlots> && std::is_trivially_destructible_v<TestSlots>,
               "it lives in shared memory");
 
-std::optional<TestTicket> TestSlots::put(std::uint32_t database, std::uint32_t caller, const Uuid& webhook,
-                                         std::string_view event) {
+bool TestSlots::is_used_up_by(std::uint64_t organization) const {
+  if (organization == kNoOrganization) return false;
+  const auto used = std::count_if(slots_.begin(), slots_.end(), [organization](const Slot& slot) {
+    return slot.state != State::kFree && slot.organization == organization;
+  });
+  return static_cast<std::size_t>(used) >= kSlotsOfOrganization;
+}
+
+std::optional<TestTicket> TestSlots::put(std::uint32_t database, std::uint32_t caller, std::uint64_t organization,
+                                         const Uuid& webhook, std::string_view event) {
+  if (is_used_up_by(organization)) return std::nullopt;
   auto* const free =
       std::find_if(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.state == State::kFree; });
   if (free == slots_.end()) return std::nullopt;
@@ -18,6 +27,7 @@ std::optional<TestTicket> TestSlots::put(std::uint32_t database, std::uint32_t c
   free->number = ticket.number;
   free->database = database;
   free->caller = caller;
+  free->organization = organization;
   free->request.ticket = ticket;
   free->request.webhook = webhook;
   free->request.event = FixedText<100>(event);
@@ -36,7 +46,10 @@ std::optional<TestAnswer> TestSlots::answer_to(const TestTicket& ticket) const {
 }
 
 void TestSlots::withdraw(const TestTicket& ticket) {
-  if (Slot* slot = find(ticket)) slot->state = State::kFree;
+  Slot* slot = find(ticket);
+  if (slot == nullptr) return;
+  const bool is_being_sent = slot->state == State::kTaken || slot->state == State::kGivenUp;
+  slot->state = is_being_sent ? State::kGivenUp : State::kFree;
 }
 
 std::size_t TestSlots::waiting() const {
@@ -64,7 +77,9 @@ std::optional<TestRequest> TestSlots::take(std::uint32_t database, std::uint32_t
 
 std::optional<std::uint32_t> TestSlots::answer(const TestTicket& ticket, const TestAnswer& answer) {
   Slot* slot = find(ticket);
-  if (slot == nullptr || slot->state != State::kTaken) return std::nullopt;
+  if (slot == nullptr) return std::nullopt;
+  if (slot->state == State::kGivenUp) slot->state = State::kFree;
+  if (slot->state != State::kTaken) return std::nullopt;
   slot->answer = answer;
   slot->state = State::kAnswered;
   return slot->caller;
@@ -72,7 +87,8 @@ std::optional<std::uint32_t> TestSlots::answer(const TestTicket& ticket, const T
 
 std::optional<std::uint32_t> TestSlots::abandon_one(std::uint32_t worker) {
   for (Slot& slot : slots_) {
-    if (slot.state == State::kTaken && slot.worker == worker) return answer(slot.request.ticket, {});
+    if (slot.worker != worker || (slot.state != State::kTaken && slot.state != State::kGivenUp)) continue;
+    if (const auto caller = answer(slot.request.ticket, {})) return caller;
   }
   return std::nullopt;
 }

@@ -3,9 +3,12 @@
 // processes calls this under one lock.
 //
 //   free ──put──▶ waiting ──take──▶ taken ──answer──▶ answered ──withdraw──▶ free
+//                    └──withdraw──▶ free └──withdraw──▶ given up ──answer──▶ free
 //
-// A caller may withdraw at any time, and its slot is free at once. Each request bears a number that is never drawn
-// again: the answer to one that was withdrawn finds its number nowhere, and is dropped.
+// A caller may withdraw at any time. The slot of a request that a worker has taken stays in use until the worker is done
+// with it, for it is the slots that bound how many are being sent: in all, and of an organization, so that none can use
+// up all of them, not even by callers that give up at once. Each request bears a number that is never drawn again: what
+// comes late for it finds its number nowhere.
 #pragma once
 
 #include <array>
@@ -73,16 +76,20 @@ struct TestAnswer {
   std::int64_t log_id = 0;  // in webhook_logs; 0: not known
 };
 
-// A process is a number, the owner's matter.
+// Processes and organizations are numbers, the owner's matter.
 class TestSlots {
  public:
   static constexpr std::size_t kSlots = 16;
+  static constexpr std::size_t kSlotsOfOrganization = 4;
+  static constexpr std::uint64_t kNoOrganization = 0;  // may have all
 
   // --- For callers ---
 
-  // Nothing: all slots are in use.
-  std::optional<TestTicket> put(std::uint32_t database, std::uint32_t caller, const Uuid& webhook,
-                                std::string_view event);
+  // Whether the organization has all the slots that it may have.
+  bool is_used_up_by(std::uint64_t organization) const;
+  // Nothing: all slots are in use, or all of the organization.
+  std::optional<TestTicket> put(std::uint32_t database, std::uint32_t caller, std::uint64_t organization,
+                                const Uuid& webhook, std::string_view event);
   // Nothing: not yet.
   std::optional<TestAnswer> answer_to(const TestTicket& ticket) const;
   // The request is given up, or its answer has been read. Again: nothing happens.
@@ -100,7 +107,7 @@ class TestSlots {
   std::optional<std::uint32_t> abandon_one(std::uint32_t worker);
 
  private:
-  enum class State : std::uint8_t { kFree, kWaiting, kTaken, kAnswered };
+  enum class State : std::uint8_t { kFree, kWaiting, kTaken, kAnswered, kGivenUp };
 
   struct Slot {
     State state = State::kFree;
@@ -108,6 +115,7 @@ class TestSlots {
     std::uint32_t database = 0;
     std::uint32_t caller = 0;
     std::uint32_t worker = 0;
+    std::uint64_t organization = kNoOrganization;
     TestRequest request;
     TestAnswer answer;
   };

@@ -3,6 +3,8 @@
 extern "C" {
 #include "postgres.h"
 
+#include "catalog/dependency.h"
+#include "catalog/pg_class.h"
 #include "commands/trigger.h"
 #include "utils/rel.h"
 #include "utils/reltrigger.h"
@@ -16,6 +18,7 @@ extern "C" {
 
 #include "core/array_literal.h"
 #include "core/event_pattern.h"
+#include "pg/catalog.h"
 #include "pg/guard.h"
 
 namespace webhook::pg {
@@ -120,6 +123,22 @@ Arguments parse_arguments(const TriggerData& trigger) {
   return arguments;
 }
 
+// Recording an event or what became of it would cause the next one, without end. CREATE TRIGGER refuses it already
+// (utility_hook.cpp), but a table can get the trigger in other ways, and a server do without our hooks.
+void check_relation(const TriggerData& trigger) {
+  const Catalog* catalog = find_catalog();
+  if (catalog == nullptr) return;
+  const Oid extension = catalog->extension;
+  const Oid relation = RelationGetRelid(trigger.tg_relation);
+  if (guarded([relation] { return getExtensionOfObject(RelationRelationId, relation); }) != extension) return;
+  const char* name = RelationGetRelationName(trigger.tg_relation);
+  throw Error("42809",
+              "trigger " + quoted(trigger.tg_trigger->tgname) + " cannot capture the rows of " + quoted(name) +
+                  ", which belongs to the extension webhook",
+              "Its rows are no events: each would cause the next.",
+              "DROP TRIGGER, and declare events on tables that hold your own rows.");
+}
+
 // --- The columns -----------------------------------------------------------------------------------------------------
 
 bool contains(const Names& names, const std::string& name) { return std::ranges::find(names, name) != names.end(); }
@@ -190,6 +209,7 @@ bool reads_settings(const CapturePlan& plan) {
 }
 
 std::shared_ptr<CapturePlan> make_plan(const TriggerData& trigger) {
+  check_relation(trigger);
   const Arguments arguments = parse_arguments(trigger);
   const std::vector<Column> columns = describe_columns(RelationGetDescr(trigger.tg_relation));
   const ColumnFinder finder(trigger, columns);

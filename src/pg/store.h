@@ -223,11 +223,15 @@ struct NextDue {
 struct FilterQuestion {
   const std::string* filter = nullptr;
   const std::string* data = nullptr;
+  // What the filters of its organization may still take. Their time goes off it where a batch took too long; nullptr: they
+  // are not limited.
+  Duration* allowance = nullptr;
 };
 enum class FilterAnswer : std::uint8_t {
   kMatch,
   kNoMatch,
   kError,    // it cannot be evaluated on this data
+  kRefused,  // nothing is left of its allowance
   kOverrun,  // it took too long
 };
 

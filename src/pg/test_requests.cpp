@@ -3,6 +3,7 @@
 extern "C" {
 #include "postgres.h"
 
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "storage/ipc.h"
@@ -97,17 +98,38 @@ void abandon_at_exit(int /*code*/, Datum /*argument*/) noexcept {
   while (const auto caller = locked->abandon_one(my_process_number())) set_latch_of(*caller);
 }
 
+// Those with the same number share their slots, no more.
+std::uint64_t number_of(std::string_view organization) {
+  if (organization.empty()) return TestSlots::kNoOrganization;
+  const std::uint64_t hash = hash_bytes_extended(reinterpret_cast<const unsigned char*>(organization.data()),
+                                                 static_cast<int>(organization.size()), MyDatabaseId);
+  return hash == TestSlots::kNoOrganization ? 1 : hash;
+}
+
 // This backend's request, withdrawn however the scope is left.
 class MyRequest {
  public:
-  MyRequest(const Uuid& webhook, std::string_view event) {
+  MyRequest(const Uuid& webhook, std::string_view organization, std::string_view event) {
     static bool registered = false;
     if (!registered) {
       guarded([] { before_shmem_exit(withdraw_at_exit, 0); });
       registered = true;
     }
-    my_ticket = Locked()->put(MyDatabaseId, my_process_number(), webhook, event);
+    const std::uint64_t number = number_of(organization);
+    bool is_used_up = false;
+    {
+      Locked locked;
+      is_used_up = locked->is_used_up_by(number);
+      my_ticket = locked->put(MyDatabaseId, my_process_number(), number, webhook, event);
+    }
     if (my_ticket) return;
+    if (is_used_up) {
+      throw Error("53000",
+                  "too many tests of webhooks of organization \"" + std::string(organization) + "\" are under way",
+                  "At most " + std::to_string(TestSlots::kSlotsOfOrganization) +
+                      " are sent at once, those included whose callers have given up.",
+                  "Try again when one of them has ended, at the latest after the timeout_ms of its webhook.");
+    }
     throw Error("53000", "too many tests of webhooks are under way",
                 "The server sends at most " + std::to_string(TestSlots::kSlots) + " at once.",
                 "Try again in a few seconds.");
@@ -193,10 +215,10 @@ void request_test_memory() {
   shmem_startup_hook = startup;
 }
 
-TestAnswer run_test(const Uuid& webhook, std::string_view event, Duration wait_max) {
+TestAnswer run_test(const Uuid& webhook, std::string_view organization, std::string_view event, Duration wait_max) {
   check_may_test();
   check_worker();
-  const MyRequest mine(webhook, event);
+  const MyRequest mine(webhook, organization, event);
   wake_workers();
   const TestAnswer answer = wait_for_answer(wait_max);
   check_sent(answer, webhook, event);

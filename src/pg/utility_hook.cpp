@@ -3,14 +3,21 @@
 extern "C" {
 #include "postgres.h"
 
+#include "catalog/dependency.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
+#include "catalog/pg_proc.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
+#include "commands/extension.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "parser/parse_func.h"
 #include "storage/latch.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
+#include "utils/lsyscache.h"
 #include "utils/wait_event.h"
 }
 
@@ -101,6 +108,22 @@ bool is_commit_prepared(Node* statement) {
          reinterpret_cast<TransactionStmt*>(statement)->kind == TRANS_STMT_COMMIT_PREPARED;
 }
 
+// A trigger that captures the rows of one of our own tables would have each event cause the next. Where one comes to be
+// otherwise, it fails when it fires: capture_plan.cpp.
+void refuse_capture_of_our_own(CreateTrigStmt* create) {
+  const Oid webhook = get_extension_oid("webhook", true);
+  const Oid relation = RangeVarGetRelid(create->relation, NoLock, true);
+  if (!OidIsValid(webhook) || getExtensionOfObject(RelationRelationId, relation) != webhook) return;
+  const Oid function = LookupFuncName(create->funcname, 0, nullptr, true);
+  if (getExtensionOfObject(ProcedureRelationId, function) != webhook) return;
+  if (strcmp(get_func_name(function), "webhook_capture") != 0) return;
+  ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+                  errmsg("trigger \"%s\" cannot capture the rows of \"%s\", which belongs to the extension webhook",
+                         create->trigname, create->relation->relname),
+                  errdetail("Its rows are no events: each would cause the next."),
+                  errhint("Declare events on tables that hold your own rows.")));
+}
+
 // What the hook was called with.
 struct Call {
   PlannedStmt* planned;
@@ -144,6 +167,7 @@ void hook(PlannedStmt* planned, const char* text, bool read_only_tree, ProcessUt
   const char* name = wanted_database(statement);
   const Oid database = name == nullptr ? InvalidOid : get_database_oid(name, true);
   if (creates_database || changes_extension(statement)) wake_at_commit(true);
+  if (IsA(statement, CreateTrigStmt)) refuse_capture_of_our_own(reinterpret_cast<CreateTrigStmt*>(statement));
 
   if (OidIsValid(database) && is_owner(database)) {
     run_without_worker(database, call);

@@ -298,6 +298,7 @@ void Worker::load_configuration() {
   note_secret_problem(configuration.secret_problem);
   std::erase_if(configuration.webhooks, [this](const pg::Webhook& webhook) { return !share_.owns(webhook.id); });
   set_up_lanes(targets_.replace(std::move(configuration.webhooks)));
+  forget_filter_allowances();
   load_next_due();
   load_orderings();
   is_configuration_stale_ = false;
@@ -510,7 +511,7 @@ void Worker::apply_filters(const std::vector<Event>& events, std::vector<std::ve
       const Target& target = *targets_.find(id);
       if (target.webhook.filter.empty()) return false;
       if (events[i].oversized_bytes == 0 && now >= target.filter_rests_until) {
-        questions.push_back({&target.webhook.filter, &events[i].data});
+        questions.push_back({&target.webhook.filter, &events[i].data, filter_allowance(target)});
         asked.emplace_back(i, id);
       }
       return true;
@@ -522,12 +523,39 @@ void Worker::apply_filters(const std::vector<Event>& events, std::vector<std::ve
     const auto& [event, id] = asked[n];
     Target& target = *targets_.find(id);
     if (answers[n] == pg::FilterAnswer::kMatch) (*receivers)[event].push_back(id);
-    if (answers[n] == pg::FilterAnswer::kOverrun) {
+    if (answers[n] == pg::FilterAnswer::kRefused) {
+      note_refusal(target);
+    } else if (answers[n] == pg::FilterAnswer::kOverrun) {
       note_overrun(target);
     } else if (now >= target.filter_rests_until) {
       target.filter_overruns = 0;
     }
   }
+}
+
+// One filter that takes too long is left alone by itself: see note_overrun(). But a tenant may have a thousand, give them new
+// texts all the time, and find expressions that cannot be interrupted. Who has no organization is not limited: no tenant
+// creates such a webhook. The pointer is good as long as the allowance is there.
+Duration* Worker::filter_allowance(const Target& target) {
+  if (!target.webhook.organization_id) return nullptr;
+  const Time now = process_.now();
+  return &filter_allowances_.try_emplace(*target.webhook.organization_id, now).first->second.left(now);
+}
+
+// Those that are full say nothing: what is not there is full.
+void Worker::forget_filter_allowances() {
+  const Time now = process_.now();
+  std::erase_if(filter_allowances_, [now](const auto& entry) { return entry.second.is_full(now); });
+}
+
+void Worker::note_refusal(const Target& target) {
+  const Time now = process_.now();
+  if (now < next_refusal_log_) return;
+  next_refusal_log_ = now + kWarningInterval;
+  process_.log(pg::LogLevel::kLog,
+               "the filters of organization \"" + target.webhook.organization_id.value_or("") + "\" take too much time",
+               "They may take a tenth of the worker's time, and count as no match beyond that.",
+               "The filter of " + described(target.webhook) + " is one of those that were not evaluated.");
 }
 
 // The filters of one tenant must not use up the time of all.

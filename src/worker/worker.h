@@ -25,6 +25,7 @@
 #include "core/ledger.h"
 #include "core/share.h"
 #include "core/statistics.h"
+#include "core/time_allowance.h"
 #include "http/http_client.h"
 #include "pg/process.h"
 #include "pg/store.h"
@@ -89,7 +90,10 @@ class Worker {
   void finish_chunk();
   std::vector<std::vector<Uuid>> route(const std::vector<Event>& events);
   void apply_filters(const std::vector<Event>& events, std::vector<std::vector<Uuid>>* receivers);
+  Duration* filter_allowance(const Target& target);
   void note_overrun(Target& target);
+  void note_refusal(const Target& target);
+  void forget_filter_allowances();
   void admit(Event event, const std::vector<Uuid>& receivers);
   std::unordered_set<pg::DeliveryKey> recorded_before(const std::vector<Event>& events);
   std::shared_ptr<const Outgoing> outgoing(Event event);
@@ -145,10 +149,12 @@ class Worker {
   Backlog backlog_;
   Statistics statistics_;
   std::unordered_map<std::uint64_t, InFlight> in_flight_;  // by the delivery's ticket
-  std::unordered_map<Uuid, std::string> disabling_;        // webhooks to be switched off, and why
-  std::unordered_set<Uuid> endpoints_to_write_;            // now; the others with the statistics
-  pg::Chunk unadmitted_;                                   // the rest of what was read last
-  std::unordered_set<pg::DeliveryKey> recorded_before_;    // of that, while recovering
+  // What the filters of an organization may still take, of those that have one.
+  std::unordered_map<std::string, TimeAllowance> filter_allowances_;
+  std::unordered_map<Uuid, std::string> disabling_;      // webhooks to be switched off, and why
+  std::unordered_set<Uuid> endpoints_to_write_;          // now; the others with the statistics
+  pg::Chunk unadmitted_;                                 // the rest of what was read last
+  std::unordered_set<pg::DeliveryKey> recorded_before_;  // of that, while recovering
   // Ids of webhook_logs that are valid floors (see Checkpoint) for windows from the end of the newest window, and from
   // any later snapshot.
   std::int64_t log_floor_ = 0;
@@ -178,6 +184,7 @@ class Worker {
   int store_failures_ = 0;  // in a row
   Time next_store_call_{};  // after a failure
   Time next_failure_warning_{};
+  Time next_refusal_log_{};  // of filters
   KeptSegment kept_events_;
   KeptSegment kept_logs_;
   Time next_expiry_{};

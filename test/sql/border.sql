@@ -58,8 +58,8 @@ INSERT INTO hooks.webhook_endpoints (configuration_id, organization_id, circuit_
 SELECT webhook, organization, now(), organization FROM tenants;
 -- No worker sees what this transaction makes: its answer to a test.
 CREATE OR REPLACE FUNCTION hooks.webhook_send_test(
-    webhook uuid, event text, timeout_ms integer, OUT status text, OUT response_status integer, OUT response_body text,
-    OUT error text, OUT duration_ms double precision, OUT log_id bigint)
+    webhook uuid, organization text, event text, timeout_ms integer, OUT status text, OUT response_status integer,
+    OUT response_body text, OUT error text, OUT duration_ms double precision, OUT log_id bigint)
     LANGUAGE sql AS $$SELECT 'success', 200, webhook::text, NULL, 12.5::double precision, 43::bigint$$;
 
 CREATE TABLE borders AS
@@ -226,6 +226,7 @@ INSERT INTO tried VALUES
     ('hooks.webhook_server_state()', NULL),
     ('hooks.webhook_check(uuid)', 'SELECT c FROM hooks.webhook_check(WEBHOOK) c'),
     ('hooks.webhook_check_sources(uuid)', 'SELECT c FROM hooks.webhook_check_sources(WEBHOOK) c'),
+    ('hooks.webhook_check_secrets_own(uuid)', 'SELECT hooks.webhook_check_secrets_own(WEBHOOK)'),
     ('hooks.webhook_explain(bigint)', 'SELECT e FROM hooks.webhook_explain(EVENT) e'),
     ('hooks.webhook_find(text)', 'SELECT f FROM hooks.webhook_find(PUBLIC_ID) f'),
     ('hooks.webhook_find_own(text)', 'SELECT f FROM hooks.webhook_find_own(PUBLIC_ID) f'),

@@ -10,7 +10,7 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = public, tap;
-SELECT plan(102);
+SELECT plan(104);
 
 -- SQLSTATE, message, detail and hint of what the statement raises; null if it raises nothing. Undone in any case.
 CREATE FUNCTION pg_temp.refusal(statement text, OUT state text, OUT message text, OUT detail text, OUT hint text)
@@ -247,6 +247,17 @@ SELECT is_empty('SELECT 1 FROM hooks.webhook_secrets WHERE configuration_id NOT 
 TRUNCATE hooks.webhook_configurations;
 SELECT is((SELECT count(*) FROM hooks.webhook_deliveries) + (SELECT count(*) FROM hooks.webhook_secrets), 0::bigint,
           'and so does TRUNCATE');
+
+-- many at once: each finds its own secret, without a look at all others of the transaction
+SELECT coalesce(sum(idx_tup_fetch), 0) AS fetched_before FROM pg_stat_xact_user_tables
+WHERE relid = 'hooks.webhook_secrets'::regclass \gset
+INSERT INTO hooks.webhook_configurations (name, url, events, secret)
+SELECT 'many ' || i, 'https://example.com/', '{*}', 'the secret of number ' || i FROM generate_series(1, 400) i;
+SELECT cmp_ok(sum(idx_tup_fetch) - :fetched_before, '<', 400 * 10::numeric, 'what 400 webhooks in a statement cost is not their square')
+FROM pg_stat_xact_user_tables WHERE relid = 'hooks.webhook_secrets'::regclass;
+SELECT is(count(*), 400::bigint, 'and each has its secret') FROM hooks.webhook_configurations c
+JOIN hooks.webhook_secrets s ON s.configuration_id = c.id WHERE s.secret = replace(c.name, 'many', 'the secret of number');
+DELETE FROM hooks.webhook_configurations;
 
 -- rate limit and ordering
 CREATE FUNCTION pg_temp.with_value(assignment text) RETURNS text LANGUAGE sql AS $$

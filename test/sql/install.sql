@@ -69,7 +69,8 @@ SELECT set_eq('SELECT proname::text FROM pg_temp.functions WHERE prosecdef', ARR
     'webhook_configurations_change_secret', 'webhook_configurations_changed', 'webhook_configurations_forget',
     'webhook_emit_own', 'webhook_redeliver_own', 'webhook_redeliver_any', 'webhook_replay_own', 'webhook_replay_any',
     'webhook_cancel_own', 'webhook_cancel_any', 'webhook_rotate_secret_own', 'webhook_rotate_secret_any',
-    'webhook_reveal_secret_own', 'webhook_reveal_secret_any', 'webhook_reencrypt_secrets', 'webhook_check_limit',
+    'webhook_reveal_secret_own', 'webhook_reveal_secret_any', 'webhook_reencrypt_secrets',
+    'webhook_check_secrets_own', 'webhook_check_secrets_any', 'webhook_check_limit',
     'webhook_test_own', 'webhook_test_any', 'webhook_find_own', 'webhook_server_state'], 'only these functions run as their owner');
 SELECT is_empty($$
     SELECT oid::regprocedure FROM pg_temp.functions
@@ -78,7 +79,7 @@ $$, 'nobody can attach a trigger function, or call one that runs as its owner');
 SELECT is_empty($$
     SELECT f FROM unnest(ARRAY['webhook_append(text, json, text, text)', 'webhook_is_operator()', 'webhook_wake()',
         'webhook_replace_secret(uuid, text)', 'webhook_reveal_secret(uuid)', 'webhook_emit(text, json, text, text)',
-        'webhook_test(uuid, text)', 'webhook_send_test(uuid, text, integer)',
+        'webhook_test(uuid, text)', 'webhook_send_test(uuid, text, text, integer)',
         'webhook_pause(text)', 'webhook_resume()', 'webhook_grant(regrole, text)', 'webhook_revoke(regrole)']) f
     WHERE has_function_privilege('public', 'hooks.' || f, 'EXECUTE')
 $$, 'what needs a grant is not PUBLIC''s');

@@ -327,8 +327,8 @@ FROM unnest(ARRAY['redeliver', 'curl']) f, pg_temp.refusal(format('SELECT hooks.
 DELETE FROM hooks.webhook_logs WHERE id = 900;
 -- In place of the worker, which sees nothing of this transaction: tells what it is asked for.
 CREATE OR REPLACE FUNCTION hooks.webhook_send_test(
-    webhook uuid, event text, timeout_ms integer, OUT status text, OUT response_status integer, OUT response_body text,
-    OUT error text, OUT duration_ms double precision, OUT log_id bigint)
+    webhook uuid, organization text, event text, timeout_ms integer, OUT status text, OUT response_status integer,
+    OUT response_body text, OUT error text, OUT duration_ms double precision, OUT log_id bigint)
     LANGUAGE sql STRICT AS $$SELECT 'success', 200, event, webhook::text, timeout_ms::double precision, 43::bigint$$;
 SELECT is((SELECT t FROM hooks.webhook_test(:'a') t)::text, format('(success,200,webhook.test,%s,5000,43)', :'a'),
           'without an event it is webhook.test');
@@ -352,7 +352,7 @@ INSERT INTO tried VALUES
     ('webhook_rotate_secret_own(%1$L, ''1 h'')', 'manage'),
     ('webhook_test(%1$L)', 'manage'), ('webhook_test_own(%1$L, ''webhook.test'')', 'manage'),
     ('webhook_test_any(%1$L, ''webhook.test'')', 'operate'),
-    ('webhook_send_test(%1$L, ''webhook.test'', 1000)', 'owner'),
+    ('webhook_send_test(%1$L, '''', ''webhook.test'', 1000)', 'owner'),
     ('webhook_cancel_any(%1$L, NULL)', 'operate'), ('webhook_redeliver_any(%1$L, %2$s)', 'operate'),
     ('webhook_replay_any(%1$L, ''-infinity'', now(), NULL, false, true)', 'operate'),
     ('webhook_rotate_secret_any(%1$L, ''1 h'')', 'operate'),
@@ -402,8 +402,9 @@ SELECT set_eq($$
     WHERE prosecdef AND pronamespace = 'hooks'::regnamespace AND prorettype <> 'trigger'::regtype
 $$, ARRAY['webhook_emit_own', 'webhook_redeliver_any', 'webhook_redeliver_own', 'webhook_replay_any', 'webhook_replay_own',
           'webhook_cancel_any', 'webhook_cancel_own', 'webhook_rotate_secret_any', 'webhook_rotate_secret_own',
-          'webhook_reveal_secret_own', 'webhook_reveal_secret_any', 'webhook_reencrypt_secrets', 'webhook_check_limit',
-          'webhook_test_own', 'webhook_test_any', 'webhook_find_own', 'webhook_server_state'],
+          'webhook_reveal_secret_own', 'webhook_reveal_secret_any', 'webhook_reencrypt_secrets',
+          'webhook_check_secrets_own', 'webhook_check_secrets_any', 'webhook_check_limit', 'webhook_test_own', 'webhook_test_any',
+          'webhook_find_own', 'webhook_server_state'],
           'no other function runs as its owner');
 
 SELECT * FROM finish();

@@ -11,7 +11,7 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = public, tap;
-SELECT plan(66);
+SELECT plan(72);
 
 CREATE TABLE contacts (id int PRIMARY KEY, organization_id text, name text, assigned_to int, doc json,
                        updated_at timestamptz);
@@ -194,6 +194,50 @@ FROM (VALUES ('people', 'public.people is not a table but a view'),
              ('pg_catalog.pg_class', 'pg_class is a system catalog'),
              ('hooks.webhook_events_0', 'hooks.webhook_events_0 belongs to the extension webhook')) v (source, m),
      pg_temp.refusal(format('SELECT hooks.webhook_watch(%L, ''contact.created'')', source)) r;
+
+-- The extension's own tables: each event would cause the next.
+CREATE VIEW own_tables AS
+    SELECT c.oid::regclass AS own_table, c.relispartition FROM pg_class c
+    WHERE c.relnamespace = 'hooks'::regnamespace AND c.relkind IN ('r', 'p');
+SELECT cmp_ok(count(*), '>', 20::bigint, 'the extension has tables of its own') FROM own_tables;
+SELECT is_empty($$
+    SELECT t.own_table, r.* FROM own_tables t, pg_temp.refusal(
+        format('SELECT hooks.webhook_watch(%L, ''contact.created'', organization_column => NULL)', t.own_table)) r
+    WHERE (r.state, r.message, r.detail, r.hint) IS DISTINCT FROM
+          ('42809', t.own_table || ' belongs to the extension webhook',
+           'Its rows are no events: each would cause the next.', 'Name a table that holds your own rows.')
+$$, 'none of them can be declared');
+SELECT is_empty($$
+    SELECT t.own_table, o.path, r.* FROM own_tables t, (VALUES ('hooks, public'), ('tap')) o (path), pg_temp.refusal(
+        format('SET LOCAL search_path = %s; CREATE TRIGGER loop AFTER INSERT ON %s FOR EACH ROW '
+               'EXECUTE FUNCTION hooks.webhook_capture(''contact.created'')', o.path, t.own_table)) r
+    WHERE (r.state, r.message, r.detail, r.hint) IS DISTINCT FROM
+          ('42809', format('trigger "loop" cannot capture the rows of "%s", which belongs to the extension webhook',
+                           split_part(t.own_table::text, '.', 2)),
+           'Its rows are no events: each would cause the next.', 'Declare events on tables that hold your own rows.')
+$$, 'nor by a trigger written by hand');
+SELECT is(r.state, '42809', 'which names the function without its schema')
+FROM pg_temp.refusal('SET LOCAL search_path = hooks; CREATE TRIGGER loop AFTER INSERT ON webhook_logs_3 FOR EACH ROW '
+                     'EXECUTE FUNCTION webhook_capture(''contact.created'')') r;
+CREATE FUNCTION public.webhook_capture() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+SELECT is((r.state, s.state)::text, '(,)', 'another function may watch them, even of this name, and ours other tables')
+FROM pg_temp.refusal('CREATE TRIGGER mine AFTER INSERT ON hooks.webhook_logs FOR EACH ROW '
+                     'EXECUTE FUNCTION public.webhook_capture()') r,
+     pg_temp.refusal('CREATE TABLE public.webhook_logs (); CREATE TRIGGER mine AFTER INSERT ON public.webhook_logs '
+                     'FOR EACH ROW EXECUTE FUNCTION hooks.webhook_capture(''contact.created'')') s;
+-- While it is no part of the extension, it gets the trigger.
+SELECT is((r.state, r.message, r.hint)::text, format('(42809,%s,%s)',
+          '"trigger ""loop"" cannot capture the rows of ""webhook_logs_0"", which belongs to the extension webhook"',
+          '"DROP TRIGGER, and declare events on tables that hold your own rows."'),
+          'a trigger that came to be there all the same fails instead of looping')
+FROM pg_temp.refusal($$
+    ALTER EXTENSION webhook DROP TABLE hooks.webhook_logs_0;
+    CREATE TRIGGER loop AFTER INSERT ON hooks.webhook_logs_0 FOR EACH ROW
+        EXECUTE FUNCTION hooks.webhook_capture('contact.created');
+    ALTER EXTENSION webhook ADD TABLE hooks.webhook_logs_0;
+    INSERT INTO hooks.webhook_logs (slot, created_at, configuration_id, event_id, event, attempt, status)
+    VALUES (0, now(), gen_random_uuid(), 1, 'contact.created', 1, 'success')
+$$) r;
 
 -- Partitioned tables.
 CREATE TABLE visits (id int, organization_id text, day int) PARTITION BY LIST (day);

@@ -94,7 +94,7 @@ $node->append_conf('postgresql.conf', 'webhook.enabled = on');
 $node->reload;
 eventually { my ($s) = $node->psql('postgres', "SELECT webhook_test('$webhook')"); $s == 0 } 'and on again';
 
-# --- Callers that give up: twice as many as there are slots, one after the other ---
+# --- Callers that give up, one after the other; what they have asked for is still being sent ---
 
 my $slow = create_webhook($node, url => $receiver->url('/hang?slow'), events => ['contact.created'], timeout_ms => 60000);
 my $session = WebhookTest::Session->new($node, 'postgres');
@@ -106,7 +106,7 @@ sql("SELECT pg_cancel_backend($pid)");
 is($session->query("SELECT 'lives'"), 'lives', 'a cancel ends the waiting');
 like($session->errors, qr/canceling statement due to user request/, 'with the usual error');
 like(refused("SET statement_timeout = '200ms'; SELECT webhook_test('$slow')"), qr/canceling statement due to statement timeout/, 'so does statement_timeout');
-for my $i (1 .. 10) { $node->psql('postgres', "SET statement_timeout = '50ms'; SELECT webhook_test('$slow')"); }
+for my $i (1 .. 8) { $node->psql('postgres', "SET statement_timeout = '50ms'; SELECT webhook_test('$slow')"); }
 $session->send("SELECT webhook_test('$slow')");
 eventually { waiting() == 1 } 'a session waits';
 sql("SELECT pg_terminate_backend($pid)");
@@ -140,6 +140,46 @@ is($receiver->count('/delay/4000?busy'), 16, 'by 16 requests');
 is(tested($webhook, 'status'), 'success', 'all slots are free again');
 $_->finish foreach @sessions;
 
+# --- An organization that would have all slots: 4 callers wait, 4 more have given up ---
+
+foreach my $gives_up (0, 1)
+{
+	my $path = "/hang?umbrella$gives_up";
+	my %webhook = map {
+		my $organization = $_;
+		my $url = $organization eq 'umbrella' ? $receiver->url($path) : $receiver->url('/ok?initech');
+		($organization => create_webhook($node, organization_id => $organization, url => $url, events => ['contact.created'],
+			timeout_ms => 60000));
+	} qw(umbrella initech);
+	my @callers = map { WebhookTest::Session->new($node, 'postgres') } 1 .. 4;
+	my @pids = map { $_->query('SELECT pg_backend_pid()') } @callers;
+	$_->send("SELECT status FROM webhook_test('$webhook{umbrella}')") foreach @callers;
+	eventually { $receiver->count($path) == 4 } 'four tests of an organization are under way';
+	if ($gives_up)
+	{
+		sql("SELECT pg_cancel_backend($_)") foreach @pids;
+		eventually { waiting() == 0 } 'their callers give up';
+	}
+	like(refused("SELECT webhook_test('$webhook{umbrella}')"),
+		qr/ERROR:  too many tests of webhooks of organization "umbrella" are under way.*DETAIL:  At most 4 .*HINT:  Try again when/s,
+		'a fifth is refused');
+	is($receiver->count($path), 4, 'and not sent');
+	is(tested($webhook{initech}, 'status'), 'success', 'another organization can test');
+	is(tested($webhook, 'status'), 'success', 'and so can who has none');
+	my $ended = worker_pid();
+	sql("SELECT pg_terminate_backend($ended)");
+	eventually { my $p = worker_pid(); $p ne '' && $p ne $ended } 'another worker starts';
+	$_->query('SELECT 1') foreach @callers;
+	sql("UPDATE webhook_configurations SET url = '@{[$receiver->url('/ok?umbrella')]}' WHERE id = '$webhook{umbrella}'");
+	eventually
+	{
+		my (undef, $status) = $node->psql('postgres', "SELECT status FROM webhook_test('$webhook{umbrella}')");
+		$status eq 'success'
+	}
+		'with the worker that was sending them they are gone';
+	$_->finish foreach @callers;
+}
+
 # --- As PostgREST makes its sessions ---
 
 sql(q{CREATE ROLE web_user; SELECT webhook_grant('web_user')});
@@ -154,7 +194,7 @@ sql(as_tenant('acme', "UPDATE webhook_configurations SET timeout_ms = 2000 WHERE
 is(sql(as_tenant('acme', "SELECT status, response_status FROM webhook_test('$own')")), 'success|200', 'a tenant tests its webhook');
 like(refused(as_tenant('globex', "SELECT webhook_test('$own')")), qr/does not exist, or belongs to another organization/, 'another tenant does not');
 like(refused(as_tenant('globex', "SELECT webhook_test_own('$own', 'webhook.test')")), qr/does not exist, or belongs to another organization/, 'nor round the corner');
-like(refused(as_tenant('acme', "SELECT webhook_send_test('$own', 'webhook.test', 1000)")), qr/permission denied/, 'nor directly');
+like(refused(as_tenant('acme', "SELECT webhook_send_test('$own', '', 'webhook.test', 1000)")), qr/permission denied/, 'nor directly');
 is($receiver->count('/ok?tenant'), 1, 'nothing was sent for it');
 is(sql(as_tenant('acme', "UPDATE webhook_configurations SET is_active = false WHERE id = '$own' RETURNING is_active")), 'f', 'a tenant switches it off');
 is(sql(as_tenant('acme', "SELECT event, status FROM webhook_logs")), 'webhook.test|success', 'reads its log');

@@ -56,6 +56,7 @@ sub create_signed
 
 sub reveal { my ($id) = @_; return sql("SELECT webhook_reveal_secret('$id')"); }
 sub stored { my ($id) = @_; return sql("SELECT coalesce(key_id, 'clear'), secret FROM webhook_secrets WHERE configuration_id = '$id' AND expires_at IS NULL"); }
+sub check { my ($id) = @_; return sql("SELECT severity, finding FROM webhook_check('$id') WHERE finding LIKE '%secret%'"); }
 sub insert_contact { my ($name) = @_; return sql("INSERT INTO contacts (name) VALUES ('$name')"); }
 
 sub is_signed
@@ -87,6 +88,7 @@ like(stored($second), qr/^k1\|v1\./, 'and what is new is encrypted at once');
 $secrets{ reveal($second) } = 1;
 insert_contact('encrypted');
 eventually { $receiver->count('/ok?first') == 2 && $receiver->count('/ok?second') == 1 } 'both are sent';
+is(check($first), '', 'webhook_check() finds nothing wrong with a secret that can be decrypted');
 
 # Writing the mask or the same secret back changes nothing; another one does.
 my $before = stored($second);
@@ -106,11 +108,24 @@ is(sql("SELECT count(*) FROM webhook_secrets WHERE key_id IS DISTINCT FROM 'k1'"
 	'so are both while it rotates');
 is(sql("SELECT count(*) FROM webhook_secrets WHERE expires_at = '-infinity'"), 0, 'nothing stays staged');
 
+# A tenant's webhook, which is told about its own only. It wants nothing that happens here.
+my $tenants = sql("INSERT INTO webhook_configurations (organization_id, name, url, events, secret) "
+	  . "VALUES ('acme', 'tenant', 'https://example.com/', '{deal.created}', webhook_generate_secret()) RETURNING id");
+$secrets{ reveal($tenants) } = 1;
+sql(q{CREATE ROLE reader; SELECT webhook_grant('reader', 'read')});
+sub checked_by_tenant
+{
+	my ($organization, $call) = @_;
+	my ($code, $out, $err) = $node->psql('postgres', "SET ROLE reader; SET webhook.organization_id = '$organization'; SELECT $call");
+	return $code == 0 ? $out : $err;
+}
+my $finding = 'the secret cannot be decrypted:';
+
 # --- another key ---
 
 write_keys("k2 " . key(2) . "\nk1 " . key(1) . "\n");
 $node->reload;
-eventually { sql("SELECT count(*) FROM webhook_secrets WHERE key_id = 'k2'") == 3 } 'a new first key encrypts all anew';
+eventually { sql("SELECT count(*) FROM webhook_secrets WHERE key_id = 'k2'") == 4 } 'a new first key encrypts all anew';
 write_keys("k2 " . key(2) . "\n");
 $node->reload;
 insert_contact('another key');
@@ -143,6 +158,14 @@ eventually { $receiver->count('/ok?unsigned') == 1 } 'webhooks without a secret 
 is($receiver->count, $sent + 1, 'and nothing else was sent, least of all unsigned');
 my ($code, $out, $err) = $node->psql('postgres', "SELECT webhook_reveal_secret('$first')");
 like($err, qr/the secret cannot be decrypted: key "k2" is not in webhook\.secret_key_file/, 'it is not revealed either');
+is(check($first), qq(error|$finding key "k2" is not in webhook.secret_key_file), 'webhook_check() says why');
+is(check($second), check($first), 'of each webhook');
+is(check($unsigned), '', 'but not of one without a secret');
+my $own_check = "finding FROM webhook_check('$tenants') WHERE severity = 'error' AND finding LIKE '%secret%'";
+is(checked_by_tenant('acme', $own_check), qq($finding key "k2" is not in webhook.secret_key_file), 'it tells the tenant, too');
+like(checked_by_tenant('globex', $own_check), qr/does not exist, or belongs to another organization/, 'another is not told');
+is(checked_by_tenant('globex', "coalesce(webhook_check_secrets_own('$tenants'), 'nothing')"), 'nothing', 'nor round the corner');
+like(checked_by_tenant('acme', "webhook_check_secrets_any('$tenants')"), qr/permission denied for function/, 'nor directly');
 sql("DELETE FROM webhook_configurations WHERE id = '$unsigned'");
 
 # A file that others may read is not used, and nothing is stored in clear text instead.
@@ -153,7 +176,11 @@ $node->reload;
 	  . "VALUES ('none', 'https://example.com/', '{*}', webhook_generate_secret())");
 like($err, qr/webhook\.secret_key_file cannot be used: it must be owned by the server's user and have the mode 0600/,
 	'a file that others may read is refused');
+like(check($first), qr/^error\|$finding webhook\.secret_key_file cannot be used: it must be owned by the server's user/,
+	'webhook_check() says so');
 unlink $key_file;
+like(check($first), qr/^error\|$finding webhook\.secret_key_file cannot be used: it cannot be opened: No such file/,
+	'and if the file is not there');
 ($code, $out, $err) = $node->psql('postgres', "SELECT webhook_rotate_secret('$first')");
 like($err, qr/webhook\.secret_key_file cannot be used: it cannot be opened: No such file/, 'and so is one that is not there');
 
@@ -164,7 +191,8 @@ $node->reload;
 eventually { $receiver->count('/ok?first') == 5 && $receiver->count('/ok?second') == 5 - 1 }
 	'with the key back, all that was owed is sent' or diag($receiver->count('/ok?first'), ' ', $receiver->count('/ok?second'));
 eventually { sql('SELECT count(*) FROM webhook_deliveries') == 0 } 'and nothing is owed any more';
-eventually { sql("SELECT count(*) FROM webhook_secrets WHERE key_id = 'k3'") == 3 } 'and encrypted by the new key';
+is(check($first), '', 'webhook_check() finds nothing wrong any more');
+eventually { sql("SELECT count(*) FROM webhook_secrets WHERE key_id = 'k3'") == 4 } 'and encrypted by the new key';
 
 # --- nowhere to be seen ---
 

@@ -90,6 +90,23 @@ is($receiver->count('/ok?exploding'), 0, 'what took too long is no match');
 is(query($node, q{SELECT count(*) FROM webhook_events WHERE organization_id = 'evil'}), 500, 'though it was recorded');
 is(log_lines(qr/LOG:  .*the filter of webhook "exploding" \($exploding\) took too long/), 1, 'and the log says so once');
 is(log_lines(qr/LOG:  .*the filter of webhook/), 1, 'of no other');
+my ($memory_kb) = slurp_file('/proc/' . query($node, 'SELECT pid FROM webhook_workers') . '/status') =~ /^VmHWM:\s+(\d+) kB/m;
+cmp_ok($memory_kb, '<', 256 * 1024, 'nor did it take the memory of the worker');
+query($node, q{DELETE FROM webhook_configurations});
+
+# Many filters of one organization, each of which computes what cannot be interrupted: it would take a minute.
+query($node, qq{
+	INSERT INTO webhook_configurations (organization_id, name, url, events, filter)
+	SELECT 'evil', 'long division ' || i, '@{[$receiver->url('/ok?exploding')]}', '{contact.*}', ('\$.a % \$.b > ' || i)::jsonpath
+	FROM generate_series(1, 60) i});
+$healthy = webhook_at('/ok?unharmed', filter => '$.amount > 5');
+query($node, q{
+	SELECT webhook_emit('contact.created', format('{"a": %s, "b": %s}', repeat('7', 130000), repeat('3', 65000))::json, 'evil');
+	INSERT INTO orders (id, amount) VALUES (1500, 9)});
+eventually { log_lines(qr/LOG:  .*the filters of organization "evil" take too much time/) == 1 }
+	'the filters of an organization may not take all of the time';
+eventually { successes($healthy) == 1 } 'other organizations get what their filters let through';
+cmp_ok(log_lines(qr/LOG:  .*the filter of webhook "long division/), '<', 60, 'not all of them were evaluated before that');
 query($node, q{DELETE FROM webhook_configurations});
 
 # --- Patterns -----------------------------------------------------------------------------------------------------------

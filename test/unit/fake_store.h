@@ -168,6 +168,8 @@ class FakeStore : public pg::Store {
   std::vector<Log> logs;
   std::optional<Time> secret_expires_at;  // of whichever webhook
   Time configuration_read_at{};           // last
+  Duration configuration_takes{};         // to read
+  int configuration_reads = 0;
   std::unordered_map<pg::DeliveryKey, pg::OwedRow> deliveries;
   std::optional<StoredIdentity> identity;
   std::optional<Checkpoint> checkpoint;
@@ -182,6 +184,7 @@ class FakeStore : public pg::Store {
     return pg::FilterAnswer::kMatch;
   };
   std::size_t filters_asked = 0;
+  Duration overrun_takes = std::chrono::milliseconds(5);
   std::function<pg::RingReport(pg::Ring)> ring = [](pg::Ring) { return pg::RingReport{}; };
   std::vector<Time> expired_before;
 
@@ -241,7 +244,9 @@ class FakeStore : public pg::Store {
     pg::Configuration configuration{.is_paused = is_paused_, .paused_reason = "told to"};
     for (const auto& [id, webhook] : webhooks_) configuration.webhooks.push_back(webhook);
     if (secret_expires_at && *secret_expires_at > process_.now()) configuration.stale_at = secret_expires_at;
+    process_.pass(configuration_takes);
     configuration_read_at = process_.now();
+    ++configuration_reads;
     call.commit();
     return configuration;
   }
@@ -350,8 +355,16 @@ class FakeStore : public pg::Store {
   std::vector<pg::FilterAnswer> filter(const std::vector<pg::FilterQuestion>& questions) override {
     Call call(*this, "filter");
     std::vector<pg::FilterAnswer> answers;
-    for (const pg::FilterQuestion& question : questions) answers.push_back(filters(*question.filter, *question.data));
-    filters_asked += questions.size();
+    for (const pg::FilterQuestion& question : questions) {
+      if (question.allowance != nullptr && *question.allowance <= Duration::zero()) {
+        answers.push_back(pg::FilterAnswer::kRefused);
+        continue;
+      }
+      ++filters_asked;
+      answers.push_back(filters(*question.filter, *question.data));
+      const bool overran = answers.back() == pg::FilterAnswer::kOverrun;
+      if (question.allowance != nullptr && overran) *question.allowance -= overrun_takes;
+    }
     call.commit();
     return answers;
   }

@@ -11,13 +11,19 @@ namespace {
 constexpr std::uint32_t kDatabase = 5;
 constexpr std::uint32_t kCaller = 7;
 constexpr std::uint32_t kWorker = 9;
+constexpr std::uint64_t kNobodys = TestSlots::kNoOrganization;
+constexpr std::uint64_t kAcme = 11;
+constexpr std::uint64_t kGlobex = 12;
 
 class TestSlotsTest : public testing::Test {
  protected:
   TestTicket put(std::uint32_t database = kDatabase, std::uint32_t caller = kCaller) {
-    const std::optional<TestTicket> ticket = slots_.put(database, caller, webhook_, "contact.created");
+    const std::optional<TestTicket> ticket = slots_.put(database, caller, kNobodys, webhook_, "contact.created");
     EXPECT_TRUE(ticket);
     return ticket.value_or(TestTicket{});
+  }
+  std::optional<TestTicket> put_of(std::uint64_t organization) {
+    return slots_.put(kDatabase, kCaller, organization, webhook_, "contact.created");
   }
 
   Uuid webhook_{{1, 2, 3}};
@@ -72,10 +78,59 @@ TEST_F(TestSlotsTest, LongestWaitingIsTakenFirst) {
 TEST_F(TestSlotsTest, NoMoreThanThereAreSlots) {
   std::vector<TestTicket> tickets;
   for (std::size_t i = 0; i < TestSlots::kSlots; ++i) tickets.push_back(put());
-  EXPECT_FALSE(slots_.put(kDatabase, kCaller, webhook_, "contact.created"));
+  EXPECT_FALSE(put_of(kNobodys));
+  EXPECT_FALSE(put_of(kAcme));
+  EXPECT_FALSE(slots_.is_used_up_by(kAcme)) << "it is not why";
   EXPECT_EQ(slots_.waiting(), TestSlots::kSlots);
   slots_.withdraw(tickets[3]);
-  EXPECT_TRUE(slots_.put(kDatabase, kCaller, webhook_, "contact.created"));
+  EXPECT_TRUE(put_of(kNobodys));
+}
+
+TEST_F(TestSlotsTest, OrganizationHasAPartOfTheSlotsAndOthersHaveTheRest) {
+  std::vector<TestTicket> tickets;
+  for (std::size_t i = 0; i < TestSlots::kSlotsOfOrganization; ++i) {
+    EXPECT_FALSE(slots_.is_used_up_by(kAcme));
+    tickets.push_back(put_of(kAcme).value_or(TestTicket{}));
+  }
+  EXPECT_TRUE(slots_.is_used_up_by(kAcme));
+  EXPECT_FALSE(put_of(kAcme));
+  EXPECT_FALSE(slots_.is_used_up_by(kGlobex));
+  for (std::size_t i = 0; i < TestSlots::kSlotsOfOrganization; ++i) EXPECT_TRUE(put_of(kGlobex));
+  EXPECT_TRUE(put_of(kNobodys));
+  slots_.withdraw(tickets[1]);
+  EXPECT_TRUE(put_of(kAcme)) << "one that nobody has taken is free at once";
+}
+
+TEST_F(TestSlotsTest, WhatIsOfNoOrganizationMayHaveAllSlots) {
+  for (std::size_t i = 0; i < TestSlots::kSlots; ++i) EXPECT_TRUE(put_of(kNobodys));
+  EXPECT_FALSE(slots_.is_used_up_by(kNobodys));
+}
+
+TEST_F(TestSlotsTest, SlotOfAWithdrawnRequestIsInUseUntilItsWorkerIsDone) {
+  for (std::size_t i = 0; i < TestSlots::kSlotsOfOrganization; ++i) {
+    const TestTicket ticket = put_of(kAcme).value_or(TestTicket{});
+    ASSERT_TRUE(slots_.take(kDatabase, kWorker));
+    slots_.withdraw(ticket);
+    slots_.withdraw(ticket);
+    EXPECT_FALSE(slots_.answer_to(ticket));
+  }
+  EXPECT_FALSE(put_of(kAcme));
+  EXPECT_FALSE(slots_.take(kDatabase, kWorker)) << "it is not taken again";
+  EXPECT_FALSE(slots_.answer({0, 1}, {})) << "there is nobody to wake";
+  EXPECT_TRUE(put_of(kAcme));
+  EXPECT_FALSE(put_of(kAcme));
+}
+
+TEST_F(TestSlotsTest, WorkerThatEndsFreesTheSlotsOfWithdrawnRequests) {
+  for (std::size_t i = 0; i < TestSlots::kSlotsOfOrganization; ++i) {
+    const TestTicket ticket = put_of(kAcme).value_or(TestTicket{});
+    ASSERT_TRUE(slots_.take(kDatabase, kWorker));
+    if (i < 3) slots_.withdraw(ticket);
+  }
+  EXPECT_EQ(slots_.abandon_one(kWorker), kCaller) << "the one that still waits, behind three that do not";
+  EXPECT_EQ(slots_.abandon_one(kWorker), std::nullopt);
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(put_of(kAcme));
+  EXPECT_FALSE(put_of(kAcme)) << "the fourth answer is still to be read";
 }
 
 TEST_F(TestSlotsTest, WithdrawnRequestIsNotTaken) {
@@ -88,8 +143,10 @@ TEST_F(TestSlotsTest, AnswerToAWithdrawnRequestDoesNotReachTheNextInItsSlot) {
   const TestTicket old = put();
   ASSERT_TRUE(slots_.take(kDatabase, kWorker));
   slots_.withdraw(old);
+  EXPECT_NE(put().slot, old.slot);
   EXPECT_FALSE(slots_.answer(old, {}));
 
+  ASSERT_TRUE(slots_.take(kDatabase, kWorker));
   const TestTicket fresh = put();
   ASSERT_EQ(fresh.slot, old.slot);
   ASSERT_TRUE(slots_.take(kDatabase, kWorker));

@@ -1,0 +1,32 @@
+// How much time somebody may still take: an account that fills by a share of the time that passes, up to a bound, and may
+// be overdrawn.
+#pragma once
+
+#include <algorithm>
+
+#include "core/time.h"
+
+namespace webhook {
+
+class TimeAllowance {
+ public:
+  static constexpr Duration kMost = std::chrono::seconds(2);
+  static constexpr int kShare = 10;  // a tenth of the time
+
+  explicit TimeAllowance(Time now) : as_of_(now) {}
+
+  bool is_full(Time now) const { return left_ + (now - as_of_) / kShare >= kMost; }
+
+  // What is left at that time, to be spent by whoever it is handed to. A clock that was set back takes nothing away.
+  Duration& left(Time now) {
+    if (now > as_of_) left_ = std::min<Duration>(kMost, left_ + (now - as_of_) / kShare);
+    as_of_ = now;
+    return left_;
+  }
+
+ private:
+  Duration left_ = kMost;
+  Time as_of_;
+};
+
+}  // namespace webhook
