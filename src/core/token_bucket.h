@@ -1,4 +1,5 @@
-// Lets so many through a second on average, and at once no more than a second's worth. Pure: the time is the caller's.
+// Lets so many through a second on average, and at once no more than a second's worth or a burst. Pure: the time is the
+// caller's.
 #pragma once
 
 #include <algorithm>
@@ -14,11 +15,17 @@ class TokenBucket {
   TokenBucket() = default;
 
   // rate_per_s 0: no limit. A bucket that had none begins full; otherwise what is in it stays.
-  void set_rate(double rate_per_s, Time now) {
+  void set_rate(double rate_per_s, Time now, double burst = 1) {
     refill(now);
-    if (rate_per_s_ == 0) tokens_ = capacity_of(rate_per_s);
+    const bool had_none = rate_per_s_ == 0;
     rate_per_s_ = rate_per_s;
-    tokens_ = std::min(tokens_, capacity_of(rate_per_s));
+    capacity_ = std::max(burst, rate_per_s);
+    tokens_ = had_none ? capacity_ : std::min(tokens_, capacity_);
+  }
+
+  bool is_full(Time now) const {
+    const double seconds = std::chrono::duration<double>(now - refilled_at_).count();
+    return tokens_ + std::max(0.0, seconds) * rate_per_s_ >= capacity_;
   }
 
   bool has_token(Time now) {
@@ -40,16 +47,15 @@ class TokenBucket {
   }
 
  private:
-  static double capacity_of(double rate_per_s) { return std::max(1.0, rate_per_s); }
-
   // A clock that was set back adds nothing.
   void refill(Time now) {
     const double seconds = std::chrono::duration<double>(now - refilled_at_).count();
-    if (seconds > 0) tokens_ = std::min(tokens_ + seconds * rate_per_s_, capacity_of(rate_per_s_));
+    if (seconds > 0) tokens_ = std::min(tokens_ + seconds * rate_per_s_, capacity_);
     refilled_at_ = now;
   }
 
   double rate_per_s_ = 0;
+  double capacity_ = 1;
   double tokens_ = 1;
   Time refilled_at_{};
 };

@@ -35,6 +35,8 @@ constexpr Duration kStoreBackoffMax = seconds(10);        //
 constexpr Duration kStepAsideTime = seconds(1);       // for what is in flight, while somebody waits for the database
 constexpr Duration kAgeCheckInterval = seconds(10);   // of what is owed to endpoints that fail
 constexpr std::size_t kGiveUpStep = 500;              // old deliveries given up at once
+constexpr double kAnnouncementsPerSecond = 1;         // operational events about an organization's webhooks,
+constexpr double kAnnouncementsAtOnce = 60;           // and so many before that
 constexpr Duration kStatisticsInterval = seconds(5);  // at least, and so long that writing them costs a hundredth
 constexpr int kStatisticsShare = 100;                 // of the time
 constexpr std::size_t kStatisticsStep = 200;          // rows written at once
@@ -298,7 +300,7 @@ void Worker::load_configuration() {
   note_secret_problem(configuration.secret_problem);
   std::erase_if(configuration.webhooks, [this](const pg::Webhook& webhook) { return !share_.owns(webhook.id); });
   set_up_lanes(targets_.replace(std::move(configuration.webhooks)));
-  forget_filter_allowances();
+  forget_full_allowances();
   load_next_due();
   load_orderings();
   is_configuration_stale_ = false;
@@ -543,9 +545,10 @@ Duration* Worker::filter_allowance(const Target& target) {
 }
 
 // Those that are full say nothing: what is not there is full.
-void Worker::forget_filter_allowances() {
-  const Time now = process_.now();
-  std::erase_if(filter_allowances_, [now](const auto& entry) { return entry.second.is_full(now); });
+void Worker::forget_full_allowances() {
+  const auto is_full = [now = process_.now()](const auto& entry) { return entry.second.is_full(now); };
+  std::erase_if(filter_allowances_, is_full);
+  std::erase_if(announcements_, is_full);
 }
 
 void Worker::note_refusal(const Target& target) {
@@ -904,9 +907,22 @@ void Worker::retry_or_give_up(const InFlight& attempt, Target& target, const Jud
   if (next) {
     take_back(lanes_.withdraw_behind(delivery));
   } else if (!is_operational(delivery.event->event_name)) {
-    recorder_.emit(delivery_failed(target.webhook, *delivery.event, delivery.attempt, row->error), now);
+    announce(target, delivery_failed(target.webhook, *delivery.event, delivery.attempt, row->error));
   }
   if (judgement.is_gone) disable(target, row->error);
+}
+
+// A tenant whose thousand webhooks all fail, and all want to hear of it, would make a million deliveries of one event: so
+// an organization gets no more than so many. Who has none is not limited: no tenant creates such a webhook.
+void Worker::announce(const Target& target, pg::OperationalEvent event) {
+  const Time now = process_.now();
+  if (const std::optional<std::string>& organization = target.webhook.organization_id) {
+    const auto [bucket, is_new] = announcements_.try_emplace(*organization);
+    if (is_new) bucket->second.set_rate(kAnnouncementsPerSecond, now, kAnnouncementsAtOnce);
+    if (!bucket->second.has_token(now)) return;
+    bucket->second.take();
+  }
+  recorder_.emit(std::move(event), now);
 }
 
 // What the attempt tells of the endpoint.
@@ -936,7 +952,7 @@ void Worker::note_endpoint(Target& target, const pg::LogRow& row, Circuit::Chang
     schedule_refill(target);
     process_.log(pg::LogLevel::kLog, "the circuit of " + described(target.webhook) + " has closed",
                  "Its endpoint answers again. What is owed to it is sent.");
-    recorder_.emit(webhook_recovered(target.webhook, endpoint.failing_since.value_or(now)), now);
+    announce(target, webhook_recovered(target.webhook, endpoint.failing_since.value_or(now)));
   }
   if (change != Circuit::Change::kNone) endpoints_to_write_.insert(id);
   if (row.success) endpoint.failing_since.reset();

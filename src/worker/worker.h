@@ -26,6 +26,7 @@
 #include "core/share.h"
 #include "core/statistics.h"
 #include "core/time_allowance.h"
+#include "core/token_bucket.h"
 #include "http/http_client.h"
 #include "pg/process.h"
 #include "pg/store.h"
@@ -93,7 +94,7 @@ class Worker {
   Duration* filter_allowance(const Target& target);
   void note_overrun(Target& target);
   void note_refusal(const Target& target);
-  void forget_filter_allowances();
+  void forget_full_allowances();
   void admit(Event event, const std::vector<Uuid>& receivers);
   std::unordered_set<pg::DeliveryKey> recorded_before(const std::vector<Event>& events);
   std::shared_ptr<const Outgoing> outgoing(Event event);
@@ -117,6 +118,7 @@ class Worker {
   void collect();
   void conclude(const InFlight& attempt, const HttpResponse& response);
   void retry_or_give_up(const InFlight& attempt, Target& target, const Judgement& judgement, pg::LogRow* row);
+  void announce(const Target& target, pg::OperationalEvent event);
   void note_endpoint(Target& target, const pg::LogRow& row, Circuit::Change change);
   void disable(Target& target, const std::string& reason);
   void disable_again();
@@ -151,10 +153,11 @@ class Worker {
   std::unordered_map<std::uint64_t, InFlight> in_flight_;  // by the delivery's ticket
   // What the filters of an organization may still take, of those that have one.
   std::unordered_map<std::string, TimeAllowance> filter_allowances_;
-  std::unordered_map<Uuid, std::string> disabling_;      // webhooks to be switched off, and why
-  std::unordered_set<Uuid> endpoints_to_write_;          // now; the others with the statistics
-  pg::Chunk unadmitted_;                                 // the rest of what was read last
-  std::unordered_set<pg::DeliveryKey> recorded_before_;  // of that, while recovering
+  std::unordered_map<std::string, TokenBucket> announcements_;  // how many operational events an organization may get
+  std::unordered_map<Uuid, std::string> disabling_;             // webhooks to be switched off, and why
+  std::unordered_set<Uuid> endpoints_to_write_;                 // now; the others with the statistics
+  pg::Chunk unadmitted_;                                        // the rest of what was read last
+  std::unordered_set<pg::DeliveryKey> recorded_before_;         // of that, while recovering
   // Ids of webhook_logs that are valid floors (see Checkpoint) for windows from the end of the newest window, and from
   // any later snapshot.
   std::int64_t log_floor_ = 0;

@@ -673,6 +673,26 @@ TEST_F(WorkerTest, OperationalEventsCauseNone) {
   EXPECT_TRUE(store_.events_emitted.empty());
 }
 
+TEST_F(WorkerTest, OperationalEventsOfAnOrganizationAreLimited) {
+  process_.settings_in_force.retry_schedule = {};
+  for (int number = 1; number <= 20; ++number) {
+    store_.add_webhook(number, [](pg::Webhook& w) { w.organization_id = "large"; });
+  }
+  store_.add_webhook(21, [](pg::Webhook& w) { w.organization_id = "small"; });
+  http_.answer = [](const Received&) { return Answer{.status = 404}; };
+  for (int i = 0; i < 100; ++i) store_.emit([](Event& event) { event.organization_id = "large"; });
+  store_.emit([](Event& event) { event.organization_id = "small"; });
+  const auto emitted_to = [this](const std::string& organization) {
+    return std::count_if(store_.events_emitted.begin(), store_.events_emitted.end(),
+                         [&](const pg::OperationalEvent& event) { return event.organization_id == organization; });
+  };
+  run_for(20s);
+  EXPECT_EQ(store_.deliveries.size(), 2'001U) << "dead";
+  EXPECT_GE(emitted_to("large"), 60);
+  EXPECT_LE(emitted_to("large"), 80);
+  EXPECT_EQ(emitted_to("small"), 1);
+}
+
 TEST_F(WorkerTest, WhatIsOwedGrowsOldWhileTheCircuitIsOpen) {
   process_.settings_in_force.max_age = 1min;
   store_.add_webhook(1);
