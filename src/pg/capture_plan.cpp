@@ -72,18 +72,18 @@ constexpr const char* kDeclareHint = "Declare the event with webhook_watch(), wh
               std::move(detail), kDeclareHint);
 }
 
-std::string quoted(std::string_view text) { return '"' + std::string(text) + '"'; }
+std::string in_quotes(std::string_view text) { return '"' + std::string(text) + '"'; }
 
 Names parse_names(const TriggerData& trigger, std::string_view option, std::string_view value) {
   std::optional<Names> names = parse_array_literal(value);
-  if (!names) fail_on_argument(trigger, quoted(option) + " needs a list such as {id,\"odd name\"}.");
+  if (!names) fail_on_argument(trigger, in_quotes(option) + " needs a list such as {id,\"odd name\"}.");
   return std::move(*names);
 }
 
 bool parse_boolean(const TriggerData& trigger, std::string_view option, std::string_view value) {
   if (value == "true") return true;
   if (value == "false") return false;
-  fail_on_argument(trigger, quoted(option) + " needs true or false.");
+  fail_on_argument(trigger, in_quotes(option) + " needs true or false.");
 }
 
 void parse_option(const TriggerData& trigger, std::string_view argument, Arguments& arguments) {
@@ -105,7 +105,7 @@ void parse_option(const TriggerData& trigger, std::string_view argument, Argumen
   } else if (option == "include_previous") {
     arguments.include_previous = parse_boolean(trigger, option, value);
   } else {
-    fail_on_argument(trigger, quoted(option) +
+    fail_on_argument(trigger, in_quotes(option) +
                                   " is none of organization_column, key_columns, ignore_columns, changed_columns, "
                                   "include_columns, exclude_columns, include_previous.");
   }
@@ -117,7 +117,7 @@ Arguments parse_arguments(const TriggerData& trigger) {
   if (count == 0) fail_on_argument(trigger, "The first argument, the event's name, is missing.");
   arguments.event = trigger.tg_trigger->tgargs[0];
   if (const auto problem = event_name_problem(arguments.event)) {
-    fail_on_argument(trigger, quoted(arguments.event) + " is no event's name: " + *problem + ".");
+    fail_on_argument(trigger, in_quotes(arguments.event) + " is no event's name: " + *problem + ".");
   }
   for (int i = 1; i < count; ++i) parse_option(trigger, trigger.tg_trigger->tgargs[i], arguments);
   return arguments;
@@ -133,7 +133,7 @@ void check_relation(const TriggerData& trigger) {
   if (guarded([relation] { return getExtensionOfObject(RelationRelationId, relation); }) != extension) return;
   const char* name = RelationGetRelationName(trigger.tg_relation);
   throw Error("42809",
-              "trigger " + quoted(trigger.tg_trigger->tgname) + " cannot capture the rows of " + quoted(name) +
+              "trigger " + in_quotes(trigger.tg_trigger->tgname) + " cannot capture the rows of " + in_quotes(name) +
                   ", which belongs to the extension webhook",
               "Its rows are no events: each would cause the next.",
               "DROP TRIGGER, and declare events on tables that hold your own rows.");
@@ -165,9 +165,9 @@ class ColumnFinder {
     std::string names;
     for (const Column& column : columns_) names += (names.empty() ? "" : ", ") + column.name;
     throw Error("42703",
-                "column " + quoted(name) + " of relation " + quoted(RelationGetRelationName(trigger_.tg_relation)) +
-                    " does not exist",
-                "Trigger " + quoted(trigger_.tg_trigger->tgname) + " names it in " + std::string(option) +
+                "column " + in_quotes(name) + " of relation " +
+                    in_quotes(RelationGetRelationName(trigger_.tg_relation)) + " does not exist",
+                "Trigger " + in_quotes(trigger_.tg_trigger->tgname) + " names it in " + std::string(option) +
                     ". The columns are: " + names + ".",
                 "Declare the event again with webhook_watch(), or drop the trigger.");
   }

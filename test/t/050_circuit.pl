@@ -134,10 +134,13 @@ cmp_ok(worker_memory_kb($node), '<', $memory_max_kb, 'memory is still flat: ' . 
 # What failed before the circuit opened waits for its schedule; everything else goes by age. Ids are drawn by one session
 # after another, so they are as old as they are small.
 my $early = "SELECT event_id FROM webhook_logs WHERE configuration_id = '$dead' AND created_at <= '$opened_at'";
-is(query($node, qq{
-	SELECT count(*) FROM (SELECT event_id, lag(event_id) OVER (ORDER BY created_at, id) AS before
+my $overtaken = query($node, qq{
+	SELECT event_id FROM (SELECT event_id, lag(event_id) OVER (ORDER BY created_at, id) AS before
 		FROM webhook_logs WHERE configuration_id = '$dead' AND status = 'success' AND event_id NOT IN ($early)) AS sent
-	WHERE event_id < before}), 0, 'they were sent in the order of their age');
+	WHERE event_id < before LIMIT 20});
+is($overtaken, '', 'they were sent in the order of their age')
+  or diag(query($node, "SELECT l.*, e.created_at AS captured_at FROM webhook_logs l LEFT JOIN webhook_events e ON e.id = event_id
+		WHERE event_id IN (@{[join(', ', split /\n/, $overtaken)]}) ORDER BY event_id, l.id"));
 my @arrived = map { $_->[1] } received_rows($failing);
 is(scalar @arrived, arrivals($failing), 'what has arrived is on record');
 splice(@arrived, 0, $sent_before);
