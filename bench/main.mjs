@@ -12,7 +12,8 @@ const PROFILES = ['capture', 'capture_one', 'delivery', 'bare', 'hanging'];
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
-  options: { rounds: { type: 'string' }, quick: { type: 'boolean' }, list: { type: 'boolean' }, profile: { type: 'boolean' } },
+  options: { rounds: { type: 'string' }, quick: { type: 'boolean' }, list: { type: 'boolean' }, profile: { type: 'boolean' },
+    only: { type: 'string' } },
 });
 if (options.list) {
   console.log(NAMES.join('\n'));
@@ -58,7 +59,8 @@ try {
     const { title, variants } = await import(`./benchmarks/${name}.mjs`);
     const section = report.section(name, title);
     console.log(`==> ${name}: ${title}`);
-    const all = await variants({ quick: options.quick ?? false });
+    const all = (await variants({ quick: options.quick ?? false }))
+      .filter((variant) => new RegExp(options.only ?? '').test(variant.name));
     for (let round = 1; round <= rounds; ++round) {
       // Every other round backwards, so that what drifts with time favours nobody.
       for (const variant of round % 2 === 1 ? all : all.toReversed()) {
