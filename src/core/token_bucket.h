@@ -23,10 +23,7 @@ class TokenBucket {
     tokens_ = had_none ? capacity_ : std::min(tokens_, capacity_);
   }
 
-  bool is_full(Time now) const {
-    const double seconds = std::chrono::duration<double>(now - refilled_at_).count();
-    return tokens_ + std::max(0.0, seconds) * rate_per_s_ >= capacity_;
-  }
+  bool is_full(Time now) const { return tokens_at(now) >= capacity_; }
 
   bool has_token(Time now) {
     if (rate_per_s_ == 0) return true;
@@ -48,9 +45,13 @@ class TokenBucket {
 
  private:
   // A clock that was set back adds nothing.
-  void refill(Time now) {
+  double tokens_at(Time now) const {
     const double seconds = std::chrono::duration<double>(now - refilled_at_).count();
-    if (seconds > 0) tokens_ = std::min(tokens_ + seconds * rate_per_s_, capacity_);
+    return std::min(tokens_ + std::max(0.0, seconds) * rate_per_s_, capacity_);
+  }
+
+  void refill(Time now) {
+    tokens_ = tokens_at(now);
     refilled_at_ = now;
   }
 

@@ -96,10 +96,6 @@ bool begins_with_name(std::string_view line, std::string_view lower_case_name) {
                     [](char expected, char found) { return expected == lower(found); });
 }
 
-bool breaks_out(std::string_view header) {
-  return header.find_first_of(std::string_view("\r\n\0", 3)) != std::string_view::npos;
-}
-
 std::string_view trimmed(std::string_view text) {
   constexpr std::string_view kBlanks = " \t\r\n";
   const std::size_t begin = text.find_first_not_of(kBlanks);
@@ -243,8 +239,9 @@ bool Transfer::link_headers() {
   header_list_.reserve(request_.custom_headers.size() + 2);
   header_list_.push_back({.data = request_.headers.data(), .next = nullptr});
   for (std::string& header : request_.custom_headers) {
+    if (header.find_first_of(std::string_view("\r\n\0", 3)) != std::string::npos) return false;
     const std::size_t colon = header.find(':');
-    if (colon == std::string::npos || breaks_out(header)) return false;
+    if (colon == std::string::npos) return false;
     // To libcurl "Name:" removes a header, and "Name;" is one without a value.
     if (trimmed(std::string_view(header).substr(colon + 1)).empty()) header.replace(colon, std::string::npos, ";");
     header_list_.push_back({.data = header.data(), .next = nullptr});

@@ -186,7 +186,7 @@ std::optional<Duration> Worker::time_to_wait() {
 void Worker::forget_deadlines(Time now) {
   for (Time* deadline : {&next_look_, &next_poll_, &next_checkpoint_, &next_maintenance_, &next_mark_,
                          &next_store_call_, &next_failure_warning_, &next_expiry_, &next_age_check_, &next_statistics_,
-                         &next_disabling_, &next_configuration_}) {
+                         &next_disabling_, &next_configuration_, &next_refusal_log_}) {
     *deadline = std::min(*deadline, now);
   }
   reading_pauses_since_.reset();
