@@ -7,8 +7,9 @@ export const title = 'The healthy webhooks among 100 when 10 never answer: the r
 
 const WEBHOOKS = 100;
 
-// The deliveries a second of those that answer.
-async function drainHealthy(count, hanging) {
+// Calls action(database, endpoint, healthy) with a backlog of count events for 100 webhooks, of which so many hang.
+// healthy: how many of the events are for the others.
+export async function withHanging(hanging, count, action) {
   const nginx = await endpoint();
   const silent = await silentEndpoint();
   try {
@@ -17,13 +18,16 @@ async function drainHealthy(count, hanging) {
       await createWebhooks(database, Array.from({ length: WEBHOOKS }, (_, i) =>
         (i < WEBHOOKS - hanging ? nginx.url() : silent.url)));
       await insertContacts(database, count, { organizations: WEBHOOKS });
-      const healthy = count * (1 - hanging / WEBHOOKS);
-      return { rate: healthy / (await drain(database, nginx, healthy)).seconds };
+      return action(database, nginx, count * (1 - hanging / WEBHOOKS));
     });
   } finally {
     await silent.stop();
   }
 }
+
+// The deliveries a second of those that answer.
+const drainHealthy = (count, hanging) => withHanging(hanging, count, async (database, nginx, healthy) =>
+  ({ rate: healthy / (await drain(database, nginx, healthy)).seconds }));
 
 const latencyOfHealthy = (seconds, hanging) => withDatabase(async (database) => {
   await watchContacts(database);

@@ -36,3 +36,14 @@ export async function profile(pid, count, action) {
   await rm(data);
   return text;
 }
+
+// What the sessions of a database did while action ran, the statements that took longest first. It costs some time itself.
+export async function statementsOf(database, action) {
+  await database.query('CREATE EXTENSION IF NOT EXISTS pg_stat_statements; SELECT pg_stat_statements_reset()');
+  await action();
+  const rows = await database.query(`
+    SELECT calls, rows, round(total_exec_time::numeric) AS ms, regexp_replace(left(query, 300), '\\s+', ' ', 'g') AS query
+      FROM pg_stat_statements ORDER BY total_exec_time DESC LIMIT 12`);
+  return ['by statement, all sessions: ms, calls, rows', ...rows.map(({ ms, calls, rows: count, query }) =>
+    `${ms} ${calls} ${count}  ${query.slice(0, 150)}`)].join('\n');
+}

@@ -219,6 +219,12 @@ std::size_t Lanes::queue_max() const {
   return std::min(kQueuedMax, queued_ < kAllQueuedMax ? kAllQueuedMax - queued_ : 0);
 }
 
+// How much may be queued in the lanes that move: what stands still is left out.
+std::size_t Lanes::room_of_moving() const {
+  const std::size_t standing = queued_ - queued_moving_;
+  return standing < kAllQueuedMax ? kAllQueuedMax - standing : 0;
+}
+
 void Lanes::enqueue(Lane& lane, const Delivery& delivery) {
   count_moving(lane, -1);
   lane.bytes += delivery.event->body.size();

@@ -162,8 +162,11 @@ class Lanes {
 
   std::size_t queued() const { return queued_; }
   std::size_t queued_bytes() const { return queued_bytes_; }
-  // Whether it is worth a little waiting before more is offered: lanes that move and do not overflow yet have much to do.
-  bool is_crowded() const { return crowded_lanes_ > 0 || queued_moving_ >= kAllQueuedMax / 2; }
+  // Whether it is worth a little waiting before more is offered: lanes that move and do not overflow yet have much to do,
+  // compared with the room that the others leave.
+  bool is_crowded() const {
+    return crowded_lanes_ > 0 || (queued_moving_ > 0 && queued_moving_ >= room_of_moving() / 2);
+  }
   std::size_t in_flight() const { return brisk_.size() + slow_.size(); }
   std::size_t queued(const Uuid& webhook) const;
 
@@ -207,6 +210,7 @@ class Lanes {
   };
 
   std::size_t queue_max() const;
+  std::size_t room_of_moving() const;
   bool has_room(const Lane& lane, std::size_t bytes) const;
   static int allowance(const Lane& lane, Time now);
   static std::optional<std::string> serial_key(const Lane& lane, const Delivery& delivery);

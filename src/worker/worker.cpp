@@ -10,6 +10,7 @@
 namespace webhook {
 namespace {
 
+using std::chrono::microseconds;
 using std::chrono::milliseconds;
 using std::chrono::minutes;
 using std::chrono::seconds;
@@ -21,7 +22,9 @@ constexpr std::size_t kRecordBatch = 512;                 // results that are re
 constexpr std::size_t kRecordMax = 10'000;                // results above which nothing is admitted
 constexpr Duration kRecordDelayMin = milliseconds(20);    // under load a result waits for others: so long,
 constexpr Duration kRecordDelayMax = milliseconds(50);    // or as long as the last recording took, up to this
-constexpr Duration kPollInterval = milliseconds(1);       // between two looks at the log while there is work
+constexpr Duration kLookIntervalMin = microseconds(100);  // between two looks at the log while requests are in flight:
+constexpr Duration kLookIntervalMax = milliseconds(1);    // within these, looks take
+constexpr int kLookShare = 4;                             // a fourth of the time at most
 constexpr int kRefillLanesMax = 32;                       // refilled before the network is looked after again
 constexpr Duration kSafetyInterval = seconds(5);          // looks at the log though nobody called
 constexpr Duration kCheckpointInterval = seconds(1);      // at most one in so long
@@ -401,14 +404,24 @@ void Worker::read() {
     if (!reading_pauses_since_) reading_pauses_since_ = now;
     return;
   }
-  if (!has_some) read_chunk();
+  if (!has_some) {
+    read_chunk();
+    pause_looking(now);
+  }
   if (!unadmitted_.events.empty()) admit_chunk();
+}
+
+// While requests are in flight, lest their answers wait for looks that find one event each.
+void Worker::pause_looking(Time look_began) {
+  if (in_flight_.empty()) return;
+  const Duration cost = process_.now() - look_began;
+  const Duration interval = std::clamp<Duration>(cost * kLookShare, kLookIntervalMin, kLookIntervalMax);
+  next_poll_ = std::max(next_poll_, look_began + interval);
 }
 
 void Worker::read_chunk() {
   const Time now = process_.now();
   next_look_ = now + kSafetyInterval;
-  if (!in_flight_.empty()) next_poll_ = now + kPollInterval;
   if (share_.number == 1) store_.refill_ids();
   look_at_log_ = false;
   if (ledger_->window_is_read() && !open_next_window()) return;

@@ -87,6 +87,7 @@ class Worker {
   Time admission_opens_at();
   bool open_next_window();
   void read_chunk();
+  void pause_looking(Time look_began);
   void admit_chunk();
   void finish_chunk();
   std::vector<std::vector<Uuid>> route(const std::vector<Event>& events);
@@ -177,7 +178,7 @@ class Worker {
   bool is_checkpoint_stale_ = false;            // something was settled since the last one
   Time last_turn_{};
   Time next_look_{};                          // at the log, though nobody calls
-  Time next_poll_{};                          // under load, windows are not made smaller than this
+  Time next_poll_{};                          // no look before, so that windows are not too small under load
   std::optional<Time> reading_pauses_since_;  // for lanes that are crowded
   Duration record_delay_;                     // how long results wait to be recorded together
   Time next_checkpoint_{};

@@ -295,6 +295,24 @@ TEST_F(LanesTest, LaneThatHangsIsNotWaitedFor) {
   EXPECT_FALSE(lanes_.is_crowded());
 }
 
+TEST_F(LanesTest, LanesThatMoveAreCrowdedSoonerTheMoreRoomOthersTake) {
+  const auto fill = [this](int first_lane, int lanes, int each) {
+    for (int n = first_lane; n < first_lane + lanes; ++n) {
+      set_lane(webhook_number(n), {.max_in_flight = 1});
+      for (int i = 0; i < each; ++i) lanes_.offer(delivery(webhook_number(n), i));
+    }
+  };
+  fill(0, 20, 400);
+  EXPECT_FALSE(lanes_.is_crowded());
+  for (int n = 0; n < 20; ++n) lanes_.begin_overflow(webhook_number(n));
+  fill(20, 15, 399);
+  EXPECT_FALSE(lanes_.is_crowded()) << "not yet half of the 12,000 that are left";
+  fill(35, 1, 15);
+  EXPECT_TRUE(lanes_.is_crowded());
+  for (int n = 0; n < 20; ++n) lanes_.evict(webhook_number(n));
+  EXPECT_FALSE(lanes_.is_crowded());
+}
+
 // --- Lanes come and go ----------------------------------------------------------------------------------------------------
 
 TEST_F(LanesTest, RemovedLaneReturnsWhatWaited) {

@@ -201,6 +201,29 @@ TEST_F(WorkerTest, CommitsWakeTheWorkerNoMoreOftenThanItLooks) {
   EXPECT_LT(looks, 200);
 }
 
+TEST_F(WorkerTest, HangingEndpointDelaysNoEventOfAnother) {
+  store_.add_webhook(1, [](pg::Webhook& w) { w.events = {"hangs"}; });
+  store_.add_webhook(2, [](pg::Webhook& w) { w.events = {"answers"}; });
+  http_.answer = [](const Received& request) {
+    return request.url == FakeStore::url(1) ? FakeHttp::hangs() : Answer{.delay = 50us};
+  };
+  store_.emit([](Event& event) { event.name = "hangs"; });
+  std::vector<Time> committed;
+  for (int i = 0; i < 10; ++i) {
+    plan(100ms + i * 300us, [&] {
+      committed.push_back(process_.now());
+      store_.emit([](Event& event) { event.name = "answers"; });
+    });
+  }
+  run_for(1s);
+  std::vector<Time> arrived;
+  for (const Received& request : http_.received()) {
+    if (request.url == FakeStore::url(2)) arrived.push_back(request.at);
+  }
+  ASSERT_EQ(arrived.size(), committed.size());
+  for (std::size_t i = 0; i < arrived.size(); ++i) EXPECT_LT(arrived[i] - committed[i], 200us) << "event " << i;
+}
+
 TEST_F(WorkerTest, TransactionThatCommitsLastIsDeliveredThoughOthersPassedIt) {
   store_.add_webhook(1);
   const FullXid slow = store_.begin();
