@@ -7,7 +7,7 @@ export const title = 'From the return of COMMIT to the arrival of the request; a
 const measure = (synchronousCommit, ...args) => withDatabase(async (database) => {
   await watchContacts(database);
   await configure({ 'webhook.enabled': 'on' });
-  return latency(database, args, synchronousCommit);
+  return latency(database, args, { synchronousCommit });
 });
 
 export function variants({ quick }) {

@@ -1,12 +1,13 @@
 // Measures how long after a COMMIT its webhook's request arrives.
 //
 //   latency CONNECTION_STRING idle ROUNDS
-//   latency CONNECTION_STRING rate PER_SECOND SECONDS [WEBHOOKS [HANGING]]
+//   latency CONNECTION_STRING rate PER_SECOND SECONDS [WEBHOOKS [HANGING [silent]]]
 //
 // One process is both the application and the receiver, so that one clock tells both times. idle: inserts a row, waits
 // for its request, pauses, and goes on. rate: an open loop on 32 connections: the moment of each row is fixed
 // beforehand, and a request that is late delays none of the others, nor is it forgotten (no coordinated omission). The
 // rows go in turn to webhooks of organizations of their own; the last HANGING of these are never answered, nor counted.
+// silent: nor is the name server, when it is asked for the hosts of these; test/support/silent_names.c makes it so.
 //
 // Needs the extension and the table contacts, watched. Prints one line of JSON, in microseconds: the quantiles from the
 // moment the COMMIT returned, and for rate also those from the moment that the row was due.
@@ -183,9 +184,10 @@ class Application {
   std::unique_ptr<PGconn, decltype(&PQfinish)> connection_;
 };
 
-void create_webhooks(const Application& application, int port, std::size_t count, std::size_t hanging) {
-  const std::string url = "'http://127.0.0.1:" + std::to_string(port) + "/' || CASE WHEN n < " +
-                          std::to_string(count - hanging) + " THEN 'healthy' ELSE 'hanging' END";
+void create_webhooks(const Application& application, int port, std::size_t count, std::size_t hanging, bool silent) {
+  const std::string here = "http://127.0.0.1:" + std::to_string(port);
+  const std::string url = "CASE WHEN n < " + std::to_string(count - hanging) + " THEN '" + here + "/healthy' ELSE " +
+                          (silent ? "'http://silent' || n || '.example/'" : "'" + here + "/hanging'") + " END";
   application.execute(
       "INSERT INTO webhook_configurations (organization_id, name, url, events, secret) SELECT 'latency-' || n, "
       "'latency', " +
@@ -213,7 +215,7 @@ Nanoseconds since(Nanoseconds committed, Nanoseconds arrived) { return std::max<
 void measure_idle(const std::string& connection_string, std::size_t rounds) {
   const Application application(connection_string);
   const Receiver receiver(kWarmUpRounds + rounds);
-  create_webhooks(application, receiver.port(), 1, 0);
+  create_webhooks(application, receiver.port(), 1, 0, false);
   application.prepare_insert();
   std::mt19937 random(1);
   std::uniform_int_distribution<int> pause_ms(5, 30);
@@ -232,12 +234,12 @@ void measure_idle(const std::string& connection_string, std::size_t rounds) {
 }
 
 void measure_rate(const std::string& connection_string, double per_second, double seconds, std::size_t webhooks,
-                  std::size_t hanging) {
+                  std::size_t hanging, bool silent) {
   const Application application(connection_string);
   const auto warm_up = static_cast<std::size_t>(per_second / 2);
   const std::size_t rows = warm_up + static_cast<std::size_t>(per_second * seconds);
   const Receiver receiver(rows);
-  create_webhooks(application, receiver.port(), webhooks, hanging);
+  create_webhooks(application, receiver.port(), webhooks, hanging, silent);
 
   std::vector<Nanoseconds> due(rows);
   std::vector<Nanoseconds> committed(rows);
@@ -284,13 +286,14 @@ int main(int argc, char** argv) {
   const std::string mode = argc > 2 ? argv[2] : "";
   if (mode == "idle" && argc == 4) {
     measure_idle(argv[1], std::strtoul(argv[3], nullptr, 10));
-  } else if (mode == "rate" && argc >= 5 && argc <= 7) {
+  } else if (mode == "rate" && argc >= 5 && argc <= 8) {
     const std::size_t webhooks = argc > 5 ? std::strtoul(argv[5], nullptr, 10) : 1;
     const std::size_t hanging = argc > 6 ? std::strtoul(argv[6], nullptr, 10) : 0;
     if (webhooks == 0 || hanging >= webhooks) die("there must be a healthy webhook");
-    measure_rate(argv[1], std::atof(argv[3]), std::atof(argv[4]), webhooks, hanging);
+    const bool silent = argc > 7 && std::string_view(argv[7]) == "silent";
+    measure_rate(argv[1], std::atof(argv[3]), std::atof(argv[4]), webhooks, hanging, silent);
   } else {
-    die("usage: latency CONNECTION_STRING idle ROUNDS | rate PER_SECOND SECONDS [WEBHOOKS [HANGING]]");
+    die("usage: latency CONNECTION_STRING idle ROUNDS | rate PER_SECOND SECONDS [WEBHOOKS [HANGING [silent]]]");
   }
   std::fflush(stdout);
   // The receiver's thread still runs: nothing is torn down under it.

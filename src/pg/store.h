@@ -140,10 +140,8 @@ struct Batch {
   std::vector<MinuteOfWebhook> minutes;
   std::optional<Checkpoint> checkpoint;
 
-  bool empty() const {
-    return logs.empty() && owed.empty() && finished.empty() && events.empty() && endpoints.empty() && minutes.empty() &&
-           !checkpoint;
-  }
+  bool has_results() const { return !logs.empty() || !owed.empty() || !finished.empty() || !events.empty(); }
+  bool empty() const { return !has_results() && endpoints.empty() && minutes.empty() && !checkpoint; }
 };
 
 // What disable() did.
