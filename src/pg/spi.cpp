@@ -233,16 +233,22 @@ Query& Query::bind(const std::vector<Time>& values) {
   return add_array(TIMESTAMPTZARRAYOID, TIMESTAMPTZOID, elements, {});
 }
 
-Query& Query::bind(const std::vector<std::optional<Time>>& values) {
+template <class Value, class ToDatum>
+Query& Query::add_nullable_array(std::uint32_t array_type, std::uint32_t element_type,
+                                 const std::vector<std::optional<Value>>& values, ToDatum to_datum) {
   std::vector<std::uintptr_t> elements;
   std::vector<char> nulls;
   elements.reserve(values.size());
   nulls.reserve(values.size());
-  for (const auto& value : values) {
-    elements.push_back(value ? timestamp_datum(*value) : 0);
+  for (const std::optional<Value>& value : values) {
+    elements.push_back(value ? to_datum(*value) : 0);
     nulls.push_back(value ? 0 : 1);
   }
-  return add_array(TIMESTAMPTZARRAYOID, TIMESTAMPTZOID, elements, nulls);
+  return add_array(array_type, element_type, elements, nulls);
+}
+
+Query& Query::bind(const std::vector<std::optional<Time>>& values) {
+  return add_nullable_array(TIMESTAMPTZARRAYOID, TIMESTAMPTZOID, values, timestamp_datum);
 }
 
 Query& Query::bind(const std::vector<Uuid>& values) {
@@ -253,15 +259,7 @@ Query& Query::bind(const std::vector<Uuid>& values) {
 }
 
 Query& Query::bind(const std::vector<std::optional<std::string>>& values) {
-  std::vector<std::uintptr_t> elements;
-  std::vector<char> nulls;
-  elements.reserve(values.size());
-  nulls.reserve(values.size());
-  for (const auto& value : values) {
-    elements.push_back(value ? keep_text(*value) : 0);
-    nulls.push_back(value ? 0 : 1);
-  }
-  return add_array(TEXTARRAYOID, TEXTOID, elements, nulls);
+  return add_nullable_array(TEXTARRAYOID, TEXTOID, values, [this](const std::string& text) { return keep_text(text); });
 }
 
 Query& Query::bind_xids(const std::vector<FullXid>& values) {

@@ -119,6 +119,9 @@ class Query {
   Query& add(std::uint32_t type, std::uintptr_t datum);
   Query& add_array(std::uint32_t array_type, std::uint32_t element_type, const std::vector<std::uintptr_t>& elements,
                    const std::vector<char>& nulls);
+  template <class Value, class ToDatum>
+  Query& add_nullable_array(std::uint32_t array_type, std::uint32_t element_type,
+                            const std::vector<std::optional<Value>>& values, ToDatum to_datum);
   std::uintptr_t keep_text(std::string_view value);
   std::uintptr_t value(std::size_t row, int column) const;
 

@@ -23,14 +23,13 @@ extern "C" {
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
-#include <ctime>
-#include <set>
 #include <string_view>
 #include <utility>
 
 #include "pg/capture.h"
+#include "pg/filters.h"
 #include "pg/guard.h"
-#include "pg/input_table.h"
+#include "pg/results.h"
 #include "pg/secret_store.h"
 #include "pg/shared_state.h"
 #include "pg/statements.h"
@@ -50,17 +49,6 @@ constexpr std::size_t kDueBytesMax = 4ULL << 20;
 constexpr std::size_t kWalkStep = 5'000;
 // Bodies copied by one step of a ring's turn.
 constexpr std::int32_t kBodiesPerStep = 1'000;
-// For the filters of a batch of events together, and for one by itself where that was not enough.
-constexpr int kFiltersLimitMs = 20;
-constexpr int kFilterLimitMs = 5;
-// On a busy machine the clock runs while the process does not: a filter that has not had its time is tried again, with
-// twice the limit, up to this.
-constexpr int kFilterLimitMaxMs = 160;
-// What evaluating a filter by itself takes in any case, and is not charged for.
-constexpr Duration kFilterOverhead = std::chrono::microseconds(200);
-// For what a batch says of webhook_deliveries, and for one row by itself, where somebody holds some of it.
-constexpr const char* kDeliveriesLockTimeout = "50ms";
-constexpr const char* kOneRowsLockTimeout = "1ms";
 // Capture finds at least half of this in memory.
 constexpr std::int64_t kIdBlock = 1'000'000;  // the sequence's INCREMENT
 
@@ -201,11 +189,6 @@ const char* ordering_name(Ordering ordering) {
       break;
   }
   return "relaxed";
-}
-
-std::optional<std::string> null_if_empty(const std::string& text) {
-  if (text.empty()) return std::nullopt;
-  return text;
 }
 
 }  // namespace
@@ -540,98 +523,31 @@ std::vector<Event> SpiStore::fetch(const std::vector<Found>& found) {
   return events;
 }
 
-// --- Filters ------------------------------------------------------------------------------------------------------------
-
-namespace {
-
-// That this thread has worked, whatever else the machine did.
-Duration processor_time() {
-  timespec time{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-  return std::chrono::duration_cast<Duration>(std::chrono::seconds(time.tv_sec) +
-                                              std::chrono::nanoseconds(time.tv_nsec));
-}
-
-// Answers those questions. False, and no answer, if one of them failed or all together took too long.
-bool evaluate(const std::vector<FilterQuestion>& questions, const std::vector<std::size_t>& which, int limit_ms,
-              std::vector<FilterAnswer>* answers, std::string* sqlstate) {
-  std::vector<std::optional<std::string>> filters;
-  std::vector<std::optional<std::string>> data;
-  for (const std::size_t i : which) {
-    filters.emplace_back(*questions[i].filter);
-    data.emplace_back(*questions[i].data);
-  }
-  try {
-    Subtransaction subtransaction;
-    const TimeLimit limit(limit_ms);
-    Query query(statements::evaluate_filters);
-    query.bind(filters).bind(data).run();
-    for (std::size_t row = 0; row < which.size(); ++row) {
-      (*answers)[which[row]] = query.get_boolean(row, 1) ? FilterAnswer::kMatch : FilterAnswer::kNoMatch;
-    }
-    subtransaction.release();
-    return true;
-  } catch (const Error& error) {
-    *sqlstate = error.sqlstate();
-    return false;
-  }
-}
-
-// One by itself, and what it takes off its allowance: some of what a filter can do cannot be interrupted.
-void evaluate_one(const std::vector<FilterQuestion>& questions, std::size_t which, std::vector<FilterAnswer>* answers) {
-  const Duration begin = processor_time();
-  for (int limit_ms = kFilterLimitMs; limit_ms <= kFilterLimitMaxMs; limit_ms *= 2) {
-    std::string sqlstate;
-    if (evaluate(questions, {which}, limit_ms, answers, &sqlstate)) break;
-    const bool overran = sqlstate == "57014";
-    (*answers)[which] = overran ? FilterAnswer::kOverrun : FilterAnswer::kError;
-    if (!overran || processor_time() - begin >= std::chrono::milliseconds(kFilterLimitMs)) break;
-  }
-  Duration* const allowance = questions[which].allowance;
-  if (allowance != nullptr) *allowance -= std::max(processor_time() - begin - kFilterOverhead, Duration::zero());
-}
-
-bool is_used_up(const FilterQuestion& question) {
-  return question.allowance != nullptr && *question.allowance <= Duration::zero();
-}
-
-}  // namespace
-
 std::vector<FilterAnswer> SpiStore::filter(const std::vector<FilterQuestion>& questions) {
-  std::vector<FilterAnswer> answers(questions.size(), FilterAnswer::kRefused);
-  std::vector<std::size_t> asked;
-  for (std::size_t i = 0; i < questions.size(); ++i) {
-    if (!is_used_up(questions[i])) asked.push_back(i);
-  }
-  if (asked.empty()) return answers;
   Work work(*this, "webhook: evaluating filters");
-  std::string sqlstate;
-  if (!evaluate(questions, asked, kFiltersLimitMs, &answers, &sqlstate)) {
-    // Of an organization by itself: the data of another one's event may be what takes so long.
-    std::set<std::pair<const Duration*, std::string_view>> too_slow;
-    for (const std::size_t i : asked) {
-      const std::pair<const Duration*, std::string_view> filter(questions[i].allowance, *questions[i].filter);
-      if (too_slow.contains(filter)) {
-        answers[i] = FilterAnswer::kOverrun;
-      } else if (!is_used_up(questions[i])) {
-        evaluate_one(questions, i, &answers);
-        if (answers[i] == FilterAnswer::kOverrun) too_slow.insert(filter);
-      }
-    }
-  }
+  std::vector<FilterAnswer> answers = evaluate_filters(questions);
   work.commit();
   return answers;
 }
 
 // --- Recovery -----------------------------------------------------------------------------------------------------------
 
-std::vector<DeliveryKey> SpiStore::logged_since(std::int64_t log_floor) {
-  Work work(*this, "webhook: recovering");
-  Query query(statements::read_logged);
-  const std::size_t rows = query.bind(log_floor).run();
+namespace {
+
+// Rows of (event_id, configuration_id).
+std::vector<DeliveryKey> keys_of(const Query& query, std::size_t rows) {
   std::vector<DeliveryKey> keys;
   keys.reserve(rows);
   for (std::size_t row = 0; row < rows; ++row) keys.push_back({query.get_int64(row, 0), query.get_uuid(row, 1)});
+  return keys;
+}
+
+}  // namespace
+
+std::vector<DeliveryKey> SpiStore::logged_since(std::int64_t log_floor) {
+  Work work(*this, "webhook: recovering");
+  Query query(statements::read_logged);
+  std::vector<DeliveryKey> keys = keys_of(query, query.bind(log_floor).run());
   work.commit();
   return keys;
 }
@@ -639,223 +555,23 @@ std::vector<DeliveryKey> SpiStore::logged_since(std::int64_t log_floor) {
 std::vector<DeliveryKey> SpiStore::owed_of(const std::vector<std::int64_t>& event_ids) {
   Work work(*this, "webhook: recovering");
   Query query(statements::read_owed_of);
-  const std::size_t rows = query.bind(event_ids).run();
-  std::vector<DeliveryKey> keys;
-  keys.reserve(rows);
-  for (std::size_t row = 0; row < rows; ++row) keys.push_back({query.get_int64(row, 0), query.get_uuid(row, 1)});
+  std::vector<DeliveryKey> keys = keys_of(query, query.bind(event_ids).run());
   work.commit();
   return keys;
 }
 
 // --- Recording ----------------------------------------------------------------------------------------------------------
 
-namespace {
-
-void insert_logs(const std::vector<LogRow>& rows) {
-  using enum InputTable::Type;
-  InputTable table("new_logs", {{"created_at", kTimestamp},
-                                {"configuration_id", kUuid},
-                                {"organization_id", kText},
-                                {"event_id", kBigint},
-                                {"event", kText},
-                                {"attempt", kInteger},
-                                {"status", kText},
-                                {"response_status", kInteger},
-                                {"response_body", kText},
-                                {"error", kText},
-                                {"duration_ms", kDouble},
-                                {"remote_ip", kText},
-                                {"next_attempt_at", kTimestamp}});
-  for (const LogRow& row : rows) {
-    table.put(row.created_at).put(row.webhook).put(row.organization_id).put(row.event_id).put(row.event);
-    table.put(row.attempt).put(row.success ? "success" : "failed");
-    if (row.response_status == 0) {
-      table.put_null();
-    } else {
-      table.put(row.response_status);
-    }
-    table.put_or_null(row.response_body).put_or_null(row.error);
-    table.put(static_cast<double>(row.elapsed.count()) / 1000.0);
-    table.put_or_null(row.remote_ip).put(row.next_attempt_at).end_row();
-  }
-  Query(statements::insert_logs).run();
-}
-
-void upsert_owed(const std::vector<const OwedRow*>& rows) {
-  if (rows.empty()) return;
-  using enum InputTable::Type;
-  InputTable table("new_owed", {{"event_id", kBigint},
-                                {"configuration_id", kUuid},
-                                {"organization_id", kText},
-                                {"event", kText},
-                                {"key", kText},
-                                {"created_at", kTimestamp},
-                                {"attempts", kInteger},
-                                {"probes", kInteger},
-                                {"owed_since", kTimestamp},
-                                {"next_attempt_at", kTimestamp},
-                                {"last_error", kText},
-                                {"ordering_key", kText},
-                                {"slot", kInteger}});
-  for (const OwedRow* row : rows) {
-    table.put(row->key.event_id).put(row->key.webhook).put(row->organization_id).put(row->event).put(row->event_key);
-    table.put(row->created_at).put(row->attempts).put(row->probes).put(row->owed_since).put(row->next_attempt_at);
-    table.put_or_null(row->last_error).put(row->ordering_key).put(row->slot).end_row();
-  }
-  Query(statements::upsert_owed).run();
-}
-
-void delete_finished(const std::vector<const DeliveryKey*>& keys) {
-  if (keys.empty()) return;
-  std::vector<std::int64_t> event_ids;
-  std::vector<Uuid> webhooks;
-  for (const DeliveryKey* key : keys) {
-    event_ids.push_back(key->event_id);
-    webhooks.push_back(key->webhook);
-  }
-  Query query(statements::delete_finished);
-  query.bind(event_ids).bind(webhooks).run();
-}
-
-// What a batch says of webhook_deliveries.
-struct Changes {
-  std::vector<const OwedRow*> owed;
-  std::vector<const DeliveryKey*> finished;
-};
-
-// False, with nothing written: somebody holds a row locked, such as webhook_cancel() in a transaction that is open.
-bool write_changes(const Changes& changes) {
-  try {
-    Subtransaction subtransaction;
-    upsert_owed(changes.owed);
-    delete_finished(changes.finished);
-    subtransaction.release();
-    return true;
-  } catch (const Error& error) {
-    if (error.sqlstate() != "55P03") throw;
-    return false;
-  }
-}
-
-std::vector<DeliveryKey> find_locked(const Changes& changes) {
-  std::vector<std::int64_t> event_ids;
-  std::vector<Uuid> webhooks;
-  const auto add = [&](const DeliveryKey& key) {
-    event_ids.push_back(key.event_id);
-    webhooks.push_back(key.webhook);
-  };
-  for (const OwedRow* row : changes.owed) add(row->key);
-  for (const DeliveryKey* key : changes.finished) add(*key);
-  Query query(statements::find_locked);
-  const std::size_t rows = query.bind(event_ids).bind(webhooks).run();
-  std::vector<DeliveryKey> locked;
-  for (std::size_t row = 0; row < rows; ++row) locked.push_back({query.get_int64(row, 0), query.get_uuid(row, 1)});
-  return locked;
-}
-
-// Until the transaction ends.
-void set_local(const char* setting, const char* value) {
-  guarded([setting, value] {
-    set_config_option(setting, value, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
-  });
-}
-
-// Returns the rows that are locked: whoever locks what is owed to one webhook must not hold up the others.
-std::vector<DeliveryKey> write_deliveries(const Batch& batch) {
-  Changes all;
-  for (const OwedRow& row : batch.owed) all.owed.push_back(&row);
-  for (const DeliveryKey& key : batch.finished) all.finished.push_back(&key);
-  set_local("lock_timeout", kDeliveriesLockTimeout);
-  if (write_changes(all)) return {};
-  std::vector<DeliveryKey> locked = find_locked(all);
-  const auto is_locked = [&locked](const DeliveryKey& key) {
-    return std::find(locked.begin(), locked.end(), key) != locked.end();
-  };
-  std::erase_if(all.owed, [&](const OwedRow* row) { return is_locked(row->key); });
-  std::erase_if(all.finished, [&](const DeliveryKey* key) { return is_locked(*key); });
-  if (write_changes(all)) return locked;
-  // A row that somebody has inserted and not committed is nowhere to be seen: one by one.
-  set_local("lock_timeout", kOneRowsLockTimeout);
-  for (const OwedRow* row : all.owed) {
-    if (!write_changes({.owed = {row}, .finished = {}})) locked.push_back(row->key);
-  }
-  for (const DeliveryKey* key : all.finished) {
-    if (!write_changes({.owed = {}, .finished = {key}})) locked.push_back(*key);
-  }
-  return locked;
-}
-
-void upsert_minutes(const std::vector<MinuteOfWebhook>& minutes) {
-  std::vector<Uuid> webhooks;
-  std::vector<Time> begins;
-  std::vector<std::int32_t> attempts;
-  std::vector<std::int32_t> successes;
-  std::vector<std::optional<std::string>> durations;
-  for (const MinuteOfWebhook& minute : minutes) {
-    webhooks.push_back(minute.webhook);
-    begins.push_back(minute.minute);
-    attempts.push_back(minute.attempts);
-    successes.push_back(minute.successes);
-    std::string counts = "{";
-    for (const std::int32_t count : minute.durations.counts()) {
-      if (counts.size() > 1) counts += ',';
-      counts += std::to_string(count);
-    }
-    durations.emplace_back(counts + '}');
-  }
-  Query query(statements::upsert_minutes);
-  query.bind(webhooks).bind(begins).bind(attempts).bind(successes).bind(durations).run();
-}
-
-void upsert_endpoints(const std::vector<EndpointState>& endpoints) {
-  std::vector<Uuid> webhooks;
-  std::vector<std::optional<Time>> opened_at;
-  std::vector<std::optional<Time>> next_probe_at;
-  std::vector<std::optional<Time>> failing_since;
-  std::vector<std::optional<Time>> last_success_at;
-  std::vector<std::optional<Time>> last_failure_at;
-  std::vector<std::optional<std::string>> last_errors;
-  for (const EndpointState& endpoint : endpoints) {
-    webhooks.push_back(endpoint.webhook);
-    opened_at.push_back(endpoint.circuit_opened_at);
-    next_probe_at.push_back(endpoint.next_probe_at);
-    failing_since.push_back(endpoint.failing_since);
-    last_success_at.push_back(endpoint.last_success_at);
-    last_failure_at.push_back(endpoint.last_failure_at);
-    last_errors.push_back(null_if_empty(endpoint.last_error));
-  }
-  Query query(statements::upsert_endpoints);
-  query.bind(webhooks).bind(opened_at).bind(next_probe_at).bind(failing_since).bind(last_success_at);
-  query.bind(last_failure_at).bind(last_errors).run();
-}
-
-}  // namespace
-
 Recorded SpiStore::record(const Batch& batch) {
   Work work(*this, "webhook: recording results");
-  Recorded recorded;
-  // A checkpoint alone need not be on disk: whoever begins at the one before it finds in webhook_logs what is behind it.
-  if (!batch.has_results()) set_local("synchronous_commit", "off");
-  if (!batch.logs.empty()) insert_logs(batch.logs);
-  if (!batch.owed.empty() || !batch.finished.empty()) recorded.locked = write_deliveries(batch);
-  if (!batch.minutes.empty()) upsert_minutes(batch.minutes);
-  if (!batch.endpoints.empty()) upsert_endpoints(batch.endpoints);
-  for (const OperationalEvent& event : batch.events) {
-    capture_event(event.name, event.data, event.organization_id, std::nullopt);
-  }
-  if (batch.checkpoint) {
-    const Checkpoint& checkpoint = *batch.checkpoint;
-    Query query(statements::update_checkpoint);
-    query.bind(to_string(checkpoint.window.from)).bind(to_string(checkpoint.window.to));
-    query.bind(checkpoint.position).bind(checkpoint.log_floor).bind(static_cast<std::int32_t>(worker_)).run();
-  }
+  Recorded recorded = write_batch(batch, worker_);
   work.commit();
   return recorded;
 }
 
 std::int64_t SpiStore::log_test(const LogRow& row) {
   Work work(*this, "webhook: recording a test");
-  insert_logs({row});
+  write_logs({row});
   Query drawn(statements::last_log_id_drawn);
   drawn.run();
   const std::int64_t id = drawn.get_int64(0, 0);

@@ -22,6 +22,10 @@ SigningKeys keys_of(const pg::Webhook& webhook) {
 
 }  // namespace
 
+std::string described(const pg::Webhook& webhook) {
+  return "webhook \"" + webhook.name + "\" (" + to_string(webhook.id) + ")";
+}
+
 std::vector<Targets::Changed> Targets::replace(std::vector<pg::Webhook> webhooks) {
   std::unordered_map<Uuid, Target> old = std::exchange(targets_, {});
   std::vector<Changed> all_changed;

@@ -24,6 +24,9 @@ struct Target {
   int filter_overruns = 0;  // in a row
 };
 
+// For the server's log.
+std::string described(const pg::Webhook& webhook);
+
 class Targets {
  public:
   // What has changed of a webhook that was there before and still is.

@@ -44,8 +44,6 @@ constexpr Duration kStatisticsInterval = seconds(5);  // at least, and so long t
 constexpr int kStatisticsShare = 100;                 // of the time
 constexpr std::size_t kStatisticsStep = 200;          // rows written at once
 constexpr Duration kDisablingRetry = seconds(5);      // where somebody has the webhook's row locked
-constexpr Duration kFilterRestMin = seconds(1);       // after a filter took too long; doubles each time
-constexpr Duration kFilterRestMax = std::chrono::hours(1);
 constexpr int kLoadShare = 10;                 // of the worker's time goes into loading the configuration at most
 constexpr std::size_t kReasonBytesMax = 1000;  // of webhook_configurations.disabled_reason
 
@@ -62,11 +60,6 @@ bool is_receiver(const pg::Webhook& webhook, Time captured_at) {
   return webhook.disabled_at && captured_at < *webhook.disabled_at;
 }
 
-// For the server's log.
-std::string described(const pg::Webhook& webhook) {
-  return "webhook \"" + webhook.name + "\" (" + to_string(webhook.id) + ")";
-}
-
 }  // namespace
 
 Worker::Worker(pg::Process& process, pg::Store& store, HttpClient& http, pg::TestRequests& tests,
@@ -77,6 +70,7 @@ Worker::Worker(pg::Process& process, pg::Store& store, HttpClient& http, pg::Tes
       share_(share),
       recorder_(store),
       tester_(process, store, http, tests, recorder_),
+      filters_(process, store, targets_),
       record_delay_(kRecordDelayMin) {}
 
 void Worker::run() {
@@ -189,11 +183,12 @@ std::optional<Duration> Worker::time_to_wait() {
 void Worker::forget_deadlines(Time now) {
   for (Time* deadline : {&next_look_, &next_poll_, &next_checkpoint_, &next_maintenance_, &next_mark_,
                          &next_store_call_, &next_failure_warning_, &next_expiry_, &next_age_check_, &next_statistics_,
-                         &next_disabling_, &next_configuration_, &next_refusal_log_}) {
+                         &next_disabling_, &next_configuration_}) {
     *deadline = std::min(*deadline, now);
   }
   reading_pauses_since_.reset();
   lanes_.clock_set_back(now);
+  filters_.clock_set_back(now);
   is_configuration_stale_ = true;  // with it, what is owed is scheduled anew
 }
 
@@ -303,7 +298,8 @@ void Worker::load_configuration() {
   note_secret_problem(configuration.secret_problem);
   std::erase_if(configuration.webhooks, [this](const pg::Webhook& webhook) { return !share_.owns(webhook.id); });
   set_up_lanes(targets_.replace(std::move(configuration.webhooks)));
-  forget_full_allowances();
+  filters_.forget_full_allowances();
+  std::erase_if(announcements_, [now = process_.now()](const auto& entry) { return entry.second.is_full(now); });
   load_next_due();
   load_orderings();
   is_configuration_stale_ = false;
@@ -511,80 +507,8 @@ std::vector<std::vector<Uuid>> Worker::route(const std::vector<Event>& events) {
       is_filtered |= !target.webhook.filter.empty();
     }
   }
-  if (is_filtered) apply_filters(events, &receivers);
+  if (is_filtered) filters_.apply(events, &receivers);
   return receivers;
-}
-
-// Leaves out the receivers whose filters do not match. A filter sees the data of the event; where that was too large to be
-// kept, there is nothing to match.
-void Worker::apply_filters(const std::vector<Event>& events, std::vector<std::vector<Uuid>>* receivers) {
-  const Time now = process_.now();
-  std::vector<pg::FilterQuestion> questions;
-  std::vector<std::pair<std::size_t, Uuid>> asked;
-  for (std::size_t i = 0; i < events.size(); ++i) {
-    std::erase_if((*receivers)[i], [&](const Uuid& id) {
-      const Target& target = *targets_.find(id);
-      if (target.webhook.filter.empty()) return false;
-      if (events[i].oversized_bytes == 0 && now >= target.filter_rests_until) {
-        questions.push_back({&target.webhook.filter, &events[i].data, filter_allowance(target)});
-        asked.emplace_back(i, id);
-      }
-      return true;
-    });
-  }
-  if (questions.empty()) return;
-  const std::vector<pg::FilterAnswer> answers = store_.filter(questions);
-  for (std::size_t n = 0; n < answers.size(); ++n) {
-    const auto& [event, id] = asked[n];
-    Target& target = *targets_.find(id);
-    if (answers[n] == pg::FilterAnswer::kMatch) (*receivers)[event].push_back(id);
-    if (answers[n] == pg::FilterAnswer::kRefused) {
-      note_refusal(target);
-    } else if (answers[n] == pg::FilterAnswer::kOverrun) {
-      note_overrun(target);
-    } else if (now >= target.filter_rests_until) {
-      target.filter_overruns = 0;
-    }
-  }
-}
-
-// One filter that takes too long is left alone by itself: see note_overrun(). But a tenant may have a thousand, give them new
-// texts all the time, and find expressions that cannot be interrupted. Who has no organization is not limited: no tenant
-// creates such a webhook. The pointer is good as long as the allowance is there.
-Duration* Worker::filter_allowance(const Target& target) {
-  if (!target.webhook.organization_id) return nullptr;
-  const Time now = process_.now();
-  return &filter_allowances_.try_emplace(*target.webhook.organization_id, now).first->second.left(now);
-}
-
-// Those that are full say nothing: what is not there is full.
-void Worker::forget_full_allowances() {
-  const auto is_full = [now = process_.now()](const auto& entry) { return entry.second.is_full(now); };
-  std::erase_if(filter_allowances_, is_full);
-  std::erase_if(announcements_, is_full);
-}
-
-void Worker::note_refusal(const Target& target) {
-  const Time now = process_.now();
-  if (now < next_refusal_log_) return;
-  next_refusal_log_ = now + kWarningInterval;
-  process_.log(pg::LogLevel::kLog,
-               "the filters of organization \"" + target.webhook.organization_id.value_or("") + "\" take too much time",
-               "They may take a tenth of the worker's time, and count as no match beyond that.",
-               "The filter of " + described(target.webhook) + " is one of those that were not evaluated.");
-}
-
-// The filters of one tenant must not use up the time of all.
-void Worker::note_overrun(Target& target) {
-  const Time now = process_.now();
-  if (now < target.filter_rests_until) return;
-  const Duration rest =
-      std::min<Duration>(kFilterRestMin * (1LL << std::min(target.filter_overruns, 20)), kFilterRestMax);
-  target.filter_rests_until = now + rest;
-  if (target.filter_overruns++ > 0) return;
-  process_.log(pg::LogLevel::kLog, "the filter of " + described(target.webhook) + " took too long",
-               "It counts as no match, and is left alone for " +
-                   std::to_string(std::chrono::duration_cast<seconds>(rest).count()) + " s, doubling each time.");
 }
 
 void Worker::admit(Event event, const std::vector<Uuid>& receivers) {

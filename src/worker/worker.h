@@ -25,12 +25,12 @@
 #include "core/ledger.h"
 #include "core/share.h"
 #include "core/statistics.h"
-#include "core/time_allowance.h"
 #include "core/token_bucket.h"
 #include "http/http_client.h"
 #include "pg/process.h"
 #include "pg/store.h"
 #include "pg/test_requests.h"
+#include "worker/filters.h"
 #include "worker/recorder.h"
 #include "worker/targets.h"
 #include "worker/tester.h"
@@ -91,11 +91,6 @@ class Worker {
   void admit_chunk();
   void finish_chunk();
   std::vector<std::vector<Uuid>> route(const std::vector<Event>& events);
-  void apply_filters(const std::vector<Event>& events, std::vector<std::vector<Uuid>>* receivers);
-  Duration* filter_allowance(const Target& target);
-  void note_overrun(Target& target);
-  void note_refusal(const Target& target);
-  void forget_full_allowances();
   void admit(Event event, const std::vector<Uuid>& receivers);
   std::unordered_set<pg::DeliveryKey> recorded_before(const std::vector<Event>& events);
   std::shared_ptr<const Outgoing> outgoing(Event event);
@@ -147,13 +142,12 @@ class Worker {
   Uuid instance_;
   std::optional<EventIdCipher> event_ids_;
   Targets targets_;
+  Filters filters_;
   Lanes lanes_;
   std::optional<Ledger> ledger_;
   Backlog backlog_;
   Statistics statistics_;
-  std::unordered_map<std::uint64_t, InFlight> in_flight_;  // by the delivery's ticket
-  // What the filters of an organization may still take, of those that have one.
-  std::unordered_map<std::string, TimeAllowance> filter_allowances_;
+  std::unordered_map<std::uint64_t, InFlight> in_flight_;       // by the delivery's ticket
   std::unordered_map<std::string, TokenBucket> announcements_;  // how many operational events an organization may get
   std::unordered_map<Uuid, std::string> disabling_;             // webhooks to be switched off, and why
   std::unordered_set<Uuid> endpoints_to_write_;                 // now; the others with the statistics
@@ -188,7 +182,6 @@ class Worker {
   int store_failures_ = 0;  // in a row
   Time next_store_call_{};  // after a failure
   Time next_failure_warning_{};
-  Time next_refusal_log_{};  // of filters
   KeptSegment kept_events_;
   KeptSegment kept_logs_;
   Time next_expiry_{};
