@@ -166,7 +166,7 @@ std::optional<Duration> Worker::time_to_wait() {
     at(backlog_.first_scheduled());
     at(next_look_);
     const bool has_some = !unadmitted_.events.empty();
-    if (may_read() && (has_some || look_at_log_)) at(std::max(has_some ? now : next_poll_, admission_opens_at()));
+    if (may_read() && (has_some || look_at_log_)) at(std::max(has_some ? now : next_poll_, admission_opens_at(now)));
   } else {
     at(next_look_);
   }
@@ -374,8 +374,7 @@ bool Worker::may_read() { return delivers() && ledger_->events_ahead() < kAheadM
 
 // When the next events may be admitted: a lane that moves has a moment to make room, rather than that all of it goes
 // through webhook_deliveries.
-Time Worker::admission_opens_at() {
-  const Time now = process_.now();
+Time Worker::admission_opens_at(Time now) const {
   if (!lanes_.is_crowded()) return now;
   return reading_pauses_since_.value_or(now) + kCrowdedPause;
 }
@@ -396,7 +395,7 @@ void Worker::read() {
   }
   const bool has_some = !unadmitted_.events.empty();
   if (!may_read() || (!has_some && (!look_at_log_ || now < next_poll_))) return;
-  if (now < admission_opens_at()) {
+  if (now < admission_opens_at(now)) {
     if (!reading_pauses_since_) reading_pauses_since_ = now;
     return;
   }
@@ -431,8 +430,7 @@ void Worker::read_chunk() {
 // As many of the events that were read as there is room for; all, if lanes had their time to make some.
 void Worker::admit_chunk() {
   const std::vector<std::vector<Uuid>> routed = route(unadmitted_.events);
-  const bool has_waited = reading_pauses_since_.has_value();
-  reading_pauses_since_.reset();
+  const bool has_waited = std::exchange(reading_pauses_since_, std::nullopt).has_value();
   std::size_t admitted = 0;
   while (admitted < unadmitted_.events.size() && may_read() && (has_waited || !lanes_.is_crowded())) {
     admit(std::move(unadmitted_.events[admitted]), routed[admitted]);

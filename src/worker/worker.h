@@ -84,7 +84,7 @@ class Worker {
   // The log
   void read();
   bool may_read();
-  Time admission_opens_at();
+  Time admission_opens_at(Time now) const;
   bool open_next_window();
   void read_chunk();
   void pause_looking(Time look_began);

@@ -26,6 +26,7 @@ struct Crash {};
 class FakeProcess : public pg::Process {
  public:
   static constexpr std::int64_t kTurnsPerSecondMax = 50'000;
+  static constexpr Duration kTick{1};  // passes with each look at the clock: no clock stands still within a turn
 
   struct Stuck : std::logic_error {
     using std::logic_error::logic_error;
@@ -89,7 +90,7 @@ class FakeProcess : public pg::Process {
 
   // --- pg::Process ---
 
-  Time now() override { return now_; }
+  Time now() override { return now_ += kTick; }
   double random() override { return draw(); }
   void listen_for_events() override { listens_ = true; }
   // A commit with events: wakes who listens.

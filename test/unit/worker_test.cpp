@@ -250,7 +250,7 @@ TEST_F(WorkerTest, RolledBackTransactionIsNeverDelivered) {
 
 TEST_F(WorkerTest, EventThatIsNotForAWebhookIsNotDeliveredToIt) {
   store_.add_webhook(1, [](pg::Webhook& w) { w.organization_id = "acme"; });
-  store_.add_webhook(2, [this](pg::Webhook& w) { w.active_since = process_.now() + 1us; });
+  store_.add_webhook(2, [this](pg::Webhook& w) { w.active_since = process_.now() + 1s; });
   store_.add_webhook(3, [](pg::Webhook& w) { w.is_active = false; });
   store_.add_webhook(4, [](pg::Webhook& w) { w.events = {"deal.*"}; });
   store_.add_webhook(5);
@@ -1390,8 +1390,7 @@ TEST_F(WorkerTest, FiguresSayWhatTheWorkerDoes) {
     http_.answer = [](const Received& request) {
       return Answer{.status = request.event_id == 5 ? 404 : 200, .delay = 1500ms};
     };
-    captured = process_.now();
-    store_.emit_many(10);
+    store_.emit_many(10, [&](Event& event) { captured = captured == Time{} ? event.created_at : captured; });
   });
   plan(1s, [&] {
     EXPECT_EQ(process_.figures.in_flight, 4U);
