@@ -29,6 +29,7 @@ extern "C" {
 #include <string_view>
 
 #include "pg/catalog.h"
+#include "pg/event_table.h"
 #include "pg/guard.h"
 #include "pg/shared_state.h"
 #include "pg/timestamps.h"
@@ -44,26 +45,9 @@ constexpr std::int64_t kIdsPerBlock = 1'000'000;
 constexpr int kLockAttempts = 100;
 constexpr long kLockPause_us = 1000;
 
-// The columns of webhook_events, in their order there.
-enum EventColumn {
-  kSlot,
-  kId,
-  kXid,
-  kCreatedAt,
-  kEvent,
-  kOrganizationId,
-  kKey,
-  kData,
-  kPrevious,
-  kOversizedBytes,
-  kColumns
-};
-constexpr const char* kColumnNames[kColumns] = {
-    "slot", "id", "xid", "created_at", "event", "organization_id", "key", "data", "previous", "oversized_bytes"};
-
 struct EventValues {
-  Datum values[kColumns];
-  bool nulls[kColumns];
+  Datum values[kEventColumns];
+  bool nulls[kEventColumns];
 };
 
 Datum text_datum(std::string_view text) {
@@ -221,36 +205,17 @@ Target lock_current_segment() {
 
 // --- The rows --------------------------------------------------------------------------------------------------------
 
-// The place of each column in the table, from 0. Those that an administrator has added stay null.
-void find_columns(TupleDesc shape, const char* table, int* places) {
-  for (int column = 0; column < kColumns; ++column) {
-    places[column] = -1;
-    for (int i = 0; i < shape->natts && places[column] < 0; ++i) {
-      // Nearly always found at the first look.
-      const int candidate = (column + i) % shape->natts;
-      const Form_pg_attribute attribute = TupleDescAttr(shape, candidate);
-      if (!attribute->attisdropped && std::strcmp(NameStr(attribute->attname), kColumnNames[column]) == 0) {
-        places[column] = candidate;
-      }
-    }
-    if (places[column] < 0) {
-      ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
-                      errmsg("column \"%s\" of relation \"%s\" does not exist", kColumnNames[column], table)));
-    }
-  }
-}
-
 TupleTableSlot** make_slots(Relation segment, const EventValues* rows, std::size_t count) {
   TupleDesc const shape = RelationGetDescr(segment);
-  int places[kColumns];
-  find_columns(shape, RelationGetRelationName(segment), places);
+  int places[kEventColumns];
+  find_event_columns(shape, RelationGetRelationName(segment), places);
   // A copy has no reference count, which would be kept for each slot.
   TupleDesc const unshared = CreateTupleDescCopy(shape);
   auto** slots = static_cast<TupleTableSlot**>(palloc(sizeof(TupleTableSlot*) * count));
   for (std::size_t i = 0; i < count; ++i) {
     TupleTableSlot* slot = MakeSingleTupleTableSlot(unshared, &TTSOpsVirtual);
     for (int attribute = 0; attribute < shape->natts; ++attribute) slot->tts_isnull[attribute] = true;
-    for (int column = 0; column < kColumns; ++column) {
+    for (int column = 0; column < kEventColumns; ++column) {
       slot->tts_values[places[column]] = rows[i].values[column];
       slot->tts_isnull[places[column]] = rows[i].nulls[column];
     }

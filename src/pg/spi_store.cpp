@@ -27,6 +27,7 @@ extern "C" {
 #include <utility>
 
 #include "pg/capture.h"
+#include "pg/event_reader.h"
 #include "pg/filters.h"
 #include "pg/guard.h"
 #include "pg/results.h"
@@ -37,7 +38,7 @@ extern "C" {
 namespace webhook::pg {
 namespace {
 
-// A window of so few events is read by one statement, for the sake of latency.
+// A window of so few events is read in one go, for the sake of latency.
 constexpr std::size_t kFewEvents = 32;
 // A window of up to so many events is found by transaction and sorted in memory, 16 bytes an event.
 constexpr std::size_t kFoundMax = 200'000;
@@ -446,21 +447,15 @@ void SpiStore::read_found(const Window& window, std::int64_t after_id, std::size
 }
 
 bool SpiStore::read_few(const Window& window, std::int64_t after_id, Chunk* chunk) {
-  const Window::Ranges ranges = window.ranges();
-  Query query(statements::read_few_events);
-  query.bind_xids(ranges.low).bind_xids(ranges.high).bind(static_cast<std::int64_t>(kFewEvents + 1));
-  const std::size_t rows = query.run();
-  if (rows > kFewEvents) return false;
+  std::optional<std::vector<Event>> events = read_few_events(window.ranges(), kFewEvents);
+  if (!events) return false;
+  std::erase_if(*events, [&](const Event& event) { return event.id <= after_id || !window.contains(event.xid); });
+  std::sort(events->begin(), events->end(), [](const Event& a, const Event& b) { return a.id < b.id; });
   std::vector<FullXid> xids;
-  for (std::size_t row = 0; row < rows; ++row) {
-    Event event = event_of(query, row);
-    if (event.id <= after_id || !window.contains(event.xid)) continue;
-    xids.push_back(event.xid);
-    chunk->events.push_back(std::move(event));
-  }
-  std::sort(chunk->events.begin(), chunk->events.end(), [](const Event& a, const Event& b) { return a.id < b.id; });
-  chunk->window_is_read = true;
+  for (const Event& event : *events) xids.push_back(event.xid);
   flush_commits(xids);
+  chunk->events = std::move(*events);
+  chunk->window_is_read = true;
   return true;
 }
 

@@ -120,17 +120,6 @@ inline constinit Statement find_events(R"(
                              OFFSET 0) AS e
    LIMIT $3)");
 
-// As find_events, but the events themselves.
-inline constinit Statement read_few_events(R"(
-  SELECT e.id, e.xid, e.created_at, e.event, e.organization_id, e.key, e.data, e.previous,
-         coalesce(e.oversized_bytes, 0), e.slot
-    FROM unnest($1::xid8[], $2::xid8[]) AS range (low, high)
-         CROSS JOIN LATERAL (SELECT *
-                               FROM @extschema@.webhook_events
-                              WHERE xid >= range.low AND xid < range.high
-                             OFFSET 0) AS e
-   LIMIT $3)");
-
 inline constinit Statement read_events_by_id(R"(
   SELECT id, xid, created_at, event, organization_id, key, data, previous, coalesce(oversized_bytes, 0), slot
     FROM @extschema@.webhook_events

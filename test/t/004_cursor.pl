@@ -298,6 +298,23 @@ sub switch_deliveries
 		'in order', 'once and in id order');
 }
 
+# --- what an administrator has done to the log ---
+
+{
+	query('ALTER TABLE webhook_events ADD COLUMN remark text');
+	insert_items(6001, 6003);
+	items_come(6001, 6003, 'a log with another column is read');
+	query('DROP INDEX webhook_events_xid_idx');
+	insert_items(6004, 6006);
+	items_come(6004, 6006, 'and one without its index');
+	query('CREATE INDEX webhook_events_xid_idx ON webhook_events (xid)');
+	query('ALTER TABLE webhook_events DROP COLUMN remark');
+	query('CREATE INDEX other_idx ON webhook_events (xid) WHERE id < 0');
+	insert_items(6007, 6009);
+	items_come(6007, 6009, 'and one with an index on xid that has not all of it');
+	query('DROP INDEX other_idx');
+}
+
 # --- clean stops ---
 
 sub is_settled
