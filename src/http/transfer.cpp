@@ -431,6 +431,9 @@ Transfer::Failure Transfer::failure(CURLcode code) const {
   if (const long status = proxy_refusal(); status != 0) {
     return {HttpOutcome::kConnect, "the proxy refused to connect to the host: HTTP status " + std::to_string(status)};
   }
+  if (awaits_tunnel()) {
+    if (auto failed = tunnel_failure(code)) return *std::move(failed);
+  }
   // libcurl's own bound for a line: an endless one never reaches on_header().
   if ((code == kLineTooLong || code == CURLE_OUT_OF_MEMORY) && request_was_sent() && body_bytes_ == 0) {
     return {HttpOutcome::kOversized, "a line of the response's headers is too long"};
@@ -513,6 +516,25 @@ Transfer::Failure Transfer::timeout_failure() const {
           "TLS: no complete handshake with " + peer() + within};
 }
 
+// What libcurl says in the words that it has for the receiver, of whom the proxy has not even told.
+std::optional<Transfer::Failure> Transfer::tunnel_failure(CURLcode code) const {
+  switch (code) {
+    case CURLE_OPERATION_TIMEDOUT:
+      return Failure{connect_timeout_ms_ < timeout_ms_ ? HttpOutcome::kConnect : HttpOutcome::kTimeout,
+                     "the proxy has not connected to the host within " + std::to_string(connect_timeout_ms_) + " ms"};
+    case CURLE_GOT_NOTHING:
+    case CURLE_RECV_ERROR:
+    case CURLE_SEND_ERROR:
+    case CURLE_PARTIAL_FILE:
+      return Failure{HttpOutcome::kConnect, "the proxy closed the connection instead of connecting to the host"};
+    case CURLE_WEIRD_SERVER_REPLY:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+      return Failure{HttpOutcome::kConnect, "what the proxy answers is not HTTP: " + curl_message(code)};
+    default:
+      return std::nullopt;
+  }
+}
+
 Transfer::Failure Transfer::url_failure(CURLcode code) const {
   if (auto problem = url_problem(request_.url, settings_.allow_http)) {
     return {HttpOutcome::kBadUrl, "invalid URL: " + *problem};
@@ -558,6 +580,15 @@ std::string Transfer::curl_message(CURLcode code) const {
 long Transfer::proxy_refusal() const {
   const long status = begun_ ? info<long>(easy_.get(), CURLINFO_HTTP_CONNECTCODE) : 0;
   return status >= 300 ? status : 0;
+}
+
+// Connected to an HTTP proxy, and without an answer to CONNECT.
+bool Transfer::awaits_tunnel() const {
+  const bool is_tunnelled =
+      !settings_.proxy.empty() && !settings_.proxy.starts_with("socks") && begins_with_name(request_.url, "https:");
+  // A connection that was there already has its tunnel.
+  return is_tunnelled && sockets_opened_ > 0 && was_connected() &&
+         info<long>(easy_.get(), CURLINFO_HTTP_CONNECTCODE) == 0;
 }
 
 // By TCP; the TLS handshake may be yet to come.

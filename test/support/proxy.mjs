@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // An HTTP proxy on 127.0.0.1, as an egress proxy is one: tunnels by CONNECT, and plain requests by their absolute URL. It
-// connects to whatever it is asked for. It needs Node 18 and nothing else.
+// connects to whatever it is asked for, but to a host whose name begins with "closed" or "silent": asked for that by
+// CONNECT, it closes the connection, or never answers. It needs Node 18 and nothing else.
 //
 //   proxy.mjs --record FILE [--port N] [--until-stdin-closes]
 //
@@ -50,6 +51,9 @@ const server = http.createServer((request, response) => {
 
 server.on('connect', (request, client, head) => {
   record(request);
+  client.on('error', () => client.destroy());
+  if (request.url.startsWith('closed')) client.destroy();
+  if (/^(closed|silent)/.test(request.url)) return;
   const target = new URL(`http://${request.url}`);
   const onward = net.connect(Number(target.port || 80), target.hostname, () => {
     client.write('HTTP/1.1 200 Connection established\r\n\r\n');
