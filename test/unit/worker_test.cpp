@@ -673,6 +673,38 @@ TEST_F(WorkerTest, OperationalEventsCauseNone) {
   EXPECT_TRUE(store_.events_emitted.empty());
 }
 
+TEST_F(WorkerTest, RecoveryFromFailuresOfOperationalEventsIsNoNews) {
+  process_.settings_in_force.retry_schedule.assign(20, 1s);
+  store_.add_webhook(1, [](pg::Webhook& w) { w.events = {"*", "webhook.*"}; });
+  std::map<std::string, int> requests;  // by webhook-id
+  http_.answer = [&](const Received& request) {
+    return Answer{.status = ++requests[request.webhook_id] <= 5 ? 503 : 200};
+  };
+  store_.emit([](Event& event) { event.name = "webhook.recovered"; });
+  plan(1min, [this] {
+    EXPECT_EQ(process_.count_log("has closed"), 1U);
+    EXPECT_TRUE(store_.events_emitted.empty());
+    store_.emit();
+  });
+  run_for(2min);
+  EXPECT_EQ(process_.count_log("has closed"), 2U);
+  ASSERT_EQ(store_.events_emitted.size(), 1U) << "that from failures of others is";
+  EXPECT_EQ(store_.events_emitted[0].name, "webhook.recovered");
+}
+
+// Also where a failure of an operational event is among those that open the circuit.
+TEST_F(WorkerTest, RecoveryFromFailuresOfEventsIsNews) {
+  process_.settings_in_force.retry_schedule.assign(20, 1s);
+  store_.add_webhook(1, [](pg::Webhook& w) { w.events = {"*", "webhook.*"}; });
+  bool is_dead = true;
+  http_.answer = [&is_dead](const Received&) { return Answer{.status = is_dead ? 503 : 200}; };
+  store_.emit();
+  plan(500ms, [this] { store_.emit([](Event& event) { event.name = "webhook.recovered"; }); });
+  plan(1min, [&is_dead] { is_dead = false; });
+  run_until([this] { return store_.events_emitted.size() == 1; });
+  EXPECT_EQ(store_.events_emitted[0].name, "webhook.recovered");
+}
+
 TEST_F(WorkerTest, OperationalEventsOfAnOrganizationAreLimited) {
   process_.settings_in_force.retry_schedule = {};
   for (int number = 1; number <= 20; ++number) {
