@@ -497,7 +497,7 @@ Transfer::Failure Transfer::connect_failure() const {
 }
 
 Transfer::Failure Transfer::timeout_failure() const {
-  if (request_was_sent()) {
+  if (request_was_sent() && !awaits_handshake()) {
     const std::string within = " within " + std::to_string(timeout_ms_) + " ms";
     return {HttpOutcome::kTimeout, (response_.status == 0 ? "no response" : "no complete response") + within};
   }
@@ -513,7 +513,7 @@ Transfer::Failure Transfer::timeout_failure() const {
             "could not connect to " + peer() + within};
   }
   return {by_connect_timeout ? HttpOutcome::kTls : HttpOutcome::kTimeout,
-          "TLS: no complete handshake with " + peer() + within};
+          "TLS: no complete handshake with " + (awaits_handshake() ? "host " + host() : peer()) + within};
 }
 
 // What libcurl says in the words that it has for the receiver, of whom the proxy has not even told.
@@ -582,13 +582,19 @@ long Transfer::proxy_refusal() const {
   return status >= 300 ? status : 0;
 }
 
-// Connected to an HTTP proxy, and without an answer to CONNECT.
+// By CONNECT, over a connection that was made for this request: one that was there already has its tunnel.
+bool Transfer::makes_tunnel() const {
+  const bool is_http_proxy = !settings_.proxy.empty() && !settings_.proxy.starts_with("socks");
+  return is_http_proxy && begins_with_name(request_.url, "https:") && sockets_opened_ > 0 && was_connected();
+}
+
 bool Transfer::awaits_tunnel() const {
-  const bool is_tunnelled =
-      !settings_.proxy.empty() && !settings_.proxy.starts_with("socks") && begins_with_name(request_.url, "https:");
-  // A connection that was there already has its tunnel.
-  return is_tunnelled && sockets_opened_ > 0 && was_connected() &&
-         info<long>(easy_.get(), CURLINFO_HTTP_CONNECTCODE) == 0;
+  return makes_tunnel() && info<long>(easy_.get(), CURLINFO_HTTP_CONNECTCODE) == 0;
+}
+
+// With the host, through the tunnel.
+bool Transfer::awaits_handshake() const {
+  return makes_tunnel() && !awaits_tunnel() && info<curl_off_t>(easy_.get(), CURLINFO_APPCONNECT_TIME_T) == 0;
 }
 
 // By TCP; the TLS handshake may be yet to come.
@@ -596,6 +602,7 @@ bool Transfer::was_connected() const {
   return request_was_sent() || awaits_peer_ || (begun_ && info<curl_off_t>(easy_.get(), CURLINFO_CONNECT_TIME_T) > 0);
 }
 
+// CONNECT is one, too.
 bool Transfer::request_was_sent() const { return begun_ && info<long>(easy_.get(), CURLINFO_REQUEST_SIZE) > 0; }
 
 }  // namespace webhook

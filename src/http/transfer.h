@@ -87,7 +87,9 @@ class Transfer {
   std::string host() const;
   std::string curl_message(CURLcode code) const;
   long proxy_refusal() const;
+  bool makes_tunnel() const;
   bool awaits_tunnel() const;
+  bool awaits_handshake() const;
   bool was_connected() const;
   bool request_was_sent() const;
 
