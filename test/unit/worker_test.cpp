@@ -675,12 +675,18 @@ TEST_F(WorkerTest, OperationalEventsCauseNone) {
 
 TEST_F(WorkerTest, RecoveryFromFailuresOfOperationalEventsIsNoNews) {
   process_.settings_in_force.retry_schedule.assign(20, 1s);
-  store_.add_webhook(1, [](pg::Webhook& w) { w.events = {"*", "webhook.*"}; });
+  const Uuid webhook = store_.add_webhook(1, [](pg::Webhook& w) { w.events = {"*", "webhook.*"}; });
   std::map<std::string, int> requests;  // by webhook-id
   http_.answer = [&](const Received& request) {
     return Answer{.status = ++requests[request.webhook_id] <= 5 ? 503 : 200};
   };
   store_.emit([](Event& event) { event.name = "webhook.recovered"; });
+  plan(6s, [this, webhook] {
+    EXPECT_EQ(process_.count_log("has opened"), 1U);
+    EXPECT_EQ(process_.count_log("has closed"), 0U);
+    store_.change_webhook(webhook, [](pg::Webhook& w) { w.name = "renamed"; });
+    process_.wake();
+  });
   plan(1min, [this] {
     EXPECT_EQ(process_.count_log("has closed"), 1U);
     EXPECT_TRUE(store_.events_emitted.empty());
@@ -692,14 +698,14 @@ TEST_F(WorkerTest, RecoveryFromFailuresOfOperationalEventsIsNoNews) {
   EXPECT_EQ(store_.events_emitted[0].name, "webhook.recovered");
 }
 
-// Also where a failure of an operational event is among those that open the circuit.
+// Also where most failures are those of an operational event.
 TEST_F(WorkerTest, RecoveryFromFailuresOfEventsIsNews) {
   process_.settings_in_force.retry_schedule.assign(20, 1s);
   store_.add_webhook(1, [](pg::Webhook& w) { w.events = {"*", "webhook.*"}; });
   bool is_dead = true;
   http_.answer = [&is_dead](const Received&) { return Answer{.status = is_dead ? 503 : 200}; };
-  store_.emit();
-  plan(500ms, [this] { store_.emit([](Event& event) { event.name = "webhook.recovered"; }); });
+  store_.emit([](Event& event) { event.name = "webhook.recovered"; });
+  plan(500ms, [this] { store_.emit(); });
   plan(1min, [&is_dead] { is_dead = false; });
   run_until([this] { return store_.events_emitted.size() == 1; });
   EXPECT_EQ(store_.events_emitted[0].name, "webhook.recovered");
