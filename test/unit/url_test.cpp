@@ -55,8 +55,9 @@ TEST(UrlProblem, RefusesControlCharactersSpacesAndRawBytes) {
 }
 
 TEST(UrlProblem, RefusesABackslash) {
-  for (const char* url : {"https://good.example\\@evil.example/", "https://good.example\\.evil.example/",
-                          "https:\\\\evil.example/", "https://good.example/\\@evil.example", "https://good.example?\\"}) {
+  for (const char* url :
+       {"https://good.example\\@evil.example/", "https://good.example\\.evil.example/", "https:\\\\evil.example/",
+        "https://good.example/\\@evil.example", "https://good.example?\\"}) {
     EXPECT_EQ(url_problem(url, false), "it contains a backslash (write %5C)") << url;
   }
 }
