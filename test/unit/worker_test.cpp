@@ -708,6 +708,7 @@ TEST_F(WorkerTest, RecoveryFromFailuresOfEventsIsNews) {
   plan(500ms, [this] { store_.emit(); });
   plan(1min, [&is_dead] { is_dead = false; });
   run_until([this] { return store_.events_emitted.size() == 1; });
+  ASSERT_EQ(store_.events_emitted.size(), 1U);
   EXPECT_EQ(store_.events_emitted[0].name, "webhook.recovered");
 }
 
@@ -718,15 +719,23 @@ TEST_F(WorkerTest, OperationalEventsOfAnOrganizationAreLimited) {
   }
   store_.add_webhook(21, [](pg::Webhook& w) { w.organization_id = "small"; });
   http_.answer = [](const Received&) { return Answer{.status = 404}; };
-  for (int i = 0; i < 100; ++i) store_.emit([](Event& event) { event.organization_id = "large"; });
+  const auto fail_many = [this] {
+    for (int i = 0; i < 100; ++i) store_.emit([](Event& event) { event.organization_id = "large"; });
+  };
+  fail_many();
   store_.emit([](Event& event) { event.organization_id = "small"; });
   const auto emitted_to = [this](const std::string& organization) {
     return std::count_if(store_.events_emitted.begin(), store_.events_emitted.end(),
                          [&](const pg::OperationalEvent& event) { return event.organization_id == organization; });
   };
+  plan(10s, [&] {
+    EXPECT_GE(emitted_to("large"), 60);
+    EXPECT_LE(emitted_to("large"), 65);
+    fail_many();
+  });
   run_for(20s);
-  EXPECT_EQ(store_.deliveries.size(), 2'001U) << "dead";
-  EXPECT_GE(emitted_to("large"), 60);
+  EXPECT_EQ(store_.deliveries.size(), 4'001U) << "dead";
+  EXPECT_GE(emitted_to("large"), 69) << "one for each second since";
   EXPECT_LE(emitted_to("large"), 80);
   EXPECT_EQ(emitted_to("small"), 1);
 }
