@@ -526,10 +526,10 @@ std::optional<Transfer::Failure> Transfer::tunnel_failure(CURLcode code) const {
     case CURLE_RECV_ERROR:
     case CURLE_SEND_ERROR:
     case CURLE_PARTIAL_FILE:
-      return Failure{HttpOutcome::kConnect, "the proxy closed the connection instead of connecting to the host"};
     case CURLE_WEIRD_SERVER_REPLY:
-    case CURLE_UNSUPPORTED_PROTOCOL:
-      return Failure{HttpOutcome::kConnect, "what the proxy answers is not HTTP: " + curl_message(code)};
+      // libcurl has one code for all of that, and no words that stay the same.
+      return Failure{HttpOutcome::kConnect,
+                     "the proxy did not connect to the host: it closed the connection, or did not answer in HTTP"};
     default:
       return std::nullopt;
   }

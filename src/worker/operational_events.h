@@ -21,7 +21,8 @@ pg::OperationalEvent webhook_disabled(const pg::Webhook& webhook, std::string_vi
 pg::OperationalEvent delivery_failed(const pg::Webhook& webhook, const Outgoing& event, int attempts,
                                      std::string_view error);
 
-// webhook.recovered: the circuit has closed, behind failures of more than operational events. {"configuration_id","name","failing_since"}
+// webhook.recovered: the circuit has closed, behind failures of more than operational events.
+// {"configuration_id","name","failing_since"}
 pg::OperationalEvent webhook_recovered(const pg::Webhook& webhook, Time failing_since);
 
 }  // namespace webhook

@@ -723,25 +723,27 @@ TEST_F(CurlClientTest, ProxyThatAnswersNoConnectIsNamed) {
     HttpOutcome outcome;
     std::string error;
   };
+  const std::string closed =
+      "the proxy did not connect to the host: it closed the connection, or did not answer in HTTP";
   const std::string slow = "the proxy has not connected to the host within ";
   const std::vector<Case> cases = {
-      {[](const ReceivedRequest&, Peer&) { return Then::kClose; }, HttpOutcome::kConnect,
-       "the proxy closed the connection instead of connecting to the host"},
+      {[](const ReceivedRequest&, Peer&) { return Then::kClose; }, HttpOutcome::kConnect, closed},
       {[](const ReceivedRequest&, Peer& peer) {
          peer.reset_on_close();
          return Then::kClose;
        },
-       HttpOutcome::kConnect, "the proxy closed the connection instead of connecting to the host"},
+       HttpOutcome::kConnect, closed},
       {[](const ReceivedRequest&, Peer& peer) {
          peer.send("HTTP/1.1 200");
          return Then::kClose;
        },
-       HttpOutcome::kConnect, "the proxy closed the connection instead of connecting to the host"},
+       HttpOutcome::kConnect, closed},
       {[](const ReceivedRequest&, Peer& peer) {
          peer.send("SSH-2.0-OpenSSH_9.2\r\n\r\n");
+         peer.wait_until_client_closes();
          return Then::kClose;
        },
-       HttpOutcome::kConnect, "the proxy closed the connection instead of connecting to the host"},
+       HttpOutcome::kConnect, closed},
       {[](const ReceivedRequest&, Peer& peer) {
          peer.wait_until_client_closes();
          return Then::kClose;
