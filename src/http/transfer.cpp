@@ -431,6 +431,9 @@ Transfer::Failure Transfer::failure(CURLcode code) const {
   if (const long status = proxy_refusal(); status != 0) {
     return {HttpOutcome::kConnect, "the proxy refused to connect to the host: HTTP status " + std::to_string(status)};
   }
+  if (awaits_tunnel()) {
+    if (auto failed = tunnel_failure(code)) return *std::move(failed);
+  }
   // libcurl's own bound for a line: an endless one never reaches on_header().
   if ((code == kLineTooLong || code == CURLE_OUT_OF_MEMORY) && request_was_sent() && body_bytes_ == 0) {
     return {HttpOutcome::kOversized, "a line of the response's headers is too long"};
@@ -494,7 +497,7 @@ Transfer::Failure Transfer::connect_failure() const {
 }
 
 Transfer::Failure Transfer::timeout_failure() const {
-  if (request_was_sent()) {
+  if (request_was_sent() && !awaits_handshake()) {
     const std::string within = " within " + std::to_string(timeout_ms_) + " ms";
     return {HttpOutcome::kTimeout, (response_.status == 0 ? "no response" : "no complete response") + within};
   }
@@ -510,7 +513,26 @@ Transfer::Failure Transfer::timeout_failure() const {
             "could not connect to " + peer() + within};
   }
   return {by_connect_timeout ? HttpOutcome::kTls : HttpOutcome::kTimeout,
-          "TLS: no complete handshake with " + peer() + within};
+          "TLS: no complete handshake with " + (awaits_handshake() ? "host " + host() : peer()) + within};
+}
+
+// What libcurl says in the words that it has for the receiver, of whom the proxy has not even told.
+std::optional<Transfer::Failure> Transfer::tunnel_failure(CURLcode code) const {
+  switch (code) {
+    case CURLE_OPERATION_TIMEDOUT:
+      return Failure{connect_timeout_ms_ < timeout_ms_ ? HttpOutcome::kConnect : HttpOutcome::kTimeout,
+                     "the proxy has not connected to the host within " + std::to_string(connect_timeout_ms_) + " ms"};
+    case CURLE_GOT_NOTHING:
+    case CURLE_RECV_ERROR:
+    case CURLE_SEND_ERROR:
+    case CURLE_PARTIAL_FILE:
+    case CURLE_WEIRD_SERVER_REPLY:
+      // libcurl has one code for all of that, and no words that stay the same.
+      return Failure{HttpOutcome::kConnect,
+                     "the proxy did not connect to the host: it closed the connection, or did not answer in HTTP"};
+    default:
+      return std::nullopt;
+  }
 }
 
 Transfer::Failure Transfer::url_failure(CURLcode code) const {
@@ -560,11 +582,27 @@ long Transfer::proxy_refusal() const {
   return status >= 300 ? status : 0;
 }
 
+// By CONNECT, over a connection that was made for this request: one that was there already has its tunnel.
+bool Transfer::makes_tunnel() const {
+  const bool is_http_proxy = !settings_.proxy.empty() && !settings_.proxy.starts_with("socks");
+  return is_http_proxy && begins_with_name(request_.url, "https:") && sockets_opened_ > 0 && was_connected();
+}
+
+bool Transfer::awaits_tunnel() const {
+  return makes_tunnel() && info<long>(easy_.get(), CURLINFO_HTTP_CONNECTCODE) == 0;
+}
+
+// With the host, through the tunnel.
+bool Transfer::awaits_handshake() const {
+  return makes_tunnel() && !awaits_tunnel() && info<curl_off_t>(easy_.get(), CURLINFO_APPCONNECT_TIME_T) == 0;
+}
+
 // By TCP; the TLS handshake may be yet to come.
 bool Transfer::was_connected() const {
   return request_was_sent() || awaits_peer_ || (begun_ && info<curl_off_t>(easy_.get(), CURLINFO_CONNECT_TIME_T) > 0);
 }
 
+// CONNECT is one, too.
 bool Transfer::request_was_sent() const { return begun_ && info<long>(easy_.get(), CURLINFO_REQUEST_SIZE) > 0; }
 
 }  // namespace webhook

@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -79,12 +80,16 @@ class Transfer {
   Failure failure(CURLcode code) const;
   Failure connect_failure() const;
   Failure timeout_failure() const;
+  std::optional<Failure> tunnel_failure(CURLcode code) const;
   Failure url_failure(CURLcode code) const;
   Failure disconnect_failure() const;
   std::string peer() const;
   std::string host() const;
   std::string curl_message(CURLcode code) const;
   long proxy_refusal() const;
+  bool makes_tunnel() const;
+  bool awaits_tunnel() const;
+  bool awaits_handshake() const;
   bool was_connected() const;
   bool request_was_sent() const;
 

@@ -43,6 +43,8 @@ std::optional<std::string> character_problem(std::string_view url) {
     const auto byte = static_cast<unsigned char>(character);
     if (byte == ' ') return "it contains a space (write %20)";
     if (byte < 0x20 || byte == 0x7f) return "it contains a control character";
+    // A "/" to browsers (WHATWG), part of a name to others: who reads the URL and who calls it would not mean one host.
+    if (byte == '\\') return "it contains a backslash (write %5C)";
     // A raw byte in a host would be converted by the locale of whoever parses it.
     if (byte >= 0x80) return "it contains a character that is not ASCII (write the host as xn--…, the rest as %XX)";
   }

@@ -1,5 +1,6 @@
-// Events about webhooks themselves, which the worker emits for the other webhooks of the organization. They are delivered
-// like any other, but never cause one themselves: a delivery of "webhook.…" that fails says nothing further.
+// Events about webhooks themselves, which the worker emits for the webhooks of the organization. They are delivered like
+// any other, but are no cause of the next: that a delivery of "webhook.…" fails, and that an endpoint recovers which failed
+// no others, is not told.
 #pragma once
 
 #include <string_view>
@@ -20,7 +21,8 @@ pg::OperationalEvent webhook_disabled(const pg::Webhook& webhook, std::string_vi
 pg::OperationalEvent delivery_failed(const pg::Webhook& webhook, const Outgoing& event, int attempts,
                                      std::string_view error);
 
-// webhook.recovered: the circuit has closed. {"configuration_id","name","failing_since"}
+// webhook.recovered: the circuit has closed, behind failures of more than operational events.
+// {"configuration_id","name","failing_since"}
 pg::OperationalEvent webhook_recovered(const pg::Webhook& webhook, Time failing_since);
 
 }  // namespace webhook

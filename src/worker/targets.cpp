@@ -43,6 +43,7 @@ std::vector<Targets::Changed> Targets::replace(std::vector<pg::Webhook> webhooks
       if (changed.ordering || changed.url) all_changed.push_back(changed);
       target.endpoint = std::move(before->second.endpoint);
       if (changed.url) target.endpoint.failing_since.reset();
+      target.has_failed_events = before->second.has_failed_events;
       if (known.filter == webhook.filter) {
         target.filter_rests_until = before->second.filter_rests_until;
         target.filter_overruns = before->second.filter_overruns;

@@ -19,6 +19,9 @@ struct Target {
   pg::Webhook webhook;
   SigningKeys keys;            // of webhook.secrets, newest first
   pg::EndpointState endpoint;  // but for the circuit, which its lane knows
+  // Since it began to fail, deliveries of more than operational events have failed. Of an endpoint that an earlier worker
+  // saw fail, that is assumed.
+  bool has_failed_events = true;
   // A filter that took too long is left alone until then, each time for longer.
   Time filter_rests_until{};
   int filter_overruns = 0;  // in a row

@@ -870,7 +870,11 @@ void Worker::note_endpoint(Target& target, const pg::LogRow& row, Circuit::Chang
   } else {
     endpoint.last_failure_at = now;
     endpoint.last_error = row.error;
-    if (!endpoint.failing_since) endpoint.failing_since = now;
+    if (!endpoint.failing_since) {
+      endpoint.failing_since = now;
+      target.has_failed_events = false;
+    }
+    target.has_failed_events |= !is_operational(row.event);
     if (now - *endpoint.failing_since >= process_.settings().disable_after) {
       disable(target, "failing since " + format_timestamp(*endpoint.failing_since) + ": " + row.error);
     }
@@ -887,7 +891,10 @@ void Worker::note_endpoint(Target& target, const pg::LogRow& row, Circuit::Chang
     schedule_refill(target);
     process_.log(pg::LogLevel::kLog, "the circuit of " + described(target.webhook) + " has closed",
                  "Its endpoint answers again. What is owed to it is sent.");
-    announce(target, webhook_recovered(target.webhook, endpoint.failing_since.value_or(now)));
+    // From failures of such news alone the next news would come, and so on for ever.
+    if (target.has_failed_events) {
+      announce(target, webhook_recovered(target.webhook, endpoint.failing_since.value_or(now)));
+    }
   }
   if (change != Circuit::Change::kNone) endpoints_to_write_.insert(id);
   if (row.success) endpoint.failing_since.reset();

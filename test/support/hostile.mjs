@@ -4,33 +4,17 @@
 //
 //   hostile.mjs --record FILE [--port N] [--tls DIR [--certificate NAME]] [--until-stdin-closes]
 //
-// It prints and records what receiver.mjs does. The control port answers GET /sent by {"bytes":…}: what the kernel has
-// taken from it, on all connections that have ended.
+// recording_server.mjs says what it prints and records. The control port answers GET /sent by {"bytes":…}: what the kernel
+// has taken from it, on all connections that have ended.
 
-import fs from 'node:fs';
 import http from 'node:http';
 import net from 'node:net';
-import path from 'node:path';
 import tls from 'node:tls';
 import zlib from 'node:zlib';
-import { once } from 'node:events';
-import { parseArgs } from 'node:util';
+import { Record, nowUs, readCertificate, readOptions, serve, tlsOptions } from './recording_server.mjs';
 
-const { values: options } = parseArgs({
-  options: {
-    record: { type: 'string' },
-    port: { type: 'string', default: '0' },
-    tls: { type: 'string' },
-    certificate: { type: 'string', default: 'server' },
-    'until-stdin-closes': { type: 'boolean', default: false },
-  },
-});
-if (!options.record) {
-  console.error('hostile.mjs: --record FILE is missing');
-  process.exit(2);
-}
-
-const recordFile = fs.openSync(options.record, 'a', 0o644);
+const options = readOptions('hostile.mjs', tlsOptions);
+const record = new Record(options);
 let bytesSent = 0;
 
 // --- what it may send ------------------------------------------------------------------------------------------------
@@ -136,14 +120,14 @@ const manners = {
 
 // --- connections -----------------------------------------------------------------------------------------------------
 
-function record(head, body, receivedUs, connectionNumber) {
+// Returns the first step of the path.
+function recordRequest(head, body, connection) {
   const [requestLine, ...lines] = head.split('\r\n');
-  const [method, url] = requestLine.split(' ');
+  const [method, path] = requestLine.split(' ');
   const headers = lines.flatMap((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1).trim()]);
-  const id = headers[headers.findIndex((text, i) => i % 2 === 0 && text.toLowerCase() === 'webhook-id') + 1];
-  const line = { received_us: receivedUs, webhook_id: id ?? null, path: url, method, connection: connectionNumber, headers };
-  fs.writeSync(recordFile, JSON.stringify({ ...line, body_base64: body.toString('base64') }) + '\n');
-  return url.split(/[/?]/)[1];
+  const webhookId = headers[headers.findIndex((text, i) => i % 2 === 0 && text.toLowerCase() === 'webhook-id') + 1];
+  record.write(Record.line({ receivedUs: nowUs(), webhookId, path, method, connection, headers, body }));
+  return path.split(/[/?]/)[1];
 }
 
 let connectionCount = 0;
@@ -164,7 +148,7 @@ function onConnection(socket) {
       if (received.length < headEnd + 4 + length) return;
       const body = received.subarray(headEnd + 4, headEnd + 4 + length);
       received = received.subarray(headEnd + 4 + length);
-      const manner = record(head, body, Math.round((performance.timeOrigin + performance.now()) * 1000), number);
+      const manner = recordRequest(head, body, number);
       (manners[manner] ?? (() => end(socket, 'HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n')))(socket);
     }
   });
@@ -172,21 +156,9 @@ function onConnection(socket) {
 
 function createServer() {
   if (!options.tls) return net.createServer(onConnection);
-  const read = (suffix) => fs.readFileSync(path.join(options.tls, options.certificate + suffix));
   tls.CLIENT_RENEG_LIMIT = Infinity;
-  return tls.createServer({ cert: read('.crt'), key: read('.key'), maxVersion: 'TLSv1.2' }, onConnection);
+  return tls.createServer({ ...readCertificate(options), maxVersion: 'TLSv1.2' }, onConnection);
 }
 
-async function listen(server, port) {
-  server.listen({ host: '127.0.0.1', port, backlog: 4096 });
-  await once(server, 'listening');
-  return server.address().port;
-}
-
-const port = await listen(createServer(), Number(options.port));
 const control = http.createServer((request, response) => response.end(JSON.stringify({ bytes: bytesSent })));
-const controlPort = await listen(control, 0);
-console.log(JSON.stringify({ port, control_port: controlPort, url: `${options.tls ? 'https' : 'http'}://127.0.0.1:${port}` }));
-
-for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => process.exit(0));
-if (options['until-stdin-closes']) process.stdin.resume().on('close', () => process.exit(0));
+await serve(options, createServer(), control);

@@ -1,45 +1,26 @@
 #!/usr/bin/env node
 // An HTTP proxy on 127.0.0.1, as an egress proxy is one: tunnels by CONNECT, and plain requests by their absolute URL. It
-// connects to whatever it is asked for. It needs Node 18 and nothing else.
+// connects to whatever it is asked for, but to a host whose name begins with "closed" or "silent": asked for that by
+// CONNECT, it closes the connection, or never answers. It needs Node 18 and nothing else.
 //
 //   proxy.mjs --record FILE [--port N] [--until-stdin-closes]
 //
-// It prints and records what receiver.mjs does; the path of a request is what the proxy was asked for.
+// recording_server.mjs says what it prints and records; the path of a request is what the proxy was asked for.
 
-import fs from 'node:fs';
 import http from 'node:http';
 import net from 'node:net';
-import { once } from 'node:events';
-import { parseArgs } from 'node:util';
+import { Record, nowUs, readOptions, serve } from './recording_server.mjs';
 
-const { values: options } = parseArgs({
-  options: {
-    record: { type: 'string' },
-    port: { type: 'string', default: '0' },
-    'until-stdin-closes': { type: 'boolean', default: false },
-  },
-});
-if (!options.record) {
-  console.error('proxy.mjs: --record FILE is missing');
-  process.exit(2);
-}
+const options = readOptions('proxy.mjs');
+const record = new Record(options);
 
-const recordFile = fs.openSync(options.record, 'a', 0o644);
-
-function record(request) {
-  const line = {
-    received_us: Math.round((performance.timeOrigin + performance.now()) * 1000),
-    webhook_id: request.headers['webhook-id'] ?? null,
-    path: request.url,
-    method: request.method,
-    headers: request.rawHeaders,
-    body_base64: '',
-  };
-  fs.writeSync(recordFile, JSON.stringify(line) + '\n');
+function recordRequest({ url: path, method, headers, rawHeaders }) {
+  const webhookId = headers['webhook-id'];
+  record.write(Record.line({ receivedUs: nowUs(), webhookId, path, method, headers: rawHeaders, body: Buffer.alloc(0) }));
 }
 
 const server = http.createServer((request, response) => {
-  record(request);
+  recordRequest(request);
   const onward = http.request(request.url, { method: request.method, headers: request.headers }, (answer) => {
     response.writeHead(answer.statusCode, answer.headers);
     answer.pipe(response);
@@ -49,7 +30,10 @@ const server = http.createServer((request, response) => {
 });
 
 server.on('connect', (request, client, head) => {
-  record(request);
+  recordRequest(request);
+  client.on('error', () => client.destroy());
+  if (request.url.startsWith('closed')) client.destroy();
+  if (/^(closed|silent)/.test(request.url)) return;
   const target = new URL(`http://${request.url}`);
   const onward = net.connect(Number(target.port || 80), target.hostname, () => {
     client.write('HTTP/1.1 200 Connection established\r\n\r\n');
@@ -63,10 +47,4 @@ server.on('connect', (request, client, head) => {
   }
 });
 
-server.listen({ host: '127.0.0.1', port: Number(options.port), backlog: 4096 });
-await once(server, 'listening');
-const { port } = server.address();
-console.log(JSON.stringify({ port, control_port: port, url: `http://127.0.0.1:${port}` }));
-
-for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => process.exit(0));
-if (options['until-stdin-closes']) process.stdin.resume().on('close', () => process.exit(0));
+await serve(options, server);

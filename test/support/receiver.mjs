@@ -4,11 +4,9 @@
 //
 //   receiver.mjs --record FILE [--port N] [--tls DIR [--certificate NAME] [--tls-version TLSv1.1]] [--until-stdin-closes]
 //
-// When it listens it prints one line, {"port":…,"control_port":…,"url":"http://127.0.0.1:…"}.
-//
-// Every complete request is appended to FILE as one line of JSON before it is answered, so that what a sender holds
-// for delivered has been recorded even if the receiver is killed. A line begins with received_us (arrival of the
-// request's headers, µs since 1970), webhook_id and path, in this order; record() shows the rest.
+// Every complete request is recorded before it is answered, so that what a sender holds for delivered has been recorded
+// even if the receiver is killed. recording_server.mjs says what it prints, and what a line of the record holds; status,
+// connection and tls are added.
 //
 // A path is a row of steps; the query string is the caller's, to tell requests apart:
 //
@@ -35,26 +33,13 @@
 import fs from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
-import path from 'node:path';
-import { once } from 'node:events';
-import { parseArgs } from 'node:util';
+import { Record, nowUs, readCertificate, readOptions, serve, tlsOptions } from './recording_server.mjs';
 
-const { values: options } = parseArgs({
-  options: {
-    record: { type: 'string' },
-    port: { type: 'string', default: '0' },
-    tls: { type: 'string' },
-    certificate: { type: 'string', default: 'server' },
-    'tls-version': { type: 'string' }, // that one alone
-    'until-stdin-closes': { type: 'boolean', default: false },
-  },
+const options = readOptions('receiver.mjs', {
+  ...tlsOptions,
+  'tls-version': { type: 'string' }, // that one alone
 });
-if (!options.record) {
-  console.error('receiver.mjs: --record FILE is missing');
-  process.exit(2);
-}
-
-const recordFile = fs.openSync(options.record, 'a', 0o644);
+const record = new Record(options);
 const scripts = new Map(); // path → the script set for it
 const webhookIds = new Set();
 const requestsByUrlAndId = new Map(); // for /times
@@ -120,24 +105,24 @@ let waiting = [];
 function flush() {
   const batch = waiting;
   waiting = [];
-  fs.writeSync(recordFile, batch.map((item) => item.line).join(''));
+  record.write(...batch.map((item) => item.line));
   for (const item of batch) item.answer();
 }
 
-function record(request, receivedUs, status, chunks, answer) {
-  const line = JSON.stringify({
-    received_us: receivedUs,
-    webhook_id: request.headers['webhook-id'] ?? null,
+function recordAndThen(answer, request, receivedUs, status, chunks) {
+  const line = Record.line({
+    receivedUs,
+    webhookId: request.headers['webhook-id'],
     path: request.url,
     status,
     method: request.method,
     connection: request.socket.connectionNumber, // counts from 1
     tls: request.socket.getProtocol?.() ?? null, // TLSv1.3
-    headers: request.rawHeaders, // name, value, name, value, … as they came
-    body_base64: Buffer.concat(chunks).toString('base64'),
+    headers: request.rawHeaders,
+    body: Buffer.concat(chunks),
   });
   if (waiting.length === 0) setImmediate(flush);
-  waiting.push({ line: line + '\n', answer });
+  waiting.push({ line, answer });
 }
 
 // --- answering -----------------------------------------------------------------------------------------------------
@@ -201,7 +186,7 @@ function countOneMore(key) {
 }
 
 function onRequest(request, response) {
-  const receivedUs = Math.round((performance.timeOrigin + performance.now()) * 1000);
+  const receivedUs = nowUs();
   const chunks = [];
   request.on('data', (chunk) => chunks.push(chunk));
   request.on('end', () => {
@@ -213,10 +198,11 @@ function onRequest(request, response) {
     if (behaviour.times !== Infinity && countOneMore(`${request.url} ${id}`) > behaviour.times) behaviour = plain;
     if (Math.random() * 100 >= behaviour.percent) behaviour = { ...plain, delayUpToMs: behaviour.delayUpToMs };
     const delayMs = behaviour.delayMs + Math.random() * behaviour.delayUpToMs;
-    record(request, receivedUs, behaviour.status, chunks, () => {
+    const then = () => {
       if (delayMs === 0) answer(request, response, behaviour);
       else setTimeout(answer, delayMs, request, response, behaviour);
-    });
+    };
+    recordAndThen(then, request, receivedUs, behaviour.status, chunks);
   });
 }
 
@@ -252,21 +238,10 @@ async function onControl(request, response) {
 
 function createServer() {
   if (!options.tls) return http.createServer(onRequest);
-  const read = (suffix) => fs.readFileSync(path.join(options.tls, options.certificate + suffix));
-  const certificate = { cert: read('.crt'), key: read('.key') };
   const version = options['tls-version'];
-  if (!version) return https.createServer(certificate, onRequest);
   // OpenSSL offers what is older than TLS 1.2 at its lowest level of security only.
-  const only = { minVersion: version, maxVersion: version, ciphers: 'DEFAULT@SECLEVEL=0' };
-  return https.createServer({ ...certificate, ...only }, onRequest);
-}
-
-async function listen(server, port) {
-  // No timeout of ours may end a connection that a test wants to last.
-  Object.assign(server, { keepAliveTimeout: 0, headersTimeout: 0, requestTimeout: 0, timeout: 0 });
-  server.listen({ host: '127.0.0.1', port, backlog: 4096 });
-  await once(server, 'listening');
-  return server.address().port;
+  const only = version && { minVersion: version, maxVersion: version, ciphers: 'DEFAULT@SECLEVEL=0' };
+  return https.createServer({ ...readCertificate(options), ...only }, onRequest);
 }
 
 const server = createServer();
@@ -274,11 +249,4 @@ server.on(options.tls ? 'secureConnection' : 'connection', (socket) => {
   socket.connectionNumber = ++connectionCount;
   socket.on('error', () => socket.destroy()); // the sender has gone: nothing to answer any more
 });
-
-const port = await listen(server, number(options.port));
-const controlPort = await listen(http.createServer(onControl), 0);
-const url = `${options.tls ? 'https' : 'http'}://127.0.0.1:${port}`;
-console.log(JSON.stringify({ port, control_port: controlPort, url }));
-
-for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => process.exit(0));
-if (options['until-stdin-closes']) process.stdin.resume().on('close', () => process.exit(0));
+await serve(options, server, http.createServer(onControl));

@@ -1,6 +1,6 @@
 # A cluster that pg_upgrade carries over goes on: nothing is sent meanwhile, nothing is paused afterwards, what was not
-# delivered arrives, and what is owed keeps its webhook-id. WEBHOOK_UPGRADE_BINDIR names the programs of another major
-# to upgrade to; both need the extension's library.
+# delivered arrives, what is owed keeps its webhook-id, and a secret that is encrypted still signs. WEBHOOK_UPGRADE_BINDIR
+# names the programs of another major to upgrade to; both need the extension's library.
 
 use strict;
 use warnings;
@@ -8,6 +8,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 
+use Digest::SHA qw(hmac_sha256_hex);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -15,7 +16,10 @@ use WebhookTest;
 use WebhookTest::Crash;
 
 my $receiver = start_receiver();
-my $old = new_node(name => 'old');
+my $key_file = PostgreSQL::Test::Utils::tempdir() . '/keys';
+append_to_file($key_file, "k1 AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n");
+chmod 0600, $key_file;
+my $old = new_node(name => 'old', 'webhook.secret_key_file' => $key_file);
 query($old, q{
 	CREATE TABLE items (id bigint PRIMARY KEY);
 	SELECT webhook_watch('items', 'item.created', organization_column => NULL);
@@ -27,6 +31,9 @@ create_webhook($old, url => $receiver->url($path), events => ['item.created'], o
 query($old, 'INSERT INTO items SELECT generate_series(1, 3)');
 eventually { query($old, 'SELECT count(*) FROM webhook_deliveries WHERE attempts > 0') == 3 } 'three deliveries are owed';
 my $reveal = 'SELECT webhook_reveal_secret(id) FROM webhook_configurations';
+my $stored = 'SELECT key_id, secret FROM webhook_secrets';
+my $sealed = query($old, $stored);
+like($sealed, qr/^k1\|v1\./, 'the secret is encrypted');
 my $is_paused = q{SELECT is_paused FROM webhook_instance};
 
 # The undelivered: captured while deliveries are off.
@@ -47,7 +54,7 @@ my @no_checksums = defined $new_bindir && !$checksums && $new->pg_version >= 18 
 $new->init(extra => [ '--encoding=UTF8', '--locale=C', @no_checksums ]);
 # The receiver would take what the servers of pg_upgrade sent: deliveries are on.
 my $settings = join("\n", "shared_preload_libraries = 'webhook'", "webhook.allow_http = on",
-	"webhook.allowed_networks = '127.0.0.0/8'", 'webhook.enabled = on', '');
+	"webhook.allowed_networks = '127.0.0.0/8'", "webhook.secret_key_file = '$key_file'", 'webhook.enabled = on', '');
 $_->append_conf('postgresql.conf', $settings) foreach $old, $new;
 $receiver->set($path, '/ok');
 
@@ -67,7 +74,11 @@ $new->start;
 eventually { query($new, q{SELECT count(*) FROM webhook_logs WHERE status = 'success'}) == 10 } 'everything arrives';
 is(query($new, $is_paused), 'f', 'deliveries are not paused');
 is(query($new, 'SELECT instance FROM webhook_instance'), $instance, 'it is the same instance');
-is(query($new, $reveal), 'kept by pg_upgrade', 'the webhook has its secret');
+is(query($new, $stored), $sealed, 'the secret is stored as it was');
+is(query($new, $reveal), 'kept by pg_upgrade', 'and can be decrypted');
+my $unsigned = grep { $_->{headers}{'x-webhook-signature'} ne 'sha256=' . hmac_sha256_hex($_->{body}, 'kept by pg_upgrade') }
+  $receiver->received($path);
+is($unsigned, 0, 'all that was sent is signed by it');
 my @rows = received_rows($receiver, $path);
 my @after = @rows[ $count_before .. $#rows ];
 is(join(' ', sort { $a <=> $b } map { $_->[1] } @after), join(' ', 1 .. 10), 'each once');

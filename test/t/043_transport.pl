@@ -24,7 +24,6 @@ my $proxy = start_receiver(program => 'proxy.mjs');
 
 my $home = PostgreSQL::Test::Utils::tempdir();
 append_to_file("$home/.netrc", "machine 127.0.0.1 login netrc-user password netrc-password\ndefault login netrc-user password netrc-password\n");
-append_to_file("$home/.curlrc", "header = \"X-Curlrc: read\"\n");
 append_to_file("$home/openssl.cnf", <<'END');
 openssl_conf = settings
 [settings]
@@ -41,7 +40,7 @@ my $node;
 {
 	local %ENV = (
 		%ENV,
-		HOME => $home, CURL_HOME => $home, NETRC => "$home/.netrc",
+		HOME => $home, NETRC => "$home/.netrc",
 		OPENSSL_CONF => "$home/openssl.cnf",
 		map({ ($_ => $environment_proxy->url('')) } qw(http_proxy https_proxy HTTPS_PROXY all_proxy ALL_PROXY)));
 	$node = new_node('webhook.ca_file' => certificates_dir() . '/ca.crt', 'webhook.retry_schedule' => '1h');
@@ -125,7 +124,6 @@ foreach my $receiver ($plain, $secure)
 	is_success(delivered($url), "$url is reached without the proxies of the environment");
 	my ($request) = $receiver->received('/ok?environment');
 	is($request->{headers}{authorization}, undef, 'no password of ~/.netrc is sent');
-	is($request->{headers}{'x-curlrc'}, undef, 'nor what ~/.curlrc says');
 }
 is($environment_proxy->count, 0, 'the proxy of the environment has seen nothing');
 
@@ -186,6 +184,14 @@ is($environment_proxy->count, 0, 'the proxy of the environment has seen nothing 
 $outcome = delivered($untrusted->url('/ok'));
 like("$outcome->{status} $outcome->{error}", qr/^failed TLS: .*certificate/, 'certificates are verified through the proxy');
 is($untrusted->count, 0, 'and nothing sent to a receiver without a good one');
+
+$outcome = delivered('https://closed.example/');
+is("$outcome->{status} $outcome->{error}",
+	'failed the proxy did not connect to the host: it closed the connection, or did not answer in HTTP',
+	'a proxy that closes on CONNECT is named');
+$outcome = delivered('https://silent.example/', timeout_ms => 300);
+is("$outcome->{status} $outcome->{error}", 'failed the proxy has not connected to the host within 300 ms',
+	'and so is one that does not answer it');
 
 my $reachable = create_webhook($node, organization_id => 'ports', url => $secure->url('/ok?port'), events => ['item.created']);
 is_success(next_of($reachable, 1), 'a port is allowed');

@@ -44,6 +44,7 @@ sub refusal
 # Names and addresses that only normalisation would make of them; a parser that did would be of another opinion than one
 # that does not.
 my $not_ascii = qr/invalid URL: it contains a character that is not ASCII \(write the host as xn--…, the rest as %XX\)/;
+my $backslash = qr/invalid URL: it contains a backslash/;
 my $credentials = qr/invalid URL: it contains a user name or a password/;
 my @refused = (
 	[ 'a Unicode name', 'https://bücher.example/', $not_ascii ],
@@ -64,8 +65,10 @@ my @refused = (
 	[ 'an empty user and password', "https://:\@example.com/?$token", $credentials ],
 	[ 'a user that looks like a host', 'https://example.com:443@evil.example/', $credentials ],
 	[ 'two users', 'https://example.com@evil.example@127.0.0.1/', $credentials ],
-	[ 'a backslash before an at sign', 'https://example.com\\@evil.example/', qr/invalid URL: / ],
-	[ 'a backslash in the host', 'https://example.com\\.evil.example/', qr/invalid URL: / ],
+	[ 'a backslash before an at sign', 'https://example.com\\@evil.example/', $backslash ],
+	[ 'a backslash in the host', 'https://example.com\\.evil.example/', $backslash ],
+	[ 'a backslash that ends the host', 'https://example.com\\evil.example/', $backslash ],
+	[ 'a backslash in the path', 'https://example.com/\\evil.example/', $backslash ],
 	[ 'a fragment', "https://example.com/#$token", qr/invalid URL: it contains a fragment/ ]);
 foreach my $refused (@refused)
 {

@@ -125,6 +125,17 @@ is(query($node, q{SELECT string_agg(event, ' ' ORDER BY id) FROM webhook_events 
 	'item.created webhook.delivery.failed', 'and that was all');
 is($receiver->count('/status/404?loop'), 4, 'by two attempts each');
 
+# An endpoint that fails each news five times before it takes it: each opens the circuit and closes it again.
+my $slow_to_believe = webhook_of('circle', '/status/503/times/5', events => [ 'item.created', 'webhook.*' ],
+	retry_schedule => [ ('100 milliseconds') x 20 ]);
+insert_items('circle');
+my $taken = "FROM webhook_logs WHERE configuration_id = '$slow_to_believe' AND status = 'success'";
+eventually { query($node, "SELECT string_agg(event, ' ' ORDER BY id) $taken") eq 'item.created webhook.recovered' }
+	'a webhook is told that it has recovered itself';
+is(log_lines(qr/LOG:  .*the circuit of webhook "[^"]*" \($slow_to_believe\) has closed/), 2, 'by which it recovers once more');
+is(query($node, q{SELECT string_agg(event, ' ' ORDER BY id) FROM webhook_events WHERE organization_id = 'circle'}),
+	'item.created webhook.recovered', 'which is told to nobody');
+
 # --- A circuit that closes ----------------------------------------------------------------------------------------------
 
 observe('back');

@@ -94,6 +94,22 @@ my ($memory_kb) = slurp_file('/proc/' . query($node, 'SELECT pid FROM webhook_wo
 cmp_ok($memory_kb, '<', 256 * 1024, 'nor did it take the memory of the worker');
 query($node, q{DELETE FROM webhook_configurations});
 
+# The same filter of two tenants, on data of which one's alone takes for ever, read together.
+my $shared = '$.**.**.**.** ? (@ == 2)';
+my $slow = create_webhook($node, name => 'slow', organization_id => 'evil', url => $receiver->url('/ok?slow'),
+	events => ['contact.*'], filter => $shared);
+my $same = create_webhook($node, name => 'same', organization_id => 'acme', url => $receiver->url('/ok?same'),
+	events => ['contact.*'], filter => $shared);
+query($node, qq{
+	BEGIN;
+	SELECT webhook_emit('contact.created', '{"id":1,"nested":$nested}', 'evil');
+	SELECT webhook_emit('contact.created', '{"id":2}', 'acme');
+	COMMIT});
+eventually { log_lines(qr/LOG:  .*the filter of webhook "slow" \($slow\) took too long/) == 1 } 'a filter takes too long';
+eventually { successes($same) == 1 } 'the same filter of another tenant, on other data, does not count as too slow';
+is($receiver->count('/ok?slow'), 0, 'the slow one lets nothing through');
+query($node, q{DELETE FROM webhook_configurations});
+
 # Many filters of one organization, each of which computes what cannot be interrupted: it would take a minute.
 query($node, qq{
 	INSERT INTO webhook_configurations (organization_id, name, url, events, filter)

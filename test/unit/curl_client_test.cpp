@@ -716,6 +716,73 @@ TEST_F(CurlClientTest, ProxyThatRefusesIsAConnectFailure) {
   EXPECT_EQ(response.status, 0);
 }
 
+// What a proxy does instead of answering CONNECT is told as the proxy's doing.
+TEST_F(CurlClientTest, ProxyThatAnswersNoConnectIsNamed) {
+  struct Case {
+    LoopbackServer::Handler handler;
+    HttpOutcome outcome;
+    std::string error;
+  };
+  const std::string closed =
+      "the proxy did not connect to the host: it closed the connection, or did not answer in HTTP";
+  const std::string slow = "the proxy has not connected to the host within ";
+  const std::vector<Case> cases = {
+      {[](const ReceivedRequest&, Peer&) { return Then::kClose; }, HttpOutcome::kConnect, closed},
+      {[](const ReceivedRequest&, Peer& peer) {
+         peer.reset_on_close();
+         return Then::kClose;
+       },
+       HttpOutcome::kConnect, closed},
+      {[](const ReceivedRequest&, Peer& peer) {
+         peer.send("HTTP/1.1 200");
+         return Then::kClose;
+       },
+       HttpOutcome::kConnect, closed},
+      {[](const ReceivedRequest&, Peer& peer) {
+         peer.send("SSH-2.0-OpenSSH_9.2\r\n\r\n");
+         peer.wait_until_client_closes();
+         return Then::kClose;
+       },
+       HttpOutcome::kConnect, closed},
+      {[](const ReceivedRequest&, Peer& peer) {
+         peer.wait_until_client_closes();
+         return Then::kClose;
+       },
+       HttpOutcome::kTimeout, slow + "300 ms"},
+  };
+  for (const Case& wanted : cases) {
+    const LoopbackServer proxy(wanted.handler);
+    HttpSettings settings = loopback_settings();
+    settings.proxy = proxy.url();
+    HttpRequest request = request_to("https://unknown.test/a");
+    request.timeout = std::chrono::milliseconds(300);
+    const HttpResponse response = send(settings, request);
+    EXPECT_EQ(response.outcome, wanted.outcome);
+    EXPECT_EQ(response.error, wanted.error);
+    EXPECT_EQ(response.status, 0);
+  }
+}
+
+// What is amiss behind it is not the proxy's doing.
+TEST_F(CurlClientTest, ProxyIsNotNamedForWhatTheReceiverDoes) {
+  const LoopbackServer proxy([](const ReceivedRequest& request, Peer& peer) {
+    if (request.method == "CONNECT") {
+      peer.send("HTTP/1.1 200 Connection established\r\n\r\n");
+      peer.wait_until_client_closes();
+    }
+    return Then::kClose;
+  });
+  HttpSettings settings = loopback_settings();
+  settings.proxy = proxy.url();
+  settings.connect_timeout = 300ms;
+  HttpResponse response = send(settings, request_to("https://unknown.test/a"));
+  EXPECT_EQ(response.outcome, HttpOutcome::kTls);
+  EXPECT_EQ(response.error, "TLS: no complete handshake with host unknown.test within 300 ms");
+  response = send(settings, request_to("http://unknown.test/a"));
+  EXPECT_EQ(response.outcome, HttpOutcome::kDisconnected);
+  EXPECT_EQ(response.error, "the connection was closed before a response came");
+}
+
 // --- TLS -------------------------------------------------------------------------------------------------------------
 
 class CurlClientTlsTest : public CurlClientTest {

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "fake_process.h"
+#include "header_lines.h"
 #include "http/http_client.h"
 
 namespace webhook {
@@ -153,12 +154,7 @@ class FakeHttp : public HttpClient {
   };
 
   static std::vector<std::string> lines_of(const HttpRequest& request) {
-    std::vector<std::string> lines;
-    std::string text = request.headers;
-    for (std::size_t end; (end = text.find("\r\n")) != std::string::npos; text.erase(0, end + 2)) {
-      lines.push_back(text.substr(0, end));
-    }
-    lines.push_back(text);
+    std::vector<std::string> lines = header_lines(request.headers);
     lines.insert(lines.end(), request.custom_headers.begin(), request.custom_headers.end());
     return lines;
   }

@@ -54,6 +54,14 @@ TEST(UrlProblem, RefusesControlCharactersSpacesAndRawBytes) {
   }
 }
 
+TEST(UrlProblem, RefusesABackslash) {
+  for (const char* url :
+       {"https://good.example\\@evil.example/", "https://good.example\\.evil.example/", "https:\\\\evil.example/",
+        "https://good.example/\\@evil.example", "https://good.example?\\"}) {
+    EXPECT_EQ(url_problem(url, false), "it contains a backslash (write %5C)") << url;
+  }
+}
+
 TEST(UrlProblem, RefusesAMissingHost) {
   for (const char* url : {"https://", "https:///path", "https://:443/", "https://?a=b", "https:/example.com/",
                           "https:////example.com/"}) {

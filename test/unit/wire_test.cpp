@@ -6,6 +6,8 @@
 
 #include <utility>
 
+#include "header_lines.h"
+
 namespace webhook {
 namespace {
 
@@ -161,15 +163,7 @@ class BuildHeaders : public testing::Test {
                    .time = Time(seconds(1614265330) + milliseconds(999))};
   SigningKeys keys_;
 
-  std::vector<std::string> build() {
-    std::vector<std::string> lines;
-    std::string text = build_headers(attempt_, kBody, keys_);
-    for (std::size_t end; (end = text.find("\r\n")) != std::string::npos; text.erase(0, end + 2)) {
-      lines.push_back(text.substr(0, end));
-    }
-    lines.push_back(text);
-    return lines;
-  }
+  std::vector<std::string> build() { return header_lines(build_headers(attempt_, kBody, keys_)); }
 };
 
 TEST_F(BuildHeaders, StandInTheDocumentedOrder) {

@@ -696,6 +696,45 @@ TEST_F(WorkerTest, OperationalEventsCauseNone) {
   EXPECT_TRUE(store_.events_emitted.empty());
 }
 
+TEST_F(WorkerTest, RecoveryFromFailuresOfOperationalEventsIsNoNews) {
+  process_.settings_in_force.retry_schedule.assign(20, 1s);
+  const Uuid webhook = store_.add_webhook(1, [](pg::Webhook& w) { w.events = {"*", "webhook.*"}; });
+  std::map<std::string, int> requests;  // by webhook-id
+  http_.answer = [&](const Received& request) {
+    return Answer{.status = ++requests[request.webhook_id] <= 5 ? 503 : 200};
+  };
+  store_.emit([](Event& event) { event.name = "webhook.recovered"; });
+  plan(6s, [this, webhook] {
+    EXPECT_EQ(process_.count_log("has opened"), 1U);
+    EXPECT_EQ(process_.count_log("has closed"), 0U);
+    store_.change_webhook(webhook, [](pg::Webhook& w) { w.name = "renamed"; });
+    process_.wake();
+  });
+  plan(1min, [this] {
+    EXPECT_EQ(process_.count_log("has closed"), 1U);
+    EXPECT_TRUE(store_.events_emitted.empty());
+    store_.emit();
+  });
+  run_for(2min);
+  EXPECT_EQ(process_.count_log("has closed"), 2U);
+  ASSERT_EQ(store_.events_emitted.size(), 1U) << "that from failures of others is";
+  EXPECT_EQ(store_.events_emitted[0].name, "webhook.recovered");
+}
+
+// Also where most failures are those of an operational event.
+TEST_F(WorkerTest, RecoveryFromFailuresOfEventsIsNews) {
+  process_.settings_in_force.retry_schedule.assign(20, 1s);
+  store_.add_webhook(1, [](pg::Webhook& w) { w.events = {"*", "webhook.*"}; });
+  bool is_dead = true;
+  http_.answer = [&is_dead](const Received&) { return Answer{.status = is_dead ? 503 : 200}; };
+  store_.emit([](Event& event) { event.name = "webhook.recovered"; });
+  plan(500ms, [this] { store_.emit(); });
+  plan(1min, [&is_dead] { is_dead = false; });
+  run_until([this] { return store_.events_emitted.size() == 1; });
+  ASSERT_EQ(store_.events_emitted.size(), 1U);
+  EXPECT_EQ(store_.events_emitted[0].name, "webhook.recovered");
+}
+
 TEST_F(WorkerTest, OperationalEventsOfAnOrganizationAreLimited) {
   process_.settings_in_force.retry_schedule = {};
   for (int number = 1; number <= 20; ++number) {
@@ -703,15 +742,23 @@ TEST_F(WorkerTest, OperationalEventsOfAnOrganizationAreLimited) {
   }
   store_.add_webhook(21, [](pg::Webhook& w) { w.organization_id = "small"; });
   http_.answer = [](const Received&) { return Answer{.status = 404}; };
-  for (int i = 0; i < 100; ++i) store_.emit([](Event& event) { event.organization_id = "large"; });
+  const auto fail_many = [this] {
+    for (int i = 0; i < 100; ++i) store_.emit([](Event& event) { event.organization_id = "large"; });
+  };
+  fail_many();
   store_.emit([](Event& event) { event.organization_id = "small"; });
   const auto emitted_to = [this](const std::string& organization) {
     return std::count_if(store_.events_emitted.begin(), store_.events_emitted.end(),
                          [&](const pg::OperationalEvent& event) { return event.organization_id == organization; });
   };
+  plan(10s, [&] {
+    EXPECT_GE(emitted_to("large"), 60);
+    EXPECT_LE(emitted_to("large"), 65);
+    fail_many();
+  });
   run_for(20s);
-  EXPECT_EQ(store_.deliveries.size(), 2'001U) << "dead";
-  EXPECT_GE(emitted_to("large"), 60);
+  EXPECT_EQ(store_.deliveries.size(), 4'001U) << "dead";
+  EXPECT_GE(emitted_to("large"), 69) << "one for each second since";
   EXPECT_LE(emitted_to("large"), 80);
   EXPECT_EQ(emitted_to("small"), 1);
 }
