@@ -35,11 +35,18 @@ void check_accepted(std::string_view url, bool allow_http) {
   require(!url_host(url).empty(), "an accepted URL has a host");
 }
 
+// Not the URL as it is: the fuzzer finds one that reads like a message.
+void check_discretion(std::string_view url) {
+  constexpr std::string_view kSecret = "q7Xw-secret-0Zk4";
+  const auto problem = url_problem(std::string(url).append(kSecret), true);
+  require(!problem || problem->find(kSecret) == std::string::npos, "a problem does not repeat what the URL says");
+}
+
 void check(std::string_view url) {
+  check_discretion(url);
   for (const bool allow_http : {false, true}) {
     if (const auto problem = url_problem(url, allow_http)) {
       require(!problem->empty() && is_one_line(*problem), "a problem is told in a line of text");
-      require(url.size() < 20 || problem->find(url) == std::string::npos, "a problem does not repeat the URL");
     } else {
       check_accepted(url, allow_http);
     }
