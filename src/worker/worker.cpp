@@ -136,16 +136,24 @@ void Worker::turn() {
   http_.drive();
   collect();
   if (process_.now() >= next_store_call_) {
-    if (is_configuration_due()) load_configuration();
-    if (tester_.has_work()) tester_.turn(*event_ids_);
-    if (process_.now() >= next_mark_) write_down_the_oldest();
-    if (is_record_due()) record();
-    if (!disabling_.empty() && process_.now() >= next_disabling_) disable_again();
-    if (process_.now() >= next_maintenance_) maintain();
-    if (delivers()) refill();
+    keep_books();
     read();
     store_failures_ = 0;
   }
+}
+
+// What the database is to be told and asked, but for new events.
+void Worker::keep_books() {
+  const Time begin = process_.now();
+  if (is_configuration_due()) load_configuration();
+  if (tester_.has_work()) tester_.turn(*event_ids_);
+  if (process_.now() >= next_mark_) write_down_the_oldest();
+  if (is_record_due()) record();
+  if (!disabling_.empty() && process_.now() >= next_disabling_) disable_again();
+  if (process_.now() >= next_maintenance_) maintain();
+  if (delivers()) refill();
+  // Nothing was sent meanwhile: it is not the lanes that took this time.
+  if (reading_pauses_since_) *reading_pauses_since_ += process_.now() - begin;
 }
 
 std::optional<Duration> Worker::time_to_wait() {

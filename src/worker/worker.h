@@ -62,6 +62,7 @@ class Worker {
 
   void start();
   void turn();
+  void keep_books();
   void end();
   void drain();
   std::optional<Duration> time_to_wait();

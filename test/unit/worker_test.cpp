@@ -454,6 +454,21 @@ TEST_F(WorkerTest, SteadyStreamNeverPassesWhatOverflowed) {
   }
 }
 
+TEST_F(WorkerTest, TimeThatTheDatabaseTakesMakesNoLaneOverflow) {
+  store_.add_webhook(1);
+  http_.answer = [](const Received&) { return Answer{.delay = 1ms}; };
+  store_.after = [this](const std::string& call) {
+    if (call == "record") process_.pass(60ms);
+  };
+  store_.emit_many(5'000);
+  std::size_t most_owed = 0;
+  run_until([&] {
+    most_owed = std::max(most_owed, store_.count_pending());
+    return store_.logs.size() == 5'000;
+  });
+  EXPECT_EQ(most_owed, 0U);
+}
+
 TEST_F(WorkerTest, WhatOverflowedBeforeARestartIsNotPassedByWhatComesAfterIt) {
   store_.add_webhook(1, [](pg::Webhook& w) { w.limits.max_in_flight = 1; });
   http_.answer = [](const Received&) { return Answer{.delay = 10ms}; };
