@@ -1,4 +1,5 @@
 import { endpoint, silentEndpoint } from '../harness/endpoint.mjs';
+import { cpuSeconds } from '../harness/process.mjs';
 import { configure, withDatabase } from '../harness/server.mjs';
 import { createWebhooks, drain, insertContacts, latency, watchContacts } from '../harness/workload.mjs';
 
@@ -26,8 +27,12 @@ export async function withHanging(hanging, count, action) {
 }
 
 // The deliveries a second of those that answer.
-const drainHealthy = (count, hanging) => withHanging(hanging, count, async (database, nginx, healthy) =>
-  ({ rate: healthy / (await drain(database, nginx, healthy)).seconds }));
+const drainHealthy = (count, hanging) => withHanging(hanging, count, async (database, nginx, healthy) => {
+  const [pid] = await database.workers();
+  const before = await cpuSeconds(pid);
+  const { seconds } = await drain(database, nginx, healthy);
+  return { rate: healthy / seconds, cpu_us: (await cpuSeconds(pid) - before) / healthy * 1e6 };
+});
 
 const latencyOfHealthy = (seconds, hanging, ...how) => withDatabase(async (database) => {
   await watchContacts(database);

@@ -28,7 +28,8 @@ constexpr int kLookShare = 4;                             // a fourth of the tim
 constexpr int kRefillLanesMax = 32;                       // refilled before the network is looked after again
 constexpr Duration kSafetyInterval = seconds(5);          // looks at the log though nobody called
 constexpr Duration kCheckpointInterval = seconds(1);      // at most one in so long
-constexpr Duration kMarkInterval = seconds(2);            // after one or two of them, an unsettled delivery gets a row
+constexpr Duration kMarkInterval = seconds(2);            // after one or two of them,
+constexpr std::size_t kMarkEvents = kAheadMax / 3;        // or so many events, an unsettled delivery gets a row
 constexpr Duration kMaintenanceInterval = seconds(5);     // rings
 constexpr Duration kBusyMaintenance = seconds(1);         // likewise, while they grow
 constexpr Duration kExpiryInterval = minutes(10);         // dead deliveries beyond their retention
@@ -147,7 +148,7 @@ void Worker::keep_books() {
   const Time begin = process_.now();
   if (is_configuration_due()) load_configuration();
   if (tester_.has_work()) tester_.turn(*event_ids_);
-  if (process_.now() >= next_mark_) write_down_the_oldest();
+  if (is_mark_due()) write_down_the_oldest();
   if (is_record_due()) record();
   if (!disabling_.empty() && process_.now() >= next_disabling_) disable_again();
   if (process_.now() >= next_maintenance_) maintain();
@@ -169,7 +170,7 @@ std::optional<Duration> Worker::time_to_wait() {
   if (!disabling_.empty()) at(next_disabling_);
   if (is_configuration_stale_ || store_.configuration_changed()) at(next_configuration_);
   at(configuration_stale_at_);
-  if (ledger_->events_ahead() > 0) at(next_mark_);
+  if (ledger_->events_ahead() > 0) at(is_mark_due() ? now : next_mark_);
   if (delivers()) {
     at(backlog_.first_scheduled());
     at(next_look_);
@@ -718,7 +719,11 @@ bool Worker::give_up_old(const Target& target) {
   return ids.size() == kGiveUpStep;
 }
 
-// What has been on its way for long gets a row, so that it does not hold up the checkpoint.
+bool Worker::is_mark_due() {
+  return process_.now() >= next_mark_ || ledger_->oldest() + ledger_->events_ahead() - mark_ >= kMarkEvents;
+}
+
+// What has been on its way for long gets a row, so that it holds up neither the checkpoint nor, with it, the reading.
 void Worker::write_down_the_oldest() {
   next_mark_ = process_.now() + kMarkInterval;
   if (ledger_->events_ahead() > 0 && ledger_->oldest() < mark_) {

@@ -107,6 +107,7 @@ class Worker {
   void refill();
   void refill_lane(Target& target);
   bool give_up_old(const Target& target);
+  bool is_mark_due();
   void write_down_the_oldest();
   void write_down(Delivery& delivery);
 

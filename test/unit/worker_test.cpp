@@ -485,6 +485,18 @@ TEST_F(WorkerTest, WhatOverflowedBeforeARestartIsNotPassedByWhatComesAfterIt) {
   EXPECT_EQ(received_by(1), ids_from(1, 3'100));
 }
 
+TEST_F(WorkerTest, HangingEndpointDoesNotStopTheReadingOfALargeBacklog) {
+  store_.add_webhook(1, [](pg::Webhook& w) { w.timeout = 60s; });
+  store_.add_webhook(2, [](pg::Webhook& w) { w.limits.max_in_flight = 64; });
+  http_.answer = [](const Received& request) {
+    return request.url == FakeStore::url(1) ? FakeHttp::hangs() : Answer{.delay = 1ms};
+  };
+  const Time begin = process_.now();
+  store_.emit_many(60'000);
+  run_until([this] { return http_.received().size() == 60'001; }, 60s);
+  EXPECT_LT(http_.received().back().at - begin, 3s);
+}
+
 TEST_F(WorkerTest, HangingEndpointDoesNotHoldTheCheckpointForEver) {
   const Uuid hanging = store_.add_webhook(1, [](pg::Webhook& w) { w.timeout = 60s; });
   store_.add_webhook(2);
