@@ -59,7 +59,7 @@ export function variants({ quick }) {
     },
     {
       name: 'latency, the name servers of 10 hang',
-      goals: [{ metric: 'p99_us', to: 'latency, none hangs' }, { metric: 'max_us', max: 50_000 }],
+      goals: ['p50_us', 'p99_us', 'max_us'].map((metric) => ({ metric, to: 'latency, none hangs' })),
       run: () => latencyOfHealthy(seconds, 10, 'silent'),
     },
   ];

@@ -87,7 +87,7 @@ export class Database {
   async awaitWorkers(count = 1) {
     return until(`${count} workers`, async () => {
       const pids = await this.workers();
-      return pids.length === count ? pids : null;
+      return pids.length >= count ? pids : null;
     });
   }
 
