@@ -3,8 +3,8 @@
 // A server listens on 127.0.0.1. When it does it prints one line, {"port":…,"control_port":…,"url":"http://127.0.0.1:…"}.
 //
 // The record is a file with one line of JSON a request. A line begins with received_us (arrival of the request's headers,
-// µs since 1970), webhook_id and path, in this order; then come method, headers (name, value, name, value, … as they came),
-// body_base64, and what a server adds.
+// µs since 1970), webhook_id and path, in this order; then come method and what a server adds, headers (name, value, name,
+// value, … as they came), and at its end body_base64.
 
 import fs from 'node:fs';
 import path from 'node:path';

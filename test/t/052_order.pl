@@ -44,7 +44,7 @@ sub requests
 	open(my $record, '<:raw', $receiver->record_file) or die $receiver->record_file . ": $!";
 	while (my $line = <$record>)
 	{
-		my ($status) = $line =~ /"path":"[^"]*\?$name","status":(\d+)/ or next;
+		my ($status) = $line =~ /"path":"[^"]*\?$name",.*?"status":(\d+)/ or next;
 		my ($body) = $line =~ /"body_base64":"([^"]*)"\}$/ or next;
 		my ($id, $version) = decode_base64($body) =~ /"data":\{"id":(\d+),"version":(\d+)/ or die "no row in $line";
 		push @requests, [ $id, $version, $status ];
