@@ -9,6 +9,7 @@ extern "C" {
 #include "access/tableam.h"
 #include "catalog/pg_am.h"
 #include "executor/tuptable.h"
+#include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
@@ -48,7 +49,7 @@ struct Reading {
   const FullXid* low;
   const FullXid* high;
   std::size_t ranges;
-  RawEvent* events;  // room for one more than events_max
+  RawEvent* events;  // room for events_max
   std::size_t events_max;
   std::size_t count;
 };
@@ -120,6 +121,7 @@ bool read_segment(Oid relation, Reading* reading) {
       IndexScanDesc scan = index_beginscan(segment, index, GetActiveSnapshot(), 2, 0);
 #endif
       for (std::size_t i = 0; is_read && i < reading->ranges; ++i) {
+        CHECK_FOR_INTERRUPTS();
         is_read = read_range(scan, slot, places, reading->low[i], reading->high[i], reading);
       }
       index_endscan(scan);

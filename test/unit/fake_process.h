@@ -1,5 +1,5 @@
-// A process in simulated time. wait() is where time passes: it goes on to whatever happens first, a planned happening or
-// the end of the wait, and no test ever sleeps.
+// A process in simulated time. wait() is where it passes, but for a tick with each look at the clock: it goes on to whatever
+// happens first, a planned happening or the end of the wait, and no test ever sleeps.
 //
 // A wait costs a microsecond even if it has nothing to wait for, so that a loop that never waits is seen: it makes more
 // turns in a simulated second than kTurnsPerSecondMax, and Stuck is thrown.
