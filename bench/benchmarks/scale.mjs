@@ -7,8 +7,8 @@ export const title = 'Deliveries a second, and the memory of a worker at its hig
   'webhooks an event goes to, and of workers. own is without the shared buffers that the worker has touched.';
 
 // Drains deliveries spread evenly over webhooks that are each an organization of their own; with fanOut, over all
-// webhooks of one.
-export async function measure({ deliveries, webhooks = 1, fanOut = false, workers = 1 }) {
+// webhooks of one. watch: what is asked of the workers meanwhile, given the database and what drains it.
+export async function measure({ deliveries, webhooks = 1, fanOut = false, workers = 1, watch = (database, drained) => drained() }) {
   const nginx = await endpoint();
   if (workers > 1 && !(await hasSetting('webhook.workers'))) {
     throw new Report.Skip('this version has no setting webhook.workers');
@@ -21,7 +21,7 @@ export async function measure({ deliveries, webhooks = 1, fanOut = false, worker
       await createWebhooks(database, Array.from({ length: webhooks }, () => nginx.url()), { sharedOrganization: fanOut });
       await insertContacts(database, fanOut ? deliveries / webhooks : deliveries, { organizations: fanOut ? 1 : webhooks });
       const stopWatching = watchMemory(pids);
-      const { seconds } = await drain(database, nginx, deliveries);
+      const { seconds } = await watch(database, () => drain(database, nginx, deliveries));
       return { rate: deliveries / seconds, ...(await stopWatching()) };
     });
   } finally {

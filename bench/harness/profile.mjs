@@ -12,8 +12,11 @@ export async function profile(pid, count, action) {
   // It ends by itself when the process does.
   const ended = once(perf, 'exit');
   await new Promise((resolve) => setTimeout(resolve, 300));
+  const began = performance.now();
+  let seconds;
   try {
     await action();
+    seconds = (performance.now() - began) / 1000;
   } finally {
     perf.kill('SIGINT');
     await ended;
@@ -28,7 +31,7 @@ export async function profile(pid, count, action) {
   const samples = (await output('perf', ['script', '-i', data, '-F', 'ip', '-G'], { maxBuffer: 1 << 30 }))
     .split('\n').filter((line) => line.trim() !== '').length;
   const text = [
-    `${(samples / 2500).toFixed(2)} s of CPU, ${(samples / 2500 * 1e6 / per).toFixed(2)} µs for each of ${per}`,
+    `${(samples / 2500).toFixed(2)} s of CPU in ${seconds.toFixed(2)} s, ${(samples / 2500 * 1e6 / per).toFixed(2)} µs for each of ${per}`,
     '', 'by library', clean(await report('--no-children', '--sort', 'dso')),
     '', 'itself', clean(await report('--no-children', '--sort', 'dso,symbol')),
     '', 'with what it calls', clean(await report('--children', '--sort', 'symbol')),
@@ -46,4 +49,15 @@ export async function statementsOf(database, action) {
       FROM pg_stat_statements ORDER BY total_exec_time DESC LIMIT 12`);
   return ['by statement, all sessions: ms, calls, rows', ...rows.map(({ ms, calls, rows: count, query }) =>
     `${ms} ${calls} ${count}  ${query.slice(0, 150)}`)].join('\n');
+}
+
+// What one worker's time goes to while action, which gives its result, makes it deliver count; and its statements.
+export async function profileWorker(database, count, action) {
+  const [pid] = await database.workers();
+  let text;
+  let result;
+  const statements = await statementsOf(database, async () => {
+    text = await profile(pid, () => count, async () => { result = await action(); });
+  });
+  return { text: `${text}\n\n${statements}`, result };
 }

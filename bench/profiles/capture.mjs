@@ -10,7 +10,7 @@ export async function run({ quick }) {
   return withDatabase(async (database) => {
     await watchContacts(database);
     await database.query(createTable('plain'));
-    await createWebhooks(database, ['http://127.0.0.1:9/']);
+    await createWebhooks(database, ['http://127.0.0.1:1024/']);
     const pid = await database.value('SELECT pg_backend_pid()');
     const insert = async (table, count) => {
       for (let left = count; left > 0; left -= 100_000) {

@@ -12,7 +12,7 @@ export async function run({ quick }) {
   return withDatabase(async (database) => {
     await watchContacts(database);
     await database.query(createTable('plain'));
-    await createWebhooks(database, ['http://127.0.0.1:9/']);
+    await createWebhooks(database, ['http://127.0.0.1:1024/']);
     const texts = [];
     for (const table of ['plain', 'contacts']) {
       const script = `${work}/profile_${table}.sql`;

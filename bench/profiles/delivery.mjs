@@ -1,5 +1,5 @@
 import { endpoint } from '../harness/endpoint.mjs';
-import { profile, statementsOf } from '../harness/profile.mjs';
+import { profileWorker } from '../harness/profile.mjs';
 import { withDatabase } from '../harness/server.mjs';
 import { createWebhooks, drain, insertContacts, watchContacts } from '../harness/workload.mjs';
 
@@ -13,11 +13,6 @@ export async function run({ quick }) {
     await createWebhooks(database, [nginx.url()]);
     await database.query('UPDATE webhook_configurations SET max_in_flight = 64');
     await insertContacts(database, count);
-    const [pid] = await database.workers();
-    let text;
-    const statements = await statementsOf(database, async () => {
-      text = await profile(pid, () => count, () => drain(database, nginx, count));
-    });
-    return `${text}\n\n${statements}`;
+    return (await profileWorker(database, count, () => drain(database, nginx, count))).text;
   });
 }

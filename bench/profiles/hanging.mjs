@@ -1,5 +1,5 @@
 import { withHanging } from '../benchmarks/hanging.mjs';
-import { profile, statementsOf } from '../harness/profile.mjs';
+import { profileWorker } from '../harness/profile.mjs';
 import { drain } from '../harness/workload.mjs';
 
 export const title = 'The worker while it delivers to 100 webhooks of which none, and then 10, never answer.';
@@ -9,12 +9,8 @@ export async function run({ quick }) {
   const texts = [];
   for (const hanging of [0, 10]) {
     texts.push(await withHanging(hanging, count, async (database, nginx, healthy) => {
-      const [pid] = await database.workers();
-      let text;
-      const statements = await statementsOf(database, async () => {
-        text = await profile(pid, () => healthy, () => drain(database, nginx, healthy));
-      });
-      return `--- ${hanging} hang\n${text}\n\n${statements}`;
+      const { text } = await profileWorker(database, healthy, () => drain(database, nginx, healthy));
+      return `--- ${hanging} hang\n${text}`;
     }));
   }
   return texts.join('\n\n');

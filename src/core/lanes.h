@@ -184,9 +184,9 @@ class Lanes {
  private:
   struct Lane {
     LaneLimits limits;
-    std::deque<Delivery> ready;
-    // The keys that a delivery holds, in flight or the next to be, and what waits behind it. Mostly nothing: an empty list
-    // owns no memory, unlike an empty deque.
+    // Lists: an empty one owns no memory, unlike an empty deque.
+    std::list<Delivery> ready;
+    // The keys that a delivery holds, in flight or the next to be, and what waits behind it: mostly nothing.
     std::unordered_map<std::string, std::list<Delivery>> parked;
     std::size_t queued = 0;  // ready and parked
     std::size_t bytes = 0;

@@ -13,29 +13,41 @@ std::size_t DurationCounts::bucket_of(Duration duration) {
 }
 
 void Statistics::count(const Uuid& webhook, Time ended_at, bool success, Duration duration) {
-  const Time minute = std::chrono::floor<std::chrono::minutes>(ended_at);
-  MinuteOfWebhook& row = minutes_[{minute, webhook}];
-  row.webhook = webhook;
-  row.minute = minute;
+  const Time begin = std::chrono::floor<std::chrono::minutes>(ended_at);
+  const auto [found, is_new] = minutes_[begin].try_emplace(webhook);
+  MinuteOfWebhook& row = found->second;
+  if (is_new) {
+    row.webhook = webhook;
+    row.minute = begin;
+    ++rows_;
+  }
   ++row.attempts;
   if (success) ++row.successes;
   row.durations.add(duration);
-  if (minutes_.size() > kRowsMax) minutes_.erase(minutes_.begin());
+  if (rows_ > kRowsMax) pop();
+}
+
+MinuteOfWebhook Statistics::pop() {
+  const auto oldest = minutes_.begin();
+  const MinuteOfWebhook row = oldest->second.begin()->second;
+  oldest->second.erase(oldest->second.begin());
+  if (oldest->second.empty()) minutes_.erase(oldest);
+  --rows_;
+  return row;
 }
 
 std::vector<MinuteOfWebhook> Statistics::take(std::size_t rows_max) {
   std::vector<MinuteOfWebhook> taken;
-  taken.reserve(std::min(rows_max, minutes_.size()));
-  while (taken.size() < rows_max && !minutes_.empty()) {
-    taken.push_back(minutes_.begin()->second);
-    minutes_.erase(minutes_.begin());
-  }
+  taken.reserve(std::min(rows_max, rows_));
+  while (taken.size() < rows_max && rows_ > 0) taken.push_back(pop());
   return taken;
 }
 
 // Nothing was counted in between: the same keys are not there.
 void Statistics::give_back(const std::vector<MinuteOfWebhook>& minutes) {
-  for (const MinuteOfWebhook& row : minutes) minutes_.insert_or_assign({row.minute, row.webhook}, row);
+  for (const MinuteOfWebhook& row : minutes) {
+    if (minutes_[row.minute].insert_or_assign(row.webhook, row).second) ++rows_;
+  }
 }
 
 }  // namespace webhook

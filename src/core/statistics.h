@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
-#include <utility>
+#include <unordered_map>
 #include <vector>
 
 #include "core/time.h"
@@ -43,14 +43,21 @@ class Statistics {
   static constexpr std::size_t kRowsMax = 20'000;  // above it the oldest are forgotten: the database fails for long
 
   void count(const Uuid& webhook, Time ended_at, bool success, Duration duration);
-  bool empty() const { return minutes_.empty(); }
-  std::size_t size() const { return minutes_.size(); }
-  // Takes out at most so many. What could not be written is given back.
+  bool empty() const { return rows_ == 0; }
+  std::size_t size() const { return rows_; }
+  // Takes out at most so many, the oldest first. What could not be written is given back.
   std::vector<MinuteOfWebhook> take(std::size_t rows_max);
   void give_back(const std::vector<MinuteOfWebhook>& minutes);
 
  private:
-  std::map<std::pair<Time, Uuid>, MinuteOfWebhook> minutes_;
+  using Minute = std::unordered_map<Uuid, MinuteOfWebhook>;
+
+  // Takes one of the oldest minute's out.
+  MinuteOfWebhook pop();
+
+  // By when they begin: one or two. None is empty.
+  std::map<Time, Minute> minutes_;
+  std::size_t rows_ = 0;
 };
 
 }  // namespace webhook

@@ -6,14 +6,12 @@ extern "C" {
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
-#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
 #include "executor/executor.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "nodes/execnodes.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -28,6 +26,7 @@ extern "C" {
 #include <optional>
 #include <string_view>
 
+#include "pg/bulk_insert.h"
 #include "pg/catalog.h"
 #include "pg/event_table.h"
 #include "pg/guard.h"
@@ -224,29 +223,10 @@ TupleTableSlot** make_slots(Relation segment, const EventValues* rows, std::size
   return slots;
 }
 
-void insert_index_entries(ResultRelInfo* target, TupleTableSlot* slot, EState* state) {
-  // Constraints that an administrator has deferred are not checked: the list that comes back is of those.
-#if PG_VERSION_NUM >= 160000
-  list_free(ExecInsertIndexTuples(target, slot, state, false, false, nullptr, NIL, false));
-#else
-  list_free(ExecInsertIndexTuples(target, slot, state, false, false, nullptr, NIL));
-#endif
-  ResetPerTupleExprContext(state);
-}
-
 void insert_rows(Relation segment, const EventValues* rows, std::size_t count) {
   TupleTableSlot** slots = make_slots(segment, rows, count);
-  EState* state = CreateExecutorState();
-  ResultRelInfo* target = makeNode(ResultRelInfo);
-  InitResultRelInfo(target, segment, 1, nullptr, 0);
-  ExecOpenIndices(target, false);
-  table_multi_insert(segment, slots, static_cast<int>(count), GetCurrentCommandId(true), 0, nullptr);
-  for (std::size_t i = 0; i < count; ++i) {
-    insert_index_entries(target, slots[i], state);
-    ExecDropSingleTupleTableSlot(slots[i]);
-  }
-  ExecCloseIndices(target);
-  FreeExecutorState(state);
+  bulk_insert(segment, slots, count, Constraints::kUnchecked);
+  for (std::size_t i = 0; i < count; ++i) ExecDropSingleTupleTableSlot(slots[i]);
 }
 
 bool write_own(EventBuffer* buffer, SubtransactionId sub) {

@@ -15,6 +15,7 @@ extern "C" {
 #include "pg/error.h"
 #include "pg/guard.h"
 #include "pg/input_table.h"
+#include "pg/log_writer.h"
 #include "pg/spi.h"
 #include "pg/statements.h"
 
@@ -185,36 +186,6 @@ void update_checkpoint(const Checkpoint& checkpoint, int worker) {
 }
 
 }  // namespace
-
-void write_logs(const std::vector<LogRow>& rows) {
-  using enum InputTable::Type;
-  InputTable table("new_logs", {{"created_at", kTimestamp},
-                                {"configuration_id", kUuid},
-                                {"organization_id", kText},
-                                {"event_id", kBigint},
-                                {"event", kText},
-                                {"attempt", kInteger},
-                                {"status", kText},
-                                {"response_status", kInteger},
-                                {"response_body", kText},
-                                {"error", kText},
-                                {"duration_ms", kDouble},
-                                {"remote_ip", kText},
-                                {"next_attempt_at", kTimestamp}});
-  for (const LogRow& row : rows) {
-    table.put(row.created_at).put(row.webhook).put(row.organization_id).put(row.event_id).put(row.event);
-    table.put(row.attempt).put(row.success ? "success" : "failed");
-    if (row.response_status == 0) {
-      table.put_null();
-    } else {
-      table.put(row.response_status);
-    }
-    table.put_or_null(row.response_body).put_or_null(row.error);
-    table.put(static_cast<double>(row.elapsed.count()) / 1000.0);
-    table.put_or_null(row.remote_ip).put(row.next_attempt_at).end_row();
-  }
-  Query(statements::insert_logs).run();
-}
 
 Recorded write_batch(const Batch& batch, int worker) {
   Recorded recorded;

@@ -30,6 +30,7 @@ extern "C" {
 #include "pg/event_reader.h"
 #include "pg/filters.h"
 #include "pg/guard.h"
+#include "pg/log_writer.h"
 #include "pg/results.h"
 #include "pg/secret_store.h"
 #include "pg/shared_state.h"

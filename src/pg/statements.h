@@ -158,6 +158,8 @@ inline constinit Statement read_owed_of(R"(
 
 // --- Recording --------------------------------------------------------------------------------------------------------
 
+inline constinit Statement current_log_segment("SELECT slot FROM @extschema@.webhook_rings WHERE ring = 'logs'");
+
 // new_logs: an InputTable.
 inline constinit Statement insert_logs(R"(
   INSERT INTO @extschema@.webhook_logs

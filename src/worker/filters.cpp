@@ -14,17 +14,16 @@ constexpr Duration kRefusalLogInterval = std::chrono::minutes(1);
 }  // namespace
 
 // A filter sees the data of the event; where that was too large to be kept, there is nothing to match.
-void Filters::apply(const std::vector<Event>& events, std::vector<std::vector<Uuid>>* receivers) {
+void Filters::apply(const std::vector<Event>& events, std::vector<std::vector<Target*>>* receivers) {
   const Time now = process_.now();
   std::vector<pg::FilterQuestion> questions;
-  std::vector<std::pair<std::size_t, Uuid>> asked;
+  std::vector<std::pair<std::size_t, Target*>> asked;
   for (std::size_t i = 0; i < events.size(); ++i) {
-    std::erase_if((*receivers)[i], [&](const Uuid& id) {
-      const Target& target = *targets_.find(id);
-      if (target.webhook.filter.empty()) return false;
-      if (events[i].oversized_bytes == 0 && now >= target.filter_rests_until) {
-        questions.push_back({&target.webhook.filter, &events[i].data, allowance(target)});
-        asked.emplace_back(i, id);
+    std::erase_if((*receivers)[i], [&](Target* target) {
+      if (target->webhook.filter.empty()) return false;
+      if (events[i].oversized_bytes == 0 && now >= target->filter_rests_until) {
+        questions.push_back({&target->webhook.filter, &events[i].data, allowance(*target)});
+        asked.emplace_back(i, target);
       }
       return true;
     });
@@ -32,15 +31,14 @@ void Filters::apply(const std::vector<Event>& events, std::vector<std::vector<Uu
   if (questions.empty()) return;
   const std::vector<pg::FilterAnswer> answers = store_.filter(questions);
   for (std::size_t n = 0; n < answers.size(); ++n) {
-    const auto& [event, id] = asked[n];
-    Target& target = *targets_.find(id);
-    if (answers[n] == pg::FilterAnswer::kMatch) (*receivers)[event].push_back(id);
+    const auto& [event, target] = asked[n];
+    if (answers[n] == pg::FilterAnswer::kMatch) (*receivers)[event].push_back(target);
     if (answers[n] == pg::FilterAnswer::kRefused) {
-      note_refusal(target);
+      note_refusal(*target);
     } else if (answers[n] == pg::FilterAnswer::kOverrun) {
-      note_overrun(target);
-    } else if (now >= target.filter_rests_until) {
-      target.filter_overruns = 0;
+      note_overrun(*target);
+    } else if (now >= target->filter_rests_until) {
+      target->filter_overruns = 0;
     }
   }
 }

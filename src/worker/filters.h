@@ -21,11 +21,10 @@ namespace webhook {
 
 class Filters {
  public:
-  Filters(pg::Process& process, pg::Store& store, Targets& targets)
-      : process_(process), store_(store), targets_(targets) {}
+  Filters(pg::Process& process, pg::Store& store) : process_(process), store_(store) {}
 
   // receivers: of each event; those whose filters do not match are taken out. Throws pg::Error.
-  void apply(const std::vector<Event>& events, std::vector<std::vector<Uuid>>* receivers);
+  void apply(const std::vector<Event>& events, std::vector<std::vector<Target*>>* receivers);
 
   // What says nothing: an organization without an entry has its full allowance.
   void forget_full_allowances();
@@ -38,7 +37,6 @@ class Filters {
 
   pg::Process& process_;
   pg::Store& store_;
-  Targets& targets_;
   std::unordered_map<std::string, TimeAllowance> allowances_;  // by organization
   Time next_refusal_log_{};
 };

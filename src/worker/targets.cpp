@@ -33,8 +33,8 @@ std::vector<Targets::Changed> Targets::replace(std::vector<pg::Webhook> webhooks
   routes_.clear();
   for (pg::Webhook& webhook : webhooks) {
     const Uuid id = webhook.id;
-    by_organization_[organization_key(webhook.organization_id)].push_back(id);
     Target& target = targets_[id];
+    by_organization_[organization_key(webhook.organization_id)].push_back(&target);
     target.endpoint.webhook = id;
     if (const auto before = old.find(id); before != old.end()) {
       const pg::Webhook& known = before->second.webhook;
@@ -63,24 +63,24 @@ Target* Targets::find(const Uuid& id) {
   return found == targets_.end() ? nullptr : &found->second;
 }
 
-const std::vector<Uuid>& Targets::routes(const Event& event) {
+const std::vector<Target*>& Targets::routes(const Event& event) {
   sought_.assign(event.name).append(1, '\n');
   if (event.organization_id) sought_.append(1, '=').append(*event.organization_id);
   if (const auto known = routes_.find(sought_); known != routes_.end()) return known->second;
 
-  std::vector<Uuid> ids;
+  std::vector<Target*> receivers;
   if (const auto candidates = by_organization_.find(organization_key(event.organization_id));
       candidates != by_organization_.end()) {
-    for (const Uuid& id : candidates->second) {
-      const std::vector<std::string>& patterns = targets_.at(id).webhook.events;
+    for (Target* const candidate : candidates->second) {
+      const std::vector<std::string>& patterns = candidate->webhook.events;
       const bool subscribed = std::any_of(patterns.begin(), patterns.end(), [&event](const std::string& pattern) {
         return event_matches(pattern, event.name);
       });
-      if (subscribed) ids.push_back(id);
+      if (subscribed) receivers.push_back(candidate);
     }
   }
   if (routes_.size() >= kRoutesMax) routes_.clear();
-  return routes_.emplace(sought_, std::move(ids)).first->second;
+  return routes_.emplace(sought_, std::move(receivers)).first->second;
 }
 
 }  // namespace webhook

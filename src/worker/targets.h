@@ -47,8 +47,9 @@ class Targets {
   Target* find(const Uuid& id);
 
   // The webhooks, active or not, that subscribe to such an event: same organization, or both without one; a name or a
-  // pattern that matches. Their filters are not asked. The reference is good until the next call.
-  const std::vector<Uuid>& routes(const Event& event);
+  // pattern that matches. Their filters are not asked. The reference is good until the next call,
+  // the pointers until the next replace().
+  const std::vector<Target*>& routes(const Event& event);
 
   auto begin() { return targets_.begin(); }
   auto end() { return targets_.end(); }
@@ -58,8 +59,8 @@ class Targets {
   static constexpr std::size_t kRoutesMax = 10'000;  // remembered
 
   std::unordered_map<Uuid, Target> targets_;
-  std::unordered_map<std::string, std::vector<Uuid>> by_organization_;
-  std::unordered_map<std::string, std::vector<Uuid>> routes_;
+  std::unordered_map<std::string, std::vector<Target*>> by_organization_;
+  std::unordered_map<std::string, std::vector<Target*>> routes_;
   std::string sought_;  // a key of routes_; kept for its memory
 };
 

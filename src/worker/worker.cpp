@@ -71,7 +71,7 @@ Worker::Worker(pg::Process& process, pg::Store& store, HttpClient& http, pg::Tes
       share_(share),
       recorder_(store),
       tester_(process, store, http, tests, recorder_),
-      filters_(process, store, targets_),
+      filters_(process, store),
       record_delay_(kRecordDelayMin) {}
 
 void Worker::run() {
@@ -438,7 +438,7 @@ void Worker::read_chunk() {
 
 // As many of the events that were read as there is room for; all, if lanes had their time to make some.
 void Worker::admit_chunk() {
-  const std::vector<std::vector<Uuid>> routed = route(unadmitted_.events);
+  const std::vector<std::vector<Target*>> routed = route(unadmitted_.events);
   const bool has_waited = std::exchange(reading_pauses_since_, std::nullopt).has_value();
   std::size_t admitted = 0;
   while (admitted < unadmitted_.events.size() && may_read() && (has_waited || !lanes_.is_crowded())) {
@@ -500,40 +500,40 @@ std::unordered_set<pg::DeliveryKey> Worker::recorded_before(const std::vector<Ev
 }
 
 // Who gets each of the events.
-std::vector<std::vector<Uuid>> Worker::route(const std::vector<Event>& events) {
-  std::vector<std::vector<Uuid>> receivers(events.size());
+std::vector<std::vector<Target*>> Worker::route(const std::vector<Event>& events) {
+  std::vector<std::vector<Target*>> receivers(events.size());
   bool is_filtered = false;
   for (std::size_t i = 0; i < events.size(); ++i) {
     const Event& event = events[i];
-    for (const Uuid& id : targets_.routes(event)) {
-      const Target& target = *targets_.find(id);
-      if (!is_receiver(target.webhook, event.created_at)) continue;
-      const pg::DeliveryKey key{event.id, id};
+    for (Target* const target : targets_.routes(event)) {
+      if (!is_receiver(target->webhook, event.created_at)) continue;
+      const pg::DeliveryKey key{event.id, target->webhook.id};
       if (recovering_ && (recorded_before_.contains(key) || logged_before_.contains(key))) continue;
-      receivers[i].push_back(id);
-      is_filtered |= !target.webhook.filter.empty();
+      receivers[i].push_back(target);
+      is_filtered |= !target->webhook.filter.empty();
     }
   }
   if (is_filtered) filters_.apply(events, &receivers);
   return receivers;
 }
 
-void Worker::admit(Event event, const std::vector<Uuid>& receivers) {
+void Worker::admit(Event event, const std::vector<Target*>& receivers) {
   const Ledger::Entry entry = ledger_->admit(event.id, static_cast<std::uint32_t>(receivers.size()), event.created_at);
   is_checkpoint_stale_ = true;
   if (receivers.empty()) return;
   if (event.oversized_bytes > 0) {
     const std::string error = "the payload of " + std::to_string(event.oversized_bytes) +
                               " bytes was larger than webhook.max_payload and was not kept";
-    for (const Uuid& id : receivers) {
-      give_up(event, id, 0, error);
-      recorder_.settle(entry, {event.id, id});
+    for (const Target* const target : receivers) {
+      give_up(event, target->webhook.id, 0, error);
+      recorder_.settle(entry, {event.id, target->webhook.id});
     }
     return;
   }
   const std::shared_ptr<const Outgoing> shared = outgoing(std::move(event));
-  for (const Uuid& id : receivers) {
-    deliver({.webhook = id, .event = shared, .owed_since = shared->created_at, .entry = entry});
+  for (const Target* const target : receivers) {
+    deliver(*target,
+            {.webhook = target->webhook.id, .event = shared, .owed_since = shared->created_at, .entry = entry});
   }
 }
 
@@ -551,8 +551,8 @@ std::shared_ptr<const Outgoing> Worker::outgoing(Event event) {
 }
 
 // Into its lane, or, if there is none or it does not take it, among what is owed.
-void Worker::deliver(Delivery delivery) {
-  if (targets_.find(delivery.webhook)->webhook.is_deliverable() && lanes_.offer(delivery)) return;
+void Worker::deliver(const Target& target, const Delivery& delivery) {
+  if (target.webhook.is_deliverable() && lanes_.offer(delivery)) return;
   owe_at_once(delivery);
   recorder_.settle(*delivery.entry, key_of(delivery));
 }

@@ -91,11 +91,11 @@ class Worker {
   void pause_looking(Time look_began);
   void admit_chunk();
   void finish_chunk();
-  std::vector<std::vector<Uuid>> route(const std::vector<Event>& events);
-  void admit(Event event, const std::vector<Uuid>& receivers);
+  std::vector<std::vector<Target*>> route(const std::vector<Event>& events);
+  void admit(Event event, const std::vector<Target*>& receivers);
   std::unordered_set<pg::DeliveryKey> recorded_before(const std::vector<Event>& events);
   std::shared_ptr<const Outgoing> outgoing(Event event);
-  void deliver(Delivery delivery);
+  void deliver(const Target& target, const Delivery& delivery);
   void give_up(const Event& event, const Uuid& webhook, int attempts, const std::string& error);
   void end_recovery();
 

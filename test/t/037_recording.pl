@@ -1,5 +1,6 @@
 # While results cannot be recorded, because a trigger raises, a lock is held or a file cannot grow, they are kept and
-# recorded later: nothing is lost, nothing is sent twice, no more is read, and one warning a minute says so.
+# recorded later: nothing is lost, nothing is sent twice, no more is read, and one warning a minute says so. And what a DBA
+# has added to webhook_logs has the effect that it has on an INSERT.
 
 use strict;
 use warnings;
@@ -75,7 +76,45 @@ cmp_ok(warnings(), '<=', 2, 'without a warning for each try');
 $locker->query('COMMIT');
 $locker->finish;
 all_is_recorded('when the lock is released everything is recorded');
-is_log_clean($node, expected => [qr/WARNING: .*the worker's transaction failed and will be repeated: (?:refused by the DBA|canceling statement due to lock timeout)/]);
+
+query($node, q{ALTER TABLE webhook_logs ADD CONSTRAINT no_answer CHECK (response_status <> 200) NOT VALID});
+$before = $receiver->count;
+my $count = query($node, q{SELECT count(*) FROM webhook_logs});
+insert_items(10);
+wait_until { $receiver->count == $before + 10 } 'requests go out';
+eventually { slurp_file($node->logfile) =~ /violates check constraint "no_answer"/ } 'a constraint of the DBA is checked';
+is(query($node, 'SELECT count(*) FROM webhook_logs'), $count, 'and what violates it is not recorded');
+query($node, 'ALTER TABLE webhook_logs DROP CONSTRAINT no_answer');
+all_is_recorded('when the constraint is gone everything is recorded');
+
+query($node, q{
+	CREATE INDEX by_hour ON webhook_logs ((date_trunc('hour', created_at AT TIME ZONE 'UTC'))) WHERE status = 'success';
+});
+insert_items(10);
+all_is_recorded('an index on an expression is no obstacle');
+is(query($node, q{
+	SET enable_seqscan = off;
+	SELECT count(*) FROM webhook_logs WHERE status = 'success' AND date_trunc('hour', created_at AT TIME ZONE 'UTC') > '2000-01-01'
+}), $next_id - 1, 'and has an entry for each row');
+
+query($node, q{
+	CREATE TABLE seen (event_id bigint);
+	CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN INSERT INTO public.seen VALUES (NEW.event_id); RETURN NULL; END $$;
+	CREATE TRIGGER see AFTER INSERT ON webhook_logs FOR EACH ROW EXECUTE FUNCTION see();
+});
+insert_items(10);
+all_is_recorded('a trigger is no obstacle');
+is(query($node, 'SELECT count(*) FROM seen'), 10, 'and fires for each row');
+query($node, 'DROP TRIGGER see ON webhook_logs');
+
+query($node, q{ALTER TABLE webhook_logs ADD COLUMN region text DEFAULT 'north', ALTER COLUMN event TYPE varchar});
+insert_items(10);
+all_is_recorded('another column is no obstacle');
+is(query($node, q{SELECT count(*) FROM webhook_logs WHERE region = 'north' AND event = 'item.created'}), $next_id - 1,
+	'and has its default');
+
+is_log_clean($node, expected => [qr/WARNING: .*the worker's transaction failed and will be repeated: (?:refused by the DBA|canceling statement due to lock timeout|new row for relation .* violates check constraint)/]);
 $node->stop;
 
 # --- a file that cannot grow ------------------------------------------------------------------------------------------

@@ -27,35 +27,41 @@ Event event(std::string name, std::optional<std::string> organization_id = std::
   return {.id = 1, .name = std::move(name), .organization_id = std::move(organization_id)};
 }
 
+std::vector<Uuid> routes(Targets& targets, const Event& event) {
+  std::vector<Uuid> ids;
+  for (const Target* const target : targets.routes(event)) ids.push_back(target->webhook.id);
+  return ids;
+}
+
 TEST(TargetsTest, EventGoesToWhoNamesItOrAPatternOfIt) {
   Targets targets;
   targets.replace({webhook(kFirst, {"deal.created", "contact.*"}), webhook(kSecond, {"deal.updated"})});
-  EXPECT_EQ(targets.routes(event("contact.created")), std::vector<Uuid>{kFirst});
-  EXPECT_EQ(targets.routes(event("deal.created")), std::vector<Uuid>{kFirst});
-  EXPECT_EQ(targets.routes(event("deal.updated")), std::vector<Uuid>{kSecond});
-  EXPECT_TRUE(targets.routes(event("message.sent")).empty());
+  EXPECT_EQ(routes(targets, event("contact.created")), std::vector<Uuid>{kFirst});
+  EXPECT_EQ(routes(targets, event("deal.created")), std::vector<Uuid>{kFirst});
+  EXPECT_EQ(routes(targets, event("deal.updated")), std::vector<Uuid>{kSecond});
+  EXPECT_TRUE(routes(targets, event("message.sent")).empty());
 }
 
 TEST(TargetsTest, WebhookWithTwoMatchesGetsTheEventOnce) {
   Targets targets;
   targets.replace({webhook(kFirst, {"contact.*", "contact.created", "*"})});
-  EXPECT_EQ(targets.routes(event("contact.created")), std::vector<Uuid>{kFirst});
+  EXPECT_EQ(routes(targets, event("contact.created")), std::vector<Uuid>{kFirst});
 }
 
 TEST(TargetsTest, EventStaysInItsOrganization) {
   Targets targets;
   targets.replace({webhook(kFirst, {"*"}, "acme"), webhook(kSecond, {"*"}, "umbrella")});
-  EXPECT_EQ(targets.routes(event("deal.created", "acme")), std::vector<Uuid>{kFirst});
-  EXPECT_EQ(targets.routes(event("deal.created", "umbrella")), std::vector<Uuid>{kSecond});
-  EXPECT_TRUE(targets.routes(event("deal.created", "other")).empty());
+  EXPECT_EQ(routes(targets, event("deal.created", "acme")), std::vector<Uuid>{kFirst});
+  EXPECT_EQ(routes(targets, event("deal.created", "umbrella")), std::vector<Uuid>{kSecond});
+  EXPECT_TRUE(routes(targets, event("deal.created", "other")).empty());
 }
 
 TEST(TargetsTest, NoOrganizationIsOneOfItsOwn) {
   Targets targets;
   targets.replace({webhook(kFirst, {"*"}), webhook(kSecond, {"*"}, "")});
-  EXPECT_EQ(targets.routes(event("deal.created")), std::vector<Uuid>{kFirst});
-  EXPECT_EQ(targets.routes(event("deal.created", "")), std::vector<Uuid>{kSecond});
-  EXPECT_TRUE(targets.routes(event("deal.created", "acme")).empty());
+  EXPECT_EQ(routes(targets, event("deal.created")), std::vector<Uuid>{kFirst});
+  EXPECT_EQ(routes(targets, event("deal.created", "")), std::vector<Uuid>{kSecond});
+  EXPECT_TRUE(routes(targets, event("deal.created", "acme")).empty());
 }
 
 TEST(TargetsTest, InactiveWebhookIsAskedToo) {
@@ -64,15 +70,15 @@ TEST(TargetsTest, InactiveWebhookIsAskedToo) {
   inactive.is_active = false;
   targets.replace({inactive});
   EXPECT_NE(targets.find(kFirst), nullptr);
-  EXPECT_EQ(targets.routes(event("deal.created")), std::vector<Uuid>{kFirst}) << "it may have been active at the time";
+  EXPECT_EQ(routes(targets, event("deal.created")), std::vector<Uuid>{kFirst}) << "it may have been active at the time";
 }
 
 TEST(TargetsTest, RememberedRoutesEndWithTheirConfiguration) {
   Targets targets;
   targets.replace({webhook(kFirst, {"*"})});
-  EXPECT_EQ(targets.routes(event("deal.created")), std::vector<Uuid>{kFirst});
+  EXPECT_EQ(routes(targets, event("deal.created")), std::vector<Uuid>{kFirst});
   targets.replace({webhook(kSecond, {"*"})});
-  EXPECT_EQ(targets.routes(event("deal.created")), std::vector<Uuid>{kSecond});
+  EXPECT_EQ(routes(targets, event("deal.created")), std::vector<Uuid>{kSecond});
   EXPECT_EQ(targets.find(kFirst), nullptr);
 }
 
@@ -81,7 +87,7 @@ TEST(TargetsTest, RoutesAreRightForAnyNumberOfOrganizations) {
   targets.replace({webhook(kFirst, {"*"}, "5")});
   for (int round = 0; round < 2; ++round) {
     for (int organization = 0; organization < 15'000; ++organization) {
-      const bool found = !targets.routes(event("deal.created", std::to_string(organization))).empty();
+      const bool found = !routes(targets, event("deal.created", std::to_string(organization))).empty();
       ASSERT_EQ(found, organization == 5) << organization;
     }
   }
