@@ -18,6 +18,7 @@ extern "C" {
 #include "utils/timestamp.h"
 }
 
+#include <array>
 #include <string>
 #include <string_view>
 
@@ -45,23 +46,34 @@ struct RawEvent {
   int16 slot;
 };
 
+// Ids, or xids: at least low and less than high.
+struct Range {
+  std::uint64_t low;
+  std::uint64_t high;
+};
+
+// What is looked for: rows with this column, kId or kXid, in one of the ranges.
+struct Wanted {
+  EventColumn column;
+  const Range* ranges;
+  std::size_t count;
+};
+
 struct Reading {
-  const FullXid* low;
-  const FullXid* high;
-  std::size_t ranges;
+  Wanted wanted;
   RawEvent* events;  // room for events_max
   std::size_t events_max;
   std::size_t count;
 };
 
-// The segment's index with xid as its first column, to be closed by whoever gets it.
-Relation open_xid_index(Relation segment, AttrNumber xid) {
+// The segment's index with this as its first column, to be closed by whoever gets it.
+Relation open_index(Relation segment, AttrNumber attribute) {
   List* const indexes = RelationGetIndexList(segment);
   ListCell* cell;
   foreach (cell, indexes) {
     Relation index = index_open(lfirst_oid(cell), AccessShareLock);
     const Form_pg_index form = index->rd_index;
-    if (form->indisvalid && form->indkey.values[0] == xid && index->rd_rel->relam == BTREE_AM_OID &&
+    if (form->indisvalid && form->indkey.values[0] == attribute && index->rd_rel->relam == BTREE_AM_OID &&
         RelationGetIndexPredicate(index) == NIL) {
       return index;
     }
@@ -90,13 +102,19 @@ RawEvent copy_row(TupleTableSlot* slot, const int* places) {
           .slot = DatumGetInt16(value(kSlot))};
 }
 
+constexpr int kKeys = 2;
+
+void seek(IndexScanDesc scan, const Wanted& wanted, std::size_t i) {
+  const bool by_id = wanted.column == kId;
+  ScanKeyData keys[kKeys];
+  ScanKeyInit(&keys[0], 1, BTGreaterEqualStrategyNumber, by_id ? F_INT8GE : F_XID8GE,
+              UInt64GetDatum(wanted.ranges[i].low));
+  ScanKeyInit(&keys[1], 1, BTLessStrategyNumber, by_id ? F_INT8LT : F_XID8LT, UInt64GetDatum(wanted.ranges[i].high));
+  index_rescan(scan, keys, kKeys, nullptr, 0);
+}
+
 // False: there is more than there is room for.
-bool read_range(IndexScanDesc scan, TupleTableSlot* slot, const int* places, FullXid low, FullXid high,
-                Reading* reading) {
-  ScanKeyData keys[2];
-  ScanKeyInit(&keys[0], 1, BTGreaterEqualStrategyNumber, F_XID8GE, UInt64GetDatum(low));
-  ScanKeyInit(&keys[1], 1, BTLessStrategyNumber, F_XID8LT, UInt64GetDatum(high));
-  index_rescan(scan, keys, 2, nullptr, 0);
+bool read_next(IndexScanDesc scan, TupleTableSlot* slot, const int* places, Reading* reading) {
   while (index_getnext_slot(scan, ForwardScanDirection, slot)) {
     if (reading->count == reading->events_max) return false;
     reading->events[reading->count++] = copy_row(slot, places);
@@ -111,18 +129,19 @@ bool read_segment(Oid relation, Reading* reading) {
   if (RelationGetNumberOfBlocks(segment) > 0) {
     int places[kEventColumns];
     find_event_columns(RelationGetDescr(segment), RelationGetRelationName(segment), places);
-    Relation index = open_xid_index(segment, static_cast<AttrNumber>(places[kXid] + 1));
+    Relation index = open_index(segment, static_cast<AttrNumber>(places[reading->wanted.column] + 1));
     is_read = index != nullptr;
     if (index != nullptr) {
       TupleTableSlot* slot = table_slot_create(segment, nullptr);
 #if PG_VERSION_NUM >= 180000
-      IndexScanDesc scan = index_beginscan(segment, index, GetActiveSnapshot(), nullptr, 2, 0);
+      IndexScanDesc scan = index_beginscan(segment, index, GetActiveSnapshot(), nullptr, kKeys, 0);
 #else
-      IndexScanDesc scan = index_beginscan(segment, index, GetActiveSnapshot(), 2, 0);
+      IndexScanDesc scan = index_beginscan(segment, index, GetActiveSnapshot(), kKeys, 0);
 #endif
-      for (std::size_t i = 0; is_read && i < reading->ranges; ++i) {
+      for (std::size_t i = 0; is_read && i < reading->wanted.count; ++i) {
         CHECK_FOR_INTERRUPTS();
-        is_read = read_range(scan, slot, places, reading->low[i], reading->high[i], reading);
+        seek(scan, reading->wanted, i);
+        is_read = read_next(scan, slot, places, reading);
       }
       index_endscan(scan);
       ExecDropSingleTupleTableSlot(slot);
@@ -157,23 +176,14 @@ Event event_of(const RawEvent& raw) {
           .oversized_bytes = raw.oversized_bytes};
 }
 
-}  // namespace
-
-std::optional<std::vector<Event>> read_few_events(const Window::Ranges& ranges, std::size_t events_max) {
-  const Catalog* const catalog = find_catalog();
-  if (catalog == nullptr) throw ExtensionGone();
-  // A lock that is waited for may bring an invalidation of the catalog.
-  const auto segments = catalog->event_segments;
-  Reading reading{.low = ranges.low.data(),
-                  .high = ranges.high.data(),
-                  .ranges = ranges.low.size(),
-                  .events = nullptr,
-                  .events_max = events_max,
-                  .count = 0};
-  const bool is_read = guarded([&reading, &segments] {
+// The segments by their slots.
+std::optional<std::vector<Event>> read(const Oid* segments, std::size_t segment_count, const Wanted& wanted,
+                                       std::size_t events_max) {
+  Reading reading{.wanted = wanted, .events = nullptr, .events_max = events_max, .count = 0};
+  const bool is_read = guarded([&reading, segments, segment_count] {
     reading.events = static_cast<RawEvent*>(palloc(sizeof(RawEvent) * reading.events_max));
-    for (const Oid segment : segments) {
-      if (!read_segment(segment, &reading)) return false;
+    for (std::size_t i = 0; i < segment_count; ++i) {
+      if (!read_segment(segments[i], &reading)) return false;
     }
     return true;
   });
@@ -182,6 +192,33 @@ std::optional<std::vector<Event>> read_few_events(const Window::Ranges& ranges, 
   events.reserve(reading.count);
   for (std::size_t i = 0; i < reading.count; ++i) events.push_back(event_of(reading.events[i]));
   return events;
+}
+
+// A copy: a lock that is waited for may bring an invalidation of the catalog.
+std::array<Oid, kRingSegments> segments() {
+  const Catalog* const catalog = find_catalog();
+  if (catalog == nullptr) throw ExtensionGone();
+  return catalog->event_segments;
+}
+
+}  // namespace
+
+std::optional<std::vector<Event>> read_few_events(const Window::Ranges& ranges, std::size_t events_max) {
+  const auto all = segments();
+  std::vector<Range> xids;
+  for (std::size_t i = 0; i < ranges.low.size(); ++i) xids.push_back({ranges.low[i], ranges.high[i]});
+  return read(all.data(), all.size(), {kXid, xids.data(), xids.size()}, events_max);
+}
+
+std::optional<std::vector<Event>> read_events(int slot, const std::vector<std::int64_t>& ids) {
+  const Oid segment = segments().at(static_cast<std::size_t>(slot));
+  std::vector<Range> ranges;  // a search takes as long as several rows: one for those that follow each other
+  for (const std::int64_t id : ids) {
+    const auto low = static_cast<std::uint64_t>(id);
+    if (ranges.empty() || ranges.back().high != low) ranges.push_back({low, low});
+    ranges.back().high = low + 1;
+  }
+  return read(&segment, 1, {kId, ranges.data(), ranges.size()}, ids.size());
 }
 
 }  // namespace webhook::pg

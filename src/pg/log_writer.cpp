@@ -6,8 +6,10 @@ extern "C" {
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
+#include "commands/trigger.h"
 #include "executor/executor.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
@@ -117,8 +119,20 @@ bool has_our_columns(TupleDesc shape) {
   return true;
 }
 
+// Those of the extension's own fire for a subscriber of logical replication alone.
+bool fires_a_trigger(const TriggerDesc* triggers) {
+  const char not_here =
+      SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA ? TRIGGER_FIRES_ON_ORIGIN : TRIGGER_FIRES_ON_REPLICA;
+  for (int i = 0; triggers != nullptr && i < triggers->numtriggers; ++i) {
+    const Trigger& trigger = triggers->triggers[i];
+    if (!TRIGGER_FOR_INSERT(trigger.tgtype)) continue;
+    if (trigger.tgenabled != TRIGGER_DISABLED && trigger.tgenabled != not_here) return true;
+  }
+  return false;
+}
+
 // Whether an INSERT would do nothing more than to append rows.
-bool is_plain(Relation table) { return table->trigdesc == nullptr && table->rd_rules == nullptr; }
+bool is_plain(Relation table) { return !fires_a_trigger(table->trigdesc) && table->rd_rules == nullptr; }
 
 bool is_plain_segment(Relation segment) {
   const Form_pg_class form = segment->rd_rel;
@@ -194,7 +208,7 @@ void append(Relation segment, int slot, Oid sequence, const std::vector<LogRow>&
     filler.fill(slots[i], rows[i]);
   }
   PushActiveSnapshot(GetTransactionSnapshot());
-  bulk_insert(segment, slots, rows.size(), Constraints::kChecked);
+  bulk_insert(segment, slots, rows.size(), Constraints::kChecked, kId + 1);
   PopActiveSnapshot();
   for (std::size_t i = 0; i < rows.size(); ++i) ExecDropSingleTupleTableSlot(slots[i]);
   CommandCounterIncrement();

@@ -23,6 +23,7 @@ extern "C" {
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <iterator>
 #include <string_view>
 #include <utility>
 
@@ -503,7 +504,20 @@ void SpiStore::note_found(const Query& query, std::size_t rows, const Window& wi
   flush_commits(xids);
 }
 
-// Segment by segment, so that each statement opens one of them.
+namespace {
+
+std::vector<Event> fetch_from(int slot, const std::vector<std::int64_t>& ids) {
+  if (std::optional<std::vector<Event>> events = read_events(slot, ids)) return std::move(*events);
+  Query query(statements::read_events_by_id);
+  const std::size_t rows = query.bind(slot).bind(ids).run();
+  std::vector<Event> events;
+  events.reserve(rows);
+  for (std::size_t row = 0; row < rows; ++row) events.push_back(event_of(query, row));
+  return events;
+}
+
+}  // namespace
+
 std::vector<Event> SpiStore::fetch(const std::vector<Found>& found) {
   std::vector<std::int64_t> ids[kRingSegments];
   for (const Found& f : found) ids[f.slot].push_back(f.id);
@@ -511,9 +525,8 @@ std::vector<Event> SpiStore::fetch(const std::vector<Found>& found) {
   events.reserve(found.size());
   for (int slot = 0; slot < kRingSegments; ++slot) {
     if (ids[slot].empty()) continue;
-    Query query(statements::read_events_by_id);
-    const std::size_t rows = query.bind(slot).bind(ids[slot]).run();
-    for (std::size_t row = 0; row < rows; ++row) events.push_back(event_of(query, row));
+    std::vector<Event> of_segment = fetch_from(slot, ids[slot]);
+    std::move(of_segment.begin(), of_segment.end(), std::back_inserter(events));
   }
   std::sort(events.begin(), events.end(), [](const Event& one, const Event& other) { return one.id < other.id; });
   return events;

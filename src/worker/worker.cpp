@@ -17,11 +17,12 @@ using std::chrono::seconds;
 
 constexpr std::size_t kReadMax = 500;                     // events by one read
 constexpr std::size_t kAheadMax = 50'000;                 // events ahead of the checkpoint above which nothing is read
-constexpr Duration kCrowdedPause = milliseconds(50);      // how long reading waits for lanes before they overflow
-constexpr std::size_t kRecordBatch = 512;                 // results that are recorded at once
-constexpr std::size_t kRecordMax = 10'000;                // results above which nothing is admitted
-constexpr Duration kRecordDelayMin = milliseconds(20);    // under load a result waits for others: so long,
-constexpr Duration kRecordDelayMax = milliseconds(50);    // or as long as the last recording took, up to this
+constexpr Duration kCrowdedPauseMax = milliseconds(500);  // how long reading waits for lanes before they overflow:
+constexpr Duration kPausePerEvent = microseconds(100);  // what it has waited it gets back with the events that it reads
+constexpr std::size_t kRecordBatch = 512;               // results that are recorded at once
+constexpr std::size_t kRecordMax = 10'000;              // results above which nothing is admitted
+constexpr Duration kRecordDelayMin = milliseconds(20);  // under load a result waits for others: so long,
+constexpr Duration kRecordDelayMax = milliseconds(50);  // or as long as the last recording took, up to this
 constexpr Duration kLookIntervalMin = microseconds(100);  // between two looks at the log while requests are in flight:
 constexpr Duration kLookIntervalMax = milliseconds(1);    // within these, looks take
 constexpr int kLookShare = 4;                             // a fourth of the time at most
@@ -72,6 +73,7 @@ Worker::Worker(pg::Process& process, pg::Store& store, HttpClient& http, pg::Tes
       recorder_(store),
       tester_(process, store, http, tests, recorder_),
       filters_(process, store),
+      crowded_pause_(kCrowdedPauseMax),
       record_delay_(kRecordDelayMin) {}
 
 void Worker::run() {
@@ -381,16 +383,17 @@ void Worker::load_orderings() {
 // Whether there is room for more events among the results and ahead of the checkpoint.
 bool Worker::may_read() { return delivers() && ledger_->events_ahead() < kAheadMax && recorder_.count() < kRecordMax; }
 
-// When the next events may be admitted: a lane that moves has a moment to make room, rather than that all of it goes
-// through webhook_deliveries.
+// When the next events may be admitted: a lane that moves has some time to make room, rather than that all of it goes
+// through webhook_deliveries. One that takes 10,000 a second always has, but for the moment in which it connects.
 Time Worker::admission_opens_at(Time now) const {
   if (!lanes_.is_crowded()) return now;
-  return reading_pauses_since_.value_or(now) + kCrowdedPause;
+  return reading_pauses_since_.value_or(now) + crowded_pause_;
 }
 
 void Worker::read() {
   const Time now = process_.now();
   if (!delivers()) {
+    reading_pauses_since_.reset();
     // Whoever resumes deliveries wakes the worker; an invalidation is only seen in a transaction.
     if (look_at_log_ || now >= next_look_) load_configuration();
     next_look_ = now + kSafetyInterval;
@@ -403,11 +406,12 @@ void Worker::read() {
     next_look_ = now + kSafetyInterval;
   }
   const bool has_some = !unadmitted_.events.empty();
-  if (!may_read() || (!has_some && (!look_at_log_ || now < next_poll_))) return;
-  if (now < admission_opens_at(now)) {
-    if (!reading_pauses_since_) reading_pauses_since_ = now;
+  if (!may_read() || (!has_some && (!look_at_log_ || now < next_poll_))) {
+    reading_pauses_since_.reset();  // it is not for the lanes
     return;
   }
+  if (lanes_.is_crowded() && !reading_pauses_since_) reading_pauses_since_ = now;
+  if (now < admission_opens_at(now)) return;
   if (!has_some) {
     read_chunk();
     pause_looking(now);
@@ -439,12 +443,17 @@ void Worker::read_chunk() {
 // As many of the events that were read as there is room for; all, if lanes had their time to make some.
 void Worker::admit_chunk() {
   const std::vector<std::vector<Target*>> routed = route(unadmitted_.events);
-  const bool has_waited = std::exchange(reading_pauses_since_, std::nullopt).has_value();
+  const bool has_waited = reading_pauses_since_.has_value();
+  if (has_waited) {
+    crowded_pause_ -= std::clamp<Duration>(process_.now() - *reading_pauses_since_, Duration::zero(), crowded_pause_);
+    reading_pauses_since_.reset();
+  }
   std::size_t admitted = 0;
   while (admitted < unadmitted_.events.size() && may_read() && (has_waited || !lanes_.is_crowded())) {
     admit(std::move(unadmitted_.events[admitted]), routed[admitted]);
     ++admitted;
   }
+  crowded_pause_ = std::min<Duration>(crowded_pause_ + admitted * kPausePerEvent, kCrowdedPauseMax);
   unadmitted_.events.erase(unadmitted_.events.begin(),
                            unadmitted_.events.begin() + static_cast<std::ptrdiff_t>(admitted));
   if (unadmitted_.events.empty()) finish_chunk();

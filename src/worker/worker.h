@@ -176,6 +176,7 @@ class Worker {
   Time next_look_{};                          // at the log, though nobody calls
   Time next_poll_{};                          // no look before, so that windows are not too small under load
   std::optional<Time> reading_pauses_since_;  // for lanes that are crowded
+  Duration crowded_pause_;                    // for how long it may
   Duration record_delay_;                     // how long results wait to be recorded together
   Time next_checkpoint_{};
   Time next_maintenance_{};

@@ -313,6 +313,10 @@ sub switch_deliveries
 	items_come(6007, 6009, 'and one with an index on xid that has not all of it');
 	query('CREATE INDEX webhook_events_xid_idx ON webhook_events (xid)');
 	query('DROP INDEX other_idx');
+	query('DROP INDEX webhook_events_id_idx');
+	insert_items(6010, 6109);
+	items_come(6010, 6109, 'and many events without an index on id');
+	query('CREATE INDEX webhook_events_id_idx ON webhook_events (id)');
 	query('ALTER TABLE webhook_events DROP COLUMN remark');
 }
 

@@ -15,7 +15,8 @@ use WebhookTest::Crash;
 use WebhookTest::Session;
 
 my $receiver = start_receiver();
-my $node = new_node();
+# auto_explain tells of the statements of the worker, too.
+my $node = new_node('shared_preload_libraries' => 'webhook, auto_explain', 'auto_explain.log_min_duration' => '0');
 query($node, q{
 	CREATE TABLE items (id bigint PRIMARY KEY);
 	SELECT webhook_watch('items', 'item.created', organization_column => NULL);
@@ -50,8 +51,15 @@ sub warnings
 	return scalar(() = slurp_file($node->logfile) =~ /WARNING: .*the worker's transaction failed and will be repeated/g);
 }
 
+# How many statements of the worker have written log rows.
+sub inserts
+{
+	return scalar(() = slurp_file($node->logfile) =~ /CROSS JOIN new_logs/g);
+}
+
 insert_items(10);
 all_is_recorded('results are recorded');
+is(inserts(), 0, 'straight into the table');
 
 query($node, 'CREATE TRIGGER refuse BEFORE INSERT ON webhook_logs FOR EACH ROW EXECUTE FUNCTION refuse()');
 insert_items(3000);
@@ -87,6 +95,16 @@ is(query($node, 'SELECT count(*) FROM webhook_logs'), $count, 'and what violates
 query($node, 'ALTER TABLE webhook_logs DROP CONSTRAINT no_answer');
 all_is_recorded('when the constraint is gone everything is recorded');
 
+# A page range that the BRIN index on id has summarized, and that more rows go into.
+query($node, "SELECT brin_summarize_new_values('webhook_logs_${slot}_id_idx')");
+insert_items(300);
+all_is_recorded('rows are added to pages that an index has summarized');
+is(query($node, q{
+	SET enable_seqscan = off;
+	SELECT count(*) FROM generate_series((SELECT min(id) FROM webhook_logs), (SELECT max(id) FROM webhook_logs)) AS i
+	                JOIN LATERAL (SELECT FROM webhook_logs WHERE id = i OFFSET 0) AS l ON true
+}), $next_id - 1, 'and it finds each of them');
+
 query($node, q{
 	CREATE INDEX by_hour ON webhook_logs ((date_trunc('hour', created_at AT TIME ZONE 'UTC'))) WHERE status = 'success';
 });
@@ -106,6 +124,7 @@ query($node, q{
 insert_items(10);
 all_is_recorded('a trigger is no obstacle');
 is(query($node, 'SELECT count(*) FROM seen'), 10, 'and fires for each row');
+cmp_ok(inserts(), '>', 0, 'by an INSERT');
 query($node, 'DROP TRIGGER see ON webhook_logs');
 
 query($node, q{ALTER TABLE webhook_logs ADD COLUMN region text DEFAULT 'north', ALTER COLUMN event TYPE varchar});

@@ -469,6 +469,21 @@ TEST_F(WorkerTest, TimeThatTheDatabaseTakesMakesNoLaneOverflow) {
   EXPECT_EQ(most_owed, 0U);
 }
 
+TEST_F(WorkerTest, LaneThatTakesAMomentToBeginDoesNotOverflow) {
+  store_.add_webhook(1, [](pg::Webhook& w) { w.limits.max_in_flight = 64; });
+  const Time begin = process_.now();
+  http_.answer = [&](const Received&) {
+    return Answer{.delay = std::max<Duration>(begin + 300ms - process_.now(), 1ms)};
+  };
+  store_.emit_many(20'000);
+  std::size_t most_owed = 0;
+  run_until([&] {
+    most_owed = std::max(most_owed, store_.count_pending());
+    return store_.logs.size() == 20'000;
+  });
+  EXPECT_EQ(most_owed, 0U);
+}
+
 TEST_F(WorkerTest, WhatOverflowedBeforeARestartIsNotPassedByWhatComesAfterIt) {
   store_.add_webhook(1, [](pg::Webhook& w) { w.limits.max_in_flight = 1; });
   http_.answer = [](const Received&) { return Answer{.delay = 10ms}; };
