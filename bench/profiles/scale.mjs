@@ -4,7 +4,7 @@ import { profileWorker } from '../harness/profile.mjs';
 export const title = 'The worker while it delivers a backlog to 100 webhooks, and then to 10,000.';
 
 export async function run({ quick }) {
-  const deliveries = quick ? 20_000 : 100_000;
+  const deliveries = quick ? 20_000 : 300_000;
   const texts = [];
   for (const webhooks of [100, 10_000]) {
     const watch = async (database, drained) => {

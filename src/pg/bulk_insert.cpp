@@ -9,6 +9,7 @@ extern "C" {
 #include "access/xact.h"
 #include "catalog/pg_am.h"
 #include "executor/executor.h"
+#include "miscadmin.h"
 #include "nodes/execnodes.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
@@ -57,12 +58,16 @@ void bulk_insert(Relation table, TupleTableSlot** slots, std::size_t count, Cons
   InitResultRelInfo(target, table, 0, nullptr, 0);  // of no range table, to which an error message would look
   ExecOpenIndices(target, false);
   if (constraints == Constraints::kChecked && RelationGetDescr(table)->constr != nullptr) {
-    for (std::size_t i = 0; i < count; ++i) ExecConstraints(target, slots[i], state);
+    for (std::size_t i = 0; i < count; ++i) {
+      CHECK_FOR_INTERRUPTS();
+      ExecConstraints(target, slots[i], state);
+    }
   }
   table_multi_insert(table, slots, static_cast<int>(count), GetCurrentCommandId(true), 0, nullptr);
   const int minmax = find_minmax_index(target, ascending);
   Relation const minmax_index = minmax < 0 ? nullptr : target->ri_IndexRelationDescs[minmax];
   for (std::size_t i = 0; i < count; ++i) {
+    CHECK_FOR_INTERRUPTS();
     // ExecInsertIndexTuples() passes over an index that is not there.
     if (minmax >= 0) target->ri_IndexRelationDescs[minmax] = is_at_an_edge(slots, count, i) ? minmax_index : nullptr;
     insert_index_entries(target, slots[i], state);
