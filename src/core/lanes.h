@@ -168,17 +168,25 @@ class Lanes {
     return crowded_lanes_ > 0 || (queued_moving_ > 0 && queued_moving_ >= room_of_moving() / 2);
   }
   std::size_t in_flight() const { return brisk_.size() + slow_.size(); }
+  // Of those, the ones that are not slow.
+  std::size_t brisk() const { return brisk_.size(); }
   std::size_t queued(const Uuid& webhook) const;
 
-  // The waiting deliveries, for what must be written down before it is sent.
+  // Visits the waiting deliveries, for what must be written down before it is sent, until a visit gives false. Returns
+  // whether none has.
   template <class Visit>
-  void for_each_queued(Visit visit) {
+  bool for_each_queued(Visit visit) {
     for (auto& [id, lane] : lanes_) {
-      for (Delivery& delivery : lane.ready) visit(delivery);
+      for (Delivery& delivery : lane.ready) {
+        if (!visit(delivery)) return false;
+      }
       for (auto& [key, parked] : lane.parked) {
-        for (Delivery& delivery : parked) visit(delivery);
+        for (Delivery& delivery : parked) {
+          if (!visit(delivery)) return false;
+        }
       }
     }
+    return true;
   }
 
  private:

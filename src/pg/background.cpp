@@ -25,11 +25,16 @@ extern "C" {
 #include "utils/wait_event.h"
 }
 
+#include <sys/timerfd.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <map>
+#include <system_error>
 #include <vector>
 
 #include "core/test_slots.h"
@@ -292,6 +297,33 @@ class Launcher {
 
 // --- The worker's process ---------------------------------------------------------------------------------------------
 
+// Ends waits that are shorter than the milliseconds that WaitEventSetWait() counts in.
+class ShortTimer {
+ public:
+  ShortTimer() : fd_(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)) {
+    if (fd_ < 0) throw std::system_error(errno, std::generic_category(), "could not create a timer");
+  }
+  ~ShortTimer() { close(fd_); }
+  ShortTimer(const ShortTimer&) = delete;
+  ShortTimer& operator=(const ShortTimer&) = delete;
+
+  // Readable once the time that was set has passed.
+  int fd() const { return fd_; }
+
+  // Zero: never.
+  void set(Duration time) {
+    if (time == Duration::zero() && !is_set_) return;
+    is_set_ = time > Duration::zero();
+    itimerspec spec{};
+    spec.it_value.tv_nsec = std::chrono::nanoseconds(time).count();
+    timerfd_settime(fd_, 0, &spec, nullptr);
+  }
+
+ private:
+  int fd_;
+  bool is_set_ = false;
+};
+
 class ServerProcess final : public Process {
  public:
   ServerProcess() : settings_(worker_settings()) {
@@ -310,11 +342,12 @@ class ServerProcess final : public Process {
 
   bool wait(int fd, std::optional<Duration> timeout) override {
     if (events_ == nullptr || fd != fd_) watch(fd);
+    short_timer_.set(timeout && *timeout < milliseconds(1) ? *timeout : Duration::zero());
     const long timeout_ms = timeout ? static_cast<long>(std::chrono::ceil<milliseconds>(*timeout).count()) : -1;
     return guarded([this, timeout_ms] {
-      WaitEvent events[2];
+      WaitEvent events[3];
       bool woken = false;
-      const int count = WaitEventSetWait(events_, timeout_ms, events, 2, wait_event());
+      const int count = WaitEventSetWait(events_, timeout_ms, events, 3, wait_event());
       for (int i = 0; i < count; ++i) woken |= (events[i].events & WL_LATCH_SET) != 0;
       if (woken) ResetLatch(MyLatch);
       check_for_interrupts();
@@ -351,21 +384,23 @@ class ServerProcess final : public Process {
  private:
   void watch(int fd) {
     fd_ = fd;
-    events_ = guarded([old = events_, fd]() -> WaitEventSet* {
+    events_ = guarded([old = events_, fd, timer = short_timer_.fd()]() -> WaitEventSet* {
       if (old != nullptr) FreeWaitEventSet(old);
 #if PG_VERSION_NUM >= 170000
-      WaitEventSet* events = CreateWaitEventSet(nullptr, 3);
+      WaitEventSet* events = CreateWaitEventSet(nullptr, 4);
 #else
-      WaitEventSet* events = CreateWaitEventSet(TopMemoryContext, 3);
+      WaitEventSet* events = CreateWaitEventSet(TopMemoryContext, 4);
 #endif
       AddWaitEventToSet(events, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, nullptr);
       AddWaitEventToSet(events, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, nullptr, nullptr);
       AddWaitEventToSet(events, WL_SOCKET_READABLE, fd, nullptr, nullptr);
+      AddWaitEventToSet(events, WL_SOCKET_READABLE, timer, nullptr, nullptr);
       return events;
     });
   }
 
   WorkerSettings settings_;
+  ShortTimer short_timer_;
   WaitEventSet* events_ = nullptr;
   int fd_ = -1;
 };

@@ -26,11 +26,12 @@ constexpr Duration kRecordDelayMax = milliseconds(50);  // or as long as the las
 constexpr Duration kLookIntervalMin = microseconds(100);  // between two looks at the log while requests are in flight:
 constexpr Duration kLookIntervalMax = milliseconds(1);    // within these, looks take
 constexpr int kLookShare = 4;                             // a fourth of the time at most
-constexpr int kRefillLanesMax = 32;                       // refilled before the network is looked after again
+constexpr Duration kRefillTime = milliseconds(1);         // of refilling, after which the network is looked after
 constexpr Duration kSafetyInterval = seconds(5);          // looks at the log though nobody called
 constexpr Duration kCheckpointInterval = seconds(1);      // at most one in so long
 constexpr Duration kMarkInterval = seconds(2);            // after one or two of them,
-constexpr std::size_t kMarkEvents = kAheadMax / 3;        // or so many events, an unsettled delivery gets a row
+constexpr std::size_t kMarkEvents = kAheadMax / 3;        // or so many events, an unsettled delivery gets a row,
+constexpr std::size_t kMarkStep = 50;                     // so many at once
 constexpr Duration kMaintenanceInterval = seconds(5);     // rings
 constexpr Duration kBusyMaintenance = seconds(1);         // likewise, while they grow
 constexpr Duration kExpiryInterval = minutes(10);         // dead deliveries beyond their retention
@@ -44,7 +45,7 @@ constexpr double kAnnouncementsPerSecond = 1;         // operational events abou
 constexpr double kAnnouncementsAtOnce = 60;           // and so many before that
 constexpr Duration kStatisticsInterval = seconds(5);  // at least, and so long that writing them costs a hundredth
 constexpr int kStatisticsShare = 100;                 // of the time
-constexpr std::size_t kStatisticsStep = 200;          // rows written at once
+constexpr std::size_t kStatisticsStep = 20;           // rows written at once
 constexpr Duration kDisablingRetry = seconds(5);      // where somebody has the webhook's row locked
 constexpr int kLoadShare = 10;                 // of the worker's time goes into loading the configuration at most
 constexpr std::size_t kReasonBytesMax = 1000;  // of webhook_configurations.disabled_reason
@@ -150,7 +151,7 @@ void Worker::keep_books() {
   const Time begin = process_.now();
   if (is_configuration_due()) load_configuration();
   if (tester_.has_work()) tester_.turn(*event_ids_);
-  if (is_mark_due()) write_down_the_oldest();
+  is_marking_ = is_mark_due() && write_down_the_oldest();
   if (is_record_due()) record();
   if (!disabling_.empty() && process_.now() >= next_disabling_) disable_again();
   if (process_.now() >= next_maintenance_) maintain();
@@ -177,7 +178,8 @@ std::optional<Duration> Worker::time_to_wait() {
     at(backlog_.first_scheduled());
     at(next_look_);
     const bool has_some = !unadmitted_.events.empty();
-    if (may_read() && (has_some || look_at_log_)) at(std::max(has_some ? now : next_poll_, admission_opens_at(now)));
+    if (may_read() && (has_some || look_at_log_))
+      at(std::max(has_some ? now : looks_open_at(), admission_opens_at(now)));
   } else {
     at(next_look_);
   }
@@ -192,9 +194,9 @@ std::optional<Duration> Worker::time_to_wait() {
 
 // All but what webhook_deliveries says is due now, rather than when an old clock said.
 void Worker::forget_deadlines(Time now) {
-  for (Time* deadline : {&next_look_, &next_poll_, &next_checkpoint_, &next_maintenance_, &next_mark_,
-                         &next_store_call_, &next_failure_warning_, &next_expiry_, &next_age_check_, &next_statistics_,
-                         &next_disabling_, &next_configuration_}) {
+  for (Time* deadline : {&next_look_, &next_poll_, &looks_pause_until_, &next_checkpoint_, &next_maintenance_,
+                         &next_mark_, &next_store_call_, &next_failure_warning_, &next_expiry_, &next_age_check_,
+                         &next_statistics_, &next_disabling_, &next_configuration_}) {
     *deadline = std::min(*deadline, now);
   }
   reading_pauses_since_.reset();
@@ -406,7 +408,7 @@ void Worker::read() {
     next_look_ = now + kSafetyInterval;
   }
   const bool has_some = !unadmitted_.events.empty();
-  if (!may_read() || (!has_some && (!look_at_log_ || now < next_poll_))) {
+  if (!may_read() || (!has_some && (!look_at_log_ || now < looks_open_at()))) {
     reading_pauses_since_.reset();  // it is not for the lanes
     return;
   }
@@ -414,17 +416,20 @@ void Worker::read() {
   if (now < admission_opens_at(now)) return;
   if (!has_some) {
     read_chunk();
-    pause_looking(now);
+    pause_looks(now);
   }
   if (!unadmitted_.events.empty()) admit_chunk();
 }
 
-// While requests are in flight, lest their answers wait for looks that find one event each.
-void Worker::pause_looking(Time look_began) {
-  if (in_flight_.empty()) return;
+// While requests are in flight, lest their answers wait for looks that find one event each. Those that hang have no
+// answers.
+Time Worker::looks_open_at() const {
+  return lanes_.brisk() == 0 ? next_poll_ : std::max(next_poll_, looks_pause_until_);
+}
+
+void Worker::pause_looks(Time look_began) {
   const Duration cost = process_.now() - look_began;
-  const Duration interval = std::clamp<Duration>(cost * kLookShare, kLookIntervalMin, kLookIntervalMax);
-  next_poll_ = std::max(next_poll_, look_began + interval);
+  looks_pause_until_ = look_began + std::clamp<Duration>(cost * kLookShare, kLookIntervalMin, kLookIntervalMax);
 }
 
 void Worker::read_chunk() {
@@ -592,9 +597,16 @@ void Worker::give_up(const Event& event, const Uuid& webhook, int attempts, cons
 
 // Writes a row of webhook_deliveries. attempts: those made. next_attempt_at: nothing when it is dead.
 void Worker::owe(const Delivery& delivery, int attempts, std::optional<Time> next_attempt_at, std::string error) {
-  const Outgoing& event = *delivery.event;
   const Target* target = targets_.find(delivery.webhook);
   if (target == nullptr) return;
+  record_owed(delivery, *target, attempts, next_attempt_at, std::move(error));
+  if (next_attempt_at) backlog_.owe(delivery.webhook, {*next_attempt_at, delivery.event->event_id});
+  schedule_refill(*target);
+}
+
+void Worker::record_owed(const Delivery& delivery, const Target& target, int attempts,
+                         std::optional<Time> next_attempt_at, std::string error) {
+  const Outgoing& event = *delivery.event;
   recorder_.owe({.key = key_of(delivery),
                  .organization_id = event.organization_id,
                  .event = event.event_name,
@@ -606,12 +618,10 @@ void Worker::owe(const Delivery& delivery, int attempts, std::optional<Time> nex
                  .owed_since = delivery.owed_since,
                  .next_attempt_at = next_attempt_at,
                  .last_error = std::move(error),
-                 .ordering_key = ordering_key(target->webhook.limits.ordering, event.key, event.event_id)},
+                 .ordering_key = ordering_key(target.webhook.limits.ordering, event.key, event.event_id)},
                 process_.now());
-  if (next_attempt_at) backlog_.owe(delivery.webhook, {*next_attempt_at, event.event_id});
   if (next_attempt_at && !delivery.has_row) lanes_.note_owed(delivery.webhook, event.key, event.event_id);
   if (!next_attempt_at && delivery.has_row) lanes_.note_settled(delivery.webhook, event.key, event.event_id);
-  schedule_refill(*target);
 }
 
 // It is due since it came about: so what is owed goes in the order of its age.
@@ -647,14 +657,14 @@ void Worker::schedule_refill(const Target& target) {
 }
 
 void Worker::refill() {
+  const Time end = process_.now() + kRefillTime;
   bool is_recorded = false;
-  for (int lanes = 0; lanes < kRefillLanesMax;) {
+  while (process_.now() < end) {
     const std::optional<Uuid> id = backlog_.take_scheduled(process_.now());
     if (!id) break;
     Target* target = targets_.find(*id);
     // A lane without much room asks again when it has: see conclude().
     if (target == nullptr || !lanes_.wants_refill(*id, process_.now())) continue;
-    ++lanes;
     try {
       // First what overflowed a moment ago: or refill_lane() would not see it and let new events pass it.
       if (!std::exchange(is_recorded, true) && !recorder_.empty()) record();
@@ -729,23 +739,38 @@ bool Worker::give_up_old(const Target& target) {
 }
 
 bool Worker::is_mark_due() {
-  return process_.now() >= next_mark_ || ledger_->oldest() + ledger_->events_ahead() - mark_ >= kMarkEvents;
+  return is_marking_ || process_.now() >= next_mark_ ||
+         ledger_->oldest() + ledger_->events_ahead() - mark_ >= kMarkEvents;
 }
 
 // What has been on its way for long gets a row, so that it holds up neither the checkpoint nor, with it, the reading.
-void Worker::write_down_the_oldest() {
-  next_mark_ = process_.now() + kMarkInterval;
+// Step by step, since nothing is sent meanwhile. Returns whether there is more of it.
+bool Worker::write_down_the_oldest() {
+  std::size_t room = kMarkStep;
+  const auto write_down_if_old = [this, &room](Delivery& delivery) {
+    if (!delivery.entry || *delivery.entry >= mark_) return true;
+    if (room == 0) return false;
+    --room;
+    write_down(delivery);
+    return true;
+  };
   if (ledger_->events_ahead() > 0 && ledger_->oldest() < mark_) {
-    for (auto& [ticket, attempt] : in_flight_) write_down(attempt.delivery);
-    lanes_.for_each_queued([this](Delivery& delivery) { write_down(delivery); });
+    for (auto& [ticket, attempt] : in_flight_) {
+      if (!write_down_if_old(attempt.delivery)) return true;
+    }
+    if (!lanes_.for_each_queued(write_down_if_old)) return true;
   }
+  next_mark_ = process_.now() + kMarkInterval;
   mark_ = ledger_->oldest() + ledger_->events_ahead();
+  return false;
 }
 
+// It stays in memory, so the row is not one to be fetched.
 void Worker::write_down(Delivery& delivery) {
-  if (!delivery.entry || *delivery.entry >= mark_) return;
   backlog_.hold(delivery.webhook, {delivery.owed_since, delivery.event->event_id});
-  owe_at_once(delivery);
+  if (const Target* target = targets_.find(delivery.webhook)) {
+    record_owed(delivery, *target, delivery.attempt - 1, delivery.owed_since, std::string());
+  }
   recorder_.settle(*delivery.entry, key_of(delivery));
   delivery.entry.reset();
   delivery.has_row = true;
@@ -961,7 +986,7 @@ bool Worker::is_checkpoint_due() {
 
 bool Worker::is_record_due() {
   const Time now = process_.now();
-  if (is_checkpoint_due() || !endpoints_to_write_.empty()) return true;
+  if (is_checkpoint_due() || is_marking_ || !endpoints_to_write_.empty()) return true;
   if (now >= next_statistics_ && !statistics_.empty()) return true;
   if (recorder_.next_try_at().value_or(Time::max()) <= now) return true;
   if (recorder_.empty()) return false;

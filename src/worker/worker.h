@@ -88,7 +88,8 @@ class Worker {
   Time admission_opens_at(Time now) const;
   bool open_next_window();
   void read_chunk();
-  void pause_looking(Time look_began);
+  Time looks_open_at() const;
+  void pause_looks(Time look_began);
   void admit_chunk();
   void finish_chunk();
   std::vector<std::vector<Target*>> route(const std::vector<Event>& events);
@@ -101,6 +102,8 @@ class Worker {
 
   // What is owed
   void owe(const Delivery& delivery, int attempts, std::optional<Time> next_attempt_at, std::string error);
+  void record_owed(const Delivery& delivery, const Target& target, int attempts, std::optional<Time> next_attempt_at,
+                   std::string error);
   void owe_at_once(const Delivery& delivery);
   void take_back(std::vector<Delivery> deliveries);
   void schedule_refill(const Target& target);
@@ -108,7 +111,7 @@ class Worker {
   void refill_lane(Target& target);
   bool give_up_old(const Target& target);
   bool is_mark_due();
-  void write_down_the_oldest();
+  bool write_down_the_oldest();
   void write_down(Delivery& delivery);
 
   // The network
@@ -174,16 +177,18 @@ class Worker {
   bool is_checkpoint_stale_ = false;            // something was settled since the last one
   Time last_turn_{};
   Time next_look_{};                          // at the log, though nobody calls
-  Time next_poll_{};                          // no look before, so that windows are not too small under load
+  Time next_poll_{};                          // no look before,
+  Time looks_pause_until_{};                  // nor, while requests are in flight, before
   std::optional<Time> reading_pauses_since_;  // for lanes that are crowded
   Duration crowded_pause_;                    // for how long it may
   Duration record_delay_;                     // how long results wait to be recorded together
   Time next_checkpoint_{};
   Time next_maintenance_{};
   Time next_mark_{};
-  Ledger::Entry mark_ = 0;  // entries below it were admitted before the last mark
-  int store_failures_ = 0;  // in a row
-  Time next_store_call_{};  // after a failure
+  Ledger::Entry mark_ = 0;   // entries below it were admitted before the last mark
+  bool is_marking_ = false;  // some of those are to get a row yet
+  int store_failures_ = 0;   // in a row
+  Time next_store_call_{};   // after a failure
   Time next_failure_warning_{};
   KeptSegment kept_events_;
   KeptSegment kept_logs_;

@@ -184,6 +184,7 @@ class FakeStore : public pg::Store {
     return pg::FilterAnswer::kMatch;
   };
   std::size_t filters_asked = 0;
+  std::size_t owed_at_once = 0;  // the most rows of webhook_deliveries in one transaction
   Duration overrun_takes = std::chrono::milliseconds(5);
   std::function<pg::RingReport(pg::Ring)> ring = [](pg::Ring) { return pg::RingReport{}; };
   std::vector<Time> expired_before;
@@ -321,6 +322,7 @@ class FakeStore : public pg::Store {
       recorded.locked.push_back(key);
       return true;
     };
+    owed_at_once = std::max(owed_at_once, batch.owed.size());
     for (const pg::OwedRow& row : batch.owed) {
       if (!webhooks_.contains(row.key.webhook) || is_locked(row.key)) continue;
       deliveries.insert_or_assign(row.key, row);

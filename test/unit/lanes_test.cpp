@@ -358,9 +358,25 @@ TEST_F(LanesTest, EveryWaitingDeliveryIsVisited) {
   ASSERT_TRUE(lanes_.take(now_));
   lanes_.take(now_);
   Ids visited;
-  lanes_.for_each_queued([&visited](Delivery& waiting) { visited.push_back(waiting.event->event_id); });
+  const auto note = [&visited](Delivery& waiting) {
+    visited.push_back(waiting.event->event_id);
+    return true;
+  };
+  EXPECT_TRUE(lanes_.for_each_queued(note));
   std::sort(visited.begin(), visited.end());
   EXPECT_EQ(visited, (Ids{2}));
+}
+
+TEST_F(LanesTest, AVisitCanBeTheLast) {
+  set_lane(kFirst, {.max_in_flight = 1});
+  for (int id = 1; id <= 3; ++id) lanes_.offer(delivery(kFirst, id));
+  Ids visited;
+  const auto stop_at_two = [&visited](Delivery& waiting) {
+    visited.push_back(waiting.event->event_id);
+    return visited.size() < 2;
+  };
+  EXPECT_FALSE(lanes_.for_each_queued(stop_at_two));
+  EXPECT_EQ(visited, (Ids{1, 2}));
 }
 
 // --- Rates ----------------------------------------------------------------------------------------------------------------
