@@ -990,9 +990,10 @@ bool Worker::is_record_due() {
   if (now >= next_statistics_ && !statistics_.empty()) return true;
   if (recorder_.next_try_at().value_or(Time::max()) <= now) return true;
   if (recorder_.empty()) return false;
-  const bool idle = in_flight_.empty() && lanes_.queued() == 0;
-  return idle || recorder_.count() >= kRecordBatch || now < recorder_.oldest() ||
-         now - recorder_.oldest() >= record_delay_;
+  const auto is_past = [&](Time time) { return now < time || now - time >= record_delay_; };
+  if (recorder_.count() >= kRecordBatch || is_past(recorder_.oldest())) return true;
+  const bool is_idle = in_flight_.empty() && lanes_.queued() == 0;
+  return is_idle && is_past(last_recording_);
 }
 
 void Worker::record() {
@@ -1007,7 +1008,8 @@ void Worker::record() {
     for (const pg::EndpointState& endpoint : also.endpoints) endpoints_to_write_.insert(endpoint.webhook);
     throw;
   }
-  const Duration cost = process_.now() - now;
+  last_recording_ = process_.now();
+  const Duration cost = last_recording_ - now;
   record_delay_ = std::clamp<Duration>(cost, kRecordDelayMin, kRecordDelayMax);
   if (!also.minutes.empty()) {
     statistics_cost_ += cost;

@@ -232,6 +232,20 @@ TEST_F(WorkerTest, LooksAtOnceWhereNothingIsInFlightAnyMore) {
   }
 }
 
+TEST_F(WorkerTest, ResultsThatFollowEachOtherShareATransaction) {
+  store_.add_webhook(1);
+  http_.answer = [](const Received&) { return Answer{.delay = 50us}; };
+  int recordings = 0;
+  store_.before = [&recordings](const std::string& call) { recordings += call == "record" ? 1 : 0; };
+  for (int i = 0; i < 1'000; ++i) plan(i * 1ms, [this] { store_.emit(); });
+  run_for(1100ms);
+  EXPECT_EQ(store_.logs.size(), 1'000U);
+  EXPECT_LT(recordings, 60);
+  plan(1s, [this] { store_.emit(); });
+  plan(1s + 1ms, [this] { EXPECT_EQ(store_.logs.size(), 1'001U) << "one by itself waits for no other"; });
+  run_for(2s);
+}
+
 TEST_F(WorkerTest, HangingEndpointDelaysNoEventOfAnother) {
   store_.add_webhook(1, [](pg::Webhook& w) { w.events = {"hangs"}; });
   store_.add_webhook(2, [](pg::Webhook& w) { w.events = {"answers"}; });
