@@ -128,7 +128,11 @@ Value info(CURL* easy, CURLINFO which) {
 }  // namespace
 
 Transfer::Transfer(const HttpSettings& settings, Poller& poller, Lookups& lookups)
-    : settings_(settings), poller_(poller), lookups_(lookups), easy_(curl_easy_init()) {
+    : settings_(settings),
+      poller_(poller),
+      lookups_(lookups),
+      user_agent_("User-Agent: " + settings.user_agent),
+      easy_(curl_easy_init()) {
   if (easy_ == nullptr) throw std::bad_alloc();
   set_constant_options();
   set_trust();
@@ -154,7 +158,8 @@ void Transfer::set_constant_options() {
   set(easy, CURLOPT_POST, 1L);
   set(easy, CURLOPT_FOLLOWLOCATION, 0L);
   set(easy, CURLOPT_HTTP_CONTENT_DECODING, 0L);
-  if (!settings_.user_agent.empty()) set(easy, CURLOPT_USERAGENT, settings_.user_agent.c_str());
+  // For CONNECT; the request has a line of ours, which libcurl would format anew each time.
+  if (!settings_.proxy.empty()) set(easy, CURLOPT_USERAGENT, settings_.user_agent.c_str());
 
   set(easy, CURLOPT_PROTOCOLS_STR, settings_.allow_http ? "http,https" : "https");
   set(easy, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
@@ -232,11 +237,12 @@ CURLcode Transfer::begin(HttpRequest request, SteadyTime now) {
 // break out of its line.
 //
 // libcurl goes through the whole list for each header that it would set itself, and formats item by item: so our lines are
-// one item, of which it needs to see the first alone.
+// one item, of which it needs to see the first alone, and the user agent's.
 bool Transfer::link_headers() {
   static char no_expect[] = "Expect:";  // libcurl would wait a second for "100 Continue" before a large body
   header_list_.clear();
-  header_list_.reserve(request_.custom_headers.size() + 2);
+  header_list_.reserve(request_.custom_headers.size() + 3);
+  header_list_.push_back({.data = user_agent_.data(), .next = nullptr});
   header_list_.push_back({.data = request_.headers.data(), .next = nullptr});
   for (std::string& header : request_.custom_headers) {
     if (header.find_first_of(std::string_view("\r\n\0", 3)) != std::string::npos) return false;

@@ -98,6 +98,7 @@ class Transfer {
   Lookups& lookups_;
 
   // What the easy handle points to.
+  std::string user_agent_;  // the header
   HttpRequest request_;
   std::vector<curl_slist> header_list_;
   std::array<char, CURL_ERROR_SIZE> error_buffer_{};
