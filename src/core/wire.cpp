@@ -5,6 +5,8 @@
 #include <charconv>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
+#include <cstring>
 #include <iterator>
 #include <utility>
 
@@ -48,6 +50,29 @@ void append_timestamp(std::string& out, Time time) {
   put_digits(&text[17], static_cast<unsigned>(clock.seconds().count()), 2);
   put_digits(&text[20], static_cast<unsigned>(clock.subseconds().count()), 3);
   out.append(text, kTimestampChars);
+}
+
+bool is_escaped(char c) { return static_cast<std::uint8_t>(c) < 0x20 || c == '"' || c == '\\'; }
+
+// Whether one of eight characters is. A term has the highest bit of a byte set that is below 0x20, or zero after the
+// exclusive or; and perhaps of one above such a byte, by the borrow.
+bool has_escaped(std::uint64_t characters) {
+  constexpr std::uint64_t kOnes = 0x0101010101010101;
+  constexpr std::uint64_t kHighest = 0x80 * kOnes;
+  const std::uint64_t quotes = characters ^ ('"' * kOnes);
+  const std::uint64_t backslashes = characters ^ ('\\' * kOnes);
+  return ((((characters - 0x20 * kOnes) & ~characters) | ((quotes - kOnes) & ~quotes) |
+           ((backslashes - kOnes) & ~backslashes)) &
+          kHighest) != 0;
+}
+
+std::size_t find_escaped(std::string_view text, std::size_t from) {
+  for (std::uint64_t characters; from + sizeof characters <= text.size(); from += sizeof characters) {
+    std::memcpy(&characters, text.data() + from, sizeof characters);
+    if (has_escaped(characters)) break;
+  }
+  while (from < text.size() && !is_escaped(text[from])) ++from;
+  return from;
 }
 
 void append_github_signature(std::string& out, HmacKey& key, std::string_view body) {
@@ -100,11 +125,9 @@ void append_json_string(std::string& out, std::string_view text) {
   constexpr std::string_view kHexDigits = "0123456789abcdef";
   out += '"';
   std::size_t copied = 0;
-  for (std::size_t i = 0; i < text.size(); ++i) {
+  for (std::size_t i = 0; (i = find_escaped(text, i)) < text.size(); copied = ++i) {
     const auto c = static_cast<std::uint8_t>(text[i]);
-    if (c >= 0x20 && c != '"' && c != '\\') continue;
     out += text.substr(copied, i - copied);
-    copied = i + 1;
     out += '\\';
     switch (c) {
       case '\b':

@@ -209,10 +209,10 @@ TupleTableSlot** make_slots(Relation segment, const EventValues* rows, std::size
   int places[kEventColumns];
   find_event_columns(shape, RelationGetRelationName(segment), places);
   // A copy has no reference count, which would be kept for each slot.
-  TupleDesc const unshared = CreateTupleDescCopy(shape);
+  TupleDesc const slots_shape = count > 1 ? CreateTupleDescCopy(shape) : shape;
   auto** slots = static_cast<TupleTableSlot**>(palloc(sizeof(TupleTableSlot*) * count));
   for (std::size_t i = 0; i < count; ++i) {
-    TupleTableSlot* slot = MakeSingleTupleTableSlot(unshared, &TTSOpsVirtual);
+    TupleTableSlot* slot = MakeSingleTupleTableSlot(slots_shape, &TTSOpsVirtual);
     for (int attribute = 0; attribute < shape->natts; ++attribute) slot->tts_isnull[attribute] = true;
     for (int column = 0; column < kEventColumns; ++column) {
       slot->tts_values[places[column]] = rows[i].values[column];

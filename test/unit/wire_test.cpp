@@ -72,6 +72,21 @@ TEST(JsonString, LeavesAllElseAsItIs) {
   EXPECT_EQ(json_string("/ \x7f ä € 😀"), "\"/ \x7f ä € 😀\"");
 }
 
+TEST(JsonString, EscapesWhereverACharacterStands) {
+  for (int byte = 0; byte < 256; ++byte) {
+    const bool is_escaped = byte < 0x20 || byte == '"' || byte == '\\';
+    for (std::size_t at = 0; at < 17; ++at) {
+      std::string text(17, 'x');
+      text[at] = static_cast<char>(byte);
+      const std::string json = json_string(text);
+      EXPECT_EQ(json.size() > text.size() + 2, is_escaped) << byte << " at " << at;
+      EXPECT_EQ(json[1 + at] == '\\', is_escaped) << byte << " at " << at;
+      EXPECT_EQ(json.substr(0, 1 + at), '"' + std::string(at, 'x'));
+      EXPECT_EQ(json.substr(json.size() - (17 - at)), std::string(16 - at, 'x') + '"');
+    }
+  }
+}
+
 TEST(JsonString, AppendsToWhatIsThere) {
   std::string out = "x";
   append_json_string(out, "y");
