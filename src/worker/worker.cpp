@@ -31,7 +31,7 @@ constexpr Duration kSafetyInterval = seconds(5);          // looks at the log th
 constexpr Duration kCheckpointInterval = seconds(1);      // at most one in so long
 constexpr Duration kMarkInterval = seconds(2);            // after one or two of them,
 constexpr std::size_t kMarkEvents = kAheadMax / 3;        // or so many events, an unsettled delivery gets a row,
-constexpr std::size_t kMarkStep = 50;                     // so many at once
+constexpr std::size_t kMarkStep = 50;                     // so many at once, or as many as there are results beside
 constexpr Duration kMaintenanceInterval = seconds(5);     // rings
 constexpr Duration kBusyMaintenance = seconds(1);         // likewise, while they grow
 constexpr Duration kExpiryInterval = minutes(10);         // dead deliveries beyond their retention
@@ -44,8 +44,10 @@ constexpr std::size_t kGiveUpStep = 500;              // old deliveries given up
 constexpr double kAnnouncementsPerSecond = 1;         // operational events about an organization's webhooks,
 constexpr double kAnnouncementsAtOnce = 60;           // and so many before that
 constexpr Duration kStatisticsInterval = seconds(5);  // at least, and so long that writing them costs a hundredth
-constexpr int kStatisticsShare = 100;                 // of the time
-constexpr std::size_t kStatisticsStep = 20;           // rows written at once
+constexpr int kStatisticsShare = 100;                 // of the time,
+constexpr Duration kLastStatisticsTime = seconds(1);  // or at the end what can be written in so long:
+constexpr std::size_t kStatisticsStep = 20;           // rows written at once, or
+constexpr std::size_t kResultsPerStatistic = 8;       // one for so many results beside
 constexpr Duration kDisablingRetry = seconds(5);      // where somebody has the webhook's row locked
 constexpr int kLoadShare = 10;                 // of the worker's time goes into loading the configuration at most
 constexpr std::size_t kReasonBytesMax = 1000;  // of webhook_configurations.disabled_reason
@@ -151,8 +153,13 @@ void Worker::keep_books() {
   const Time begin = process_.now();
   if (is_configuration_due()) load_configuration();
   if (tester_.has_work()) tester_.turn(*event_ids_);
-  is_marking_ = is_mark_due() && write_down_the_oldest();
-  if (is_record_due()) record();
+  bool records = is_record_due();
+  // With what is recorded anyway: results that wait for company are not to be flushed without it.
+  if (is_mark_due() && (records || recorder_.empty())) {
+    is_marking_ = write_down_the_oldest();
+    records = true;
+  }
+  if (records) record();
   if (!disabling_.empty() && process_.now() >= next_disabling_) disable_again();
   if (process_.now() >= next_maintenance_) maintain();
   if (delivers()) refill();
@@ -169,11 +176,11 @@ std::optional<Duration> Worker::time_to_wait() {
   if (!recorder_.empty()) at(recorder_.oldest() + record_delay_);
   at(recorder_.next_try_at());
   if (is_checkpoint_stale_ && ledger_->checkpoint() != recorded_checkpoint_) at(next_checkpoint_);
-  if (!statistics_.empty()) at(next_statistics_);
+  if (!statistics_.empty() && recorder_.empty()) at(next_statistics_);
   if (!disabling_.empty()) at(next_disabling_);
   if (is_configuration_stale_ || store_.configuration_changed()) at(next_configuration_);
   at(configuration_stale_at_);
-  if (ledger_->events_ahead() > 0) at(is_mark_due() ? now : next_mark_);
+  if (ledger_->events_ahead() > 0 && recorder_.empty()) at(is_mark_due() ? now : next_mark_);
   if (delivers()) {
     at(backlog_.first_scheduled());
     at(next_look_);
@@ -248,6 +255,8 @@ void Worker::drain() {
   is_checkpoint_stale_ = true;
   next_checkpoint_ = process_.now();
   record();  // the checkpoint behind what was settled
+  const Time end = process_.now() + kLastStatisticsTime;
+  while (!statistics_.empty() && process_.now() < end) record();
 }
 
 // --- Configuration --------------------------------------------------------------------------------------------------------
@@ -746,7 +755,7 @@ bool Worker::is_mark_due() {
 // What has been on its way for long gets a row, so that it holds up neither the checkpoint nor, with it, the reading.
 // Step by step, since nothing is sent meanwhile. Returns whether there is more of it.
 bool Worker::write_down_the_oldest() {
-  std::size_t room = kMarkStep;
+  std::size_t room = std::max(kMarkStep, recorder_.count());
   const auto write_down_if_old = [this, &room](Delivery& delivery) {
     if (!delivery.entry || *delivery.entry >= mark_) return true;
     if (room == 0) return false;
@@ -986,10 +995,9 @@ bool Worker::is_checkpoint_due() {
 
 bool Worker::is_record_due() {
   const Time now = process_.now();
-  if (is_checkpoint_due() || is_marking_ || !endpoints_to_write_.empty()) return true;
-  if (now >= next_statistics_ && !statistics_.empty()) return true;
+  if (is_checkpoint_due() || !endpoints_to_write_.empty()) return true;
   if (recorder_.next_try_at().value_or(Time::max()) <= now) return true;
-  if (recorder_.empty()) return false;
+  if (recorder_.empty()) return now >= next_statistics_ && !statistics_.empty();
   const auto is_past = [&](Time time) { return now < time || now - time >= record_delay_; };
   if (recorder_.count() >= kRecordBatch || is_past(recorder_.oldest())) return true;
   const bool is_idle = in_flight_.empty() && lanes_.queued() == 0;
@@ -1008,8 +1016,8 @@ void Worker::record() {
     for (const pg::EndpointState& endpoint : also.endpoints) endpoints_to_write_.insert(endpoint.webhook);
     throw;
   }
-  last_recording_ = process_.now();
-  const Duration cost = last_recording_ - now;
+  const Duration cost = process_.now() - now;
+  if (recorded.logged > 0) last_recording_ = now + cost;
   record_delay_ = std::clamp<Duration>(cost, kRecordDelayMin, kRecordDelayMax);
   if (!also.minutes.empty()) {
     statistics_cost_ += cost;
@@ -1036,7 +1044,7 @@ Recorder::Beside Worker::beside() {
   Recorder::Beside beside;
   if (is_checkpoint_due()) beside.checkpoint = ledger_->checkpoint();
   if (now >= next_statistics_ && !statistics_.empty()) {
-    beside.minutes = statistics_.take(kStatisticsStep);
+    beside.minutes = statistics_.take(std::max(kStatisticsStep, recorder_.count() / kResultsPerStatistic));
     for (const MinuteOfWebhook& minute : beside.minutes) endpoints_to_write_.insert(minute.webhook);
   }
   for (const Uuid& id : endpoints_to_write_) {

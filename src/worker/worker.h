@@ -181,8 +181,8 @@ class Worker {
   Time looks_pause_until_{};                  // nor, while requests are in flight, before
   std::optional<Time> reading_pauses_since_;  // for lanes that are crowded
   Duration crowded_pause_;                    // for how long it may
-  Time last_recording_{};
-  Duration record_delay_;  // how long results wait to be recorded together
+  Time last_recording_{};                     // of results
+  Duration record_delay_;                     // how long results wait to be recorded together
   Time next_checkpoint_{};
   Time next_maintenance_{};
   Time next_mark_{};

@@ -1040,6 +1040,13 @@ TEST_F(WorkerTest, AttemptsAreCountedByTheMinuteAcrossWorkers) {
   EXPECT_TRUE(store_.endpoints.at(webhook).last_failure_at);
 }
 
+TEST_F(WorkerTest, AttemptsOfManyWebhooksAreCountedWhenTheWorkerEnds) {
+  for (int number = 1; number <= 300; ++number) store_.add_webhook(number);
+  store_.emit();
+  run_for(2s);
+  EXPECT_EQ(store_.minutes.size(), 300U);
+}
+
 // --- Configuration ----------------------------------------------------------------------------------------------------
 
 TEST_F(WorkerTest, PausedDeliversNothingAndResumedDeliversAllAtOnce) {
