@@ -61,3 +61,40 @@ export async function profileWorker(database, count, action) {
   });
   return { text: `${text}\n\n${statements}`, result };
 }
+
+// For how long a process's loop was away from where it waits, while action ran: quantiles of its turns, and the longest.
+// Its other calls of epoll_wait never wait.
+export async function absences(pid, action) {
+  const data = `${work}/perf.data`;
+  const calls = ['enter', 'exit'].map((side) => `syscalls:sys_${side}_epoll_wait`).join(',');
+  const perf = start('perf', ['record', '-q', '-e', calls, '-c', '1', '-o', data, '-t', pid],
+    { stdio: ['ignore', 'ignore', 'inherit'] });
+  const ended = once(perf, 'exit');
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  try {
+    await action();
+  } finally {
+    perf.kill('SIGINT');
+    await ended;
+  }
+  const text = await output('perf', ['script', '-i', data, '-F', 'time,event,trace', '--ns'], { maxBuffer: 1 << 30 });
+  await rm(data);
+  const events = [...text.matchAll(/^ *([\d.]+): *syscalls:sys_(enter|exit)_epoll_wait: *(?:epfd: (\w+).*timeout: (\w+))?/gm)]
+    .map(([, time, side, epoll, timeout]) => ({ time: Number(time), side, epoll, waits: Number(timeout) > 0 }));
+  const waitingPlace = events.find((event) => event.waits)?.epoll;
+  const turns_ms = [];
+  let left = null;
+  let isThere = false;
+  for (const { time, side, epoll } of events) {
+    if (side === 'enter') {
+      isThere = epoll === waitingPlace;
+      if (isThere && left !== null) turns_ms.push((time - left) * 1000);
+    } else if (isThere) {
+      left = time;
+    }
+  }
+  turns_ms.sort((a, b) => a - b);
+  const quantile = (q) => turns_ms[Math.min(turns_ms.length - 1, Math.floor(q * turns_ms.length))].toFixed(2);
+  return `away from epoll_wait in ${turns_ms.length} turns, ms: p50 ${quantile(0.5)}, p99 ${quantile(0.99)}, p99.9 ` +
+    `${quantile(0.999)}; the longest: ${turns_ms.slice(-10).reverse().map((ms) => ms.toFixed(1)).join(', ')}`;
+}
