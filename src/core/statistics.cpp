@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace webhook {
 
@@ -14,39 +15,40 @@ std::size_t DurationCounts::bucket_of(Duration duration) {
 
 void Statistics::count(const Uuid& webhook, Time ended_at, bool success, Duration duration) {
   const Time begin = std::chrono::floor<std::chrono::minutes>(ended_at);
-  const auto [found, is_new] = minutes_[begin].try_emplace(webhook);
+  const auto [found, is_new] = counted_.minutes[begin].try_emplace(webhook);
   MinuteOfWebhook& row = found->second;
   if (is_new) {
     row.webhook = webhook;
     row.minute = begin;
-    ++rows_;
+    ++counted_.rows;
   }
   ++row.attempts;
   if (success) ++row.successes;
   row.durations.add(duration);
-  if (rows_ > kRowsMax) pop();
+  if (counted_.rows > kRowsMax) counted_.pop();
 }
 
-MinuteOfWebhook Statistics::pop() {
-  const auto oldest = minutes_.begin();
+MinuteOfWebhook Statistics::Counts::pop() {
+  const auto oldest = minutes.begin();
   const MinuteOfWebhook row = oldest->second.begin()->second;
   oldest->second.erase(oldest->second.begin());
-  if (oldest->second.empty()) minutes_.erase(oldest);
-  --rows_;
+  if (oldest->second.empty()) minutes.erase(oldest);
+  --rows;
   return row;
 }
 
 std::vector<MinuteOfWebhook> Statistics::take(std::size_t rows_max) {
+  if (!has_round()) std::swap(round_, counted_);
   std::vector<MinuteOfWebhook> taken;
-  taken.reserve(std::min(rows_max, rows_));
-  while (taken.size() < rows_max && rows_ > 0) taken.push_back(pop());
+  taken.reserve(std::min(rows_max, round_.rows));
+  while (taken.size() < rows_max && has_round()) taken.push_back(round_.pop());
   return taken;
 }
 
-// Nothing was counted in between: the same keys are not there.
+// They have left the round, so the same keys are not there.
 void Statistics::give_back(const std::vector<MinuteOfWebhook>& minutes) {
   for (const MinuteOfWebhook& row : minutes) {
-    if (minutes_[row.minute].insert_or_assign(row.webhook, row).second) ++rows_;
+    if (round_.minutes[row.minute].insert_or_assign(row.webhook, row).second) ++round_.rows;
   }
 }
 

@@ -43,21 +43,28 @@ class Statistics {
   static constexpr std::size_t kRowsMax = 20'000;  // above it the oldest are forgotten: the database fails for long
 
   void count(const Uuid& webhook, Time ended_at, bool success, Duration duration);
-  bool empty() const { return rows_ == 0; }
-  std::size_t size() const { return rows_; }
-  // Takes out at most so many, the oldest first. What could not be written is given back.
+  bool empty() const { return size() == 0; }
+  std::size_t size() const { return counted_.rows + round_.rows; }
+  // Takes out at most so many, the oldest first, of a round: of what had been counted when its first were taken. What is
+  // counted meanwhile is for the next: or a round of many webhooks would never end. What could not be written is given
+  // back.
   std::vector<MinuteOfWebhook> take(std::size_t rows_max);
   void give_back(const std::vector<MinuteOfWebhook>& minutes);
+  bool has_round() const { return round_.rows > 0; }
 
  private:
   using Minute = std::unordered_map<Uuid, MinuteOfWebhook>;
 
-  // Takes one of the oldest minute's out.
-  MinuteOfWebhook pop();
+  struct Counts {
+    // Takes one of the oldest minute's out.
+    MinuteOfWebhook pop();
 
-  // By when they begin: one or two. None is empty.
-  std::map<Time, Minute> minutes_;
-  std::size_t rows_ = 0;
+    std::map<Time, Minute> minutes;  // by when they begin: one or two. None is empty.
+    std::size_t rows = 0;
+  };
+
+  Counts counted_;
+  Counts round_;
 };
 
 }  // namespace webhook

@@ -1021,7 +1021,7 @@ void Worker::record() {
   record_delay_ = std::clamp<Duration>(cost, kRecordDelayMin, kRecordDelayMax);
   if (!also.minutes.empty()) {
     statistics_cost_ += cost;
-    if (statistics_.empty()) {
+    if (!statistics_.has_round()) {
       next_statistics_ = now + std::max<Duration>(kStatisticsInterval, statistics_cost_ * kStatisticsShare);
       statistics_cost_ = {};
     }

@@ -184,7 +184,8 @@ class FakeStore : public pg::Store {
     return pg::FilterAnswer::kMatch;
   };
   std::size_t filters_asked = 0;
-  std::size_t owed_at_once = 0;  // the most rows of webhook_deliveries in one transaction
+  std::size_t owed_at_once = 0;     // the most rows of webhook_deliveries in one transaction
+  std::size_t minutes_written = 0;  // rows of webhook_minutes
   Duration overrun_takes = std::chrono::milliseconds(5);
   std::function<pg::RingReport(pg::Ring)> ring = [](pg::Ring) { return pg::RingReport{}; };
   std::vector<Time> expired_before;
@@ -323,6 +324,7 @@ class FakeStore : public pg::Store {
       return true;
     };
     owed_at_once = std::max(owed_at_once, batch.owed.size());
+    minutes_written += batch.minutes.size();
     for (const pg::OwedRow& row : batch.owed) {
       if (!webhooks_.contains(row.key.webhook) || is_locked(row.key)) continue;
       deliveries.insert_or_assign(row.key, row);

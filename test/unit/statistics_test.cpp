@@ -45,6 +45,24 @@ TEST(StatisticsTest, WhatCouldNotBeWrittenIsGivenBack) {
   EXPECT_EQ(statistics.take(10).size(), 2U);
 }
 
+TEST(StatisticsTest, ARoundEndsThoughCountingGoesOn) {
+  Statistics statistics;
+  Uuid other{};
+  other.bytes[0] = 1;
+  const auto count_both = [&] {
+    statistics.count({}, kMinute, true, 3ms);
+    statistics.count(other, kMinute, true, 3ms);
+  };
+  count_both();
+  EXPECT_EQ(statistics.take(1).size(), 1U);
+  count_both();
+  EXPECT_TRUE(statistics.has_round());
+  EXPECT_EQ(statistics.take(10).size(), 1U);
+  EXPECT_FALSE(statistics.has_round());
+  EXPECT_EQ(statistics.size(), 2U);
+  EXPECT_EQ(statistics.take(10).size(), 2U);
+}
+
 TEST(StatisticsTest, MemoryIsBounded) {
   Statistics statistics;
   for (std::size_t i = 0; i < Statistics::kRowsMax + 10; ++i) {

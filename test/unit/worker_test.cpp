@@ -1040,6 +1040,14 @@ TEST_F(WorkerTest, AttemptsAreCountedByTheMinuteAcrossWorkers) {
   EXPECT_TRUE(store_.endpoints.at(webhook).last_failure_at);
 }
 
+TEST_F(WorkerTest, StatisticsOfBusyWebhooksAreWrittenEveryFewSeconds) {
+  for (int number = 1; number <= 60; ++number) store_.add_webhook(number);
+  for (int i = 0; i < 800; ++i) plan(i * 10ms, [this] { store_.emit(); });
+  run_for(9s);
+  EXPECT_EQ(store_.logs.size(), 48'000U);
+  EXPECT_LE(store_.minutes_written, 4U * 60U);
+}
+
 TEST_F(WorkerTest, AttemptsOfManyWebhooksAreCountedWhenTheWorkerEnds) {
   for (int number = 1; number <= 300; ++number) store_.add_webhook(number);
   store_.emit();
