@@ -256,7 +256,10 @@ void Worker::drain() {
   next_checkpoint_ = process_.now();
   record();  // the checkpoint behind what was settled
   const Time end = process_.now() + kLastStatisticsTime;
-  while (!statistics_.empty() && process_.now() < end) record();
+  while (!statistics_.empty() && process_.now() < end) {
+    next_statistics_ = process_.now();  // the end of a round has put it off
+    record();
+  }
 }
 
 // --- Configuration --------------------------------------------------------------------------------------------------------
