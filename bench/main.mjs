@@ -8,7 +8,7 @@ import { closeServer, touchBuffers } from './harness/server.mjs';
 const NAMES = ['capture', 'delivery', 'latency', 'backlog', 'scale', 'hanging', 'history', 'replay', 'memory'];
 
 // Where the time goes, by perf; run only when named: bench/run --profile NAME.
-const PROFILES = ['capture', 'capture_one', 'delivery', 'bare', 'hanging', 'history', 'scale'];
+const PROFILES = ['capture', 'capture_one', 'delivery', 'bare', 'backlog', 'hanging', 'history', 'scale'];
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,

@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { endpoint } from '../harness/endpoint.mjs';
-import { cpuSeconds, output } from '../harness/process.mjs';
+import { output } from '../harness/process.mjs';
 import { connectionString, programs, withDatabase, work } from '../harness/server.mjs';
 import { createWebhooks, drain, insertContacts, watchContacts, writeSampleRequest } from '../harness/workload.mjs';
 
@@ -17,10 +17,8 @@ async function ours(scheme, count) {
     await createWebhooks(database, [nginx.url(scheme)]);
     await database.query('UPDATE webhook_configurations SET max_in_flight = 64');
     await insertContacts(database, count);
-    const [pid] = await database.workers();
-    const before = await cpuSeconds(pid);
-    const { seconds } = await drain(database, nginx, count);
-    return { rate: count / seconds, cpu_us: (await cpuSeconds(pid) - before) / count * 1e6 };
+    const { rate, cpu_us } = await drain(database, nginx, count);
+    return { rate, cpu_us };
   });
 }
 

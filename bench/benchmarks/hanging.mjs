@@ -1,5 +1,4 @@
 import { endpoint, silentEndpoint } from '../harness/endpoint.mjs';
-import { cpuSeconds } from '../harness/process.mjs';
 import { configure, withDatabase } from '../harness/server.mjs';
 import { createWebhooks, drain, insertContacts, latency, watchContacts } from '../harness/workload.mjs';
 
@@ -28,10 +27,8 @@ export async function withHanging(hanging, count, action) {
 
 // The deliveries a second of those that answer.
 const drainHealthy = (count, hanging) => withHanging(hanging, count, async (database, nginx, healthy) => {
-  const [pid] = await database.workers();
-  const before = await cpuSeconds(pid);
-  const { seconds } = await drain(database, nginx, healthy);
-  return { rate: healthy / seconds, cpu_us: (await cpuSeconds(pid) - before) / healthy * 1e6 };
+  const { rate, cpu_us } = await drain(database, nginx, healthy);
+  return { rate, cpu_us };
 });
 
 // during(database, measured): calls measured(), and gives the result.

@@ -4,23 +4,30 @@ import { rm } from 'node:fs/promises';
 import { output, start } from './process.mjs';
 import { work } from './server.mjs';
 
-// Records while action runs. count: gives how many units of work were done, for the microseconds of CPU of each.
-export async function profile(pid, count, action) {
-  const data = `${work}/perf.data`;
-  const perf = start('perf', ['record', '-q', '-e', 'cpu-clock', '-F', '2500', '-g', '-o', data, '-p', pid],
-    { stdio: ['ignore', 'ignore', 'inherit'] });
+const data = `${work}/perf.data`;
+
+// Runs perf record with these options while action runs. It writes to data.
+async function record(options, action) {
+  const perf = start('perf', ['record', '-q', '-o', data, ...options], { stdio: ['ignore', 'ignore', 'inherit'] });
   // It ends by itself when the process does.
   const ended = once(perf, 'exit');
   await new Promise((resolve) => setTimeout(resolve, 300));
-  const began = performance.now();
-  let seconds;
   try {
     await action();
-    seconds = (performance.now() - began) / 1000;
   } finally {
     perf.kill('SIGINT');
     await ended;
   }
+}
+
+// Records while action runs. count: gives how many units of work were done, for the microseconds of CPU of each.
+export async function profile(pid, count, action) {
+  let seconds;
+  await record(['-e', 'cpu-clock', '-F', '2500', '-g', '-p', pid], async () => {
+    const began = performance.now();
+    await action();
+    seconds = (performance.now() - began) / 1000;
+  });
   const per = await count();
   const report = (...options) => output('perf', ['report', '-i', data, '--stdio', '--percent-limit', '0.6', '-g', 'none',
     '-w', '0', ...options], { maxBuffer: 1 << 28 });
@@ -62,21 +69,18 @@ export async function profileWorker(database, count, action) {
   return { text: `${text}\n\n${statements}`, result };
 }
 
+// For the benchmarks that can be watched: profiles the worker while they make it deliver count, and hands the text to told.
+export const profiling = (count, told) => async (database, drained) => {
+  const { text, result } = await profileWorker(database, count, drained);
+  told(text);
+  return result;
+};
+
 // For how long a process's loop was away from where it waits, while action ran: quantiles of its turns, and the longest.
 // Its other calls of epoll_wait never wait.
 export async function absences(pid, action) {
-  const data = `${work}/perf.data`;
   const calls = ['enter', 'exit'].map((side) => `syscalls:sys_${side}_epoll_wait`).join(',');
-  const perf = start('perf', ['record', '-q', '-e', calls, '-c', '1', '-o', data, '-t', pid],
-    { stdio: ['ignore', 'ignore', 'inherit'] });
-  const ended = once(perf, 'exit');
-  await new Promise((resolve) => setTimeout(resolve, 300));
-  try {
-    await action();
-  } finally {
-    perf.kill('SIGINT');
-    await ended;
-  }
+  await record(['-e', calls, '-c', '1', '-t', pid], action);
   const text = await output('perf', ['script', '-i', data, '-F', 'time,event,trace', '--ns'], { maxBuffer: 1 << 30 });
   await rm(data);
   const events = [...text.matchAll(/^ *([\d.]+): *syscalls:sys_(enter|exit)_epoll_wait: *(?:epfd: (\w+).*timeout: (\w+))?/gm)]

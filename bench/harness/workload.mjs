@@ -1,7 +1,7 @@
 // What all benchmarks insert and send: one table, one row, one body size.
 import { createHmac, randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
-import { output, until } from './process.mjs';
+import { cpuSeconds, output, until } from './process.mjs';
 import { configure, connectionString, programs, work } from './server.mjs';
 
 export const BODY_BYTES = 500;
@@ -65,12 +65,20 @@ export async function watchContacts(database) {
   await database.query(`SELECT webhook_watch('contacts', '${EVENT}')`);
 }
 
-// Lets the worker deliver and waits until endpoint has received count requests and all are in webhook_logs. Gives the
-// seconds it took, and progress: when each step-th request had been answered.
+// The CPU that the database's workers have used so far.
+async function cpuOfWorkers(database) {
+  const seconds = await Promise.all((await database.workers()).map(cpuSeconds));
+  return seconds.reduce((sum, one) => sum + one, 0);
+}
+
+// Lets the worker deliver and waits until endpoint has received count requests and all are in webhook_logs. Gives
+// rate: deliveries a second; cpu_us: what one costs the workers; progress: the seconds after which each step-th request
+// had been answered.
 export async function drain(database, endpoint, count, { step = count, seconds = 600 } = {}) {
   await database.query('CHECKPOINT');
   const floor = await database.value('SELECT coalesce(max(id), 0) FROM webhook_logs');
   const before = await endpoint.requests();
+  const cpuBefore = await cpuOfWorkers(database);
   const progress = [];
   const began = performance.now();
   let last = { done: 0, at: 0 };
@@ -86,7 +94,9 @@ export async function drain(database, endpoint, count, { step = count, seconds =
   }, { seconds });
   await until(`${count} log rows`, async () =>
     await database.value("SELECT count(*) FROM webhook_logs WHERE id > $1 AND status = 'success'", [floor]) >= count, { seconds, pause_ms: 10 });
-  return { seconds: (performance.now() - began) / 1000, progress };
+  const took = (performance.now() - began) / 1000;
+  const cpu = await cpuOfWorkers(database) - cpuBefore;
+  return { rate: count / took, cpu_us: cpu / count * 1e6, progress };
 }
 
 // A request as the extension sends it, for what it is compared with.

@@ -1,5 +1,5 @@
 import { measure } from '../benchmarks/scale.mjs';
-import { profileWorker } from '../harness/profile.mjs';
+import { profiling } from '../harness/profile.mjs';
 
 export const title = 'The worker while it delivers a backlog to 100 webhooks, and then to 10,000.';
 
@@ -7,11 +7,7 @@ export async function run({ quick }) {
   const deliveries = quick ? 20_000 : 300_000;
   const texts = [];
   for (const webhooks of [100, 10_000]) {
-    const watch = async (database, drained) => {
-      const { text, result } = await profileWorker(database, deliveries, drained);
-      texts.push(`--- ${webhooks} webhooks\n${text}`);
-      return result;
-    };
+    const watch = profiling(deliveries, (text) => texts.push(`--- ${webhooks} webhooks\n${text}`));
     await measure({ deliveries, webhooks, watch });
   }
   return texts.join('\n\n');
