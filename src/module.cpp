@@ -11,9 +11,6 @@ extern "C" {
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
-#if PG_VERSION_NUM >= 160000
-#include "varatt.h"
-#endif
 }
 
 #include <chrono>
@@ -103,8 +100,7 @@ namespace {
 // An argument, in the current memory context; nothing: null.
 std::optional<std::string_view> text_argument(FunctionCallInfo fcinfo, int number) {
   if (PG_ARGISNULL(number)) return std::nullopt;
-  const text* value = guarded([&] { return PG_GETARG_TEXT_PP(number); });
-  return std::string_view(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+  return webhook::pg::view_of(guarded([&] { return PG_GETARG_TEXT_PP(number); }));
 }
 
 Datum text_result(std::string_view text) {

@@ -5,6 +5,9 @@ extern "C" {
 
 #include "catalog/namespace.h"
 #include "mb/pg_wchar.h"
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
 }
 
 #include <algorithm>
@@ -47,6 +50,10 @@ std::string convert(std::string_view text, int from, int to, std::string_view re
 }
 
 }  // namespace
+
+std::string_view view_of(const varlena* value) {
+  return {VARDATA_ANY(value), static_cast<std::size_t>(VARSIZE_ANY_EXHDR(value))};
+}
 
 std::string to_utf8(std::string_view text) {
   const int encoding = GetDatabaseEncoding();

@@ -5,7 +5,13 @@
 #include <string>
 #include <string_view>
 
+struct varlena;
+
 namespace webhook::pg {
+
+// The bytes of a text, or of any value of varying length, that is neither compressed nor stored elsewhere: as long as it
+// lives.
+std::string_view view_of(const varlena* value);
 
 // From the database's encoding. What cannot be UTF-8 becomes U+FFFD.
 std::string to_utf8(std::string_view text);

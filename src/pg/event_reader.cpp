@@ -152,10 +152,6 @@ bool read_segment(Oid relation, Reading* reading) {
   return is_read;
 }
 
-std::string_view view_of(const varlena* text) {
-  return {VARDATA_ANY(text), static_cast<std::size_t>(VARSIZE_ANY_EXHDR(text))};
-}
-
 std::string text_of(const varlena* text) { return text == nullptr ? std::string() : to_utf8(view_of(text)); }
 
 std::optional<std::string> optional_text_of(const varlena* text) {

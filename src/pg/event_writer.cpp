@@ -28,6 +28,7 @@ extern "C" {
 
 #include "pg/bulk_insert.h"
 #include "pg/catalog.h"
+#include "pg/encoding.h"
 #include "pg/event_table.h"
 #include "pg/guard.h"
 #include "pg/shared_state.h"
@@ -156,8 +157,7 @@ int read_ring(Oid rings) {
   int found = -1;
   for (HeapTuple tuple; HeapTupleIsValid(tuple = systable_getnext(scan));) {
     bool is_null;
-    const text* name = DatumGetTextPP(heap_getattr(tuple, ring, shape, &is_null));
-    if (std::string_view(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)) != "events") continue;
+    if (view_of(DatumGetTextPP(heap_getattr(tuple, ring, shape, &is_null))) != "events") continue;
     found = DatumGetInt16(heap_getattr(tuple, slot, shape, &is_null));
   }
   systable_endscan(scan);

@@ -97,10 +97,7 @@ std::vector<DeliveryKey> find_locked(const Changes& changes) {
   for (const OwedRow* row : changes.owed) add(row->key);
   for (const DeliveryKey* key : changes.finished) add(*key);
   Query query(statements::find_locked);
-  const std::size_t rows = query.bind(event_ids).bind(webhooks).run();
-  std::vector<DeliveryKey> locked;
-  for (std::size_t row = 0; row < rows; ++row) locked.push_back({query.get_int64(row, 0), query.get_uuid(row, 1)});
-  return locked;
+  return keys_of(query, query.bind(event_ids).bind(webhooks).run());
 }
 
 // Until the transaction ends.
@@ -186,6 +183,13 @@ void update_checkpoint(const Checkpoint& checkpoint, int worker) {
 }
 
 }  // namespace
+
+std::vector<DeliveryKey> keys_of(const Query& query, std::size_t rows) {
+  std::vector<DeliveryKey> keys;
+  keys.reserve(rows);
+  for (std::size_t row = 0; row < rows; ++row) keys.push_back({query.get_int64(row, 0), query.get_uuid(row, 1)});
+  return keys;
+}
 
 Recorded write_batch(const Batch& batch, int worker) {
   Recorded recorded;

@@ -35,6 +35,7 @@ extern "C" {
 #include <utility>
 
 #include "core/wire.h"
+#include "pg/encoding.h"
 #include "pg/guard.h"
 
 namespace webhook::pg {
@@ -47,10 +48,6 @@ static_assert(std::is_same_v<Datum, std::uintptr_t>);
 constexpr std::size_t kValueBytesMax = 100 * 1024 * 1024;
 // Text is at least this share of the value: numbers in arrays and jsonb are shorter as text.
 constexpr std::size_t kBinaryPerText = 4;
-
-std::string_view view_of(const struct varlena* value) {
-  return {VARDATA_ANY(value), static_cast<std::size_t>(VARSIZE_ANY_EXHDR(value))};
-}
 
 std::string_view detoasted(Datum value) {
   return view_of(pg_detoast_datum_packed(reinterpret_cast<struct varlena*>(DatumGetPointer(value))));

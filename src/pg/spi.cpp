@@ -339,15 +339,7 @@ Uuid Query::get_uuid(std::size_t row, int column) const {
 
 std::string Query::get_text(std::size_t row, int column) const {
   const Datum datum = value(row, column);
-  struct Text {
-    const char* data;
-    std::size_t size;
-  };
-  const Text text = guarded([datum]() -> Text {
-    const auto* packed = PG_DETOAST_DATUM_PACKED(datum);
-    return {VARDATA_ANY(packed), VARSIZE_ANY_EXHDR(packed)};
-  });
-  return to_utf8({text.data, text.size});
+  return to_utf8(view_of(guarded([datum] { return PG_DETOAST_DATUM_PACKED(datum); })));
 }
 
 std::optional<std::string> Query::get_optional_text(std::size_t row, int column) const {
@@ -372,9 +364,9 @@ std::vector<std::string> Query::get_texts(std::size_t row, int column) const {
     return all;
   });
   std::vector<std::string> texts;
+  texts.reserve(static_cast<std::size_t>(elements.count));
   for (int i = 0; i < elements.count; ++i) {
-    const auto* element = reinterpret_cast<const varlena*>(DatumGetPointer(elements.values[i]));
-    texts.push_back(to_utf8({VARDATA_ANY(element), VARSIZE_ANY_EXHDR(element)}));
+    texts.push_back(to_utf8(view_of(reinterpret_cast<const varlena*>(DatumGetPointer(elements.values[i])))));
   }
   return texts;
 }

@@ -541,18 +541,6 @@ std::vector<FilterAnswer> SpiStore::filter(const std::vector<FilterQuestion>& qu
 
 // --- Recovery -----------------------------------------------------------------------------------------------------------
 
-namespace {
-
-// Rows of (event_id, configuration_id).
-std::vector<DeliveryKey> keys_of(const Query& query, std::size_t rows) {
-  std::vector<DeliveryKey> keys;
-  keys.reserve(rows);
-  for (std::size_t row = 0; row < rows; ++row) keys.push_back({query.get_int64(row, 0), query.get_uuid(row, 1)});
-  return keys;
-}
-
-}  // namespace
-
 std::vector<DeliveryKey> SpiStore::logged_since(std::int64_t log_floor) {
   Work work(*this, "webhook: recovering");
   Query query(statements::read_logged);

@@ -29,6 +29,7 @@ extern "C" {
 
 #include "core/event_pattern.h"
 #include "pg/catalog.h"
+#include "pg/encoding.h"
 #include "pg/guard.h"
 #include "pg/shared_state.h"
 
@@ -61,10 +62,7 @@ Cache& cache() {
 std::uint64_t generation = 1;
 Oid configurations = InvalidOid;
 
-std::string_view text_of(Datum datum) {
-  const text* value = DatumGetTextPP(datum);
-  return {VARDATA_ANY(value), static_cast<std::size_t>(VARSIZE_ANY_EXHDR(value))};
-}
+std::string_view text_of(Datum datum) { return view_of(DatumGetTextPP(datum)); }
 
 // The index whose first column is organization_id, locked; InvalidOid: there is none, or someone has locked it.
 Oid lock_organization_index(Relation table, AttrNumber organization) {

@@ -153,13 +153,13 @@ void Worker::keep_books() {
   const Time begin = process_.now();
   if (is_configuration_due()) load_configuration();
   if (tester_.has_work()) tester_.turn(*event_ids_);
-  bool records = is_record_due();
+  bool is_due = is_record_due();
   // With what is recorded anyway: results that wait for company are not to be flushed without it.
-  if (is_mark_due() && (records || recorder_.empty())) {
+  if (is_mark_due() && (is_due || recorder_.empty())) {
     is_marking_ = write_down_the_oldest();
-    records = true;
+    is_due = true;
   }
-  if (records) record();
+  if (is_due) record();
   if (!disabling_.empty() && process_.now() >= next_disabling_) disable_again();
   if (process_.now() >= next_maintenance_) maintain();
   if (delivers()) refill();
@@ -185,8 +185,9 @@ std::optional<Duration> Worker::time_to_wait() {
     at(backlog_.first_scheduled());
     at(next_look_);
     const bool has_some = !unadmitted_.events.empty();
-    if (may_read() && (has_some || look_at_log_))
+    if (may_read() && (has_some || look_at_log_)) {
       at(std::max(has_some ? now : looks_open_at(), admission_opens_at(now)));
+    }
   } else {
     at(next_look_);
   }

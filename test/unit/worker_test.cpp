@@ -1055,6 +1055,25 @@ TEST_F(WorkerTest, AttemptsOfManyWebhooksAreCountedWhenTheWorkerEnds) {
   EXPECT_EQ(store_.minutes.size(), 300U);
 }
 
+TEST_F(WorkerTest, AttemptsThatEndWithinARoundOfStatisticsAreCountedWhenTheWorkerEnds) {
+  for (int number = 1; number <= 300; ++number) store_.add_webhook(number);
+  http_.answer = [](const Received& request) { return Answer{.delay = request.event_id == 1 ? 1ms : 1s}; };
+  store_.emit_many(2);
+  std::size_t logged = 0;  // when the worker was told to end
+  process_.after_turn = [&] {
+    if (logged > 0 || store_.minutes_written == 0) return;
+    ASSERT_LT(store_.minutes_written, 300U) << "the first round is over already";
+    logged = store_.logs.size();
+    process_.request_shutdown();
+  };
+  run_for(10s);
+  process_.after_turn = nullptr;
+  EXPECT_GT(store_.logs.size(), logged);
+  std::size_t attempts = 0;
+  for (const auto& [key, minute] : store_.minutes) attempts += static_cast<std::size_t>(minute.attempts);
+  EXPECT_EQ(attempts, store_.logs.size());
+}
+
 // --- Configuration ----------------------------------------------------------------------------------------------------
 
 TEST_F(WorkerTest, PausedDeliversNothingAndResumedDeliversAllAtOnce) {
