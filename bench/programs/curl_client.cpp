@@ -2,8 +2,8 @@
 //
 //   curl_client URL HEADERS_FILE BODY_FILE COUNT IN_FLIGHT [CA_FILE]
 //
-// It drives libcurl in the fastest way known to us: multi_socket on epoll, easy handles and header lists reused, a
-// socket that libcurl asks to remove left in epoll until it is closed. Prints the seconds from first to last, and the
+// It drives libcurl as its documentation says a fast client does: multi_socket on epoll, easy handles and the list of headers
+// reused, an item each; and a socket that libcurl asks to remove is left in epoll until it is closed. Prints the seconds from first to last, and the
 // seconds of CPU that it used.
 
 #include <curl/curl.h>
