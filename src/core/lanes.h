@@ -167,6 +167,8 @@ class Lanes {
   bool is_crowded() const {
     return crowded_lanes_ > 0 || (queued_moving_ > 0 && queued_moving_ >= room_of_moving() / 2);
   }
+  // Whether they have so much of that room that they would soon overflow.
+  bool is_full() const { return queued_moving_ >= room_of_moving() / 4 * 3; }
   std::size_t in_flight() const { return brisk_.size() + slow_.size(); }
   // Of those, the ones that are not slow.
   std::size_t brisk() const { return brisk_.size(); }

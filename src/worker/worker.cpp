@@ -15,29 +15,29 @@ using std::chrono::milliseconds;
 using std::chrono::minutes;
 using std::chrono::seconds;
 
-constexpr std::size_t kReadMax = 500;                     // events by one read
-constexpr std::size_t kAheadMax = 50'000;                 // events ahead of the checkpoint above which nothing is read
-constexpr Duration kCrowdedPauseMax = milliseconds(500);  // how long reading waits for lanes before they overflow:
-constexpr Duration kPausePerEvent = microseconds(100);  // what it has waited it gets back with the events that it reads
-constexpr std::size_t kRecordBatch = 512;               // results that are recorded at once
-constexpr std::size_t kRecordMax = 10'000;              // results above which nothing is admitted
-constexpr Duration kRecordDelayMin = milliseconds(20);  // under load a result waits for others: so long,
-constexpr Duration kRecordDelayMax = milliseconds(50);  // or as long as the last recording took, up to this
-constexpr Duration kLookIntervalMin = microseconds(100);  // between two looks at the log while requests are in flight:
-constexpr Duration kLookIntervalMax = milliseconds(1);    // within these, looks take
-constexpr int kLookShare = 4;                             // a fourth of the time at most
-constexpr Duration kRefillTime = milliseconds(1);         // of refilling, after which the network is looked after
-constexpr Duration kSafetyInterval = seconds(5);          // looks at the log though nobody called
-constexpr Duration kCheckpointInterval = seconds(1);      // at most one in so long
-constexpr Duration kMarkInterval = seconds(2);            // after one or two of them,
-constexpr std::size_t kMarkEvents = kAheadMax / 3;        // or so many events, an unsettled delivery gets a row,
-constexpr std::size_t kMarkStep = 50;                     // so many at once, or as many as there are results beside
-constexpr Duration kMaintenanceInterval = seconds(5);     // rings
-constexpr Duration kBusyMaintenance = seconds(1);         // likewise, while they grow
-constexpr Duration kExpiryInterval = minutes(10);         // dead deliveries beyond their retention
-constexpr Duration kWarningInterval = minutes(1);         // the same warning again
-constexpr Duration kStoreBackoffMin = milliseconds(100);  // between tries of a failing database
-constexpr Duration kStoreBackoffMax = seconds(10);        //
+constexpr std::size_t kReadMax = 500;                      // events by one read
+constexpr std::size_t kAheadMax = 50'000;                  // events ahead of the checkpoint above which nothing is read
+constexpr Duration kCrowdedPauseMax = milliseconds(500);   // how long reading waits for lanes before they overflow:
+constexpr Duration kPausePerDelivery = microseconds(100);  // what it has waited it gets back with what it admits
+constexpr std::size_t kRecordBatch = 512;                  // results that are recorded at once
+constexpr std::size_t kRecordMax = 10'000;                 // results above which nothing is admitted
+constexpr Duration kRecordDelayMin = milliseconds(20);     // under load a result waits for others: so long,
+constexpr Duration kRecordDelayMax = milliseconds(50);     // or as long as the last recording took, up to this
+constexpr Duration kLookIntervalMin = microseconds(100);   // between two looks at the log while requests are in flight:
+constexpr Duration kLookIntervalMax = milliseconds(1);     // within these, looks take
+constexpr int kLookShare = 4;                              // a fourth of the time at most
+constexpr Duration kRefillTime = milliseconds(1);          // of refilling, after which the network is looked after
+constexpr Duration kSafetyInterval = seconds(5);           // looks at the log though nobody called
+constexpr Duration kCheckpointInterval = seconds(1);       // at most one in so long
+constexpr Duration kMarkInterval = seconds(2);             // after one or two of them,
+constexpr std::size_t kMarkEvents = kAheadMax / 3;         // or so many events, an unsettled delivery gets a row,
+constexpr std::size_t kMarkStep = 50;                      // so many at once, or as many as there are results beside
+constexpr Duration kMaintenanceInterval = seconds(5);      // rings
+constexpr Duration kBusyMaintenance = seconds(1);          // likewise, while they grow
+constexpr Duration kExpiryInterval = minutes(10);          // dead deliveries beyond their retention
+constexpr Duration kWarningInterval = minutes(1);          // the same warning again
+constexpr Duration kStoreBackoffMin = milliseconds(100);   // between tries of a failing database
+constexpr Duration kStoreBackoffMax = seconds(10);         //
 constexpr Duration kStepAsideTime = seconds(1);       // for what is in flight, while somebody waits for the database
 constexpr Duration kAgeCheckInterval = seconds(10);   // of what is owed to endpoints that fail
 constexpr std::size_t kGiveUpStep = 500;              // old deliveries given up at once
@@ -323,6 +323,7 @@ void Worker::load_configuration() {
   configuration_stale_at_ = configuration.stale_at;
   note_secret_problem(configuration.secret_problem);
   std::erase_if(configuration.webhooks, [this](const pg::Webhook& webhook) { return !share_.owns(webhook.id); });
+  routed_.clear();
   set_up_lanes(targets_.replace(std::move(configuration.webhooks)));
   filters_.forget_full_allowances();
   std::erase_if(announcements_, [now = process_.now()](const auto& entry) { return entry.second.is_full(now); });
@@ -458,22 +459,28 @@ void Worker::read_chunk() {
   if (unadmitted_.events.empty()) finish_chunk();
 }
 
-// As many of the events that were read as there is room for; all, if lanes had their time to make some.
+// As many of the events that were read as there is room for; all, if lanes had their time to make some and made none.
 void Worker::admit_chunk() {
-  const std::vector<std::vector<Target*>> routed = route(unadmitted_.events);
+  if (routed_.empty()) routed_ = route(unadmitted_.events);
+  const bool is_overdue = lanes_.is_crowded();
   const bool has_waited = reading_pauses_since_.has_value();
   if (has_waited) {
     crowded_pause_ -= std::clamp<Duration>(process_.now() - *reading_pauses_since_, Duration::zero(), crowded_pause_);
     reading_pauses_since_.reset();
   }
+  // After a pause a good many at once, not one for each that was sent.
+  const auto has_room = [&] { return is_overdue || !(has_waited ? lanes_.is_full() : lanes_.is_crowded()); };
   std::size_t admitted = 0;
-  while (admitted < unadmitted_.events.size() && may_read() && (has_waited || !lanes_.is_crowded())) {
-    admit(std::move(unadmitted_.events[admitted]), routed[admitted]);
+  std::size_t deliveries = 0;
+  while (admitted < unadmitted_.events.size() && may_read() && has_room()) {
+    admit(std::move(unadmitted_.events[admitted]), routed_[admitted]);
+    deliveries += routed_[admitted].size();
     ++admitted;
   }
-  crowded_pause_ = std::min<Duration>(crowded_pause_ + admitted * kPausePerEvent, kCrowdedPauseMax);
-  unadmitted_.events.erase(unadmitted_.events.begin(),
-                           unadmitted_.events.begin() + static_cast<std::ptrdiff_t>(admitted));
+  crowded_pause_ = std::min<Duration>(crowded_pause_ + deliveries * kPausePerDelivery, kCrowdedPauseMax);
+  const auto count = static_cast<std::ptrdiff_t>(admitted);
+  unadmitted_.events.erase(unadmitted_.events.begin(), unadmitted_.events.begin() + count);
+  routed_.erase(routed_.begin(), routed_.begin() + count);
   if (unadmitted_.events.empty()) finish_chunk();
 }
 

@@ -157,6 +157,7 @@ class Worker {
   std::unordered_map<Uuid, std::string> disabling_;             // webhooks to be switched off, and why
   std::unordered_set<Uuid> endpoints_to_write_;                 // now; the others with the statistics
   pg::Chunk unadmitted_;                                        // the rest of what was read last
+  std::vector<std::vector<Target*>> routed_;                    // who gets these, or not known yet
   std::unordered_set<pg::DeliveryKey> recorded_before_;         // of that, while recovering
   // Ids of webhook_logs that are valid floors (see Checkpoint) for windows from the end of the newest window, and from
   // any later snapshot.

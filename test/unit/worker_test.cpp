@@ -519,6 +519,12 @@ TEST_F(WorkerTest, LaneThatTakesAMomentToBeginDoesNotOverflow) {
   EXPECT_EQ(most_owed_until_logged(20'000), 0U);
 }
 
+TEST_F(WorkerTest, EventsForManyWebhooksAtOnceMakeNoLaneOverflow) {
+  for (int number = 1; number <= 100; ++number) store_.add_webhook(number);
+  store_.emit_many(500);
+  EXPECT_EQ(most_owed_until_logged(50'000), 0U);
+}
+
 TEST_F(WorkerTest, WhatOverflowedBeforeARestartIsNotPassedByWhatComesAfterIt) {
   store_.add_webhook(1, [](pg::Webhook& w) { w.limits.max_in_flight = 1; });
   http_.answer = [](const Received&) { return Answer{.delay = 10ms}; };
