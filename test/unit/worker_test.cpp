@@ -525,6 +525,15 @@ TEST_F(WorkerTest, EventsForManyWebhooksAtOnceMakeNoLaneOverflow) {
   EXPECT_EQ(most_owed_until_logged(50'000), 0U);
 }
 
+TEST_F(WorkerTest, FiltersOfEventsThatWaitForRoomAreAskedOnce) {
+  for (int number = 1; number <= 100; ++number) {
+    store_.add_webhook(number, [number](pg::Webhook& w) { w.filter = "$.id > -" + std::to_string(number); });
+  }
+  store_.emit_many(500);
+  run_until([this] { return store_.logs.size() == 50'000; });
+  EXPECT_EQ(store_.filters_asked, 50'000U);
+}
+
 TEST_F(WorkerTest, WhatOverflowedBeforeARestartIsNotPassedByWhatComesAfterIt) {
   store_.add_webhook(1, [](pg::Webhook& w) { w.limits.max_in_flight = 1; });
   http_.answer = [](const Received&) { return Answer{.delay = 10ms}; };
