@@ -8,8 +8,15 @@
 -- each function by its own SET. Only the functions that must touch webhook_secrets, or what else no application role
 -- may see, are SECURITY DEFINER; each says why. The text is plain ASCII, so that it loads in a database of any
 -- encoding.
+--
+-- The schema that the extension is created in holds what people use. Functions that only these need are in
+-- webhook_internal.
 
 SET LOCAL search_path = pg_catalog, pg_temp;
+
+CREATE SCHEMA webhook_internal;
+COMMENT ON SCHEMA webhook_internal IS
+    'What the extension webhook is made of. Nothing in it is for users, and any of it may change with the next version.';
 
 -- === Functions in C (src/module.cpp) =================================================================================
 
@@ -18,16 +25,16 @@ SET LOCAL search_path = pg_catalog, pg_temp;
 CREATE FUNCTION @extschema@.webhook_capture() RETURNS trigger
     LANGUAGE C AS 'MODULE_PATHNAME', 'webhook_capture';
 
-CREATE FUNCTION @extschema@.webhook_invalidate_subscriptions() RETURNS trigger
+CREATE FUNCTION webhook_internal.invalidate_subscriptions() RETURNS trigger
     LANGUAGE C AS 'MODULE_PATHNAME', 'webhook_invalidate_subscriptions';
 
-CREATE FUNCTION @extschema@.webhook_append(event text, data json, organization_id text, key text) RETURNS void
+CREATE FUNCTION webhook_internal.append(event text, data json, organization_id text, key text) RETURNS void
     LANGUAGE C AS 'MODULE_PATHNAME', 'webhook_append';
 
 CREATE FUNCTION @extschema@.webhook_flush() RETURNS void
     LANGUAGE C AS 'MODULE_PATHNAME', 'webhook_flush';
 
-CREATE FUNCTION @extschema@.webhook_wake() RETURNS void
+CREATE FUNCTION webhook_internal.wake() RETURNS void
     LANGUAGE C AS 'MODULE_PATHNAME', 'webhook_wake';
 
 CREATE FUNCTION @extschema@.webhook_is_preloaded() RETURNS boolean
@@ -38,22 +45,22 @@ CREATE FUNCTION @extschema@.webhook_generate_secret() RETURNS text
 
 -- Secrets at rest, as the setting webhook.secret_key_file says: src/core/secret_box.h. For the owner alone: whoever has
 -- a dump and may call them needs no key.
-CREATE FUNCTION @extschema@.webhook_secret_key_id() RETURNS text
+CREATE FUNCTION webhook_internal.secret_key_id() RETURNS text
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'webhook_secret_key_id';
-CREATE FUNCTION @extschema@.webhook_seal_secret(configuration_id uuid, secret text, OUT key_id text, OUT sealed text)
+CREATE FUNCTION webhook_internal.seal_secret(configuration_id uuid, secret text, OUT key_id text, OUT sealed text)
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'webhook_seal_secret';
-CREATE FUNCTION @extschema@.webhook_open_secret(configuration_id uuid, key_id text, sealed text) RETURNS text
+CREATE FUNCTION webhook_internal.open_secret(configuration_id uuid, key_id text, sealed text) RETURNS text
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'webhook_open_secret';
-CREATE FUNCTION @extschema@.webhook_secret_problem(configuration_id uuid, key_id text, sealed text) RETURNS text
+CREATE FUNCTION webhook_internal.secret_problem(configuration_id uuid, key_id text, sealed text) RETURNS text
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'webhook_secret_problem';
-CREATE FUNCTION @extschema@.webhook_is_secret(configuration_id uuid, key_id text, sealed text, secret text)
+CREATE FUNCTION webhook_internal.is_secret(configuration_id uuid, key_id text, sealed text, secret text)
     RETURNS boolean
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'webhook_is_secret';
 
 -- For the owner alone: until the transaction ends, nobody else can add a webhook to the organization.
-CREATE FUNCTION @extschema@.webhook_count_webhooks(organization_id text) RETURNS bigint
+CREATE FUNCTION webhook_internal.count_webhooks(organization_id text) RETURNS bigint
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'webhook_count_webhooks';
-CREATE FUNCTION @extschema@.webhook_limit() RETURNS integer
+CREATE FUNCTION webhook_internal.webhooks_max() RETURNS integer
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'webhook_limit';
 
 -- STABLE: it depends on the setting webhook.allow_http.
@@ -72,7 +79,7 @@ CREATE FUNCTION @extschema@.webhook_event_matches(pattern text, event text) RETU
 
 -- Has a worker send the event's example to the webhook, waits for it, and returns what became of it. The organization,
 -- '' if it has none, is for the bound on how many tests it may have under way.
-CREATE FUNCTION @extschema@.webhook_send_test(
+CREATE FUNCTION webhook_internal.send_test(
     webhook uuid, organization text, event text, timeout_ms integer, OUT status text, OUT response_status integer,
     OUT response_body text, OUT error text, OUT duration_ms double precision, OUT log_id bigint)
     LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'webhook_send_test';
@@ -87,11 +94,11 @@ CREATE FUNCTION @extschema@.webhook_verify(body text, signature text, secret tex
 CREATE FUNCTION @extschema@.webhook_verify(id text, "timestamp" bigint, body text, signature text, secret text)
     RETURNS boolean
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_verify_message';
-CREATE FUNCTION @extschema@.webhook_body(event text, created_at timestamptz, data json, previous json) RETURNS text
+CREATE FUNCTION webhook_internal.body(event text, created_at timestamptz, data json, previous json) RETURNS text
     LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_body';
-CREATE FUNCTION @extschema@.webhook_encode_id(instance uuid, event_id bigint, created_at timestamptz) RETURNS text
+CREATE FUNCTION webhook_internal.encode_id(instance uuid, event_id bigint, created_at timestamptz) RETURNS text
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_encode_id';
-CREATE FUNCTION @extschema@.webhook_decode_id(instance uuid, webhook_id text, OUT event_id bigint,
+CREATE FUNCTION webhook_internal.decode_id(instance uuid, webhook_id text, OUT event_id bigint,
                                               OUT created_at timestamptz)
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_decode_id';
 
@@ -441,7 +448,7 @@ CREATE POLICY webhook_operators ON @extschema@.webhook_event_types
 
 -- The known events, those first that share the most pairs of letters with the text, of which 100 letters count: no
 -- event's name is longer.
-CREATE FUNCTION @extschema@.webhook_known_events(near text) RETURNS text
+CREATE FUNCTION webhook_internal.known_events(near text) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     WITH known AS (
@@ -460,7 +467,7 @@ AS $$
     FROM known k WHERE k.place <= 20
 $$;
 
-CREATE FUNCTION @extschema@.webhook_check_event(event text) RETURNS void
+CREATE FUNCTION webhook_internal.check_event(event text) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -479,7 +486,7 @@ END
 $$;
 
 -- Events about webhooks come from the worker alone.
-CREATE FUNCTION @extschema@.webhook_check_own_event(event text) RETURNS void
+CREATE FUNCTION webhook_internal.check_own_event(event text) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -492,15 +499,15 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION @extschema@.webhook_check_known_event(event text) RETURNS void
+CREATE FUNCTION webhook_internal.check_known_event(event text) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM @extschema@.webhook_check_event(event);
+    PERFORM webhook_internal.check_event(event);
     IF NOT EXISTS (SELECT FROM @extschema@.webhook_event_types t WHERE t.name = event) THEN
         RAISE EXCEPTION 'unknown event "%"', event
             USING ERRCODE = 'undefined_object',
-                  DETAIL = @extschema@.webhook_known_events(event),
+                  DETAIL = webhook_internal.known_events(event),
                   HINT = format('If it is a new event, declare where it comes from with @extschema@.webhook_watch(), '
                                 'or register it: INSERT INTO @extschema@.webhook_event_types (name, category) '
                                 'VALUES (%L, %L);', event, split_part(event, '.', 1));
@@ -509,7 +516,7 @@ END
 $$;
 
 -- The rules of src/core/event_pattern.h: "*" leaves out the events about webhooks themselves.
-CREATE FUNCTION @extschema@.webhook_check_event_pattern(pattern text) RETURNS void
+CREATE FUNCTION webhook_internal.check_event_pattern(pattern text) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -522,12 +529,12 @@ BEGIN
                   HINT = 'Give names such as contact.created, patterns such as contact.*, or * for all.';
     END IF;
     IF pattern NOT LIKE '%*' THEN
-        PERFORM @extschema@.webhook_check_known_event(pattern);
+        PERFORM webhook_internal.check_known_event(pattern);
     ELSIF pattern <> '*'
           AND NOT EXISTS (SELECT FROM @extschema@.webhook_event_types t WHERE starts_with(t.name, prefix)) THEN
         RAISE EXCEPTION 'no known event matches "%"', pattern
             USING ERRCODE = 'undefined_object', TABLE = 'webhook_configurations', COLUMN = 'events',
-                  DETAIL = @extschema@.webhook_known_events(pattern),
+                  DETAIL = webhook_internal.known_events(pattern),
                   HINT = 'Declare the events first with @extschema@.webhook_watch(), or register them: '
                          'INSERT INTO @extschema@.webhook_event_types (name, category) VALUES (...);';
     END IF;
@@ -536,7 +543,7 @@ $$;
 
 -- === webhook_configurations: what may be stored ======================================================================
 
-CREATE FUNCTION @extschema@.webhook_check_range(parameter text, value integer, lowest integer, highest integer)
+CREATE FUNCTION webhook_internal.check_range(parameter text, value integer, lowest integer, highest integer)
     RETURNS void
     LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
@@ -548,7 +555,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION @extschema@.webhook_check_events(events text[]) RETURNS void
+CREATE FUNCTION webhook_internal.check_events(events text[]) RETURNS void
     LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -567,12 +574,12 @@ BEGIN
                   HINT = 'A pattern such as contact.* stands for many names.';
     END IF;
     FOREACH pattern IN ARRAY events LOOP
-        PERFORM @extschema@.webhook_check_event_pattern(pattern);
+        PERFORM webhook_internal.check_event_pattern(pattern);
     END LOOP;
 END
 $$;
 
-CREATE FUNCTION @extschema@.webhook_check_headers(headers jsonb) RETURNS void
+CREATE FUNCTION webhook_internal.check_headers(headers jsonb) RETURNS void
     LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -616,7 +623,7 @@ $$;
 
 -- By the seconds, which the worker reads: comparing intervals takes a year for 360 days, so that years less days may
 -- compare as one day and be centuries.
-CREATE FUNCTION @extschema@.webhook_check_retry_schedule(retry_schedule interval[]) RETURNS void
+CREATE FUNCTION webhook_internal.check_retry_schedule(retry_schedule interval[]) RETURNS void
     LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -631,7 +638,7 @@ END
 $$;
 
 -- What the worker evaluates for every event: bounded, and without what it cannot have.
-CREATE FUNCTION @extschema@.webhook_check_filter(filter jsonpath) RETURNS void
+CREATE FUNCTION webhook_internal.check_filter(filter jsonpath) RETURNS void
     LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -651,9 +658,9 @@ END
 $$;
 
 -- Checks what is new in the row, so that a webhook stored under another policy (webhook.allow_http) can still be
--- switched off. Runs as the caller, who must be able to read webhook_event_types.
-CREATE FUNCTION @extschema@.webhook_configurations_check() RETURNS trigger
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+-- switched off. SECURITY DEFINER, so that whoever may write the table needs no right on the functions that check.
+CREATE FUNCTION webhook_internal.configurations_check() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     problem text;
@@ -686,13 +693,13 @@ BEGIN
         END IF;
     END IF;
     IF TG_OP = 'INSERT' OR NEW.events <> OLD.events THEN
-        PERFORM @extschema@.webhook_check_events(NEW.events);
+        PERFORM webhook_internal.check_events(NEW.events);
     END IF;
     IF TG_OP = 'INSERT' OR NEW.headers <> OLD.headers THEN
-        PERFORM @extschema@.webhook_check_headers(NEW.headers);
+        PERFORM webhook_internal.check_headers(NEW.headers);
     END IF;
-    PERFORM @extschema@.webhook_check_range('timeout_ms', NEW.timeout_ms, 100, 60000);
-    PERFORM @extschema@.webhook_check_range('max_in_flight', NEW.max_in_flight, 1, 1000);
+    PERFORM webhook_internal.check_range('timeout_ms', NEW.timeout_ms, 100, 60000);
+    PERFORM webhook_internal.check_range('max_in_flight', NEW.max_in_flight, 1, 1000);
     IF NEW.rate_limit_per_s NOT BETWEEN 0.001 AND 100000 THEN
         RAISE EXCEPTION '% is outside the valid range for rate_limit_per_s (0.001 .. 100000)', NEW.rate_limit_per_s
             USING ERRCODE = 'numeric_value_out_of_range', TABLE = 'webhook_configurations',
@@ -703,8 +710,8 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'ordering',
                   HINT = 'It is ''relaxed'', ''key'' or ''endpoint''.';
     END IF;
-    PERFORM @extschema@.webhook_check_filter(NEW.filter);
-    PERFORM @extschema@.webhook_check_retry_schedule(NEW.retry_schedule);
+    PERFORM webhook_internal.check_filter(NEW.filter);
+    PERFORM webhook_internal.check_retry_schedule(NEW.retry_schedule);
     -- The worker computes with them.
     IF least(NEW.active_since, NEW.disabled_at, NEW.created_at, NEW.updated_at) < '1970-01-01Z'
        OR greatest(NEW.active_since, NEW.disabled_at, NEW.created_at, NEW.updated_at) >= '10000-01-01Z' THEN
@@ -738,10 +745,10 @@ END
 $$;
 
 CREATE TRIGGER webhook_configurations_1_check BEFORE INSERT OR UPDATE ON @extschema@.webhook_configurations
-    FOR EACH ROW EXECUTE FUNCTION @extschema@.webhook_configurations_check();
+    FOR EACH ROW EXECUTE FUNCTION webhook_internal.configurations_check();
 
 -- SECURITY DEFINER to count, and to lock, which the caller may for the session's organization alone.
-CREATE FUNCTION @extschema@.webhook_check_limit(organization text) RETURNS void
+CREATE FUNCTION webhook_internal.check_limit(organization text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -749,8 +756,8 @@ BEGIN
         RAISE EXCEPTION 'permission denied to create a webhook of another organization'
             USING ERRCODE = 'insufficient_privilege';
     END IF;
-    IF @extschema@.webhook_count_webhooks(organization) > @extschema@.webhook_limit() THEN
-        RAISE EXCEPTION 'organization "%" cannot have more than % webhooks', organization, @extschema@.webhook_limit()
+    IF webhook_internal.count_webhooks(organization) > webhook_internal.webhooks_max() THEN
+        RAISE EXCEPTION 'organization "%" cannot have more than % webhooks', organization, webhook_internal.webhooks_max()
             USING ERRCODE = 'configuration_limit_exceeded',
                   HINT = 'Delete webhooks that are not needed, or have the administrator raise '
                          'webhook.max_webhooks_per_organization.';
@@ -760,7 +767,7 @@ $$;
 
 -- Operators are not limited. Once a statement, by the rows themselves: the session's organization may have changed since
 -- they were checked.
-CREATE FUNCTION @extschema@.webhook_configurations_limit() RETURNS trigger
+CREATE FUNCTION webhook_internal.configurations_limit() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -770,7 +777,7 @@ BEGIN
         RETURN NULL;
     END IF;
     FOR organization IN SELECT DISTINCT i.organization_id FROM inserted i LOOP
-        PERFORM @extschema@.webhook_check_limit(organization);
+        PERFORM webhook_internal.check_limit(organization);
     END LOOP;
     RETURN NULL;
 END
@@ -778,7 +785,7 @@ $$;
 
 CREATE TRIGGER webhook_configurations_4_limit AFTER INSERT ON @extschema@.webhook_configurations
     REFERENCING NEW TABLE AS inserted
-    FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.webhook_configurations_limit();
+    FOR EACH STATEMENT EXECUTE FUNCTION webhook_internal.configurations_limit();
 
 -- === webhook_configurations: where secrets go ========================================================================
 --
@@ -794,7 +801,7 @@ CREATE TRIGGER webhook_configurations_4_limit AFTER INSERT ON @extschema@.webhoo
 -- (debug_print_plan) logs a secret.
 
 -- 'whsec_', if the secret has it, an ellipsis, and the last four characters. The mask of a mask is the mask.
-CREATE FUNCTION @extschema@.webhook_mask(secret text) RETURNS text
+CREATE FUNCTION webhook_internal.mask(secret text) RETURNS text
     LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -808,13 +815,13 @@ END
 $$;
 
 -- Whether the text is a mask, by this database or by one of another encoding.
-CREATE FUNCTION @extschema@.webhook_is_mask(secret text) RETURNS boolean
+CREATE FUNCTION webhook_internal.is_mask(secret text) RETURNS boolean
     LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT secret = @extschema@.webhook_mask(secret) OR secret ~ '^(whsec_)?[.]{3}.{4}$'
+    SELECT secret = webhook_internal.mask(secret) OR secret ~ '^(whsec_)?[.]{3}.{4}$'
 $$;
 
-CREATE FUNCTION @extschema@.webhook_check_secret(secret text) RETURNS void
+CREATE FUNCTION webhook_internal.check_secret(secret text) RETURNS void
     LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -838,44 +845,44 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION @extschema@.webhook_replace_secret(webhook uuid, plain text) RETURNS void
+CREATE FUNCTION webhook_internal.replace_secret(webhook uuid, plain text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 BEGIN
     IF EXISTS (SELECT FROM @extschema@.webhook_secrets s
                WHERE s.configuration_id = webhook AND s.expires_at IS NULL
-                 AND @extschema@.webhook_is_secret(s.configuration_id, s.key_id, s.secret, plain)) THEN
+                 AND webhook_internal.is_secret(s.configuration_id, s.key_id, s.secret, plain)) THEN
         RETURN;
     END IF;
     DELETE FROM @extschema@.webhook_secrets s WHERE s.configuration_id = webhook;
     IF plain IS NOT NULL THEN
         INSERT INTO @extschema@.webhook_secrets (configuration_id, key_id, secret)
-        SELECT webhook, n.key_id, n.sealed FROM @extschema@.webhook_seal_secret(webhook, plain) n;
+        SELECT webhook, n.key_id, n.sealed FROM webhook_internal.seal_secret(webhook, plain) n;
     END IF;
 END
 $$;
 
-CREATE FUNCTION @extschema@.webhook_configurations_stage_secret() RETURNS trigger
+CREATE FUNCTION webhook_internal.configurations_stage_secret() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     plain text := NEW.secret;
 BEGIN
-    IF @extschema@.webhook_is_mask(plain) THEN  -- a restore: the secret comes with webhook_secrets
+    IF webhook_internal.is_mask(plain) THEN  -- a restore: the secret comes with webhook_secrets
         RETURN NEW;
     END IF;
-    PERFORM @extschema@.webhook_check_secret(plain);
-    NEW.secret := @extschema@.webhook_mask(plain);
+    PERFORM webhook_internal.check_secret(plain);
+    NEW.secret := webhook_internal.mask(plain);
     -- A null id fails at once, and the message for it must not come from webhook_secrets, whose row it would show.
     IF NEW.id IS NOT NULL THEN
         INSERT INTO @extschema@.webhook_secrets (configuration_id, key_id, secret, expires_at)
-        SELECT NEW.id, n.key_id, n.sealed, '-infinity' FROM @extschema@.webhook_seal_secret(NEW.id, plain) n;
+        SELECT NEW.id, n.key_id, n.sealed, '-infinity' FROM webhook_internal.seal_secret(NEW.id, plain) n;
     END IF;
     RETURN NEW;
 END
 $$;
 
-CREATE FUNCTION @extschema@.webhook_configurations_adopt_secret() RETURNS trigger
+CREATE FUNCTION webhook_internal.configurations_adopt_secret() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
@@ -884,34 +891,34 @@ BEGIN
     -- The first of a kind: with ON CONFLICT DO NOTHING, the first row of a key is the one that is inserted.
     SELECT o.secret INTO plain
     FROM @extschema@.webhook_secrets s
-    CROSS JOIN LATERAL @extschema@.webhook_open_secret(s.configuration_id, s.key_id, s.secret) o (secret)
+    CROSS JOIN LATERAL webhook_internal.open_secret(s.configuration_id, s.key_id, s.secret) o (secret)
     WHERE s.created_xid = pg_current_xact_id_if_assigned() AND s.expires_at = '-infinity'
-      AND s.configuration_id = NEW.id AND @extschema@.webhook_mask(o.secret) = NEW.secret
+      AND s.configuration_id = NEW.id AND webhook_internal.mask(o.secret) = NEW.secret
     ORDER BY s.created_at, s.ctid LIMIT 1;
     IF FOUND THEN
-        PERFORM @extschema@.webhook_replace_secret(NEW.id, plain);
+        PERFORM webhook_internal.replace_secret(NEW.id, plain);
     END IF;
     RETURN NULL;
 END
 $$;
 
-CREATE FUNCTION @extschema@.webhook_configurations_change_secret() RETURNS trigger
+CREATE FUNCTION webhook_internal.configurations_change_secret() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     plain text := NEW.secret;
 BEGIN
-    IF @extschema@.webhook_is_mask(plain) THEN
+    IF webhook_internal.is_mask(plain) THEN
         -- INSERT ... ON CONFLICT DO UPDATE SET secret = EXCLUDED.secret: the last one staged is this row's.
         DELETE FROM @extschema@.webhook_secrets d
         WHERE d.ctid = (SELECT s.ctid
                         FROM @extschema@.webhook_secrets s
-                        CROSS JOIN LATERAL @extschema@.webhook_open_secret(s.configuration_id, s.key_id, s.secret)
+                        CROSS JOIN LATERAL webhook_internal.open_secret(s.configuration_id, s.key_id, s.secret)
                                            o (secret)
                         WHERE s.created_xid = pg_current_xact_id_if_assigned() AND s.expires_at = '-infinity'
-                          AND @extschema@.webhook_mask(o.secret) = NEW.secret
+                          AND webhook_internal.mask(o.secret) = NEW.secret
                         ORDER BY s.created_at DESC, s.ctid DESC LIMIT 1)
-        RETURNING @extschema@.webhook_open_secret(d.configuration_id, d.key_id, d.secret) INTO plain;
+        RETURNING webhook_internal.open_secret(d.configuration_id, d.key_id, d.secret) INTO plain;
         IF NOT FOUND AND NEW.secret IS NOT DISTINCT FROM OLD.secret THEN
             RETURN NEW;
         END IF;
@@ -921,27 +928,27 @@ BEGIN
                       HINT = 'The secret itself is shown by @extschema@.webhook_reveal_secret(id).';
         END IF;
     END IF;
-    PERFORM @extschema@.webhook_check_secret(plain);
-    PERFORM @extschema@.webhook_replace_secret(NEW.id, plain);
-    NEW.secret := @extschema@.webhook_mask(plain);
+    PERFORM webhook_internal.check_secret(plain);
+    PERFORM webhook_internal.replace_secret(NEW.id, plain);
+    NEW.secret := webhook_internal.mask(plain);
     RETURN NEW;
 END
 $$;
 
--- SECURITY DEFINER for webhook_secrets, and for webhook_wake().
-CREATE FUNCTION @extschema@.webhook_configurations_changed() RETURNS trigger
+-- SECURITY DEFINER for webhook_secrets, and for wake().
+CREATE FUNCTION webhook_internal.configurations_changed() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     DELETE FROM @extschema@.webhook_secrets s
     WHERE s.created_xid = pg_current_xact_id_if_assigned() AND s.expires_at = '-infinity';
-    PERFORM @extschema@.webhook_wake();
+    PERFORM webhook_internal.wake();
     RETURN NULL;
 END
 $$;
 
 -- SECURITY DEFINER for webhook_secrets, and for webhook_deliveries, which tenants may only read.
-CREATE FUNCTION @extschema@.webhook_configurations_forget() RETURNS trigger
+CREATE FUNCTION webhook_internal.configurations_forget() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -964,44 +971,44 @@ $$;
 
 CREATE TRIGGER webhook_configurations_2_stage_secret BEFORE INSERT ON @extschema@.webhook_configurations
     FOR EACH ROW WHEN (NEW.secret IS NOT NULL)
-    EXECUTE FUNCTION @extschema@.webhook_configurations_stage_secret();
+    EXECUTE FUNCTION webhook_internal.configurations_stage_secret();
 CREATE TRIGGER webhook_configurations_2_change_secret BEFORE UPDATE ON @extschema@.webhook_configurations
     FOR EACH ROW WHEN (NEW.secret IS NOT NULL OR OLD.secret IS NOT NULL)
-    EXECUTE FUNCTION @extschema@.webhook_configurations_change_secret();
+    EXECUTE FUNCTION webhook_internal.configurations_change_secret();
 CREATE TRIGGER webhook_configurations_3_adopt_secret AFTER INSERT ON @extschema@.webhook_configurations
     FOR EACH ROW WHEN (NEW.secret IS NOT NULL)
-    EXECUTE FUNCTION @extschema@.webhook_configurations_adopt_secret();
+    EXECUTE FUNCTION webhook_internal.configurations_adopt_secret();
 CREATE TRIGGER webhook_configurations_4_forget AFTER DELETE ON @extschema@.webhook_configurations
-    FOR EACH ROW EXECUTE FUNCTION @extschema@.webhook_configurations_forget();
+    FOR EACH ROW EXECUTE FUNCTION webhook_internal.configurations_forget();
 CREATE TRIGGER webhook_configurations_4_forget_all AFTER TRUNCATE ON @extschema@.webhook_configurations
-    FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.webhook_configurations_forget();
+    FOR EACH STATEMENT EXECUTE FUNCTION webhook_internal.configurations_forget();
 CREATE TRIGGER webhook_configurations_5_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
     ON @extschema@.webhook_configurations
-    FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.webhook_configurations_changed();
+    FOR EACH STATEMENT EXECUTE FUNCTION webhook_internal.configurations_changed();
 
 -- Sessions remember who subscribes to what. A change that replication applies counts too: logical replication fires
 -- triggers for rows and for TRUNCATE, but not for other statements.
 CREATE TRIGGER webhook_configurations_6_invalidate AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
     ON @extschema@.webhook_configurations
-    FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.webhook_invalidate_subscriptions();
+    FOR EACH STATEMENT EXECUTE FUNCTION webhook_internal.invalidate_subscriptions();
 CREATE TRIGGER webhook_configurations_6_invalidate_replicated AFTER INSERT OR UPDATE OR DELETE
     ON @extschema@.webhook_configurations
-    FOR EACH ROW EXECUTE FUNCTION @extschema@.webhook_invalidate_subscriptions();
+    FOR EACH ROW EXECUTE FUNCTION webhook_internal.invalidate_subscriptions();
 ALTER TABLE @extschema@.webhook_configurations ENABLE ALWAYS TRIGGER webhook_configurations_6_invalidate;
 ALTER TABLE @extschema@.webhook_configurations ENABLE REPLICA TRIGGER webhook_configurations_6_invalidate_replicated;
 
 -- See "Managing webhooks" below about _own and _any.
-CREATE FUNCTION @extschema@.webhook_reveal_secret_any(webhook uuid) RETURNS text
+CREATE FUNCTION webhook_internal.reveal_secret_any(webhook uuid) RETURNS text
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT @extschema@.webhook_open_secret(s.configuration_id, s.key_id, s.secret) FROM @extschema@.webhook_secrets s
+    SELECT webhook_internal.open_secret(s.configuration_id, s.key_id, s.secret) FROM @extschema@.webhook_secrets s
     WHERE s.configuration_id = webhook AND s.expires_at IS NULL
 $$;
 
-CREATE FUNCTION @extschema@.webhook_reveal_secret_own(webhook uuid) RETURNS text
+CREATE FUNCTION webhook_internal.reveal_secret_own(webhook uuid) RETURNS text
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT @extschema@.webhook_reveal_secret_any(c.id) FROM @extschema@.webhook_configurations c
+    SELECT webhook_internal.reveal_secret_any(c.id) FROM @extschema@.webhook_configurations c
     WHERE c.id = webhook AND c.organization_id = (SELECT @extschema@.webhook_current_organization())
 $$;
 
@@ -1015,9 +1022,9 @@ BEGIN
             USING ERRCODE = 'undefined_object';
     END IF;
     IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
-        RETURN @extschema@.webhook_reveal_secret_any(configuration_id);
+        RETURN webhook_internal.reveal_secret_any(configuration_id);
     END IF;
-    RETURN @extschema@.webhook_reveal_secret_own(configuration_id);
+    RETURN webhook_internal.reveal_secret_own(configuration_id);
 END
 $$;
 
@@ -1027,22 +1034,22 @@ CREATE FUNCTION @extschema@.webhook_reencrypt_secrets() RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
-    current_key_id text := @extschema@.webhook_secret_key_id();
+    current_key_id text := webhook_internal.secret_key_id();
     outdated tid[];
     total bigint := 0;
 BEGIN
     outdated := ARRAY(
         SELECT s.ctid FROM @extschema@.webhook_secrets s
         WHERE s.key_id IS DISTINCT FROM current_key_id
-          AND @extschema@.webhook_secret_problem(s.configuration_id, s.key_id, s.secret) IS NULL
+          AND webhook_internal.secret_problem(s.configuration_id, s.key_id, s.secret) IS NULL
         FOR UPDATE SKIP LOCKED);
     IF outdated <> '{}' THEN
         UPDATE @extschema@.webhook_secrets s
         SET (key_id, secret) = (
             SELECT n.key_id, n.sealed
-            FROM @extschema@.webhook_seal_secret(
+            FROM webhook_internal.seal_secret(
                 s.configuration_id,
-                @extschema@.webhook_open_secret(s.configuration_id, s.key_id, s.secret)) n)
+                webhook_internal.open_secret(s.configuration_id, s.key_id, s.secret)) n)
         WHERE s.ctid = ANY (outdated);
         GET DIAGNOSTICS total = ROW_COUNT;
     END IF;
@@ -1053,7 +1060,7 @@ $$;
 -- === Replication =====================================================================================================
 
 -- These tables say what this database has captured, owes and sent. A subscriber to all tables keeps its own.
-CREATE FUNCTION @extschema@.webhook_keep_local() RETURNS trigger
+CREATE FUNCTION webhook_internal.keep_local() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -1062,7 +1069,7 @@ END
 $$;
 
 -- Both sides have the built-in types already.
-CREATE FUNCTION @extschema@.webhook_skip_known_type() RETURNS trigger
+CREATE FUNCTION webhook_internal.skip_known_type() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -1074,7 +1081,7 @@ END
 $$;
 
 CREATE TRIGGER webhook_skip_known_type BEFORE INSERT ON @extschema@.webhook_event_types
-    FOR EACH ROW EXECUTE FUNCTION @extschema@.webhook_skip_known_type();
+    FOR EACH ROW EXECUTE FUNCTION webhook_internal.skip_known_type();
 ALTER TABLE @extschema@.webhook_event_types ENABLE REPLICA TRIGGER webhook_skip_known_type;
 
 DO $$
@@ -1089,7 +1096,7 @@ BEGIN
     ]::regclass[] LOOP
         EXECUTE format(
             'CREATE TRIGGER webhook_keep_local BEFORE INSERT OR UPDATE OR DELETE ON %s '
-            'FOR EACH ROW EXECUTE FUNCTION @extschema@.webhook_keep_local()', relation);
+            'FOR EACH ROW EXECUTE FUNCTION webhook_internal.keep_local()', relation);
         -- On the segments one by one: a clone does not follow its parent everywhere.
         FOR segment IN
             SELECT relation UNION
@@ -1105,7 +1112,7 @@ $$;
 
 -- A dump's row that comes after the worker has written one of its own: this database was restored, and must not call
 -- anybody before webhook_resume(). Later than webhook_keep_local, by name. The lock is for two who come at once.
-CREATE FUNCTION @extschema@.webhook_instance_restored() RETURNS trigger
+CREATE FUNCTION webhook_internal.instance_restored() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -1121,13 +1128,13 @@ END
 $$;
 
 CREATE TRIGGER webhook_restored BEFORE INSERT ON @extschema@.webhook_instance
-    FOR EACH ROW EXECUTE FUNCTION @extschema@.webhook_instance_restored();
+    FOR EACH ROW EXECUTE FUNCTION webhook_internal.instance_restored();
 
 -- What the worker keeps in memory, beside webhook_configurations.
 CREATE TRIGGER webhook_invalidate AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON @extschema@.webhook_instance
-    FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.webhook_invalidate_subscriptions();
+    FOR EACH STATEMENT EXECUTE FUNCTION webhook_internal.invalidate_subscriptions();
 CREATE TRIGGER webhook_invalidate AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON @extschema@.webhook_secrets
-    FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.webhook_invalidate_subscriptions();
+    FOR EACH STATEMENT EXECUTE FUNCTION webhook_internal.invalidate_subscriptions();
 -- pg_restore --data-only --disable-triggers, or a session that has set session_replication_role.
 ALTER TABLE @extschema@.webhook_instance ENABLE ALWAYS TRIGGER webhook_invalidate;
 ALTER TABLE @extschema@.webhook_secrets ENABLE ALWAYS TRIGGER webhook_invalidate;
@@ -1135,7 +1142,7 @@ ALTER TABLE @extschema@.webhook_secrets ENABLE ALWAYS TRIGGER webhook_invalidate
 -- === Declaring events ================================================================================================
 
 -- pg_trigger.tgargs: texts in the database's encoding, each ended by a zero byte.
-CREATE FUNCTION @extschema@.webhook_trigger_arguments(tgargs bytea) RETURNS text[]
+CREATE FUNCTION webhook_internal.trigger_arguments(tgargs bytea) RETURNS text[]
     LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
     -- In this format a backslash is doubled: a zero byte, "\000", cannot be mistaken.
@@ -1143,13 +1150,13 @@ AS $$
     FROM regexp_split_to_table(replace(encode(tgargs, 'escape'), '\\', '\134'), '\\000') WITH ORDINALITY a (part, place)
 $$;
 
-CREATE FUNCTION @extschema@.webhook_trigger_option(arguments text[], option text) RETURNS text
+CREATE FUNCTION webhook_internal.trigger_option(arguments text[], option text) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT substr(a, length(option) + 2) FROM unnest(arguments[2:]) a WHERE starts_with(a, option || '=')
 $$;
 
-CREATE FUNCTION @extschema@.webhook_trigger_condition(trigger_oid oid) RETURNS text
+CREATE FUNCTION webhook_internal.trigger_condition(trigger_oid oid) RETURNS text
     LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT substring(pg_get_triggerdef(trigger_oid) FROM ' FOR EACH ROW WHEN \((.*)\) EXECUTE FUNCTION ')
@@ -1161,23 +1168,23 @@ CREATE VIEW @extschema@.webhook_watches WITH (security_invoker) AS
            concat_ws(' OR ', CASE WHEN t.tgtype & 4 <> 0 THEN 'INSERT' END,
                              CASE WHEN t.tgtype & 16 <> 0 THEN 'UPDATE' END,
                              CASE WHEN t.tgtype & 8 <> 0 THEN 'DELETE' END) AS operation,
-           @extschema@.webhook_trigger_condition(t.oid) AS condition,
-           @extschema@.webhook_trigger_option(a.arguments, 'changed_columns')::name[] AS changed_columns,
-           @extschema@.webhook_trigger_option(a.arguments, 'ignore_columns')::name[] AS ignore_columns,
-           @extschema@.webhook_trigger_option(a.arguments, 'organization_column')::name AS organization_column,
-           @extschema@.webhook_trigger_option(a.arguments, 'key_columns')::name[] AS key_columns,
-           @extschema@.webhook_trigger_option(a.arguments, 'include_columns')::name[] AS include_columns,
-           @extschema@.webhook_trigger_option(a.arguments, 'exclude_columns')::name[] AS exclude_columns,
-           coalesce(@extschema@.webhook_trigger_option(a.arguments, 'include_previous')::boolean, false)
+           webhook_internal.trigger_condition(t.oid) AS condition,
+           webhook_internal.trigger_option(a.arguments, 'changed_columns')::name[] AS changed_columns,
+           webhook_internal.trigger_option(a.arguments, 'ignore_columns')::name[] AS ignore_columns,
+           webhook_internal.trigger_option(a.arguments, 'organization_column')::name AS organization_column,
+           webhook_internal.trigger_option(a.arguments, 'key_columns')::name[] AS key_columns,
+           webhook_internal.trigger_option(a.arguments, 'include_columns')::name[] AS include_columns,
+           webhook_internal.trigger_option(a.arguments, 'exclude_columns')::name[] AS exclude_columns,
+           coalesce(webhook_internal.trigger_option(a.arguments, 'include_previous')::boolean, false)
                AS include_previous,
            t.tgname AS trigger_name,
            t.tgenabled IN ('O', 'A') AS is_enabled
     FROM pg_trigger t
-    CROSS JOIN LATERAL (SELECT @extschema@.webhook_trigger_arguments(t.tgargs) AS arguments) a
+    CROSS JOIN LATERAL (SELECT webhook_internal.trigger_arguments(t.tgargs) AS arguments) a
     WHERE t.tgfoid = '@extschema@.webhook_capture()'::regprocedure
       AND t.tgparentid = 0;
 
-CREATE FUNCTION @extschema@.webhook_check_source(source regclass) RETURNS void
+CREATE FUNCTION webhook_internal.check_source(source regclass) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -1213,7 +1220,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION @extschema@.webhook_check_columns(source regclass, parameter text, columns name[], hint text)
+CREATE FUNCTION webhook_internal.check_columns(source regclass, parameter text, columns name[], hint text)
     RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -1236,7 +1243,7 @@ END
 $$;
 
 -- The operation in the one spelling that the rest uses. By default what the event's last part says.
-CREATE FUNCTION @extschema@.webhook_watch_operation(event text, operation text) RETURNS text
+CREATE FUNCTION webhook_internal.watch_operation(event text, operation text) RETURNS text
     LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -1266,7 +1273,7 @@ $$;
 
 -- webhook_contact_created, with the operation behind it where the event's name says another one or none. A digest
 -- takes the place of what does not fit into 63 bytes, and tells apart names that differ by "." and "_" or "-" alone.
-CREATE FUNCTION @extschema@.webhook_watch_trigger_name(source regclass, event text, operation text) RETURNS name
+CREATE FUNCTION webhook_internal.watch_trigger_name(source regclass, event text, operation text) RETURNS name
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -1281,14 +1288,14 @@ BEGIN
        AND NOT EXISTS (SELECT FROM pg_trigger t
                        WHERE t.tgrelid = source AND t.tgname = plain || suffix
                          AND (t.tgfoid <> '@extschema@.webhook_capture()'::regprocedure
-                              OR (@extschema@.webhook_trigger_arguments(t.tgargs))[1] IS DISTINCT FROM event)) THEN
+                              OR (webhook_internal.trigger_arguments(t.tgargs))[1] IS DISTINCT FROM event)) THEN
         RETURN plain || suffix;
     END IF;
     RETURN left(plain, 63 - length(digest || suffix)) || digest || suffix;
 END
 $$;
 
-CREATE FUNCTION @extschema@.webhook_watch_key(source regclass) RETURNS name[]
+CREATE FUNCTION webhook_internal.watch_key(source regclass) RETURNS name[]
     LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT array_agg(a.attname ORDER BY k.place)
@@ -1300,7 +1307,7 @@ $$;
 
 -- The condition as PostgreSQL would show it for a trigger on the source; null if that cannot be told. Tried out on an
 -- empty copy, which is rolled back: on the source it would lock out writers only to find that nothing has to be done.
-CREATE FUNCTION @extschema@.webhook_normal_condition(source regclass, operation text, condition text, search_path text)
+CREATE FUNCTION webhook_internal.normal_condition(source regclass, operation text, condition text, search_path text)
     RETURNS text
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -1312,10 +1319,10 @@ DECLARE
 BEGIN
     EXECUTE format('CREATE TEMPORARY TABLE webhook_condition_probe (LIKE %s)', source);
     -- From here to where it is set back, whatever is not qualified is the caller's search_path's.
-    PERFORM pg_catalog.set_config('search_path', webhook_normal_condition.search_path, true);
+    PERFORM pg_catalog.set_config('search_path', normal_condition.search_path, true);
     EXECUTE probe;
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-    SELECT @extschema@.webhook_trigger_condition(t.oid) INTO normal FROM pg_trigger t
+    SELECT webhook_internal.trigger_condition(t.oid) INTO normal FROM pg_trigger t
     WHERE t.tgrelid = 'pg_temp.webhook_condition_probe'::regclass AND t.tgname = 'webhook_probe';
     RAISE EXCEPTION 'undo the probe' USING ERRCODE = 'triggered_action_exception';
 EXCEPTION WHEN OTHERS THEN
@@ -1323,7 +1330,7 @@ EXCEPTION WHEN OTHERS THEN
 END
 $$;
 
-CREATE FUNCTION @extschema@.webhook_watch_conflicts(source regclass, event text, operation text, trigger_name name)
+CREATE FUNCTION webhook_internal.watch_conflicts(source regclass, event text, operation text, trigger_name name)
     RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -1331,9 +1338,9 @@ DECLARE
     other record;
 BEGIN
     SELECT w.trigger_name, w.operation INTO other FROM @extschema@.webhook_watches w
-    WHERE w.source = webhook_watch_conflicts.source AND w.event = webhook_watch_conflicts.event
-      AND w.trigger_name <> webhook_watch_conflicts.trigger_name
-      AND string_to_array(w.operation, ' OR ') && string_to_array(webhook_watch_conflicts.operation, ' OR ')
+    WHERE w.source = watch_conflicts.source AND w.event = watch_conflicts.event
+      AND w.trigger_name <> watch_conflicts.trigger_name
+      AND string_to_array(w.operation, ' OR ') && string_to_array(watch_conflicts.operation, ' OR ')
     ORDER BY w.trigger_name LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'event "%" is already declared on table % for %', event, source, other.operation
@@ -1345,7 +1352,7 @@ BEGIN
     SELECT t.tgname, p.tgrelid::regclass AS parent INTO other
     FROM pg_trigger t JOIN pg_trigger p ON p.oid = t.tgparentid
     WHERE t.tgrelid = source AND t.tgfoid = '@extschema@.webhook_capture()'::regprocedure
-      AND (@extschema@.webhook_trigger_arguments(t.tgargs))[1] = event
+      AND (webhook_internal.trigger_arguments(t.tgargs))[1] = event
     ORDER BY t.tgname LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'event "%" is already declared on the partitioned table %', event, other.parent
@@ -1355,7 +1362,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION @extschema@.webhook_register_event(event text) RETURNS void
+CREATE FUNCTION webhook_internal.register_event(event text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -1370,7 +1377,7 @@ END
 $$;
 
 -- The trigger's arguments: the event, then the options that are set. See src/pg/capture.h.
-CREATE FUNCTION @extschema@.webhook_watch_arguments(
+CREATE FUNCTION webhook_internal.watch_arguments(
     source regclass, event text, operation text, changed_columns name[], ignore_columns name[],
     organization_column name, key_columns name[], include_columns name[], exclude_columns name[],
     include_previous boolean) RETURNS text[]
@@ -1391,7 +1398,7 @@ BEGIN
         RAISE EXCEPTION 'include_columns and exclude_columns cannot be combined'
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Name the columns to send, or those to leave out.';
     END IF;
-    PERFORM @extschema@.webhook_check_columns(source, 'organization_column', ARRAY[organization_column],
+    PERFORM webhook_internal.check_columns(source, 'organization_column', ARRAY[organization_column],
         'Name the column that holds the organization, or, in a database without tenants, pass '
         'organization_column => NULL.') WHERE organization_column IS NOT NULL;
     -- The default names a column that a table need not have.
@@ -1405,13 +1412,13 @@ BEGIN
         arguments := arguments || ('organization_column=' || organization_column);
     END IF;
     FOR option IN
-        SELECT * FROM (VALUES ('key_columns', coalesce(key_columns, @extschema@.webhook_watch_key(source))),
+        SELECT * FROM (VALUES ('key_columns', coalesce(key_columns, webhook_internal.watch_key(source))),
                               ('ignore_columns', ignore_columns), ('changed_columns', changed_columns),
                               ('include_columns', include_columns),
                               ('exclude_columns', exclude_columns)) o (name, columns)
         WHERE o.columns <> '{}'
     LOOP
-        PERFORM @extschema@.webhook_check_columns(source, option.name, option.columns,
+        PERFORM webhook_internal.check_columns(source, option.name, option.columns,
             'Name columns of the table, or leave the parameter out.');
         arguments := arguments || (option.name || '=' || option.columns::text);
     END LOOP;
@@ -1446,27 +1453,27 @@ DECLARE
     declaration text;
     problem text;
 BEGIN
-    PERFORM @extschema@.webhook_check_source(source);
-    PERFORM @extschema@.webhook_check_event(event);
-    PERFORM @extschema@.webhook_check_own_event(event);
-    operation := @extschema@.webhook_watch_operation(event, operation);
+    PERFORM webhook_internal.check_source(source);
+    PERFORM webhook_internal.check_event(event);
+    PERFORM webhook_internal.check_own_event(event);
+    operation := webhook_internal.watch_operation(event, operation);
     condition := nullif(btrim(condition), '');
-    arguments := @extschema@.webhook_watch_arguments(source, event, operation, changed_columns, ignore_columns,
+    arguments := webhook_internal.watch_arguments(source, event, operation, changed_columns, ignore_columns,
         organization_column, key_columns, include_columns, exclude_columns, coalesce(include_previous, false));
-    own_trigger := @extschema@.webhook_watch_trigger_name(source, event, operation);
-    PERFORM @extschema@.webhook_watch_conflicts(source, event, operation, own_trigger);
+    own_trigger := webhook_internal.watch_trigger_name(source, event, operation);
+    PERFORM webhook_internal.watch_conflicts(source, event, operation, own_trigger);
 
     SELECT w.condition IS NOT DISTINCT FROM
            CASE WHEN w.condition IS NULL OR webhook_watch.condition IS NULL THEN webhook_watch.condition
-                ELSE @extschema@.webhook_normal_condition(w.source, w.operation, webhook_watch.condition,
+                ELSE webhook_internal.normal_condition(w.source, w.operation, webhook_watch.condition,
                                                           search_path) END
     INTO is_declared
     FROM @extschema@.webhook_watches w
     JOIN pg_trigger t ON t.tgrelid = w.source AND t.tgname = w.trigger_name
     WHERE w.source = webhook_watch.source AND w.operation = webhook_watch.operation AND t.tgname = own_trigger
-      AND @extschema@.webhook_trigger_arguments(t.tgargs) = arguments;
+      AND webhook_internal.trigger_arguments(t.tgargs) = arguments;
     IF is_declared THEN
-        PERFORM @extschema@.webhook_register_event(event);
+        PERFORM webhook_internal.register_event(event);
         RETURN ARRAY[own_trigger];
     END IF;
 
@@ -1499,7 +1506,7 @@ BEGIN
                              'operation => ''INSERT'' with one that mentions NEW only; or say what must have '
                              'changed by changed_columns instead.';
     END;
-    PERFORM @extschema@.webhook_register_event(event);
+    PERFORM webhook_internal.register_event(event);
     RETURN ARRAY[own_trigger];
 END
 $$;
@@ -1582,8 +1589,8 @@ BEGIN
                 USING ERRCODE = 'null_value_not_allowed',
                       HINT = 'A table that is null is skipped; one that is watched needs all its columns.';
         END IF;
-        PERFORM @extschema@.webhook_check_source(used.table_used);
-        PERFORM @extschema@.webhook_check_columns(used.table_used, used.parameter, ARRAY[used.name],
+        PERFORM webhook_internal.check_source(used.table_used);
+        PERFORM webhook_internal.check_columns(used.table_used, used.parameter, ARRAY[used.name],
             format('Name the column that the table has instead: %s => ''...''.', used.parameter));
     END LOOP;
     SELECT string_agg(t.name, ', ' ORDER BY t.place) INTO missing
@@ -1641,9 +1648,9 @@ $$;
 
 -- === Publishing from SQL =============================================================================================
 
--- SECURITY DEFINER, because whoever may call webhook_append() itself can forge any organization's events. That this one
+-- SECURITY DEFINER, because whoever may call append() itself can forge any organization's events. That this one
 -- cannot does not depend on who calls it.
-CREATE FUNCTION @extschema@.webhook_emit_own(event text, data json, key text) RETURNS void
+CREATE FUNCTION webhook_internal.emit_own(event text, data json, key text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -1655,9 +1662,9 @@ BEGIN
                   HINT = 'Set webhook.organization_id, or send a claim in request.jwt.claims. '
                          'Events without an organization are for operators.';
     END IF;
-    PERFORM @extschema@.webhook_check_known_event(event);
-    PERFORM @extschema@.webhook_check_own_event(event);
-    PERFORM @extschema@.webhook_append(event, data, organization, key);
+    PERFORM webhook_internal.check_known_event(event);
+    PERFORM webhook_internal.check_own_event(event);
+    PERFORM webhook_internal.append(event, data, organization, key);
 END
 $$;
 
@@ -1676,9 +1683,9 @@ BEGIN
             USING ERRCODE = 'null_value_not_allowed', HINT = 'Pass ''{}'' for an event without data.';
     END IF;
     IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
-        PERFORM @extschema@.webhook_check_known_event(event);
-        PERFORM @extschema@.webhook_check_own_event(event);
-        PERFORM @extschema@.webhook_append(event, data, organization_id, key);
+        PERFORM webhook_internal.check_known_event(event);
+        PERFORM webhook_internal.check_own_event(event);
+        PERFORM webhook_internal.append(event, data, organization_id, key);
     ELSIF organization_id IS DISTINCT FROM own THEN
         RAISE EXCEPTION 'permission denied to publish an event of another organization'
             USING ERRCODE = 'insufficient_privilege',
@@ -1687,7 +1694,7 @@ BEGIN
                                   coalesce(quote_literal(own), 'not set')),
                   HINT = 'Only operators may: @extschema@.webhook_grant(role, ''operate'').';
     ELSE
-        PERFORM @extschema@.webhook_emit_own(event, data, key);
+        PERFORM webhook_internal.emit_own(event, data, key);
     END IF;
 END
 $$;
@@ -1702,7 +1709,7 @@ $$;
 -- and the instance; in a view, current_user is still the caller, which a SECURITY DEFINER function could not tell. Bodies
 -- that outlived their segment stand in webhook_deliveries.
 CREATE VIEW @extschema@.webhook_own_events WITH (security_barrier) AS
-    SELECT s.id, @extschema@.webhook_encode_id(i.instance, s.id, s.created_at) AS webhook_id, s.created_at, s.event,
+    SELECT s.id, webhook_internal.encode_id(i.instance, s.id, s.created_at) AS webhook_id, s.created_at, s.event,
            s.organization_id, s.key, s.data, s.previous, s.oversized_bytes
     FROM (SELECT e.id, e.created_at, e.event, e.organization_id, e.key, e.data, e.previous, e.oversized_bytes
           FROM @extschema@.webhook_events e
@@ -1716,7 +1723,7 @@ CREATE VIEW @extschema@.webhook_own_events WITH (security_barrier) AS
     WHERE s.organization_id = (SELECT @extschema@.webhook_current_organization())
        OR (SELECT has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE'));
 
-CREATE FUNCTION @extschema@.webhook_check_own(webhook uuid) RETURNS void
+CREATE FUNCTION webhook_internal.check_own(webhook uuid) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -1730,7 +1737,7 @@ END
 $$;
 
 -- The row, which stays until the transaction ends: its deletion would have to see what is owed to it.
-CREATE FUNCTION @extschema@.webhook_hold(webhook uuid) RETURNS @extschema@.webhook_configurations
+CREATE FUNCTION webhook_internal.hold(webhook uuid) RETURNS @extschema@.webhook_configurations
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -1746,7 +1753,7 @@ END
 $$;
 
 -- As ordering_key() in src/core/lanes.h.
-CREATE FUNCTION @extschema@.webhook_ordering_key(ordering text, key text, event_id bigint) RETURNS text
+CREATE FUNCTION webhook_internal.ordering_key(ordering text, key text, event_id bigint) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE ordering WHEN 'key' THEN coalesce('=' || key, '#' || event_id) WHEN 'endpoint' THEN '*' END
@@ -1754,11 +1761,11 @@ $$;
 
 -- Owes the events to the webhook again, from the first attempt on, and returns how many. Left out are those that are of
 -- another organization or no longer stored.
-CREATE FUNCTION @extschema@.webhook_owe(webhook uuid, events bigint[]) RETURNS bigint
+CREATE FUNCTION webhook_internal.owe(webhook uuid, events bigint[]) RETURNS bigint
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    held @extschema@.webhook_configurations := @extschema@.webhook_hold(webhook);
+    held @extschema@.webhook_configurations := webhook_internal.hold(webhook);
     due timestamptz := clock_timestamp();  -- one for all: they go in the order of their ids
     stored bigint;
     kept bigint;
@@ -1767,7 +1774,7 @@ BEGIN
         (event_id, configuration_id, organization_id, event, key, created_at, state, owed_since, next_attempt_at,
          ordering_key, slot)
     SELECT e.id, held.id, held.organization_id, e.event, e.key, e.created_at, 'pending', due, due,
-           @extschema@.webhook_ordering_key(held.ordering, e.key, e.id), e.slot
+           webhook_internal.ordering_key(held.ordering, e.key, e.id), e.slot
     FROM unnest(events) u (id) JOIN @extschema@.webhook_events e ON e.id = u.id
     WHERE e.data IS NOT NULL AND e.organization_id IS NOT DISTINCT FROM held.organization_id
     ON CONFLICT ON CONSTRAINT webhook_deliveries_pkey DO UPDATE
@@ -1777,12 +1784,12 @@ BEGIN
     -- Those that webhook_events holds no more, and webhook_deliveries does.
     UPDATE @extschema@.webhook_deliveries d
     SET state = 'pending', attempts = 0, probes = 0, owed_since = due, next_attempt_at = due, last_error = NULL,
-        ordering_key = @extschema@.webhook_ordering_key(held.ordering, d.key, d.event_id),
+        ordering_key = webhook_internal.ordering_key(held.ordering, d.key, d.event_id),
         updated_at = clock_timestamp()
     WHERE d.configuration_id = held.id AND d.event_id = ANY (events) AND d.data IS NOT NULL
       AND NOT EXISTS (SELECT FROM @extschema@.webhook_events e WHERE e.id = d.event_id AND e.data IS NOT NULL);
     GET DIAGNOSTICS kept = ROW_COUNT;
-    PERFORM @extschema@.webhook_wake();
+    PERFORM webhook_internal.wake();
     IF NOT held.is_active AND stored + kept > 0 THEN
         RAISE NOTICE 'webhook "%" is inactive: what it is owed waits until it is active again', held.name;
     END IF;
@@ -1790,11 +1797,11 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION @extschema@.webhook_redeliver_any(webhook uuid, redelivered bigint) RETURNS timestamptz
+CREATE FUNCTION webhook_internal.redeliver_any(webhook uuid, redelivered bigint) RETURNS timestamptz
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF @extschema@.webhook_owe(webhook, ARRAY[redelivered]) = 0 THEN
+    IF webhook_internal.owe(webhook, ARRAY[redelivered]) = 0 THEN
         RAISE EXCEPTION 'event % is not stored', redelivered
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   DETAIL = coalesce((SELECT format('Its %s bytes were more than webhook.max_payload, and were not '
@@ -1812,12 +1819,12 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION @extschema@.webhook_redeliver_own(webhook uuid, redelivered bigint) RETURNS timestamptz
+CREATE FUNCTION webhook_internal.redeliver_own(webhook uuid, redelivered bigint) RETURNS timestamptz
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM @extschema@.webhook_check_own(webhook);
-    RETURN @extschema@.webhook_redeliver_any(webhook, redelivered);
+    PERFORM webhook_internal.check_own(webhook);
+    RETURN webhook_internal.redeliver_any(webhook, redelivered);
 END
 $$;
 
@@ -1844,15 +1851,15 @@ BEGIN
     END IF;
     -- Not in one expression: PostgreSQL would ask for the right to both.
     IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
-        next_attempt_at := @extschema@.webhook_redeliver_any(configuration_id, event_id);
+        next_attempt_at := webhook_internal.redeliver_any(configuration_id, event_id);
     ELSE
-        next_attempt_at := @extschema@.webhook_redeliver_own(configuration_id, event_id);
+        next_attempt_at := webhook_internal.redeliver_own(configuration_id, event_id);
     END IF;
 END
 $$;
 
 -- The stored events in [since, until) that the webhook's patterns match, and, unless they are null, the given ones too.
-CREATE FUNCTION @extschema@.webhook_replayable(
+CREATE FUNCTION webhook_internal.replayable(
     webhook uuid, since timestamptz, until timestamptz, patterns text[], only_failed boolean) RETURNS SETOF bigint
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -1869,7 +1876,7 @@ AS $$
                        WHERE d.configuration_id = webhook AND d.state = 'dead'))
 $$;
 
-CREATE FUNCTION @extschema@.webhook_replay_any(
+CREATE FUNCTION webhook_internal.replay_any(
     webhook uuid, since timestamptz, until timestamptz, patterns text[], only_failed boolean, dry_run boolean)
     RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -1879,21 +1886,21 @@ BEGIN
         RAISE EXCEPTION 'webhook % does not exist', webhook USING ERRCODE = 'undefined_object';
     END IF;
     IF dry_run THEN
-        RETURN (SELECT count(*) FROM @extschema@.webhook_replayable(webhook, since, until, patterns, only_failed));
+        RETURN (SELECT count(*) FROM webhook_internal.replayable(webhook, since, until, patterns, only_failed));
     END IF;
-    RETURN @extschema@.webhook_owe(webhook, ARRAY(
-        SELECT r FROM @extschema@.webhook_replayable(webhook, since, until, patterns, only_failed) r));
+    RETURN webhook_internal.owe(webhook, ARRAY(
+        SELECT r FROM webhook_internal.replayable(webhook, since, until, patterns, only_failed) r));
 END
 $$;
 
-CREATE FUNCTION @extschema@.webhook_replay_own(
+CREATE FUNCTION webhook_internal.replay_own(
     webhook uuid, since timestamptz, until timestamptz, patterns text[], only_failed boolean, dry_run boolean)
     RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM @extschema@.webhook_check_own(webhook);
-    RETURN @extschema@.webhook_replay_any(webhook, since, until, patterns, only_failed, dry_run);
+    PERFORM webhook_internal.check_own(webhook);
+    RETURN webhook_internal.replay_any(webhook, since, until, patterns, only_failed, dry_run);
 END
 $$;
 
@@ -1918,16 +1925,16 @@ BEGIN
         RAISE EXCEPTION 'since is later than until' USING ERRCODE = 'invalid_parameter_value',
             DETAIL = format('since is %s, until is %s.', since, until);
     END IF;
-    PERFORM @extschema@.webhook_check_events(events);
+    PERFORM webhook_internal.check_events(events);
     IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
-        RETURN @extschema@.webhook_replay_any(configuration_id, since, until, events, only_failed, dry_run);
+        RETURN webhook_internal.replay_any(configuration_id, since, until, events, only_failed, dry_run);
     END IF;
-    RETURN @extschema@.webhook_replay_own(configuration_id, since, until, events, only_failed, dry_run);
+    RETURN webhook_internal.replay_own(configuration_id, since, until, events, only_failed, dry_run);
 END
 $$;
 
 -- A delivery that dies without an attempt gets a log row with attempt 0, here too.
-CREATE FUNCTION @extschema@.webhook_cancel_any(webhook uuid, cancelled bigint) RETURNS bigint
+CREATE FUNCTION webhook_internal.cancel_any(webhook uuid, cancelled bigint) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -1947,17 +1954,17 @@ BEGIN
            'cancelled'
     FROM given_up g, @extschema@.webhook_rings r WHERE r.ring = 'logs';
     GET DIAGNOSTICS total = ROW_COUNT;
-    PERFORM @extschema@.webhook_wake();
+    PERFORM webhook_internal.wake();
     RETURN total;
 END
 $$;
 
-CREATE FUNCTION @extschema@.webhook_cancel_own(webhook uuid, cancelled bigint) RETURNS bigint
+CREATE FUNCTION webhook_internal.cancel_own(webhook uuid, cancelled bigint) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM @extschema@.webhook_check_own(webhook);
-    RETURN @extschema@.webhook_cancel_any(webhook, cancelled);
+    PERFORM webhook_internal.check_own(webhook);
+    RETURN webhook_internal.cancel_any(webhook, cancelled);
 END
 $$;
 
@@ -1966,15 +1973,15 @@ CREATE FUNCTION @extschema@.webhook_cancel(configuration_id uuid, event_id bigin
 AS $$
 BEGIN
     IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
-        RETURN @extschema@.webhook_cancel_any(configuration_id, event_id);
+        RETURN webhook_internal.cancel_any(configuration_id, event_id);
     END IF;
-    RETURN @extschema@.webhook_cancel_own(configuration_id, event_id);
+    RETURN webhook_internal.cancel_own(configuration_id, event_id);
 END
 $$;
 
 -- The trigger of the UPDATE drops the old secrets. Back come the newest of them that have not expired: no more, or the
 -- header with their signatures would grow.
-CREATE FUNCTION @extschema@.webhook_rotate_secret_any(webhook uuid, overlap interval) RETURNS text
+CREATE FUNCTION webhook_internal.rotate_secret_any(webhook uuid, overlap interval) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
@@ -1998,12 +2005,12 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION @extschema@.webhook_rotate_secret_own(webhook uuid, overlap interval) RETURNS text
+CREATE FUNCTION webhook_internal.rotate_secret_own(webhook uuid, overlap interval) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM @extschema@.webhook_check_own(webhook);
-    RETURN @extschema@.webhook_rotate_secret_any(webhook, overlap);
+    PERFORM webhook_internal.check_own(webhook);
+    RETURN webhook_internal.rotate_secret_any(webhook, overlap);
 END
 $$;
 
@@ -2019,9 +2026,9 @@ BEGIN
                          'learn the new one.';
     END IF;
     IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
-        RETURN @extschema@.webhook_rotate_secret_any(configuration_id, overlap);
+        RETURN webhook_internal.rotate_secret_any(configuration_id, overlap);
     END IF;
-    RETURN @extschema@.webhook_rotate_secret_own(configuration_id, overlap);
+    RETURN webhook_internal.rotate_secret_own(configuration_id, overlap);
 END
 $$;
 
@@ -2053,8 +2060,8 @@ $$;
 
 -- === Finding out =====================================================================================================
 
--- SECURITY DEFINER, because whoever may call webhook_send_test() itself could test any webhook.
-CREATE FUNCTION @extschema@.webhook_test_any(
+-- SECURITY DEFINER, because whoever may call send_test() itself could test any webhook.
+CREATE FUNCTION webhook_internal.test_any(
     webhook uuid, event text, OUT status text, OUT response_status integer, OUT response_body text, OUT error text,
     OUT duration_ms double precision, OUT log_id bigint)
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -2068,19 +2075,19 @@ BEGIN
         RAISE EXCEPTION 'webhook % does not exist', webhook USING ERRCODE = 'undefined_object';
     END IF;
     SELECT t.* INTO status, response_status, response_body, error, duration_ms, log_id
-    FROM @extschema@.webhook_send_test(webhook, tested.organization, event, tested.timeout_ms) t;
+    FROM webhook_internal.send_test(webhook, tested.organization, event, tested.timeout_ms) t;
 END
 $$;
 
-CREATE FUNCTION @extschema@.webhook_test_own(
+CREATE FUNCTION webhook_internal.test_own(
     webhook uuid, event text, OUT status text, OUT response_status integer, OUT response_body text, OUT error text,
     OUT duration_ms double precision, OUT log_id bigint)
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM @extschema@.webhook_check_own(webhook);
+    PERFORM webhook_internal.check_own(webhook);
     SELECT t.* INTO status, response_status, response_body, error, duration_ms, log_id
-    FROM @extschema@.webhook_test_any(webhook, event) t;
+    FROM webhook_internal.test_any(webhook, event) t;
 END
 $$;
 
@@ -2098,26 +2105,26 @@ BEGIN
         RAISE EXCEPTION 'webhook % does not exist, or belongs to another organization', configuration_id
             USING ERRCODE = 'undefined_object', HINT = 'Give an id of @extschema@.webhook_configurations.';
     END IF;
-    PERFORM @extschema@.webhook_check_known_event(tested);
+    PERFORM webhook_internal.check_known_event(tested);
     -- Not in one expression: PostgreSQL would ask for the right to both.
     IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
         SELECT t.* INTO status, response_status, response_body, error, duration_ms, log_id
-        FROM @extschema@.webhook_test_any(configuration_id, tested) t;
+        FROM webhook_internal.test_any(configuration_id, tested) t;
     ELSE
         SELECT t.* INTO status, response_status, response_body, error, duration_ms, log_id
-        FROM @extschema@.webhook_test_own(configuration_id, tested) t;
+        FROM webhook_internal.test_own(configuration_id, tested) t;
     END IF;
 END
 $$;
 
--- Runs as whoever calls it: an operator, or the owner for webhook_find_own(). A log row outlives its event.
-CREATE FUNCTION @extschema@.webhook_find_any(webhook_id text)
+-- Runs as whoever calls it: an operator, or the owner for find_own(). A log row outlives its event.
+CREATE FUNCTION webhook_internal.find_any(webhook_id text)
     RETURNS TABLE (event_id bigint, created_at timestamptz, event text, organization_id text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT f.*
     FROM @extschema@.webhook_instance i
-    CROSS JOIN LATERAL @extschema@.webhook_decode_id(i.instance, webhook_id) k
+    CROSS JOIN LATERAL webhook_internal.decode_id(i.instance, webhook_id) k
     CROSS JOIN LATERAL (
         SELECT e.id, e.created_at, e.event, e.organization_id FROM @extschema@.webhook_events e
         WHERE e.id = k.event_id AND e.created_at = k.created_at
@@ -2130,11 +2137,11 @@ AS $$
         LIMIT 1) f
 $$;
 
-CREATE FUNCTION @extschema@.webhook_find_own(webhook_id text)
+CREATE FUNCTION webhook_internal.find_own(webhook_id text)
     RETURNS TABLE (event_id bigint, created_at timestamptz, event text, organization_id text)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT f.* FROM @extschema@.webhook_find_any(webhook_id) f
+    SELECT f.* FROM webhook_internal.find_any(webhook_id) f
     WHERE f.organization_id = (SELECT @extschema@.webhook_current_organization())
 $$;
 
@@ -2149,31 +2156,31 @@ BEGIN
                   HINT = 'It is evt_ and 26 characters, as in the header webhook-id.';
     END IF;
     IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
-        RETURN QUERY SELECT f.* FROM @extschema@.webhook_find_any(webhook_id) f;
+        RETURN QUERY SELECT f.* FROM webhook_internal.find_any(webhook_id) f;
     ELSE
-        RETURN QUERY SELECT f.* FROM @extschema@.webhook_find_own(webhook_id) f;
+        RETURN QUERY SELECT f.* FROM webhook_internal.find_own(webhook_id) f;
     END IF;
 END
 $$;
 
 -- From shared memory: reading it keeps no worker waiting.
-CREATE FUNCTION @extschema@.webhook_worker_slots(
+CREATE FUNCTION webhook_internal.worker_slots(
     OUT database oid, OUT worker integer, OUT workers integer, OUT pid integer, OUT started_at timestamptz,
     OUT in_flight bigint, OUT queued bigint, OUT events_ahead bigint, OUT sent bigint, OUT failed bigint,
     OUT logged bigint, OUT oldest_event_at timestamptz, OUT last_error_at timestamptz)
     RETURNS SETOF record
-    LANGUAGE c VOLATILE ROWS 10 SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME';
+    LANGUAGE c VOLATILE ROWS 10 SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_worker_slots';
 
 CREATE VIEW @extschema@.webhook_workers WITH (security_invoker) AS
     SELECT d.datname AS database, s.worker, s.workers, s.pid, s.started_at, s.in_flight, s.queued, s.events_ahead,
            s.sent, s.failed, s.logged, pg_catalog.clock_timestamp() - s.oldest_event_at AS lag, s.last_error_at
-    FROM @extschema@.webhook_worker_slots() s LEFT JOIN pg_catalog.pg_database d ON d.oid = s.database;
+    FROM webhook_internal.worker_slots() s LEFT JOIN pg_catalog.pg_database d ON d.oid = s.database;
 
--- SECURITY DEFINER, because webhook_worker_slots() and webhook_instance hide this from tenants, who are to be told.
+-- SECURITY DEFINER, because worker_slots() and webhook_instance hide this from tenants, who are to be told.
 CREATE FUNCTION @extschema@.webhook_server_state(OUT workers integer, OUT is_paused boolean, OUT paused_reason text)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT (SELECT count(*)::integer FROM @extschema@.webhook_worker_slots() s JOIN pg_database d ON d.oid = s.database
+    SELECT (SELECT count(*)::integer FROM webhook_internal.worker_slots() s JOIN pg_database d ON d.oid = s.database
             WHERE d.datname = current_database()),
            coalesce(i.is_paused, false), i.paused_reason
     FROM (SELECT) this LEFT JOIN @extschema@.webhook_instance i ON true
@@ -2181,7 +2188,7 @@ $$;
 
 -- Bucket i (from 1) of webhook_minutes.durations counts attempts below 0.25 ms * 2^((i - 1) / 2): see
 -- src/core/statistics.h. The middle of the bucket that the quantile lies in, by the logarithm.
-CREATE FUNCTION @extschema@.webhook_duration_quantile(durations bigint[], quantile double precision)
+CREATE FUNCTION webhook_internal.duration_quantile(durations bigint[], quantile double precision)
     RETURNS double precision
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -2197,8 +2204,8 @@ CREATE VIEW @extschema@.webhook_stats WITH (security_invoker) AS
     SELECT c.id AS configuration_id, c.organization_id, c.name, c.is_active,
            coalesce(m.attempts, 0) AS attempts, coalesce(m.successes, 0) AS successes,
            round(100.0 * m.successes / nullif(m.attempts, 0), 1) AS success_percent,
-           @extschema@.webhook_duration_quantile(m.durations, 0.5) AS p50_ms,
-           @extschema@.webhook_duration_quantile(m.durations, 0.95) AS p95_ms,
+           webhook_internal.duration_quantile(m.durations, 0.5) AS p50_ms,
+           webhook_internal.duration_quantile(m.durations, 0.95) AS p95_ms,
            e.last_success_at, e.last_failure_at, e.last_error,
            coalesce(p.owed, 0) AS owed, coalesce(x.dead, 0) AS dead,
            CASE WHEN e.circuit_opened_at IS NULL THEN 'closed' ELSE 'open' END AS circuit,
@@ -2220,13 +2227,13 @@ CREATE VIEW @extschema@.webhook_stats WITH (security_invoker) AS
                        WHERE d.configuration_id = c.id AND d.state = 'dead') x ON true;
 
 -- What webhook_check() says of where the webhook's events come from.
-CREATE FUNCTION @extschema@.webhook_check_sources(configuration_id uuid)
+CREATE FUNCTION webhook_internal.check_sources(configuration_id uuid)
     RETURNS TABLE (severity text, finding text, hint text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     WITH webhook AS (
         SELECT c.organization_id, c.events FROM @extschema@.webhook_configurations c
-        WHERE c.id = webhook_check_sources.configuration_id
+        WHERE c.id = check_sources.configuration_id
     ), wanted AS (
         SELECT t.name FROM @extschema@.webhook_event_types t, webhook w
         WHERE EXISTS (SELECT FROM unnest(w.events) p WHERE @extschema@.webhook_event_matches(p, t.name))
@@ -2263,18 +2270,18 @@ $$;
 
 -- What webhook_check() says of the secrets that a request is to be signed with. See "Managing webhooks" about _own and _any:
 -- here both only read.
-CREATE FUNCTION @extschema@.webhook_check_secrets_any(webhook uuid) RETURNS text
+CREATE FUNCTION webhook_internal.check_secrets_any(webhook uuid) RETURNS text
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT min(@extschema@.webhook_secret_problem(s.configuration_id, s.key_id, s.secret))
+    SELECT min(webhook_internal.secret_problem(s.configuration_id, s.key_id, s.secret))
     FROM @extschema@.webhook_secrets s
     WHERE s.configuration_id = webhook AND (s.expires_at IS NULL OR s.expires_at > now())
 $$;
 
-CREATE FUNCTION @extschema@.webhook_check_secrets_own(webhook uuid) RETURNS text
+CREATE FUNCTION webhook_internal.check_secrets_own(webhook uuid) RETURNS text
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT @extschema@.webhook_check_secrets_any(c.id) FROM @extschema@.webhook_configurations c
+    SELECT webhook_internal.check_secrets_any(c.id) FROM @extschema@.webhook_configurations c
     WHERE c.id = webhook AND c.organization_id = (SELECT @extschema@.webhook_current_organization())
 $$;
 
@@ -2299,9 +2306,9 @@ BEGIN
     END IF;
     -- Not in one expression: PostgreSQL would ask for the right to both.
     IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
-        secret_problem := @extschema@.webhook_check_secrets_any(configuration_id);
+        secret_problem := webhook_internal.check_secrets_any(configuration_id);
     ELSE
-        secret_problem := @extschema@.webhook_check_secrets_own(configuration_id);
+        secret_problem := webhook_internal.check_secrets_own(configuration_id);
     END IF;
     SELECT * INTO server FROM @extschema@.webhook_server_state();
     SELECT e.circuit_opened_at, e.next_probe_at, e.failing_since, e.last_error INTO endpoint
@@ -2339,7 +2346,7 @@ BEGIN
          'Nothing is sent unsigned. Give webhook.secret_key_file the key again and reload, or give the webhook another '
          'secret.')
     ) f (applies, severity, finding, hint) WHERE f.applies;
-    RETURN QUERY SELECT s.severity, s.finding, s.hint FROM @extschema@.webhook_check_sources(configuration_id) s;
+    RETURN QUERY SELECT s.severity, s.finding, s.hint FROM webhook_internal.check_sources(configuration_id) s;
     RETURN QUERY
     SELECT f.severity, f.finding, f.hint FROM (VALUES
         (latest.created_at IS NULL, 'info', 'nothing has been sent yet',
@@ -2418,7 +2425,7 @@ END
 $$;
 
 -- Between single quotes a shell leaves everything as it is, but for a single quote.
-CREATE FUNCTION @extschema@.webhook_shell_quote(value text) RETURNS text
+CREATE FUNCTION webhook_internal.shell_quote(value text) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT '''' || replace(value, '''', '''\''''') || ''''
@@ -2457,7 +2464,7 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'the webhook of log row % has been deleted', log_id USING ERRCODE = 'undefined_object';
     END IF;
-    SELECT e.webhook_id, @extschema@.webhook_body(e.event, e.created_at, e.data, e.previous) AS body INTO happened
+    SELECT e.webhook_id, webhook_internal.body(e.event, e.created_at, e.data, e.previous) AS body INTO happened
     FROM @extschema@.webhook_own_events e WHERE e.id = attempt.event_id AND e.data IS NOT NULL;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'event % is not stored any more', attempt.event_id
@@ -2481,17 +2488,17 @@ BEGIN
         'webhook-signature: ' || @extschema@.webhook_sign(happened.webhook_id, sent_s, body, secret)
     ] || ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text(webhook.headers) h ORDER BY h.key);
     RETURN format(E'curl --globoff --include --max-time %s --url %s \\\n%s  --data-raw %s',
-                  round(webhook.timeout_ms / 1000.0, 3), @extschema@.webhook_shell_quote(webhook.url),
-                  (SELECT string_agg(format(E'  --header %s \\\n', @extschema@.webhook_shell_quote(h.line)), ''
+                  round(webhook.timeout_ms / 1000.0, 3), webhook_internal.shell_quote(webhook.url),
+                  (SELECT string_agg(format(E'  --header %s \\\n', webhook_internal.shell_quote(h.line)), ''
                                      ORDER BY h.place)
                    FROM unnest(headers) WITH ORDINALITY h (line, place) WHERE h.line IS NOT NULL),
-                  @extschema@.webhook_shell_quote(body));
+                  webhook_internal.shell_quote(body));
 END
 $$;
 
 -- === Administration ==================================================================================================
 
-CREATE FUNCTION @extschema@.webhook_set_paused(paused boolean, reason text) RETURNS void
+CREATE FUNCTION webhook_internal.set_paused(paused boolean, reason text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -2504,28 +2511,69 @@ BEGIN
                               THEN 'Try again in a moment. If it stays so, the server log says why no worker starts.'
                               ELSE 'Add webhook to shared_preload_libraries and restart the server.' END;
     END IF;
-    PERFORM @extschema@.webhook_wake();
+    PERFORM webhook_internal.wake();
 END
 $$;
 
 CREATE FUNCTION @extschema@.webhook_pause(reason text DEFAULT NULL) RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT @extschema@.webhook_set_paused(true, coalesce(reason, 'paused by ' || session_user))
+    SELECT webhook_internal.set_paused(true, coalesce(reason, 'paused by ' || session_user))
 $$;
 
 CREATE FUNCTION @extschema@.webhook_resume() RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT @extschema@.webhook_set_paused(false, NULL)
+    SELECT webhook_internal.set_paused(false, NULL)
 $$;
 
 -- What each level gives: from the first of the two on, up to the second.
-CREATE FUNCTION @extschema@.webhook_privileges(level text) RETURNS SETOF text
-    LANGUAGE sql IMMUTABLE STRICT ROWS 50 SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION webhook_internal.privileges(level text) RETURNS SETOF text
+    LANGUAGE sql IMMUTABLE STRICT ROWS 100 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT p.privilege FROM (VALUES
         (1, 3, 'USAGE ON SCHEMA @extschema@'),
+        -- Functions that run as their caller find what they need there by its name; EXECUTE decides what that is.
+        (1, 3, 'USAGE ON SCHEMA webhook_internal'),
+        (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_flush()'),
+        (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_is_preloaded()'),
+        (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_generate_secret()'),
+        (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_url_problem(text)'),
+        (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_header_problem(text, text)'),
+        (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_event_pattern_problem(text)'),
+        (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_event_matches(text, text)'),
+        (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_filter_matches(jsonpath, json)'),
+        (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_filter_problem(jsonpath, json)'),
+        (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_sign(text, text)'),
+        (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_sign(text, bigint, text, text)'),
+        (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_verify(text, text, text)'),
+        (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_verify(text, bigint, text, text, text)'),
+        -- Called by the views, as whoever reads them.
+        (1, 3, 'EXECUTE ON FUNCTION webhook_internal.trigger_arguments(bytea)'),
+        (1, 3, 'EXECUTE ON FUNCTION webhook_internal.trigger_option(text[], text)'),
+        (1, 3, 'EXECUTE ON FUNCTION webhook_internal.trigger_condition(oid)'),
+        (1, 3, 'EXECUTE ON FUNCTION webhook_internal.duration_quantile(bigint[], double precision)'),
+        (1, 3, 'EXECUTE ON FUNCTION webhook_internal.encode_id(uuid, bigint, timestamptz)'),
+        -- webhook_test(), webhook_emit() and webhook_replay() name the known events in their errors.
+        (2, 3, 'EXECUTE ON FUNCTION webhook_internal.known_events(text)'),
+        (2, 3, 'EXECUTE ON FUNCTION webhook_internal.check_event(text)'),
+        (2, 3, 'EXECUTE ON FUNCTION webhook_internal.check_known_event(text)'),
+        (2, 3, 'EXECUTE ON FUNCTION webhook_internal.check_event_pattern(text)'),
+        (2, 3, 'EXECUTE ON FUNCTION webhook_internal.check_events(text[])'),
+        (2, 3, 'EXECUTE ON FUNCTION webhook_internal.body(text, timestamptz, json, json)'),
+        (2, 3, 'EXECUTE ON FUNCTION webhook_internal.shell_quote(text)'),
+        -- webhook_find() of an operator, webhook_emit() of an operator, and webhook_watch().
+        (3, 3, 'EXECUTE ON FUNCTION webhook_internal.decode_id(uuid, text)'),
+        (3, 3, 'EXECUTE ON FUNCTION webhook_internal.check_own_event(text)'),
+        (3, 3, 'EXECUTE ON FUNCTION webhook_internal.check_source(regclass)'),
+        (3, 3, 'EXECUTE ON FUNCTION webhook_internal.check_columns(regclass, text, name[], text)'),
+        (3, 3, 'EXECUTE ON FUNCTION webhook_internal.watch_operation(text, text)'),
+        (3, 3, 'EXECUTE ON FUNCTION webhook_internal.watch_trigger_name(regclass, text, text)'),
+        (3, 3, 'EXECUTE ON FUNCTION webhook_internal.watch_key(regclass)'),
+        (3, 3, 'EXECUTE ON FUNCTION webhook_internal.watch_arguments(regclass, text, text, name[], name[], name, '
+            'name[], name[], name[], boolean)'),
+        (3, 3, 'EXECUTE ON FUNCTION webhook_internal.watch_conflicts(regclass, text, text, name)'),
+        (3, 3, 'EXECUTE ON FUNCTION webhook_internal.normal_condition(regclass, text, text, text)'),
         (1, 3, 'SELECT ON @extschema@.webhook_event_types'),
         (1, 3, 'SELECT ON @extschema@.webhook_watches'),
         (1, 1, 'SELECT (event_id, configuration_id, organization_id, event, key, created_at, state, attempts, probes, '
@@ -2539,34 +2587,34 @@ AS $$
             'ON @extschema@.webhook_own_events'),
         (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_server_state()'),
         (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_check(uuid)'),
-        (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_check_sources(uuid)'),
-        (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_check_secrets_own(uuid)'),
+        (1, 3, 'EXECUTE ON FUNCTION webhook_internal.check_sources(uuid)'),
+        (1, 3, 'EXECUTE ON FUNCTION webhook_internal.check_secrets_own(uuid)'),
         (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_explain(bigint)'),
         (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_find(text)'),
-        (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_find_own(text)'),
+        (1, 3, 'EXECUTE ON FUNCTION webhook_internal.find_own(text)'),
         (1, 1, 'SELECT (id, organization_id, name, url, events, secret, is_active, filter, timeout_ms, '
             'retry_schedule, rate_limit_per_s, max_in_flight, ordering, test_event, active_since, disabled_at, disabled_reason, created_at, updated_at) '
             'ON @extschema@.webhook_configurations'),
         (2, 3, 'SELECT, INSERT, UPDATE, DELETE ON @extschema@.webhook_configurations'),
-        (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_check_limit(text)'),
+        (2, 3, 'EXECUTE ON FUNCTION webhook_internal.check_limit(text)'),
         (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_reveal_secret(uuid)'),
-        (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_reveal_secret_own(uuid)'),
+        (2, 3, 'EXECUTE ON FUNCTION webhook_internal.reveal_secret_own(uuid)'),
         (2, 3, 'SELECT ON @extschema@.webhook_own_events'),
         (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_redeliver(bigint)'),
-        (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_redeliver_own(uuid, bigint)'),
+        (2, 3, 'EXECUTE ON FUNCTION webhook_internal.redeliver_own(uuid, bigint)'),
         (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_replay(uuid, timestamptz, timestamptz, text[], boolean, '
             'boolean)'),
-        (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_replay_own(uuid, timestamptz, timestamptz, text[], boolean, '
+        (2, 3, 'EXECUTE ON FUNCTION webhook_internal.replay_own(uuid, timestamptz, timestamptz, text[], boolean, '
             'boolean)'),
         (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_cancel(uuid, bigint)'),
-        (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_cancel_own(uuid, bigint)'),
+        (2, 3, 'EXECUTE ON FUNCTION webhook_internal.cancel_own(uuid, bigint)'),
         (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_rotate_secret(uuid, interval)'),
-        (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_rotate_secret_own(uuid, interval)'),
+        (2, 3, 'EXECUTE ON FUNCTION webhook_internal.rotate_secret_own(uuid, interval)'),
         (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_test(uuid, text)'),
-        (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_test_own(uuid, text)'),
+        (2, 3, 'EXECUTE ON FUNCTION webhook_internal.test_own(uuid, text)'),
         (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_curl(bigint)'),
         (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_emit(text, json, text, text)'),
-        (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_emit_own(text, json, text)'),
+        (2, 3, 'EXECUTE ON FUNCTION webhook_internal.emit_own(text, json, text)'),
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_is_operator()'),
         (3, 3, 'INSERT (name, category, description, example), UPDATE (category, description, example), DELETE '
             'ON @extschema@.webhook_event_types'),
@@ -2574,30 +2622,30 @@ AS $$
         (3, 3, 'SELECT, UPDATE (is_paused, paused_reason) ON @extschema@.webhook_instance'),
         (3, 3, 'SELECT ON @extschema@.webhook_checkpoint'),
         (3, 3, 'SELECT ON @extschema@.webhook_workers'),
-        (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_worker_slots()'),
+        (3, 3, 'EXECUTE ON FUNCTION webhook_internal.worker_slots()'),
         (3, 3, 'SELECT ON @extschema@.webhook_rings'),
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_capture()'),
-        (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_append(text, json, text, text)'),
-        (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_wake()'),
-        (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_set_paused(boolean, text)'),
+        (3, 3, 'EXECUTE ON FUNCTION webhook_internal.append(text, json, text, text)'),
+        (3, 3, 'EXECUTE ON FUNCTION webhook_internal.wake()'),
+        (3, 3, 'EXECUTE ON FUNCTION webhook_internal.set_paused(boolean, text)'),
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_pause(text)'),
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_resume()'),
-        (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_register_event(text)'),
+        (3, 3, 'EXECUTE ON FUNCTION webhook_internal.register_event(text)'),
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_watch(regclass, text, text, text, name[], name[], name, '
             'name[], name[], name[], boolean, text)'),
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_unwatch(regclass, text)'),
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_watch_crm(regclass, regclass, regclass, regclass, regclass, '
             'regclass, name, name, name, name, name, name, name, name, name, name, text)'),
-        (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_reveal_secret_any(uuid)'),
-        (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_check_secrets_any(uuid)'),
+        (3, 3, 'EXECUTE ON FUNCTION webhook_internal.reveal_secret_any(uuid)'),
+        (3, 3, 'EXECUTE ON FUNCTION webhook_internal.check_secrets_any(uuid)'),
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_reencrypt_secrets()'),
-        (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_redeliver_any(uuid, bigint)'),
-        (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_replay_any(uuid, timestamptz, timestamptz, text[], boolean, '
+        (3, 3, 'EXECUTE ON FUNCTION webhook_internal.redeliver_any(uuid, bigint)'),
+        (3, 3, 'EXECUTE ON FUNCTION webhook_internal.replay_any(uuid, timestamptz, timestamptz, text[], boolean, '
             'boolean)'),
-        (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_cancel_any(uuid, bigint)'),
-        (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_rotate_secret_any(uuid, interval)'),
-        (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_test_any(uuid, text)'),
-        (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_find_any(text)')
+        (3, 3, 'EXECUTE ON FUNCTION webhook_internal.cancel_any(uuid, bigint)'),
+        (3, 3, 'EXECUTE ON FUNCTION webhook_internal.rotate_secret_any(uuid, interval)'),
+        (3, 3, 'EXECUTE ON FUNCTION webhook_internal.test_any(uuid, text)'),
+        (3, 3, 'EXECUTE ON FUNCTION webhook_internal.find_any(text)')
     ) p (lowest, highest, privilege)
     WHERE array_position(ARRAY['read', 'manage', 'operate'], level) BETWEEN p.lowest AND p.highest
 $$;
@@ -2625,6 +2673,12 @@ BEGIN
         WHERE d.refclassid = 'pg_extension'::regclass AND d.refobjid = extension AND d.deptype = 'e'
           AND d.classid = 'pg_proc'::regclass AND p.proowner <> role
           AND EXISTS (SELECT FROM aclexplode(p.proacl) acl WHERE acl.grantee = role)
+        UNION ALL
+        SELECT format('SCHEMA %I', n.nspname)
+        FROM pg_depend d JOIN pg_namespace n ON n.oid = d.objid
+        WHERE d.refclassid = 'pg_extension'::regclass AND d.refobjid = extension AND d.deptype = 'e'
+          AND d.classid = 'pg_namespace'::regclass AND n.nspowner <> role
+          AND EXISTS (SELECT FROM aclexplode(n.nspacl) acl WHERE acl.grantee = role)
     LOOP
         EXECUTE format('REVOKE ALL ON %s FROM %s CASCADE', object, role);
     END LOOP;
@@ -2643,7 +2697,7 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value', HINT = 'It is ''read'', ''manage'' or ''operate''.';
     END IF;
     PERFORM @extschema@.webhook_revoke(role);
-    FOR privilege IN SELECT p FROM @extschema@.webhook_privileges(level) p LOOP
+    FOR privilege IN SELECT p FROM webhook_internal.privileges(level) p LOOP
         EXECUTE format('GRANT %s TO %s', privilege, role);
     END LOOP;
 END
@@ -2934,14 +2988,14 @@ COMMENT ON FUNCTION @extschema@.webhook_capture() IS
     'Trigger function, AFTER ... FOR EACH ROW: makes the change an event. Arguments: the event''s name, then options '
     'such as ''key_columns={id}''. webhook_watch() writes such triggers. Whoever may execute it can forge events of '
     'any organization.';
-COMMENT ON FUNCTION @extschema@.webhook_invalidate_subscriptions() IS
+COMMENT ON FUNCTION webhook_internal.invalidate_subscriptions() IS
     'Trigger function of webhook_configurations: sessions forget what they remember of it.';
-COMMENT ON FUNCTION @extschema@.webhook_append(text, json, text, text) IS
+COMMENT ON FUNCTION webhook_internal.append(text, json, text, text) IS
     'Appends an event for any organization, unchecked. Behind webhook_emit().';
 COMMENT ON FUNCTION @extschema@.webhook_flush() IS
     'Writes the events that this transaction has captured so far to webhook_events, which otherwise happens at its '
     'end. For tests that look before they roll back.';
-COMMENT ON FUNCTION @extschema@.webhook_wake() IS 'Has this database''s worker look for work when the current transaction commits.';
+COMMENT ON FUNCTION webhook_internal.wake() IS 'Has this database''s worker look for work when the current transaction commits.';
 COMMENT ON FUNCTION @extschema@.webhook_is_preloaded() IS
     'Whether the server was started with webhook in shared_preload_libraries, without which nothing is delivered.';
 COMMENT ON FUNCTION @extschema@.webhook_generate_secret() IS
@@ -2964,10 +3018,10 @@ COMMENT ON FUNCTION @extschema@.webhook_verify(text, text, text) IS
 COMMENT ON FUNCTION @extschema@.webhook_verify(text, bigint, text, text, text) IS
     'Whether a webhook-signature, which may hold several, is the message''s (Standard Webhooks). Compares in constant '
     'time. It does not judge how old the timestamp (Unix seconds) is: refuse what is older than 5 minutes.';
-COMMENT ON FUNCTION @extschema@.webhook_body(text, timestamptz, json, json) IS 'The body of a request.';
-COMMENT ON FUNCTION @extschema@.webhook_encode_id(uuid, bigint, timestamptz) IS
+COMMENT ON FUNCTION webhook_internal.body(text, timestamptz, json, json) IS 'The body of a request.';
+COMMENT ON FUNCTION webhook_internal.encode_id(uuid, bigint, timestamptz) IS
     'The public id (evt_...) of an event of an instance.';
-COMMENT ON FUNCTION @extschema@.webhook_decode_id(uuid, text) IS
+COMMENT ON FUNCTION webhook_internal.decode_id(uuid, text) IS
     'The event that a public id is of, if it is of that instance: any well-formed text is decoded to something. Nulls '
     'for what is none.';
 COMMENT ON FUNCTION @extschema@.webhook_watch_crm(regclass, regclass, regclass, regclass, regclass, regclass, name, 
@@ -2988,59 +3042,59 @@ COMMENT ON COLUMN @extschema@.webhook_own_events.key IS 'What it is about.';
 COMMENT ON COLUMN @extschema@.webhook_own_events.data IS 'The row as JSON; null if it was too large to be kept.';
 COMMENT ON COLUMN @extschema@.webhook_own_events.previous IS 'The old values of what an UPDATE changed, if asked for.';
 COMMENT ON COLUMN @extschema@.webhook_own_events.oversized_bytes IS 'How large it was, if it was too large.';
-COMMENT ON FUNCTION @extschema@.webhook_check_own(uuid) IS
+COMMENT ON FUNCTION webhook_internal.check_own(uuid) IS
     'An error (42704) unless the webhook is of the session''s organization.';
-COMMENT ON FUNCTION @extschema@.webhook_hold(uuid) IS
+COMMENT ON FUNCTION webhook_internal.hold(uuid) IS
     'A webhook, which cannot be deleted before the transaction ends. An error (42704) if there is none.';
-COMMENT ON FUNCTION @extschema@.webhook_owe(uuid, bigint[]) IS
+COMMENT ON FUNCTION webhook_internal.owe(uuid, bigint[]) IS
     'Owes events to a webhook again. Behind webhook_redeliver() and webhook_replay().';
 COMMENT ON FUNCTION @extschema@.webhook_redeliver(bigint) IS
     'Owes the event of an attempt (webhook_logs.id) to its webhook again, with the same webhook-id and the full '
     'schedule, and returns what is owed. To an inactive webhook it goes once that is active again. 55000 if the event '
     'is not stored any more, 42704 if the webhook or the log row is gone.';
-COMMENT ON FUNCTION @extschema@.webhook_redeliver_own(uuid, bigint) IS
+COMMENT ON FUNCTION webhook_internal.redeliver_own(uuid, bigint) IS
     'webhook_redeliver() for the session''s organization.';
-COMMENT ON FUNCTION @extschema@.webhook_redeliver_any(uuid, bigint) IS 'webhook_redeliver() for operators.';
-COMMENT ON FUNCTION @extschema@.webhook_replayable(uuid, timestamptz, timestamptz, text[], boolean) IS
+COMMENT ON FUNCTION webhook_internal.redeliver_any(uuid, bigint) IS 'webhook_redeliver() for operators.';
+COMMENT ON FUNCTION webhook_internal.replayable(uuid, timestamptz, timestamptz, text[], boolean) IS
     'The events that webhook_replay() would send.';
 COMMENT ON FUNCTION @extschema@.webhook_replay(uuid, timestamptz, timestamptz, text[], boolean, boolean) IS
     'Owes to a webhook again what is stored of its organization''s events since a time and before another, as far as '
     'it subscribes to them; delivered or not, with the same webhook-id and the full schedule. Returns how many. '
     'events: only those that these names or patterns match. only_failed: only what was given up. dry_run: only '
     'counts. Also what came while it was inactive: webhook_replay(id, disabled_at, active_since).';
-COMMENT ON FUNCTION @extschema@.webhook_replay_own(uuid, timestamptz, timestamptz, text[], boolean, boolean) IS
+COMMENT ON FUNCTION webhook_internal.replay_own(uuid, timestamptz, timestamptz, text[], boolean, boolean) IS
     'webhook_replay() for the session''s organization.';
-COMMENT ON FUNCTION @extschema@.webhook_replay_any(uuid, timestamptz, timestamptz, text[], boolean, boolean) IS
+COMMENT ON FUNCTION webhook_internal.replay_any(uuid, timestamptz, timestamptz, text[], boolean, boolean) IS
     'webhook_replay() for operators.';
 COMMENT ON FUNCTION @extschema@.webhook_cancel(uuid, bigint) IS
     'Gives up what is owed to a webhook, all or one event, and returns how much. It stays in webhook_deliveries, dead '
     'and cancelled, for webhook_replay(). What the worker has in its hands already may still arrive.';
-COMMENT ON FUNCTION @extschema@.webhook_cancel_own(uuid, bigint) IS 'webhook_cancel() for the session''s organization.';
-COMMENT ON FUNCTION @extschema@.webhook_cancel_any(uuid, bigint) IS 'webhook_cancel() for operators.';
+COMMENT ON FUNCTION webhook_internal.cancel_own(uuid, bigint) IS 'webhook_cancel() for the session''s organization.';
+COMMENT ON FUNCTION webhook_internal.cancel_any(uuid, bigint) IS 'webhook_cancel() for operators.';
 COMMENT ON FUNCTION @extschema@.webhook_rotate_secret(uuid, interval) IS
     'Gives the webhook a new secret and returns it. For the overlap (at most 1 year) the old one signs beside it in '
     'webhook-signature; X-Webhook-Signature is by the new one at once. Of several older ones the newest 3 go on.';
-COMMENT ON FUNCTION @extschema@.webhook_rotate_secret_own(uuid, interval) IS
+COMMENT ON FUNCTION webhook_internal.rotate_secret_own(uuid, interval) IS
     'webhook_rotate_secret() for the session''s organization.';
-COMMENT ON FUNCTION @extschema@.webhook_rotate_secret_any(uuid, interval) IS
+COMMENT ON FUNCTION webhook_internal.rotate_secret_any(uuid, interval) IS
     'webhook_rotate_secret() for operators.';
 COMMENT ON FUNCTION @extschema@.webhook_test(uuid, text) IS
     'Sends the webhook an event''s example now and returns what came back, as in webhook_logs. The event is its '
     'test_event, else webhook.test, unless given. A worker sends it, whether the webhook is active or not, as it is '
     'committed; it is logged, and stays so if the transaction is rolled back. Not retried. An error if nothing was sent: '
     'no worker, database paused, webhook not committed, too many tests at once.';
-COMMENT ON FUNCTION @extschema@.webhook_test_own(uuid, text) IS 'webhook_test() for the session''s organization.';
-COMMENT ON FUNCTION @extschema@.webhook_test_any(uuid, text) IS 'webhook_test() for operators.';
-COMMENT ON FUNCTION @extschema@.webhook_send_test(uuid, text, text, integer) IS
+COMMENT ON FUNCTION webhook_internal.test_own(uuid, text) IS 'webhook_test() for the session''s organization.';
+COMMENT ON FUNCTION webhook_internal.test_any(uuid, text) IS 'webhook_test() for operators.';
+COMMENT ON FUNCTION webhook_internal.send_test(uuid, text, text, integer) IS
     'Behind webhook_test(): asks a worker, and waits at most for the webhook''s timeout_ms and 10 s more.';
 COMMENT ON FUNCTION @extschema@.webhook_find(text) IS
     'The event that a webhook-id (evt_...) is of, among those of the caller''s organization that are stored or logged; '
     'no row if there is none. 22023 if the text is no such id.';
-COMMENT ON FUNCTION @extschema@.webhook_find_own(text) IS 'webhook_find() for the session''s organization.';
-COMMENT ON FUNCTION @extschema@.webhook_find_any(text) IS 'webhook_find() for operators.';
+COMMENT ON FUNCTION webhook_internal.find_own(text) IS 'webhook_find() for the session''s organization.';
+COMMENT ON FUNCTION webhook_internal.find_any(text) IS 'webhook_find() for operators.';
 COMMENT ON FUNCTION @extschema@.webhook_server_state() IS
     'How many workers run for this database, and whether that is paused.';
-COMMENT ON FUNCTION @extschema@.webhook_worker_slots() IS
+COMMENT ON FUNCTION webhook_internal.worker_slots() IS
     'The workers of the server as shared memory shows them, what webhook_workers shows in words.';
 COMMENT ON VIEW @extschema@.webhook_workers IS
     'The workers that run, of all databases of the server, from shared memory. Counts are since the worker''s start.';
@@ -3063,12 +3117,12 @@ COMMENT ON COLUMN @extschema@.webhook_workers.last_error_at IS
 COMMENT ON FUNCTION @extschema@.webhook_check(uuid) IS
     'Why nothing arrives: what is wrong with a webhook or around it (error, warning), and how it stands (info), each '
     'with a hint. 42704 if there is no such webhook.';
-COMMENT ON FUNCTION @extschema@.webhook_check_secrets_own(uuid) IS
+COMMENT ON FUNCTION webhook_internal.check_secrets_own(uuid) IS
     'Why a secret of a webhook of the session''s organization cannot be decrypted; null if all can, and for any other '
     'webhook. Behind webhook_check().';
-COMMENT ON FUNCTION @extschema@.webhook_check_secrets_any(uuid) IS
+COMMENT ON FUNCTION webhook_internal.check_secrets_any(uuid) IS
     'webhook_check_secrets_own() for operators: a webhook of any organization.';
-COMMENT ON FUNCTION @extschema@.webhook_check_sources(uuid) IS
+COMMENT ON FUNCTION webhook_internal.check_sources(uuid) IS
     'The part of webhook_check() about where its events come from.';
 COMMENT ON FUNCTION @extschema@.webhook_explain(bigint) IS
     'For an event (webhook_events.id) and each webhook of its organization: whether it matched, or the reason why not '
@@ -3077,7 +3131,7 @@ COMMENT ON FUNCTION @extschema@.webhook_explain(bigint) IS
 COMMENT ON FUNCTION @extschema@.webhook_curl(bigint) IS
     'An attempt (webhook_logs.id) as a curl command for a POSIX shell. URL and headers are the webhook''s of today; '
     'the time and the signatures are those of the attempt, if the secret still is.';
-COMMENT ON FUNCTION @extschema@.webhook_shell_quote(text) IS 'The text as one word of a POSIX shell.';
+COMMENT ON FUNCTION webhook_internal.shell_quote(text) IS 'The text as one word of a POSIX shell.';
 COMMENT ON FUNCTION @extschema@.webhook_current_organization() IS
     'The organization that the session acts for: the claim named by webhook.organization_claim in request.jwt.claims; '
     'if it has none, the setting webhook.organization_id; null if there is neither, or both and they differ. An error '
@@ -3085,110 +3139,110 @@ COMMENT ON FUNCTION @extschema@.webhook_current_organization() IS
 COMMENT ON FUNCTION @extschema@.webhook_is_operator() IS
     'A marker: whoever may execute it sees and manages all organizations. Granted by webhook_grant(role, '
     '''operate'').';
-COMMENT ON FUNCTION @extschema@.webhook_known_events(text) IS
+COMMENT ON FUNCTION webhook_internal.known_events(text) IS
     'The detail of an error about an unknown event: the known ones, nearest first.';
-COMMENT ON FUNCTION @extschema@.webhook_check_own_event(text) IS
+COMMENT ON FUNCTION webhook_internal.check_own_event(text) IS
     'An error (42939) if the name is one of the events about webhooks themselves.';
-COMMENT ON FUNCTION @extschema@.webhook_check_filter(jsonpath) IS
+COMMENT ON FUNCTION webhook_internal.check_filter(jsonpath) IS
     'An error (22023) unless it can be the filter of a webhook.';
 COMMENT ON FUNCTION @extschema@.webhook_filter_matches(jsonpath, json) IS
     'Whether an event with that data passes a filter (webhook_configurations.filter). Errors as jsonb_path_query().';
 COMMENT ON FUNCTION @extschema@.webhook_filter_problem(jsonpath, json) IS
     'Why an event with that data does not pass a filter; null if it does.';
-COMMENT ON FUNCTION @extschema@.webhook_ordering_key(text, text, bigint) IS
+COMMENT ON FUNCTION webhook_internal.ordering_key(text, text, bigint) IS
     'What webhook_deliveries.ordering_key is for a webhook of that ordering and an event of that key and id.';
-COMMENT ON FUNCTION @extschema@.webhook_duration_quantile(bigint[], double precision) IS
+COMMENT ON FUNCTION webhook_internal.duration_quantile(bigint[], double precision) IS
     'A quantile (0 to 1) of counts as in webhook_minutes.durations, in milliseconds, to within 20 %; null without any.';
-COMMENT ON FUNCTION @extschema@.webhook_check_event(text) IS
+COMMENT ON FUNCTION webhook_internal.check_event(text) IS
     'An error (22023) unless the text can be the name of an event.';
-COMMENT ON FUNCTION @extschema@.webhook_check_known_event(text) IS
+COMMENT ON FUNCTION webhook_internal.check_known_event(text) IS
     'An error (22023, 42704) unless the event is in webhook_event_types.';
-COMMENT ON FUNCTION @extschema@.webhook_check_event_pattern(text) IS
+COMMENT ON FUNCTION webhook_internal.check_event_pattern(text) IS
     'An error (22023, 42704) unless a webhook may subscribe to that.';
-COMMENT ON FUNCTION @extschema@.webhook_check_range(text, integer, integer, integer) IS
+COMMENT ON FUNCTION webhook_internal.check_range(text, integer, integer, integer) IS
     'An error (22003) unless the value lies in the range.';
-COMMENT ON FUNCTION @extschema@.webhook_check_events(text[]) IS
+COMMENT ON FUNCTION webhook_internal.check_events(text[]) IS
     'An error (22023, 42704) unless it can be the events of a webhook.';
-COMMENT ON FUNCTION @extschema@.webhook_check_headers(jsonb) IS
+COMMENT ON FUNCTION webhook_internal.check_headers(jsonb) IS
     'An error (22023) unless it can be the headers of a webhook.';
-COMMENT ON FUNCTION @extschema@.webhook_check_retry_schedule(interval[]) IS
+COMMENT ON FUNCTION webhook_internal.check_retry_schedule(interval[]) IS
     'An error (22023) unless it can be the retry schedule of a webhook.';
-COMMENT ON FUNCTION @extschema@.webhook_check_secret(text) IS
+COMMENT ON FUNCTION webhook_internal.check_secret(text) IS
     'An error (22023) unless it can be a secret. The message does not repeat it.';
-COMMENT ON FUNCTION @extschema@.webhook_count_webhooks(text) IS
+COMMENT ON FUNCTION webhook_internal.count_webhooks(text) IS
     'How many webhooks the organization has, those that others have just committed included. Locks out others who count '
     'until the transaction ends.';
-COMMENT ON FUNCTION @extschema@.webhook_limit() IS 'The setting webhook.max_webhooks_per_organization.';
-COMMENT ON FUNCTION @extschema@.webhook_check_limit(text) IS
+COMMENT ON FUNCTION webhook_internal.webhooks_max() IS 'The setting webhook.max_webhooks_per_organization.';
+COMMENT ON FUNCTION webhook_internal.check_limit(text) IS
     'An error (53400) if the session''s organization has more webhooks than webhook.max_webhooks_per_organization.';
-COMMENT ON FUNCTION @extschema@.webhook_configurations_limit() IS
+COMMENT ON FUNCTION webhook_internal.configurations_limit() IS
     'Trigger function of webhook_configurations: keeps organizations to webhook.max_webhooks_per_organization.';
-COMMENT ON FUNCTION @extschema@.webhook_configurations_check() IS
+COMMENT ON FUNCTION webhook_internal.configurations_check() IS
     'Trigger function of webhook_configurations: checks what is new in the row, and keeps its times.';
-COMMENT ON FUNCTION @extschema@.webhook_configurations_stage_secret() IS
+COMMENT ON FUNCTION webhook_internal.configurations_stage_secret() IS
     'Trigger function of webhook_configurations: takes the secret out of a row to be inserted and leaves its mask.';
-COMMENT ON FUNCTION @extschema@.webhook_configurations_adopt_secret() IS
+COMMENT ON FUNCTION webhook_internal.configurations_adopt_secret() IS
     'Trigger function of webhook_configurations: puts the staged secret of an inserted row into force.';
-COMMENT ON FUNCTION @extschema@.webhook_configurations_change_secret() IS
+COMMENT ON FUNCTION webhook_internal.configurations_change_secret() IS
     'Trigger function of webhook_configurations: replaces the secret of an updated row, unless it is written back as '
     'its mask.';
-COMMENT ON FUNCTION @extschema@.webhook_configurations_changed() IS
+COMMENT ON FUNCTION webhook_internal.configurations_changed() IS
     'Trigger function of webhook_configurations: removes staged secrets that no row took, and wakes the worker.';
-COMMENT ON FUNCTION @extschema@.webhook_configurations_forget() IS
+COMMENT ON FUNCTION webhook_internal.configurations_forget() IS
     'Trigger function of webhook_configurations: removes the secrets and deliveries of a deleted webhook.';
-COMMENT ON FUNCTION @extschema@.webhook_replace_secret(uuid, text) IS
+COMMENT ON FUNCTION webhook_internal.replace_secret(uuid, text) IS
     'Makes the text the webhook''s only secret; null: it has none.';
-COMMENT ON FUNCTION @extschema@.webhook_mask(text) IS 'What is shown of a secret.';
-COMMENT ON FUNCTION @extschema@.webhook_is_mask(text) IS 'Whether the text is what is shown of a secret.';
+COMMENT ON FUNCTION webhook_internal.mask(text) IS 'What is shown of a secret.';
+COMMENT ON FUNCTION webhook_internal.is_mask(text) IS 'Whether the text is what is shown of a secret.';
 COMMENT ON FUNCTION @extschema@.webhook_reveal_secret(uuid) IS
     'The secret of a webhook of the caller''s organization; null if it has none. 42704 if there is no such webhook; '
     '55000 if it cannot be decrypted.';
-COMMENT ON FUNCTION @extschema@.webhook_reveal_secret_own(uuid) IS
+COMMENT ON FUNCTION webhook_internal.reveal_secret_own(uuid) IS
     'webhook_reveal_secret() for a webhook of the session''s organization; null for any other.';
-COMMENT ON FUNCTION @extschema@.webhook_reveal_secret_any(uuid) IS
+COMMENT ON FUNCTION webhook_internal.reveal_secret_any(uuid) IS
     'webhook_reveal_secret() for operators: a webhook of any organization.';
 COMMENT ON FUNCTION @extschema@.webhook_reencrypt_secrets() IS
     'Encrypts all secrets by the first key of webhook.secret_key_file that are not yet, and returns how many these were. '
     'The worker calls it at its start and on reload. F0000 if the file cannot be used.';
-COMMENT ON FUNCTION @extschema@.webhook_secret_key_id() IS
+COMMENT ON FUNCTION webhook_internal.secret_key_id() IS
     'The id of the key that secrets are encrypted by: the first of webhook.secret_key_file. Null if that is not set. F0000 '
     'if it cannot be used.';
-COMMENT ON FUNCTION @extschema@.webhook_seal_secret(uuid, text) IS
+COMMENT ON FUNCTION webhook_internal.seal_secret(uuid, text) IS
     'key_id and secret of the row of webhook_secrets for the webhook''s secret. F0000 if webhook.secret_key_file cannot be '
     'used.';
-COMMENT ON FUNCTION @extschema@.webhook_open_secret(uuid, text, text) IS
+COMMENT ON FUNCTION webhook_internal.open_secret(uuid, text, text) IS
     'The secret of a row of webhook_secrets. 55000 if it cannot be decrypted.';
-COMMENT ON FUNCTION @extschema@.webhook_secret_problem(uuid, text, text) IS
+COMMENT ON FUNCTION webhook_internal.secret_problem(uuid, text, text) IS
     'Why the secret of a row of webhook_secrets cannot be decrypted; null if it can.';
-COMMENT ON FUNCTION @extschema@.webhook_is_secret(uuid, text, text, text) IS
+COMMENT ON FUNCTION webhook_internal.is_secret(uuid, text, text, text) IS
     'Whether the last argument is the secret of the row of webhook_secrets. False if that cannot be decrypted.';
-COMMENT ON FUNCTION @extschema@.webhook_keep_local() IS 'Trigger function: replication does not change this table.';
-COMMENT ON FUNCTION @extschema@.webhook_instance_restored() IS
+COMMENT ON FUNCTION webhook_internal.keep_local() IS 'Trigger function: replication does not change this table.';
+COMMENT ON FUNCTION webhook_internal.instance_restored() IS
     'Trigger function: a second row means that the database was restored, and is to start paused.';
-COMMENT ON FUNCTION @extschema@.webhook_skip_known_type() IS
+COMMENT ON FUNCTION webhook_internal.skip_known_type() IS
     'Trigger function of webhook_event_types: replication skips what is here already.';
-COMMENT ON FUNCTION @extschema@.webhook_trigger_arguments(bytea) IS
+COMMENT ON FUNCTION webhook_internal.trigger_arguments(bytea) IS
     'The arguments of a trigger, from pg_trigger.tgargs.';
-COMMENT ON FUNCTION @extschema@.webhook_trigger_option(text[], text) IS
+COMMENT ON FUNCTION webhook_internal.trigger_option(text[], text) IS
     'The value of an option among the arguments of webhook_capture(); null if it is not set.';
-COMMENT ON FUNCTION @extschema@.webhook_trigger_condition(oid) IS
+COMMENT ON FUNCTION webhook_internal.trigger_condition(oid) IS
     'The WHEN condition of a trigger; null if it has none.';
-COMMENT ON FUNCTION @extschema@.webhook_check_source(regclass) IS
+COMMENT ON FUNCTION webhook_internal.check_source(regclass) IS
     'An error (42809) unless events can be declared on the relation.';
-COMMENT ON FUNCTION @extschema@.webhook_check_columns(regclass, text, name[], text) IS
+COMMENT ON FUNCTION webhook_internal.check_columns(regclass, text, name[], text) IS
     'An error (42703) unless the table has these columns.';
-COMMENT ON FUNCTION @extschema@.webhook_watch_operation(text, text) IS 'The operation that webhook_watch() means.';
-COMMENT ON FUNCTION @extschema@.webhook_watch_trigger_name(regclass, text, text) IS
+COMMENT ON FUNCTION webhook_internal.watch_operation(text, text) IS 'The operation that webhook_watch() means.';
+COMMENT ON FUNCTION webhook_internal.watch_trigger_name(regclass, text, text) IS
     'The name of the trigger that webhook_watch() writes.';
-COMMENT ON FUNCTION @extschema@.webhook_watch_key(regclass) IS 'The columns of the primary key; null if there is none.';
-COMMENT ON FUNCTION @extschema@.webhook_watch_arguments(regclass, text, text, name[], name[], name, name[], 
+COMMENT ON FUNCTION webhook_internal.watch_key(regclass) IS 'The columns of the primary key; null if there is none.';
+COMMENT ON FUNCTION webhook_internal.watch_arguments(regclass, text, text, name[], name[], name, name[], 
     name[], name[], boolean) IS
     'The arguments of the trigger that webhook_watch() writes. Errors: 22023, 42703.';
-COMMENT ON FUNCTION @extschema@.webhook_watch_conflicts(regclass, text, text, name) IS
+COMMENT ON FUNCTION webhook_internal.watch_conflicts(regclass, text, text, name) IS
     'An error (42710) if another trigger already makes the same change the same event.';
-COMMENT ON FUNCTION @extschema@.webhook_normal_condition(regclass, text, text, text) IS
+COMMENT ON FUNCTION webhook_internal.normal_condition(regclass, text, text, text) IS
     'A condition as PostgreSQL shows it; null if it is not valid.';
-COMMENT ON FUNCTION @extschema@.webhook_register_event(text) IS
+COMMENT ON FUNCTION webhook_internal.register_event(text) IS
     'Adds the event to webhook_event_types, with a NOTICE, unless it is there.';
 COMMENT ON FUNCTION @extschema@.webhook_watch(regclass, text, text, text, name[], name[], name, name[], 
     name[], name[], boolean, text) IS
@@ -3203,7 +3257,7 @@ COMMENT ON FUNCTION @extschema@.webhook_unwatch(regclass, text) IS
 COMMENT ON FUNCTION @extschema@.webhook_emit(text, json, text, text) IS
     'Publishes an event that no row change shows. It is delivered if the transaction commits. The event must be in '
     'webhook_event_types (42704); another organization than the session''s is for operators only (42501).';
-COMMENT ON FUNCTION @extschema@.webhook_emit_own(text, json, text) IS
+COMMENT ON FUNCTION webhook_internal.emit_own(text, json, text) IS
     'Publishes an event of the session''s organization. Behind webhook_emit().';
 COMMENT ON FUNCTION @extschema@.webhook_pause(text) IS
     'Holds back all deliveries of this database until webhook_resume(). Events are captured as ever. 55000 before the '
@@ -3211,8 +3265,8 @@ COMMENT ON FUNCTION @extschema@.webhook_pause(text) IS
 COMMENT ON FUNCTION @extschema@.webhook_resume() IS
     'Takes back webhook_pause(), and confirms that a restored copy of a database may deliver. 55000 before the first '
     'worker has started.';
-COMMENT ON FUNCTION @extschema@.webhook_set_paused(boolean, text) IS 'Behind webhook_pause() and webhook_resume().';
-COMMENT ON FUNCTION @extschema@.webhook_privileges(text) IS 'What webhook_grant() grants for a level.';
+COMMENT ON FUNCTION webhook_internal.set_paused(boolean, text) IS 'Behind webhook_pause() and webhook_resume().';
+COMMENT ON FUNCTION webhook_internal.privileges(text) IS 'What webhook_grant() grants for a level.';
 COMMENT ON FUNCTION @extschema@.webhook_grant(regrole, text) IS
     'Gives the role a level instead of the one it has. read: logs, deliveries without their data, webhooks without '
     'their headers, and finding out about them. manage: also the data, and to create, change, delete and reveal '
@@ -3258,6 +3312,9 @@ BEGIN
         SELECT acl.grantee FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid, aclexplode(p.proacl) acl
         WHERE d.refclassid = 'pg_extension'::regclass AND d.refobjid = extension AND d.classid = 'pg_proc'::regclass
           AND acl.grantee NOT IN (0, p.proowner)
+        UNION
+        SELECT acl.grantee FROM pg_namespace n, aclexplode(n.nspacl) acl
+        WHERE n.nspname = 'webhook_internal' AND acl.grantee NOT IN (0, n.nspowner)
     LOOP
         PERFORM @extschema@.webhook_revoke(grantee);
     END LOOP;
@@ -3272,53 +3329,12 @@ BEGIN
     LOOP
         EXECUTE format('REVOKE ALL ON %s FROM PUBLIC', object);
     END LOOP;
+    REVOKE ALL ON SCHEMA webhook_internal FROM PUBLIC;
 END
 $$;
 
--- What anybody may call: it tells nothing and does nothing beyond the caller's own rights. Policies, defaults and
--- the functions that run as their caller call it too.
-GRANT EXECUTE ON FUNCTION
-    @extschema@.webhook_current_organization(),
-    @extschema@.webhook_flush(),
-    @extschema@.webhook_is_preloaded(),
-    @extschema@.webhook_generate_secret(),
-    @extschema@.webhook_url_problem(text),
-    @extschema@.webhook_header_problem(text, text),
-    @extschema@.webhook_event_pattern_problem(text),
-    @extschema@.webhook_event_matches(text, text),
-    @extschema@.webhook_sign(text, text),
-    @extschema@.webhook_sign(text, bigint, text, text),
-    @extschema@.webhook_verify(text, text, text),
-    @extschema@.webhook_verify(text, bigint, text, text, text),
-    @extschema@.webhook_body(text, timestamptz, json, json),
-    @extschema@.webhook_encode_id(uuid, bigint, timestamptz),
-    @extschema@.webhook_decode_id(uuid, text),
-    @extschema@.webhook_shell_quote(text),
-    @extschema@.webhook_known_events(text),
-    @extschema@.webhook_check_event(text),
-    @extschema@.webhook_check_known_event(text),
-    @extschema@.webhook_check_own_event(text),
-    @extschema@.webhook_check_filter(jsonpath),
-    @extschema@.webhook_filter_matches(jsonpath, json),
-    @extschema@.webhook_filter_problem(jsonpath, json),
-    @extschema@.webhook_duration_quantile(bigint[], double precision),
-    @extschema@.webhook_check_event_pattern(text),
-    @extschema@.webhook_check_range(text, integer, integer, integer),
-    @extschema@.webhook_check_events(text[]),
-    @extschema@.webhook_check_headers(jsonb),
-    @extschema@.webhook_check_retry_schedule(interval[]),
-    @extschema@.webhook_trigger_arguments(bytea),
-    @extschema@.webhook_trigger_option(text[], text),
-    @extschema@.webhook_trigger_condition(oid),
-    @extschema@.webhook_check_source(regclass),
-    @extschema@.webhook_check_columns(regclass, text, name[], text),
-    @extschema@.webhook_watch_operation(text, text),
-    @extschema@.webhook_watch_trigger_name(regclass, text, text),
-    @extschema@.webhook_watch_key(regclass),
-    @extschema@.webhook_watch_arguments(regclass, text, text, name[], name[], name, name[], name[], name[], boolean),
-    @extschema@.webhook_watch_conflicts(regclass, text, text, name),
-    @extschema@.webhook_normal_condition(regclass, text, text, text)
-TO PUBLIC;
+-- What the policies call, as whoever reads a table that was granted to them: it tells the session's own organization.
+GRANT EXECUTE ON FUNCTION @extschema@.webhook_current_organization() TO PUBLIC;
 
 -- === Ready? ==========================================================================================================
 

@@ -356,9 +356,9 @@ inline constinit Statement give_up_old(R"(
 
 inline constinit Statement write_ordering_keys(R"(
   UPDATE @extschema@.webhook_deliveries AS d
-     SET ordering_key = @extschema@.webhook_ordering_key($2, d.key, d.event_id)
+     SET ordering_key = webhook_internal.ordering_key($2, d.key, d.event_id)
    WHERE d.configuration_id = $1 AND d.state = 'pending'
-     AND d.ordering_key IS DISTINCT FROM @extschema@.webhook_ordering_key($2, d.key, d.event_id))");
+     AND d.ordering_key IS DISTINCT FROM webhook_internal.ordering_key($2, d.key, d.event_id))");
 
 // A delivery without a key (#) holds nothing back.
 inline constinit Statement count_ordering_keys(R"(

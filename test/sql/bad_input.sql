@@ -41,7 +41,7 @@ CREATE VIEW people AS SELECT * FROM contacts;
 ALTER VIEW people OWNER TO regress_webhook_operate;
 
 -- No worker sees what this transaction makes: its answer to a test.
-CREATE OR REPLACE FUNCTION hooks.webhook_send_test(
+CREATE OR REPLACE FUNCTION webhook_internal.send_test(
     webhook uuid, organization text, event text, timeout_ms integer, OUT status text, OUT response_status integer,
     OUT response_body text, OUT error text, OUT duration_ms double precision, OUT log_id bigint)
     LANGUAGE sql AS $$SELECT 'success', 200, 'ok', NULL, 12.5::double precision, 43::bigint$$;

@@ -57,14 +57,14 @@ SELECT webhook, 0, organization, date_trunc('minute', now()), 1, 0, array_fill(0
 INSERT INTO hooks.webhook_endpoints (configuration_id, organization_id, circuit_opened_at, last_error)
 SELECT webhook, organization, now(), organization FROM tenants;
 -- No worker sees what this transaction makes: its answer to a test.
-CREATE OR REPLACE FUNCTION hooks.webhook_send_test(
+CREATE OR REPLACE FUNCTION webhook_internal.send_test(
     webhook uuid, organization text, event text, timeout_ms integer, OUT status text, OUT response_status integer,
     OUT response_body text, OUT error text, OUT duration_ms double precision, OUT log_id bigint)
     LANGUAGE sql AS $$SELECT 'success', 200, webhook::text, NULL, 12.5::double precision, 43::bigint$$;
 
 CREATE TABLE borders AS
     SELECT mine.organization AS mine, theirs.organization AS theirs, theirs.webhook, theirs.log_id, theirs.event_id,
-           hooks.webhook_encode_id(i.instance, theirs.event_id, e.created_at) AS webhook_id
+           webhook_internal.encode_id(i.instance, theirs.event_id, e.created_at) AS webhook_id
     FROM tenants mine JOIN tenants theirs ON theirs.organization <> mine.organization
     JOIN hooks.webhook_events e ON e.id = theirs.event_id, hooks.webhook_instance i;
 
@@ -225,47 +225,47 @@ CREATE TABLE tried (signature text PRIMARY KEY, call text);
 INSERT INTO tried VALUES
     ('hooks.webhook_server_state()', NULL),
     ('hooks.webhook_check(uuid)', 'SELECT c FROM hooks.webhook_check(WEBHOOK) c'),
-    ('hooks.webhook_check_sources(uuid)', 'SELECT c FROM hooks.webhook_check_sources(WEBHOOK) c'),
-    ('hooks.webhook_check_secrets_own(uuid)', 'SELECT hooks.webhook_check_secrets_own(WEBHOOK)'),
+    ('webhook_internal.check_sources(uuid)', 'SELECT c FROM webhook_internal.check_sources(WEBHOOK) c'),
+    ('webhook_internal.check_secrets_own(uuid)', 'SELECT webhook_internal.check_secrets_own(WEBHOOK)'),
     ('hooks.webhook_explain(bigint)', 'SELECT e FROM hooks.webhook_explain(EVENT) e'),
     ('hooks.webhook_find(text)', 'SELECT f FROM hooks.webhook_find(PUBLIC_ID) f'),
-    ('hooks.webhook_find_own(text)', 'SELECT f FROM hooks.webhook_find_own(PUBLIC_ID) f'),
+    ('webhook_internal.find_own(text)', 'SELECT f FROM webhook_internal.find_own(PUBLIC_ID) f'),
     ('hooks.webhook_reveal_secret(uuid)', 'SELECT hooks.webhook_reveal_secret(WEBHOOK)'),
-    ('hooks.webhook_reveal_secret_own(uuid)', 'SELECT hooks.webhook_reveal_secret_own(WEBHOOK)'),
-    ('hooks.webhook_check_limit(text)', 'SELECT hooks.webhook_check_limit(ORGANIZATION)'),
+    ('webhook_internal.reveal_secret_own(uuid)', 'SELECT webhook_internal.reveal_secret_own(WEBHOOK)'),
+    ('webhook_internal.check_limit(text)', 'SELECT webhook_internal.check_limit(ORGANIZATION)'),
     ('hooks.webhook_redeliver(bigint)', 'SELECT r FROM hooks.webhook_redeliver(LOG) r'),
-    ('hooks.webhook_redeliver_own(uuid,bigint)', 'SELECT hooks.webhook_redeliver_own(WEBHOOK, EVENT)'),
+    ('webhook_internal.redeliver_own(uuid,bigint)', 'SELECT webhook_internal.redeliver_own(WEBHOOK, EVENT)'),
     ('hooks.webhook_replay(uuid,timestamp with time zone,timestamp with time zone,text[],boolean,boolean)',
      'SELECT hooks.webhook_replay(WEBHOOK, ''-infinity'')'),
-    ('hooks.webhook_replay_own(uuid,timestamp with time zone,timestamp with time zone,text[],boolean,boolean)',
-     'SELECT hooks.webhook_replay_own(WEBHOOK, ''-infinity'', ''infinity'', NULL, false, false)'),
+    ('webhook_internal.replay_own(uuid,timestamp with time zone,timestamp with time zone,text[],boolean,boolean)',
+     'SELECT webhook_internal.replay_own(WEBHOOK, ''-infinity'', ''infinity'', NULL, false, false)'),
     ('hooks.webhook_cancel(uuid,bigint)', 'SELECT hooks.webhook_cancel(WEBHOOK, EVENT)'),
-    ('hooks.webhook_cancel_own(uuid,bigint)', 'SELECT hooks.webhook_cancel_own(WEBHOOK, EVENT)'),
+    ('webhook_internal.cancel_own(uuid,bigint)', 'SELECT webhook_internal.cancel_own(WEBHOOK, EVENT)'),
     ('hooks.webhook_rotate_secret(uuid,interval)', 'SELECT hooks.webhook_rotate_secret(WEBHOOK)'),
-    ('hooks.webhook_rotate_secret_own(uuid,interval)', 'SELECT hooks.webhook_rotate_secret_own(WEBHOOK, ''1 h'')'),
+    ('webhook_internal.rotate_secret_own(uuid,interval)', 'SELECT webhook_internal.rotate_secret_own(WEBHOOK, ''1 h'')'),
     ('hooks.webhook_curl(bigint)', 'SELECT hooks.webhook_curl(LOG)'),
     ('hooks.webhook_test(uuid,text)', 'SELECT t FROM hooks.webhook_test(WEBHOOK) t'),
-    ('hooks.webhook_test_own(uuid,text)', 'SELECT t FROM hooks.webhook_test_own(WEBHOOK, ''contact.created'') t'),
+    ('webhook_internal.test_own(uuid,text)', 'SELECT t FROM webhook_internal.test_own(WEBHOOK, ''contact.created'') t'),
     ('hooks.webhook_emit(text,json,text,text)',
      'SELECT hooks.webhook_emit(''contact.created'', ''{}'', ORGANIZATION) FROM hooks.webhook_flush()'),
-    ('hooks.webhook_emit_own(text,json,text)', NULL),  -- takes no organization: test/sql/tenancy.sql
+    ('webhook_internal.emit_own(text,json,text)', NULL),  -- takes no organization: test/sql/tenancy.sql
     ('hooks.webhook_current_organization()', 'SELECT hooks.webhook_current_organization()');
 INSERT INTO tried
-SELECT 'hooks.' || f, NULL FROM unnest(ARRAY['webhook_flush()', 'webhook_is_preloaded()', 'webhook_generate_secret()',
+SELECT CASE WHEN f LIKE 'webhook\_internal.%' THEN f ELSE 'hooks.' || f END, NULL FROM unnest(ARRAY['webhook_flush()', 'webhook_is_preloaded()', 'webhook_generate_secret()',
     'webhook_url_problem(text)', 'webhook_header_problem(text,text)', 'webhook_event_pattern_problem(text)',
     'webhook_event_matches(text,text)', 'webhook_sign(text,text)', 'webhook_sign(text,bigint,text,text)',
     'webhook_verify(text,text,text)', 'webhook_verify(text,bigint,text,text,text)',
-    'webhook_body(text,timestamp with time zone,json,json)', 'webhook_encode_id(uuid,bigint,timestamp with time zone)',
-    'webhook_decode_id(uuid,text)', 'webhook_shell_quote(text)', 'webhook_known_events(text)', 'webhook_check_event(text)',
-    'webhook_check_known_event(text)', 'webhook_check_own_event(text)', 'webhook_check_filter(jsonpath)',
+    'webhook_internal.body(text,timestamp with time zone,json,json)', 'webhook_internal.encode_id(uuid,bigint,timestamp with time zone)',
+    'webhook_internal.decode_id(uuid,text)', 'webhook_internal.shell_quote(text)', 'webhook_internal.known_events(text)', 'webhook_internal.check_event(text)',
+    'webhook_internal.check_known_event(text)', 'webhook_internal.check_own_event(text)', 'webhook_internal.check_filter(jsonpath)',
     'webhook_filter_matches(jsonpath,json)', 'webhook_filter_problem(jsonpath,json)',
-    'webhook_duration_quantile(bigint[],double precision)', 'webhook_check_event_pattern(text)', 'webhook_check_range(text,integer,integer,integer)',
-    'webhook_check_events(text[])', 'webhook_check_headers(jsonb)', 'webhook_check_retry_schedule(interval[])',
-    'webhook_trigger_arguments(bytea)', 'webhook_trigger_option(text[],text)', 'webhook_trigger_condition(oid)',
-    'webhook_check_source(regclass)', 'webhook_check_columns(regclass,text,name[],text)',
-    'webhook_watch_operation(text,text)', 'webhook_watch_trigger_name(regclass,text,text)', 'webhook_watch_key(regclass)',
-    'webhook_watch_arguments(regclass,text,text,name[],name[],name,name[],name[],name[],boolean)',
-    'webhook_watch_conflicts(regclass,text,text,name)', 'webhook_normal_condition(regclass,text,text,text)']) f;
+    'webhook_internal.duration_quantile(bigint[],double precision)', 'webhook_internal.check_event_pattern(text)', 'webhook_internal.check_range(text,integer,integer,integer)',
+    'webhook_internal.check_events(text[])', 'webhook_internal.check_headers(jsonb)', 'webhook_internal.check_retry_schedule(interval[])',
+    'webhook_internal.trigger_arguments(bytea)', 'webhook_internal.trigger_option(text[],text)', 'webhook_internal.trigger_condition(oid)',
+    'webhook_internal.check_source(regclass)', 'webhook_internal.check_columns(regclass,text,name[],text)',
+    'webhook_internal.watch_operation(text,text)', 'webhook_internal.watch_trigger_name(regclass,text,text)', 'webhook_internal.watch_key(regclass)',
+    'webhook_internal.watch_arguments(regclass,text,text,name[],name[],name,name[],name[],name[],boolean)',
+    'webhook_internal.watch_conflicts(regclass,text,text,name)', 'webhook_internal.normal_condition(regclass,text,text,text)']) f;
 
 SELECT is_empty($$
     SELECT format('add to the table "tried" in test/sql/border.sql how %s is tried across the border', f.signature)
@@ -287,7 +287,7 @@ CREATE TABLE calls AS
                    n.log_id::text, 'LOG'), n.event_id::text, 'EVENT'), n.organization, 'ORGANIZATION') AS of_nobody
     FROM unnest(ARRAY['none', 'read', 'manage', 'operate']) l (role), borders b, tried t,
          (SELECT gen_random_uuid() AS webhook, 888888::bigint AS log_id, 777777::bigint AS event_id, 'initech' AS organization,
-                 hooks.webhook_encode_id(i.instance, 777777, now()) AS webhook_id FROM hooks.webhook_instance i) n
+                 webhook_internal.encode_id(i.instance, 777777, now()) AS webhook_id FROM hooks.webhook_instance i) n
     CROSS JOIN LATERAL damage(l.role, b.mine, b.theirs, replace(replace(replace(replace(replace(t.call,
         'WEBHOOK', quote_literal(b.webhook)), 'LOG', b.log_id::text), 'EVENT', b.event_id::text),
         'PUBLIC_ID', quote_literal(b.webhook_id)), 'ORGANIZATION', quote_literal(b.theirs))) real
@@ -309,7 +309,7 @@ SELECT set_eq($$
 $$, $$
     SELECT signature FROM tried
     WHERE call IS NOT NULL AND to_regprocedure(signature) IS NOT NULL
-      AND signature !~ '_own\(|webhook_(emit|current_organization|check_limit|check_sources)\('
+      AND signature !~ '_own\(|(webhook_emit|webhook_current_organization|check_limit|check_sources)\('
 $$, 'an operator is answered by all of them');
 
 -- --- a session as PostgREST makes it ---------------------------------------------------------------------------------

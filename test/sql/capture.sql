@@ -462,13 +462,13 @@ SELECT results_eq($$ SELECT event, data->>'region', data->>'name' FROM captured 
                   'partitions, and a row that moves between them is a DELETE and an INSERT');
 
 SELECT forget();
-SELECT webhook_append('own.event', '{"name": "appended"}', NULL, 'k');
-SELECT webhook_append('own.event', NULL, NULL, NULL);
-SELECT webhook_append('own.event', '{"name": "not asked for"}', 'nobody', NULL);
+SELECT webhook_internal.append('own.event', '{"name": "appended"}', NULL, 'k');
+SELECT webhook_internal.append('own.event', NULL, NULL, NULL);
+SELECT webhook_internal.append('own.event', '{"name": "not asked for"}', 'nobody', NULL);
 SELECT results_eq('SELECT event, organization_id, key, data::text FROM captured',
                   $$ VALUES ('own.event', NULL, 'k', '{"name": "appended"}'), ('own.event', NULL, NULL, 'null') $$,
-                  'webhook_append() captures an event without a row');
-SELECT throws_ok($$ SELECT webhook_append(NULL, '{}', NULL, NULL) $$, '22004', NULL, 'which needs a name');
+                  'webhook_internal.append() captures an event without a row');
+SELECT throws_ok($$ SELECT webhook_internal.append(NULL, '{}', NULL, NULL) $$, '22004', NULL, 'which needs a name');
 
 -- --- Rights -----------------------------------------------------------------------------------------------------------
 

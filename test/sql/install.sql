@@ -13,12 +13,14 @@ CREATE ROLE regress_webhook_favoured;
 ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO regress_webhook_favoured;
 ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO regress_webhook_favoured;
 ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO regress_webhook_favoured;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO regress_webhook_favoured;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO PUBLIC;
 ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC;
 
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = public, tap;
-SELECT plan(31);
+SELECT plan(33);
 
 CREATE VIEW pg_temp.relations AS
     SELECT c.* FROM pg_depend d JOIN pg_class c ON c.oid = d.objid
@@ -32,12 +34,16 @@ CREATE VIEW pg_temp.functions AS
 -- Where things are and how they are called.
 SELECT is_empty($$
     SELECT oid::regclass::text FROM pg_temp.relations WHERE relnamespace <> 'hooks'::regnamespace
-    UNION ALL SELECT oid::regprocedure::text FROM pg_temp.functions WHERE pronamespace <> 'hooks'::regnamespace
-$$, 'everything is in the schema that CREATE EXTENSION names');
+    UNION ALL SELECT oid::regprocedure::text FROM pg_temp.functions
+              WHERE pronamespace NOT IN ('hooks'::regnamespace, 'webhook_internal'::regnamespace)
+$$, 'everything is in the schema that CREATE EXTENSION names, or in webhook_internal');
+SELECT cmp_ok((SELECT count(*) FROM pg_temp.functions WHERE pronamespace = 'hooks'::regnamespace), '<', 45::bigint,
+              'the first has what users call, and no more');
 SELECT is_empty($$
     SELECT oid::regclass::text FROM pg_temp.relations WHERE relname NOT LIKE 'webhook\_%'
-    UNION ALL SELECT oid::regprocedure::text FROM pg_temp.functions WHERE proname NOT LIKE 'webhook\_%'
-$$, 'every name begins with webhook_');
+    UNION ALL SELECT oid::regprocedure::text FROM pg_temp.functions
+              WHERE proname LIKE 'webhook\_%' <> (pronamespace = 'hooks'::regnamespace)
+$$, 'there, and only there, every name begins with webhook_');
 
 -- Comments.
 SELECT is_empty($$
@@ -65,29 +71,32 @@ SELECT is_empty($$
     WHERE l.lanname <> 'c' AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (f.proconfig), false)
 $$, 'every function that is not C pins its search_path');
 SELECT set_eq('SELECT proname::text FROM pg_temp.functions WHERE prosecdef', ARRAY[
-    'webhook_configurations_stage_secret', 'webhook_configurations_adopt_secret',
-    'webhook_configurations_change_secret', 'webhook_configurations_changed', 'webhook_configurations_forget',
-    'webhook_emit_own', 'webhook_redeliver_own', 'webhook_redeliver_any', 'webhook_replay_own', 'webhook_replay_any',
-    'webhook_cancel_own', 'webhook_cancel_any', 'webhook_rotate_secret_own', 'webhook_rotate_secret_any',
-    'webhook_reveal_secret_own', 'webhook_reveal_secret_any', 'webhook_reencrypt_secrets',
-    'webhook_check_secrets_own', 'webhook_check_secrets_any', 'webhook_check_limit',
-    'webhook_test_own', 'webhook_test_any', 'webhook_find_own', 'webhook_server_state'], 'only these functions run as their owner');
+    'configurations_check', 'configurations_stage_secret', 'configurations_adopt_secret',
+    'configurations_change_secret', 'configurations_changed', 'configurations_forget',
+    'emit_own', 'redeliver_own', 'redeliver_any', 'replay_own', 'replay_any',
+    'cancel_own', 'cancel_any', 'rotate_secret_own', 'rotate_secret_any',
+    'reveal_secret_own', 'reveal_secret_any', 'webhook_reencrypt_secrets',
+    'check_secrets_own', 'check_secrets_any', 'check_limit',
+    'test_own', 'test_any', 'find_own', 'webhook_server_state'], 'only these functions run as their owner');
 SELECT is_empty($$
     SELECT oid::regprocedure FROM pg_temp.functions
     WHERE (prorettype = 'trigger'::regtype OR prosecdef) AND has_function_privilege('public', oid, 'EXECUTE')
 $$, 'nobody can attach a trigger function, or call one that runs as its owner');
 SELECT is_empty($$
-    SELECT f FROM unnest(ARRAY['webhook_append(text, json, text, text)', 'webhook_is_operator()', 'webhook_wake()',
-        'webhook_replace_secret(uuid, text)', 'webhook_reveal_secret(uuid)', 'webhook_emit(text, json, text, text)',
-        'webhook_test(uuid, text)', 'webhook_send_test(uuid, text, text, integer)',
+    SELECT f FROM unnest(ARRAY['webhook_internal.append(text, json, text, text)', 'webhook_is_operator()', 'webhook_internal.wake()',
+        'webhook_internal.replace_secret(uuid, text)', 'webhook_reveal_secret(uuid)', 'webhook_emit(text, json, text, text)',
+        'webhook_test(uuid, text)', 'webhook_internal.send_test(uuid, text, text, integer)',
         'webhook_pause(text)', 'webhook_resume()', 'webhook_grant(regrole, text)', 'webhook_revoke(regrole)']) f
-    WHERE has_function_privilege('public', 'hooks.' || f, 'EXECUTE')
+    WHERE has_function_privilege('public', CASE WHEN f LIKE 'webhook\_internal.%' THEN f ELSE 'hooks.' || f END, 'EXECUTE')
 $$, 'what needs a grant is not PUBLIC''s');
 
 -- Privileges.
 SELECT is_empty($$
     SELECT oid::regclass, relacl FROM pg_temp.relations, aclexplode(relacl) acl WHERE acl.grantee <> relowner
 $$, 'no role but the owner has a right on any table, segment, view or sequence');
+SELECT is_empty($$
+    SELECT acl FROM pg_namespace, aclexplode(nspacl) acl WHERE nspname = 'webhook_internal' AND acl.grantee <> nspowner
+$$, 'nor on the schema webhook_internal');
 SELECT is_empty($$
     SELECT oid::regprocedure, proacl FROM pg_temp.functions, aclexplode(proacl) acl
     WHERE acl.grantee NOT IN (0, proowner)
@@ -156,7 +165,7 @@ SELECT is_empty($$
       AND NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = r.oid AND contype = 'p')
 $$, 'a publication of all tables does not forbid our updates');
 SELECT bag_eq($$SELECT tgname::text, tgenabled::text, tgtype & 1 = 1 FROM pg_trigger
-                    WHERE tgfoid = 'hooks.webhook_invalidate_subscriptions()'::regprocedure ORDER BY tgname$$,
+                    WHERE tgfoid = 'webhook_internal.invalidate_subscriptions()'::regprocedure ORDER BY tgname$$,
     $$VALUES ('webhook_configurations_6_invalidate', 'A', false),
              ('webhook_configurations_6_invalidate_replicated', 'R', true),
              ('webhook_invalidate', 'A', false), ('webhook_invalidate', 'A', false)$$,

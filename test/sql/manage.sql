@@ -190,7 +190,7 @@ SELECT matches(:'fresh'::text, '^whsec_[A-Za-z0-9+/]{32}$', 'a new secret is ret
 SELECT is(pg_temp.secrets(:'a'), right(:'fresh', 4) || ' LaSw!', 'the old one signs beside it');
 SELECT ok(expires_at - clock_timestamp() BETWEEN interval '23:00' AND interval '24:00', 'for 24 hours')
 FROM hooks.webhook_secrets WHERE configuration_id = :'a' AND expires_at IS NOT NULL;
-SELECT is(secret, hooks.webhook_mask(:'fresh'), 'the new one''s mask is shown')
+SELECT is(secret, webhook_internal.mask(:'fresh'), 'the new one''s mask is shown')
 FROM hooks.webhook_configurations WHERE id = :'a';
 SELECT is(hooks.webhook_reveal_secret(:'a'), :'fresh', 'and it is revealed');
 SELECT is((SELECT array_agg(secret ORDER BY created_at DESC) FROM hooks.webhook_secrets WHERE configuration_id = :'a'),
@@ -280,7 +280,7 @@ $$curl --globoff --include --max-time 5.000 --url 'https://example.com/a?x=[1]' 
     hooks.webhook_sign(webhook_id, 1705312860, body, 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'),
     replace(body, '''', '''\''''')), 'an attempt as a command')
 FROM hooks.webhook_own_events,
-     hooks.webhook_body(event, created_at, data, previous) body WHERE id = 1;
+     webhook_internal.body(event, created_at, data, previous) body WHERE id = 1;
 SELECT unalike(hooks.webhook_curl(111), '%secret of globex%', 'it does not tell the secret');
 SELECT is((pg_temp.refusal('SELECT hooks.webhook_curl(103)')).state, '55000', 'no attempt, no command');
 SELECT is((pg_temp.refusal('SELECT hooks.webhook_curl(105)')).state, '55000', 'no event, no command');
@@ -291,9 +291,9 @@ SELECT is((pg_temp.refusal('SELECT hooks.webhook_curl(106)')).state, '42704', 'n
 SELECT is((f.event_id, f.created_at, f.event, f.organization_id), (e.id, e.created_at, e.event, e.organization_id),
           format('event %s is found by its webhook-id', e.id))
 FROM hooks.webhook_own_events e, hooks.webhook_find(e.webhook_id) f WHERE e.id IN (1, 6, 11) ORDER BY e.id;
-SELECT is((SELECT event_id FROM hooks.webhook_find(hooks.webhook_encode_id(
+SELECT is((SELECT event_id FROM hooks.webhook_find(webhook_internal.encode_id(
               '6ba7b810-9dad-11d1-80b4-00c04fd430c8', 105, '2024-01-01 10:00Z'))), NULL, 'one that was never is not');
-SELECT is((SELECT event FROM hooks.webhook_find(hooks.webhook_encode_id(
+SELECT is((SELECT event FROM hooks.webhook_find(webhook_internal.encode_id(
               '6ba7b810-9dad-11d1-80b4-00c04fd430c8', 7, '2024-01-01 10:00Z'))), 'contact.updated',
           'one that is only logged is');
 SELECT is((pg_temp.refusal(format('SELECT hooks.webhook_find(%L)', id))).state, '22023', format('%s is none', id))
@@ -326,7 +326,7 @@ SELECT is(r.state || ': ' || r.message, '55000: log row 900 is of a test', f || 
 FROM unnest(ARRAY['redeliver', 'curl']) f, pg_temp.refusal(format('SELECT hooks.webhook_%s(900)', f)) r;
 DELETE FROM hooks.webhook_logs WHERE id = 900;
 -- In place of the worker, which sees nothing of this transaction: tells what it is asked for.
-CREATE OR REPLACE FUNCTION hooks.webhook_send_test(
+CREATE OR REPLACE FUNCTION webhook_internal.send_test(
     webhook uuid, organization text, event text, timeout_ms integer, OUT status text, OUT response_status integer,
     OUT response_body text, OUT error text, OUT duration_ms double precision, OUT log_id bigint)
     LANGUAGE sql STRICT AS $$SELECT 'success', 200, event, webhook::text, timeout_ms::double precision, 43::bigint$$;
@@ -344,25 +344,26 @@ UPDATE hooks.webhook_configurations SET test_event = NULL, timeout_ms = 5000 WHE
 CREATE TEMPORARY TABLE tried (call text, lowest text);
 INSERT INTO tried VALUES
     ('webhook_check(%1$L)', 'read'), ('webhook_explain(%2$s)', 'read'),
-    ('webhook_cancel(%1$L)', 'manage'), ('webhook_cancel_own(%1$L, NULL)', 'manage'),
-    ('webhook_redeliver(%3$s)', 'manage'), ('webhook_redeliver_own(%1$L, %2$s)', 'manage'),
+    ('webhook_cancel(%1$L)', 'manage'), ('webhook_internal.cancel_own(%1$L, NULL)', 'manage'),
+    ('webhook_redeliver(%3$s)', 'manage'), ('webhook_internal.redeliver_own(%1$L, %2$s)', 'manage'),
     ('webhook_replay(%1$L, ''-infinity'')', 'manage'),
-    ('webhook_replay_own(%1$L, ''-infinity'', now(), NULL, false, true)', 'manage'),
+    ('webhook_internal.replay_own(%1$L, ''-infinity'', now(), NULL, false, true)', 'manage'),
     ('webhook_curl(%3$s)', 'manage'), ('webhook_rotate_secret(%1$L)', 'manage'),
-    ('webhook_rotate_secret_own(%1$L, ''1 h'')', 'manage'),
-    ('webhook_test(%1$L)', 'manage'), ('webhook_test_own(%1$L, ''webhook.test'')', 'manage'),
-    ('webhook_test_any(%1$L, ''webhook.test'')', 'operate'),
-    ('webhook_send_test(%1$L, '''', ''webhook.test'', 1000)', 'owner'),
-    ('webhook_cancel_any(%1$L, NULL)', 'operate'), ('webhook_redeliver_any(%1$L, %2$s)', 'operate'),
-    ('webhook_replay_any(%1$L, ''-infinity'', now(), NULL, false, true)', 'operate'),
-    ('webhook_rotate_secret_any(%1$L, ''1 h'')', 'operate'),
-    ('webhook_owe(%1$L, ARRAY[%2$s])', 'owner'), ('webhook_hold(%1$L)', 'owner'),
-    ('webhook_replayable(%1$L, now(), now(), NULL, false)', 'owner');
+    ('webhook_internal.rotate_secret_own(%1$L, ''1 h'')', 'manage'),
+    ('webhook_test(%1$L)', 'manage'), ('webhook_internal.test_own(%1$L, ''webhook.test'')', 'manage'),
+    ('webhook_internal.test_any(%1$L, ''webhook.test'')', 'operate'),
+    ('webhook_internal.send_test(%1$L, '''', ''webhook.test'', 1000)', 'owner'),
+    ('webhook_internal.cancel_any(%1$L, NULL)', 'operate'), ('webhook_internal.redeliver_any(%1$L, %2$s)', 'operate'),
+    ('webhook_internal.replay_any(%1$L, ''-infinity'', now(), NULL, false, true)', 'operate'),
+    ('webhook_internal.rotate_secret_any(%1$L, ''1 h'')', 'operate'),
+    ('webhook_internal.owe(%1$L, ARRAY[%2$s])', 'owner'), ('webhook_internal.hold(%1$L)', 'owner'),
+    ('webhook_internal.replayable(%1$L, now(), now(), NULL, false)', 'owner');
 CREATE FUNCTION pg_temp.outcomes(call text) RETURNS text LANGUAGE sql AS $$
     SELECT string_agg(format('%s=%s', role, CASE WHEN length(result) = 5 AND result <> 'dummy' THEN result ELSE 'ok' END),
                       ' ' ORDER BY place)
     FROM unnest(ARRAY['none', 'read', 'manage', 'operate']) WITH ORDINALITY r (role, place),
-         pg_temp.as_role(role, CASE WHEN role = 'operate' THEN NULL ELSE 'acme' END, 'SELECT count(*)::text FROM hooks.' || call) result
+         pg_temp.as_role(role, CASE WHEN role = 'operate' THEN NULL ELSE 'acme' END, 'SELECT count(*)::text FROM '
+                        || CASE WHEN call LIKE 'webhook\_internal.%' THEN '' ELSE 'hooks.' END || call) result
 $$;
 SELECT is(pg_temp.outcomes(format(call, :'a', 1, 101)),
           CASE lowest WHEN 'read' THEN 'none=42501 read=ok manage=ok operate=ok'
@@ -378,7 +379,7 @@ SELECT is(pg_temp.outcomes(format(call, :'g', 11, 111)),
                       WHEN 'operate' THEN 'none=42501 read=42501 manage=42501 operate=ok'
                       ELSE 'none=42501 read=42501 manage=42501 operate=42501' END, 'another''s: ' || call)
 FROM tried;
-SELECT is(pg_temp.as_role('manage', 'acme', format('SELECT hooks.webhook_redeliver_own(%L, 11)', :'a')), '55000',
+SELECT is(pg_temp.as_role('manage', 'acme', format('SELECT webhook_internal.redeliver_own(%L, 11)', :'a')), '55000',
           'another''s event is not sent to one''s own webhook');
 SELECT is(pg_temp.as_role('manage', NULL, format('SELECT hooks.webhook_cancel(%L)', :'a')), '42704',
           'without an organization nothing is one''s own');
@@ -399,12 +400,12 @@ SELECT is(pg_temp.as_role('read', 'acme', 'SELECT data FROM hooks.webhook_own_ev
 -- Whatever runs as its owner is tried here or in tenancy.sql, or cannot be called.
 SELECT set_eq($$
     SELECT proname::text FROM pg_proc
-    WHERE prosecdef AND pronamespace = 'hooks'::regnamespace AND prorettype <> 'trigger'::regtype
-$$, ARRAY['webhook_emit_own', 'webhook_redeliver_any', 'webhook_redeliver_own', 'webhook_replay_any', 'webhook_replay_own',
-          'webhook_cancel_any', 'webhook_cancel_own', 'webhook_rotate_secret_any', 'webhook_rotate_secret_own',
-          'webhook_reveal_secret_own', 'webhook_reveal_secret_any', 'webhook_reencrypt_secrets',
-          'webhook_check_secrets_own', 'webhook_check_secrets_any', 'webhook_check_limit', 'webhook_test_own', 'webhook_test_any',
-          'webhook_find_own', 'webhook_server_state'],
+    WHERE prosecdef AND pronamespace IN ('hooks'::regnamespace, 'webhook_internal'::regnamespace) AND prorettype <> 'trigger'::regtype
+$$, ARRAY['emit_own', 'redeliver_any', 'redeliver_own', 'replay_any', 'replay_own',
+          'cancel_any', 'cancel_own', 'rotate_secret_any', 'rotate_secret_own',
+          'reveal_secret_own', 'reveal_secret_any', 'webhook_reencrypt_secrets',
+          'check_secrets_own', 'check_secrets_any', 'check_limit', 'test_own', 'test_any',
+          'find_own', 'webhook_server_state'],
           'no other function runs as its owner');
 
 SELECT * FROM finish();

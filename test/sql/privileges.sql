@@ -1,5 +1,5 @@
--- docs/security.md: what each level may do, and what runs as its owner, is what the catalog says. Names that an attacker
--- puts in the way are not taken for ours.
+-- docs/security.md: what PUBLIC and each level may do, with a reason for each line, and what runs as its owner, is what the
+-- catalog says. Names that an attacker puts in the way are not taken for ours.
 \set ECHO none
 \set ON_ERROR_STOP on
 \pset format unaligned
@@ -13,7 +13,7 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = tap, pg_catalog;
-SELECT plan(12);
+SELECT plan(13);
 
 CREATE TEMPORARY TABLE lines (place serial, line text);
 \copy lines (line) FROM PROGRAM 'cat "$SOURCE/docs/security.md"' WITH (DELIMITER E'\x01', FORMAT csv, QUOTE E'\x02')
@@ -35,28 +35,44 @@ CREATE FUNCTION pg_temp.on_relation(role text, relation oid, kind "char") RETURN
                ELSE has_table_privilege(role, relation, p)
                  OR p IN ('SELECT', 'INSERT', 'UPDATE', 'REFERENCES') AND has_any_column_privilege(role, relation, p) END
 $$;
+-- A function of webhook_internal bears its schema.
+CREATE FUNCTION pg_temp.shown(schema oid, name name) RETURNS text LANGUAGE sql AS
+    $$SELECT CASE WHEN schema = 'hooks'::regnamespace THEN name::text ELSE 'webhook_internal.' || name END$$;
 CREATE VIEW pg_temp.rows AS
     SELECT format('| `%s` | %s |', name, string_agg(may, ' | ' ORDER BY place)) AS line
     FROM (
-        SELECT c.relname::text AS name, r.place, pg_temp.on_relation(r.role, c.oid, c.relkind) AS may
+        SELECT pg_temp.shown(c.relnamespace, c.relname) AS name, r.place, pg_temp.on_relation(r.role, c.oid, c.relkind) AS may
         FROM pg_class c, unnest(ARRAY['public', 'regress_webhook_read', 'regress_webhook_manage',
                                       'regress_webhook_operate']) WITH ORDINALITY r (role, place)
-        WHERE c.relnamespace = 'hooks'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'S') AND NOT c.relispartition
+        WHERE c.relnamespace IN ('hooks'::regnamespace, 'webhook_internal'::regnamespace)
+          AND c.relkind IN ('r', 'p', 'v', 'S') AND NOT c.relispartition
         UNION ALL
-        SELECT format('%s(%s)', p.proname, oidvectortypes(p.proargtypes)), r.place,
+        SELECT format('%s(%s)', pg_temp.shown(p.pronamespace, p.proname), oidvectortypes(p.proargtypes)), r.place,
                CASE WHEN has_function_privilege(r.role, p.oid, 'EXECUTE') THEN 'yes' ELSE '' END
         FROM pg_proc p, unnest(ARRAY['public', 'regress_webhook_read', 'regress_webhook_manage',
                                      'regress_webhook_operate']) WITH ORDINALITY r (role, place)
-        WHERE p.pronamespace = 'hooks'::regnamespace) o
-    GROUP BY name;
+        WHERE p.pronamespace IN ('hooks'::regnamespace, 'webhook_internal'::regnamespace)
+        UNION ALL
+        SELECT 'webhook_internal', r.place,
+               CASE WHEN has_schema_privilege(r.role, 'webhook_internal', 'CREATE') THEN 'CREATE'
+                    WHEN has_schema_privilege(r.role, 'webhook_internal', 'USAGE') THEN 'USAGE' ELSE '' END
+        FROM unnest(ARRAY['public', 'regress_webhook_read', 'regress_webhook_manage',
+                          'regress_webhook_operate']) WITH ORDINALITY r (role, place)) o
+    GROUP BY name HAVING string_agg(may, '') <> '';
+-- Four columns of privileges, and a reason.
 SELECT set_eq(
-    $$SELECT regexp_replace(line, ' +', ' ', 'g') FROM lines WHERE line ~ '^\| `webhook_[^|]*` \|([^|]*\|){4}$'$$,
+    $$SELECT regexp_replace(substring(line FROM '^(.*\|) [^|]{12,} \|$'), ' +', ' ', 'g') FROM lines
+      WHERE line ~ '^\| `webhook_[^|]*` \|([^|]*\|){5}$'$$,
     $$SELECT regexp_replace(line, ' +', ' ', 'g') FROM pg_temp.rows$$,
-    'docs/security.md says who may use which table, view, sequence and function');
+    'docs/security.md says who may use which schema, table, view, sequence and function, and why');
+SELECT is((SELECT string_agg(line, ', ') FROM pg_temp.rows WHERE line !~ '` [|]  [|]'),
+          '| `webhook_current_organization()` | yes | yes | yes | yes |',
+          'PUBLIC may execute what the policies call, and nothing else');
 SELECT set_eq(
-    $$SELECT substring(line FROM '^\| `(webhook_\w+)` \| [^|]{20,} \|$') FROM lines
-      WHERE line ~ '^\| `webhook_\w+` \| [^|]{20,} \|$'$$,
-    $$SELECT proname::text FROM pg_proc WHERE pronamespace = 'hooks'::regnamespace AND prosecdef
+    $$SELECT substring(line FROM '^\| `(webhook_[\w.]+)` \| [^|]{20,} \|$') FROM lines
+      WHERE line ~ '^\| `webhook_[\w.]+` \| [^|]{20,} \|$'$$,
+    $$SELECT pg_temp.shown(pronamespace, proname) FROM pg_proc
+      WHERE pronamespace IN ('hooks'::regnamespace, 'webhook_internal'::regnamespace) AND prosecdef
       UNION SELECT relname FROM pg_class WHERE relnamespace = 'hooks'::regnamespace AND relkind = 'v'
                                            AND NOT coalesce('security_invoker=true' = ANY (reloptions), false)$$,
     'docs/security.md says why each function and view that runs as its owner must');

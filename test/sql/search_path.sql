@@ -50,7 +50,7 @@ CREATE TABLE tap.in_the_way AS
         OR p.proargmodes && '{o,b,t}'::"char"[] THEN '' ELSE ' NULL' END)) AS is_made
     FROM pg_proc p
     WHERE p.prokind = 'f'
-      AND (p.pronamespace = 'hooks'::regnamespace
+      AND (p.pronamespace IN ('hooks'::regnamespace, 'webhook_internal'::regnamespace)
            OR p.pronamespace = 'pg_catalog'::regnamespace
               AND EXISTS (SELECT FROM tap.ours o WHERE o.prosrc ~ ('\m' || p.proname || '\M')));
 INSERT INTO tap.in_the_way
@@ -100,7 +100,7 @@ INSERT INTO hooks.webhook_events (slot, id, xid, created_at, event, organization
 VALUES (0, 1, pg_current_xact_id(), now(), 'contact.created', 'acme', '{"id": 1}');
 INSERT INTO hooks.webhook_logs (id, slot, created_at, configuration_id, organization_id, event_id, event, attempt, status, error)
 VALUES (1, 0, now(), '00000000-0000-0000-0000-00000000000a', 'acme', 1, 'contact.created', 1, 'failed', 'no answer');
-CREATE OR REPLACE FUNCTION hooks.webhook_send_test(
+CREATE OR REPLACE FUNCTION webhook_internal.send_test(
     webhook uuid, organization text, event text, timeout_ms integer, OUT status text, OUT response_status integer,
     OUT response_body text, OUT error text, OUT duration_ms double precision, OUT log_id bigint)
     LANGUAGE sql SET search_path = pg_catalog, pg_temp

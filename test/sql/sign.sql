@@ -69,17 +69,17 @@ FROM (VALUES ('contact.created', 'contact.created', true), ('contact.created', '
              ('*', 'webhook.disabled', false), ('webhook.*', 'webhook.disabled', true)) c (pattern, event, expected);
 
 -- The body and the id.
-SELECT is(webhook_body('contact.created', '2024-01-15 10:30:00.1239+00', '{"id": 1}', NULL),
+SELECT is(webhook_internal.body('contact.created', '2024-01-15 10:30:00.1239+00', '{"id": 1}', NULL),
           '{"event":"contact.created","timestamp":"2024-01-15T10:30:00.123Z","data":{"id": 1}}', 'the body');
-SELECT is(webhook_body('contact.updated', '2024-01-15 10:30:00+00', '{"id":1}', '{"id":2}'),
+SELECT is(webhook_internal.body('contact.updated', '2024-01-15 10:30:00+00', '{"id":1}', '{"id":2}'),
           '{"event":"contact.updated","timestamp":"2024-01-15T10:30:00.000Z","data":{"id":1},"previous":{"id":2}}',
           'with what it was before');
 SELECT ok((d.event_id, d.created_at) = (e.id, e.at), format('the public id of event %s is turned back', e.id))
 FROM (VALUES (1::bigint, timestamptz '2024-01-15 10:30:00.123456+00'), (9223372036854775807, '1999-12-31 23:59:59+00'))
-     e (id, at), webhook_decode_id('00000000-0000-0000-0000-000000000001',
-                                   webhook_encode_id('00000000-0000-0000-0000-000000000001', e.id, e.at)) d;
-SELECT ok(webhook_decode_id('00000000-0000-0000-0000-000000000001', 'evt_1') IS NULL, 'what is no id is turned to null');
-SELECT throws_ok($$SELECT webhook_encode_id('00000000-0000-0000-0000-000000000001', 1, 'infinity')$$, '22008', NULL,
+     e (id, at), webhook_internal.decode_id('00000000-0000-0000-0000-000000000001',
+                                   webhook_internal.encode_id('00000000-0000-0000-0000-000000000001', e.id, e.at)) d;
+SELECT ok(webhook_internal.decode_id('00000000-0000-0000-0000-000000000001', 'evt_1') IS NULL, 'what is no id is turned to null');
+SELECT throws_ok($$SELECT webhook_internal.encode_id('00000000-0000-0000-0000-000000000001', 1, 'infinity')$$, '22008', NULL,
                  'an event has a finite time');
 
 SELECT * FROM finish();

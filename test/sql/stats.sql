@@ -31,11 +31,11 @@ $$;
 -- --- quantiles -------------------------------------------------------------------------------------------------------
 
 SELECT is(cardinality(pg_temp.durations(1, 1)), 48, 'there are as many counts as the worker keeps');
-SELECT is(hooks.webhook_duration_quantile('{}', 0.5), NULL, 'no attempts have no quantile');
-SELECT is(hooks.webhook_duration_quantile(array_fill(0::bigint, ARRAY[48]), 0.5), NULL, 'nor do 48 times none');
-SELECT pg_temp.is_near(hooks.webhook_duration_quantile(pg_temp.durations(ms, 1)::bigint[], 0.5), ms, ms || ' ms are found')
+SELECT is(webhook_internal.duration_quantile('{}', 0.5), NULL, 'no attempts have no quantile');
+SELECT is(webhook_internal.duration_quantile(array_fill(0::bigint, ARRAY[48]), 0.5), NULL, 'nor do 48 times none');
+SELECT pg_temp.is_near(webhook_internal.duration_quantile(pg_temp.durations(ms, 1)::bigint[], 0.5), ms, ms || ' ms are found')
 FROM unnest(ARRAY[0.3, 1, 2.1, 5, 12.5, 99, 250, 1000, 5000, 60000]) ms;
-SELECT pg_temp.is_near(hooks.webhook_duration_quantile(pg_temp.durations(10, 94, 1000, 6)::bigint[], q), ms, what)
+SELECT pg_temp.is_near(webhook_internal.duration_quantile(pg_temp.durations(10, 94, 1000, 6)::bigint[], q), ms, what)
 FROM (VALUES (0.5, 10, 'half take 10 ms'), (0.94, 10, '94 of 100 too'), (0.95, 1000, 'the 95th takes a second'),
              (1, 1000, 'and so does the last')) q (q, ms, what);
 

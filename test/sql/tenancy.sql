@@ -143,9 +143,9 @@ SELECT is(pg_temp.as_role('manage', 'acme', 'SELECT hooks.webhook_reveal_secret(
               'WHERE name = ''hook'''), 'the secret of acme', 'manage reveals its own secrets');
 SELECT is(pg_temp.as_role('manage', 'acme', format('SELECT hooks.webhook_reveal_secret(%L)', :'globex')), '42704',
           'not another''s');
-SELECT is(pg_temp.as_role('manage', 'acme', format('SELECT hooks.webhook_reveal_secret_own(%L)', :'globex')), 'null',
+SELECT is(pg_temp.as_role('manage', 'acme', format('SELECT webhook_internal.reveal_secret_own(%L)', :'globex')), 'null',
           'not by the way round either');
-SELECT is(pg_temp.as_role('manage', 'acme', format('SELECT hooks.webhook_reveal_secret_any(%L)', :'globex')), '42501',
+SELECT is(pg_temp.as_role('manage', 'acme', format('SELECT webhook_internal.reveal_secret_any(%L)', :'globex')), '42501',
           'nor by that of operators');
 SELECT is(pg_temp.as_role('read', 'acme', 'SELECT hooks.webhook_reveal_secret(gen_random_uuid())'), '42501',
           'read reveals none');
@@ -167,7 +167,7 @@ FROM (VALUES ('read', 'acme', NULL, '42501'), ('manage', 'acme', NULL, 'done'), 
      c (role, organization, target, outcome);
 SELECT is(pg_temp.as_role('manage', 'acme', $$SELECT hooks.webhook_emit('contact.creatd', '{}')$$), '42704',
           'an unknown event cannot be published');
-SELECT is(pg_temp.as_role('manage', 'acme', $$SELECT hooks.webhook_append('contact.created', '{}', 'globex', NULL)$$),
+SELECT is(pg_temp.as_role('manage', 'acme', $$SELECT webhook_internal.append('contact.created', '{}', 'globex', NULL)$$),
           '42501', 'the way round is closed');
 
 -- Operating.
@@ -198,7 +198,7 @@ SELECT is(pg_temp.as_role('manage', NULL, $$CREATE TRIGGER forge AFTER INSERT ON
               EXECUTE FUNCTION hooks.webhook_capture('contact.created', 'organization_column=id')$$), '42501',
           'nor by a trigger of its own');
 SELECT is(pg_temp.as_role('manage', NULL, $$CREATE TRIGGER steal BEFORE UPDATE ON payments FOR EACH ROW
-              EXECUTE FUNCTION hooks.webhook_configurations_change_secret()$$), '42501',
+              EXECUTE FUNCTION webhook_internal.configurations_change_secret()$$), '42501',
           'nor does it get hold of the functions that write secrets');
 
 -- Levels.

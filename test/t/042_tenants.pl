@@ -104,7 +104,7 @@ is(count_of('acme') + count_of('globex'), 0, 'nothing is stored');
 
 # --- nobody may hold up others ---
 
-($code, $out, $err) = $node->psql('postgres', "SET ROLE tenant; SET webhook.organization_id = 'acme'; SELECT webhook_check_limit('globex')");
+($code, $out, $err) = $node->psql('postgres', "SET ROLE tenant; SET webhook.organization_id = 'acme'; SELECT webhook_internal.check_limit('globex')");
 like($err, qr/permission denied to create a webhook of another organization/, 'the lock of another organization cannot be taken');
 
 $_->finish foreach $one, $two, $other, $operator;
