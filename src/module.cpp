@@ -462,7 +462,8 @@ Datum webhook_wake(PG_FUNCTION_ARGS) {
 
 namespace {
 
-// The row of webhook_worker_slots() for a worker. No C++ object may stand here: tuplestore_putvalues() may raise an error.
+// The row of webhook_internal.worker_slots() for a worker. No C++ object may stand here: tuplestore_putvalues() may raise
+// an error.
 void put_worker(ReturnSetInfo* result, const webhook::pg::WorkerReport& worker) {
   const webhook::pg::WorkerFigures& figures = worker.figures;
   const auto time = [](const std::optional<webhook::Time>& at) {

@@ -265,7 +265,7 @@ StartState SpiStore::start(const WorkerShare& share) {
     case IdentityVerdict::kFresh: {
       Query create(statements::create_identity);
       if (create.bind(oid).bind(identifier).run() == 0) {
-        // A dump's row came at the same moment: webhook_instance_restored() has said so in it.
+        // A dump's row came at the same moment: webhook_internal.instance_restored() has said so in it.
         work.commit();
         return start(share);
       }
