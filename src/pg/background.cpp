@@ -39,6 +39,7 @@ extern "C" {
 
 #include "core/test_slots.h"
 #include "pg/guard.h"
+#include "pg/session.h"
 #include "pg/shared_state.h"
 #include "pg/timestamps.h"
 
@@ -458,7 +459,11 @@ std::unique_ptr<Process> begin_worker(std::uint32_t database, const WorkerShare&
   const bool attached = guarded([database, share] {
     set_signal_handlers();
     if (!attach_worker(database, share)) return false;
+    const SettingsBefore* const before = note_settings();
     BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+    StartTransactionCommand();
+    restore_settings(before);
+    CommitTransactionCommand();
     char name[NAMEDATALEN];
     snprintf(name, sizeof name, "webhook worker %d of %d", share.number, share.count);
     pgstat_report_appname(name);

@@ -26,7 +26,7 @@ constexpr const char* kRetryScheduleDefault = "5s, 30s, 5min, 30min, 2h, 5h, 10h
 
 // The variables that PostgreSQL sets. The defaults stand in define_settings().
 bool enabled;
-int capture;
+int capture = static_cast<int>(CaptureMode::kSubscribed);  // an assertion of PostgreSQL's wants an enum's default here
 char* claim;
 char* organization;
 int organization_webhooks_max;

@@ -71,7 +71,7 @@ void note_invalidation(Datum /*argument*/, Oid relation) noexcept {
   }
 }
 
-// What ALTER DATABASE, ALTER ROLE or postgresql.conf may say otherwise, and the worker relies on.
+// What postgresql.conf may say otherwise, and the worker relies on. Of ALTER DATABASE and ALTER ROLE see session.h.
 void override_session_settings() {
   static constexpr const char* kSettings[][2] = {
       {"search_path", "pg_catalog, pg_temp"},

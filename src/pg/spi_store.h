@@ -13,8 +13,8 @@ namespace webhook::pg {
 
 class SpiStore final : public Store {
  public:
-  // Of the extension that is installed now; throws ExtensionGone if there is none. Also overrides what ALTER DATABASE or
-  // ALTER ROLE may have set for this session, and registers this process's callbacks: once a process.
+  // Of the extension that is installed now; throws ExtensionGone if there is none. Also overrides what postgresql.conf
+  // may have set for this session, and registers this process's callbacks: once a process.
   SpiStore();
 
   StartState start(const WorkerShare& share) override;

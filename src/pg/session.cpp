@@ -1,0 +1,92 @@
+#include "pg/session.h"
+
+extern "C" {
+#include "postgres.h"
+
+#include "utils/guc.h"
+#include "utils/guc_tables.h"
+#include "utils/memutils.h"
+}
+
+#include <cstring>
+
+namespace webhook::pg {
+
+// No C++ object stands in any frame of this file: errors may pass.
+
+struct SettingsBefore {
+  struct Setting {
+    char* name;
+    char* value;  // nullptr: it cannot be told
+  };
+  Setting* settings;
+  int count;
+};
+
+namespace {
+
+config_generic** all_settings(int* count) {
+#if PG_VERSION_NUM >= 160000
+  return get_guc_variables(count);
+#else
+  *count = GetNumConfigOptions();
+  return get_guc_variables();
+#endif
+}
+
+bool is_ours(const char* name) { return strncmp(name, "webhook.", strlen("webhook.")) == 0; }
+
+// Set by pg_db_role_setting, which has these sources and no other.
+bool is_of_database_or_role(GucSource source) {
+  switch (source) {
+    case PGC_S_GLOBAL:
+    case PGC_S_DATABASE:
+    case PGC_S_USER:
+    case PGC_S_DATABASE_USER:
+      return true;
+    default:
+      return false;
+  }
+}
+
+const config_generic* find_setting(const char* name) {
+  int count = 0;
+  config_generic** all = all_settings(&count);
+  for (int i = 0; i < count; ++i) {
+    if (strcmp(all[i]->name, name) == 0) return all[i];
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+SettingsBefore* note_settings() {
+  int count = 0;
+  config_generic** all = all_settings(&count);
+  MemoryContext const context = MemoryContextSwitchTo(TopMemoryContext);
+  auto* before = static_cast<SettingsBefore*>(palloc(sizeof(SettingsBefore)));
+  before->settings =
+      static_cast<SettingsBefore::Setting*>(palloc0(sizeof(SettingsBefore::Setting) * static_cast<Size>(count)));
+  before->count = 0;
+  for (int i = 0; i < count; ++i) {
+    const bool can_be_set = all[i]->context == PGC_SUSET || all[i]->context == PGC_USERSET;
+    if (!can_be_set || is_ours(all[i]->name)) continue;
+    const char* const value = GetConfigOption(all[i]->name, true, false);
+    before->settings[before->count++] = {pstrdup(all[i]->name), value == nullptr ? nullptr : pstrdup(value)};
+  }
+  MemoryContextSwitchTo(context);
+  return before;
+}
+
+void restore_settings(const SettingsBefore* before) {
+  for (int i = 0; i < before->count; ++i) {
+    const SettingsBefore::Setting& setting = before->settings[i];
+    const config_generic* const now = find_setting(setting.name);
+    if (now == nullptr || setting.value == nullptr || !is_of_database_or_role(now->source)) continue;
+    // A value that cannot be restored is no reason not to work.
+    (void)set_config_option(setting.name, setting.value, PGC_SUSET, PGC_S_OVERRIDE, GUC_ACTION_SET, true, WARNING,
+                            false);
+  }
+}
+
+}  // namespace webhook::pg
