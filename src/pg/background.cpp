@@ -56,8 +56,13 @@ constexpr Duration kSweepInterval = minutes(1);  // looks for new databases thou
 constexpr Duration kBackoffMin = seconds(1);     // between a worker's failure and its next start
 constexpr Duration kBackoffMax = minutes(1);     //
 constexpr Duration kCalm = minutes(1);           // a worker that ran so long starts without back-off
-constexpr Duration kSlotWarningInterval = minutes(10);
-constexpr int kSpareDescriptors = 16;  // of curl and OpenSSL beside the sockets
+constexpr int kProbesAtOnce = 3;                 // databases of which it is not known whether they have the extension
+constexpr Duration kStartingCheck = seconds(1);  // looks whether one that was started has come
+constexpr Duration kSlotWaitMin = milliseconds(50);     // between tries to get a slot; doubles,
+constexpr Duration kSlotWaitMax = seconds(5);           // up to this, until one of ours is free again
+constexpr Duration kSlotPatience = seconds(10);         // without a slot, after which there is a warning:
+constexpr Duration kSlotWarningInterval = minutes(10);  // again
+constexpr int kSpareDescriptors = 16;                   // of curl and OpenSSL beside the sockets
 
 Time current_time() { return from_timestamptz(GetCurrentTimestamp()); }
 
@@ -90,19 +95,28 @@ void copy_name(char (&to)[N], const char* from) {
 
 // --- The launcher -----------------------------------------------------------------------------------------------------
 
+// A database without a worker may be one that has no extension, so a worker is started to look: a probe. A server may have
+// hundreds of databases and a handful of slots for workers, so few are probed at once, and the next when one has ended.
+// Databases that are known to have the extension come first.
 class Launcher {
  public:
   // One round: looks at every database. Returns until when it may wait.
   Time round() {
     const Time now = current_time();
     wake_at_ = now + kSweepInterval;
-    if (take_probe_request()) {
-      last_probe_request_ = now;
-      for (auto& [oid, database] : databases_) database.has_no_extension = false;
-    }
     const std::vector<Oid> existing = connectable_databases();
     free_dropped(existing);
-    for (const Oid oid : existing) look_after(oid, now);
+    for (const Oid oid : existing) databases_.try_emplace(oid);
+    take_probe_requests(now);
+    probes_ = 0;
+    is_out_of_slots_ = false;
+    for (auto& [oid, database] : databases_) note_what_became_of(oid, &database, now);
+    for (const bool known : {true, false}) {
+      for (auto& [oid, database] : databases_) {
+        if (database.has_extension.value_or(false) == known) look_after(oid, &database, now);
+      }
+    }
+    slot_wait_ = is_out_of_slots_ ? std::min<Duration>(slot_wait_ * 2, kSlotWaitMax) : kSlotWaitMin;
     return wake_at_;
   }
 
@@ -115,7 +129,9 @@ class Launcher {
     Time next_start{};
   };
   struct Database {
-    bool has_no_extension = false;
+    std::optional<bool> has_extension;  // nothing: not known
+    Time probe_requested_at{};
+    std::optional<Time> without_slot_since;
     std::array<Worker, kWorkersMax> workers;  // by number, from 1
   };
 
@@ -170,40 +186,62 @@ class Launcher {
     });
   }
 
-  void look_after(Oid oid, Time now) {
-    Database& database = databases_[oid];
-    const std::optional<int> place = database.has_no_extension ? find_place_of(oid) : claim_place(oid);
-    if (!place) {
-      if (!database.has_no_extension) warn_no_slot(now);
-      return;
+  void take_probe_requests(Time now) {
+    const auto forget = [now](Database& database) {
+      database.probe_requested_at = now;
+      if (!database.has_extension.value_or(false)) database.has_extension.reset();
+    };
+    while (const Oid oid = take_probe_request()) {
+      if (const auto found = databases_.find(oid); found != databases_.end()) forget(found->second);
     }
-    for (int number = 1; number <= kWorkersMax; ++number) note_what_became_of(&database, *place, number, now);
-    if (database.has_no_extension) {
-      free_place(*place);
-      return;
-    }
-    // All of the old ones leave before the first of the new ones comes; each end wakes the launcher.
-    const int count = workers();
-    if (stop_others(*place, count)) return;
-    if (is_held(oid)) return;  // its release wakes the launcher
-    // The first looks whether there is anything to do for the others.
-    const int started_max = has_extension(*place) ? count : 1;
-    for (int number = 1; number <= started_max; ++number) {
-      Worker& worker = database.workers[static_cast<std::size_t>(number - 1)];
-      if (slot(*place, number).state != SlotState::kIdle) continue;
-      if (now < worker.next_start) {
-        wake_at_ = std::min(wake_at_, worker.next_start);
-      } else {
-        start(oid, &worker, *place, {number, count}, now);
-      }
-    }
+    if (!take_request_to_probe_all()) return;
+    for (auto& [oid, database] : databases_) forget(database);
   }
 
-  void note_what_became_of(Database* database, int place, int number, Time now) const {
-    Worker& worker = database->workers[static_cast<std::size_t>(number - 1)];
-    if (slot(place, number).state == SlotState::kStarting) note_a_start_that_failed(worker, place, number);
-    const Slot s = slot(place, number);
-    if (s.state == SlotState::kIdle && worker.started) note_end(database, &worker, s.last_exit, now);
+  void note_what_became_of(Oid oid, Database* database, Time now) {
+    const std::optional<int> place = find_place_of(oid);
+    if (!place) return;
+    for (int number = 1; number <= kWorkersMax; ++number) {
+      Worker& worker = database->workers[static_cast<std::size_t>(number - 1)];
+      if (slot(*place, number).state == SlotState::kStarting) note_a_start_that_failed(worker, *place, number);
+      const Slot s = slot(*place, number);
+      if (s.state == SlotState::kIdle && worker.started) note_end(database, &worker, s.last_exit, now);
+      // The postmaster says that one has ended by a signal, which is no flag.
+      if (s.state == SlotState::kStarting) wake_at_ = std::min(wake_at_, now + kStartingCheck);
+    }
+    if (has_extension(*place)) database->has_extension = true;
+    if (!database->has_extension && slot(*place, 1).state != SlotState::kIdle) ++probes_;
+  }
+
+  void look_after(Oid oid, Database* database, Time now) {
+    std::optional<int> place = find_place_of(oid);
+    if (database->has_extension && !*database->has_extension) {
+      if (place) free_place(*place);
+      return;
+    }
+    const bool is_known = database->has_extension.has_value();
+    // All of the old ones leave before the first of the new ones comes; each end wakes the launcher.
+    const int count = workers();
+    if (place && stop_others(*place, count)) return;
+    if (is_held(oid)) return;  // its release wakes the launcher
+    // The first looks whether there is anything to do for the others.
+    const int started_max = place && has_extension(*place) ? count : 1;
+    for (int number = 1; number <= started_max; ++number) {
+      Worker& worker = database->workers[static_cast<std::size_t>(number - 1)];
+      if (place && slot(*place, number).state != SlotState::kIdle) continue;
+      if (now < worker.next_start) {
+        wake_at_ = std::min(wake_at_, worker.next_start);
+        continue;
+      }
+      if (!is_known && probes_ >= kProbesAtOnce) return;  // the end of one wakes the launcher
+      if (!place) place = is_out_of_slots_ ? std::nullopt : claim_place(oid);
+      if (!place || !start(oid, &worker, *place, {number, count}, now)) {
+        wait_for_slot(database, now);
+        return;
+      }
+      database->without_slot_since.reset();
+      if (!is_known) ++probes_;
+    }
   }
 
   // A worker that ended before it took its slot says nothing.
@@ -217,7 +255,8 @@ class Launcher {
     if (GetBackgroundWorkerPid(worker.handle, &pid) == BGWH_STOPPED) set_start_failed(place, number);
   }
 
-  void note_end(Database* database, Worker* worker, WorkerExit reason, Time now) const {
+  void note_end(Database* database, Worker* worker, WorkerExit reason, Time now) {
+    slot_wait_ = kSlotWaitMin;
     worker->started = false;
     if (worker->handle != nullptr) pfree(worker->handle);
     worker->handle = nullptr;
@@ -225,7 +264,8 @@ class Launcher {
     switch (reason) {
       case WorkerExit::kNoExtension:
         // What a worker from before the request saw may be the extension that was dropped, not the one that followed it.
-        database->has_no_extension = worker->started_at > last_probe_request_;
+        database->has_extension.reset();
+        if (worker->started_at >= database->probe_requested_at) database->has_extension = false;
         worker->failures = 0;
         break;
       case WorkerExit::kSteppedAside:
@@ -242,7 +282,9 @@ class Launcher {
     }
   }
 
-  void start(Oid oid, Worker* started, int place, const WorkerShare& share, Time now) {
+  // False: there is no slot for it.
+  bool start(Oid oid, Worker* started, int place, const WorkerShare& share, Time now) {
+    if (is_out_of_slots_) return false;
     set_starting(place, share);
     BackgroundWorkerHandle* handle = nullptr;
     const bool registered = guarded([oid, share, &handle] {
@@ -266,14 +308,21 @@ class Launcher {
     if (!registered) {
       set_start_failed(place, share.number);
       free_place(place);
-      started->next_start = now + kBackoffMax;
-      wake_at_ = std::min(wake_at_, started->next_start);
-      warn_no_slot(now);
-      return;
+      return false;
     }
     started->started = true;
     started->handle = handle;
     started->started_at = now;
+    wake_at_ = std::min(wake_at_, now + kStartingCheck);
+    return true;
+  }
+
+  // Other users of slots do not say when they leave one.
+  void wait_for_slot(Database* database, Time now) {
+    is_out_of_slots_ = true;
+    wake_at_ = std::min(wake_at_, now + slot_wait_);
+    if (!database->without_slot_since) database->without_slot_since = now;
+    if (now - *database->without_slot_since >= kSlotPatience) warn_no_slot(now);
   }
 
   void warn_no_slot(Time now) {
@@ -293,7 +342,9 @@ class Launcher {
   std::map<Oid, Database> databases_;
   Time wake_at_{};
   Time next_warning_{};
-  Time last_probe_request_{};
+  int probes_ = 0;                // that run in this round
+  bool is_out_of_slots_ = false;  // in this round
+  Duration slot_wait_ = kSlotWaitMin;
 };
 
 // --- The worker's process ---------------------------------------------------------------------------------------------
@@ -344,16 +395,18 @@ class ServerProcess final : public Process {
   bool wait(int fd, std::optional<Duration> timeout) override {
     if (events_ == nullptr || fd != fd_) watch(fd);
     short_timer_.set(timeout && *timeout < milliseconds(1) ? *timeout : Duration::zero());
-    const long timeout_ms = timeout ? static_cast<long>(std::chrono::ceil<milliseconds>(*timeout).count()) : -1;
-    return guarded([this, timeout_ms] {
+    long timeout_ms = timeout ? static_cast<long>(std::chrono::ceil<milliseconds>(*timeout).count()) : -1;
+    // A wait in the turn, for a lock or for the disk, may have taken the latch: what is to be done says a flag.
+    if (is_called() || ConfigReloadPending || ShutdownRequestPending) timeout_ms = 0;
+    guarded([this, timeout_ms] {
       WaitEvent events[3];
-      bool woken = false;
+      bool is_set = false;
       const int count = WaitEventSetWait(events_, timeout_ms, events, 3, wait_event());
-      for (int i = 0; i < count; ++i) woken |= (events[i].events & WL_LATCH_SET) != 0;
-      if (woken) ResetLatch(MyLatch);
+      for (int i = 0; i < count; ++i) is_set |= (events[i].events & WL_LATCH_SET) != 0;
+      if (is_set) ResetLatch(MyLatch);
       check_for_interrupts();
-      return woken;
     });
+    return take_call();
   }
 
   void listen_for_events() override { pg::listen_for_events(); }
@@ -440,7 +493,11 @@ void run_launcher() {
         ProcessConfigFile(PGC_SIGHUP);
       }
     });
-    const Duration pause = std::max<Duration>(launcher.round() - current_time(), milliseconds(1));
+    take_launcher_call();
+    const Time wake_at = launcher.round();
+    // A wait in the round may have taken the latch.
+    if (is_launcher_called() || ConfigReloadPending) continue;
+    const Duration pause = std::max<Duration>(wake_at - current_time(), milliseconds(1));
     const long pause_ms = static_cast<long>(std::chrono::ceil<milliseconds>(pause).count());
     guarded([pause_ms] {
       WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, pause_ms, wait_event());

@@ -26,6 +26,9 @@ namespace {
 
 constexpr const char* kName = "webhook";
 
+// How many databases can wait to be probed before all are.
+constexpr int kProbesMax = 32;
+
 // A process that has no latch to set.
 constexpr std::uint32_t kNoProcess = PG_UINT32_MAX;
 
@@ -56,6 +59,7 @@ struct SharedPlace {
   // The workers' numbers in ProcGlobal, side by side: every commit looks at them.
   pg_atomic_uint32 worker_processes[kWorkersMax];
   pg_atomic_uint32 listening[kWorkersMax];  // whether they want to hear of the next commit
+  pg_atomic_uint32 called[kWorkersMax];     // whether somebody has called since they last asked
 
   // Capture's side, under pool_lock.
   slock_t pool_lock;
@@ -69,7 +73,9 @@ struct SharedPlace {
 struct Shared {
   LWLock* lock;
   pg_atomic_uint32 launcher_process;
-  pg_atomic_uint32 probe_requested;
+  pg_atomic_uint32 launcher_called;             // since it last asked
+  pg_atomic_uint32 probe_requests[kProbesMax];  // databases to be probed; 0: free
+  pg_atomic_uint32 all_probes_requested;        // there were more
   int place_count;
   int hold_count;
   // Behind this: place_count SharedPlaces, then the held database of each backend, by its number.
@@ -118,6 +124,7 @@ void init_place(SharedPlace* place) {
   pg_atomic_init_u32(&place->has_extension, 0);
   for (pg_atomic_uint32& process : place->worker_processes) pg_atomic_init_u32(&process, kNoProcess);
   for (pg_atomic_uint32& listens : place->listening) pg_atomic_init_u32(&listens, 0);
+  for (pg_atomic_uint32& called : place->called) pg_atomic_init_u32(&called, 0);
   for (SharedSlot& slot : place->slots) init_slot(&slot);
   SpinLockInit(&place->pool_lock);
   place->sequence = InvalidOid;
@@ -133,7 +140,9 @@ void startup() noexcept {
   if (!found) {
     shared->lock = &GetNamedLWLockTranche(kName)->lock;
     pg_atomic_init_u32(&shared->launcher_process, kNoProcess);
-    pg_atomic_init_u32(&shared->probe_requested, 0);
+    pg_atomic_init_u32(&shared->launcher_called, 0);
+    for (pg_atomic_uint32& request : shared->probe_requests) pg_atomic_init_u32(&request, InvalidOid);
+    pg_atomic_init_u32(&shared->all_probes_requested, 0);
     shared->place_count = max_worker_processes;
     shared->hold_count = MaxBackends;
     for (int i = 0; i < shared->place_count; ++i) init_place(places() + i);
@@ -189,6 +198,19 @@ bool all_idle(SharedPlace* place) {
                      [](SharedSlot& slot) { return state_of(&slot) == SlotState::kIdle; });
 }
 
+// The flag says that there is something to do. The latch only ends a wait: any other wait of the process may take it.
+void call_launcher() noexcept {
+  pg_atomic_exchange_u32(&shared->launcher_called, 1);
+  set_latch_of(pg_atomic_read_u32(&shared->launcher_process));
+}
+
+void call_worker(SharedPlace* place, int index) noexcept {
+  const std::uint32_t process = pg_atomic_read_u32(&place->worker_processes[index]);
+  if (process == kNoProcess) return;
+  pg_atomic_exchange_u32(&place->called[index], 1);
+  set_latch_of(process);
+}
+
 void detach_worker(int /*code*/, Datum /*argument*/) noexcept {
   SharedSlot* slot = &my_place->slots[my_index];
   {
@@ -201,7 +223,7 @@ void detach_worker(int /*code*/, Datum /*argument*/) noexcept {
     set_state(slot, SlotState::kIdle);
   }
   my_place = nullptr;
-  set_latch_of(pg_atomic_read_u32(&shared->launcher_process));
+  call_launcher();
 }
 
 std::uint64_t microseconds(std::optional<Time> time) {
@@ -220,15 +242,16 @@ void detach_launcher(int /*code*/, Datum /*argument*/) noexcept {
 // What the current transaction asked for.
 bool wake_wanted = false;
 bool probe_wanted = false;
+bool launcher_wanted = false;
 
 // Not at XACT_EVENT_COMMIT, when the invalidations of the transaction are not out yet: who wakes up must find them.
-// A PREPARE wakes too, which harms nobody; for COMMIT PREPARED see utility_hook.cpp.
+// For PREPARE and COMMIT PREPARED see utility_hook.cpp.
 void at_transaction_end(ResourceReleasePhase phase, bool is_commit, bool is_top_level, void* /*argument*/) noexcept {
   if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !is_top_level) return;
   if (is_commit && wake_wanted) wake_workers();
-  if (is_commit && probe_wanted) request_probe();
-  wake_wanted = false;
-  probe_wanted = false;
+  if (is_commit && probe_wanted) request_probe(MyDatabaseId);
+  if (is_commit && launcher_wanted) call_launcher();
+  forget_wakes();
   release_hold();
 }
 
@@ -325,7 +348,7 @@ void set_latch_of(std::uint32_t process) noexcept {
 void wake_workers() noexcept {
   SharedPlace* place = find_place(MyDatabaseId);
   if (place == nullptr) return;
-  for (pg_atomic_uint32& process : place->worker_processes) set_latch_of(pg_atomic_read_u32(&process));
+  for (int i = 0; i < kWorkersMax; ++i) call_worker(place, i);
 }
 
 // The barrier stands between the commit and the look at who listens, as listen_for_events() has one between saying so
@@ -337,16 +360,27 @@ void wake_listening_workers() noexcept {
   for (int i = 0; i < kWorkersMax; ++i) {
     if (pg_atomic_read_u32(&place->listening[i]) == 0) continue;
     if (pg_atomic_exchange_u32(&place->listening[i], 0) == 0) continue;
-    set_latch_of(pg_atomic_read_u32(&place->worker_processes[i]));
+    call_worker(place, i);
   }
 }
 
 void listen_for_events() noexcept { pg_atomic_exchange_u32(&my_place->listening[my_index], 1); }
 
-void wake_at_commit(bool also_launcher) {
+bool take_call() noexcept { return pg_atomic_exchange_u32(&my_place->called[my_index], 0) != 0; }
+
+bool is_called() noexcept { return pg_atomic_read_u32(&my_place->called[my_index]) != 0; }
+
+void wake_at_commit(AtCommit what) {
   expect_transaction_end();
   wake_wanted = true;
-  probe_wanted |= also_launcher;
+  probe_wanted |= what == AtCommit::kProbe;
+  launcher_wanted |= what == AtCommit::kCallLauncher;
+}
+
+void forget_wakes() noexcept {
+  wake_wanted = false;
+  probe_wanted = false;
+  launcher_wanted = false;
 }
 
 // --- Places -----------------------------------------------------------------------------------------------------------
@@ -365,6 +399,11 @@ Slot slot(int place, int number) noexcept {
 }
 
 bool has_extension(int place) noexcept { return pg_atomic_read_u32(&places()[place].has_extension) != 0; }
+
+bool has_extension_here() noexcept {
+  SharedPlace* place = find_place(MyDatabaseId);
+  return place != nullptr && pg_atomic_read_u32(&place->has_extension) != 0;
+}
 
 std::optional<int> find_place_of(std::uint32_t database) noexcept {
   SharedPlace* place = find_place(database);
@@ -452,13 +491,13 @@ bool attach_worker(std::uint32_t database, const WorkerShare& share) {
   }
   on_shmem_exit(detach_worker, 0);
   // It may have decided on another number of workers meanwhile.
-  set_latch_of(pg_atomic_read_u32(&shared->launcher_process));
+  call_launcher();
   return true;
 }
 
 void note_extension() noexcept {
   if (pg_atomic_exchange_u32(&my_place->has_extension, 1) != 0) return;
-  set_latch_of(pg_atomic_read_u32(&shared->launcher_process));
+  call_launcher();
 }
 
 void report_figures(const WorkerFigures& figures) noexcept {
@@ -499,13 +538,31 @@ void attach_launcher() {
   on_shmem_exit(detach_launcher, 0);
 }
 
-void request_probe() noexcept {
+void request_probe(std::uint32_t database) noexcept {
   if (shared == nullptr) return;
-  pg_atomic_write_u32(&shared->probe_requested, 1);
-  set_latch_of(pg_atomic_read_u32(&shared->launcher_process));
+  bool is_noted = false;
+  for (pg_atomic_uint32& request : shared->probe_requests) {
+    std::uint32_t expected = InvalidOid;
+    is_noted = pg_atomic_compare_exchange_u32(&request, &expected, database) || expected == database;
+    if (is_noted) break;
+  }
+  if (!is_noted) pg_atomic_exchange_u32(&shared->all_probes_requested, 1);
+  call_launcher();
 }
 
-bool take_probe_request() noexcept { return pg_atomic_exchange_u32(&shared->probe_requested, 0) != 0; }
+std::uint32_t take_probe_request() noexcept {
+  for (pg_atomic_uint32& request : shared->probe_requests) {
+    const std::uint32_t database = pg_atomic_exchange_u32(&request, InvalidOid);
+    if (database != InvalidOid) return database;
+  }
+  return InvalidOid;
+}
+
+bool take_request_to_probe_all() noexcept { return pg_atomic_exchange_u32(&shared->all_probes_requested, 0) != 0; }
+
+bool take_launcher_call() noexcept { return pg_atomic_exchange_u32(&shared->launcher_called, 0) != 0; }
+
+bool is_launcher_called() noexcept { return pg_atomic_read_u32(&shared->launcher_called) != 0; }
 
 // --- Holds ------------------------------------------------------------------------------------------------------------
 
@@ -531,7 +588,7 @@ void release_hold() noexcept {
   pg_atomic_uint32* mine = holds() + my_process_number();
   if (pg_atomic_read_u32(mine) == InvalidOid) return;
   pg_atomic_write_u32(mine, InvalidOid);
-  set_latch_of(pg_atomic_read_u32(&shared->launcher_process));
+  call_launcher();
 }
 
 bool is_held(std::uint32_t database) noexcept {

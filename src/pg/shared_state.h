@@ -64,9 +64,21 @@ void wake_listening_workers() noexcept;
 // For the worker, before it takes the snapshot up to which it reads.
 void listen_for_events() noexcept;
 
-// The same once the current transaction has committed, if it does; also_launcher: request_probe() as well. May raise an
-// error.
-void wake_at_commit(bool also_launcher);
+// For the worker: whether somebody has called it since the last take_call(). The calls above set this flag before they
+// set the latch, which is only there to end a wait: a wait for a lock may have taken it.
+bool take_call() noexcept;
+bool is_called() noexcept;
+
+enum class AtCommit : std::uint8_t {
+  kWake,
+  kCallLauncher,  // as well: there may be a new database
+  kProbe,         // as well: this database may have got the extension
+};
+
+// wake_workers() once the current transaction has committed, if it does. May raise an error.
+void wake_at_commit(AtCommit what);
+// The current transaction is to be prepared: its end wakes nobody, but COMMIT PREPARED does.
+void forget_wakes() noexcept;
 
 // --- Databases and their workers ------------------------------------------------------------------------------------
 //
@@ -100,6 +112,8 @@ std::uint32_t place_database(int place) noexcept;  // 0: the place is free
 Slot slot(int place, int number) noexcept;
 // Whether a worker has found the extension there.
 bool has_extension(int place) noexcept;
+// The same of this process's database.
+bool has_extension_here() noexcept;
 // The place of a database; and taking a free one if it has none. Nothing: there is none.
 std::optional<int> find_place_of(std::uint32_t database) noexcept;
 std::optional<int> claim_place(std::uint32_t database) noexcept;
@@ -133,10 +147,15 @@ std::optional<WorkerReport> worker_report(int place, int number) noexcept;
 
 // For the launcher, at its start: announces its latch.
 void attach_launcher();
-// Asks the launcher to look again at the databases that had no extension. Neither allocates nor raises an error.
-void request_probe() noexcept;
-// Whether someone did, since the last call.
-bool take_probe_request() noexcept;
+// Asks the launcher to look again whether the database has the extension. Neither allocates nor raises an error.
+void request_probe(std::uint32_t database) noexcept;
+// A database for which somebody did, which is taken out; 0: there is none.
+std::uint32_t take_probe_request() noexcept;
+// Whether there were more of them than could be noted, since the last call: all are to be looked at.
+bool take_request_to_probe_all() noexcept;
+// For the launcher, as take_call() and is_called() for a worker.
+bool take_launcher_call() noexcept;
+bool is_launcher_called() noexcept;
 
 // --- Holding a database ---------------------------------------------------------------------------------------------
 //

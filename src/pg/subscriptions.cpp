@@ -202,7 +202,7 @@ void announce_change_to_worker() {
   if (catalog == nullptr) return;
   guarded([configurations = catalog->configurations] {
     CacheInvalidateRelcacheByRelid(configurations);
-    wake_at_commit(false);
+    wake_at_commit(AtCommit::kWake);
   });
 }
 
@@ -213,7 +213,7 @@ void announce_subscription_change(FunctionCallInfoBaseData* call) {
   auto* const trigger = reinterpret_cast<TriggerData*>(call->context);
   guarded([&] {
     CacheInvalidateRelcacheByRelid(RelationGetRelid(trigger->tg_relation));
-    wake_at_commit(false);
+    wake_at_commit(AtCommit::kWake);
   });
 }
 

@@ -7,6 +7,7 @@ extern "C" {
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
+#include "catalog/pg_extension.h"
 #include "catalog/pg_proc.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
@@ -15,6 +16,7 @@ extern "C" {
 #include "nodes/parsenodes.h"
 #include "parser/parse_func.h"
 #include "storage/latch.h"
+#include "storage/lmgr.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
@@ -82,7 +84,8 @@ void wait_until_vacated(Oid database) {
   }
 }
 
-bool changes_extension(Node* statement) {
+// Whether the statement may give this database the extension, or another version of it.
+bool brings_extension(Node* statement) {
   switch (nodeTag(statement)) {
     case T_CreateExtensionStmt: {
       auto* create = reinterpret_cast<CreateExtensionStmt*>(statement);
@@ -96,16 +99,38 @@ bool changes_extension(Node* statement) {
     }
     case T_AlterExtensionStmt:
       return strcmp(reinterpret_cast<AlterExtensionStmt*>(statement)->extname, "webhook") == 0;
-    case T_DropStmt:
-      return reinterpret_cast<DropStmt*>(statement)->removeType == OBJECT_EXTENSION;
     default:
       return false;
   }
 }
 
-bool is_commit_prepared(Node* statement) {
-  return IsA(statement, TransactionStmt) &&
-         reinterpret_cast<TransactionStmt*>(statement)->kind == TRANS_STMT_COMMIT_PREPARED;
+// Whether it names the extension to be dropped. What drops it otherwise, by a CASCADE, its worker finds out by itself.
+bool drops_extension(Node* statement) {
+  if (!IsA(statement, DropStmt)) return false;
+  auto* drop = reinterpret_cast<DropStmt*>(statement);
+  if (drop->removeType != OBJECT_EXTENSION) return false;
+  ListCell* cell = nullptr;
+  foreach (cell, drop->objects) {
+    if (strcmp(strVal(lfirst(cell)), "webhook") == 0) return true;
+  }
+  return false;
+}
+
+bool is_transaction(Node* statement, TransactionStmtKind kind) {
+  return IsA(statement, TransactionStmt) && reinterpret_cast<TransactionStmt*>(statement)->kind == kind;
+}
+
+// What was prepared may have been a CREATE EXTENSION. It is committed by now: nothing here may raise an error.
+void look_for_extension() {
+  if (has_extension_here()) return;
+  bool may_be_there = true;
+  HOLD_INTERRUPTS();
+  if (ConditionalLockRelationOid(ExtensionRelationId, AccessShareLock)) {
+    may_be_there = OidIsValid(get_extension_oid("webhook", true));
+    UnlockRelationOid(ExtensionRelationId, AccessShareLock);
+  }
+  RESUME_INTERRUPTS();
+  if (may_be_there) request_probe(MyDatabaseId);
 }
 
 // A trigger that captures the rows of one of our own tables would have each event cause the next. Where one comes to be
@@ -162,11 +187,13 @@ void hook(PlannedStmt* planned, const char* text, bool read_only_tree, ProcessUt
           QueryCompletion* completion) noexcept {
   const Call call{planned, text, read_only_tree, context, params, environment, receiver, completion};
   Node* statement = planned->utilityStmt;
-  const bool creates_database = IsA(statement, CreatedbStmt);
-  const bool commits_prepared = is_commit_prepared(statement);
+  const bool commits_prepared = is_transaction(statement, TRANS_STMT_COMMIT_PREPARED);
   const char* name = wanted_database(statement);
   const Oid database = name == nullptr ? InvalidOid : get_database_oid(name, true);
-  if (creates_database || changes_extension(statement)) wake_at_commit(true);
+  if (IsA(statement, CreatedbStmt)) wake_at_commit(AtCommit::kCallLauncher);
+  if (brings_extension(statement)) wake_at_commit(AtCommit::kProbe);
+  if (drops_extension(statement)) wake_at_commit(AtCommit::kWake);
+  if (is_transaction(statement, TRANS_STMT_PREPARE)) forget_wakes();
   if (IsA(statement, CreateTrigStmt)) refuse_capture_of_our_own(reinterpret_cast<CreateTrigStmt*>(statement));
 
   if (OidIsValid(database) && is_owner(database)) {
@@ -177,7 +204,7 @@ void hook(PlannedStmt* planned, const char* text, bool read_only_tree, ProcessUt
 
   if (commits_prepared) {
     wake_workers();
-    request_probe();
+    look_for_extension();
   }
 }
 
