@@ -63,6 +63,10 @@ CREATE FUNCTION webhook_internal.count_webhooks(organization_id text) RETURNS bi
 CREATE FUNCTION webhook_internal.webhooks_max() RETURNS integer
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'webhook_limit';
 
+-- For the owner alone: until the transaction ends, nobody else, nor the worker, writes what is owed to the webhook.
+CREATE FUNCTION webhook_internal.lock_deliveries(webhook uuid) RETURNS void
+    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'webhook_lock_deliveries';
+
 -- STABLE: it depends on the setting webhook.allow_http.
 CREATE FUNCTION @extschema@.webhook_url_problem(url text) RETURNS text
     LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_url_problem';
@@ -328,6 +332,10 @@ CREATE TABLE @extschema@.webhook_checkpoint (
     log_floor     bigint NOT NULL,
     updated_at    timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
 );
+
+-- What makes the tags of src/pg/keyed_lock.h a secret.
+CREATE TABLE webhook_internal.lock_key (key uuid PRIMARY KEY);
+INSERT INTO webhook_internal.lock_key VALUES (gen_random_uuid());
 
 -- What pg_dump carries. Events, deliveries, logs and checkpoint stay behind: a copy must not deliver them again.
 SELECT pg_extension_config_dump('@extschema@.webhook_event_types', 'WHERE NOT is_builtin');
@@ -1092,7 +1100,8 @@ BEGIN
     FOREACH relation IN ARRAY ARRAY[
         '@extschema@.webhook_events', '@extschema@.webhook_deliveries', '@extschema@.webhook_logs',
         '@extschema@.webhook_minutes', '@extschema@.webhook_endpoints',
-        '@extschema@.webhook_checkpoint', '@extschema@.webhook_rings', '@extschema@.webhook_instance'
+        '@extschema@.webhook_checkpoint', '@extschema@.webhook_rings', '@extschema@.webhook_instance',
+        'webhook_internal.lock_key'
     ]::regclass[] LOOP
         EXECUTE format(
             'CREATE TRIGGER webhook_keep_local BEFORE INSERT OR UPDATE OR DELETE ON %s '
@@ -2887,6 +2896,9 @@ COMMENT ON COLUMN @extschema@.webhook_minutes.durations IS
     'How many took how long: element i (from 1) counts those below 0.25 ms * 2^((i - 1) / 2) and not below the one '
     'before it; 48 elements.';
 
+COMMENT ON TABLE webhook_internal.lock_key IS
+    'One row, drawn by CREATE EXTENSION: whoever does not know it learns nothing from the tags of our locks in pg_locks.';
+COMMENT ON COLUMN webhook_internal.lock_key.key IS 'The key.';
 COMMENT ON TABLE @extschema@.webhook_endpoints IS
     'How the worker found each webhook''s endpoint. Written when the circuit opens or closes, and otherwise every few '
     'seconds. Not dumped.';
@@ -3172,6 +3184,8 @@ COMMENT ON FUNCTION webhook_internal.check_secret(text) IS
 COMMENT ON FUNCTION webhook_internal.count_webhooks(text) IS
     'How many webhooks the organization has, those that others have just committed included. Locks out others who count '
     'until the transaction ends.';
+COMMENT ON FUNCTION webhook_internal.lock_deliveries(uuid) IS
+    'Until the transaction ends, nobody else writes what is owed to the webhook. Waits for whoever does.';
 COMMENT ON FUNCTION webhook_internal.webhooks_max() IS 'The setting webhook.max_webhooks_per_organization.';
 COMMENT ON FUNCTION webhook_internal.check_limit(text) IS
     'An error (53400) if the session''s organization has more webhooks than webhook.max_webhooks_per_organization.';

@@ -36,6 +36,7 @@ extern "C" {
 #include "pg/capture.h"
 #include "pg/encoding.h"
 #include "pg/guard.h"
+#include "pg/keyed_lock.h"
 #include "pg/secret_store.h"
 #include "pg/settings.h"
 #include "pg/shared_state.h"
@@ -84,6 +85,7 @@ PG_FUNCTION_INFO_V1(webhook_secret_problem);
 PG_FUNCTION_INFO_V1(webhook_is_secret);
 PG_FUNCTION_INFO_V1(webhook_count_webhooks);
 PG_FUNCTION_INFO_V1(webhook_limit);
+PG_FUNCTION_INFO_V1(webhook_lock_deliveries);
 PG_FUNCTION_INFO_V1(webhook_is_preloaded);
 PG_FUNCTION_INFO_V1(webhook_wake);
 PG_FUNCTION_INFO_V1(webhook_worker_slots);
@@ -438,6 +440,15 @@ Datum webhook_count_webhooks(PG_FUNCTION_ARGS) {
 Datum webhook_limit(PG_FUNCTION_ARGS) {
   (void)fcinfo;
   return Int32GetDatum(webhook::pg::webhooks_per_organization_max());
+}
+
+// (webhook uuid).
+Datum webhook_lock_deliveries(PG_FUNCTION_ARGS) {
+  return entry([&] {
+    const webhook::Uuid webhook = uuid_argument(fcinfo, 0);
+    webhook::pg::lock_keyed(webhook::pg::KeyedLock::kDeliveries, webhook::pg::name_of(webhook));
+    return Datum{0};
+  });
 }
 
 // --- The rest --------------------------------------------------------------------------------------------------------------

@@ -33,14 +33,16 @@ CREATE VIEW pg_temp.functions AS
 
 -- Where things are and how they are called.
 SELECT is_empty($$
-    SELECT oid::regclass::text FROM pg_temp.relations WHERE relnamespace <> 'hooks'::regnamespace
+    SELECT oid::regclass::text FROM pg_temp.relations
+    WHERE relnamespace NOT IN ('hooks'::regnamespace, 'webhook_internal'::regnamespace)
     UNION ALL SELECT oid::regprocedure::text FROM pg_temp.functions
               WHERE pronamespace NOT IN ('hooks'::regnamespace, 'webhook_internal'::regnamespace)
 $$, 'everything is in the schema that CREATE EXTENSION names, or in webhook_internal');
 SELECT cmp_ok((SELECT count(*) FROM pg_temp.functions WHERE pronamespace = 'hooks'::regnamespace), '<', 45::bigint,
               'the first has what users call, and no more');
 SELECT is_empty($$
-    SELECT oid::regclass::text FROM pg_temp.relations WHERE relname NOT LIKE 'webhook\_%'
+    SELECT oid::regclass::text FROM pg_temp.relations
+    WHERE relname LIKE 'webhook\_%' <> (relnamespace = 'hooks'::regnamespace)
     UNION ALL SELECT oid::regprocedure::text FROM pg_temp.functions
               WHERE proname LIKE 'webhook\_%' <> (pronamespace = 'hooks'::regnamespace)
 $$, 'there, and only there, every name begins with webhook_');
