@@ -5,9 +5,9 @@
 -- finding out, administration, comments, and privileges last.
 --
 -- Every name of ours is qualified, and what is not is looked up in pg_catalog alone: here by the next statement, in
--- each function by its own SET. Only the functions that must touch webhook_secrets, or what else no application role
--- may see, are SECURITY DEFINER; each says why. The text is plain ASCII, so that it loads in a database of any
--- encoding.
+-- each function by its own SET. Backslashes stand in E'' alone, which standard_conforming_strings does not change.
+-- Only the functions that must touch webhook_secrets, or what else no application role may see, are SECURITY DEFINER;
+-- each says why. The text is plain ASCII, so that it loads in a database of any encoding.
 --
 -- The schema that the extension is created in holds what people use. Functions that only these need are in
 -- webhook_internal.
@@ -80,6 +80,10 @@ CREATE FUNCTION @extschema@.webhook_event_pattern_problem(pattern text) RETURNS 
 -- "prefix.*", "*" or a name: the rules of src/core/event_pattern.h.
 CREATE FUNCTION @extschema@.webhook_event_matches(pattern text, event text) RETURNS boolean
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_event_matches';
+
+-- STABLE: it depends on the setting standard_conforming_strings.
+CREATE FUNCTION webhook_internal.check_condition(condition text) RETURNS void
+    LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'webhook_check_condition';
 
 -- Has a worker send the event's example to the webhook, waits for it, and returns what became of it. The organization,
 -- '' if it has none, is for the bound on how many tests it may have under way.
@@ -657,7 +661,7 @@ BEGIN
                   HINT = 'Filter on less, or let the receiver do the rest.';
     END IF;
     -- In its normal form a variable is a dollar before a quoted name; names and strings are cut short.
-    IF position('$"' IN regexp_replace(filter::text, '([$]?)"([^"\\]|\\.)*"', '\1"', 'g')) > 0 THEN
+    IF position('$"' IN regexp_replace(filter::text, E'([$]?)"([^"\\\\]|\\\\.)*"', E'\\1"', 'g')) > 0 THEN
         RAISE EXCEPTION 'the filter uses a variable, and there are none'
             USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'filter',
                   HINT = '$ is the data of the event: $.amount > 5, or $ ? (@.amount > 5).';
@@ -843,8 +847,8 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'secret',
                   HINT = 'Use @extschema@.webhook_generate_secret(), or null for no signature.';
     END IF;
-    IF secret LIKE 'whsec\_%' AND (length(secret) - 6) % 4 <> 0
-       OR secret LIKE 'whsec\_%' AND secret !~ '^whsec_[A-Za-z0-9+/]+={0,2}$' THEN
+    IF starts_with(secret, 'whsec_') AND (length(secret) - 6) % 4 <> 0
+       OR starts_with(secret, 'whsec_') AND secret !~ '^whsec_[A-Za-z0-9+/]+={0,2}$' THEN
         RAISE EXCEPTION 'the secret begins with whsec_, but the rest is not base64'
             USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'secret',
                   DETAIL = 'Receivers decode the rest to get the key (Standard Webhooks).',
@@ -1154,9 +1158,10 @@ ALTER TABLE @extschema@.webhook_secrets ENABLE ALWAYS TRIGGER webhook_invalidate
 CREATE FUNCTION webhook_internal.trigger_arguments(tgargs bytea) RETURNS text[]
     LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-    -- In this format a backslash is doubled: a zero byte, "\000", cannot be mistaken.
+    -- In this format a backslash is doubled: a zero byte, one backslash and 000, cannot be mistaken.
     SELECT trim_array(array_agg(convert_from(decode(a.part, 'escape'), getdatabaseencoding()) ORDER BY a.place), 1)
-    FROM regexp_split_to_table(replace(encode(tgargs, 'escape'), '\\', '\134'), '\\000') WITH ORDINALITY a (part, place)
+    FROM regexp_split_to_table(replace(encode(tgargs, 'escape'), E'\\\\', E'\\134'), E'\\\\000')
+         WITH ORDINALITY a (part, place)
 $$;
 
 CREATE FUNCTION webhook_internal.trigger_option(arguments text[], option text) RETURNS text
@@ -1168,7 +1173,7 @@ $$;
 CREATE FUNCTION webhook_internal.trigger_condition(trigger_oid oid) RETURNS text
     LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT substring(pg_get_triggerdef(trigger_oid) FROM ' FOR EACH ROW WHEN \((.*)\) EXECUTE FUNCTION ')
+    SELECT substring(pg_get_triggerdef(trigger_oid) FROM ' FOR EACH ROW WHEN [(](.*)[)] EXECUTE FUNCTION ')
 $$;
 
 CREATE VIEW @extschema@.webhook_watches WITH (security_invoker) AS
@@ -1256,7 +1261,7 @@ CREATE FUNCTION webhook_internal.watch_operation(event text, operation text) RET
     LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    asked text := upper(regexp_replace(btrim(operation), '\s+', ' ', 'g'));
+    asked text := upper(regexp_replace(btrim(operation), '[[:space:]]+', ' ', 'g'));
 BEGIN
     IF asked IS NULL THEN
         asked := CASE WHEN event LIKE '%.created' THEN 'INSERT' WHEN event LIKE '%.updated' THEN 'UPDATE'
@@ -1314,22 +1319,41 @@ AS $$
     WHERE c.conrelid = source AND c.contype = 'p'
 $$;
 
+-- The one place where texts become a statement. The operation comes from a list, the condition is one expression, the rest
+-- is quoted. Whoever executes the result pins standard_conforming_strings, as this does, so that both read the same.
+CREATE FUNCTION webhook_internal.trigger_declaration(
+    trigger_name name, source regclass, operation text, condition text, arguments text[]) RETURNS text
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+AS $$
+BEGIN
+    operation := webhook_internal.watch_operation(NULL, operation);
+    PERFORM webhook_internal.check_condition(condition);
+    -- With the table's schema, for the name is read in the caller's search_path. A line's end ends a comment.
+    RETURN (SELECT format('CREATE OR REPLACE TRIGGER %I AFTER %s ON %I.%I FOR EACH ROW %s '
+                          'EXECUTE FUNCTION @extschema@.webhook_capture(%s)',
+                          trigger_name, operation, n.nspname, c.relname, E'WHEN (' || condition || E'\n)',
+                          (SELECT string_agg(quote_literal(a.argument), ', ' ORDER BY a.place)
+                           FROM unnest(arguments) WITH ORDINALITY a (argument, place)))
+            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = source);
+END
+$$;
+
 -- The condition as PostgreSQL would show it for a trigger on the source; null if that cannot be told. Tried out on an
 -- empty copy, which is rolled back: on the source it would lock out writers only to find that nothing has to be done.
 CREATE FUNCTION webhook_internal.normal_condition(source regclass, operation text, condition text, search_path text)
     RETURNS text
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
     normal text;
-    probe text := format(E'CREATE TRIGGER webhook_probe AFTER %s ON pg_temp.webhook_condition_probe FOR EACH ROW '
-                         'WHEN (%s\n) EXECUTE FUNCTION @extschema@.webhook_capture(''webhook.probe'')',
-                         operation, condition);
+    declaration text;
 BEGIN
     EXECUTE format('CREATE TEMPORARY TABLE webhook_condition_probe (LIKE %s)', source);
+    declaration := webhook_internal.trigger_declaration(
+        'webhook_probe', 'pg_temp.webhook_condition_probe', operation, condition, '{webhook.probe}');
     -- From here to where it is set back, whatever is not qualified is the caller's search_path's.
     PERFORM pg_catalog.set_config('search_path', normal_condition.search_path, true);
-    EXECUTE probe;
+    EXECUTE declaration;
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     SELECT webhook_internal.trigger_condition(t.oid) INTO normal FROM pg_trigger t
     WHERE t.tgrelid = 'pg_temp.webhook_condition_probe'::regclass AND t.tgname = 'webhook_probe';
@@ -1453,7 +1477,7 @@ CREATE FUNCTION @extschema@.webhook_watch(
     exclude_columns name[] DEFAULT NULL,
     include_previous boolean DEFAULT false,
     search_path text DEFAULT pg_catalog.current_setting('search_path')) RETURNS name[]
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s'
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' SET standard_conforming_strings = on
 AS $$
 DECLARE
     arguments text[];
@@ -1467,6 +1491,7 @@ BEGIN
     PERFORM webhook_internal.check_own_event(event);
     operation := webhook_internal.watch_operation(event, operation);
     condition := nullif(btrim(condition), '');
+    PERFORM webhook_internal.check_condition(condition);
     arguments := webhook_internal.watch_arguments(source, event, operation, changed_columns, ignore_columns,
         organization_column, key_columns, include_columns, exclude_columns, coalesce(include_previous, false));
     own_trigger := webhook_internal.watch_trigger_name(source, event, operation);
@@ -1486,14 +1511,7 @@ BEGIN
         RETURN ARRAY[own_trigger];
     END IF;
 
-    -- With its schema, for the name is read in the caller's search_path.
-    SELECT format('CREATE OR REPLACE TRIGGER %I AFTER %s ON %I.%I FOR EACH ROW %s '
-                  'EXECUTE FUNCTION @extschema@.webhook_capture(%s)',
-                  own_trigger, operation, n.nspname, c.relname, E'WHEN (' || condition || E'\n)',
-                  (SELECT string_agg(quote_literal(a.argument), ', ' ORDER BY a.place)
-                   FROM unnest(arguments) WITH ORDINALITY a (argument, place)))
-    INTO declaration
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = source;
+    declaration := webhook_internal.trigger_declaration(own_trigger, source, operation, condition, arguments);
     BEGIN
         -- From here to where it is set back, whatever is not qualified is the caller's search_path's.
         PERFORM pg_catalog.set_config('search_path', webhook_watch.search_path, true);
@@ -2437,7 +2455,7 @@ $$;
 CREATE FUNCTION webhook_internal.shell_quote(value text) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT '''' || replace(value, '''', '''\''''') || ''''
+    SELECT '''' || replace(value, '''', E'''\\''''') || ''''
 $$;
 
 -- The time of an attempt is that of its log row, so that the signatures are those that were sent.
@@ -2542,7 +2560,7 @@ CREATE FUNCTION webhook_internal.privileges(level text) RETURNS SETOF text
 AS $$
     SELECT p.privilege FROM (VALUES
         (1, 3, 'USAGE ON SCHEMA @extschema@'),
-        -- Functions that run as their caller find what they need there by its name; EXECUTE decides what that is.
+        -- Functions that run as their caller find there by its name what they may execute.
         (1, 3, 'USAGE ON SCHEMA webhook_internal'),
         (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_flush()'),
         (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_is_preloaded()'),
@@ -2582,6 +2600,8 @@ AS $$
         (3, 3, 'EXECUTE ON FUNCTION webhook_internal.watch_arguments(regclass, text, text, name[], name[], name, '
             'name[], name[], name[], boolean)'),
         (3, 3, 'EXECUTE ON FUNCTION webhook_internal.watch_conflicts(regclass, text, text, name)'),
+        (3, 3, 'EXECUTE ON FUNCTION webhook_internal.check_condition(text)'),
+        (3, 3, 'EXECUTE ON FUNCTION webhook_internal.trigger_declaration(name, regclass, text, text, text[])'),
         (3, 3, 'EXECUTE ON FUNCTION webhook_internal.normal_condition(regclass, text, text, text)'),
         (1, 3, 'SELECT ON @extschema@.webhook_event_types'),
         (1, 3, 'SELECT ON @extschema@.webhook_watches'),
@@ -3254,6 +3274,10 @@ COMMENT ON FUNCTION webhook_internal.watch_arguments(regclass, text, text, name[
     'The arguments of the trigger that webhook_watch() writes. Errors: 22023, 42703.';
 COMMENT ON FUNCTION webhook_internal.watch_conflicts(regclass, text, text, name) IS
     'An error (42710) if another trigger already makes the same change the same event.';
+COMMENT ON FUNCTION webhook_internal.check_condition(text) IS
+    'An error (42601) unless PostgreSQL''s parser takes the text for one expression and nothing else.';
+COMMENT ON FUNCTION webhook_internal.trigger_declaration(name, regclass, text, text, text[]) IS
+    'The statement that declares a trigger of webhook_watch(). Errors: 22023, 42601.';
 COMMENT ON FUNCTION webhook_internal.normal_condition(regclass, text, text, text) IS
     'A condition as PostgreSQL shows it; null if it is not valid.';
 COMMENT ON FUNCTION webhook_internal.register_event(text) IS
@@ -3262,8 +3286,8 @@ COMMENT ON FUNCTION @extschema@.webhook_watch(regclass, text, text, text, name[]
     name[], name[], boolean, text) IS
     'Declares that a change of a table is an event, by a trigger, and returns the trigger''s name. Declaring the same '
     'again does nothing, something else for the same operation replaces it. operation: INSERT, UPDATE, DELETE or '
-    'INSERT OR UPDATE; by default what the event''s last part says. condition: an expression with NEW and OLD, read '
-    'in search_path (by default the session''s). key_columns: by default the primary key. Needs the right TRIGGER on '
+    'INSERT OR UPDATE; by default what the event''s last part says. condition: one expression with NEW and OLD (42601), read '
+    'in search_path (by default the session''s), with standard_conforming_strings on. key_columns: by default the primary key. Needs the right TRIGGER on '
     'the table. Waits 2 s for the table''s lock, then 55P03.';
 COMMENT ON FUNCTION @extschema@.webhook_unwatch(regclass, text) IS
     'Takes back webhook_watch(): drops the triggers of the event on the table and returns their names. 42704 if there '

@@ -34,6 +34,7 @@ extern "C" {
 #include "http/url.h"
 #include "pg/background.h"
 #include "pg/capture.h"
+#include "pg/condition.h"
 #include "pg/encoding.h"
 #include "pg/guard.h"
 #include "pg/keyed_lock.h"
@@ -66,6 +67,7 @@ PG_FUNCTION_INFO_V1(webhook_capture);
 PG_FUNCTION_INFO_V1(webhook_invalidate_subscriptions);
 PG_FUNCTION_INFO_V1(webhook_append);
 PG_FUNCTION_INFO_V1(webhook_flush);
+PG_FUNCTION_INFO_V1(webhook_check_condition);
 PG_FUNCTION_INFO_V1(webhook_url_problem);
 PG_FUNCTION_INFO_V1(webhook_header_problem);
 PG_FUNCTION_INFO_V1(webhook_event_pattern_problem);
@@ -234,6 +236,14 @@ Datum webhook_event_pattern_problem(PG_FUNCTION_ARGS) {
   return entry([&] {
     const auto pattern = text_argument(fcinfo, 0);
     return text_result(fcinfo, webhook::event_pattern_problem(pattern.value_or("")));
+  });
+}
+
+// (condition text): STRICT.
+Datum webhook_check_condition(PG_FUNCTION_ARGS) {
+  return entry([&] {
+    webhook::pg::check_condition(text_argument(fcinfo, 0).value_or(""));
+    return Datum{0};
   });
 }
 
