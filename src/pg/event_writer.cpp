@@ -40,8 +40,7 @@ namespace {
 // Ids that one nextval of webhook_events_id_seq stands for: its INCREMENT.
 constexpr std::int64_t kIdsPerBlock = 1'000'000;
 
-// The worker locks a segment for an instant, and never the current one. A lock that is held longer is an
-// administrator's.
+// Nobody but an administrator locks what capture needs, and then it is for an instant as a rule.
 constexpr int kLockAttempts = 100;
 constexpr long kLockPause_us = 1000;
 
@@ -182,19 +181,42 @@ struct Target {
   int slot = 0;
 };
 
-// Locks the current segment until the end of the transaction. The worker makes a segment current only after it has
-// truncated it, so one that is current before and after the lock was taken is not truncated under us.
-Target lock_current_segment() {
+// Locks the current segment or, if somebody has locked that or waits to, the newest before it that is free. Not the one behind
+// the current one, which the worker empties. Nothing: none is free.
+std::optional<int> lock_free_segment(const Catalog& catalog, int current) {
+  for (int back = 0; back < kRingSegments - 1; ++back) {
+    const int slot = (current + kRingSegments - back) % kRingSegments;
+    if (ConditionalLockRelationOid(catalog.event_segments[static_cast<std::size_t>(slot)], RowExclusiveLock))
+      return slot;
+  }
+  return std::nullopt;
+}
+
+// The same, sooner or later. Only if an administrator has locked them all for long does the transaction wait in the lock's queue,
+// where a deadlock with him is found.
+int lock_segment(const Catalog& catalog, int current) {
+  for (int attempt = 0; attempt < kLockAttempts; ++attempt) {
+    if (const std::optional<int> slot = lock_free_segment(catalog, current)) return *slot;
+    CHECK_FOR_INTERRUPTS();
+    pg_usleep(kLockPause_us);
+  }
+  LockRelationOid(catalog.event_segments[static_cast<std::size_t>(current)], RowExclusiveLock);
+  return current;
+}
+
+// Locks a segment until the end of the transaction. The worker empties only the one behind the current one, so one that is
+// another before and after the lock was taken is not emptied under us; and from then on the lock keeps the worker from it.
+Target lock_some_segment() {
   for (;;) {
     const Catalog* catalog = find_catalog();
     if (catalog == nullptr) return {};
     Catalog const before = *catalog;
-    const int slot = current_segment(before);
+    const int current = current_segment(before);
+    const int slot = lock_segment(before, current);
     const Oid relation = before.event_segments[static_cast<std::size_t>(slot)];
-    lock_soon(relation, RowExclusiveLock);
     catalog = find_catalog();
     if (catalog == nullptr) return {};
-    if (catalog->event_segments == before.event_segments && current_segment(*catalog) == slot) {
+    if (catalog->event_segments == before.event_segments && current_segment(*catalog) == current) {
       return {.relation = relation, .sequence = catalog->event_sequence, .slot = slot};
     }
     UnlockRelationOid(relation, RowExclusiveLock);
@@ -232,7 +254,7 @@ void insert_rows(Relation segment, const EventValues* rows, std::size_t count) {
 bool write_own(EventBuffer* buffer, SubtransactionId sub) {
   const std::size_t count = buffer->count_of(sub);
   auto* rows = static_cast<EventValues*>(palloc_extended(sizeof(EventValues) * count, MCXT_ALLOC_HUGE));
-  const Target target = lock_current_segment();
+  const Target target = lock_some_segment();
   if (!OidIsValid(target.relation)) {
     buffer->discard(sub);
     return false;

@@ -25,6 +25,7 @@ extern "C" {
 
 #include <cstring>
 
+#include "pg/relation_guard.h"
 #include "pg/shared_state.h"
 
 // No C++ object stands in any frame of this file: errors may pass.
@@ -185,6 +186,7 @@ void run_without_worker(Oid database, const Call& call) {
 void hook(PlannedStmt* planned, const char* text, bool read_only_tree, ProcessUtilityContext context,
           ParamListInfo params, QueryEnvironment* environment, DestReceiver* receiver,
           QueryCompletion* completion) noexcept {
+  planned = guard_relations(planned);
   const Call call{planned, text, read_only_tree, context, params, environment, receiver, completion};
   Node* statement = planned->utilityStmt;
   const bool commits_prepared = is_transaction(statement, TRANS_STMT_COMMIT_PREPARED);

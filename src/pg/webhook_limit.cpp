@@ -5,9 +5,7 @@ extern "C" {
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "common/hashfn.h"
 #include "executor/spi.h"
-#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
@@ -15,6 +13,7 @@ extern "C" {
 
 #include "pg/catalog.h"
 #include "pg/guard.h"
+#include "pg/keyed_lock.h"
 
 namespace webhook::pg {
 namespace {
@@ -47,13 +46,9 @@ std::int64_t count_webhooks(Oid table, std::string_view organization_id) {
 std::int64_t lock_and_count_webhooks(std::string_view organization_id) {
   const Catalog* const catalog = find_catalog();
   if (catalog == nullptr) throw Error("42704", "extension \"webhook\" is not installed in this database");
-  return guarded([table = catalog->configurations, &organization_id] {
-    // Organizations whose hashes are equal wait for each other, no more.
-    const uint32 hash = hash_bytes(reinterpret_cast<const unsigned char*>(organization_id.data()),
-                                   static_cast<int>(organization_id.size()));
-    LockDatabaseObject(table, hash, 0, ExclusiveLock);
-    return count_webhooks(table, organization_id);
-  });
+  const Oid table = catalog->configurations;
+  lock_keyed(KeyedLock::kOrganization, organization_id);
+  return guarded([table, organization_id] { return count_webhooks(table, organization_id); });
 }
 
 }  // namespace webhook::pg

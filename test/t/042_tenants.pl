@@ -107,6 +107,23 @@ is(count_of('acme') + count_of('globex'), 0, 'nothing is stored');
 ($code, $out, $err) = $node->psql('postgres', "SET ROLE tenant; SET webhook.organization_id = 'acme'; SELECT webhook_internal.check_limit('globex')");
 like($err, qr/permission denied to create a webhook of another organization/, 'the lock of another organization cannot be taken');
 
+# What pg_locks shows of it tells nothing of the organization, nor can anybody compute two that share it: it is made with a
+# key, which another CREATE EXTENSION draws anew.
+sub lock_of_acme
+{
+	$one->query("BEGIN; INSERT INTO webhook_configurations (name, url, events) VALUES ('hook', 'https://example.com/', '{*}')");
+	my $tag = $node->safe_psql('postgres', q{
+		SELECT string_agg(format('%s %s %s %s', locktype, classid, objid, objsubid), ', ') FROM pg_locks
+		WHERE locktype NOT IN ('relation', 'virtualxid', 'transactionid') AND database = (SELECT oid FROM pg_database WHERE datname = 'postgres')});
+	$one->query('ROLLBACK');
+	return $tag;
+}
+my $tag = lock_of_acme();
+like($tag, qr/^advisory \d+ \d+ \d+$/, 'who creates a webhook holds one lock of his organization');
+is(lock_of_acme(), $tag, 'the same each time');
+$node->safe_psql('postgres', q{DROP EXTENSION webhook; CREATE EXTENSION webhook; SELECT webhook_grant('tenant')});
+isnt(lock_of_acme(), $tag, 'but another one where the extension has been created anew');
+
 $_->finish foreach $one, $two, $other, $operator;
 $node->stop;
 

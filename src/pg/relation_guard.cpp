@@ -1,0 +1,359 @@
+#include "pg/relation_guard.h"
+
+extern "C" {
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/dependency.h"
+#include "catalog/index.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_depend.h"
+#include "catalog/pg_rewrite.h"
+#include "commands/defrem.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "nodes/parsenodes.h"
+#include "nodes/plannodes.h"
+#include "rewrite/rewriteSupport.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+}
+
+#include <cstring>
+
+// No C++ object stands in any frame of this file: errors may pass.
+
+namespace webhook::pg {
+namespace {
+
+// How a statement is looked at: once as it is, which is enough as a rule, and then in a copy whose names are qualified.
+struct Look {
+  Oid extension;
+  bool pins;        // the statement may be changed
+  bool has_to_pin;  // found: a name that could come to mean another relation
+};
+
+// --- Whose a relation is ----------------------------------------------------------------------------------------------
+
+// Tables of TOAST are left out: nobody but a superuser may look a name up in their schema.
+bool is_of_extension(Oid relation, const Look& look) {
+  const char kind = get_rel_relkind(relation);
+  if (kind == RELKIND_INDEX || kind == RELKIND_PARTITIONED_INDEX) relation = IndexGetRelation(relation, true);
+  return OidIsValid(relation) && getExtensionOfObject(RelationRelationId, relation) == look.extension;
+}
+
+bool is_owner(Oid relation) {
+#if PG_VERSION_NUM >= 160000
+  return object_ownercheck(RelationRelationId, relation, GetUserId());
+#else
+  return pg_class_ownercheck(relation, GetUserId());
+#endif
+}
+
+void refuse(Oid relation, const Look& look) {
+  if (!is_of_extension(relation, look) || is_owner(relation)) return;
+  ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+                  errmsg("permission denied to lock or change \"%s\", which belongs to the extension webhook",
+                         get_rel_name(relation)),
+                  errdetail("While the lock is held or waited for, events and deliveries would wait for it."),
+                  errhint("Only the owner of the relation may.")));
+}
+
+// --- Names ------------------------------------------------------------------------------------------------------------
+
+// From here on the name means what it means now, whatever another session drops or renames.
+void pin(RangeVar* name, Oid relation, Look* look) {
+  if (name->schemaname != nullptr) return;
+  look->has_to_pin = true;
+  if (look->pins) name->schemaname = get_namespace_name(get_rel_namespace(relation));
+}
+
+// Whether the search_path has another relation of that name.
+bool is_ambiguous(const char* name, Oid relation) {
+  ListCell* cell = nullptr;
+  foreach (cell, fetch_search_path(true)) {
+    const Oid other = get_relname_relid(name, lfirst_oid(cell));
+    if (OidIsValid(other) && other != relation) return true;
+  }
+  return false;
+}
+
+void look_at(RangeVar* name, Look* look) {
+  if (name == nullptr) return;
+  if (!OidIsValid(look->extension)) look->extension = get_extension_oid("webhook", true);
+  if (!OidIsValid(look->extension)) return;
+  const Oid relation = RangeVarGetRelid(name, NoLock, true);
+  if (!OidIsValid(relation)) return;
+  refuse(relation, *look);
+  if (name->schemaname == nullptr && is_ambiguous(name->relname, relation)) pin(name, relation, look);
+}
+
+void look_at_all(List* names, Look* look) {
+  ListCell* cell = nullptr;
+  foreach (cell, names) {
+    auto* node = static_cast<Node*>(lfirst(cell));
+    if (IsA(node, RangeVar)) look_at(reinterpret_cast<RangeVar*>(node), look);
+  }
+}
+
+// A relation's name as a list of words, followed by so many words that name something of it. Returns the list, with the schema
+// if that is pinned.
+List* look_at_words(List* words, int trailing, Look* look) {
+  const int length = list_length(words) - trailing;
+  if (length < 1 || length > 3) return words;
+  RangeVar* const name = makeRangeVarFromNameList(list_copy_head(words, length));
+  look_at(name, look);
+  const bool is_pinned = length == 1 && name->schemaname != nullptr;
+  return is_pinned ? lcons(makeString(name->schemaname), words) : words;
+}
+
+// How many words follow the relation's name in the name of an object of that type; negative: it is none of a relation.
+int words_behind_relation(ObjectType type) {
+  switch (type) {
+    case OBJECT_TABLE:
+    case OBJECT_VIEW:
+    case OBJECT_MATVIEW:
+    case OBJECT_FOREIGN_TABLE:
+    case OBJECT_SEQUENCE:
+    case OBJECT_INDEX:
+      return 0;
+    case OBJECT_COLUMN:
+    case OBJECT_RULE:
+    case OBJECT_TRIGGER:
+    case OBJECT_POLICY:
+    case OBJECT_TABCONSTRAINT:
+      return 1;
+    default:
+      return -1;
+  }
+}
+
+// The name is left alone unless names are pinned: it may be a plan's.
+void look_at_object(ObjectType type, Node** object, Look* look) {
+  const int trailing = words_behind_relation(type);
+  if (trailing < 0 || !IsA(*object, List)) return;
+  List* const words = look_at_words(reinterpret_cast<List*>(*object), trailing, look);
+  if (look->pins) *object = reinterpret_cast<Node*>(words);
+}
+
+// --- LOCK TABLE -------------------------------------------------------------------------------------------------------
+
+#if PG_VERSION_NUM >= 170000
+constexpr AclMode kMayLock = ACL_MAINTAIN | ACL_UPDATE | ACL_DELETE | ACL_TRUNCATE;
+#else
+constexpr AclMode kMayLock = ACL_UPDATE | ACL_DELETE | ACL_TRUNCATE;
+#endif
+
+// The relations that a view reads, by the dependencies of its rule.
+List* relations_of_view(Oid view) {
+  const Oid rule = get_rewrite_oid(view, ViewSelectRuleName, true);
+  ScanKeyData keys[2];
+  ScanKeyInit(&keys[0], Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(RewriteRelationId));
+  ScanKeyInit(&keys[1], Anum_pg_depend_objid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(rule));
+  Relation dependencies = table_open(DependRelationId, AccessShareLock);
+  SysScanDesc scan = systable_beginscan(dependencies, DependDependerIndexId, true, nullptr, 2, keys);
+  List* relations = NIL;
+  for (HeapTuple tuple; HeapTupleIsValid(tuple = systable_getnext(scan));) {
+    auto* depend = reinterpret_cast<Form_pg_depend>(GETSTRUCT(tuple));
+    if (depend->refclassid == RelationRelationId && depend->refobjid != view) {
+      relations = list_append_unique_oid(relations, depend->refobjid);
+    }
+  }
+  systable_endscan(scan);
+  table_close(dependencies, AccessShareLock);
+  return relations;
+}
+
+void lock(Oid view, const LockStmt* statement) {
+  if (!statement->nowait) {
+    LockRelationOid(view, statement->mode);
+  } else if (!ConditionalLockRelationOid(view, statement->mode)) {
+    ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+                    errmsg("could not obtain lock on relation \"%s\"", get_rel_name(view))));
+  }
+}
+
+// LOCK TABLE of a view locks what the view reads, for the view's owner. As LOCK TABLE itself: permission first, then the view,
+// then what it reads; so that nobody gives the view another query in between.
+void look_at_view(Oid view, Oid user, const LockStmt* statement, Look* look) {
+  check_stack_depth();
+  if (pg_class_aclcheck(view, user, kMayLock) != ACLCHECK_OK) {
+    aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_VIEW, get_rel_name(view));
+  }
+  lock(view, statement);
+  List* const relations = relations_of_view(view);
+  ListCell* cell = nullptr;
+  foreach (cell, relations) refuse(lfirst_oid(cell), *look);
+  Relation opened = try_relation_open(view, NoLock);
+  if (opened == nullptr) return;
+  const bool as_invoker = opened->rd_rel->relkind == RELKIND_VIEW && RelationHasSecurityInvoker(opened);
+  const Oid next_user = as_invoker ? user : opened->rd_rel->relowner;
+  relation_close(opened, NoLock);
+  foreach (cell, relations) {
+    if (get_rel_relkind(lfirst_oid(cell)) != RELKIND_VIEW) continue;
+    look_at_view(lfirst_oid(cell), next_user, statement, look);
+  }
+}
+
+void look_at_lock(LockStmt* statement, Look* look) {
+  if (statement->mode <= RowExclusiveLock) return;
+  look_at_all(statement->relations, look);
+  ListCell* cell = nullptr;
+  foreach (cell, statement->relations) {
+    auto* name = lfirst_node(RangeVar, cell);
+    const Oid relation = RangeVarGetRelid(name, NoLock, true);
+    if (get_rel_relkind(relation) != RELKIND_VIEW) continue;
+    pin(name, relation, look);
+    // Not before the name is fast.
+    if (name->schemaname != nullptr) look_at_view(relation, GetUserId(), statement, look);
+  }
+}
+
+// --- The other statements ---------------------------------------------------------------------------------------------
+
+void look_at_constraints(List* constraints, Look* look) {
+  ListCell* cell = nullptr;
+  foreach (cell, constraints) {
+    auto* constraint = static_cast<Node*>(lfirst(cell));
+    if (IsA(constraint, Constraint)) look_at(reinterpret_cast<Constraint*>(constraint)->pktable, look);
+  }
+}
+
+// What a subcommand of ALTER TABLE names beside the table: a partition, a parent, what a foreign key refers to.
+void look_at_subcommands(List* commands, Look* look) {
+  ListCell* cell = nullptr;
+  foreach (cell, commands) {
+    Node* const definition = lfirst_node(AlterTableCmd, cell)->def;
+    if (definition == nullptr) continue;
+    switch (nodeTag(definition)) {
+      case T_RangeVar:
+        look_at(reinterpret_cast<RangeVar*>(definition), look);
+        break;
+      case T_PartitionCmd:
+        look_at(reinterpret_cast<PartitionCmd*>(definition)->name, look);
+        break;
+      case T_ColumnDef:
+        look_at_constraints(reinterpret_cast<ColumnDef*>(definition)->constraints, look);
+        break;
+      case T_Constraint:
+        look_at_constraints(list_make1(definition), look);
+        break;
+      default:
+        break;
+    }
+  }
+}
+
+void look_at_dropped(DropStmt* statement, Look* look) {
+  ListCell* cell = nullptr;
+  foreach (cell, statement->objects) {
+    look_at_object(statement->removeType, reinterpret_cast<Node**>(&lfirst(cell)), look);
+  }
+}
+
+void look_at_published(List* objects, Look* look) {
+  ListCell* cell = nullptr;
+  foreach (cell, objects) {
+    auto* object = lfirst_node(PublicationObjSpec, cell);
+    if (object->pubtable != nullptr) look_at(object->pubtable->relation, look);
+  }
+}
+
+// VACUUM and ANALYZE ask before they lock, and lock softly, but for FULL.
+void look_at_vacuumed(VacuumStmt* statement, Look* look) {
+  bool is_full = false;
+  ListCell* cell = nullptr;
+  foreach (cell, statement->options) {
+    auto* option = lfirst_node(DefElem, cell);
+    if (strcmp(option->defname, "full") == 0) is_full = defGetBoolean(option);
+  }
+  if (!is_full) return;
+  foreach (cell, statement->rels) look_at(lfirst_node(VacuumRelation, cell)->relation, look);
+}
+
+// Each kind of statement that locks a relation by its name in a stronger mode than ROW EXCLUSIVE.
+void look_at_statement(Node* statement, Look* look) {
+#define AS(type) reinterpret_cast<type*>(statement)
+  switch (nodeTag(statement)) {
+    case T_LockStmt:
+      return look_at_lock(AS(LockStmt), look);
+    case T_RuleStmt:
+      return look_at(AS(RuleStmt)->relation, look);
+    case T_CreateTrigStmt:
+      return look_at(AS(CreateTrigStmt)->relation, look);
+    case T_IndexStmt:
+      return look_at(AS(IndexStmt)->relation, look);
+    case T_AlterTableStmt:
+      look_at(AS(AlterTableStmt)->relation, look);
+      return look_at_subcommands(AS(AlterTableStmt)->cmds, look);
+    case T_RenameStmt:
+      return look_at(AS(RenameStmt)->relation, look);
+    case T_AlterObjectSchemaStmt:
+      return look_at(AS(AlterObjectSchemaStmt)->relation, look);
+    case T_AlterObjectDependsStmt:
+      return look_at(AS(AlterObjectDependsStmt)->relation, look);
+    case T_CreatePolicyStmt:
+      return look_at(AS(CreatePolicyStmt)->table, look);
+    case T_AlterPolicyStmt:
+      return look_at(AS(AlterPolicyStmt)->table, look);
+    case T_CommentStmt:
+      return look_at_object(AS(CommentStmt)->objtype, &AS(CommentStmt)->object, look);
+    case T_SecLabelStmt:
+      return look_at_object(AS(SecLabelStmt)->objtype, &AS(SecLabelStmt)->object, look);
+    case T_AlterExtensionContentsStmt:
+      return look_at_object(AS(AlterExtensionContentsStmt)->objtype, &AS(AlterExtensionContentsStmt)->object, look);
+    case T_DropStmt:
+      return look_at_dropped(AS(DropStmt), look);
+    case T_TruncateStmt:
+      return look_at_all(AS(TruncateStmt)->relations, look);
+    case T_VacuumStmt:
+      return look_at_vacuumed(AS(VacuumStmt), look);
+    case T_ClusterStmt:
+      return look_at(AS(ClusterStmt)->relation, look);
+    case T_ReindexStmt:
+      return look_at(AS(ReindexStmt)->relation, look);
+    case T_CreateStatsStmt:
+      return look_at_all(AS(CreateStatsStmt)->relations, look);
+    case T_CreatePublicationStmt:
+      return look_at_published(AS(CreatePublicationStmt)->pubobjects, look);
+    case T_AlterPublicationStmt:
+      return look_at_published(AS(AlterPublicationStmt)->pubobjects, look);
+    case T_CreateStmt:
+    case T_CreateForeignTableStmt:
+      return look_at_all(AS(CreateStmt)->inhRelations, look);
+    case T_ViewStmt:
+      if (AS(ViewStmt)->replace) look_at(AS(ViewStmt)->view, look);
+      return;
+    case T_AlterSeqStmt:
+      return look_at(AS(AlterSeqStmt)->sequence, look);
+    default:
+      return;
+  }
+#undef AS
+}
+
+}  // namespace
+
+PlannedStmt* guard_relations(PlannedStmt* planned) {
+  // Outside a transaction there is no statement that names a relation.
+  if (!IsTransactionState() || superuser()) return planned;
+  Look look{};
+  look_at_statement(planned->utilityStmt, &look);
+  if (!look.has_to_pin) return planned;
+  look.pins = true;
+  auto* copy = static_cast<PlannedStmt*>(copyObjectImpl(planned));
+  look_at_statement(copy->utilityStmt, &look);
+  return copy;
+}
+
+}  // namespace webhook::pg
