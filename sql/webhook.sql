@@ -67,6 +67,10 @@ CREATE FUNCTION webhook_internal.webhooks_max() RETURNS integer
 CREATE FUNCTION webhook_internal.lock_deliveries(webhook uuid) RETURNS void
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'webhook_lock_deliveries';
 
+-- For the owner alone: until the transaction ends, nobody else makes the row of webhook_instance.
+CREATE FUNCTION webhook_internal.lock_instance() RETURNS void
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'webhook_lock_instance';
+
 -- STABLE: it depends on the setting webhook.allow_http.
 CREATE FUNCTION @extschema@.webhook_url_problem(url text) RETURNS text
     LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_url_problem';
@@ -1149,7 +1153,7 @@ CREATE FUNCTION webhook_internal.instance_restored() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM pg_advisory_xact_lock(TG_RELID::bigint);
+    PERFORM webhook_internal.lock_instance();
     UPDATE @extschema@.webhook_instance
     SET instance = gen_random_uuid(), is_paused = true, created_at = now(),
         paused_reason = 'this database was restored: webhook_resume() lets it deliver';
@@ -3226,6 +3230,8 @@ COMMENT ON FUNCTION webhook_internal.count_webhooks(text) IS
     'until the transaction ends.';
 COMMENT ON FUNCTION webhook_internal.lock_deliveries(uuid) IS
     'Until the transaction ends, nobody else writes what is owed to the webhook. Waits for whoever does.';
+COMMENT ON FUNCTION webhook_internal.lock_instance() IS
+    'Until the transaction ends, nobody else makes the row of webhook_instance. Waits for whoever does.';
 COMMENT ON FUNCTION webhook_internal.webhooks_max() IS 'The setting webhook.max_webhooks_per_organization.';
 COMMENT ON FUNCTION webhook_internal.check_limit(text) IS
     'An error (53400) if the session''s organization has more webhooks than webhook.max_webhooks_per_organization.';

@@ -87,6 +87,7 @@ PG_FUNCTION_INFO_V1(webhook_secret_problem);
 PG_FUNCTION_INFO_V1(webhook_is_secret);
 PG_FUNCTION_INFO_V1(webhook_count_webhooks);
 PG_FUNCTION_INFO_V1(webhook_limit);
+PG_FUNCTION_INFO_V1(webhook_lock_instance);
 PG_FUNCTION_INFO_V1(webhook_lock_deliveries);
 PG_FUNCTION_INFO_V1(webhook_is_preloaded);
 PG_FUNCTION_INFO_V1(webhook_wake);
@@ -457,6 +458,14 @@ Datum webhook_lock_deliveries(PG_FUNCTION_ARGS) {
   return entry([&] {
     const webhook::Uuid webhook = uuid_argument(fcinfo, 0);
     webhook::pg::lock_keyed(webhook::pg::KeyedLock::kDeliveries, webhook::pg::name_of(webhook));
+    return Datum{0};
+  });
+}
+
+Datum webhook_lock_instance(PG_FUNCTION_ARGS) {
+  (void)fcinfo;
+  return entry([] {
+    webhook::pg::lock_keyed(webhook::pg::KeyedLock::kInstance, {});
     return Datum{0};
   });
 }

@@ -14,6 +14,7 @@ namespace webhook::pg {
 enum class KeyedLock : std::uint16_t {
   kDeliveries = 1,    // a webhook's id, 16 bytes: whoever has it alone writes the webhook's rows of webhook_deliveries
   kOrganization = 2,  // an organization's id
+  kInstance = 3,      // nothing: whoever has it alone writes the row of webhook_instance
 };
 
 // What names a webhook there, as long as it lives.

@@ -281,65 +281,69 @@ void look_at_vacuumed(VacuumStmt* statement, Look* look) {
   foreach (cell, statement->rels) look_at(lfirst_node(VacuumRelation, cell)->relation, look);
 }
 
+template <class Statement>
+Statement* as(Node* statement) {
+  return reinterpret_cast<Statement*>(statement);
+}
+
 // Each kind of statement that locks a relation by its name in a stronger mode than ROW EXCLUSIVE.
 void look_at_statement(Node* statement, Look* look) {
-#define AS(type) reinterpret_cast<type*>(statement)
   switch (nodeTag(statement)) {
     case T_LockStmt:
-      return look_at_lock(AS(LockStmt), look);
+      return look_at_lock(as<LockStmt>(statement), look);
     case T_RuleStmt:
-      return look_at(AS(RuleStmt)->relation, look);
+      return look_at(as<RuleStmt>(statement)->relation, look);
     case T_CreateTrigStmt:
-      return look_at(AS(CreateTrigStmt)->relation, look);
+      return look_at(as<CreateTrigStmt>(statement)->relation, look);
     case T_IndexStmt:
-      return look_at(AS(IndexStmt)->relation, look);
+      return look_at(as<IndexStmt>(statement)->relation, look);
     case T_AlterTableStmt:
-      look_at(AS(AlterTableStmt)->relation, look);
-      return look_at_subcommands(AS(AlterTableStmt)->cmds, look);
+      look_at(as<AlterTableStmt>(statement)->relation, look);
+      return look_at_subcommands(as<AlterTableStmt>(statement)->cmds, look);
     case T_RenameStmt:
-      return look_at(AS(RenameStmt)->relation, look);
+      return look_at(as<RenameStmt>(statement)->relation, look);
     case T_AlterObjectSchemaStmt:
-      return look_at(AS(AlterObjectSchemaStmt)->relation, look);
+      return look_at(as<AlterObjectSchemaStmt>(statement)->relation, look);
     case T_AlterObjectDependsStmt:
-      return look_at(AS(AlterObjectDependsStmt)->relation, look);
+      return look_at(as<AlterObjectDependsStmt>(statement)->relation, look);
     case T_CreatePolicyStmt:
-      return look_at(AS(CreatePolicyStmt)->table, look);
+      return look_at(as<CreatePolicyStmt>(statement)->table, look);
     case T_AlterPolicyStmt:
-      return look_at(AS(AlterPolicyStmt)->table, look);
+      return look_at(as<AlterPolicyStmt>(statement)->table, look);
     case T_CommentStmt:
-      return look_at_object(AS(CommentStmt)->objtype, &AS(CommentStmt)->object, look);
+      return look_at_object(as<CommentStmt>(statement)->objtype, &as<CommentStmt>(statement)->object, look);
     case T_SecLabelStmt:
-      return look_at_object(AS(SecLabelStmt)->objtype, &AS(SecLabelStmt)->object, look);
+      return look_at_object(as<SecLabelStmt>(statement)->objtype, &as<SecLabelStmt>(statement)->object, look);
     case T_AlterExtensionContentsStmt:
-      return look_at_object(AS(AlterExtensionContentsStmt)->objtype, &AS(AlterExtensionContentsStmt)->object, look);
+      return look_at_object(as<AlterExtensionContentsStmt>(statement)->objtype,
+                            &as<AlterExtensionContentsStmt>(statement)->object, look);
     case T_DropStmt:
-      return look_at_dropped(AS(DropStmt), look);
+      return look_at_dropped(as<DropStmt>(statement), look);
     case T_TruncateStmt:
-      return look_at_all(AS(TruncateStmt)->relations, look);
+      return look_at_all(as<TruncateStmt>(statement)->relations, look);
     case T_VacuumStmt:
-      return look_at_vacuumed(AS(VacuumStmt), look);
+      return look_at_vacuumed(as<VacuumStmt>(statement), look);
     case T_ClusterStmt:
-      return look_at(AS(ClusterStmt)->relation, look);
+      return look_at(as<ClusterStmt>(statement)->relation, look);
     case T_ReindexStmt:
-      return look_at(AS(ReindexStmt)->relation, look);
+      return look_at(as<ReindexStmt>(statement)->relation, look);
     case T_CreateStatsStmt:
-      return look_at_all(AS(CreateStatsStmt)->relations, look);
+      return look_at_all(as<CreateStatsStmt>(statement)->relations, look);
     case T_CreatePublicationStmt:
-      return look_at_published(AS(CreatePublicationStmt)->pubobjects, look);
+      return look_at_published(as<CreatePublicationStmt>(statement)->pubobjects, look);
     case T_AlterPublicationStmt:
-      return look_at_published(AS(AlterPublicationStmt)->pubobjects, look);
+      return look_at_published(as<AlterPublicationStmt>(statement)->pubobjects, look);
     case T_CreateStmt:
     case T_CreateForeignTableStmt:
-      return look_at_all(AS(CreateStmt)->inhRelations, look);
+      return look_at_all(as<CreateStmt>(statement)->inhRelations, look);
     case T_ViewStmt:
-      if (AS(ViewStmt)->replace) look_at(AS(ViewStmt)->view, look);
+      if (as<ViewStmt>(statement)->replace) look_at(as<ViewStmt>(statement)->view, look);
       return;
     case T_AlterSeqStmt:
-      return look_at(AS(AlterSeqStmt)->sequence, look);
+      return look_at(as<AlterSeqStmt>(statement)->sequence, look);
     default:
       return;
   }
-#undef AS
 }
 
 }  // namespace

@@ -200,9 +200,9 @@ CREATE TABLE blows AS
     SELECT l.role, b.mine, r.relname, s.statement, d.answered, d.is_damaged
     FROM unnest(ARRAY['none', 'read', 'manage', 'operate']) l (role), borders b, relations r
     CROSS JOIN LATERAL (
-        SELECT format('DELETE FROM hooks.%I RETURNING 1', r.relname)
-        UNION ALL SELECT format('TRUNCATE hooks.%I', r.relname)
-        UNION ALL SELECT format('UPDATE hooks.%I SET %s RETURNING 1', r.relname,
+        SELECT format('DELETE FROM %s RETURNING 1', r.oid::regclass)
+        UNION ALL SELECT format('TRUNCATE %s', r.oid::regclass)
+        UNION ALL SELECT format('UPDATE %s SET %s RETURNING 1', r.oid::regclass,
             (SELECT string_agg(format('%1$I = %1$I', c), ', ')
              FROM unnest(coalesce(usable_columns(l.role, r.oid, 'UPDATE'), ARRAY[(
                  SELECT attname FROM pg_attribute WHERE attrelid = r.oid AND attnum = 1)])) c))) s (statement)

@@ -13,7 +13,7 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = tap, pg_catalog;
-SELECT plan(13);
+SELECT plan(15);
 
 CREATE TEMPORARY TABLE lines (place serial, line text);
 \copy lines (line) FROM PROGRAM 'cat "$SOURCE/docs/security.md"' WITH (DELIMITER E'\x01', FORMAT csv, QUOTE E'\x02')
@@ -154,6 +154,10 @@ SELECT throws_ok('CREATE EXTENSION webhook SCHEMA hooks', '42723', NULL,
 DROP FUNCTION hooks.webhook_is_operator();
 CREATE TABLE hooks.webhook_secrets (configuration_id uuid, secret text);
 SELECT throws_ok('CREATE EXTENSION webhook SCHEMA hooks', '42P07', NULL, 'nor a table');
+DROP TABLE hooks.webhook_secrets;
+CREATE SCHEMA webhook_internal AUTHORIZATION regress_webhook_manage;
+SELECT throws_ok('CREATE EXTENSION webhook SCHEMA hooks', '42P06', NULL, 'nor a schema webhook_internal');
+SELECT throws_ok('CREATE EXTENSION webhook SCHEMA webhook_internal', '42P06', NULL, 'not even into it');
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -194,6 +194,8 @@ my $all_grants = q{
 		  SELECT c.oid::regclass || '.' || a.attname, 'pg_class'::regclass, c.oid, a.attacl, c.relowner
 		  FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
 		  UNION ALL
+		  SELECT n.nspname, 'pg_namespace'::regclass, n.oid, n.nspacl, n.nspowner FROM pg_namespace n
+		  UNION ALL
 		  SELECT p.oid::regprocedure::text, 'pg_proc'::regclass, p.oid, p.proacl, p.proowner FROM pg_proc p) o
 	JOIN pg_depend d ON d.classid = o.catalog AND d.objid = o.oid AND d.deptype = 'e'
 	JOIN pg_extension e ON e.oid = d.refobjid AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'webhook',
@@ -229,6 +231,19 @@ sub restored_copy_is_paused
 			has_function_privilege('lifecycle_operator', 'webhook_is_operator()', 'EXECUTE')}),
 		't|t|t|t|f|t', 'what webhook_grant() gave is there');
 	is($node->safe_psql($dbname, $all_grants), $node->safe_psql('renamed', $all_grants), 'all of it, and nothing else');
+	# What a function calls is in webhook_internal.
+	is($node->safe_psql($dbname, q{
+			SET webhook.organization_id = 'restored'; SET ROLE lifecycle_tenant;
+			INSERT INTO webhook_configurations (name, url, events, secret)
+			VALUES ('restored', 'https://example.com/', '{*}', 'a long secret') RETURNING id AS hook \gset
+			SELECT webhook_reveal_secret(:'hook'), webhook_replay(:'hook', '-infinity', dry_run => true), webhook_emit('contact.created', '{}') IS NULL;
+			SET ROLE lifecycle_reader;
+			SELECT count(*) > 0 FROM webhook_check(:'hook');
+			SELECT count(*) FROM webhook_stats;
+			SET ROLE lifecycle_operator;
+			SELECT webhook_event_types.name FROM webhook_event_types, webhook_cancel(:'hook') WHERE name = 'webhook.test';
+			DELETE FROM webhook_configurations WHERE id = :'hook'}),
+		"a long secret|0|f\nt\n1\nwebhook.test", 'and it suffices to use the functions');
 	insert_things($node, $dbname, $dbname, 3);
 	my $at = time();
 	$node->safe_psql($dbname, 'SELECT webhook_resume()');

@@ -286,6 +286,15 @@ $holder->query('ROLLBACK');
 like($application->errors . $holder->errors, qr/deadlock detected/, 'and does not wait for him who waits for it');
 eventually { $node->safe_psql('postgres', q{SELECT count(*) FROM pg_locks WHERE NOT granted}) == 0 } 'nobody waits any more';
 
+# Advisory locks are anybody's: none that a role can take is one of ours.
+$tenant->{errors} = '';
+$tenant->query("SELECT pg_advisory_lock(oid::bigint), pg_advisory_lock(oid::int, 0), pg_advisory_lock(0, oid::int), pg_advisory_lock(tableoid::int, oid::int) "
+	  . 'FROM pg_class WHERE relnamespace = \'public\'::regnamespace');
+is($tenant->errors, '', 'a tenant holds the advisory locks of all tables');
+is($node->psql('postgres', q{
+		SET lock_timeout = '1s'; BEGIN; CREATE TEMPORARY TABLE instance AS TABLE webhook_instance; DELETE FROM webhook_instance;
+		INSERT INTO webhook_instance TABLE instance; ROLLBACK}), 0, 'which does not keep a worker from making its row of webhook_instance');
+
 $_->finish foreach $holder, $tenant, $shadow, $reader, $application;
 $node->stop;
 
