@@ -10,10 +10,12 @@ namespace webhook {
 namespace {
 constexpr std::size_t kBriskMin = 16;  // or all, if there are not so many
 constexpr std::size_t kBriskShare = 4;
+constexpr std::size_t kSpareShare = 8;
 }  // namespace
 
 SlotLimits SlotLimits::of(std::size_t total) {
-  return {.total = total, .brisk = std::max(std::min(total, kBriskMin), total / kBriskShare)};
+  return {
+      .total = total, .brisk = std::max(std::min(total, kBriskMin), total / kBriskShare), .spare = total / kSpareShare};
 }
 
 // "=" tells a user's key from the two others.
@@ -32,8 +34,11 @@ std::optional<std::string> ordering_key(Ordering ordering, const std::optional<s
 
 // --- Lanes come and go ------------------------------------------------------------------------------------------------
 
-void Lanes::set_lane(const Uuid& webhook, const LaneLimits& limits, Time now) {
+void Lanes::set_lane(const Uuid& webhook, const LaneLimits& limits, Time now,
+                     const std::optional<std::string>& organization) {
   Lane& lane = lanes_[webhook];
+  lane.webhook = webhook;
+  join(lane, organization);
   lane.limits = limits;
   lane.bucket.set_rate(limits.rate_per_s, now);
   lane.removed = false;
@@ -41,7 +46,40 @@ void Lanes::set_lane(const Uuid& webhook, const LaneLimits& limits, Time now) {
     lane.owed.clear();
     lane.owed_is_incomplete = false;
   }
-  enter_turns(webhook, lane, now);
+  enter_turns(lane, now);
+}
+
+void Lanes::join(Lane& lane, const std::optional<std::string>& organization) {
+  if (lane.organization != nullptr) {
+    if (lane.organization->id == organization) return;
+    leave(lane);
+  }
+  const auto [found, is_new] = organizations_.try_emplace(organization);
+  Organization& joined = found->second;
+  if (is_new) {
+    joined.id = organization;
+    joined.number = ++last_organization_number_;
+  }
+  lane.organization = &joined;
+  ++joined.lanes;
+  joined.queued += lane.queued;
+  joined.bytes += lane.bytes;
+  joined.in_flight += static_cast<std::size_t>(lane.in_flight);
+  joined.slow += static_cast<std::size_t>(lane.slow);
+  joined.of_lanes[index_of(lane.standing)] += static_cast<std::size_t>(lane.in_flight);
+}
+
+void Lanes::leave(Lane& lane) {
+  lane.leave_queue();
+  Organization& left = *std::exchange(lane.organization, nullptr);
+  left.queued -= lane.queued;
+  left.bytes -= lane.bytes;
+  left.in_flight -= static_cast<std::size_t>(lane.in_flight);
+  left.slow -= static_cast<std::size_t>(lane.slow);
+  left.of_lanes[index_of(lane.standing)] -= static_cast<std::size_t>(lane.in_flight);
+  if (--left.lanes > 0) return;
+  left.leave_queue();
+  organizations_.erase(organizations_.find(left.id));
 }
 
 std::vector<Delivery> Lanes::remove_lane(const Uuid& webhook) {
@@ -49,6 +87,7 @@ std::vector<Delivery> Lanes::remove_lane(const Uuid& webhook) {
   if (found == lanes_.end()) return {};
   std::vector<Delivery> waiting = evict(webhook);
   Lane& lane = found->second;
+  lane.leave_queue();
   if (lane.timer) timers_.erase({*lane.timer, webhook});
   lane.timer.reset();
   lane.removed = true;
@@ -58,10 +97,7 @@ std::vector<Delivery> Lanes::remove_lane(const Uuid& webhook) {
 }
 
 void Lanes::forget(std::unordered_map<Uuid, Lane>::iterator lane) {
-  if (lane->second.in_turn) {
-    std::erase(trusted_turns_, lane->first);
-    std::erase(other_turns_, lane->first);
-  }
+  leave(lane->second);
   lanes_.erase(lane);
 }
 
@@ -72,6 +108,45 @@ std::vector<Uuid> Lanes::lanes() const {
     if (!lane.removed) webhooks.push_back(webhook);
   }
   return webhooks;
+}
+
+std::uint64_t Lanes::organization_number(const Uuid& webhook) const {
+  const auto found = lanes_.find(webhook);
+  return found == lanes_.end() ? 0 : found->second.organization->number;
+}
+
+// --- Shares -----------------------------------------------------------------------------------------------------------
+
+// How much of a pool an organization may hold that holds so much of it: all that the others leave if it is alone, or as
+// much as it leaves free.
+std::size_t Lanes::share(std::size_t pool, std::size_t of_all, std::size_t own) const {
+  const std::size_t not_of_others = pool - std::min(pool, of_all - own);
+  return is_alone() ? not_of_others : (not_of_others + 1) / 2;
+}
+
+// How much more that is.
+std::size_t Lanes::left(std::size_t pool, std::size_t of_all, std::size_t own) const {
+  const std::size_t may_hold = share(pool, of_all, own);
+  return may_hold - std::min(may_hold, own);
+}
+
+// Whether one more request of such a lane may be in flight, as far as it is up to its organization. There is a place.
+bool Lanes::may_start(const Organization& organization, Standing standing) const {
+  if (organization.in_flight == 0) return true;
+  if (left(slots_.total - slots_.spare, in_flight(), organization.in_flight) == 0) return false;
+  if (left(brisk_pool(), brisk_.size(), organization.brisk()) == 0) return false;
+  if (standing == Standing::kTrusted || organization.untrusted() == 0) return true;
+  const std::size_t untrusted = share(slots_.total / 2, untrusted_in_flight_, organization.untrusted());
+  if (organization.untrusted() >= untrusted) return false;
+  const std::size_t of_slow_lanes = organization.of_lanes[index_of(Standing::kSlow)];
+  return standing != Standing::kSlow || of_slow_lanes == 0 || of_slow_lanes < untrusted / 4 * 3;
+}
+
+// Remembers whether more than one organization gets deliveries.
+void Lanes::note_activity(const Organization& organization) {
+  if (organization.number == active_organization_) return;
+  if (active_organization_ != 0) shared_until_ = now_ + kSharedTime;
+  active_organization_ = organization.number;
 }
 
 // --- What waits -------------------------------------------------------------------------------------------------------
@@ -105,7 +180,8 @@ std::size_t Lanes::room(const Uuid& webhook, Time now) const {
     return lane.queued == 0 && lane.in_flight == 0 && now >= lane.circuit.next_probe_at() ? 1 : 0;
   }
   if (!has_room(lane, 1)) return 0;
-  return std::max<std::size_t>(1, queue_max() - std::min(lane.queued, queue_max()));
+  const std::size_t most = queue_max(*lane.organization);
+  return std::max<std::size_t>(1, most - std::min(lane.queued, most));
 }
 
 bool Lanes::wants_refill(const Uuid& webhook, Time now) const {
@@ -210,38 +286,44 @@ std::size_t Lanes::queued(const Uuid& webhook) const {
 // An empty lane always has room for one: what cannot be queued anywhere could never be sent.
 bool Lanes::has_room(const Lane& lane, std::size_t bytes) const {
   if (lane.queued == 0) return true;
-  const std::size_t bytes_left = queued_bytes_ < kAllBytesMax ? kAllBytesMax - queued_bytes_ : 0;
-  return lane.queued < queue_max() && lane.bytes + bytes <= std::min(kQueuedBytesMax, bytes_left);
+  const std::size_t bytes_left = left(kAllBytesMax, queued_bytes_, lane.organization->bytes);
+  return lane.queued < queue_max(*lane.organization) && lane.bytes + bytes <= std::min(kQueuedBytesMax, bytes_left);
 }
 
-// How long a lane's queue may be now.
-std::size_t Lanes::queue_max() const {
-  return std::min(kQueuedMax, queued_ < kAllQueuedMax ? kAllQueuedMax - queued_ : 0);
+// How long the queue of one of its lanes may be now.
+std::size_t Lanes::queue_max(const Organization& organization) const {
+  return std::min(kQueuedMax, left(kAllQueuedMax, queued_, organization.queued));
 }
 
 // How much may be queued in the lanes that move: what stands still is left out.
 std::size_t Lanes::room_of_moving() const {
+  const std::size_t room = share(kAllQueuedMax, 0, 0);
   const std::size_t standing = queued_ - queued_moving_;
-  return standing < kAllQueuedMax ? kAllQueuedMax - standing : 0;
+  return room - std::min(room, standing);
 }
 
 void Lanes::enqueue(Lane& lane, const Delivery& delivery) {
   count_moving(lane, -1);
   lane.bytes += delivery.event->body.size();
   queued_bytes_ += delivery.event->body.size();
+  lane.organization->bytes += delivery.event->body.size();
   ++lane.queued;
   ++queued_;
+  ++lane.organization->queued;
   count_moving(lane, 1);
+  note_activity(*lane.organization);
   lane.ready.push_back(delivery);
-  enter_turns(delivery.webhook, lane, now_);
+  enter_turns(lane, now_);
 }
 
 void Lanes::dequeued(Lane& lane, const Delivery& delivery) {
   count_moving(lane, -1);
   lane.bytes -= delivery.event->body.size();
   queued_bytes_ -= delivery.event->body.size();
+  lane.organization->bytes -= delivery.event->body.size();
   --lane.queued;
   --queued_;
+  --lane.organization->queued;
   count_moving(lane, 1);
 }
 
@@ -271,29 +353,34 @@ void Lanes::count_moving(const Lane& lane, int sign) {
 int Lanes::allowance(const Lane& lane, Time now) {
   if (lane.circuit.is_open()) return now >= lane.circuit.next_probe_at() ? 1 : 0;
   if (lane.limits.ordering == Ordering::kEndpoint) return 1;
-  if (!lane.is_trusted) return 1;
+  if (lane.standing == Standing::kUnproven || lane.slow > 0) return 1;
   return std::min(lane.window, lane.limits.max_in_flight);
 }
 
-void Lanes::enter_turns(const Uuid& webhook, Lane& lane, Time now) {
-  if (lane.in_turn || lane.removed || lane.ready.empty()) return;
+void Lanes::enter_turns(Lane& lane, Time now) {
+  if (lane.in_queue() || lane.removed || lane.ready.empty()) return;
   if (lane.circuit.is_open() && lane.in_flight == 0 && now < lane.circuit.next_probe_at()) {
-    wait_until(webhook, lane, lane.circuit.next_probe_at());
+    wait_until(lane, lane.circuit.next_probe_at());
     return;
   }
   if (lane.in_flight >= allowance(lane, now)) return;
   if (!lane.bucket.has_token(now)) {
-    wait_until(webhook, lane, lane.bucket.next_token_at(now));
+    wait_until(lane, lane.bucket.next_token_at(now));
     return;
   }
-  lane.in_turn = true;
-  (lane.is_trusted ? trusted_turns_ : other_turns_).push_back(webhook);
+  line_up(lane);
 }
 
-void Lanes::wait_until(const Uuid& webhook, Lane& lane, Time at) {
-  if (lane.timer) timers_.erase({*lane.timer, webhook});
+void Lanes::line_up(Lane& lane) {
+  Organization& organization = *lane.organization;
+  organization.turns[index_of(lane.standing)].push_back(&lane);
+  if (!organization.in_queue()) turns_.push_back(&organization);
+}
+
+void Lanes::wait_until(Lane& lane, Time at) {
+  if (lane.timer) timers_.erase({*lane.timer, lane.webhook});
   lane.timer = at;
-  timers_.emplace(at, webhook);
+  timers_.emplace(at, lane.webhook);
 }
 
 void Lanes::fire_timers(Time now) {
@@ -302,15 +389,16 @@ void Lanes::fire_timers(Time now) {
     timers_.erase(timers_.begin());
     Lane& lane = lanes_.at(webhook);
     lane.timer.reset();
-    enter_turns(webhook, lane, now);
+    enter_turns(lane, now);
   }
 }
 
 void Lanes::age_flights(Time now) {
   while (!brisk_.empty() && now - brisk_.begin()->second.started_at >= kPatience) {
-    Lane& lane = lanes_.at(brisk_.begin()->second.webhook);
+    Lane& lane = *brisk_.begin()->second.lane;
     ++lane.slow;
-    set_trusted(lane, false);
+    ++lane.organization->slow;
+    set_standing(lane, Standing::kSlow);
     set_stalled(lane, true);
     slow_.insert(brisk_.extract(brisk_.begin()));
   }
@@ -320,43 +408,50 @@ std::optional<Delivery> Lanes::take(Time now) {
   now_ = now;
   fire_timers(now);
   age_flights(now);
-  if (brisk_.size() >= slots_.brisk || in_flight() >= slots_.total) return std::nullopt;
-  // The first queue once more in the end: the other may have found lanes that belong into it.
-  for (int turn = 0; turn < 3; ++turn) {
-    const bool others = (turn % 2 == 0) == others_are_next_;
-    const std::size_t others_max = std::max<std::size_t>(1, slots_.total / 2);
-    if (others && untrusted_in_flight_ >= others_max) continue;
-    std::optional<Delivery> delivery = take_from(others ? other_turns_ : trusted_turns_, now);
-    if (!delivery) continue;
-    others_are_next_ = !others;
-    return delivery;
+  const std::size_t brisk_max = is_alone() ? slots_.brisk : brisk_pool() + slots_.spare;
+  if (brisk_.size() >= brisk_max || in_flight() >= slots_.total) return std::nullopt;
+  // Organizations that may not send now have requests in flight: there are no more of them than places.
+  for (std::size_t waiting = turns_.size(); waiting > 0; --waiting) {
+    Organization& organization = *turns_.pop_front();
+    std::optional<Delivery> delivery = take_from(organization, now);
+    if (organization.has_turns() && !organization.in_queue()) turns_.push_back(&organization);
+    if (delivery) return delivery;
   }
   return std::nullopt;
 }
 
-// A lane in a queue of turns may have lost its right to one since: it is found out here.
-std::optional<Delivery> Lanes::take_from(std::deque<Uuid>& turns, Time now) {
-  for (std::size_t left = turns.size(); left > 0; --left) {
-    const Uuid webhook = turns.front();
-    turns.pop_front();
-    const auto found = lanes_.find(webhook);
-    if (found == lanes_.end()) continue;
-    Lane& lane = found->second;
-    lane.in_turn = false;
-    const bool in_wrong_queue = lane.is_trusted != (&turns == &trusted_turns_);
-    if (in_wrong_queue || lane.in_flight >= allowance(lane, now) || !lane.bucket.has_token(now)) {
-      enter_turns(webhook, lane, now);
+bool Lanes::Organization::has_turns() const {
+  return std::any_of(turns.begin(), turns.end(), [](const TurnQueue<Lane>& queue) { return !queue.empty(); });
+}
+
+std::optional<Delivery> Lanes::take_from(Organization& organization, Time now) {
+  const std::size_t brisk_left = left(brisk_pool(), brisk_.size(), organization.brisk());
+  for (std::size_t tried = 0; tried < kStandings; ++tried) {
+    const std::size_t standing =
+        std::exchange(organization.next_standing, (organization.next_standing + 1) % kStandings);
+    TurnQueue<Lane>& turns = organization.turns[standing];
+    if (turns.empty() || !may_start(organization, static_cast<Standing>(standing))) continue;
+    if (std::optional<Delivery> delivery = take_from(turns, brisk_left, now)) return delivery;
+  }
+  return std::nullopt;
+}
+
+// A lane in line may have lost its right to a turn since: it is found out here.
+std::optional<Delivery> Lanes::take_from(TurnQueue<Lane>& turns, std::size_t brisk_left, Time now) {
+  for (std::size_t waiting = turns.size(); waiting > 0; --waiting) {
+    Lane& lane = *turns.pop_front();
+    if (lane.in_flight >= allowance(lane, now) || !lane.bucket.has_token(now)) {
+      enter_turns(lane, now);
       continue;
     }
-    if (lane.in_flight > 0 && static_cast<std::size_t>(lane.in_flight) >= slots_.brisk - brisk_.size()) {
-      lane.in_turn = true;
-      turns.push_back(webhook);
+    if (lane.in_flight > 0 && static_cast<std::size_t>(lane.in_flight) >= brisk_left) {
+      turns.push_back(&lane);
       continue;
     }
     std::optional<Delivery> delivery = next_ready(lane);
     if (!delivery) continue;
     start(lane, &*delivery, now);
-    enter_turns(webhook, lane, now);
+    enter_turns(lane, now);
     return delivery;
   }
   return std::nullopt;
@@ -395,9 +490,11 @@ std::optional<Delivery> Lanes::next_ready(Lane& lane) {
 void Lanes::start(Lane& lane, Delivery* delivery, Time now) {
   lane.bucket.take();
   delivery->ticket = next_ticket_++;
-  brisk_.emplace(delivery->ticket, Flight{delivery->webhook, now});
+  brisk_.emplace_hint(brisk_.end(), delivery->ticket, Flight{&lane, now});
   ++lane.in_flight;
-  if (!lane.is_trusted) ++untrusted_in_flight_;
+  ++lane.organization->in_flight;
+  ++lane.organization->of_lanes[index_of(lane.standing)];
+  if (lane.standing != Standing::kTrusted) ++untrusted_in_flight_;
 }
 
 // --- Results ----------------------------------------------------------------------------------------------------------
@@ -408,17 +505,17 @@ Circuit::Change Lanes::finish(const Delivery& delivery, Verdict verdict, Time no
   const auto found = lanes_.find(delivery.webhook);
   assert(found != lanes_.end());
   Lane& lane = found->second;
-  land(lane, delivery.ticket);
+  const bool was_slow = land(lane, delivery.ticket) || lane.slow > 0;
   release_key(lane, delivery);
   Circuit::Change change = Circuit::Change::kNone;
   if (verdict == Verdict::kFailed) {
     lane.window = 1;
-    set_trusted(lane, false);
+    set_standing(lane, was_slow ? Standing::kSlow : Standing::kUnproven);
     set_stalled(lane, true);
     change = lane.circuit.failed(now, random, not_before);
   } else {
     if (verdict == Verdict::kSuccess) lane.window = std::min(lane.window + 1, lane.limits.max_in_flight);
-    set_trusted(lane, lane.slow == 0);
+    set_standing(lane, was_slow ? Standing::kSlow : Standing::kTrusted);
     set_stalled(lane, lane.slow > 0);
     change = lane.circuit.answered();
   }
@@ -426,19 +523,25 @@ Circuit::Change Lanes::finish(const Delivery& delivery, Verdict verdict, Time no
     if (lane.in_flight == 0) forget(found);
     return Circuit::Change::kNone;
   }
-  enter_turns(delivery.webhook, lane, now);
+  enter_turns(lane, now);
   return change;
 }
 
-void Lanes::land(Lane& lane, std::uint64_t ticket) {
-  if (brisk_.erase(ticket) == 0) {
+// Returns whether the request was slow.
+bool Lanes::land(Lane& lane, std::uint64_t ticket) {
+  const bool was_slow = brisk_.erase(ticket) == 0;
+  if (was_slow) {
     [[maybe_unused]] const std::size_t erased = slow_.erase(ticket);
     assert(erased == 1);
     --lane.slow;
+    --lane.organization->slow;
   }
   assert(lane.in_flight > 0);
   --lane.in_flight;
-  if (!lane.is_trusted) --untrusted_in_flight_;
+  --lane.organization->in_flight;
+  --lane.organization->of_lanes[index_of(lane.standing)];
+  if (lane.standing != Standing::kTrusted) --untrusted_in_flight_;
+  return was_slow;
 }
 
 // The next one with the key goes before what is ready: it is older than most.
@@ -456,19 +559,25 @@ void Lanes::release_key(Lane& lane, const Delivery& delivery) {
   lane.ready.push_front(std::move(next));
 }
 
-void Lanes::set_trusted(Lane& lane, bool trusted) {
-  if (lane.is_trusted == trusted) return;
-  lane.is_trusted = trusted;
+void Lanes::set_standing(Lane& lane, Standing standing) {
+  if (lane.standing == standing) return;
   const auto in_flight = static_cast<std::size_t>(lane.in_flight);
-  untrusted_in_flight_ = trusted ? untrusted_in_flight_ - in_flight : untrusted_in_flight_ + in_flight;
+  std::array<std::size_t, kStandings>& of_lanes = lane.organization->of_lanes;
+  of_lanes[index_of(lane.standing)] -= in_flight;
+  of_lanes[index_of(standing)] += in_flight;
+  if (lane.standing == Standing::kTrusted) untrusted_in_flight_ += in_flight;
+  if (standing == Standing::kTrusted) untrusted_in_flight_ -= in_flight;
+  lane.standing = standing;
+  if (!lane.in_queue()) return;
+  lane.leave_queue();
+  line_up(lane);
 }
 
 std::optional<Time> Lanes::next_turn_at() const {
   std::optional<Time> next;
   if (!timers_.empty()) next = timers_.begin()->first;
   // A request that becomes slow makes way.
-  const bool turns_wait = !trusted_turns_.empty() || !other_turns_.empty();
-  if (turns_wait && !brisk_.empty() && in_flight() < slots_.total) {
+  if (!turns_.empty() && !brisk_.empty() && in_flight() < slots_.total) {
     const Time aged = brisk_.begin()->second.started_at + kPatience;
     next = next ? std::min(*next, aged) : aged;
   }
@@ -487,16 +596,17 @@ void Lanes::reopen_circuit(const Uuid& webhook, Time opened_at, Time now) {
 void Lanes::close_circuit(const Uuid& webhook, Time now) {
   Lane& lane = lanes_.at(webhook);
   lane.circuit = {};
-  enter_turns(webhook, lane, now);
+  enter_turns(lane, now);
 }
 
 void Lanes::clock_set_back(Time now) {
   now_ = now;
+  shared_until_ = std::min(shared_until_, now + kSharedTime);
   timers_.clear();
   for (auto& [webhook, lane] : lanes_) {
     lane.timer.reset();
     lane.circuit.clock_set_back(now);
-    enter_turns(webhook, lane, now);
+    enter_turns(lane, now);
   }
   for (auto& [ticket, flight] : brisk_) flight.started_at = std::min(flight.started_at, now);
 }

@@ -1,15 +1,30 @@
 // One lane a webhook: a bounded queue of deliveries, and the rules for when the next of them may be sent: the cap on how
-// many are in flight, the rate limit, the order of deliveries with the same key, the circuit. Lanes with something to
-// send take turns, so that a busy webhook does not hold up a quiet one.
+// many are in flight, the rate limit, the order of deliveries with the same key, the circuit. Organizations with something
+// to send take turns, and so do the lanes of each: a busy webhook does not hold up a quiet one, nor do a thousand of one
+// organization hold up another's. Webhooks without an organization are one organization's.
 //
 // A slow or dead endpoint must cost the others nothing. What is scarce is the requests that may be open at once, so:
 //
 //   - a request that has been out for kPatience is slow, and no longer counts among the brisk ones, of which there may be
 //     a quarter of all (SlotLimits): those that hang do not take the places of those that don't;
 //   - a lane is trusted once its endpoint has answered, until it fails or a request of its becomes slow. Lanes that are
-//     not trusted send one request at a time, and together never hold more than half of all places;
+//     not trusted send one request at a time, and together never hold more than half of all places; those whose last
+//     request was slow never hold more than three quarters of that, so that one that is new, or has failed once, finds a
+//     place beside them;
 //   - a trusted lane begins with one request at a time and doubles with the answers; and it never holds more places than
 //     it leaves free. Likewise no lane's queue is ever longer than what is left of the room for all queues.
+//
+// All this is so within an organization, of whose share the lane's limits are parts. What an organization may have, of
+// each of these pools, is all as long as no other has a lane. Otherwise:
+//
+//   - it takes no more of a pool than it leaves free, whatever its webhooks do. Of the brisk requests there may then be
+//     twice as many, so that one that is alone in sending still has its quarter of all places. n organizations that want
+//     all they can get end up with pool / (n + 1) each, and as much is free for the next: it need not wait;
+//   - an eighth of all places is for organizations that have no request in flight, one for each, whatever is known of the
+//     webhook. Such a one waits only while all places are held. That takes some eight organizations of which each holds
+//     half of what it found free, and then as many as there are places for one each: of 256 places, forty organizations
+//     whose requests are all open at the same time. Then it takes its turn among them as places become free, which is
+//     when requests are answered or time out; while no more than the brisk ones are held, within kPatience.
 //
 // A lane that is full refuses, and from then on everything until its overflow has been fetched back from
 // webhook_deliveries: otherwise new events would pass the older ones that overflowed.
@@ -17,9 +32,9 @@
 // Pure: the time is the caller's.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <list>
 #include <map>
 #include <memory>
@@ -35,6 +50,7 @@
 #include "core/ledger.h"
 #include "core/time.h"
 #include "core/token_bucket.h"
+#include "core/turn_queue.h"
 #include "core/uuid.h"
 
 namespace webhook {
@@ -84,7 +100,8 @@ struct LaneLimits {
 // Of all lanes together.
 struct SlotLimits {
   std::size_t total = 1;  // requests open at once
-  std::size_t brisk = 1;  // of those, the ones that are not slow
+  std::size_t brisk = 1;  // of those, the ones that are not slow, of an organization
+  std::size_t spare = 0;  // of the total, the ones for organizations that have none
 
   static SlotLimits of(std::size_t total);
 };
@@ -97,6 +114,8 @@ class Lanes {
   static constexpr std::size_t kAllBytesMax = 32ULL << 20;    // likewise their bodies
   static constexpr std::size_t kBlockedKeysMax = 10'000;  // a lane's keys with something owed, remembered one by one
   static constexpr Duration kPatience = std::chrono::seconds(1);
+  // For so long after a delivery of another organization nobody is to wait for one that is crowded.
+  static constexpr Duration kSharedTime = std::chrono::seconds(10);
 
   // What an attempt says of its endpoint.
   enum class Verdict : std::uint8_t {
@@ -107,13 +126,16 @@ class Lanes {
 
   void set_slots(const SlotLimits& slots) { slots_ = slots; }
 
-  // Makes the lane, or changes its limits.
-  void set_lane(const Uuid& webhook, const LaneLimits& limits, Time now);
+  // Makes the lane, or changes its limits and whose it is.
+  void set_lane(const Uuid& webhook, const LaneLimits& limits, Time now,
+                const std::optional<std::string>& organization = std::nullopt);
   // Forgets the lane with all that waits in it, which is returned. What is in flight stays so.
   std::vector<Delivery> remove_lane(const Uuid& webhook);
 
   // The webhooks that have one.
   std::vector<Uuid> lanes() const;
+  // A number that the lanes of an organization have in common, as long as it has one; 0: there is no lane.
+  std::uint64_t organization_number(const Uuid& webhook) const;
 
   // Puts a delivery at the end of its webhook's lane, which must exist. False: the lane overflows, its circuit is open,
   // or an older delivery with its key is owed: it is to be owed, too.
@@ -163,8 +185,10 @@ class Lanes {
   std::size_t queued() const { return queued_; }
   std::size_t queued_bytes() const { return queued_bytes_; }
   // Whether it is worth a little waiting before more is offered: lanes that move and do not overflow yet have much to do,
-  // compared with the room that the others leave.
+  // compared with the room that the others leave. Never while several organizations have something to do: what waits
+  // for one makes all wait, so one that is offered more than it can take overflows.
   bool is_crowded() const {
+    if (now_ < shared_until_) return false;
     return crowded_lanes_ > 0 || (queued_moving_ > 0 && queued_moving_ >= room_of_moving() / 2);
   }
   // Whether they have so much of that room that they would soon overflow.
@@ -192,7 +216,19 @@ class Lanes {
   }
 
  private:
-  struct Lane {
+  // What is known of an endpoint, and so how many places may go to such at once.
+  enum class Standing : std::uint8_t {
+    kTrusted,   // it has answered
+    kUnproven,  // it has not yet, or has just failed
+    kSlow,      // a request is slow, or the last one was
+  };
+  static constexpr std::size_t kStandings = 3;
+  static constexpr std::size_t index_of(Standing standing) { return static_cast<std::size_t>(standing); }
+
+  struct Organization;
+  struct Lane : TurnQueueLink<Lane> {  // in line for its turn within its organization
+    Uuid webhook;
+    Organization* organization = nullptr;
     LaneLimits limits;
     // Lists: an empty one owns no memory, unlike an empty deque.
     std::list<Delivery> ready;
@@ -203,23 +239,47 @@ class Lanes {
     int in_flight = 0;
     int slow = 0;    // of those
     int window = 1;  // how many may be, by the answers so far
-    bool is_trusted = false;
+    Standing standing = Standing::kUnproven;
     bool is_stalled = false;  // its last attempt failed, or one is slow: nothing is gained by waiting for it
     bool overflows = false;
     bool removed = false;  // kept until nothing is in flight
-    bool in_turn = false;  // stands in a queue of turns
     std::optional<Time> timer;
     TokenBucket bucket;
     Circuit circuit;
     std::unordered_map<std::string, std::int64_t> owed;  // by ordering_key(), how many
     bool owed_is_incomplete = false;                     // there were too many keys
   };
+  // What its lanes have in common, and the sums of what they hold.
+  struct Organization : TurnQueueLink<Organization> {
+    std::optional<std::string> id;
+    std::uint64_t number = 0;
+    std::size_t lanes = 0;
+    std::size_t queued = 0;
+    std::size_t bytes = 0;
+    std::size_t in_flight = 0;
+    std::size_t slow = 0;                            // of those
+    std::array<std::size_t, kStandings> of_lanes{};  // of those, by the standing of their lanes
+    std::array<TurnQueue<Lane>, kStandings> turns;   // lanes with something they may send
+    std::size_t next_standing = 0;                   // whose turn it is among these
+
+    std::size_t brisk() const { return in_flight - slow; }
+    std::size_t untrusted() const { return in_flight - of_lanes[0]; }
+    bool has_turns() const;
+  };
   struct Flight {
-    Uuid webhook;
+    Lane* lane = nullptr;
     Time started_at{};
   };
 
-  std::size_t queue_max() const;
+  bool is_alone() const { return organizations_.size() <= 1; }
+  std::size_t share(std::size_t pool, std::size_t of_all, std::size_t own) const;
+  std::size_t left(std::size_t pool, std::size_t of_all, std::size_t own) const;
+  std::size_t brisk_pool() const { return is_alone() ? slots_.brisk : 2 * slots_.brisk; }
+  bool may_start(const Organization& organization, Standing standing) const;
+  void join(Lane& lane, const std::optional<std::string>& organization);
+  void leave(Lane& lane);
+  void note_activity(const Organization& organization);
+  std::size_t queue_max(const Organization& organization) const;
   std::size_t room_of_moving() const;
   bool has_room(const Lane& lane, std::size_t bytes) const;
   static int allowance(const Lane& lane, Time now);
@@ -229,28 +289,32 @@ class Lanes {
   void set_overflows(Lane& lane, bool overflows);
   void set_stalled(Lane& lane, bool stalled);
   void count_moving(const Lane& lane, int sign);
-  void enter_turns(const Uuid& webhook, Lane& lane, Time now);
-  void wait_until(const Uuid& webhook, Lane& lane, Time at);
+  void enter_turns(Lane& lane, Time now);
+  void line_up(Lane& lane);
+  void wait_until(Lane& lane, Time at);
   void fire_timers(Time now);
   void age_flights(Time now);
-  std::optional<Delivery> take_from(std::deque<Uuid>& turns, Time now);
+  std::optional<Delivery> take_from(Organization& organization, Time now);
+  std::optional<Delivery> take_from(TurnQueue<Lane>& turns, std::size_t brisk_left, Time now);
   std::optional<Delivery> next_ready(Lane& lane);
   void start(Lane& lane, Delivery* delivery, Time now);
-  void land(Lane& lane, std::uint64_t ticket);
+  bool land(Lane& lane, std::uint64_t ticket);
   void release_key(Lane& lane, const Delivery& delivery);
   void taken_out(Lane& lane, std::vector<Delivery>* deliveries);
   void forget(std::unordered_map<Uuid, Lane>::iterator lane);
-  void set_trusted(Lane& lane, bool trusted);
+  void set_standing(Lane& lane, Standing standing);
 
+  std::unordered_map<std::optional<std::string>, Organization> organizations_;  // that have a lane
   std::unordered_map<Uuid, Lane> lanes_;
-  std::deque<Uuid> trusted_turns_;  // lanes with something they may send, each in one of the two, once
-  std::deque<Uuid> other_turns_;    //
-  bool others_are_next_ = false;
+  TurnQueue<Organization> turns_;  // of which a lane has something that it may send
+  std::uint64_t last_organization_number_ = 0;
+  std::uint64_t active_organization_ = 0;   // which got the last delivery
+  Time shared_until_{};                     // until then another one may have to do, too
   std::set<std::pair<Time, Uuid>> timers_;  // lanes that wait for a token or a probe
   std::map<std::uint64_t, Flight> brisk_;   // by ticket, so in the order in which they started
   std::map<std::uint64_t, Flight> slow_;
   std::uint64_t next_ticket_ = 1;
-  std::size_t untrusted_in_flight_ = 0;
+  std::size_t untrusted_in_flight_ = 0;  // of lanes that are not trusted
   SlotLimits slots_;
   std::size_t queued_ = 0;
   std::size_t queued_bytes_ = 0;

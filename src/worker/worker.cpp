@@ -357,7 +357,8 @@ void Worker::set_up_lanes(const std::vector<Targets::Changed>& all_changed) {
     endpoints_to_write_.insert(changed.webhook);
   }
   for (auto& [id, target] : targets_) {
-    if (target.webhook.is_deliverable()) lanes_.set_lane(id, target.webhook.limits, now);
+    if (target.webhook.is_deliverable())
+      lanes_.set_lane(id, target.webhook.limits, now, target.webhook.organization_id);
   }
   for (const Uuid& id : lanes_.lanes()) {
     const Target* target = targets_.find(id);

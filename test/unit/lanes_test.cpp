@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <random>
 #include <string>
@@ -37,17 +38,19 @@ class LanesTest : public testing::Test {
  protected:
   LanesTest() { lanes_.set_slots(SlotLimits::of(256)); }
 
-  void set_lane(const Uuid& webhook, LaneLimits limits) { lanes_.set_lane(webhook, limits, now_); }
+  void set_lane(const Uuid& webhook, LaneLimits limits, const std::optional<std::string>& organization = {}) {
+    lanes_.set_lane(webhook, limits, now_, organization);
+  }
   // A lane whose endpoint has answered so often that only its own limits hold.
-  void set_trusted_lane(const Uuid& webhook, LaneLimits limits) {
-    set_lane(webhook, {.max_in_flight = limits.max_in_flight});
+  void set_trusted_lane(const Uuid& webhook, LaneLimits limits, const std::optional<std::string>& organization = {}) {
+    set_lane(webhook, {.max_in_flight = limits.max_in_flight}, organization);
     for (int i = 0; i < limits.max_in_flight; ++i) {
       ASSERT_TRUE(lanes_.offer(delivery(webhook, 1'000'000 + i)));
       const auto taken = lanes_.take(now_);
       ASSERT_TRUE(taken);
       finish(*taken);
     }
-    set_lane(webhook, limits);
+    set_lane(webhook, limits, organization);
   }
 
   Circuit::Change finish(const Delivery& taken, Verdict verdict = Verdict::kSuccess) {
@@ -69,6 +72,22 @@ class LanesTest : public testing::Test {
   void fill(const Uuid& webhook) {
     for (std::size_t i = 0; i < Lanes::kQueuedMax; ++i) {
       ASSERT_TRUE(lanes_.offer(delivery(webhook, static_cast<std::int64_t>(i))));
+    }
+  }
+
+  // Lanes of an organization, from that number on.
+  void set_lanes(const std::string& organization, int first, int count, bool trusted = false) {
+    for (int number = first; number < first + count; ++number) {
+      if (trusted) {
+        set_trusted_lane(webhook_number(number), {.max_in_flight = 1}, organization);
+      } else {
+        set_lane(webhook_number(number), {.max_in_flight = 1}, organization);
+      }
+    }
+  }
+  void offer_to_each(int first, int count) {
+    for (int number = first; number < first + count; ++number) {
+      ASSERT_TRUE(lanes_.offer(delivery(webhook_number(number), number)));
     }
   }
 
@@ -225,6 +244,164 @@ TEST_F(LanesTest, QueueIsNeverLongerThanWhatIsLeftForOthers) {
   EXPECT_LE(lanes_.queued(), Lanes::kAllQueuedMax + 40);
   set_lane(webhook_number(100), {.max_in_flight = 1});
   EXPECT_TRUE(lanes_.offer(delivery(webhook_number(100), 1))) << "there is room for one more lane";
+}
+
+// --- Organizations --------------------------------------------------------------------------------------------------------
+
+constexpr const char* kAcme = "acme";
+constexpr const char* kGlobex = "globex";
+
+TEST_F(LanesTest, OrganizationsTakeTurnsHoweverManyLanesTheyHave) {
+  set_trusted_lane(kFirst, {.max_in_flight = 10}, kGlobex);
+  for (int number = 10; number < 20; ++number) {
+    set_lane(webhook_number(number), {.max_in_flight = 1}, kAcme);
+    lanes_.offer(delivery(webhook_number(number), number));
+  }
+  for (const std::int64_t id : {101, 102, 103}) lanes_.offer(delivery(kFirst, id));
+  set_lane(kSecond, {.max_in_flight = 10});  // of no organization
+  lanes_.offer(delivery(kSecond, 1001));
+  EXPECT_EQ(take_ids(), (Ids{10, 101, 1001, 11, 102, 12, 103, 13, 14, 15, 16, 17, 18, 19}));
+}
+
+TEST_F(LanesTest, OrganizationTakesNoMoreThanItLeavesFree) {
+  set_lanes(kAcme, 0, 1000, true);
+  set_lanes(kGlobex, 1000, 1000, true);
+  set_lanes("initech", 2000, 1000, true);
+  offer_to_each(0, 1000);
+  EXPECT_EQ(take_all().size(), 64U) << "brisk ones, a quarter of all, as if it were alone";
+  offer_to_each(1000, 1000);
+  EXPECT_EQ(take_all().size(), 32U);
+  offer_to_each(2000, 1000);
+  EXPECT_EQ(take_all().size(), 16U);
+  std::size_t slow = 0;
+  for (int round = 0; round < 10; ++round) {
+    now_ += Lanes::kPatience;
+    slow += take_all().size();
+  }
+  EXPECT_GE(64 + 32 + 16 + slow, 160U);
+  EXPECT_LE(64 + 32 + 16 + slow, 180U) << "of 224 each of the three has about a quarter, and as much is free";
+}
+
+TEST_F(LanesTest, OrganizationWithoutARequestInFlightFindsAPlaceWhateverTheOthersHold) {
+  for (const bool trusted : {true, false}) {
+    lanes_ = Lanes();
+    lanes_.set_slots(SlotLimits::of(256));
+    set_lane(kFirst, {.max_in_flight = 1}, "modest");
+    set_lane(kSecond, {.max_in_flight = 1});
+    std::size_t held = 0;
+    for (int organization = 0; organization < 20; ++organization) {
+      const int first = 100 + 100 * organization;
+      set_lanes("greedy " + std::to_string(organization), first, 100, trusted);
+      offer_to_each(first, 100);
+      held += take_all().size();
+      now_ += Lanes::kPatience;  // slow, so that they stay and brisk places are free
+      held += take_all().size();
+    }
+    EXPECT_LT(held, 256U);
+    lanes_.offer(delivery(kFirst, 1));
+    lanes_.offer(delivery(kSecond, 2));
+    EXPECT_EQ(take_ids(), (Ids{1, 2})) << held << " are held, trusted: " << trusted;
+  }
+}
+
+TEST_F(LanesTest, PlacesAreForOneOrganizationAsLongAsNoOtherHasALane) {
+  set_lanes(kAcme, 10, 1000, true);
+  offer_to_each(10, 1000);
+  EXPECT_EQ(take_all().size(), 64U);
+  now_ += Lanes::kPatience;
+  EXPECT_EQ(take_all().size(), 64U);
+  now_ += Lanes::kPatience;
+  EXPECT_EQ(take_all().size(), 64U);
+  now_ += Lanes::kPatience;
+  EXPECT_EQ(take_all().size(), 32U) << "an eighth of all is for another that may come";
+  set_lane(kFirst, {.max_in_flight = 1}, kGlobex);
+  lanes_.offer(delivery(kFirst, 1));
+  EXPECT_EQ(take_ids(), (Ids{1}));
+}
+
+// Endpoints that answer late are alive, so their lanes go on like that for good.
+TEST_F(LanesTest, EndpointThatHasFailedOnceFindsAPlaceBesideThoseThatAreSlow) {
+  for (int number = 10; number < 138; ++number) set_lane(webhook_number(number), {.max_in_flight = 1});
+  std::vector<Delivery> late;
+  for (int round = 0; round < 3; ++round) {
+    for (const Delivery& each : late) finish(each);
+    late.clear();
+    for (int number = 10; number < 138; ++number) lanes_.offer(delivery(webhook_number(number), number));
+    for (int i = 0; i < 10; ++i, now_ += Lanes::kPatience) {
+      for (Delivery& each : take_all()) late.push_back(std::move(each));
+    }
+  }
+  EXPECT_EQ(late.size(), 96U) << "three quarters of a half";
+  set_trusted_lane(kFirst, {.max_in_flight = 16});
+  for (const std::int64_t id : {1, 2}) lanes_.offer(delivery(kFirst, id));
+  const std::vector<Delivery> taken = take_all();
+  ASSERT_EQ(ids(taken), (Ids{1, 2}));
+  for (const Delivery& each : taken) finish(each, Verdict::kFailed);
+  lanes_.offer(delivery(kFirst, 3));
+  EXPECT_EQ(take_ids(), (Ids{3}));
+}
+
+TEST_F(LanesTest, OrganizationLeavesRoomInTheQueuesForOthers) {
+  for (const char* const organization : {kAcme, kGlobex}) set_lanes(organization, organization == kAcme ? 0 : 100, 100);
+  const auto fill = [this](int first) {
+    std::size_t taken = 0;
+    for (int number = first; number < first + 100; ++number) {
+      for (int i = 0; i < 1000; ++i) taken += lanes_.offer(delivery(webhook_number(number), i)) ? 1 : 0;
+    }
+    return taken;
+  };
+  EXPECT_LE(fill(0), Lanes::kAllQueuedMax / 2 + 100);
+  EXPECT_GE(fill(100), Lanes::kAllQueuedMax / 5);
+  set_lane(webhook_number(300), {.max_in_flight = 1});
+  std::size_t taken = 0;
+  while (lanes_.offer(delivery(webhook_number(300), 1))) ++taken;
+  EXPECT_GE(taken, Lanes::kQueuedMax / 2);
+}
+
+TEST_F(LanesTest, OrganizationLeavesBytesInTheQueuesForOthers) {
+  set_lanes(kAcme, 0, 100);
+  set_lanes(kGlobex, 100, 1);
+  for (int number = 0; number < 100; ++number) {
+    while (lanes_.offer(delivery(webhook_number(number), 1, "", 100'000))) continue;
+  }
+  EXPECT_LE(lanes_.queued_bytes(), Lanes::kAllBytesMax / 2 + 100 * 100'000);
+  std::size_t taken = 0;
+  while (lanes_.offer(delivery(webhook_number(100), 1, "", 100'000))) ++taken;
+  EXPECT_GE(taken, 10U);
+}
+
+TEST_F(LanesTest, LaneTakesWhatItHoldsAlongToAnotherOrganization) {
+  set_lanes(kAcme, 0, 20);
+  set_lanes(kGlobex, 20, 1);
+  offer_to_each(0, 20);
+  offer_to_each(0, 20);
+  const std::vector<Delivery> taken = take_all();
+  EXPECT_EQ(taken.size(), 20U);
+  now_ += Lanes::kPatience;
+  EXPECT_FALSE(lanes_.take(now_));
+  for (int number = 0; number < 20; ++number) set_lane(webhook_number(number), {.max_in_flight = 1}, kGlobex);
+  EXPECT_EQ(lanes_.organization_number(webhook_number(0)), lanes_.organization_number(webhook_number(20)));
+  for (const Delivery& each : taken) finish(each);
+  EXPECT_EQ(take_all().size(), 20U);
+  for (int number = 0; number < 21; ++number) lanes_.remove_lane(webhook_number(number));
+  EXPECT_TRUE(lanes_.lanes().empty());
+}
+
+// Nobody's events are read while reading waits for another's lanes.
+TEST_F(LanesTest, NobodyWaitsForAnothersLanes) {
+  set_lanes(kAcme, 0, 1);
+  set_lanes(kGlobex, 1, 1);
+  for (std::size_t i = 0; i < Lanes::kQueuedMax / 2; ++i) lanes_.offer(delivery(webhook_number(0), 1));
+  EXPECT_TRUE(lanes_.is_crowded()) << "it alone has something to do";
+  lanes_.offer(delivery(webhook_number(1), 1));
+  EXPECT_FALSE(lanes_.is_crowded());
+  for (int i = 0; i < 10; ++i) lanes_.offer(delivery(webhook_number(0), 1));
+  for (const Delivery& each : take_all()) finish(each);
+  now_ += Lanes::kSharedTime;
+  for (const Delivery& each : take_all()) finish(each);
+  EXPECT_TRUE(lanes_.is_crowded()) << "the other has had nothing for long";
+  lanes_.offer(delivery(webhook_number(1), 1));
+  EXPECT_FALSE(lanes_.is_crowded());
 }
 
 // --- Overflow -----------------------------------------------------------------------------------------------------------
@@ -625,6 +802,132 @@ TEST(CircuitTest, ProbesOfManyAreSpread) {
   }
 }
 
+// --- Organizations: who waits for how long ---------------------------------------------------------------------------------
+
+// What an endpoint does with a request: how long it takes, and what comes of it. The number is that of the request.
+struct Behaviour {
+  const char* name;
+  std::pair<Duration, Verdict> (*answer)(int number);
+};
+
+void PrintTo(const Behaviour& behaviour, std::ostream* out) { *out << behaviour.name; }
+
+constexpr std::pair<Duration, Verdict> kQuick{100ms, Verdict::kSuccess};
+
+const Behaviour kBehaviours[] = {
+    {"AnswersSoon", [](int) { return kQuick; }},
+    {"AnswersAfter900ms", [](int) { return std::pair<Duration, Verdict>(900ms, Verdict::kSuccess); }},
+    {"AnswersAfter1100ms", [](int) { return std::pair<Duration, Verdict>(1100ms, Verdict::kSuccess); }},
+    {"AnswersAfter50s", [](int) { return std::pair<Duration, Verdict>(50s, Verdict::kSuccess); }},
+    {"Hangs", [](int) { return std::pair<Duration, Verdict>(60s, Verdict::kFailed); }},
+    {"FailsAtOnce", [](int) { return std::pair<Duration, Verdict>(1ms, Verdict::kFailed); }},
+    {"FailsNowAndThen",
+     [](int n) { return std::pair<Duration, Verdict>(900ms, n % 4 == 0 ? Verdict::kFailed : Verdict::kSuccess); }},
+    {"IsTrustedAndThenHangs",
+     [](int n) { return n % 30 == 29 ? std::pair<Duration, Verdict>(50s, Verdict::kSuccess) : kQuick; }},
+    {"FailsAndThenHangs",
+     [](int n) { return std::pair<Duration, Verdict>(n % 2 == 0 ? Duration(1ms) : 50s, Verdict::kFailed); }},
+    {"Differs",
+     [](int n) {
+       constexpr std::array<Duration, 4> kDelays{1ms, 900ms, 1100ms, 50s};
+       return std::pair<Duration, Verdict>(kDelays[static_cast<std::size_t>(n) % 4], Verdict::kSuccess);
+     }},
+};
+
+// Organizations whose webhooks always have something to send, and a healthy one that sends now and then.
+class LanesSimulation {
+ public:
+  explicit LanesSimulation(std::size_t total) { lanes_.set_slots(SlotLimits::of(total)); }
+
+  void add_greedy(const std::string& organization, int webhooks, const Behaviour& behaviour) {
+    for (int i = 0; i < webhooks; ++i) {
+      const Uuid webhook = add(organization, behaviour);
+      while (lanes_.queued(webhook) < 5 && lanes_.offer(delivery(webhook, ++last_event_))) continue;
+    }
+  }
+  Uuid add_healthy(const std::string& organization) {
+    return add(organization, {"Healthy", [](int n) {
+                                return std::pair<Duration, Verdict>(5ms,
+                                                                    n % 20 == 1 ? Verdict::kFailed : Verdict::kSuccess);
+                              }});
+  }
+
+  void run(Duration time) {
+    for (const Time end = now_ + time; now_ < end; now_ += kStep) {
+      while (!landings_.empty() && landings_.begin()->first <= now_) land();
+      take();
+    }
+  }
+  // Sends to it twenty times a second for so long. Returns for how long one of these waited at most.
+  Duration longest_wait(const Uuid& healthy, Duration time) {
+    longest_wait_ = {};
+    healthy_ = healthy;
+    for (const Time end = now_ + time; now_ < end;) {
+      Delivery sent = delivery(healthy, ++last_event_);
+      sent.owed_since = now_;
+      if (!lanes_.offer(sent)) return Duration::max();
+      run(50ms);
+    }
+    return lanes_.queued(healthy) == 0 ? longest_wait_ : Duration::max();
+  }
+
+ private:
+  static constexpr Duration kStep = 10ms;
+  struct Endpoint {
+    Behaviour behaviour;
+    int requests = 0;
+  };
+
+  Uuid add(const std::string& organization, const Behaviour& behaviour) {
+    const Uuid webhook = webhook_number(static_cast<int>(endpoints_.size()));
+    endpoints_.emplace(webhook, Endpoint{behaviour});
+    lanes_.set_lane(webhook, {.max_in_flight = 16}, now_, organization);
+    return webhook;
+  }
+  void take() {
+    while (std::optional<Delivery> taken = lanes_.take(now_)) {
+      if (taken->webhook == healthy_) longest_wait_ = std::max(longest_wait_, now_ - taken->owed_since);
+      Endpoint& endpoint = endpoints_.at(taken->webhook);
+      const auto [delay, verdict] = endpoint.behaviour.answer(endpoint.requests++);
+      landings_.emplace(now_ + delay, std::pair(std::move(*taken), verdict));
+    }
+  }
+  void land() {
+    const auto [landed, verdict] = std::move(landings_.extract(landings_.begin()).mapped());
+    lanes_.finish(landed, verdict, now_, 0.5);
+    if (landed.webhook == healthy_) return;
+    lanes_.end_overflow(landed.webhook, true);
+    if (!lanes_.circuit(landed.webhook)->is_open()) lanes_.offer(delivery(landed.webhook, ++last_event_));
+  }
+
+  Lanes lanes_;
+  Time now_ = std::chrono::sys_days(std::chrono::year(2024) / 1 / 15);
+  std::map<Uuid, Endpoint> endpoints_;
+  std::multimap<Time, std::pair<Delivery, Verdict>> landings_;
+  std::optional<Uuid> healthy_;
+  Duration longest_wait_{};
+  std::int64_t last_event_ = 0;
+};
+
+class LanesFairnessTest : public testing::TestWithParam<std::tuple<Behaviour, int>> {};
+
+TEST_P(LanesFairnessTest, HealthyOneDoesNotWait) {
+  const auto& [behaviour, organizations] = GetParam();
+  LanesSimulation simulation(256);
+  for (int i = 0; i < organizations; ++i) {
+    simulation.add_greedy("greedy " + std::to_string(i), 1000 / organizations, behaviour);
+  }
+  const Uuid known = simulation.add_healthy("healthy");
+  EXPECT_LE(simulation.longest_wait(known, 10s), 500ms) << "while the others take what they can get";
+  simulation.run(60s);
+  EXPECT_LE(simulation.longest_wait(known, 10s), 500ms) << "when they have it";
+  const Uuid another = simulation.add_healthy("new");
+  EXPECT_LE(simulation.longest_wait(another, 10s), 500ms) << "who is new";
+}
+
+INSTANTIATE_TEST_SUITE_P(All, LanesFairnessTest,
+                         testing::Combine(testing::ValuesIn(kBehaviours), testing::Values(1, 20)));
+
 // --- Whatever happens -----------------------------------------------------------------------------------------------------
 
 // Thousands of webhooks, arrivals, results and clock jumps in a random order: no bound is passed, no lane starves, order
@@ -637,7 +940,10 @@ TEST_P(LanesChaosTest, KeepsItsBoundsAndItsOrder) {
   const int webhooks = GetParam() % 2 == 0 ? 20 : 2000;
   const SlotLimits slots = SlotLimits::of(static_cast<std::size_t>(8 + below(300)));
   lanes_.set_slots(slots);
+  const auto organizations = static_cast<int>(std::array{1, 2, 30}[static_cast<std::size_t>(GetParam()) % 3]);
   std::map<Uuid, LaneLimits> limits;
+  std::map<Uuid, std::string> organization_of;
+  std::map<std::string, std::size_t> held_by;
   std::map<Uuid, int> in_flight_to;
   std::map<std::pair<Uuid, std::string>, int> busy_keys;
   std::map<std::pair<Uuid, std::string>, std::int64_t> last_of_key;
@@ -649,13 +955,15 @@ TEST_P(LanesChaosTest, KeepsItsBoundsAndItsOrder) {
     LaneLimits& of = limits[webhook_number(number)];
     of = {.max_in_flight = 1 + below(16), .rate_per_s = below(4) == 0 ? 1.0 + below(50) : 0};
     of.ordering = static_cast<Ordering>(below(3));
-    set_lane(webhook_number(number), of);
+    organization_of[webhook_number(number)] = std::to_string(below(organizations));
+    set_lane(webhook_number(number), of, organization_of[webhook_number(number)]);
   }
   const auto land = [&](std::size_t index) {
     const Delivery landed = in_flight[index];
     in_flight[index] = in_flight.back();
     in_flight.pop_back();
     --in_flight_to[landed.webhook];
+    --held_by[organization_of[landed.webhook]];
     if (landed.event->key) --busy_keys[{landed.webhook, *landed.event->key}];
     const int outcome = below(10);
     finish(landed, outcome < 6 ? Verdict::kSuccess : outcome < 8 ? Verdict::kAnswered : Verdict::kFailed);
@@ -684,6 +992,14 @@ TEST_P(LanesChaosTest, KeepsItsBoundsAndItsOrder) {
         break;
       case 4:
         if (!in_flight.empty()) land(static_cast<std::size_t>(below(static_cast<int>(in_flight.size()))));
+        if (below(20) == 0) {  // one goes to another organization
+          const Uuid webhook = webhook_number(1 + below(webhooks));
+          const auto moving = static_cast<std::size_t>(in_flight_to[webhook]);
+          held_by[organization_of[webhook]] -= moving;
+          organization_of[webhook] = std::to_string(below(organizations));
+          held_by[organization_of[webhook]] += moving;
+          set_lane(webhook, limits[webhook], organization_of[webhook]);
+        }
         break;
       default: {
         std::optional<Delivery> taken = lanes_.take(now_);
@@ -700,6 +1016,10 @@ TEST_P(LanesChaosTest, KeepsItsBoundsAndItsOrder) {
           ASSERT_EQ(++busy_keys[key], 1) << "one of a key at a time";
           ASSERT_GT(taken->event->event_id, last_of_key[key]) << "in order";
           last_of_key[key] = taken->event->event_id;
+        }
+        const std::size_t held = held_by[organization_of[taken->webhook]]++;
+        if (organizations > 1 && held > 0) {
+          ASSERT_LT(held, slots.total - slots.spare - in_flight.size()) << "it leaves as much free";
         }
         in_flight.push_back(std::move(*taken));
         ASSERT_LE(in_flight.size(), slots.total);
