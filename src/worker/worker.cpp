@@ -18,7 +18,7 @@ using std::chrono::seconds;
 constexpr std::size_t kReadMax = 500;                      // events by one read
 constexpr std::size_t kAheadMax = 50'000;                  // events ahead of the checkpoint above which nothing is read
 constexpr Duration kCrowdedPauseMax = milliseconds(500);   // how long reading waits for lanes before they overflow:
-constexpr Duration kPausePerDelivery = microseconds(100);  // what it has waited it gets back with what it admits
+constexpr Duration kPausePerDelivery = microseconds(100);  // what it has waited it gets back with what is delivered
 constexpr std::size_t kRecordBatch = 512;                  // results that are recorded at once
 constexpr std::size_t kRecordMax = 10'000;                 // results above which nothing is admitted
 constexpr Duration kRecordDelayMin = milliseconds(20);     // under load a result waits for others: so long,
@@ -401,7 +401,8 @@ void Worker::load_orderings() {
 bool Worker::may_read() { return delivers() && ledger_->events_ahead() < kAheadMax && recorder_.count() < kRecordMax; }
 
 // When the next events may be admitted: a lane that moves has some time to make room, rather than that all of it goes
-// through webhook_deliveries. One that takes 10,000 a second always has, but for the moment in which it connects.
+// through webhook_deliveries. One that takes 10,000 a second always has, but for the moment in which it connects. Slower
+// ones are not waited for, however much there is for them.
 Time Worker::admission_opens_at(Time now) const {
   if (!lanes_.is_crowded()) return now;
   return reading_pauses_since_.value_or(now) + crowded_pause_;
@@ -472,13 +473,10 @@ void Worker::admit_chunk() {
   // After a pause a good many at once, not one for each that was sent.
   const auto has_room = [&] { return is_overdue || !(has_waited ? lanes_.is_full() : lanes_.is_crowded()); };
   std::size_t admitted = 0;
-  std::size_t deliveries = 0;
   while (admitted < unadmitted_.events.size() && may_read() && has_room()) {
     admit(std::move(unadmitted_.events[admitted]), routed_[admitted]);
-    deliveries += routed_[admitted].size();
     ++admitted;
   }
-  crowded_pause_ = std::min<Duration>(crowded_pause_ + deliveries * kPausePerDelivery, kCrowdedPauseMax);
   const auto count = static_cast<std::ptrdiff_t>(admitted);
   unadmitted_.events.erase(unadmitted_.events.begin(), unadmitted_.events.begin() + count);
   routed_.erase(routed_.begin(), routed_.begin() + count);
@@ -859,6 +857,7 @@ void Worker::conclude(const InFlight& attempt, const HttpResponse& response) {
                  .remote_ip = response.remote_ip};
   const std::optional<Time> not_before = judgement.wait ? std::optional(now + *judgement.wait) : std::nullopt;
   const Circuit::Change change = lanes_.finish(delivery, judgement.verdict, now, process_.random(), not_before);
+  crowded_pause_ = std::min<Duration>(crowded_pause_ + kPausePerDelivery, kCrowdedPauseMax);
   if (row.success) {
     if (delivery.has_row) {
       recorder_.finish(key, now);

@@ -525,6 +525,36 @@ TEST_F(WorkerTest, EventsForManyWebhooksAtOnceMakeNoLaneOverflow) {
   EXPECT_EQ(most_owed_until_logged(50'000), 0U);
 }
 
+// How many webhooks the one has that gets more than its endpoints take, and how many events.
+class WorkerFloodTest : public WorkerTest, public testing::WithParamInterface<std::pair<int, int>> {};
+
+TEST_P(WorkerFloodTest, FloodOfOneOrganizationDelaysNoOther) {
+  const auto [webhooks, events] = GetParam();
+  constexpr int kModest = 200;
+  const auto of = [](const char* organization) { return [=](Event& event) { event.organization_id = organization; }; };
+  for (int number = 1; number <= webhooks; ++number) {
+    store_.add_webhook(number, [](pg::Webhook& w) { w.organization_id = "greedy"; });
+  }
+  store_.add_webhook(kModest, [](pg::Webhook& w) { w.organization_id = "modest"; });
+  http_.answer = [](const Received& request) {
+    return Answer{.delay = request.url == FakeStore::url(kModest) ? 5ms : 900ms};
+  };
+  std::map<std::int64_t, Time> emitted;
+  for (int i = 1; i <= 50; ++i) {
+    plan(i * 100ms, [&] { emitted.emplace(store_.emit(of("modest")), process_.now()); });
+  }
+  plan(2s, [&, flood = events] { store_.emit_many(flood, of("greedy")); });
+  Duration longest{};
+  run_until([&] { return received_by(kModest).size() == 50; }, 20s);
+  for (const Received& request : http_.received()) {
+    if (request.url == FakeStore::url(kModest)) longest = std::max(longest, request.at - emitted.at(request.event_id));
+  }
+  EXPECT_LE(longest, 200ms);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, WorkerFloodTest,
+                         testing::Values(std::pair(1, 20'000), std::pair(100, 200), std::pair(20, 1'000)));
+
 TEST_F(WorkerTest, FiltersOfEventsThatWaitForRoomAreAskedOnce) {
   for (int number = 1; number <= 100; ++number) {
     store_.add_webhook(number, [number](pg::Webhook& w) { w.filter = "$.id > -" + std::to_string(number); });
