@@ -12,7 +12,9 @@ Backlog::Position before(const Backlog::Position& row) { return {row.next_attemp
 }  // namespace
 
 void Backlog::reset(const std::vector<std::pair<Uuid, Time>>& first_due) {
-  schedule_.clear();
+  organizations_.clear();
+  upcoming_.clear();
+  due_.clear();
   std::erase_if(owed_, [](const auto& entry) { return entry.second.held.empty(); });
   for (auto& [webhook, owed] : owed_) {
     Owed anew;
@@ -77,30 +79,75 @@ std::optional<Time> Backlog::next_due(const Uuid& webhook) const {
   return owed == owed_.end() ? std::nullopt : owed->second.next_due;
 }
 
-void Backlog::schedule(const Uuid& webhook, Time at) {
+void Backlog::schedule(const Uuid& webhook, std::uint64_t organization, Time at) {
   unschedule(webhook);
-  owed_[webhook].scheduled = at;
-  schedule_.emplace(at, webhook);
+  Owed& owed = owed_[webhook];
+  owed.scheduled = at;
+  owed.organization = organization;
+  const auto [found, is_new] = organizations_.try_emplace(organization);
+  found->second.schedule.emplace(at, webhook);
+  if (is_new || found->second.listed_at) list_anew(organization, found->second);
 }
 
 void Backlog::unschedule(const Uuid& webhook) {
   const auto owed = owed_.find(webhook);
   if (owed == owed_.end() || !owed->second.scheduled) return;
-  schedule_.erase({*owed->second.scheduled, webhook});
+  const auto organization = organizations_.find(owed->second.organization);
+  organization->second.schedule.erase({*owed->second.scheduled, webhook});
   owed->second.scheduled.reset();
+  if (organization->second.listed_at) list_anew(organization->first, organization->second);
+}
+
+// Where it belongs among those that are not due, or not at all.
+void Backlog::list_anew(std::uint64_t number, Organization& organization) {
+  if (organization.listed_at) upcoming_.erase({*organization.listed_at, number});
+  if (organization.schedule.empty()) {
+    organizations_.erase(number);
+    return;
+  }
+  organization.listed_at = organization.schedule.begin()->first;
+  upcoming_.emplace(*organization.listed_at, number);
 }
 
 std::optional<Time> Backlog::first_scheduled() const {
-  if (schedule_.empty()) return std::nullopt;
-  return schedule_.begin()->first;
+  std::optional<Time> first;
+  if (!upcoming_.empty()) first = upcoming_.begin()->first;
+  for (const std::uint64_t number : due_) {
+    const Schedule& schedule = organizations_.at(number).schedule;
+    if (schedule.empty()) continue;
+    first = std::min(first.value_or(Time::max()), schedule.begin()->first);
+    break;  // it is due: by how long does not matter
+  }
+  return first;
 }
 
 std::optional<Uuid> Backlog::take_scheduled(Time now) {
-  if (schedule_.empty() || schedule_.begin()->first > now) return std::nullopt;
-  const Uuid webhook = schedule_.begin()->second;
-  schedule_.erase(schedule_.begin());
-  owed_[webhook].scheduled.reset();
-  return webhook;
+  while (!upcoming_.empty() && upcoming_.begin()->first <= now) {
+    const std::uint64_t number = upcoming_.begin()->second;
+    upcoming_.erase(upcoming_.begin());
+    organizations_.at(number).listed_at.reset();
+    due_.push_back(number);
+  }
+  while (!due_.empty()) {
+    const std::uint64_t number = due_.front();
+    due_.pop_front();
+    Organization& organization = organizations_.at(number);
+    Schedule& schedule = organization.schedule;
+    if (schedule.empty() || schedule.begin()->first > now) {
+      list_anew(number, organization);
+      continue;
+    }
+    const Uuid webhook = schedule.begin()->second;
+    schedule.erase(schedule.begin());
+    owed_[webhook].scheduled.reset();
+    if (!schedule.empty() && schedule.begin()->first <= now) {
+      due_.push_back(number);
+    } else {
+      list_anew(number, organization);
+    }
+    return webhook;
+  }
+  return std::nullopt;
 }
 
 }  // namespace webhook

@@ -9,6 +9,7 @@
 #include <compare>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <set>
 #include <unordered_map>
@@ -50,23 +51,35 @@ class Backlog {
   void advance(const Uuid& webhook, const Position& to, std::optional<Time> next_due);
   std::optional<Time> next_due(const Uuid& webhook) const;
 
-  // The webhooks to look at, by time. A webhook stands in it at most once.
-  void schedule(const Uuid& webhook, Time at);
+  // The webhooks to look at, each organization's by time. A webhook stands in it at most once. Organizations are numbers,
+  // the caller's matter.
+  void schedule(const Uuid& webhook, std::uint64_t organization, Time at);
   void unschedule(const Uuid& webhook);
   std::optional<Time> first_scheduled() const;
-  // Takes the first out, if its time has come.
+  // Takes out the first of an organization, if its time has come. Organizations take turns.
   std::optional<Uuid> take_scheduled(Time now);
 
  private:
+  using Schedule = std::set<std::pair<Time, Uuid>>;
   struct Owed {
     Position position;
     std::optional<Time> next_due;
     std::optional<Time> scheduled;
+    std::uint64_t organization = 0;               // for which it is
     std::unordered_map<std::int64_t, Time> held;  // event_id → next_attempt_at
   };
 
+  struct Organization {
+    Schedule schedule;
+    std::optional<Time> listed_at;  // where it stands in upcoming_; nothing: in due_
+  };
+
+  void list_anew(std::uint64_t number, Organization& organization);
+
   std::unordered_map<Uuid, Owed> owed_;
-  std::set<std::pair<Time, Uuid>> schedule_;
+  std::unordered_map<std::uint64_t, Organization> organizations_;  // those in one of these two, once:
+  std::set<std::pair<Time, std::uint64_t>> upcoming_;              // by their first webhook's time
+  std::deque<std::uint64_t> due_;                                  // in turn; may have been unscheduled since
 };
 
 }  // namespace webhook

@@ -671,7 +671,8 @@ void Worker::schedule_refill(const Target& target) {
   if (!target.webhook.is_deliverable() || !due || circuit == nullptr) {
     backlog_.unschedule(id);
   } else {
-    backlog_.schedule(id, circuit->is_open() ? std::max(*due, circuit->next_probe_at()) : *due);
+    backlog_.schedule(id, lanes_.organization_number(id),
+                      circuit->is_open() ? std::max(*due, circuit->next_probe_at()) : *due);
   }
 }
 

@@ -75,17 +75,60 @@ TEST(BacklogTest, ScheduleGoesByTimeAndHoldsAWebhookOnce) {
   Backlog backlog;
   Uuid other;
   other.bytes[0] = 1;
-  backlog.schedule(kWebhook, kNow + 2s);
-  backlog.schedule(other, kNow + 1s);
-  backlog.schedule(kWebhook, kNow + 3s);
+  backlog.schedule(kWebhook, 1, kNow + 2s);
+  backlog.schedule(other, 1, kNow + 1s);
+  backlog.schedule(kWebhook, 1, kNow + 3s);
   EXPECT_EQ(backlog.first_scheduled(), kNow + 1s);
   EXPECT_EQ(backlog.take_scheduled(kNow), std::nullopt);
   EXPECT_EQ(backlog.take_scheduled(kNow + 5s), other);
   EXPECT_EQ(backlog.take_scheduled(kNow + 5s), kWebhook);
   EXPECT_EQ(backlog.take_scheduled(kNow + 5s), std::nullopt);
-  backlog.schedule(other, kNow);
+  backlog.schedule(other, 1, kNow);
   backlog.unschedule(other);
   EXPECT_EQ(backlog.first_scheduled(), std::nullopt);
+}
+
+TEST(BacklogTest, OrganizationsTakeTurnsHoweverManyWebhooksTheyHave) {
+  Backlog backlog;
+  const auto webhook = [](int number) {
+    Uuid id;
+    id.bytes[15] = static_cast<std::uint8_t>(number);
+    return id;
+  };
+  for (int number = 10; number < 110; ++number) backlog.schedule(webhook(number), 1, kNow - 1h);
+  for (int number = 1; number <= 3; ++number) backlog.schedule(webhook(number), 2, kNow - 1s * number);
+  backlog.schedule(webhook(4), 3, kNow + 1s);
+  std::vector<Uuid> taken;
+  const auto take = [&](int count, Time now) {
+    for (int i = 0; i < count; ++i) taken.push_back(backlog.take_scheduled(now).value());
+  };
+  take(4, kNow);
+  backlog.schedule(webhook(10), 1, kNow - 2h);  // again
+  backlog.unschedule(webhook(2));
+  take(1, kNow);
+  take(2, kNow + 1s);
+  EXPECT_EQ(taken, (std::vector<Uuid>{webhook(10), webhook(3), webhook(11), webhook(2), webhook(10), webhook(1),
+                                      webhook(12)}));
+  EXPECT_EQ(backlog.take_scheduled(kNow + 1s), webhook(4));
+  take(97, kNow + 1s);
+  EXPECT_EQ(backlog.take_scheduled(kNow + 1h), std::nullopt);
+  EXPECT_EQ(backlog.first_scheduled(), std::nullopt);
+}
+
+TEST(BacklogTest, WhatIsUnscheduledInTurnIsScheduledAnew) {
+  Backlog backlog;
+  Uuid other;
+  other.bytes[0] = 1;
+  backlog.schedule(kWebhook, 1, kNow);
+  backlog.schedule(other, 1, kNow);
+  EXPECT_EQ(backlog.take_scheduled(kNow), kWebhook);
+  backlog.unschedule(other);  // its organization stands in line
+  EXPECT_EQ(backlog.first_scheduled(), std::nullopt);
+  backlog.schedule(other, 1, kNow + 1s);
+  EXPECT_EQ(backlog.first_scheduled(), kNow + 1s);
+  EXPECT_EQ(backlog.take_scheduled(kNow), std::nullopt);
+  EXPECT_EQ(backlog.first_scheduled(), kNow + 1s);
+  EXPECT_EQ(backlog.take_scheduled(kNow + 1s), other);
 }
 
 }  // namespace
