@@ -8,17 +8,25 @@ namespace webhook {
 static_assert(std::is_trivially_copyable_v<TestSlots> && std::is_trivially_destructible_v<TestSlots>,
               "it lives in shared memory");
 
-bool TestSlots::is_used_up_by(std::uint64_t organization) const {
-  if (organization == kNoOrganization) return false;
-  const auto used = std::count_if(slots_.begin(), slots_.end(), [organization](const Slot& slot) {
-    return slot.state != State::kFree && slot.organization == organization;
-  });
-  return static_cast<std::size_t>(used) >= kSlotsOfOrganization;
+std::size_t TestSlots::used() const {
+  return static_cast<std::size_t>(
+      std::count_if(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.state != State::kFree; }));
+}
+
+std::size_t TestSlots::used_by(std::uint32_t database, std::uint64_t organization) const {
+  return static_cast<std::size_t>(std::count_if(slots_.begin(), slots_.end(), [=](const Slot& slot) {
+    return slot.state != State::kFree && slot.database == database && slot.organization == organization;
+  }));
+}
+
+bool TestSlots::is_used_up_by(std::uint32_t database, std::uint64_t organization) const {
+  return organization != kNoOrganization && used_by(database, organization) >= kSlotsOfOrganization;
 }
 
 std::optional<TestTicket> TestSlots::put(std::uint32_t database, std::uint32_t caller, std::uint64_t organization,
                                          const Uuid& webhook, std::string_view event) {
-  if (is_used_up_by(organization)) return std::nullopt;
+  const std::size_t own = used_by(database, organization);
+  if (is_used_up_by(database, organization) || (own > 0 && own + used() >= kSlots - kSlotsSpare)) return std::nullopt;
   auto* const free =
       std::find_if(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.state == State::kFree; });
   if (free == slots_.end()) return std::nullopt;

@@ -7,7 +7,11 @@
 //
 // A caller may withdraw at any time. The slot of a request that a worker has taken stays in use until the worker is done
 // with it, for it is the slots that bound how many are being sent: in all, and of an organization, so that none can use
-// up all of them, not even by callers that give up at once. Each request bears a number that is never drawn again: what
+// up all of them, not even by callers that give up at once. What is of no organization is, in each database, one more.
+//
+// An organization may have kSlotsOfOrganization, and never takes more than it leaves free; kSlotsSpare of the slots are
+// for organizations that have none, one each. So the first test of an organization finds a slot unless those of a dozen
+// others are under way at the same time, four of some. Each request bears a number that is never drawn again: what
 // comes late for it finds its number nowhere.
 #pragma once
 
@@ -79,15 +83,16 @@ struct TestAnswer {
 // Processes and organizations are numbers, the owner's matter.
 class TestSlots {
  public:
-  static constexpr std::size_t kSlots = 16;
+  static constexpr std::size_t kSlots = 32;
+  static constexpr std::size_t kSlotsSpare = 8;
   static constexpr std::size_t kSlotsOfOrganization = 4;
-  static constexpr std::uint64_t kNoOrganization = 0;  // may have all
+  static constexpr std::uint64_t kNoOrganization = 0;  // may have as many as it leaves free
 
   // --- For callers ---
 
-  // Whether the organization has all the slots that it may have.
-  bool is_used_up_by(std::uint64_t organization) const;
-  // Nothing: all slots are in use, or all of the organization.
+  // Whether the organization has all the slots that it may have, however many are free.
+  bool is_used_up_by(std::uint32_t database, std::uint64_t organization) const;
+  // Nothing: all slots are in use, or as many as the organization may have now.
   std::optional<TestTicket> put(std::uint32_t database, std::uint32_t caller, std::uint64_t organization,
                                 const Uuid& webhook, std::string_view event);
   // Nothing: not yet.
@@ -120,6 +125,8 @@ class TestSlots {
     TestAnswer answer;
   };
 
+  std::size_t used() const;
+  std::size_t used_by(std::uint32_t database, std::uint64_t organization) const;
   Slot* find(const TestTicket& ticket);
 
   std::uint64_t last_number_ = 0;

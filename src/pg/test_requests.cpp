@@ -119,7 +119,7 @@ class MyRequest {
     bool is_used_up = false;
     {
       Locked locked;
-      is_used_up = locked->is_used_up_by(number);
+      is_used_up = locked->is_used_up_by(MyDatabaseId, number);
       my_ticket = locked->put(MyDatabaseId, my_process_number(), number, webhook, event);
     }
     if (my_ticket) return;
@@ -131,7 +131,8 @@ class MyRequest {
                   "Try again when one of them has ended, at the latest after the timeout_ms of its webhook.");
     }
     throw Error("53000", "too many tests of webhooks are under way",
-                "The server sends at most " + std::to_string(TestSlots::kSlots) + " at once.",
+                "The server sends at most " + std::to_string(TestSlots::kSlots) +
+                    " at once, and leaves as many free as an organization has.",
                 "Try again in a few seconds.");
   }
   ~MyRequest() { withdraw_mine(); }

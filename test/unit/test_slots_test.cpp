@@ -77,10 +77,10 @@ TEST_F(TestSlotsTest, LongestWaitingIsTakenFirst) {
 
 TEST_F(TestSlotsTest, NoMoreThanThereAreSlots) {
   std::vector<TestTicket> tickets;
-  for (std::size_t i = 0; i < TestSlots::kSlots; ++i) tickets.push_back(put());
+  for (std::uint64_t i = 1; i <= TestSlots::kSlots; ++i) tickets.push_back(put_of(1000 + i).value_or(TestTicket{}));
   EXPECT_FALSE(put_of(kNobodys));
   EXPECT_FALSE(put_of(kAcme));
-  EXPECT_FALSE(slots_.is_used_up_by(kAcme)) << "it is not why";
+  EXPECT_FALSE(slots_.is_used_up_by(kDatabase, kAcme)) << "it is not why";
   EXPECT_EQ(slots_.waiting(), TestSlots::kSlots);
   slots_.withdraw(tickets[3]);
   EXPECT_TRUE(put_of(kNobodys));
@@ -89,21 +89,40 @@ TEST_F(TestSlotsTest, NoMoreThanThereAreSlots) {
 TEST_F(TestSlotsTest, OrganizationHasAPartOfTheSlotsAndOthersHaveTheRest) {
   std::vector<TestTicket> tickets;
   for (std::size_t i = 0; i < TestSlots::kSlotsOfOrganization; ++i) {
-    EXPECT_FALSE(slots_.is_used_up_by(kAcme));
+    EXPECT_FALSE(slots_.is_used_up_by(kDatabase, kAcme));
     tickets.push_back(put_of(kAcme).value_or(TestTicket{}));
   }
-  EXPECT_TRUE(slots_.is_used_up_by(kAcme));
+  EXPECT_TRUE(slots_.is_used_up_by(kDatabase, kAcme));
   EXPECT_FALSE(put_of(kAcme));
-  EXPECT_FALSE(slots_.is_used_up_by(kGlobex));
+  EXPECT_FALSE(slots_.is_used_up_by(kDatabase, kGlobex));
+  EXPECT_FALSE(slots_.is_used_up_by(kDatabase + 1, kAcme)) << "of another database";
   for (std::size_t i = 0; i < TestSlots::kSlotsOfOrganization; ++i) EXPECT_TRUE(put_of(kGlobex));
   EXPECT_TRUE(put_of(kNobodys));
   slots_.withdraw(tickets[1]);
   EXPECT_TRUE(put_of(kAcme)) << "one that nobody has taken is free at once";
 }
 
-TEST_F(TestSlotsTest, WhatIsOfNoOrganizationMayHaveAllSlots) {
-  for (std::size_t i = 0; i < TestSlots::kSlots; ++i) EXPECT_TRUE(put_of(kNobodys));
-  EXPECT_FALSE(slots_.is_used_up_by(kNobodys));
+// Whoever hangs: organizations that each want all they can get, what has none, and databases.
+TEST_F(TestSlotsTest, FirstTestOfAnOrganizationFindsASlotWhateverTheOthersHave) {
+  for (const std::uint64_t greedy : {1, 2, 4, 6}) {
+    slots_ = TestSlots();
+    std::size_t used = 0;
+    for (std::uint64_t i = 0; i < greedy; ++i) {
+      while (put_of(1000 + i)) ++used;
+      while (slots_.put(kDatabase + static_cast<std::uint32_t>(i), kCaller, kNobodys, webhook_, "contact.created"))
+        ++used;
+    }
+    EXPECT_LT(used, TestSlots::kSlots);
+    EXPECT_TRUE(put_of(kAcme)) << greedy << " hold " << used;
+  }
+}
+
+TEST_F(TestSlotsTest, WhatIsOfNoOrganizationLeavesAsManyFreeAsItHas) {
+  std::size_t used = 0;
+  while (put_of(kNobodys)) ++used;
+  EXPECT_EQ(used, 12U);
+  EXPECT_FALSE(slots_.is_used_up_by(kDatabase, kNobodys)) << "there may be more when others have ended";
+  for (std::size_t i = 0; i < TestSlots::kSlotsOfOrganization; ++i) EXPECT_TRUE(put_of(kAcme));
 }
 
 TEST_F(TestSlotsTest, SlotOfAWithdrawnRequestIsInUseUntilItsWorkerIsDone) {
