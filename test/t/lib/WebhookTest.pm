@@ -134,7 +134,8 @@ sub wait_until(&$;$)
 sub log_problems
 {
 	my ($node, %options) = @_;
-	my @expected = @{ $options{expected} // [] };
+	# DROP DATABASE and its like send autovacuum away.
+	my @expected = (@{ $options{expected} // [] }, qr/terminating autovacuum process/);
 	my @problems;
 	foreach my $line (split /\n/, substr(slurp_file($node->logfile), $options{from} // 0))
 	{
