@@ -396,8 +396,9 @@ class ServerProcess final : public Process {
     if (events_ == nullptr || fd != fd_) watch(fd);
     short_timer_.set(timeout && *timeout < milliseconds(1) ? *timeout : Duration::zero());
     long timeout_ms = timeout ? static_cast<long>(std::chrono::ceil<milliseconds>(*timeout).count()) : -1;
-    // A wait in the turn, for a lock or for the disk, may have taken the latch: what is to be done says a flag.
-    if (is_called() || ConfigReloadPending || ShutdownRequestPending) timeout_ms = 0;
+    // A wait in the turn, for a lock or for the disk, may have taken the latch: what is to be done says a flag. A worker that
+    // is to end reads no settings any more, and would not wait at all for what is in flight.
+    if (is_called() || (ConfigReloadPending && !ShutdownRequestPending)) timeout_ms = 0;
     guarded([this, timeout_ms] {
       WaitEvent events[3];
       bool is_set = false;
@@ -496,7 +497,7 @@ void run_launcher() {
     take_launcher_call();
     const Time wake_at = launcher.round();
     // A wait in the round may have taken the latch.
-    if (is_launcher_called() || ConfigReloadPending) continue;
+    if (is_launcher_called() || ConfigReloadPending || ShutdownRequestPending) continue;
     const Duration pause = std::max<Duration>(wake_at - current_time(), milliseconds(1));
     const long pause_ms = static_cast<long>(std::chrono::ceil<milliseconds>(pause).count());
     guarded([pause_ms] {
