@@ -63,10 +63,6 @@ CREATE FUNCTION webhook_internal.count_webhooks(organization_id text) RETURNS bi
 CREATE FUNCTION webhook_internal.webhooks_max() RETURNS integer
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'webhook_limit';
 
--- For the owner alone: until the transaction ends, nobody else, nor the worker, writes what is owed to the webhook.
-CREATE FUNCTION webhook_internal.lock_deliveries(webhook uuid) RETURNS void
-    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'webhook_lock_deliveries';
-
 -- For the owner alone: until the transaction ends, nobody else makes the row of webhook_instance.
 CREATE FUNCTION webhook_internal.lock_instance() RETURNS void
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'webhook_lock_instance';
@@ -3228,8 +3224,6 @@ COMMENT ON FUNCTION webhook_internal.check_secret(text) IS
 COMMENT ON FUNCTION webhook_internal.count_webhooks(text) IS
     'How many webhooks the organization has, those that others have just committed included. Locks out others who count '
     'until the transaction ends.';
-COMMENT ON FUNCTION webhook_internal.lock_deliveries(uuid) IS
-    'Until the transaction ends, nobody else writes what is owed to the webhook. Waits for whoever does.';
 COMMENT ON FUNCTION webhook_internal.lock_instance() IS
     'Until the transaction ends, nobody else makes the row of webhook_instance. Waits for whoever does.';
 COMMENT ON FUNCTION webhook_internal.webhooks_max() IS 'The setting webhook.max_webhooks_per_organization.';

@@ -88,7 +88,6 @@ PG_FUNCTION_INFO_V1(webhook_is_secret);
 PG_FUNCTION_INFO_V1(webhook_count_webhooks);
 PG_FUNCTION_INFO_V1(webhook_limit);
 PG_FUNCTION_INFO_V1(webhook_lock_instance);
-PG_FUNCTION_INFO_V1(webhook_lock_deliveries);
 PG_FUNCTION_INFO_V1(webhook_is_preloaded);
 PG_FUNCTION_INFO_V1(webhook_wake);
 PG_FUNCTION_INFO_V1(webhook_worker_slots);
@@ -451,15 +450,6 @@ Datum webhook_count_webhooks(PG_FUNCTION_ARGS) {
 Datum webhook_limit(PG_FUNCTION_ARGS) {
   (void)fcinfo;
   return Int32GetDatum(webhook::pg::webhooks_per_organization_max());
-}
-
-// (webhook uuid).
-Datum webhook_lock_deliveries(PG_FUNCTION_ARGS) {
-  return entry([&] {
-    const webhook::Uuid webhook = uuid_argument(fcinfo, 0);
-    webhook::pg::lock_keyed(webhook::pg::KeyedLock::kDeliveries, webhook::pg::name_of(webhook));
-    return Datum{0};
-  });
 }
 
 Datum webhook_lock_instance(PG_FUNCTION_ARGS) {

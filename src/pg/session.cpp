@@ -49,11 +49,10 @@ bool is_of_database_or_role(GucSource source) {
   }
 }
 
-const config_generic* find_setting(const char* name) {
-  int count = 0;
-  config_generic** all = all_settings(&count);
-  for (int i = 0; i < count; ++i) {
-    if (strcmp(all[i]->name, name) == 0) return all[i];
+// nullptr: it was not there, or cannot be told.
+const char* value_before(const SettingsBefore* before, const char* name) {
+  for (int i = 0; i < before->count; ++i) {
+    if (strcmp(before->settings[i].name, name) == 0) return before->settings[i].value;
   }
   return nullptr;
 }
@@ -79,13 +78,14 @@ SettingsBefore* note_settings() {
 }
 
 void restore_settings(const SettingsBefore* before) {
-  for (int i = 0; i < before->count; ++i) {
-    const SettingsBefore::Setting& setting = before->settings[i];
-    const config_generic* const now = find_setting(setting.name);
-    if (now == nullptr || setting.value == nullptr || !is_of_database_or_role(now->source)) continue;
+  int count = 0;
+  config_generic** all = all_settings(&count);
+  for (int i = 0; i < count; ++i) {
+    if (!is_of_database_or_role(all[i]->source)) continue;
+    const char* const value = value_before(before, all[i]->name);
+    if (value == nullptr) continue;
     // A value that cannot be restored is no reason not to work.
-    (void)set_config_option(setting.name, setting.value, PGC_SUSET, PGC_S_OVERRIDE, GUC_ACTION_SET, true, WARNING,
-                            false);
+    (void)set_config_option(all[i]->name, value, PGC_SUSET, PGC_S_OVERRIDE, GUC_ACTION_SET, true, WARNING, false);
   }
 }
 
