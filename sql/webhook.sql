@@ -62,6 +62,8 @@ CREATE FUNCTION webhook_internal.count_webhooks(organization_id text) RETURNS bi
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'webhook_count_webhooks';
 CREATE FUNCTION webhook_internal.webhooks_max() RETURNS integer
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'webhook_limit';
+CREATE FUNCTION webhook_internal.owed_max() RETURNS integer
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'webhook_owed_limit';
 
 -- For the owner alone: until the transaction ends, nobody else makes the row of webhook_instance.
 CREATE FUNCTION webhook_internal.lock_instance() RETURNS void
@@ -241,8 +243,6 @@ CREATE TABLE @extschema@.webhook_deliveries (
     last_error       text,
     ordering_key     text,
     slot             smallint,
-    data             json,
-    previous         json,
     updated_at       timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     PRIMARY KEY (event_id, configuration_id)
 );
@@ -254,6 +254,34 @@ CREATE INDEX webhook_deliveries_order_idx ON @extschema@.webhook_deliveries
     (configuration_id, event_id) WHERE state = 'pending' AND ordering_key IS NOT NULL;
 CREATE INDEX webhook_deliveries_ordering_key_idx ON @extschema@.webhook_deliveries
     (configuration_id, ordering_key, event_id) WHERE state = 'pending' AND ordering_key IS NOT NULL;
+CREATE INDEX webhook_deliveries_body_idx ON @extschema@.webhook_deliveries
+    (slot, event_id, configuration_id) WHERE slot IS NOT NULL;
+
+-- The events that outlived their segment, because deliveries refer to them: each once, however many these are.
+CREATE TABLE webhook_internal.saved_events (
+    event_id        bigint PRIMARY KEY,
+    created_at      timestamptz NOT NULL,
+    event           text NOT NULL,
+    organization_id text,
+    key             text,
+    data            json NOT NULL,
+    previous        json,
+    bytes           bigint NOT NULL
+);
+CREATE INDEX saved_events_organization_id_idx ON webhook_internal.saved_events (organization_id, event_id);
+
+-- What was given up because its organization had more than its share, which is too much for a row each in webhook_logs.
+CREATE TABLE webhook_internal.given_up (
+    configuration_id uuid NOT NULL,
+    minute           timestamptz NOT NULL,
+    organization_id  text,
+    deliveries       bigint NOT NULL,
+    first_event_id   bigint NOT NULL,
+    last_event_id    bigint NOT NULL,
+    reason           text NOT NULL,
+    PRIMARY KEY (configuration_id, minute)
+);
+CREATE INDEX given_up_minute_idx ON webhook_internal.given_up (minute);
 
 -- A ring of 8 segments too.
 CREATE SEQUENCE @extschema@.webhook_logs_id_seq;
@@ -431,6 +459,8 @@ CREATE POLICY webhook_tenants ON @extschema@.webhook_endpoints FOR SELECT
     USING (organization_id = (SELECT @extschema@.webhook_current_organization()));
 CREATE POLICY webhook_tenants ON @extschema@.webhook_events FOR SELECT
     USING (organization_id = (SELECT @extschema@.webhook_current_organization()));
+CREATE POLICY webhook_tenants ON webhook_internal.given_up FOR SELECT
+    USING (organization_id = (SELECT @extschema@.webhook_current_organization()));
 CREATE POLICY webhook_readers ON @extschema@.webhook_event_types FOR SELECT USING (true);
 
 CREATE POLICY webhook_operators ON @extschema@.webhook_configurations
@@ -444,6 +474,8 @@ CREATE POLICY webhook_operators ON @extschema@.webhook_minutes FOR SELECT
 CREATE POLICY webhook_operators ON @extschema@.webhook_endpoints FOR SELECT
     USING ((SELECT has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE')));
 CREATE POLICY webhook_operators ON @extschema@.webhook_events FOR SELECT
+    USING ((SELECT has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE')));
+CREATE POLICY webhook_operators ON webhook_internal.given_up FOR SELECT
     USING ((SELECT has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE')));
 CREATE POLICY webhook_operators ON @extschema@.webhook_instance
     USING ((SELECT has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE')));
@@ -1125,7 +1157,7 @@ BEGIN
         '@extschema@.webhook_events', '@extschema@.webhook_deliveries', '@extschema@.webhook_logs',
         '@extschema@.webhook_minutes', '@extschema@.webhook_endpoints',
         '@extschema@.webhook_checkpoint', '@extschema@.webhook_rings', '@extschema@.webhook_instance',
-        'webhook_internal.lock_key'
+        'webhook_internal.lock_key', 'webhook_internal.saved_events', 'webhook_internal.given_up'
     ]::regclass[] LOOP
         EXECUTE format(
             'CREATE TRIGGER webhook_keep_local BEFORE INSERT OR UPDATE OR DELETE ON %s '
@@ -1753,19 +1785,16 @@ $$;
 -- operators alone. Both of these are SECURITY DEFINER. That _own crosses no border does not depend on who calls it.
 
 -- The events of the caller's organization that are still stored. Not security_invoker, so that it may read webhook_events
--- and the instance; in a view, current_user is still the caller, which a SECURITY DEFINER function could not tell. Bodies
--- that outlived their segment stand in webhook_deliveries.
+-- and the instance; in a view, current_user is still the caller, which a SECURITY DEFINER function could not tell.
 CREATE VIEW @extschema@.webhook_own_events WITH (security_barrier) AS
     SELECT s.id, webhook_internal.encode_id(i.instance, s.id, s.created_at) AS webhook_id, s.created_at, s.event,
            s.organization_id, s.key, s.data, s.previous, s.oversized_bytes
     FROM (SELECT e.id, e.created_at, e.event, e.organization_id, e.key, e.data, e.previous, e.oversized_bytes
           FROM @extschema@.webhook_events e
           UNION ALL
-          SELECT DISTINCT ON (d.event_id) d.event_id, d.created_at, d.event, d.organization_id, d.key, d.data,
-                 d.previous, NULL
-          FROM @extschema@.webhook_deliveries d
-          WHERE d.data IS NOT NULL
-            AND NOT EXISTS (SELECT FROM @extschema@.webhook_events e WHERE e.id = d.event_id)) s
+          SELECT k.event_id, k.created_at, k.event, k.organization_id, k.key, k.data, k.previous, NULL
+          FROM webhook_internal.saved_events k
+          WHERE NOT EXISTS (SELECT FROM @extschema@.webhook_events e WHERE e.id = k.event_id)) s
     LEFT JOIN @extschema@.webhook_instance i ON true
     WHERE s.organization_id = (SELECT @extschema@.webhook_current_organization())
        OR (SELECT has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE'));
@@ -1806,14 +1835,30 @@ AS $$
     SELECT CASE ordering WHEN 'key' THEN coalesce('=' || key, '#' || event_id) WHEN 'endpoint' THEN '*' END
 $$;
 
+-- How many rows of webhook_deliveries the organization has; of more than the limit, one beyond it. Two scans, so that each
+-- finds its index.
+CREATE FUNCTION webhook_internal.count_owed(organization text, rows_max bigint) RETURNS bigint
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT count(*)
+    FROM (SELECT FROM @extschema@.webhook_configurations c
+          CROSS JOIN LATERAL (SELECT FROM @extschema@.webhook_deliveries d
+                              WHERE d.configuration_id = c.id AND d.state = 'pending'
+                              UNION ALL
+                              SELECT FROM @extschema@.webhook_deliveries d
+                              WHERE d.configuration_id = c.id AND d.state = 'dead') o
+          WHERE c.organization_id = organization LIMIT rows_max + 1) n
+$$;
+
 -- Owes the events to the webhook again, from the first attempt on, and returns how many. Left out are those that are of
--- another organization or no longer stored.
+-- another organization or no longer stored. An error, if the organization had more rows than it may have then.
 CREATE FUNCTION webhook_internal.owe(webhook uuid, events bigint[]) RETURNS bigint
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     held @extschema@.webhook_configurations := webhook_internal.hold(webhook);
     due timestamptz := clock_timestamp();  -- one for all: they go in the order of their ids
+    rows_max bigint := webhook_internal.owed_max();
     stored bigint;
     kept bigint;
 BEGIN
@@ -1828,14 +1873,29 @@ BEGIN
         SET state = 'pending', attempts = 0, probes = 0, owed_since = due, next_attempt_at = due, last_error = NULL,
             ordering_key = excluded.ordering_key, updated_at = clock_timestamp();
     GET DIAGNOSTICS stored = ROW_COUNT;
-    -- Those that webhook_events holds no more, and webhook_deliveries does.
-    UPDATE @extschema@.webhook_deliveries d
-    SET state = 'pending', attempts = 0, probes = 0, owed_since = due, next_attempt_at = due, last_error = NULL,
-        ordering_key = webhook_internal.ordering_key(held.ordering, d.key, d.event_id),
-        updated_at = clock_timestamp()
-    WHERE d.configuration_id = held.id AND d.event_id = ANY (events) AND d.data IS NOT NULL
-      AND NOT EXISTS (SELECT FROM @extschema@.webhook_events e WHERE e.id = d.event_id AND e.data IS NOT NULL);
+    -- Those that outlived their segment: locked first, lest the worker delete one that nothing refers to.
+    PERFORM FROM webhook_internal.saved_events s
+    WHERE s.event_id = ANY (events) AND s.organization_id IS NOT DISTINCT FROM held.organization_id FOR KEY SHARE;
+    INSERT INTO @extschema@.webhook_deliveries AS d
+        (event_id, configuration_id, organization_id, event, key, created_at, state, owed_since, next_attempt_at,
+         ordering_key)
+    SELECT s.event_id, held.id, held.organization_id, s.event, s.key, s.created_at, 'pending', due, due,
+           webhook_internal.ordering_key(held.ordering, s.key, s.event_id)
+    FROM webhook_internal.saved_events s
+    WHERE s.event_id = ANY (events) AND s.organization_id IS NOT DISTINCT FROM held.organization_id
+      AND NOT EXISTS (SELECT FROM @extschema@.webhook_events e WHERE e.id = s.event_id AND e.data IS NOT NULL)
+    ON CONFLICT ON CONSTRAINT webhook_deliveries_pkey DO UPDATE
+        SET state = 'pending', attempts = 0, probes = 0, owed_since = due, next_attempt_at = due, last_error = NULL,
+            ordering_key = excluded.ordering_key, updated_at = clock_timestamp();
     GET DIAGNOSTICS kept = ROW_COUNT;
+    IF webhook_internal.count_owed(held.organization_id, rows_max) > rows_max THEN
+        RAISE EXCEPTION 'organization "%" cannot have more than % deliveries that are pending or dead',
+            held.organization_id, rows_max
+            USING ERRCODE = 'configuration_limit_exceeded',
+                  DETAIL = format('%s were to be owed to webhook "%s".', stored + kept, held.name),
+                  HINT = 'Replay less at once, give up what is not needed by @extschema@.webhook_cancel(), or have the '
+                         'administrator raise webhook.max_owed_per_organization.';
+    END IF;
     PERFORM webhook_internal.wake();
     IF NOT held.is_active AND stored + kept > 0 THEN
         RAISE NOTICE 'webhook "%" is inactive: what it is owed waits until it is active again', held.name;
@@ -2342,6 +2402,7 @@ DECLARE
     latest record;
     endpoint record;
     owed record;
+    dropped record;
     secret_problem text;
     preloaded boolean := @extschema@.webhook_is_preloaded();
 BEGIN
@@ -2363,6 +2424,9 @@ BEGIN
     SELECT count(*) FILTER (WHERE d.state = 'pending') AS pending, count(*) FILTER (WHERE d.state = 'dead') AS dead,
            min(d.next_attempt_at) AS next_attempt_at INTO owed
     FROM @extschema@.webhook_deliveries d WHERE d.configuration_id = webhook_check.configuration_id;
+    SELECT sum(g.deliveries) AS deliveries, max(g.minute) AS latest,
+           (array_agg(g.reason ORDER BY g.minute DESC))[1] AS reason INTO dropped
+    FROM webhook_internal.given_up g WHERE g.configuration_id = webhook_check.configuration_id;
     SELECT l.created_at, l.status, l.error INTO latest FROM @extschema@.webhook_logs l
     WHERE l.configuration_id = webhook_check.configuration_id ORDER BY l.id DESC LIMIT 1;
 
@@ -2411,7 +2475,11 @@ BEGIN
          format('%s deliveries are owed, the next is due at %s', owed.pending, owed.next_attempt_at),
          'webhook_cancel() gives them up.'),
         (owed.dead > 0, 'warning', format('%s deliveries were given up', owed.dead),
-         'webhook_deliveries.last_error says why; webhook_replay(..., only_failed => true) sends them again.')
+         'webhook_deliveries.last_error says why; webhook_replay(..., only_failed => true) sends them again.'),
+        (dropped.deliveries > 0, 'warning',
+         format('%s deliveries were given up, the last at %s: %s', dropped.deliveries, dropped.latest, dropped.reason),
+         'webhook_logs has a row with attempt 0 for many of them at once; webhook_replay() sends them again, as far as '
+         'their events are stored.')
     ) f (applies, severity, finding, hint) WHERE f.applies;
 END
 $$;
@@ -2444,14 +2512,19 @@ BEGIN
     RETURN QUERY
     SELECT c.id, c.name, m.obstacle IS NULL, m.obstacle,
            coalesce(d.state, CASE l.status WHEN 'success' THEN 'delivered' WHEN 'failed' THEN 'failed' END,
-                    CASE WHEN m.obstacle IS NULL THEN 'waiting' END),
-           coalesce(d.attempts, l.attempt), l.created_at, coalesce(d.last_error, l.error), d.next_attempt_at
+                    CASE WHEN m.obstacle IS NULL THEN CASE WHEN g.reason IS NULL THEN 'waiting' ELSE 'dead' END END),
+           coalesce(d.attempts, l.attempt), l.created_at,
+           coalesce(d.last_error, l.error, CASE WHEN m.obstacle IS NULL THEN g.reason END), d.next_attempt_at
     FROM @extschema@.webhook_configurations c
     LEFT JOIN @extschema@.webhook_deliveries d
            ON d.configuration_id = c.id AND d.event_id = webhook_explain.event_id
     LEFT JOIN LATERAL (SELECT a.status, a.attempt, a.created_at, a.error FROM @extschema@.webhook_logs a
                        WHERE a.configuration_id = c.id AND a.event_id = webhook_explain.event_id
                        ORDER BY a.id DESC LIMIT 1) l ON true
+    LEFT JOIN LATERAL (SELECT u.reason FROM webhook_internal.given_up u
+                       WHERE u.configuration_id = c.id
+                         AND webhook_explain.event_id BETWEEN u.first_event_id AND u.last_event_id
+                       ORDER BY u.minute LIMIT 1) g ON true
     CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM unnest(c.events) p
                                        WHERE @extschema@.webhook_event_matches(p, happened.event)) AS wants) w
     CROSS JOIN LATERAL (SELECT CASE
@@ -2460,6 +2533,7 @@ BEGIN
             format('organization: the webhook is of %s, the event of %s', coalesce(c.organization_id, 'none'),
                    coalesce(happened.organization_id, 'none'))
         WHEN NOT w.wants THEN format('pattern: %s does not match %s', c.events, happened.event)
+        WHEN g.reason IS NOT NULL THEN NULL
         WHEN NOT c.is_active THEN concat_ws(': ', 'inactive: since ' || c.disabled_at, c.disabled_reason)
         WHEN c.active_since > happened.created_at THEN
             format('active since %s, the event is of %s', c.active_since, happened.created_at)
@@ -2625,9 +2699,8 @@ AS $$
         (3, 3, 'EXECUTE ON FUNCTION webhook_internal.normal_condition(regclass, text, text, text)'),
         (1, 3, 'SELECT ON @extschema@.webhook_event_types'),
         (1, 3, 'SELECT ON @extschema@.webhook_watches'),
-        (1, 1, 'SELECT (event_id, configuration_id, organization_id, event, key, created_at, state, attempts, probes, '
-            'owed_since, next_attempt_at, last_error, ordering_key, slot, updated_at) ON @extschema@.webhook_deliveries'),
-        (2, 3, 'SELECT ON @extschema@.webhook_deliveries'),
+        (1, 3, 'SELECT ON @extschema@.webhook_deliveries'),
+        (1, 3, 'SELECT ON webhook_internal.given_up'),
         (1, 3, 'SELECT ON @extschema@.webhook_logs'),
         (1, 3, 'SELECT ON @extschema@.webhook_minutes'),
         (1, 3, 'SELECT ON @extschema@.webhook_endpoints'),
@@ -2783,7 +2856,7 @@ COMMENT ON COLUMN @extschema@.webhook_configurations.secret IS
     'read its mask: the secret itself is kept in webhook_secrets. Null: requests are not signed. Writing the mask '
     'back changes nothing.';
 COMMENT ON COLUMN @extschema@.webhook_configurations.is_active IS
-    'Whether it receives anything. While it does not, what it is owed waits.';
+    'Whether it receives anything. While it does not, what it is owed waits, for webhook.max_age.';
 COMMENT ON COLUMN @extschema@.webhook_configurations.headers IS
     'Further headers of each request, an object of strings: at most 32, of 8192 bytes in all. Those that the delivery '
     'itself sets cannot be given.';
@@ -2878,16 +2951,40 @@ COMMENT ON COLUMN @extschema@.webhook_deliveries.ordering_key IS
     'Of the pending deliveries of a webhook with the same one, only the oldest is sent. Null: it waits for no other.';
 COMMENT ON COLUMN @extschema@.webhook_deliveries.last_error IS 'Why the last attempt failed, or why it was given up.';
 COMMENT ON COLUMN @extschema@.webhook_deliveries.slot IS
-    'The segment of webhook_events (0 to 7) that holds the event, unless data does.';
-COMMENT ON COLUMN @extschema@.webhook_deliveries.data IS
-    'The data of the event; null while webhook_events still holds it.';
-COMMENT ON COLUMN @extschema@.webhook_deliveries.previous IS 'webhook_events.previous, copied together with the data.';
+    'Which segment of webhook_events holds the event. Null: none does any more, it was saved when its segment was emptied.';
 COMMENT ON COLUMN @extschema@.webhook_deliveries.updated_at IS 'When the row was last changed.';
 COMMENT ON INDEX @extschema@.webhook_deliveries_due_idx IS 'Finds what is due for a webhook.';
 COMMENT ON INDEX @extschema@.webhook_deliveries_dead_idx IS 'Finds what was given up for a webhook.';
 COMMENT ON INDEX @extschema@.webhook_deliveries_order_idx IS
     'Walks what is owed to a webhook with an ordering, the oldest event first.';
 COMMENT ON INDEX @extschema@.webhook_deliveries_ordering_key_idx IS 'Finds the oldest delivery of an ordering key.';
+COMMENT ON INDEX @extschema@.webhook_deliveries_body_idx IS
+    'Finds the deliveries whose event is to be saved before its segment is emptied.';
+
+COMMENT ON TABLE webhook_internal.saved_events IS
+    'Events that deliveries refer to and whose segment of webhook_events has been emptied: each once. An event goes with the '
+    'last delivery that refers to it. Not dumped.';
+COMMENT ON COLUMN webhook_internal.saved_events.event_id IS 'webhook_events.id.';
+COMMENT ON COLUMN webhook_internal.saved_events.created_at IS 'When the change was captured.';
+COMMENT ON COLUMN webhook_internal.saved_events.event IS 'The name of the event.';
+COMMENT ON COLUMN webhook_internal.saved_events.organization_id IS 'Whose event it is.';
+COMMENT ON COLUMN webhook_internal.saved_events.key IS 'The key of the event.';
+COMMENT ON COLUMN webhook_internal.saved_events.data IS 'The row as JSON.';
+COMMENT ON COLUMN webhook_internal.saved_events.previous IS 'The old values of what an UPDATE changed, if asked for.';
+COMMENT ON COLUMN webhook_internal.saved_events.bytes IS
+    'How much of webhook.max_saved_size it takes: data and previous as they are stored.';
+COMMENT ON INDEX webhook_internal.saved_events_organization_id_idx IS 'Finds the oldest events of an organization.';
+COMMENT ON TABLE webhook_internal.given_up IS
+    'Deliveries that were given up because their organization had more than its share of the storage, by webhook and '
+    'minute. Kept for webhook.event_retention. Not dumped.';
+COMMENT ON COLUMN webhook_internal.given_up.configuration_id IS 'The webhook (webhook_configurations.id).';
+COMMENT ON COLUMN webhook_internal.given_up.minute IS 'When they were given up.';
+COMMENT ON COLUMN webhook_internal.given_up.organization_id IS 'Whose they were.';
+COMMENT ON COLUMN webhook_internal.given_up.deliveries IS 'How many: none of them had another row in webhook_logs.';
+COMMENT ON COLUMN webhook_internal.given_up.first_event_id IS 'The lowest id of their events.';
+COMMENT ON COLUMN webhook_internal.given_up.last_event_id IS 'The highest id of their events.';
+COMMENT ON COLUMN webhook_internal.given_up.reason IS 'Which setting they were beyond.';
+COMMENT ON INDEX webhook_internal.given_up_minute_idx IS 'Finds what is to be deleted.';
 
 COMMENT ON SEQUENCE @extschema@.webhook_logs_id_seq IS 'The ids of log rows.';
 COMMENT ON TABLE @extschema@.webhook_logs IS
@@ -3227,6 +3324,9 @@ COMMENT ON FUNCTION webhook_internal.count_webhooks(text) IS
 COMMENT ON FUNCTION webhook_internal.lock_instance() IS
     'Until the transaction ends, nobody else makes the row of webhook_instance. Waits for whoever does.';
 COMMENT ON FUNCTION webhook_internal.webhooks_max() IS 'The setting webhook.max_webhooks_per_organization.';
+COMMENT ON FUNCTION webhook_internal.owed_max() IS 'The setting webhook.max_owed_per_organization.';
+COMMENT ON FUNCTION webhook_internal.count_owed(text, bigint) IS
+    'How many rows of webhook_deliveries an organization has, at most one more than the second argument.';
 COMMENT ON FUNCTION webhook_internal.check_limit(text) IS
     'An error (53400) if the session''s organization has more webhooks than webhook.max_webhooks_per_organization.';
 COMMENT ON FUNCTION webhook_internal.configurations_limit() IS
@@ -3334,6 +3434,9 @@ COMMENT ON FUNCTION @extschema@.webhook_revoke(regrole) IS 'Takes back webhook_g
 
 COMMENT ON POLICY webhook_tenants ON @extschema@.webhook_configurations IS 'An organization manages its own webhooks.';
 COMMENT ON POLICY webhook_tenants ON @extschema@.webhook_deliveries IS 'An organization reads its own deliveries.';
+COMMENT ON POLICY webhook_tenants ON webhook_internal.given_up IS
+    'An organization reads what was given up of its own.';
+COMMENT ON POLICY webhook_operators ON webhook_internal.given_up IS 'Operators read all of it.';
 COMMENT ON POLICY webhook_tenants ON @extschema@.webhook_logs IS 'An organization reads its own logs.';
 COMMENT ON POLICY webhook_tenants ON @extschema@.webhook_minutes IS 'An organization reads its own statistics.';
 COMMENT ON POLICY webhook_tenants ON @extschema@.webhook_endpoints IS 'An organization reads its own state of endpoints.';

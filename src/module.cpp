@@ -88,6 +88,7 @@ PG_FUNCTION_INFO_V1(webhook_is_secret);
 PG_FUNCTION_INFO_V1(webhook_count_webhooks);
 PG_FUNCTION_INFO_V1(webhook_limit);
 PG_FUNCTION_INFO_V1(webhook_lock_instance);
+PG_FUNCTION_INFO_V1(webhook_owed_limit);
 PG_FUNCTION_INFO_V1(webhook_is_preloaded);
 PG_FUNCTION_INFO_V1(webhook_wake);
 PG_FUNCTION_INFO_V1(webhook_worker_slots);
@@ -458,6 +459,11 @@ Datum webhook_lock_instance(PG_FUNCTION_ARGS) {
     webhook::pg::lock_keyed(webhook::pg::KeyedLock::kInstance, {});
     return Datum{0};
   });
+}
+
+Datum webhook_owed_limit(PG_FUNCTION_ARGS) {
+  (void)fcinfo;
+  return Int32GetDatum(webhook::pg::owed_per_organization_max());
 }
 
 // --- The rest --------------------------------------------------------------------------------------------------------------

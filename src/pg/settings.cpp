@@ -30,6 +30,8 @@ int capture = static_cast<int>(CaptureMode::kSubscribed);  // an assertion of Po
 char* claim;
 char* organization;
 int organization_webhooks_max;
+int organization_owed_max;
+int organization_saved_max_mb;
 char* key_file;
 int in_flight_max;
 int worker_count;
@@ -173,6 +175,18 @@ void define_retention_settings() {
                           PGC_SIGHUP, GUC_UNIT_MB, nullptr, nullptr, nullptr);
 }
 
+void define_share_settings() {
+  DefineCustomIntVariable("webhook.max_owed_per_organization",
+                          "How many pending and dead deliveries an organization may have.",
+                          "What is more is given up, of the webhooks that have the most.",
+                          &organization_owed_max, 1'000'000, 1, INT_MAX - 1, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+  DefineCustomIntVariable("webhook.max_saved_size",
+                          "How much an organization's events may take that are kept only because deliveries need them.",
+                          "The oldest of them, and the deliveries that need them, are given up beyond it.",
+                          &organization_saved_max_mb, kMegabytesPerGigabyte, 1, INT_MAX, PGC_SIGHUP, GUC_UNIT_MB, nullptr,
+                          nullptr, nullptr);
+}
+
 void define_network_settings() {
   DefineCustomBoolVariable("webhook.allow_http", "Whether a webhook's URL may be plain http://.", "For development.",
                            &plain_http, false, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
@@ -211,6 +225,7 @@ void define_settings() {
     define_capture_settings();
     define_tenancy_settings();
     define_retention_settings();
+    define_share_settings();
     define_network_settings();
     MarkGUCPrefixReserved("webhook");
   });
@@ -226,6 +241,7 @@ int workers() { return worker_count; }
 PortList allowed_ports() { return parse_ports(ports, nullptr).value_or(PortList()); }
 const char* secret_key_file() { return key_file; }
 int webhooks_per_organization_max() { return organization_webhooks_max; }
+int owed_per_organization_max() { return organization_owed_max; }
 
 WorkerSettings worker_settings() {
   WorkerSettings settings;
@@ -239,6 +255,8 @@ WorkerSettings worker_settings() {
   settings.log_retention = std::chrono::seconds(log_retention_s);
   settings.event_bytes_max = bytes_of_megabytes(event_size_max_mb);
   settings.log_bytes_max = bytes_of_megabytes(log_size_max_mb);
+  settings.owed_max = static_cast<std::size_t>(organization_owed_max);
+  settings.saved_bytes_max = bytes_of_megabytes(organization_saved_max_mb);
   settings.http = http_settings();
   return settings;
 }

@@ -29,6 +29,7 @@ int workers();                          // webhook.workers, at most kWorkersMax
 PortList allowed_ports();               // webhook.allowed_ports; this one allocates
 const char* secret_key_file();          // webhook.secret_key_file; empty: unset
 int webhooks_per_organization_max();    // webhook.max_webhooks_per_organization
+int owed_per_organization_max();        // webhook.max_owed_per_organization
 
 // What the worker reads at its start and on SIGHUP.
 struct WorkerSettings {
@@ -42,6 +43,8 @@ struct WorkerSettings {
   Duration log_retention{};
   std::size_t event_bytes_max = 0;
   std::size_t log_bytes_max = 0;
+  std::size_t owed_max = 1'000'000;       // rows of webhook_deliveries that an organization may have
+  std::size_t saved_bytes_max = 1 << 30;  // of its events that outlived their segment
   HttpSettings http;
 };
 WorkerSettings worker_settings();

@@ -24,6 +24,7 @@ extern "C" {
 #include <chrono>
 #include <cstdlib>
 #include <iterator>
+#include <limits>
 #include <string_view>
 #include <utility>
 
@@ -50,12 +51,16 @@ constexpr std::size_t kChunkBytesMax = 8ULL << 20;
 constexpr std::size_t kDueBytesMax = 4ULL << 20;
 // Index entries visited by one step through a larger one.
 constexpr std::size_t kWalkStep = 5'000;
-// Bodies copied by one step of a ring's turn.
-constexpr std::int32_t kBodiesPerStep = 1'000;
+// Deliveries whose events are saved by one step of a ring's turn.
+constexpr std::int32_t kSaveStep = 200;
+// Saved events that are given up by one step.
+constexpr std::int32_t kSavedEventsPerStep = 200;
 // Capture finds at least half of this in memory.
 constexpr std::int64_t kIdBlock = 1'000'000;  // the sequence's INCREMENT
 
 constexpr const char* kCopyReason = "this database is a copy or was restored: webhook_resume() lets it deliver";
+
+constexpr DeliveryKey kBeforeAllDeliveries{std::numeric_limits<std::int64_t>::min(), {}};
 
 // Set by invalidation messages. Process-wide, for the callback has no other way in.
 struct Watched {
@@ -727,18 +732,35 @@ RingReport SpiStore::maintain_ring(Ring ring, const RingLimits& limits) {
   return report;
 }
 
+// One step of saving those events of a segment that deliveries refer to. Returns whether all are saved, but for those whose
+// deliveries somebody has locked.
+bool SpiStore::save_events(int segment) {
+  if (saving_segment_ != segment) {
+    saving_segment_ = segment;
+    saved_to_ = kBeforeAllDeliveries;
+  }
+  Work work(*this, "webhook: saving events");
+  Query save(statements::save_events);
+  save.bind(static_cast<std::int32_t>(segment)).bind(saved_to_.event_id).bind(saved_to_.webhook).bind(kSaveStep);
+  const bool is_all = save.run() == 0 || save.get_int64(0, 2) < kSaveStep;
+  const DeliveryKey last = is_all ? DeliveryKey{} : DeliveryKey{save.get_int64(0, 0), save.get_uuid(0, 1)};
+  work.commit();
+  if (is_all) {
+    saving_segment_ = -1;
+  } else {
+    saved_to_ = last;
+  }
+  return is_all;
+}
+
 // Empties a segment that nobody needs any more. False: it is still needed, or there is more to do first.
 bool SpiStore::make_room(Ring ring, int segment, RingReport* report) {
+  if (ring == Ring::kEvents && !save_events(segment)) {
+    report->more = true;
+    return false;
+  }
   Work work(*this, "webhook: emptying a segment");
   const auto slot = static_cast<std::int32_t>(segment);
-  if (ring == Ring::kEvents) {
-    Query save(statements::save_bodies);
-    if (save.bind(slot).bind(kBodiesPerStep).run() > 0) {
-      work.commit();
-      report->more = true;
-      return false;
-    }
-  }
   const std::string name = std::string("webhook_") + ring_name(ring) + '_' + std::to_string(segment);
   const Oid schema = schema_;
   const Oid relation = guarded([schema, text = name.c_str()] { return get_relname_relid(text, schema); });
@@ -755,11 +777,11 @@ bool SpiStore::make_room(Ring ring, int segment, RingReport* report) {
     return false;
   }
   if (ring == Ring::kEvents) {
-    // What came to be owed since the last step.
-    Query save(statements::save_bodies);
-    if (save.bind(slot).bind(kBodiesPerStep).run() > 0) {
-      work.commit();
-      report->more = true;
+    // What came to be owed since the last step, or is locked.
+    Query unsaved(statements::has_unsaved_events);
+    unsaved.bind(slot).run();
+    if (unsaved.get_boolean(0, 0)) {
+      report->kept_because = "deliveries refer to its events, and somebody writes them";
       return false;
     }
   }
@@ -779,7 +801,127 @@ void SpiStore::delete_expired(Time before) {
   Work work(*this, "webhook: deleting expired deliveries");
   Query query(statements::delete_expired_dead);
   query.bind(before).run();
+  Query given_up(statements::delete_old_given_up);
+  given_up.bind(before).run();
   work.commit();
+}
+
+// --- Shares -------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+// Those of the saved events that no delivery refers to. Returns their bytes. Two statements: whoever refers to one has
+// locked it, and is seen by the second.
+std::uint64_t delete_saved(const std::vector<std::int64_t>& ids) {
+  Query lock(statements::lock_saved);
+  const std::size_t locked = lock.bind(ids).run();
+  std::vector<std::int64_t> free;
+  for (std::size_t row = 0; row < locked; ++row) free.push_back(lock.get_int64(row, 0));
+  Query remove(statements::delete_saved);
+  const std::size_t removed = remove.bind(free).run();
+  std::uint64_t bytes = 0;
+  for (std::size_t row = 0; row < removed; ++row) bytes += static_cast<std::uint64_t>(remove.get_int64(row, 0));
+  return bytes;
+}
+
+// What was given up, for one row in webhook_logs a webhook.
+class GivenUp {
+ public:
+  // A row of what deleted it: event id, webhook, organization, event.
+  void add(const Query& query, std::size_t row) {
+    event_ids_.push_back(query.get_int64(row, 0));
+    webhooks_.push_back(query.get_uuid(row, 1));
+    organizations_.push_back(query.get_optional_text(row, 2));
+    events_.emplace_back(query.get_text(row, 3));
+  }
+  void log(const std::string& reason) const {
+    if (event_ids_.empty()) return;
+    Query query(statements::log_given_up);
+    query.bind(reason).bind(event_ids_).bind(webhooks_).bind(organizations_).bind(events_).run();
+  }
+
+ private:
+  std::vector<std::int64_t> event_ids_;
+  std::vector<Uuid> webhooks_;
+  std::vector<std::optional<std::string>> organizations_;
+  std::vector<std::optional<std::string>> events_;
+};
+
+}  // namespace
+
+OwedStep SpiStore::count_owed(const std::optional<DeliveryKey>& after, std::size_t rows_max) {
+  const DeliveryKey from = after.value_or(kBeforeAllDeliveries);
+  Work work(*this, "webhook: counting deliveries");
+  Query query(statements::count_owed);
+  const std::size_t rows =
+      query.bind(from.event_id).bind(from.webhook).bind(static_cast<std::int64_t>(rows_max)).run();
+  OwedStep step;
+  for (std::size_t row = 0; row < rows; ++row) {
+    step.counts.push_back({.webhook = query.get_uuid(row, 0),
+                           .organization_id = query.get_optional_text(row, 1),
+                           .rows = static_cast<std::uint64_t>(query.get_int64(row, 2))});
+  }
+  if (rows > 0 && query.get_int64(0, 5) == static_cast<std::int64_t>(rows_max)) {
+    step.last = DeliveryKey{query.get_int64(0, 3), query.get_uuid(0, 4)};
+  }
+  work.commit();
+  return step;
+}
+
+std::size_t SpiStore::give_up_excess(const Uuid& webhook, const std::string& reason, std::size_t rows_max) {
+  Work work(*this, "webhook: giving up deliveries");
+  Query dead(statements::delete_oldest_dead);
+  std::size_t count = dead.bind(webhook).bind(static_cast<std::int64_t>(rows_max)).run();
+  if (count < rows_max) {
+    Query pending(statements::delete_last_due);
+    const std::size_t rows = pending.bind(webhook).bind(static_cast<std::int64_t>(rows_max - count)).run();
+    GivenUp given_up;
+    for (std::size_t row = 0; row < rows; ++row) given_up.add(pending, row);
+    given_up.log(reason);
+    count += rows;
+  }
+  work.commit();
+  return count;
+}
+
+SavedStep SpiStore::tidy_saved(std::int64_t after, std::size_t events_max) {
+  Work work(*this, "webhook: looking after saved events");
+  Query walk(statements::walk_saved);
+  const std::size_t rows = walk.bind(after).bind(static_cast<std::int64_t>(events_max)).run();
+  SavedStep step;
+  std::vector<std::int64_t> unneeded;
+  for (std::size_t row = 0; row < rows; ++row) {
+    if (!walk.get_boolean(row, 3)) {
+      unneeded.push_back(walk.get_int64(row, 0));
+    } else if (const auto organization = walk.get_optional_text(row, 1)) {
+      step.bytes[*organization] += static_cast<std::uint64_t>(walk.get_int64(row, 2));
+    }
+  }
+  if (rows == events_max) step.last = walk.get_int64(rows - 1, 0);
+  if (!unneeded.empty()) delete_saved(unneeded);
+  work.commit();
+  return step;
+}
+
+SavedGivenUp SpiStore::give_up_saved(const std::string& organization, std::uint64_t bytes, const std::string& reason,
+                                     std::size_t rows_max) {
+  Work work(*this, "webhook: giving up saved events");
+  Query oldest(statements::oldest_saved);
+  const std::size_t rows =
+      oldest.bind(organization).bind(kSavedEventsPerStep).bind(static_cast<std::int64_t>(bytes)).run();
+  std::vector<std::int64_t> ids;
+  for (std::size_t row = 0; row < rows; ++row) ids.push_back(oldest.get_int64(row, 0));
+  if (ids.empty()) return {};
+  Query deliveries(statements::delete_deliveries_of);
+  const std::size_t deleted = deliveries.bind(ids).bind(static_cast<std::int64_t>(rows_max)).run();
+  GivenUp given_up;
+  for (std::size_t row = 0; row < deleted; ++row) {
+    if (deliveries.get_boolean(row, 4)) given_up.add(deliveries, row);
+  }
+  given_up.log(reason);
+  const std::uint64_t freed = delete_saved(ids);
+  work.commit();
+  return {.bytes = freed, .more = freed > 0 || deleted > 0};
 }
 
 // --- Ids ----------------------------------------------------------------------------------------------------------------

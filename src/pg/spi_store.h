@@ -39,6 +39,11 @@ class SpiStore final : public Store {
   void forget(const std::vector<Uuid>& webhooks) override;
   RingReport maintain_ring(Ring ring, const RingLimits& limits) override;
   void delete_expired(Time before) override;
+  OwedStep count_owed(const std::optional<DeliveryKey>& after, std::size_t rows_max) override;
+  std::size_t give_up_excess(const Uuid& webhook, const std::string& reason, std::size_t rows_max) override;
+  SavedStep tidy_saved(std::int64_t after, std::size_t events_max) override;
+  SavedGivenUp give_up_saved(const std::string& organization, std::uint64_t bytes, const std::string& reason,
+                             std::size_t rows_max) override;
   void refill_ids() override;
 
   // The version of the extension's SQL objects.
@@ -70,6 +75,7 @@ class SpiStore final : public Store {
   void walk(const Window& window, std::int64_t after_id, std::size_t events_max);
   std::vector<Event> fetch(const std::vector<Found>& found);
   bool make_room(Ring ring, int segment, RingReport* report);
+  bool save_events(int segment);
   void reencrypt_secrets();
 
   std::uint32_t extension_ = 0;  // its OID
@@ -79,6 +85,9 @@ class SpiStore final : public Store {
   std::uint32_t events_sequence_ = 0;
   bool has_published_segment_ = false;
   Reading reading_;
+  // How far the events of a segment that is to be emptied are saved.
+  int saving_segment_ = -1;
+  DeliveryKey saved_to_;
 };
 
 }  // namespace webhook::pg

@@ -272,15 +272,15 @@ inline constinit Statement read_next_due(R"(
    WHERE state = 'pending'
    GROUP BY configuration_id)");
 
-// Looks only those up in webhook_events that have not taken their body along.
+// The events are in webhook_events, or among those that outlived their segment.
 // Behind ($3, $4), at most $5 rows, and of those only as many as begin within $6 bytes as stored; found counts them all.
 inline constinit Statement read_due(R"(
   SELECT b.event_id, b.created_at, b.event, b.organization_id, b.key, b.data, b.previous, b.attempts, b.probes,
          b.owed_since, b.next_attempt_at, b.found, coalesce(b.slot, 0::smallint)
     FROM (SELECT d.event_id, d.created_at, d.event, d.organization_id, d.key, d.attempts, d.probes, d.owed_since,
-                 d.next_attempt_at, d.slot, coalesce(d.data, e.data) AS data, coalesce(d.previous, e.previous) AS previous,
+                 d.next_attempt_at, d.slot, coalesce(e.data, k.data) AS data, coalesce(e.previous, k.previous) AS previous,
                  count(*) OVER () AS found,
-                 coalesce(sum(pg_column_size(coalesce(d.data, e.data)))
+                 coalesce(sum(pg_column_size(coalesce(e.data, k.data)))
                             OVER (ORDER BY d.next_attempt_at, d.event_id
                                   ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS bytes_before
             FROM (SELECT *
@@ -291,8 +291,12 @@ inline constinit Statement read_due(R"(
                    LIMIT $5) AS d
                  LEFT JOIN LATERAL (SELECT data, previous
                                       FROM @extschema@.webhook_events
-                                     WHERE slot = d.slot AND id = d.event_id AND d.data IS NULL
-                                    OFFSET 0) AS e ON true) AS b
+                                     WHERE slot = d.slot AND id = d.event_id
+                                    OFFSET 0) AS e ON true
+                 LEFT JOIN LATERAL (SELECT data, previous
+                                      FROM webhook_internal.saved_events
+                                     WHERE event_id = d.event_id AND e.data IS NULL
+                                    OFFSET 0) AS k ON true) AS b
    WHERE b.bytes_before < $6
    ORDER BY b.next_attempt_at, b.event_id)");
 
@@ -301,9 +305,9 @@ inline constinit Statement read_due_in_order(R"(
   SELECT b.event_id, b.created_at, b.event, b.organization_id, b.key, b.data, b.previous, b.attempts, b.probes,
          b.owed_since, b.next_attempt_at, b.found, coalesce(b.slot, 0::smallint)
     FROM (SELECT d.event_id, d.created_at, d.event, d.organization_id, d.key, d.attempts, d.probes, d.owed_since,
-                 d.next_attempt_at, d.slot, coalesce(d.data, e.data) AS data, coalesce(d.previous, e.previous) AS previous,
+                 d.next_attempt_at, d.slot, coalesce(e.data, k.data) AS data, coalesce(e.previous, k.previous) AS previous,
                  count(*) OVER () AS found,
-                 coalesce(sum(pg_column_size(coalesce(d.data, e.data)))
+                 coalesce(sum(pg_column_size(coalesce(e.data, k.data)))
                             OVER (ORDER BY d.event_id
                                   ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS bytes_before
             FROM (SELECT *
@@ -319,8 +323,12 @@ inline constinit Statement read_due_in_order(R"(
                    LIMIT $3) AS d
                  LEFT JOIN LATERAL (SELECT data, previous
                                       FROM @extschema@.webhook_events
-                                     WHERE slot = d.slot AND id = d.event_id AND d.data IS NULL
-                                    OFFSET 0) AS e ON true) AS b
+                                     WHERE slot = d.slot AND id = d.event_id
+                                    OFFSET 0) AS e ON true
+                 LEFT JOIN LATERAL (SELECT data, previous
+                                      FROM webhook_internal.saved_events
+                                     WHERE event_id = d.event_id AND e.data IS NULL
+                                    OFFSET 0) AS k ON true) AS b
    WHERE b.bytes_before < $4
    ORDER BY b.event_id)");
 
@@ -390,16 +398,45 @@ inline constinit Statement read_ring(R"(
 inline constinit Statement turn_ring(R"(
   UPDATE @extschema@.webhook_rings SET slot = $2, opened_at = now() WHERE ring = $1)");
 
-// What is still owed, or dead and within its retention, takes its body along before the segment goes.
-inline constinit Statement save_bodies(R"(
-  UPDATE @extschema@.webhook_deliveries AS d
-     SET data = s.data, previous = s.previous
-    FROM (SELECT o.event_id, o.configuration_id, e.data, e.previous
-            FROM @extschema@.webhook_deliveries AS o
-                 JOIN @extschema@.webhook_events AS e ON e.slot = $1 AND e.id = o.event_id
-           WHERE o.data IS NULL AND e.data IS NOT NULL
-           LIMIT $2) AS s
-   WHERE d.event_id = s.event_id AND d.configuration_id = s.configuration_id)");
+// One step of saving the events that deliveries refer to before their segment goes: behind ($2, $3), at most $4 deliveries.
+// What somebody has locked is left out. The last of them, and how many there were.
+inline constinit Statement save_events(R"(
+  WITH step AS (
+    SELECT event_id, configuration_id
+      FROM @extschema@.webhook_deliveries
+     WHERE slot = $1::smallint AND (event_id, configuration_id) > ($2, $3)
+     ORDER BY event_id, configuration_id
+     LIMIT $4),
+  free AS (
+    SELECT d.event_id, d.configuration_id
+      FROM @extschema@.webhook_deliveries AS d
+           JOIN step AS s ON s.event_id = d.event_id AND s.configuration_id = d.configuration_id
+       FOR NO KEY UPDATE OF d SKIP LOCKED),
+  saved AS (
+    INSERT INTO webhook_internal.saved_events
+           (event_id, created_at, event, organization_id, key, data, previous, bytes)
+    SELECT e.id, e.created_at, e.event, e.organization_id, e.key, e.data, e.previous,
+           pg_column_size(e.data) + coalesce(pg_column_size(e.previous), 0)
+      FROM (SELECT DISTINCT event_id FROM free) AS f
+           CROSS JOIN LATERAL (SELECT *
+                                 FROM @extschema@.webhook_events
+                                WHERE slot = $1::smallint AND id = f.event_id
+                               OFFSET 0) AS e
+     WHERE e.data IS NOT NULL
+    ON CONFLICT (event_id) DO NOTHING),
+  moved AS (
+    UPDATE @extschema@.webhook_deliveries AS d
+       SET slot = NULL
+      FROM free AS f
+     WHERE d.event_id = f.event_id AND d.configuration_id = f.configuration_id)
+  SELECT s.event_id, s.configuration_id, count(*) OVER ()
+    FROM step AS s
+   ORDER BY s.event_id DESC, s.configuration_id DESC
+   LIMIT 1)");
+
+// Whether a delivery's event is in the segment only.
+inline constinit Statement has_unsaved_events(R"(
+  SELECT EXISTS (SELECT FROM @extschema@.webhook_deliveries WHERE slot = $1::smallint))");
 
 // Whether an event of the segment belongs to a transaction that is not behind every checkpoint.
 inline constinit Statement has_unsettled_events(R"(
@@ -421,6 +458,131 @@ inline constinit Statement has_needed_logs(R"(
 
 inline constinit Statement delete_expired_dead(R"(
   DELETE FROM @extschema@.webhook_deliveries WHERE state = 'dead' AND created_at < $1)");
+
+// --- Shares ---------------------------------------------------------------------------------------------------------------
+
+// One step of counting webhook_deliveries: behind ($1, $2), at most $3 rows. By webhook, with the last row of all.
+inline constinit Statement count_owed(R"(
+  WITH step AS MATERIALIZED (
+    SELECT event_id, configuration_id, organization_id
+      FROM @extschema@.webhook_deliveries
+     WHERE (event_id, configuration_id) > ($1, $2)
+     ORDER BY event_id, configuration_id
+     LIMIT $3)
+  SELECT s.configuration_id, s.organization_id, count(*), last.event_id, last.configuration_id,
+         (SELECT count(*) FROM step)
+    FROM step AS s
+         CROSS JOIN (SELECT event_id, configuration_id
+                       FROM step
+                      ORDER BY event_id DESC, configuration_id DESC
+                      LIMIT 1) AS last
+   GROUP BY s.configuration_id, s.organization_id, last.event_id, last.configuration_id)");
+
+// At most $2 of a webhook's dead deliveries, the oldest. webhook_logs says why they are dead.
+inline constinit Statement delete_oldest_dead(R"(
+  WITH first AS (
+    SELECT event_id, configuration_id
+      FROM @extschema@.webhook_deliveries
+     WHERE configuration_id = $1 AND state = 'dead'
+     ORDER BY event_id
+     LIMIT $2
+       FOR UPDATE SKIP LOCKED)
+  DELETE FROM @extschema@.webhook_deliveries AS d
+   USING first AS f
+   WHERE d.event_id = f.event_id AND d.configuration_id = f.configuration_id)");
+
+// At most $2 of a webhook's pending deliveries, those that are due last: the first are in the worker's memory.
+inline constinit Statement delete_last_due(R"(
+  WITH first AS (
+    SELECT event_id, configuration_id
+      FROM @extschema@.webhook_deliveries
+     WHERE configuration_id = $1 AND state = 'pending'
+     ORDER BY next_attempt_at DESC, event_id DESC
+     LIMIT $2
+       FOR UPDATE SKIP LOCKED)
+  DELETE FROM @extschema@.webhook_deliveries AS d
+   USING first AS f
+   WHERE d.event_id = f.event_id AND d.configuration_id = f.configuration_id
+  RETURNING d.event_id, d.configuration_id, d.organization_id, d.event)");
+
+// At most $2 of the deliveries that refer to the saved events $1. Returns those that were pending: the others' rows of
+// webhook_logs say why they were dead.
+inline constinit Statement delete_deliveries_of(R"(
+  WITH old AS (
+    SELECT event_id, configuration_id
+      FROM @extschema@.webhook_deliveries
+     WHERE event_id = ANY($1) AND slot IS NULL
+     LIMIT $2
+       FOR UPDATE SKIP LOCKED),
+  deleted AS (
+    DELETE FROM @extschema@.webhook_deliveries AS d
+     USING old AS o
+     WHERE d.event_id = o.event_id AND d.configuration_id = o.configuration_id
+    RETURNING d.event_id, d.configuration_id, d.organization_id, d.event, d.state)
+  SELECT event_id, configuration_id, organization_id, event, state = 'pending' FROM deleted)");
+
+// One row of webhook_logs for each webhook, whatever the number of deliveries. $1 says why these were given up.
+inline constinit Statement log_given_up(R"(
+  WITH summary AS (
+    SELECT g.configuration_id, g.organization_id, count(*) AS deliveries, min(g.event_id) AS first_event_id,
+           max(g.event_id) AS last_event_id, (array_agg(g.event ORDER BY g.event_id DESC))[1] AS event
+      FROM unnest($2::bigint[], $3::uuid[], $4::text[], $5::text[])
+             AS g (event_id, configuration_id, organization_id, event)
+     GROUP BY g.configuration_id, g.organization_id),
+  noted AS (
+    INSERT INTO webhook_internal.given_up AS g
+           (configuration_id, minute, organization_id, deliveries, first_event_id, last_event_id, reason)
+    SELECT s.configuration_id, date_trunc('minute', now()), s.organization_id, s.deliveries, s.first_event_id,
+           s.last_event_id, $1
+      FROM summary AS s
+    ON CONFLICT (configuration_id, minute) DO UPDATE
+       SET deliveries = g.deliveries + excluded.deliveries,
+           first_event_id = least(g.first_event_id, excluded.first_event_id),
+           last_event_id = greatest(g.last_event_id, excluded.last_event_id), reason = excluded.reason)
+  INSERT INTO @extschema@.webhook_logs
+         (slot, created_at, configuration_id, organization_id, event_id, event, attempt, status, error)
+  SELECT ring.slot, clock_timestamp(), s.configuration_id, s.organization_id, s.last_event_id, s.event, 0, 'failed',
+         CASE WHEN s.deliveries = 1 THEN $1
+              ELSE format('%s deliveries, of events %s to %s: %s', s.deliveries, s.first_event_id, s.last_event_id, $1) END
+    FROM summary AS s
+         CROSS JOIN @extschema@.webhook_rings AS ring
+   WHERE ring.ring = 'logs')");
+
+// One step through the saved events: behind $1, at most $2. Of each, whether a delivery refers to it.
+inline constinit Statement walk_saved(R"(
+  SELECT k.event_id, k.organization_id, k.bytes,
+         EXISTS (SELECT FROM @extschema@.webhook_deliveries AS d WHERE d.event_id = k.event_id)
+    FROM webhook_internal.saved_events AS k
+   WHERE k.event_id > $1
+   ORDER BY k.event_id
+   LIMIT $2)");
+
+// Those of the saved events that nobody is about to refer to; and, by a later snapshot, they go if nobody has.
+inline constinit Statement lock_saved(R"(
+  SELECT event_id FROM webhook_internal.saved_events WHERE event_id = ANY($1) FOR UPDATE SKIP LOCKED)");
+
+inline constinit Statement delete_saved(R"(
+  DELETE FROM webhook_internal.saved_events AS k
+   WHERE k.event_id = ANY($1)
+     AND NOT EXISTS (SELECT FROM @extschema@.webhook_deliveries AS d WHERE d.event_id = k.event_id)
+  RETURNING k.bytes)");
+
+// At most $2 of an organization's saved events, the oldest, and of those as many as begin within $3 bytes.
+inline constinit Statement oldest_saved(R"(
+  SELECT b.event_id
+    FROM (SELECT k.event_id,
+                 coalesce(sum(k.bytes) OVER (ORDER BY k.event_id
+                                             ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS bytes_before
+            FROM (SELECT event_id, bytes
+                    FROM webhook_internal.saved_events
+                   WHERE organization_id = $1
+                   ORDER BY event_id
+                   LIMIT $2) AS k) AS b
+   WHERE b.bytes_before < $3
+   ORDER BY b.event_id)");
+
+inline constinit Statement delete_old_given_up(R"(
+  DELETE FROM webhook_internal.given_up WHERE minute < $1)");
 
 // --- Ids --------------------------------------------------------------------------------------------------------------
 

@@ -233,6 +233,29 @@ enum class FilterAnswer : std::uint8_t {
   kOverrun,  // it took too long
 };
 
+// How many rows a webhook has in a part of webhook_deliveries.
+struct OwedCount {
+  Uuid webhook;
+  std::optional<std::string> organization_id;
+  std::uint64_t rows = 0;
+};
+
+struct OwedStep {
+  std::vector<OwedCount> counts;
+  std::optional<DeliveryKey> last;  // nothing: there are no more
+};
+
+// How many bytes organizations have in a part of the saved events.
+struct SavedStep {
+  std::unordered_map<std::string, std::uint64_t> bytes;
+  std::optional<std::int64_t> last;  // nothing: there are no more
+};
+
+struct SavedGivenUp {
+  std::uint64_t bytes = 0;  // of the events that went
+  bool more = false;        // something went, and there may be more
+};
+
 enum class Ring : std::uint8_t { kEvents, kLogs };
 
 // What maintain_ring() did.
@@ -298,6 +321,20 @@ class Store {
   virtual RingReport maintain_ring(Ring ring, const RingLimits& limits) = 0;
   // Deletes the dead deliveries of events from before.
   virtual void delete_expired(Time before) = 0;
+
+  // One step of counting what webhook_deliveries holds, pending and dead: behind `after`, at most rows_max rows.
+  virtual OwedStep count_owed(const std::optional<DeliveryKey>& after, std::size_t rows_max) = 0;
+  // Deletes at most rows_max deliveries of a webhook: the oldest that are dead, then those that are due last,
+  // with one row in webhook_logs for all. Returns how many.
+  virtual std::size_t give_up_excess(const Uuid& webhook, const std::string& reason, std::size_t rows_max) = 0;
+  // One step through the events that outlived their segment: behind `after`, at most events_max. Deletes those that no
+  // delivery refers to any more.
+  virtual SavedStep tidy_saved(std::int64_t after, std::size_t events_max) = 0;
+  // Deletes an organization's oldest saved events, of about so many bytes, with the deliveries that refer to them, at most
+  // rows_max: the pending ones with a row in webhook_logs for each webhook.
+  virtual SavedGivenUp give_up_saved(const std::string& organization, std::uint64_t bytes, const std::string& reason,
+                                     std::size_t rows_max) = 0;
+
   // Makes sure that capture has ids in memory.
   virtual void refill_ids() = 0;
 };

@@ -39,7 +39,9 @@ constexpr Duration kWarningInterval = minutes(1);          // the same warning a
 constexpr Duration kStoreBackoffMin = milliseconds(100);   // between tries of a failing database
 constexpr Duration kStoreBackoffMax = seconds(10);         //
 constexpr Duration kStepAsideTime = seconds(1);       // for what is in flight, while somebody waits for the database
-constexpr Duration kAgeCheckInterval = seconds(10);   // of what is owed to endpoints that fail
+constexpr Duration kAgeCheckInterval = seconds(10);   // of what is owed to webhooks that nothing is sent to
+constexpr Duration kAgeCheckTime = milliseconds(1);   // at once,
+constexpr Duration kAgeCheckPause = milliseconds(50); // and the rest then
 constexpr std::size_t kGiveUpStep = 500;              // old deliveries given up at once
 constexpr double kAnnouncementsPerSecond = 1;         // operational events about an organization's webhooks,
 constexpr double kAnnouncementsAtOnce = 60;           // and so many before that
@@ -76,6 +78,7 @@ Worker::Worker(pg::Process& process, pg::Store& store, HttpClient& http, pg::Tes
       recorder_(store),
       tester_(process, store, http, tests, recorder_),
       filters_(process, store),
+      quotas_(process, store),
       crowded_pause_(kCrowdedPauseMax),
       record_delay_(kRecordDelayMin) {}
 
@@ -210,6 +213,7 @@ void Worker::forget_deadlines(Time now) {
   reading_pauses_since_.reset();
   lanes_.clock_set_back(now);
   filters_.clock_set_back(now);
+  quotas_.clock_set_back(now);
   is_configuration_stale_ = true;  // with it, what is owed is scheduled anew
 }
 
@@ -752,7 +756,7 @@ bool Worker::give_up_old(const Target& target) {
   const Ordering ordering = target.webhook.limits.ordering;
   const Time before = process_.now() - process_.settings().max_age;
   const std::vector<std::int64_t> ids = store_.give_up_old(id, before, kTooOld, kGiveUpStep);
-  if (!ids.empty() && ordering != Ordering::kRelaxed) {
+  if (!ids.empty() && ordering != Ordering::kRelaxed && target.webhook.is_deliverable()) {
     lanes_.set_owed(id, store_.reorder(id, ordering, Lanes::kBlockedKeysMax));
   }
   return ids.size() == kGiveUpStep;
@@ -1078,7 +1082,10 @@ void Worker::maintain() {
   const pg::WorkerSettings& settings = process_.settings();
   next_maintenance_ = now + kMaintenanceInterval;
   if (now >= next_age_check_) check_ages();
+  if (!ages_to_check_.empty()) next_maintenance_ = std::min(next_maintenance_, next_age_check_);
   if (share_.number > 1) return;  // the first does the rest for all
+  quotas_.turn();
+  next_maintenance_ = std::min(next_maintenance_, quotas_.next_turn());
   store_.refill_ids();
   maintain_ring(pg::Ring::kEvents, {settings.event_retention, settings.event_bytes_max}, &kept_events_);
   maintain_ring(pg::Ring::kLogs, {settings.log_retention, settings.log_bytes_max}, &kept_logs_);
@@ -1087,14 +1094,28 @@ void Worker::maintain() {
   store_.delete_expired(now - settings.event_retention);
 }
 
-// What waits for an open circuit grows old without being looked at.
+// What waits for an open circuit, for its webhook to be switched on, or for deliveries to be resumed grows old without
+// being looked at.
+bool Worker::is_left_alone(const Uuid& webhook) {
+  if (!backlog_.next_due(webhook)) return false;
+  const Circuit* circuit = lanes_.circuit(webhook);
+  if (circuit == nullptr) return true;
+  return (circuit->is_open() || !delivers()) && lanes_.queued(webhook) == 0;
+}
+
 void Worker::check_ages() {
-  next_age_check_ = process_.now() + kAgeCheckInterval;
-  for (const auto& [id, target] : targets_) {
-    const Circuit* circuit = lanes_.circuit(id);
-    if (circuit == nullptr || !circuit->is_open() || !backlog_.next_due(id) || lanes_.queued(id) > 0) continue;
-    if (give_up_old(target)) next_age_check_ = process_.now();
+  if (ages_to_check_.empty()) {
+    for (const auto& [id, target] : targets_) {
+      if (is_left_alone(id)) ages_to_check_.push_back(id);
+    }
   }
+  const Time end = process_.now() + kAgeCheckTime;
+  while (!ages_to_check_.empty() && process_.now() < end) {
+    const Uuid id = ages_to_check_.back();
+    const Target* target = targets_.find(id);
+    if (target == nullptr || !is_left_alone(id) || !give_up_old(*target)) ages_to_check_.pop_back();
+  }
+  next_age_check_ = process_.now() + (ages_to_check_.empty() ? kAgeCheckInterval : kAgeCheckPause);
 }
 
 void Worker::maintain_ring(pg::Ring ring, const RingLimits& limits, KeptSegment* kept) {

@@ -31,6 +31,7 @@
 #include "pg/store.h"
 #include "pg/test_requests.h"
 #include "worker/filters.h"
+#include "worker/quotas.h"
 #include "worker/recorder.h"
 #include "worker/targets.h"
 #include "worker/tester.h"
@@ -130,6 +131,7 @@ class Worker {
   void record();
   Recorder::Beside beside();
   void maintain();
+  bool is_left_alone(const Uuid& webhook);
   void check_ages();
   void maintain_ring(pg::Ring ring, const RingLimits& limits, KeptSegment* kept);
   void back_off(const pg::Error& error);
@@ -148,6 +150,7 @@ class Worker {
   std::optional<EventIdCipher> event_ids_;
   Targets targets_;
   Filters filters_;
+  Quotas quotas_;  // the first worker's
   Lanes lanes_;
   std::optional<Ledger> ledger_;
   Backlog backlog_;
@@ -195,7 +198,8 @@ class Worker {
   KeptSegment kept_events_;
   KeptSegment kept_logs_;
   Time next_expiry_{};
-  Time next_age_check_{};  // of what is owed to endpoints that fail
+  Time next_age_check_{};  // of what is owed to webhooks that nothing is sent to
+  std::vector<Uuid> ages_to_check_;  // of these yet
   Time next_statistics_{};
   Duration statistics_cost_{};  // of writing them, so far
   Time next_disabling_{};

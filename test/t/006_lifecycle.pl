@@ -227,7 +227,7 @@ sub restored_copy_is_paused
 			has_table_privilege('lifecycle_tenant', 'webhook_logs', 'SELECT'),
 			has_function_privilege('lifecycle_tenant', 'webhook_redeliver(bigint)', 'EXECUTE'),
 			has_column_privilege('lifecycle_reader', 'webhook_deliveries', 'last_error', 'SELECT'),
-			has_column_privilege('lifecycle_reader', 'webhook_deliveries', 'data', 'SELECT'),
+			has_column_privilege('lifecycle_reader', 'webhook_own_events', 'data', 'SELECT'),
 			has_function_privilege('lifecycle_operator', 'webhook_is_operator()', 'EXECUTE')}),
 		't|t|t|t|f|t', 'what webhook_grant() gave is there');
 	is($node->safe_psql($dbname, $all_grants), $node->safe_psql('renamed', $all_grants), 'all of it, and nothing else');

@@ -527,6 +527,75 @@ class FakeStore : public pg::Store {
     call.commit();
   }
 
+  pg::OwedStep count_owed(const std::optional<pg::DeliveryKey>& after, std::size_t rows_max) override {
+    Call call(*this, "count_owed");
+    std::map<std::pair<std::int64_t, Uuid>, const pg::OwedRow*> rows;
+    for (const auto& [key, row] : deliveries) {
+      const std::pair<std::int64_t, Uuid> place(key.event_id, key.webhook);
+      if (!after || place > std::pair(after->event_id, after->webhook)) rows.emplace(place, &row);
+    }
+    pg::OwedStep step;
+    for (const auto& [place, row] : rows) {
+      step.counts.push_back({place.second, row->organization_id, 1});
+      if (step.counts.size() < rows_max) continue;
+      step.last = row->key;
+      break;
+    }
+    call.commit();
+    return step;
+  }
+  std::size_t give_up_excess(const Uuid& webhook, const std::string& reason, std::size_t rows_max) override {
+    Call call(*this, "give_up_excess");
+    std::map<std::tuple<bool, Duration, std::int64_t>, const pg::OwedRow*> rows;  // the dead come first
+    for (const auto& [key, row] : deliveries) {
+      if (key.webhook != webhook) continue;
+      const bool is_pending = row.next_attempt_at.has_value();
+      rows.emplace(std::tuple(is_pending, is_pending ? -row.next_attempt_at->time_since_epoch() : Duration(), key.event_id),
+                   &row);
+    }
+    std::vector<pg::DeliveryKey> pending;
+    std::size_t count = 0;
+    for (const auto& [place, row] : rows) {
+      if (count == rows_max) break;
+      ++count;
+      const pg::DeliveryKey key = row->key;
+      if (row->next_attempt_at) pending.push_back(key);
+      deliveries.erase(key);
+    }
+    if (!pending.empty()) {
+      insert_log({.created_at = process_.now(),
+                  .webhook = webhook,
+                  .event_id = pending.back().event_id,
+                  .error = std::to_string(pending.size()) + ": " + reason});
+    }
+    call.commit();
+    return count;
+  }
+  // By organization, in the order of their age: the bytes of its saved events.
+  std::map<std::string, std::vector<std::uint64_t>> saved;
+  pg::SavedStep tidy_saved(std::int64_t /*after*/, std::size_t /*events_max*/) override {
+    Call call(*this, "tidy_saved");
+    pg::SavedStep step;
+    for (const auto& [organization, events] : saved) {
+      for (const std::uint64_t bytes : events) step.bytes[organization] += bytes;
+    }
+    call.commit();
+    return step;
+  }
+  pg::SavedGivenUp give_up_saved(const std::string& organization, std::uint64_t bytes, const std::string& /*reason*/,
+                                 std::size_t /*rows_max*/) override {
+    Call call(*this, "give_up_saved");
+    std::vector<std::uint64_t>& events = saved[organization];
+    pg::SavedGivenUp given_up;
+    while (!events.empty() && given_up.bytes < bytes) {
+      given_up.bytes += events.front();
+      events.erase(events.begin());
+      given_up.more = true;
+    }
+    call.commit();
+    return given_up;
+  }
+
  private:
   static constexpr std::uint32_t kDatabase = 1;
   static constexpr std::uint64_t kSystem = 1;

@@ -906,6 +906,35 @@ TEST_F(WorkerTest, WhatIsOwedGrowsOldWhileTheCircuitIsOpen) {
   EXPECT_LT(http_.received().size(), 40U);
 }
 
+TEST_F(WorkerTest, WhatIsOwedGrowsOldWhileTheWebhookIsInactive) {
+  process_.settings_in_force.max_age = 1min;
+  const Uuid webhook = store_.add_webhook(1);
+  const Uuid other = store_.add_webhook(2);
+  store_.set_active(webhook, false);
+  for (std::int64_t id = 1; id <= 1'200; ++id) store_.owe(id, webhook, process_.now());
+  store_.owe(1, other, process_.now() + 1h);
+  run_for(59s);
+  EXPECT_EQ(store_.count_pending(), 1'201U);
+  run_for(1min);
+  EXPECT_EQ(store_.count_pending(), 1U) << "that of an active one";
+  EXPECT_EQ(store_.deliveries.size(), 1'201U) << "dead";
+  ASSERT_EQ(store_.logs.size(), 1'200U) << "each says why";
+  EXPECT_EQ(store_.logs[0].row.error, "older than webhook.max_age");
+}
+
+TEST_F(WorkerTest, WhatIsOwedGrowsOldWhileDeliveriesArePaused) {
+  process_.settings_in_force.max_age = 1min;
+  const Uuid webhook = store_.add_webhook(1);
+  for (std::int64_t id = 1; id <= 1'200; ++id) store_.owe(id, webhook, process_.now());
+  store_.set_paused(true);
+  run_for(59s);
+  EXPECT_EQ(store_.count_pending(), 1'200U);
+  run_for(1min);
+  EXPECT_EQ(store_.count_pending(), 0U);
+  EXPECT_EQ(store_.logs.size(), 1'200U);
+  EXPECT_TRUE(http_.received().empty());
+}
+
 TEST_F(WorkerTest, EventFromBeforeItWasSwitchedOffIsOwedHoweverLateItCommits) {
   const Uuid webhook = store_.add_webhook(1);
   const FullXid xid = store_.begin();

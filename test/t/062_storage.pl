@@ -1,0 +1,194 @@
+# What an organization keeps in the database: each has its share, and whatever one does, the others' events, deliveries and
+# log rows stay.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+
+use PostgreSQL::Test::Utils;
+use Test::More;
+use WebhookTest;
+
+my $node = new_node(
+	'webhook.max_event_size' => '2MB',
+	'webhook.max_log_size' => '2MB',
+	'webhook.max_owed_per_organization' => 1000,
+	'webhook.max_saved_size' => '2MB');
+my $receiver = start_receiver();
+
+sub query { return $node->safe_psql('postgres', $_[0]); }
+
+sub as
+{
+	my ($organization, $sql) = @_;
+	my ($status, $out, $errors) =
+	  $node->psql('postgres', "SET ROLE tenant; SET webhook.organization_id = '$organization'; $sql");
+	return ($out, $errors);
+}
+
+# So many events of the organization, of about so many bytes that do not compress.
+sub emit
+{
+	my ($organization, $count, $bytes, $event) = @_;
+	$event //= 'thing.made';
+	my $lines = int($bytes / 32) + 1;
+	query("SELECT webhook_emit('$event',
+	         json_build_object('n', n, 'text', (SELECT string_agg(md5(random()::text), '')
+	                                            FROM generate_series(1, $lines) WHERE n > 0)), '$organization')
+	       FROM generate_series(1, $count) n");
+	return;
+}
+
+sub hook
+{
+	my ($organization, $name, %more) = @_;
+	return create_webhook($node,
+		organization_id => $organization, name => $name, url => $receiver->url("/ok?$name"), events => ['thing.*'], %more);
+}
+
+sub owed
+{
+	my ($organization) = @_;
+	return query("SELECT count(*) FROM webhook_deliveries WHERE organization_id = '$organization'");
+}
+sub saved { return query("SELECT count(*) FROM webhook_internal.saved_events WHERE organization_id = '$_[0]'"); }
+sub newest_event { return query('SELECT coalesce(max(id), 0) FROM webhook_events'); }
+sub is_gone { return query("SELECT NOT EXISTS (SELECT FROM webhook_events WHERE id <= $_[0])") eq 't'; }
+
+query(q{
+	CREATE ROLE tenant LOGIN;
+	SELECT webhook_grant('tenant');
+	INSERT INTO webhook_event_types (name, category) VALUES ('thing.made', 'thing'), ('thing.moved', 'thing'),
+		('ballast.made', 'ballast');
+});
+
+# --- a body is stored once, whatever the number of deliveries that need it --------------------------------------------
+
+hook('flood', 'flood');
+my @idle = map { hook('flood', "idle$_", is_active => 'false') } 1 .. 20;
+emit('flood', 40, 20_000);
+eventually { $receiver->count("/ok?flood") == 40 } 'events are delivered';
+my ($replayed) = as('flood', join '', map { "SELECT webhook_replay('$_', '-infinity');" } @idle);
+is($replayed, join("\n", (40) x 20), 'and replayed to twenty webhooks that are inactive');
+my $last = newest_event();
+create_webhook($node, organization_id => undef, name => 'ballast', url => $receiver->url('/ok'), events => ['ballast.*']);
+eventually
+{
+	query(q{SELECT webhook_emit('ballast.made', to_json((SELECT string_agg(md5(random()::text), '')
+	                                            FROM generate_series(1, 300) WHERE n > 0)))
+	        FROM generate_series(1, 20) n});
+	is_gone($last)
+}
+'the segment of their events goes';
+is(owed('flood'), 800, 'the deliveries stay');
+is(saved('flood'), 40, 'each event is saved once');
+cmp_ok(query(q{SELECT pg_total_relation_size('webhook_internal.saved_events')}), '<', 2 * 40 * 20_000,
+	'and takes the room of one');
+cmp_ok(query(q{SELECT pg_total_relation_size('webhook_deliveries')}), '<', 1_000_000, 'a delivery takes little');
+is(query(q{SELECT count(*) FROM webhook_own_events WHERE organization_id = 'flood' AND data IS NOT NULL}), 40,
+	'they can still be seen');
+
+is((as('flood', "SELECT webhook_replay('$idle[0]', '-infinity')"))[0], 40, 'what is saved can be replayed again');
+query("UPDATE webhook_configurations SET is_active = true WHERE id = '$idle[0]'");
+eventually { $receiver->count("/ok?idle1") == 40 } 'and is delivered when the webhook is switched on';
+query(qq{SELECT webhook_cancel(id) FROM webhook_configurations WHERE name = 'idle2'});
+query(q{DELETE FROM webhook_configurations WHERE name LIKE 'idle%' AND name <> 'idle2'});
+is(saved('flood'), 40, 'what was given up keeps its event');
+query(q{DELETE FROM webhook_configurations WHERE name = 'idle2'});
+eventually { saved('flood') == 0 } 'an event goes with the last delivery that needs it';
+
+# --- more than its share of webhook_deliveries ------------------------------------------------------------------------
+
+my $quiet = hook('quiet', 'quiet', is_active => 'false');
+hook('quiet', 'listening');
+emit('quiet', 50, 100);
+eventually { $receiver->count("/ok?listening") == 50 } 'another organization has events';
+as('quiet', "SELECT webhook_replay('$quiet', '-infinity')");
+is(owed('quiet'), 50, 'and pending deliveries');
+
+my $hoard = hook('flood', 'hoard', is_active => 'false');
+emit('flood', 1100, 10);
+my (undef, $errors) = as('flood', "SELECT webhook_replay('$hoard', '-infinity')");
+like($errors, qr/organization "flood" cannot have more than 1000 deliveries that are pending or dead/,
+	'who replays more than the organization may have is told so');
+like($errors, qr/HINT: .*webhook_cancel\(\)/, 'and what to do');
+is(owed('flood'), 0, 'nothing of it is made');
+
+# By events to an endpoint that does not answer, which no statement of anybody's is told of.
+my $stuck = hook('flood', 'stuck', timeout_ms => 60000, url => $receiver->url('/hang'));
+query(qq{UPDATE webhook_configurations SET is_active = false WHERE name = 'flood'});
+my $hoarded = hook('flood', 'hoarded', is_active => 'false');
+emit('flood', 3000, 10);
+eventually { query(q{SELECT coalesce(sum(deliveries), 0) FROM webhook_internal.given_up}) > 0 && owed('flood') <= 1000 }
+'what overflows beyond the share is given up';
+is(owed('quiet'), 50, 'and nothing of another organization');
+cmp_ok(
+	query(qq{SELECT count(*) FROM webhook_logs WHERE configuration_id = '$stuck' AND attempt = 0}), '<=',
+	query(qq{SELECT 1 + sum(deliveries) / 50 FROM webhook_internal.given_up}),
+	'one log row stands for many deliveries');
+like(
+	query(qq{SELECT error FROM webhook_logs WHERE configuration_id = '$stuck' AND attempt = 0 ORDER BY error LIMIT 1}),
+	qr/^\d+ deliveries, of events \d+ to \d+: its organization has more than webhook.max_owed_per_organization$/,
+	'and says how many, which and why');
+my ($finding) = as('flood', "SELECT finding FROM webhook_check('$stuck') WHERE finding LIKE '%were given up%'");
+like($finding, qr/^\d+ deliveries were given up, the last at .*webhook.max_owed_per_organization/, 'webhook_check() finds it');
+my ($outcome) = as('flood', "SELECT outcome, last_error FROM webhook_explain(
+	(SELECT min(first_event_id) FROM webhook_internal.given_up WHERE configuration_id = '$stuck')) WHERE name = 'stuck'");
+like($outcome, qr/^dead\|.*webhook.max_owed_per_organization$/, 'webhook_explain() tells of one of them');
+is((as('quiet', 'SELECT count(*) FROM webhook_internal.given_up'))[0], 0, 'others do not see it');
+query(qq{DELETE FROM webhook_configurations WHERE organization_id = 'flood'});
+eventually { owed('flood') == 0 } 'the webhooks are deleted';
+
+# --- more than its share of saved events ------------------------------------------------------------------------------
+
+hook('flood', 'flood');
+my $keeper = hook('flood', 'keeper', is_active => 'false');
+my $before = $receiver->count("/ok?flood");
+for my $batch (1 .. 8)
+{
+	emit('flood', 20, 20_000);
+	eventually { $receiver->count("/ok?flood") == $before + 20 * $batch } 'events are delivered';
+	as('flood', "SELECT webhook_replay('$keeper', now() - interval '1 hour')");
+}
+$last = newest_event();
+eventually
+{
+	query(q{SELECT webhook_emit('ballast.made', to_json((SELECT string_agg(md5(random()::text), '')
+	                                            FROM generate_series(1, 300) WHERE n > 0)))
+	        FROM generate_series(1, 20) n});
+	is_gone($last)
+}
+'the segments of all events go';
+eventually
+{
+	query(q{SELECT sum(bytes) < 2 * 1024 * 1024 FROM webhook_internal.saved_events WHERE organization_id = 'flood'}) eq 't'
+}
+'an organization keeps no more events than its share'
+  or diag(query(q{SELECT organization_id, count(*), sum(bytes) FROM webhook_internal.saved_events GROUP BY 1}));
+is(saved('quiet'), 50, 'and nothing of another organization goes');
+cmp_ok(saved('flood'), '>', 50, 'it keeps its share');
+like(
+	query(qq{SELECT reason FROM webhook_internal.given_up WHERE configuration_id = '$keeper'}),
+	qr/webhook.max_saved_size/, 'what was given up for it is noted');
+is(
+	query(qq{SELECT count(*) FROM webhook_deliveries d WHERE configuration_id = '$keeper'
+	           AND NOT EXISTS (SELECT FROM webhook_own_events e WHERE e.id = d.event_id)}),
+	0, 'no delivery is without its event');
+
+# --- what is owed to an inactive webhook expires ----------------------------------------------------------------------
+
+$node->append_conf('postgresql.conf', "webhook.max_age = '1s'");
+$node->reload;
+eventually { query(q{SELECT count(*) FROM webhook_deliveries WHERE state = 'pending'}) == 0 }
+'what is owed to inactive webhooks is given up after webhook.max_age';
+is(query(qq{SELECT string_agg(DISTINCT last_error, ', ') FROM webhook_deliveries WHERE configuration_id = '$quiet'}),
+	'older than webhook.max_age', 'with the reason');
+is(query(qq{SELECT count(*) FROM webhook_logs WHERE configuration_id = '$quiet' AND attempt = 0}), 50, 'which is logged');
+
+is_log_clean($node, expected => [ qr/ERROR: .*cannot have more than 1000 deliveries/,
+	qr/WARNING: .*the oldest segment of webhook_(?:events|logs) is kept/ ]);
+$node->stop;
+
+done_testing();
