@@ -65,6 +65,12 @@ CREATE FUNCTION webhook_internal.webhooks_max() RETURNS integer
 CREATE FUNCTION webhook_internal.owed_max() RETURNS integer
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'webhook_owed_limit';
 
+-- The ring of webhook_logs into which the organization's rows go, which count. For the owner alone.
+CREATE FUNCTION webhook_internal.log_ring(organization text, rows bigint) RETURNS text
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'webhook_log_ring';
+CREATE FUNCTION webhook_internal.used_share(organization text, storage text) RETURNS double precision
+    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'webhook_used_share';
+
 -- For the owner alone: until the transaction ends, nobody else makes the row of webhook_instance.
 CREATE FUNCTION webhook_internal.lock_instance() RETURNS void
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'webhook_lock_instance';
@@ -202,7 +208,8 @@ CREATE INDEX webhook_secrets_created_xid_idx ON @extschema@.webhook_secrets (cre
 -- Without a primary key, a publication FOR ALL TABLES would make every UPDATE and DELETE here an error.
 ALTER TABLE @extschema@.webhook_secrets REPLICA IDENTITY FULL;
 
--- The event log, a ring of 8 segments. Column order and types are known to src/pg/event_writer.cpp.
+-- The event log: a ring of 8 segments, and one of 4 for what organizations write beyond their shares. Column order and
+-- types are known to src/pg/event_writer.cpp.
 -- Ids are drawn a million at a time and shared out in memory: see src/pg/shared_state.h.
 CREATE SEQUENCE @extschema@.webhook_events_id_seq INCREMENT 1000000 CACHE 1;
 CREATE TABLE @extschema@.webhook_events (
@@ -225,6 +232,10 @@ CREATE TABLE @extschema@.webhook_events_4 PARTITION OF @extschema@.webhook_event
 CREATE TABLE @extschema@.webhook_events_5 PARTITION OF @extschema@.webhook_events FOR VALUES IN (5);
 CREATE TABLE @extschema@.webhook_events_6 PARTITION OF @extschema@.webhook_events FOR VALUES IN (6);
 CREATE TABLE @extschema@.webhook_events_7 PARTITION OF @extschema@.webhook_events FOR VALUES IN (7);
+CREATE TABLE @extschema@.webhook_events_8 PARTITION OF @extschema@.webhook_events FOR VALUES IN (8);
+CREATE TABLE @extschema@.webhook_events_9 PARTITION OF @extschema@.webhook_events FOR VALUES IN (9);
+CREATE TABLE @extschema@.webhook_events_10 PARTITION OF @extschema@.webhook_events FOR VALUES IN (10);
+CREATE TABLE @extschema@.webhook_events_11 PARTITION OF @extschema@.webhook_events FOR VALUES IN (11);
 CREATE INDEX webhook_events_id_idx ON @extschema@.webhook_events (id);
 CREATE INDEX webhook_events_xid_idx ON @extschema@.webhook_events (xid);
 
@@ -283,7 +294,7 @@ CREATE TABLE webhook_internal.given_up (
 );
 CREATE INDEX given_up_minute_idx ON webhook_internal.given_up (minute);
 
--- A ring of 8 segments too.
+-- Two such rings too.
 CREATE SEQUENCE @extschema@.webhook_logs_id_seq;
 CREATE TABLE @extschema@.webhook_logs (
     slot             smallint NOT NULL,
@@ -310,6 +321,10 @@ CREATE TABLE @extschema@.webhook_logs_4 PARTITION OF @extschema@.webhook_logs FO
 CREATE TABLE @extschema@.webhook_logs_5 PARTITION OF @extschema@.webhook_logs FOR VALUES IN (5);
 CREATE TABLE @extschema@.webhook_logs_6 PARTITION OF @extschema@.webhook_logs FOR VALUES IN (6);
 CREATE TABLE @extschema@.webhook_logs_7 PARTITION OF @extschema@.webhook_logs FOR VALUES IN (7);
+CREATE TABLE @extschema@.webhook_logs_8 PARTITION OF @extschema@.webhook_logs FOR VALUES IN (8);
+CREATE TABLE @extschema@.webhook_logs_9 PARTITION OF @extschema@.webhook_logs FOR VALUES IN (9);
+CREATE TABLE @extschema@.webhook_logs_10 PARTITION OF @extschema@.webhook_logs FOR VALUES IN (10);
+CREATE TABLE @extschema@.webhook_logs_11 PARTITION OF @extschema@.webhook_logs FOR VALUES IN (11);
 CREATE INDEX webhook_logs_id_idx ON @extschema@.webhook_logs USING brin (id) WITH (pages_per_range = 16);
 CREATE INDEX webhook_logs_configuration_id_idx ON @extschema@.webhook_logs (configuration_id, id);
 
@@ -337,11 +352,13 @@ CREATE TABLE @extschema@.webhook_endpoints (
 ) WITH (fillfactor = 70);
 
 CREATE TABLE @extschema@.webhook_rings (
-    ring      text PRIMARY KEY CHECK (ring IN ('events', 'logs')),
-    slot      smallint NOT NULL DEFAULT 0 CHECK (slot BETWEEN 0 AND 7),
-    opened_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+    ring      text PRIMARY KEY,
+    slot      smallint NOT NULL,
+    opened_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    CHECK (CASE ring WHEN 'events' THEN slot BETWEEN 0 AND 7 WHEN 'excess_events' THEN slot BETWEEN 8 AND 11
+                     WHEN 'logs' THEN slot BETWEEN 0 AND 7 WHEN 'excess_logs' THEN slot BETWEEN 8 AND 11 ELSE false END)
 );
-INSERT INTO @extschema@.webhook_rings (ring) VALUES ('events'), ('logs');
+INSERT INTO @extschema@.webhook_rings (ring, slot) VALUES ('events', 0), ('excess_events', 8), ('logs', 0), ('excess_logs', 8);
 
 CREATE TABLE @extschema@.webhook_instance (
     instance          uuid NOT NULL,
@@ -2046,10 +2063,13 @@ CREATE FUNCTION webhook_internal.cancel_any(webhook uuid, cancelled bigint) RETU
 AS $$
 DECLARE
     total bigint;
+    log_ring text;
 BEGIN
     IF NOT EXISTS (SELECT FROM @extschema@.webhook_configurations c WHERE c.id = webhook) THEN
         RAISE EXCEPTION 'webhook % does not exist', webhook USING ERRCODE = 'undefined_object';
     END IF;
+    SELECT webhook_internal.log_ring(max(d.organization_id), count(*)) INTO log_ring FROM @extschema@.webhook_deliveries d
+    WHERE d.configuration_id = webhook AND d.state = 'pending' AND (cancelled IS NULL OR d.event_id = cancelled);
     WITH given_up AS (
         UPDATE @extschema@.webhook_deliveries d
         SET state = 'dead', next_attempt_at = NULL, last_error = 'cancelled', updated_at = clock_timestamp()
@@ -2059,7 +2079,7 @@ BEGIN
         (slot, created_at, configuration_id, organization_id, event_id, event, attempt, status, error)
     SELECT r.slot, clock_timestamp(), g.configuration_id, g.organization_id, g.event_id, g.event, 0, 'failed',
            'cancelled'
-    FROM given_up g, @extschema@.webhook_rings r WHERE r.ring = 'logs';
+    FROM given_up g, @extschema@.webhook_rings r WHERE r.ring = log_ring;
     GET DIAGNOSTICS total = ROW_COUNT;
     PERFORM webhook_internal.wake();
     RETURN total;
@@ -2392,6 +2412,21 @@ AS $$
     WHERE c.id = webhook AND c.organization_id = (SELECT @extschema@.webhook_current_organization())
 $$;
 
+-- What webhook_check() says of the shares of the webhook's organization.
+CREATE FUNCTION webhook_internal.check_shares_any(webhook uuid) RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT string_agg('webhook_' || s.storage, ' and ' ORDER BY s.storage)
+    FROM @extschema@.webhook_configurations c, unnest(ARRAY['events', 'logs']) s (storage)
+    WHERE c.id = webhook AND webhook_internal.used_share(c.organization_id, s.storage) > 0.9
+$$;
+CREATE FUNCTION webhook_internal.check_shares_own(webhook uuid) RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT webhook_internal.check_shares_any(c.id) FROM @extschema@.webhook_configurations c
+    WHERE c.id = webhook AND c.organization_id = (SELECT @extschema@.webhook_current_organization())
+$$;
+
 CREATE FUNCTION @extschema@.webhook_check(configuration_id uuid)
     RETURNS TABLE (severity text, finding text, hint text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -2404,6 +2439,7 @@ DECLARE
     owed record;
     dropped record;
     secret_problem text;
+    used_up text;
     preloaded boolean := @extschema@.webhook_is_preloaded();
 BEGIN
     SELECT c.url, c.is_active, c.disabled_at, c.disabled_reason INTO webhook
@@ -2415,8 +2451,10 @@ BEGIN
     -- Not in one expression: PostgreSQL would ask for the right to both.
     IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
         secret_problem := webhook_internal.check_secrets_any(configuration_id);
+        used_up := webhook_internal.check_shares_any(configuration_id);
     ELSE
         secret_problem := webhook_internal.check_secrets_own(configuration_id);
+        used_up := webhook_internal.check_shares_own(configuration_id);
     END IF;
     SELECT * INTO server FROM @extschema@.webhook_server_state();
     SELECT e.circuit_opened_at, e.next_probe_at, e.failing_since, e.last_error INTO endpoint
@@ -2476,6 +2514,10 @@ BEGIN
          'webhook_cancel() gives them up.'),
         (owed.dead > 0, 'warning', format('%s deliveries were given up', owed.dead),
          'webhook_deliveries.last_error says why; webhook_replay(..., only_failed => true) sends them again.'),
+        (used_up IS NOT NULL, 'warning',
+         format('its organization has used up its share of %s: what it writes beyond that is kept for a shorter time',
+                used_up),
+         'Fewer or smaller events, or a higher webhook.organization_share.'),
         (dropped.deliveries > 0, 'warning',
          format('%s deliveries were given up, the last at %s: %s', dropped.deliveries, dropped.latest, dropped.reason),
          'webhook_logs has a row with attempt 0 for many of them at once; webhook_replay() sends them again, as far as '
@@ -2711,6 +2753,7 @@ AS $$
         (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_check(uuid)'),
         (1, 3, 'EXECUTE ON FUNCTION webhook_internal.check_sources(uuid)'),
         (1, 3, 'EXECUTE ON FUNCTION webhook_internal.check_secrets_own(uuid)'),
+        (1, 3, 'EXECUTE ON FUNCTION webhook_internal.check_shares_own(uuid)'),
         (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_explain(bigint)'),
         (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_find(text)'),
         (1, 3, 'EXECUTE ON FUNCTION webhook_internal.find_own(text)'),
@@ -2760,6 +2803,7 @@ AS $$
             'regclass, name, name, name, name, name, name, name, name, name, name, text)'),
         (3, 3, 'EXECUTE ON FUNCTION webhook_internal.reveal_secret_any(uuid)'),
         (3, 3, 'EXECUTE ON FUNCTION webhook_internal.check_secrets_any(uuid)'),
+        (3, 3, 'EXECUTE ON FUNCTION webhook_internal.check_shares_any(uuid)'),
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_reencrypt_secrets()'),
         (3, 3, 'EXECUTE ON FUNCTION webhook_internal.redeliver_any(uuid, bigint)'),
         (3, 3, 'EXECUTE ON FUNCTION webhook_internal.replay_any(uuid, timestamptz, timestamptz, text[], boolean, '
@@ -2909,9 +2953,10 @@ COMMENT ON COLUMN @extschema@.webhook_secrets.created_xid IS 'The top-level tran
 
 COMMENT ON SEQUENCE @extschema@.webhook_events_id_seq IS 'The ids of events, drawn a million at a time.';
 COMMENT ON TABLE @extschema@.webhook_events IS
-    'The captured events, append-only, in a ring of 8 segments: the oldest is emptied when its turn to be written '
+    'The captured events, append-only, in a ring of 8 segments, and one of 4 for what organizations write beyond their '
+    'shares (webhook.organization_share): the oldest segment is emptied when its turn to be written '
     'comes. Not dumped.';
-COMMENT ON COLUMN @extschema@.webhook_events.slot IS 'The segment, 0 to 7.';
+COMMENT ON COLUMN @extschema@.webhook_events.slot IS 'The segment: 0 to 7; from 8 to 11 of the second ring.';
 COMMENT ON COLUMN @extschema@.webhook_events.id IS 'Unique; of two changes of one row, the later has the higher one.';
 COMMENT ON COLUMN @extschema@.webhook_events.xid IS 'The top-level transaction that caused it.';
 COMMENT ON COLUMN @extschema@.webhook_events.created_at IS 'When the change was captured.';
@@ -2990,7 +3035,7 @@ COMMENT ON SEQUENCE @extschema@.webhook_logs_id_seq IS 'The ids of log rows.';
 COMMENT ON TABLE @extschema@.webhook_logs IS
     'One row for each attempt to deliver, and one with attempt 0 for what was given up without any; in a ring of 8 '
     'segments. Not dumped.';
-COMMENT ON COLUMN @extschema@.webhook_logs.slot IS 'The segment, 0 to 7.';
+COMMENT ON COLUMN @extschema@.webhook_logs.slot IS 'The segment: 0 to 7; from 8 to 11 of the second ring.';
 COMMENT ON COLUMN @extschema@.webhook_logs.id IS 'Unique, ascending in the order of recording.';
 COMMENT ON COLUMN @extschema@.webhook_logs.created_at IS 'When the attempt ended.';
 COMMENT ON COLUMN @extschema@.webhook_logs.configuration_id IS 'The webhook (webhook_configurations.id).';
@@ -3011,7 +3056,7 @@ COMMENT ON INDEX @extschema@.webhook_logs_configuration_id_idx IS 'Finds the att
 
 DO $$
 BEGIN
-    FOR slot IN 0 .. 7 LOOP
+    FOR slot IN 0 .. 11 LOOP
         EXECUTE format('COMMENT ON TABLE @extschema@.webhook_events_%s IS %L', slot,
                        'A segment of webhook_events, which is the table to read.');
         EXECUTE format('COMMENT ON TABLE @extschema@.webhook_logs_%s IS %L', slot,
@@ -3075,8 +3120,9 @@ COMMENT ON COLUMN @extschema@.webhook_stats.failing_since IS 'The first failed a
 
 COMMENT ON TABLE @extschema@.webhook_rings IS
     'Which segment of webhook_events and of webhook_logs is written to. The worker turns them.';
-COMMENT ON COLUMN @extschema@.webhook_rings.ring IS 'events or logs.';
-COMMENT ON COLUMN @extschema@.webhook_rings.slot IS 'The segment that is written to, 0 to 7.';
+COMMENT ON COLUMN @extschema@.webhook_rings.ring IS
+    'events or logs; excess_events or excess_logs: of what organizations write beyond their shares.';
+COMMENT ON COLUMN @extschema@.webhook_rings.slot IS 'The segment that is written to: 0 to 7, or 8 to 11.';
 COMMENT ON COLUMN @extschema@.webhook_rings.opened_at IS 'Since when.';
 
 COMMENT ON TABLE @extschema@.webhook_instance IS
@@ -3325,6 +3371,14 @@ COMMENT ON FUNCTION webhook_internal.lock_instance() IS
     'Until the transaction ends, nobody else makes the row of webhook_instance. Waits for whoever does.';
 COMMENT ON FUNCTION webhook_internal.webhooks_max() IS 'The setting webhook.max_webhooks_per_organization.';
 COMMENT ON FUNCTION webhook_internal.owed_max() IS 'The setting webhook.max_owed_per_organization.';
+COMMENT ON FUNCTION webhook_internal.log_ring(text, bigint) IS
+    'The ring of webhook_logs for so many rows of an organization: logs while it is within its share, else excess_logs.';
+COMMENT ON FUNCTION webhook_internal.used_share(text, text) IS
+    'How much of its share of webhook_events (events) or webhook_logs (logs) an organization has used up, from 0 to 1.';
+COMMENT ON FUNCTION webhook_internal.check_shares_any(uuid) IS
+    'The tables of which the webhook''s organization has used up its share; null: none. For operators.';
+COMMENT ON FUNCTION webhook_internal.check_shares_own(uuid) IS
+    'The same for a webhook of the session''s organization.';
 COMMENT ON FUNCTION webhook_internal.count_owed(text, bigint) IS
     'How many rows of webhook_deliveries an organization has, at most one more than the second argument.';
 COMMENT ON FUNCTION webhook_internal.check_limit(text) IS

@@ -89,6 +89,8 @@ PG_FUNCTION_INFO_V1(webhook_count_webhooks);
 PG_FUNCTION_INFO_V1(webhook_limit);
 PG_FUNCTION_INFO_V1(webhook_lock_instance);
 PG_FUNCTION_INFO_V1(webhook_owed_limit);
+PG_FUNCTION_INFO_V1(webhook_log_ring);
+PG_FUNCTION_INFO_V1(webhook_used_share);
 PG_FUNCTION_INFO_V1(webhook_is_preloaded);
 PG_FUNCTION_INFO_V1(webhook_wake);
 PG_FUNCTION_INFO_V1(webhook_worker_slots);
@@ -464,6 +466,28 @@ Datum webhook_lock_instance(PG_FUNCTION_ARGS) {
 Datum webhook_owed_limit(PG_FUNCTION_ARGS) {
   (void)fcinfo;
   return Int32GetDatum(webhook::pg::owed_per_organization_max());
+}
+
+// (organization_id text, rows bigint).
+Datum webhook_log_ring(PG_FUNCTION_ARGS) {
+  constexpr std::uint64_t kRowBytes = 250;  // of a row that tells of no attempt
+  return entry([&] {
+    const auto organization = text_argument(fcinfo, 0);
+    const auto rows = PG_ARGISNULL(1) ? 0 : static_cast<std::uint64_t>(PG_GETARG_INT64(1));
+    const bool is_within =
+        !organization || webhook::pg::take_share(webhook::pg::Storage::kLogs, *organization, rows * kRowBytes);
+    return text_result(is_within ? "logs" : "excess_logs");
+  });
+}
+
+// (organization_id text, storage text). STRICT.
+Datum webhook_used_share(PG_FUNCTION_ARGS) {
+  return entry([&] {
+    const bool of_events = text_argument(fcinfo, 1) == "events";
+    return Float8GetDatum(
+        webhook::pg::used_share(of_events ? webhook::pg::Storage::kEvents : webhook::pg::Storage::kLogs,
+                                text_argument(fcinfo, 0).value_or("")));
+  });
 }
 
 // --- The rest --------------------------------------------------------------------------------------------------------------

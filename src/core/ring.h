@@ -1,5 +1,6 @@
-// When a ring of segments turns. webhook_events and webhook_logs are rings of 8: retention costs no DELETE, the
-// segment that is written to moves on and the oldest is truncated.
+// When a ring of segments turns. webhook_events and webhook_logs are two rings each, so that retention costs no DELETE: the
+// segment that is written to moves on and the oldest is truncated. The first ring, of 8 segments, is everybody's; the
+// second, of 4, takes what organizations write beyond their shares, which so pushes nothing of others out.
 #pragma once
 
 #include <cstdint>
@@ -8,20 +9,40 @@
 
 namespace webhook {
 
-inline constexpr int kRingSegments = 8;
+inline constexpr int kRingSegments = 8;    // 0 to 7
+inline constexpr int kExcessSegments = 4;  // 8 to 11
+inline constexpr int kAllSegments = kRingSegments + kExcessSegments;
 
-constexpr int next_segment(int segment) { return (segment + 1) % kRingSegments; }
+constexpr bool is_excess_segment(int segment) { return segment >= kRingSegments; }
+
+constexpr int next_segment(int segment) {
+  if (is_excess_segment(segment)) return kRingSegments + (segment - kRingSegments + 1) % kExcessSegments;
+  return (segment + 1) % kRingSegments;
+}
+
+constexpr int previous_segment(int segment) {
+  if (is_excess_segment(segment)) {
+    return kRingSegments + (segment - kRingSegments + kExcessSegments - 1) % kExcessSegments;
+  }
+  return (segment + kRingSegments - 1) % kRingSegments;
+}
+
+// Of the room for events, or logs, a quarter is for what is beyond the shares.
+constexpr std::uint64_t excess_bytes(std::uint64_t bytes_max) { return bytes_max / 4; }
+constexpr std::uint64_t shared_bytes(std::uint64_t bytes_max) { return bytes_max - excess_bytes(bytes_max); }
 
 struct RingLimits {
   Duration retention{};
   std::uint64_t bytes_max = 0;  // of the whole ring
+  int segments = kRingSegments;
 };
 
-// Whether the current segment is full, in time or in size. Seven full segments behind it cover the retention.
+// Whether the current segment is full, in time or in size. The full segments behind it cover the retention.
 constexpr bool is_segment_full(const RingLimits& limits, Time opened_at, Time now, std::uint64_t segment_bytes,
                                bool segment_is_empty) {
   if (segment_is_empty) return false;
-  return now - opened_at >= limits.retention / (kRingSegments - 1) || segment_bytes >= limits.bytes_max / kRingSegments;
+  return now - opened_at >= limits.retention / (limits.segments - 1) ||
+         segment_bytes >= limits.bytes_max / static_cast<std::uint64_t>(limits.segments);
 }
 
 }  // namespace webhook

@@ -66,17 +66,16 @@ class Shares {
   };
 
   static std::int64_t drain_time_us(std::uint64_t bytes, const ShareLimit& limit) noexcept {
-    const double time_us =
-        static_cast<double>(bytes) / static_cast<double>(std::max<std::uint64_t>(limit.bytes, 1)) *
-        static_cast<double>(limit.drains_in.count());
+    const double time_us = static_cast<double>(bytes) / static_cast<double>(std::max<std::uint64_t>(limit.bytes, 1)) *
+                           static_cast<double>(limit.drains_in.count());
     return static_cast<std::int64_t>(std::min(time_us, 1e18));
   }
 
   // All give up what the least has. Returns a counter for the rest of the cost; nullptr: nothing is left of it.
   Counter* make_room(std::int64_t now_us, std::int64_t* rest_us) noexcept {
-    Counter* least = &*std::min_element(std::begin(counters_), std::end(counters_), [](const Counter& a, const Counter& b) {
-      return a.drained_at_us < b.drained_at_us;
-    });
+    Counter* least =
+        &*std::min_element(std::begin(counters_), std::end(counters_),
+                           [](const Counter& a, const Counter& b) { return a.drained_at_us < b.drained_at_us; });
     const std::int64_t given_us = std::min(least->drained_at_us - now_us, *rest_us);
     for (Counter& counter : counters_) counter.drained_at_us -= given_us;
     *rest_us -= given_us;

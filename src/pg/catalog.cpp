@@ -55,7 +55,7 @@ bool look_up(Catalog* catalog) {
   catalog->configurations = relation_named("webhook_configurations", catalog->schema);
   catalog->rings = relation_named("webhook_rings", catalog->schema);
   catalog->event_sequence = relation_named("webhook_events_id_seq", catalog->schema);
-  for (int slot = 0; slot < kRingSegments; ++slot) {
+  for (int slot = 0; slot < kAllSegments; ++slot) {
     char name[NAMEDATALEN];
     snprintf(name, sizeof name, "webhook_events_%d", slot);
     catalog->event_segments[static_cast<std::size_t>(slot)] = relation_named(name, catalog->schema);

@@ -12,10 +12,10 @@ namespace webhook::pg {
 struct Catalog {
   std::uint32_t extension = 0;
   std::uint32_t schema = 0;
-  std::uint32_t configurations = 0;                           // webhook_configurations
-  std::uint32_t rings = 0;                                    // webhook_rings
-  std::uint32_t event_sequence = 0;                           // webhook_events_id_seq
-  std::array<std::uint32_t, kRingSegments> event_segments{};  // webhook_events_0 …
+  std::uint32_t configurations = 0;                          // webhook_configurations
+  std::uint32_t rings = 0;                                   // webhook_rings
+  std::uint32_t event_sequence = 0;                          // webhook_events_id_seq
+  std::array<std::uint32_t, kAllSegments> event_segments{};  // webhook_events_0 …
 };
 
 // Null: the extension is not installed in this database, perhaps no longer. What it points to changes with any call

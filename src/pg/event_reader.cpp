@@ -191,7 +191,7 @@ std::optional<std::vector<Event>> read(const Oid* segments, std::size_t segment_
 }
 
 // A copy: a lock that is waited for may bring an invalidation of the catalog.
-std::array<Oid, kRingSegments> segments() {
+std::array<Oid, kAllSegments> segments() {
   const Catalog* const catalog = find_catalog();
   if (catalog == nullptr) throw ExtensionGone();
   return catalog->event_segments;

@@ -22,6 +22,7 @@ extern "C" {
 #include "utils/xid8.h"
 }
 
+#include <algorithm>
 #include <cstring>
 #include <optional>
 #include <string_view>
@@ -145,7 +146,7 @@ void lock_soon(Oid relation, LOCKMODE mode) {
   LockRelationOid(relation, mode);
 }
 
-int read_ring(Oid rings) {
+int read_ring(Oid rings, bool excess) {
   lock_soon(rings, AccessShareLock);
   Relation table = table_open(rings, NoLock);
   TupleDesc const shape = RelationGetDescr(table);
@@ -156,13 +157,14 @@ int read_ring(Oid rings) {
   int found = -1;
   for (HeapTuple tuple; HeapTupleIsValid(tuple = systable_getnext(scan));) {
     bool is_null;
-    if (view_of(DatumGetTextPP(heap_getattr(tuple, ring, shape, &is_null))) != "events") continue;
+    const std::string_view name = view_of(DatumGetTextPP(heap_getattr(tuple, ring, shape, &is_null)));
+    if (name != (excess ? "excess_events" : "events")) continue;
     found = DatumGetInt16(heap_getattr(tuple, slot, shape, &is_null));
   }
   systable_endscan(scan);
   UnregisterSnapshot(snapshot);
   table_close(table, AccessShareLock);
-  if (found < 0 || found >= kRingSegments) {
+  if (found < 0 || found >= kAllSegments || is_excess_segment(found) != excess) {
     ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
                     errmsg("table \"webhook_rings\" does not name the current segment of webhook_events"),
                     errhint("Drop the extension \"webhook\" and create it again.")));
@@ -170,9 +172,9 @@ int read_ring(Oid rings) {
   return found;
 }
 
-int current_segment(const Catalog& catalog) {
-  const std::optional<int> shared = current_event_segment(catalog.event_sequence);
-  return shared ? *shared : read_ring(catalog.rings);
+int current_segment(const Catalog& catalog, bool excess) {
+  const std::optional<int> shared = current_event_segment(catalog.event_sequence, excess);
+  return shared ? *shared : read_ring(catalog.rings, excess);
 }
 
 struct Target {
@@ -181,19 +183,19 @@ struct Target {
   int slot = 0;
 };
 
-// Locks the current segment or, if somebody has locked that or waits to, the newest before it that is free. Not the one behind
-// the current one, which the worker empties. Nothing: none is free.
+// Locks the current segment or, if somebody has locked that or waits to, the newest before it in its ring that is free. Not
+// the one behind the current one, which the worker empties. Nothing: none is free.
 std::optional<int> lock_free_segment(const Catalog& catalog, int current) {
-  for (int back = 0; back < kRingSegments - 1; ++back) {
-    const int slot = (current + kRingSegments - back) % kRingSegments;
-    if (ConditionalLockRelationOid(catalog.event_segments[static_cast<std::size_t>(slot)], RowExclusiveLock))
+  for (int slot = current; slot != next_segment(current); slot = previous_segment(slot)) {
+    if (ConditionalLockRelationOid(catalog.event_segments[static_cast<std::size_t>(slot)], RowExclusiveLock)) {
       return slot;
+    }
   }
   return std::nullopt;
 }
 
-// The same, sooner or later. Only if an administrator has locked them all for long does the transaction wait in the lock's queue,
-// where a deadlock with him is found.
+// The same, sooner or later. Only if an administrator has locked them all for long does the transaction wait in the lock's
+// queue, where a deadlock with him is found.
 int lock_segment(const Catalog& catalog, int current) {
   for (int attempt = 0; attempt < kLockAttempts; ++attempt) {
     if (const std::optional<int> slot = lock_free_segment(catalog, current)) return *slot;
@@ -204,19 +206,20 @@ int lock_segment(const Catalog& catalog, int current) {
   return current;
 }
 
-// Locks a segment until the end of the transaction. The worker empties only the one behind the current one, so one that is
-// another before and after the lock was taken is not emptied under us; and from then on the lock keeps the worker from it.
-Target lock_some_segment() {
+// Locks a segment until the end of the transaction, for rows within or beyond their organization's share. The worker empties
+// only the one behind the current one, so one that is another before and after the lock was taken is not emptied under us;
+// and from then on the lock keeps the worker from it.
+Target lock_some_segment(bool excess) {
   for (;;) {
     const Catalog* catalog = find_catalog();
     if (catalog == nullptr) return {};
     Catalog const before = *catalog;
-    const int current = current_segment(before);
+    const int current = current_segment(before, excess);
     const int slot = lock_segment(before, current);
     const Oid relation = before.event_segments[static_cast<std::size_t>(slot)];
     catalog = find_catalog();
     if (catalog == nullptr) return {};
-    if (catalog->event_segments == before.event_segments && current_segment(*catalog) == current) {
+    if (catalog->event_segments == before.event_segments && current_segment(*catalog, excess) == current) {
       return {.relation = relation, .sequence = catalog->event_sequence, .slot = slot};
     }
     UnlockRelationOid(relation, RowExclusiveLock);
@@ -251,28 +254,67 @@ void insert_rows(Relation segment, const EventValues* rows, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) ExecDropSingleTupleTableSlot(slots[i]);
 }
 
+// What a row takes beside its texts: the tuple and its index entries.
+constexpr std::uint64_t kRowBytes = 150;
+
+// Events of an organization are judged together up to so many bytes, that a large transaction may fill up a share.
+constexpr std::uint64_t kJudgedTogether = 32 * 1024;
+
+// Which of the events are beyond the shares of their organizations. Returns how many are.
+std::size_t find_excess(const EventBuffer& buffer, SubtransactionId sub, bool* is_excess) {
+  const std::size_t count = buffer.count_of(sub);
+  std::size_t found = 0;
+  for (std::size_t begin = 0, end = 0; begin < count; begin = end) {
+    const std::optional<std::string_view> organization = buffer.event_of(sub, begin).organization_id;
+    std::uint64_t bytes = 0;
+    for (; end < count && bytes < kJudgedTogether; ++end) {
+      const BufferedEvent event = buffer.event_of(sub, end);
+      if (event.organization_id != organization) break;
+      bytes += kRowBytes + event.name.size() + event.data.size() + event.previous.size();
+    }
+    // Who has no organization has no share.
+    const bool is_beyond = organization && !take_share(Storage::kEvents, *organization, bytes);
+    std::fill(is_excess + begin, is_excess + end, is_beyond);
+    if (is_beyond) found += end - begin;
+  }
+  return found;
+}
+
 bool write_own(EventBuffer* buffer, SubtransactionId sub) {
   const std::size_t count = buffer->count_of(sub);
   auto* rows = static_cast<EventValues*>(palloc_extended(sizeof(EventValues) * count, MCXT_ALLOC_HUGE));
-  const Target target = lock_some_segment();
-  if (!OidIsValid(target.relation)) {
-    buffer->discard(sub);
-    return false;
+  auto* is_excess = static_cast<bool*>(palloc(sizeof(bool) * count));
+  const std::size_t excess_count = find_excess(*buffer, sub, is_excess);
+  const std::size_t counts[2] = {count - excess_count, excess_count};
+  Target targets[2];
+  for (int part = 0; part < 2; ++part) {
+    if (counts[part] == 0) continue;
+    targets[part] = lock_some_segment(part == 1);
+    if (!OidIsValid(targets[part].relation)) {
+      buffer->discard(sub);
+      return false;
+    }
   }
   const FullTransactionId xid = GetTopFullTransactionId();
   // Just before a commit there is no snapshot, and an index may need one.
   PushActiveSnapshot(GetTransactionSnapshot());
-  assign_ids(buffer, target.sequence);
+  assign_ids(buffer, targets[counts[0] == 0 ? 1 : 0].sequence);
+  EventValues* ends[2] = {rows, rows + counts[0]};
   for (std::size_t i = 0; i < count; ++i) {
-    fill_row(rows + i, buffer->event_of(sub, i), xid);
-    rows[i].values[kSlot] = Int16GetDatum(static_cast<int16>(target.slot));
-    rows[i].values[kId] = Int64GetDatum(buffer->id_of(sub, i));
+    const int part = is_excess[i] ? 1 : 0;
+    EventValues* row = ends[part]++;
+    fill_row(row, buffer->event_of(sub, i), xid);
+    row->values[kSlot] = Int16GetDatum(static_cast<int16>(targets[part].slot));
+    row->values[kId] = Int64GetDatum(buffer->id_of(sub, i));
   }
   // Before the rows are written: the function of an index may capture events itself.
   buffer->discard(sub);
-  Relation segment = table_open(target.relation, NoLock);
-  insert_rows(segment, rows, count);
-  table_close(segment, NoLock);
+  for (int part = 0; part < 2; ++part) {
+    if (counts[part] == 0) continue;
+    Relation segment = table_open(targets[part].relation, NoLock);
+    insert_rows(segment, ends[part] - counts[part], counts[part]);
+    table_close(segment, NoLock);
+  }
   PopActiveSnapshot();
   return true;
 }

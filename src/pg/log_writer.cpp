@@ -21,6 +21,8 @@ extern "C" {
 #include "utils/timestamp.h"
 }
 
+#include <array>
+#include <cstdint>
 #include <cstring>
 #include <optional>
 #include <string>
@@ -28,8 +30,10 @@ extern "C" {
 
 #include "pg/bulk_insert.h"
 #include "pg/catalog.h"
+#include "pg/error.h"
 #include "pg/guard.h"
 #include "pg/input_table.h"
+#include "pg/shared_state.h"
 #include "pg/spi.h"
 #include "pg/statements.h"
 #include "pg/timestamps.h"
@@ -37,9 +41,26 @@ extern "C" {
 namespace webhook::pg {
 namespace {
 
-void insert(const std::vector<LogRow>& rows) {
+// What a row takes beside its texts: the tuple and its index entries.
+constexpr std::uint64_t kRowBytes = 200;
+
+// By the ring that they go into: the one for all, and the one for what is beyond the shares.
+using Parts = std::array<std::vector<const LogRow*>, 2>;
+
+Parts parts_of(const std::vector<LogRow>& rows) {
+  Parts parts;
+  for (const LogRow& row : rows) {
+    const std::uint64_t bytes = kRowBytes + row.event.size() + row.response_body.size() + row.error.size();
+    const bool is_beyond = row.organization_id && !take_share(Storage::kLogs, *row.organization_id, bytes);
+    parts[is_beyond ? 1 : 0].push_back(&row);
+  }
+  return parts;
+}
+
+void insert(const Parts& parts, const std::array<int, 2>& slots) {
   using enum InputTable::Type;
-  InputTable table("new_logs", {{"created_at", kTimestamp},
+  InputTable table("new_logs", {{"slot", kInteger},
+                                {"created_at", kTimestamp},
                                 {"configuration_id", kUuid},
                                 {"organization_id", kText},
                                 {"event_id", kBigint},
@@ -52,8 +73,8 @@ void insert(const std::vector<LogRow>& rows) {
                                 {"duration_ms", kDouble},
                                 {"remote_ip", kText},
                                 {"next_attempt_at", kTimestamp}});
-  for (const LogRow& row : rows) {
-    table.put(row.created_at).put(row.webhook).put(row.organization_id).put(row.event_id).put(row.event);
+  const auto put = [&table](int slot, const LogRow& row) {
+    table.put(slot).put(row.created_at).put(row.webhook).put(row.organization_id).put(row.event_id).put(row.event);
     table.put(row.attempt).put(row.success ? "success" : "failed");
     if (row.response_status == 0) {
       table.put_null();
@@ -63,6 +84,9 @@ void insert(const std::vector<LogRow>& rows) {
     table.put_or_null(row.response_body).put_or_null(row.error);
     table.put(static_cast<double>(row.elapsed.count()) / 1000.0);
     table.put_or_null(row.remote_ip).put(row.next_attempt_at).end_row();
+  };
+  for (std::size_t part = 0; part < parts.size(); ++part) {
+    for (const LogRow* row : parts[part]) put(slots[part], *row);
   }
   Query(statements::insert_logs).run();
 }
@@ -196,7 +220,7 @@ class Filler {
   Datum address_ = 0;
 };
 
-void append(Relation segment, int slot, Oid sequence, const std::vector<LogRow>& rows) {
+void append(Relation segment, int slot, Oid sequence, const std::vector<const LogRow*>& rows) {
   MemoryContext const context = AllocSetContextCreate(CurrentMemoryContext, "webhook logs", ALLOCSET_DEFAULT_SIZES);
   MemoryContext const previous = MemoryContextSwitchTo(context);
   // A copy has no reference count, which would be kept for each slot.
@@ -205,7 +229,7 @@ void append(Relation segment, int slot, Oid sequence, const std::vector<LogRow>&
   Filler filler(slot, sequence);
   for (std::size_t i = 0; i < rows.size(); ++i) {
     slots[i] = MakeSingleTupleTableSlot(shape, &TTSOpsVirtual);
-    filler.fill(slots[i], rows[i]);
+    filler.fill(slots[i], *rows[i]);
   }
   PushActiveSnapshot(GetTransactionSnapshot());
   bulk_insert(segment, slots, rows.size(), Constraints::kChecked, kId + 1);
@@ -217,13 +241,11 @@ void append(Relation segment, int slot, Oid sequence, const std::vector<LogRow>&
 }
 
 // False, with nothing written: it takes an INSERT.
-bool append_directly(const std::vector<LogRow>& rows) {
+bool append_directly(int slot, const std::vector<const LogRow*>& rows) {
   if (GetDatabaseEncoding() != PG_UTF8) return false;
-  Query ring(statements::current_log_segment);
-  if (ring.run() != 1) return false;
   const Catalog* const catalog = find_catalog();
   if (catalog == nullptr) return false;
-  return guarded([slot = ring.get_int16(0, 0), schema = catalog->schema, &rows] {
+  return guarded([slot, schema = catalog->schema, &rows] {
     char name[NAMEDATALEN];
     snprintf(name, sizeof name, "webhook_logs_%d", slot);
     const Oid parent_id = get_relname_relid("webhook_logs", schema);
@@ -243,7 +265,16 @@ bool append_directly(const std::vector<LogRow>& rows) {
 }  // namespace
 
 void write_logs(const std::vector<LogRow>& rows) {
-  if (!append_directly(rows)) insert(rows);
+  Query rings(statements::current_log_segments);
+  rings.run();
+  if (rings.is_null(0, 0) || rings.is_null(0, 1))
+    throw Error("XX001", "webhook_rings does not name the current segments");
+  const std::array<int, 2> slots{rings.get_int16(0, 0), rings.get_int16(0, 1)};
+  Parts parts = parts_of(rows);
+  for (std::size_t part = 0; part < parts.size(); ++part) {
+    if (!parts[part].empty() && append_directly(slots[part], parts[part])) parts[part].clear();
+  }
+  if (!parts[0].empty() || !parts[1].empty()) insert(parts, slots);
 }
 
 }  // namespace webhook::pg

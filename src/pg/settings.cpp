@@ -15,6 +15,7 @@ extern "C" {
 #include "core/address_policy.h"
 #include "core/port_list.h"
 #include "core/retry.h"
+#include "core/ring.h"
 #include "pg/guard.h"
 
 namespace webhook::pg {
@@ -32,6 +33,7 @@ char* organization;
 int organization_webhooks_max;
 int organization_owed_max;
 int organization_saved_max_mb;
+int organization_share_percent;
 char* key_file;
 int in_flight_max;
 int worker_count;
@@ -178,13 +180,17 @@ void define_retention_settings() {
 void define_share_settings() {
   DefineCustomIntVariable("webhook.max_owed_per_organization",
                           "How many pending and dead deliveries an organization may have.",
-                          "What is more is given up, of the webhooks that have the most.",
-                          &organization_owed_max, 1'000'000, 1, INT_MAX - 1, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+                          "What is more is given up, of the webhooks that have the most.", &organization_owed_max,
+                          1'000'000, 1, INT_MAX - 1, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
   DefineCustomIntVariable("webhook.max_saved_size",
                           "How much an organization's events may take that are kept only because deliveries need them.",
                           "The oldest of them, and the deliveries that need them, are given up beyond it.",
-                          &organization_saved_max_mb, kMegabytesPerGigabyte, 1, INT_MAX, PGC_SIGHUP, GUC_UNIT_MB, nullptr,
-                          nullptr, nullptr);
+                          &organization_saved_max_mb, kMegabytesPerGigabyte, 1, INT_MAX, PGC_SIGHUP, GUC_UNIT_MB,
+                          nullptr, nullptr, nullptr);
+  DefineCustomIntVariable("webhook.organization_share",
+                          "How much of webhook_events and of webhook_logs an organization may fill, in percent.",
+                          "What it writes beyond that is kept apart, for a shorter time. 100: there are no shares.",
+                          &organization_share_percent, 25, 1, 100, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
 }
 
 void define_network_settings() {
@@ -203,6 +209,13 @@ void define_network_settings() {
 }
 
 std::size_t bytes_of_megabytes(int megabytes) { return static_cast<std::size_t>(megabytes) * 1024 * 1024; }
+
+std::optional<ShareLimit> share_of(int size_max_mb, int retention_s) {
+  if (organization_share_percent == 100) return std::nullopt;
+  const auto percent = static_cast<std::uint64_t>(organization_share_percent);
+  return ShareLimit{.bytes = shared_bytes(bytes_of_megabytes(size_max_mb)) / 100 * percent,
+                    .drains_in = std::chrono::seconds(retention_s)};
+}
 
 HttpSettings http_settings() {
   HttpSettings http;
@@ -242,6 +255,8 @@ PortList allowed_ports() { return parse_ports(ports, nullptr).value_or(PortList(
 const char* secret_key_file() { return key_file; }
 int webhooks_per_organization_max() { return organization_webhooks_max; }
 int owed_per_organization_max() { return organization_owed_max; }
+std::optional<ShareLimit> event_share() { return share_of(event_size_max_mb, event_retention_s); }
+std::optional<ShareLimit> log_share() { return share_of(log_size_max_mb, log_retention_s); }
 
 WorkerSettings worker_settings() {
   WorkerSettings settings;

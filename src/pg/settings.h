@@ -3,9 +3,11 @@
 
 #include <chrono>
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "core/shares.h"
 #include "core/time.h"
 #include "http/http_client.h"
 
@@ -30,6 +32,10 @@ PortList allowed_ports();               // webhook.allowed_ports; this one alloc
 const char* secret_key_file();          // webhook.secret_key_file; empty: unset
 int webhooks_per_organization_max();    // webhook.max_webhooks_per_organization
 int owed_per_organization_max();        // webhook.max_owed_per_organization
+// Of webhook_events and of webhook_logs, what an organization may write in the time of their retention:
+// webhook.organization_share. Nothing: there are no shares.
+std::optional<ShareLimit> event_share();
+std::optional<ShareLimit> log_share();
 
 // What the worker reads at its start and on SIGHUP.
 struct WorkerSettings {

@@ -5,6 +5,7 @@ extern "C" {
 
 #include <signal.h>
 
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "storage/ipc.h"
@@ -19,6 +20,9 @@ extern "C" {
 
 #include <algorithm>
 
+#include "core/ring.h"
+#include "core/shares.h"
+#include "pg/settings.h"
 #include "pg/timestamps.h"
 
 namespace webhook::pg {
@@ -65,7 +69,8 @@ struct SharedPlace {
   slock_t pool_lock;
   Oid sequence;
   IdRange pool;
-  int segment;  // −1: not known
+  int segments[2];   // of the ring for all, and of the excess; −1: not known
+  Shares shares[2];  // by Storage
 
   SharedSlot slots[kWorkersMax];
 };
@@ -78,6 +83,8 @@ struct Shared {
   pg_atomic_uint32 all_probes_requested;        // there were more
   int place_count;
   int hold_count;
+  std::uint64_t
+      owner_seed;  // of the hashes by which Shares know organizations: nobody can look for one that meets another's
   // Behind this: place_count SharedPlaces, then the held database of each backend, by its number.
 };
 
@@ -129,7 +136,8 @@ void init_place(SharedPlace* place) {
   SpinLockInit(&place->pool_lock);
   place->sequence = InvalidOid;
   place->pool = {};
-  place->segment = -1;
+  for (int& segment : place->segments) segment = -1;
+  for (Shares& shares : place->shares) shares = {};
 }
 
 void startup() noexcept {
@@ -145,6 +153,9 @@ void startup() noexcept {
     pg_atomic_init_u32(&shared->all_probes_requested, 0);
     shared->place_count = max_worker_processes;
     shared->hold_count = MaxBackends;
+    if (!pg_strong_random(&shared->owner_seed, sizeof shared->owner_seed)) {
+      ereport(FATAL, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate random numbers")));
+    }
     for (int i = 0; i < shared->place_count; ++i) init_place(places() + i);
     for (int i = 0; i < shared->hold_count; ++i) pg_atomic_init_u32(holds() + i, InvalidOid);
   }
@@ -296,7 +307,7 @@ void publish_ids(std::uint32_t sequence_oid, IdRange block) noexcept {
   if (place->sequence != sequence_oid) {
     place->sequence = sequence_oid;
     place->pool = block;
-    place->segment = -1;
+    for (int& segment : place->segments) segment = -1;
   } else if (block.next >= place->pool.next) {
     place->pool = block;
   }
@@ -312,11 +323,11 @@ std::int64_t ids_left(std::uint32_t sequence_oid) noexcept {
   return left;
 }
 
-std::optional<int> current_event_segment(std::uint32_t sequence_oid) noexcept {
+std::optional<int> current_event_segment(std::uint32_t sequence_oid, bool excess) noexcept {
   int segment = -1;
   SharedPlace* place = lock_pool();
   if (place == nullptr) return std::nullopt;
-  if (place->sequence == sequence_oid) segment = place->segment;
+  if (place->sequence == sequence_oid) segment = place->segments[excess ? 1 : 0];
   SpinLockRelease(&place->pool_lock);
   if (segment < 0) return std::nullopt;
   return segment;
@@ -328,9 +339,46 @@ void publish_event_segment(std::uint32_t sequence_oid, int segment) noexcept {
   if (place->sequence != sequence_oid) {
     place->sequence = sequence_oid;
     place->pool = {};
+    for (int& other : place->segments) other = -1;
   }
-  place->segment = segment;
+  place->segments[is_excess_segment(segment) ? 1 : 0] = segment;
   SpinLockRelease(&place->pool_lock);
+}
+
+namespace {
+
+std::uint64_t owner_of(std::string_view organization_id) {
+  const std::uint64_t hash = hash_bytes_extended(reinterpret_cast<const unsigned char*>(organization_id.data()),
+                                                 static_cast<int>(organization_id.size()), shared->owner_seed);
+  return hash == 0 ? 1 : hash;
+}
+
+std::optional<ShareLimit> limit_of(Storage what) { return what == Storage::kEvents ? event_share() : log_share(); }
+
+}  // namespace
+
+bool take_share(Storage what, std::string_view organization_id, std::uint64_t bytes) noexcept {
+  const std::optional<ShareLimit> limit = limit_of(what);
+  if (!limit || shared == nullptr) return true;
+  const std::uint64_t owner = owner_of(organization_id);
+  const Time now = from_timestamptz(GetCurrentTimestamp());
+  SharedPlace* place = lock_pool();
+  if (place == nullptr) return true;
+  const bool taken = place->shares[static_cast<int>(what)].take(owner, bytes, *limit, now);
+  SpinLockRelease(&place->pool_lock);
+  return taken;
+}
+
+double used_share(Storage what, std::string_view organization_id) noexcept {
+  const std::optional<ShareLimit> limit = limit_of(what);
+  if (!limit || shared == nullptr) return 0;
+  const std::uint64_t owner = owner_of(organization_id);
+  const Time now = from_timestamptz(GetCurrentTimestamp());
+  SharedPlace* place = lock_pool();
+  if (place == nullptr) return 0;
+  const double used = place->shares[static_cast<int>(what)].used(owner, *limit, now);
+  SpinLockRelease(&place->pool_lock);
+  return used;
 }
 
 std::uint32_t my_process_number() noexcept {
@@ -421,7 +469,8 @@ std::optional<int> claim_place(std::uint32_t database) noexcept {
   SpinLockAcquire(&taken->pool_lock);
   taken->sequence = InvalidOid;
   taken->pool = {};
-  taken->segment = -1;
+  for (int& segment : taken->segments) segment = -1;
+  for (Shares& shares : taken->shares) shares = {};
   pg_atomic_write_u32(&taken->database, database);
   SpinLockRelease(&taken->pool_lock);
   return free;

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string_view>
 
 #include "core/share.h"
 #include "core/time.h"
@@ -43,10 +44,18 @@ void publish_ids(std::uint32_t sequence_oid, IdRange block) noexcept;
 // The ids left, so that the worker knows when to refill.
 std::int64_t ids_left(std::uint32_t sequence_oid) noexcept;
 
-// The segment (0 to 7) of webhook_events that capture appends to, kept beside the pool. Nothing: unknown, read it
-// from webhook_rings.
-std::optional<int> current_event_segment(std::uint32_t sequence_oid) noexcept;
+// The segment of webhook_events that capture appends to, kept beside the pool: of the ring for all, or of that for what is
+// beyond the shares (src/core/ring.h). Nothing: unknown, read it from webhook_rings.
+std::optional<int> current_event_segment(std::uint32_t sequence_oid, bool excess) noexcept;
 void publish_event_segment(std::uint32_t sequence_oid, int segment) noexcept;
+
+// What organizations have written lately, in this database, since the server started.
+enum class Storage : std::uint8_t { kEvents, kLogs };
+// An organization is about to write so many bytes. Returns whether that is within its share; if so, it counts. Without a
+// worker's place, everything is.
+bool take_share(Storage what, std::string_view organization_id, std::uint64_t bytes) noexcept;
+// How much of its share it has used up, from 0 to 1.
+double used_share(Storage what, std::string_view organization_id) noexcept;
 
 // Of this process, by which its latch is found.
 std::uint32_t my_process_number() noexcept;

@@ -130,7 +130,28 @@ void flush_commits(const std::vector<FullXid>& xids) {
   });
 }
 
-const char* ring_name(Ring ring) { return ring == Ring::kEvents ? "events" : "logs"; }
+// The name of the ring in webhook_rings; and its table's, without its prefix.
+const char* ring_name(Ring ring) {
+  switch (ring) {
+    case Ring::kEvents:
+      return "events";
+    case Ring::kExcessEvents:
+      return "excess_events";
+    case Ring::kLogs:
+      return "logs";
+    case Ring::kExcessLogs:
+      break;
+  }
+  return "excess_logs";
+}
+const char* table_name(Ring ring) { return holds_events(ring) ? "events" : "logs"; }
+
+void read_ring(Query* query, Ring ring) {
+  const bool is_excess = ring == Ring::kExcessEvents || ring == Ring::kExcessLogs;
+  const std::int32_t first = is_excess ? kRingSegments : 0;
+  const std::int32_t segments = is_excess ? kExcessSegments : kRingSegments;
+  query->bind(ring_name(ring)).bind(table_name(ring)).bind(first).bind(segments).run();
+}
 
 Event event_of(const Query& query, std::size_t row) {
   Event event;
@@ -524,11 +545,11 @@ std::vector<Event> fetch_from(int slot, const std::vector<std::int64_t>& ids) {
 }  // namespace
 
 std::vector<Event> SpiStore::fetch(const std::vector<Found>& found) {
-  std::vector<std::int64_t> ids[kRingSegments];
+  std::vector<std::int64_t> ids[kAllSegments];
   for (const Found& f : found) ids[f.slot].push_back(f.id);
   std::vector<Event> events;
   events.reserve(found.size());
-  for (int slot = 0; slot < kRingSegments; ++slot) {
+  for (int slot = 0; slot < kAllSegments; ++slot) {
     if (ids[slot].empty()) continue;
     std::vector<Event> of_segment = fetch_from(slot, ids[slot]);
     std::move(of_segment.begin(), of_segment.end(), std::back_inserter(events));
@@ -707,7 +728,7 @@ RingReport SpiStore::maintain_ring(Ring ring, const RingLimits& limits) {
   {
     Work work(*this, "webhook: looking after the rings");
     Query query(statements::read_ring);
-    query.bind(ring_name(ring)).run();
+    read_ring(&query, ring);
     current = query.get_int16(0, 0);
     full = is_segment_full(limits, query.get_time(0, 1), query.get_time(0, 2),
                            static_cast<std::uint64_t>(query.get_int64(0, 3)), query.get_int64(0, 4) == 0);
@@ -728,7 +749,7 @@ RingReport SpiStore::maintain_ring(Ring ring, const RingLimits& limits) {
   Query turn(statements::turn_ring);
   turn.bind(ring_name(ring)).bind(static_cast<std::int32_t>(next)).run();
   work.commit();
-  if (ring == Ring::kEvents) publish_event_segment(events_sequence_, next);
+  if (holds_events(ring)) publish_event_segment(events_sequence_, next);
   return report;
 }
 
@@ -755,13 +776,13 @@ bool SpiStore::save_events(int segment) {
 
 // Empties a segment that nobody needs any more. False: it is still needed, or there is more to do first.
 bool SpiStore::make_room(Ring ring, int segment, RingReport* report) {
-  if (ring == Ring::kEvents && !save_events(segment)) {
+  if (holds_events(ring) && !save_events(segment)) {
     report->more = true;
     return false;
   }
   Work work(*this, "webhook: emptying a segment");
   const auto slot = static_cast<std::int32_t>(segment);
-  const std::string name = std::string("webhook_") + ring_name(ring) + '_' + std::to_string(segment);
+  const std::string name = std::string("webhook_") + table_name(ring) + '_' + std::to_string(segment);
   const Oid schema = schema_;
   const Oid relation = guarded([schema, text = name.c_str()] { return get_relname_relid(text, schema); });
   // Without waiting: a lock that is queued for makes everyone queue behind it.
@@ -769,14 +790,14 @@ bool SpiStore::make_room(Ring ring, int segment, RingReport* report) {
     report->kept_because = "a transaction holds a lock on it";
     return false;
   }
-  Query needed(ring == Ring::kEvents ? statements::has_unsettled_events : statements::has_needed_logs);
+  Query needed(holds_events(ring) ? statements::has_unsettled_events : statements::has_needed_logs);
   needed.bind(slot).run();
   if (needed.get_boolean(0, 0)) {
-    report->kept_because = ring == Ring::kEvents ? "it holds events that are not settled yet"
-                                                 : "it holds attempts of events that are not settled yet";
+    report->kept_because = holds_events(ring) ? "it holds events that are not settled yet"
+                                              : "it holds attempts of events that are not settled yet";
     return false;
   }
-  if (ring == Ring::kEvents) {
+  if (holds_events(ring)) {
     // What came to be owed since the last step, or is locked.
     Query unsaved(statements::has_unsaved_events);
     unsaved.bind(slot).run();
@@ -853,8 +874,7 @@ OwedStep SpiStore::count_owed(const std::optional<DeliveryKey>& after, std::size
   const DeliveryKey from = after.value_or(kBeforeAllDeliveries);
   Work work(*this, "webhook: counting deliveries");
   Query query(statements::count_owed);
-  const std::size_t rows =
-      query.bind(from.event_id).bind(from.webhook).bind(static_cast<std::int64_t>(rows_max)).run();
+  const std::size_t rows = query.bind(from.event_id).bind(from.webhook).bind(static_cast<std::int64_t>(rows_max)).run();
   OwedStep step;
   for (std::size_t row = 0; row < rows; ++row) {
     step.counts.push_back({.webhook = query.get_uuid(row, 0),
@@ -928,11 +948,14 @@ SavedGivenUp SpiStore::give_up_saved(const std::string& organization, std::uint6
 
 void SpiStore::refill_ids() {
   // Once in any case: a worker before this one may have ended between turning the ring and saying so.
-  if (!has_published_segment_ || !current_event_segment(events_sequence_)) {
+  if (!has_published_segment_ || !current_event_segment(events_sequence_, false) ||
+      !current_event_segment(events_sequence_, true)) {
     Work work(*this, "webhook: looking after the rings");
-    Query query(statements::read_ring);
-    query.bind(ring_name(Ring::kEvents)).run();
-    publish_event_segment(events_sequence_, query.get_int16(0, 0));
+    for (const Ring ring : {Ring::kEvents, Ring::kExcessEvents}) {
+      Query query(statements::read_ring);
+      read_ring(&query, ring);
+      publish_event_segment(events_sequence_, query.get_int16(0, 0));
+    }
     work.commit();
     has_published_segment_ = true;
   }

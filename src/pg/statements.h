@@ -158,18 +158,19 @@ inline constinit Statement read_owed_of(R"(
 
 // --- Recording --------------------------------------------------------------------------------------------------------
 
-inline constinit Statement current_log_segment("SELECT slot FROM @extschema@.webhook_rings WHERE ring = 'logs'");
+// Of the ring for all, and of that for what is beyond the shares.
+inline constinit Statement current_log_segments(R"(
+  SELECT max(slot) FILTER (WHERE ring = 'logs'), max(slot) FILTER (WHERE ring = 'excess_logs')
+    FROM @extschema@.webhook_rings)");
 
 // new_logs: an InputTable.
 inline constinit Statement insert_logs(R"(
   INSERT INTO @extschema@.webhook_logs
          (slot, created_at, configuration_id, organization_id, event_id, event, attempt, status, response_status,
           response_body, error, duration_ms, remote_ip, next_attempt_at)
-  SELECT ring.slot, l.created_at, l.configuration_id, l.organization_id, l.event_id, l.event, l.attempt, l.status,
+  SELECT l.slot::smallint, l.created_at, l.configuration_id, l.organization_id, l.event_id, l.event, l.attempt, l.status,
          l.response_status, l.response_body, l.error, l.duration_ms, l.remote_ip::inet, l.next_attempt_at
-    FROM @extschema@.webhook_rings AS ring
-         CROSS JOIN new_logs AS l
-   WHERE ring.ring = 'logs')");
+    FROM new_logs AS l)");
 
 // By this session.
 inline constinit Statement last_log_id_drawn("SELECT currval('@extschema@.webhook_logs_id_seq')");
@@ -359,7 +360,7 @@ inline constinit Statement give_up_old(R"(
            (slot, created_at, configuration_id, organization_id, event_id, event, attempt, status, error)
     SELECT ring.slot, clock_timestamp(), g.configuration_id, g.organization_id, g.event_id, g.event, 0, 'failed', $3
       FROM given_up AS g, @extschema@.webhook_rings AS ring
-     WHERE ring.ring = 'logs')
+     WHERE ring.ring = (SELECT webhook_internal.log_ring(max(organization_id), count(*)) FROM given_up))
   SELECT event_id FROM given_up)");
 
 inline constinit Statement write_ordering_keys(R"(
@@ -382,12 +383,12 @@ inline constinit Statement forget_webhooks(R"(
 // --- Rings ------------------------------------------------------------------------------------------------------------
 
 // The current segment, its size with and without indexes, the ring's size, and the oldest segment behind it that is not
-// empty.
+// empty. $1: the ring, whose segments are $4 of the table $2, from number $3 on.
 inline constinit Statement read_ring(R"(
   WITH segments AS (
-    SELECT r.slot AS current, r.opened_at, step, ((r.slot + step) % 8)::smallint AS slot,
-           format('%s_%s', '@extschema@.webhook_' || r.ring, (r.slot + step) % 8)::regclass AS relation
-      FROM @extschema@.webhook_rings AS r, generate_series(0, 7) AS step
+    SELECT r.slot AS current, r.opened_at, step, ($3 + (r.slot - $3 + step) % $4)::smallint AS slot,
+           format('%s_%s', '@extschema@.webhook_' || $2, $3 + (r.slot - $3 + step) % $4)::regclass AS relation
+      FROM @extschema@.webhook_rings AS r, generate_series(0, $4 - 1) AS step
      WHERE r.ring = $1)
   SELECT s.current, s.opened_at, now(), pg_total_relation_size(s.relation), pg_relation_size(s.relation),
          (SELECT sum(pg_total_relation_size(a.relation))::bigint FROM segments AS a),
@@ -546,7 +547,7 @@ inline constinit Statement log_given_up(R"(
               ELSE format('%s deliveries, of events %s to %s: %s', s.deliveries, s.first_event_id, s.last_event_id, $1) END
     FROM summary AS s
          CROSS JOIN @extschema@.webhook_rings AS ring
-   WHERE ring.ring = 'logs')");
+   WHERE ring.ring = (SELECT webhook_internal.log_ring(max(organization_id), count(*)) FROM summary))");
 
 // One step through the saved events: behind $1, at most $2. Of each, whether a delivery refers to it.
 inline constinit Statement walk_saved(R"(

@@ -256,7 +256,10 @@ struct SavedGivenUp {
   bool more = false;        // something went, and there may be more
 };
 
-enum class Ring : std::uint8_t { kEvents, kLogs };
+// The excess: what organizations write beyond their shares.
+enum class Ring : std::uint8_t { kEvents, kExcessEvents, kLogs, kExcessLogs };
+inline constexpr std::size_t kRings = 4;
+constexpr bool holds_events(Ring ring) { return ring == Ring::kEvents || ring == Ring::kExcessEvents; }
 
 // What maintain_ring() did.
 struct RingReport {

@@ -11,8 +11,8 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr Duration kTurnTime = milliseconds(1);
-constexpr int kCountShare = 50;           // of the time goes into counting at most
-constexpr int kGiveUpShare = 2;           // likewise into giving up
+constexpr int kCountShare = 50;            // of the time goes into counting at most
+constexpr int kGiveUpShare = 2;            // likewise into giving up
 constexpr Duration kRestMin = seconds(5);  // between two rounds
 constexpr std::size_t kCountStep = 1'000;
 constexpr std::size_t kGiveUpStep = 200;  // deliveries with one row in webhook_logs

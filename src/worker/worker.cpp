@@ -38,19 +38,19 @@ constexpr Duration kExpiryInterval = minutes(10);          // dead deliveries be
 constexpr Duration kWarningInterval = minutes(1);          // the same warning again
 constexpr Duration kStoreBackoffMin = milliseconds(100);   // between tries of a failing database
 constexpr Duration kStoreBackoffMax = seconds(10);         //
-constexpr Duration kStepAsideTime = seconds(1);       // for what is in flight, while somebody waits for the database
-constexpr Duration kAgeCheckInterval = seconds(10);   // of what is owed to webhooks that nothing is sent to
-constexpr Duration kAgeCheckTime = milliseconds(1);   // at once,
-constexpr Duration kAgeCheckPause = milliseconds(50); // and the rest then
-constexpr std::size_t kGiveUpStep = 500;              // old deliveries given up at once
-constexpr double kAnnouncementsPerSecond = 1;         // operational events about an organization's webhooks,
-constexpr double kAnnouncementsAtOnce = 60;           // and so many before that
-constexpr Duration kStatisticsInterval = seconds(5);  // at least, and so long that writing them costs a hundredth
-constexpr int kStatisticsShare = 100;                 // of the time,
-constexpr Duration kLastStatisticsTime = seconds(1);  // or at the end what can be written in so long:
-constexpr std::size_t kStatisticsStep = 20;           // rows written at once, or
-constexpr std::size_t kResultsPerStatistic = 8;       // one for so many results beside
-constexpr Duration kDisablingRetry = seconds(5);      // where somebody has the webhook's row locked
+constexpr Duration kStepAsideTime = seconds(1);        // for what is in flight, while somebody waits for the database
+constexpr Duration kAgeCheckInterval = seconds(10);    // of what is owed to webhooks that nothing is sent to
+constexpr Duration kAgeCheckTime = milliseconds(1);    // at once,
+constexpr Duration kAgeCheckPause = milliseconds(50);  // and the rest then
+constexpr std::size_t kGiveUpStep = 500;               // old deliveries given up at once
+constexpr double kAnnouncementsPerSecond = 1;          // operational events about an organization's webhooks,
+constexpr double kAnnouncementsAtOnce = 60;            // and so many before that
+constexpr Duration kStatisticsInterval = seconds(5);   // at least, and so long that writing them costs a hundredth
+constexpr int kStatisticsShare = 100;                  // of the time,
+constexpr Duration kLastStatisticsTime = seconds(1);   // or at the end what can be written in so long:
+constexpr std::size_t kStatisticsStep = 20;            // rows written at once, or
+constexpr std::size_t kResultsPerStatistic = 8;        // one for so many results beside
+constexpr Duration kDisablingRetry = seconds(5);       // where somebody has the webhook's row locked
 constexpr int kLoadShare = 10;                 // of the worker's time goes into loading the configuration at most
 constexpr std::size_t kReasonBytesMax = 1000;  // of webhook_configurations.disabled_reason
 
@@ -1087,8 +1087,7 @@ void Worker::maintain() {
   quotas_.turn();
   next_maintenance_ = std::min(next_maintenance_, quotas_.next_turn());
   store_.refill_ids();
-  maintain_ring(pg::Ring::kEvents, {settings.event_retention, settings.event_bytes_max}, &kept_events_);
-  maintain_ring(pg::Ring::kLogs, {settings.log_retention, settings.log_bytes_max}, &kept_logs_);
+  maintain_rings();
   if (now < next_expiry_) return;
   next_expiry_ = now + kExpiryInterval;
   store_.delete_expired(now - settings.event_retention);
@@ -1118,14 +1117,24 @@ void Worker::check_ages() {
   next_age_check_ = process_.now() + (ages_to_check_.empty() ? kAgeCheckInterval : kAgeCheckPause);
 }
 
-void Worker::maintain_ring(pg::Ring ring, const RingLimits& limits, KeptSegment* kept) {
+void Worker::maintain_rings() {
+  const pg::WorkerSettings& settings = process_.settings();
+  maintain_ring(pg::Ring::kEvents, {settings.event_retention, shared_bytes(settings.event_bytes_max)});
+  maintain_ring(pg::Ring::kExcessEvents,
+                {settings.event_retention, excess_bytes(settings.event_bytes_max), kExcessSegments});
+  maintain_ring(pg::Ring::kLogs, {settings.log_retention, shared_bytes(settings.log_bytes_max)});
+  maintain_ring(pg::Ring::kExcessLogs, {settings.log_retention, excess_bytes(settings.log_bytes_max), kExcessSegments});
+}
+
+void Worker::maintain_ring(pg::Ring ring, const RingLimits& limits) {
+  KeptSegment* const kept = &kept_[static_cast<std::size_t>(ring)];
   const pg::RingReport report = store_.maintain_ring(ring, limits);
   const Time now = process_.now();
   if (report.more) next_maintenance_ = now;
   if (report.kept_because != kept->reason) *kept = {report.kept_because, now + kMaintenanceInterval};
   if (kept->reason.empty() || now < kept->next_warning) return;
   kept->next_warning = now + kWarningInterval;
-  const bool events = ring == pg::Ring::kEvents;
+  const bool events = holds_events(ring);
   process_.log(pg::LogLevel::kWarning,
                std::string("the oldest segment of ") + (events ? "webhook_events" : "webhook_logs") +
                    " is kept beyond its retention or size",

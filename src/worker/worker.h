@@ -133,7 +133,8 @@ class Worker {
   void maintain();
   bool is_left_alone(const Uuid& webhook);
   void check_ages();
-  void maintain_ring(pg::Ring ring, const RingLimits& limits, KeptSegment* kept);
+  void maintain_rings();
+  void maintain_ring(pg::Ring ring, const RingLimits& limits);
   void back_off(const pg::Error& error);
 
   pg::Process& process_;
@@ -195,10 +196,9 @@ class Worker {
   int store_failures_ = 0;   // in a row
   Time next_store_call_{};   // after a failure
   Time next_failure_warning_{};
-  KeptSegment kept_events_;
-  KeptSegment kept_logs_;
+  KeptSegment kept_[pg::kRings];  // by ring
   Time next_expiry_{};
-  Time next_age_check_{};  // of what is owed to webhooks that nothing is sent to
+  Time next_age_check_{};            // of what is owed to webhooks that nothing is sent to
   std::vector<Uuid> ages_to_check_;  // of these yet
   Time next_statistics_{};
   Duration statistics_cost_{};  // of writing them, so far

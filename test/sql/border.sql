@@ -49,9 +49,9 @@ INSERT INTO hooks.webhook_logs (id, slot, created_at, configuration_id, organiza
 SELECT log_id, 0, now(), webhook, organization, event_id, 'contact.created', 1, 'failed', 500, organization, organization
 FROM tenants;
 INSERT INTO hooks.webhook_deliveries (event_id, configuration_id, organization_id, event, key, created_at, state,
-                                      attempts, next_attempt_at, last_error, data)
+                                      attempts, next_attempt_at, last_error, slot)
 SELECT event_id, webhook, organization, 'contact.created', organization, now() - interval '1 h', 'pending', 1, now(),
-       organization, json_build_object('of', organization) FROM tenants;
+       organization, 0 FROM tenants;
 INSERT INTO hooks.webhook_minutes (configuration_id, slot, organization_id, minute, attempts, successes, durations)
 SELECT webhook, 0, organization, date_trunc('minute', now()), 1, 0, array_fill(0, ARRAY[47]) || 1 FROM tenants;
 INSERT INTO hooks.webhook_endpoints (configuration_id, organization_id, circuit_opened_at, last_error)
@@ -227,6 +227,7 @@ INSERT INTO tried VALUES
     ('hooks.webhook_check(uuid)', 'SELECT c FROM hooks.webhook_check(WEBHOOK) c'),
     ('webhook_internal.check_sources(uuid)', 'SELECT c FROM webhook_internal.check_sources(WEBHOOK) c'),
     ('webhook_internal.check_secrets_own(uuid)', 'SELECT webhook_internal.check_secrets_own(WEBHOOK)'),
+    ('webhook_internal.check_shares_own(uuid)', 'SELECT webhook_internal.check_shares_own(WEBHOOK)'),
     ('hooks.webhook_explain(bigint)', 'SELECT e FROM hooks.webhook_explain(EVENT) e'),
     ('hooks.webhook_find(text)', 'SELECT f FROM hooks.webhook_find(PUBLIC_ID) f'),
     ('webhook_internal.find_own(text)', 'SELECT f FROM webhook_internal.find_own(PUBLIC_ID) f'),

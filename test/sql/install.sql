@@ -78,7 +78,7 @@ SELECT set_eq('SELECT proname::text FROM pg_temp.functions WHERE prosecdef', ARR
     'emit_own', 'redeliver_own', 'redeliver_any', 'replay_own', 'replay_any',
     'cancel_own', 'cancel_any', 'rotate_secret_own', 'rotate_secret_any',
     'reveal_secret_own', 'reveal_secret_any', 'webhook_reencrypt_secrets',
-    'check_secrets_own', 'check_secrets_any', 'check_limit',
+    'check_secrets_own', 'check_secrets_any', 'check_shares_own', 'check_shares_any', 'check_limit',
     'test_own', 'test_any', 'find_own', 'webhook_server_state'], 'only these functions run as their owner');
 SELECT is_empty($$
     SELECT oid::regprocedure FROM pg_temp.functions
@@ -123,10 +123,10 @@ SELECT bag_eq($$
     ORDER BY p.relname, c.relname
 $$, $$
     SELECT ring, format('FOR VALUES IN (''%s'')', slot)
-    FROM unnest(ARRAY['webhook_events', 'webhook_logs']) ring, generate_series(0, 7) slot ORDER BY ring, slot
-$$, 'events and logs are rings of 8 segments, without a default one');
+    FROM unnest(ARRAY['webhook_events', 'webhook_logs']) ring, generate_series(0, 11) slot ORDER BY ring, slot
+$$, 'events and logs are rings of 8 segments and of 4, without a default one');
 SELECT bag_eq('SELECT ring, slot::int FROM hooks.webhook_rings ORDER BY ring',
-    $$VALUES ('events', 0), ('logs', 0)$$, 'both rings begin with segment 0');
+    $$VALUES ('events', 0), ('excess_events', 8), ('excess_logs', 8), ('logs', 0)$$, 'all begin with their first segment');
 
 -- pg_dump.
 SELECT bag_eq($$

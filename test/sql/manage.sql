@@ -79,11 +79,13 @@ VALUES (101, 0, '2024-01-15 10:01:00.1239Z', :'a', 'acme', 1, 'contact.created',
        (111, 3, '2024-01-15 10:11:01Z', :'g', 'globex', 11, 'contact.created', 1, 'success', 200, NULL);
 -- 2 is due again; 6 was given up, and outlived its event.
 INSERT INTO hooks.webhook_deliveries (event_id, configuration_id, organization_id, event, key, created_at, state, attempts,
-                                      next_attempt_at, last_error, data)
+                                      next_attempt_at, last_error, slot)
 VALUES (2, :'a', 'acme', 'contact.updated', '2', '2024-01-15 10:02Z', 'pending', 1, '2024-01-15 10:02:06Z',
-        'HTTP status 500', NULL),
-       (6, :'a', 'acme', 'contact.updated', '6', '2024-01-15 10:06Z', 'dead', 8, NULL, 'HTTP status 500', '{"id":6}'),
-       (11, :'g', 'globex', 'contact.created', '11', '2024-01-15 10:11Z', 'pending', 1, now(), 'HTTP status 500', NULL);
+        'HTTP status 500', 2),
+       (6, :'a', 'acme', 'contact.updated', '6', '2024-01-15 10:06Z', 'dead', 8, NULL, 'HTTP status 500', NULL),
+       (11, :'g', 'globex', 'contact.created', '11', '2024-01-15 10:11Z', 'pending', 1, now(), 'HTTP status 500', 3);
+INSERT INTO webhook_internal.saved_events (event_id, created_at, event, organization_id, key, data, bytes)
+VALUES (6, '2024-01-15 10:06Z', 'contact.updated', 'acme', '6', '{"id":6}', 12);
 CREATE FUNCTION pg_temp.owed(webhook uuid) RETURNS text LANGUAGE sql AS $$
     SELECT coalesce(string_agg(format('%s:%s:%s', event_id, state, attempts), ' ' ORDER BY event_id), '')
     FROM hooks.webhook_deliveries WHERE configuration_id = webhook
@@ -97,11 +99,11 @@ SELECT is(r.configuration_id::text, :'a', 'a redelivery is owed to the webhook o
 FROM hooks.webhook_redeliver(101) r;
 SELECT is(pg_temp.owed(:'a'), '1:pending:0 2:pending:1 6:dead:8', 'one that was delivered is owed again');
 SELECT ok(organization_id = 'acme' AND key = '1' AND created_at = '2024-01-15 10:01Z' AND last_error IS NULL
-          AND data IS NULL, 'as the event it was, so that it bears the same webhook-id')
+          AND slot = 1, 'as the event it was, so that it bears the same webhook-id')
 FROM hooks.webhook_deliveries WHERE event_id = 1;
 SELECT hooks.webhook_redeliver(102), hooks.webhook_redeliver(104) \g /dev/null
 SELECT is(pg_temp.owed(:'a'), '1:pending:0 2:pending:0 6:pending:0',
-          'one that is owed or was given up starts anew, though only webhook_deliveries still has its data');
+          'one that is owed or was given up starts anew, though its segment is gone');
 SELECT ok(bool_and(last_error IS NULL AND next_attempt_at <= clock_timestamp()), 'without the error')
 FROM hooks.webhook_deliveries WHERE configuration_id = :'a';
 SELECT is((refusal).state, '55000', 'what was too large cannot be sent again'),
@@ -404,7 +406,7 @@ SELECT set_eq($$
 $$, ARRAY['emit_own', 'redeliver_any', 'redeliver_own', 'replay_any', 'replay_own',
           'cancel_any', 'cancel_own', 'rotate_secret_any', 'rotate_secret_own',
           'reveal_secret_own', 'reveal_secret_any', 'webhook_reencrypt_secrets',
-          'check_secrets_own', 'check_secrets_any', 'check_limit', 'test_own', 'test_any',
+          'check_secrets_own', 'check_secrets_any', 'check_shares_own', 'check_shares_any', 'check_limit', 'test_own', 'test_any',
           'find_own', 'webhook_server_state'],
           'no other function runs as its owner');
 

@@ -204,7 +204,7 @@ SELECT is(pg_temp.as_role('manage', NULL, $$CREATE TRIGGER steal BEFORE UPDATE O
 SELECT hooks.webhook_grant('regress_webhook_operate', 'read') \g /dev/null
 SELECT is(pg_temp.as_role('operate', NULL, 'SELECT count(*) FROM hooks.webhook_logs'), '0',
           'a lower level replaces a higher');
-SELECT ok(NOT has_column_privilege('regress_webhook_operate', 'hooks.webhook_deliveries', 'data', 'SELECT'),
+SELECT ok(NOT has_column_privilege('regress_webhook_operate', 'hooks.webhook_own_events', 'data', 'SELECT'),
           'and takes the payloads away');
 SELECT hooks.webhook_revoke('regress_webhook_read') \g /dev/null
 SELECT is_empty($$

@@ -12,8 +12,9 @@ use Test::More;
 use WebhookTest;
 
 my $node = new_node(
-	'webhook.max_event_size' => '2MB',
-	'webhook.max_log_size' => '2MB',
+	'webhook.max_event_size' => '4MB',
+	'webhook.max_log_size' => '4MB',
+	'webhook.organization_share' => 100,
 	'webhook.max_owed_per_organization' => 1000,
 	'webhook.max_saved_size' => '2MB');
 my $receiver = start_receiver();
@@ -148,9 +149,10 @@ my $keeper = hook('flood', 'keeper', is_active => 'false');
 my $before = $receiver->count("/ok?flood");
 for my $batch (1 .. 8)
 {
-	emit('flood', 20, 20_000);
+	emit('flood', 20, 20_000, 'thing.moved');
 	eventually { $receiver->count("/ok?flood") == $before + 20 * $batch } 'events are delivered';
-	as('flood', "SELECT webhook_replay('$keeper', now() - interval '1 hour')");
+	my ($owed) = as('flood', "SELECT webhook_replay('$keeper', '-infinity', events => '{thing.moved}')");
+	cmp_ok($owed, '>=', 20, 'and replayed');
 }
 $last = newest_event();
 eventually
@@ -176,6 +178,62 @@ is(
 	query(qq{SELECT count(*) FROM webhook_deliveries d WHERE configuration_id = '$keeper'
 	           AND NOT EXISTS (SELECT FROM webhook_own_events e WHERE e.id = d.event_id)}),
 	0, 'no delivery is without its event');
+
+# --- more than its share of the rings ---------------------------------------------------------------------------------
+
+query(q{DELETE FROM webhook_configurations WHERE organization_id = 'flood'});
+my $flooded = hook('flood', 'flooded', url => $receiver->url('/body/' . 'y' x 1000));
+hook('flood', "flooded$_", url => $receiver->url('/body/' . 'y' x 1000)) for 2 .. 3;
+
+# Each event is delivered three times, with a response of 1 kB.
+sub flood
+{
+	my $sent = $receiver->count;
+	for my $batch (1 .. 10)
+	{
+		emit('flood', 100, 10_000);
+		eventually { $receiver->count == $sent + 300 * $batch } "batch $batch of a flood is delivered";
+	}
+	return;
+}
+sub listened
+{
+	return query(q{SELECT count(DISTINCT e.id), count(l.event_id) FROM webhook_events e
+	               LEFT JOIN webhook_logs l ON l.event_id = e.id AND l.status = 'success'
+	               WHERE e.organization_id = 'quiet' AND e.event = 'thing.moved'});
+}
+sub bytes
+{
+	return query("SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree('webhook_$_[0]')");
+}
+$node->append_conf('postgresql.conf', "webhook.organization_share = 25");
+$node->reload;
+query(q{SELECT webhook_emit('thing.moved', '{}', 'quiet') FROM generate_series(1, 20)});
+eventually { listened() eq '20|20' } 'another organization has events, and rows that tell of them';
+my $oldest_flooded = query('SELECT max(id) FROM webhook_events') + 1;
+flood();
+is(listened(), '20|20', 'after the flood they are there');
+eventually
+{
+	query("SELECT count(*) FROM webhook_events WHERE organization_id = 'flood' AND id >= $oldest_flooded") < 300
+}
+'of the flood only the end is';
+foreach my $table (qw(events logs))
+{
+	eventually { emit('quiet', 1, 10); bytes($table) < (4 + 1) * 1024 * 1024 } "webhook_$table takes no more room than it may"
+	  or diag(bytes($table));
+}
+like((as('flood', "SELECT finding FROM webhook_check('$flooded') WHERE finding LIKE '%share%'"))[0],
+	qr/^its organization has used up its share of webhook_events and webhook_logs/, 'webhook_check() tells who floods');
+is((as('quiet', "SELECT finding FROM webhook_check('$quiet') WHERE finding LIKE '%share%'"))[0], '',
+	'and nobody else');
+is(query(q{SELECT count(*) FROM webhook_events WHERE organization_id = 'quiet' AND slot > 7}), 0,
+	'who is within its share writes where all do');
+
+$node->append_conf('postgresql.conf', "webhook.organization_share = 100");
+$node->reload;
+flood();
+eventually { listened() eq '0|0' } 'without shares the same flood pushes out what another has';
 
 # --- what is owed to an inactive webhook expires ----------------------------------------------------------------------
 

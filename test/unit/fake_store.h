@@ -527,12 +527,12 @@ class FakeStore : public pg::Store {
     call.commit();
   }
 
-  pg::OwedStep count_owed(const std::optional<pg::DeliveryKey>& after, std::size_t rows_max) override {
+  pg::OwedStep count_owed(const std::optional<pg::DeliveryKey>& behind, std::size_t rows_max) override {
     Call call(*this, "count_owed");
     std::map<std::pair<std::int64_t, Uuid>, const pg::OwedRow*> rows;
     for (const auto& [key, row] : deliveries) {
       const std::pair<std::int64_t, Uuid> place(key.event_id, key.webhook);
-      if (!after || place > std::pair(after->event_id, after->webhook)) rows.emplace(place, &row);
+      if (!behind || place > std::pair(behind->event_id, behind->webhook)) rows.emplace(place, &row);
     }
     pg::OwedStep step;
     for (const auto& [place, row] : rows) {
@@ -550,8 +550,9 @@ class FakeStore : public pg::Store {
     for (const auto& [key, row] : deliveries) {
       if (key.webhook != webhook) continue;
       const bool is_pending = row.next_attempt_at.has_value();
-      rows.emplace(std::tuple(is_pending, is_pending ? -row.next_attempt_at->time_since_epoch() : Duration(), key.event_id),
-                   &row);
+      rows.emplace(
+          std::tuple(is_pending, is_pending ? -row.next_attempt_at->time_since_epoch() : Duration(), key.event_id),
+          &row);
     }
     std::vector<pg::DeliveryKey> pending;
     std::size_t count = 0;

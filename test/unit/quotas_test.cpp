@@ -23,9 +23,8 @@ class QuotasTest : public ::testing::Test {
     }
   }
   auto count_of(int webhook) const {
-    return std::count_if(store_.deliveries.begin(), store_.deliveries.end(), [webhook](const auto& entry) {
-      return entry.first.webhook == FakeStore::uuid(webhook);
-    });
+    return std::count_if(store_.deliveries.begin(), store_.deliveries.end(),
+                         [webhook](const auto& entry) { return entry.first.webhook == FakeStore::uuid(webhook); });
   }
   // Until all phases of a round have been gone through, and more.
   void run_a_round() {

@@ -23,6 +23,32 @@ TEST(RingTest, SegmentsFollowEachOtherInACircle) {
   EXPECT_EQ(seen.size(), static_cast<std::size_t>(kRingSegments));
 }
 
+TEST(RingTest, SegmentsOfTheExcessFollowEachOtherInACircleOfTheirOwn) {
+  std::set<int> seen;
+  int segment = kRingSegments;
+  for (int i = 0; i < kExcessSegments; ++i) {
+    EXPECT_TRUE(is_excess_segment(segment));
+    seen.insert(segment);
+    segment = next_segment(segment);
+  }
+  EXPECT_EQ(segment, kRingSegments);
+  EXPECT_EQ(seen.size(), static_cast<std::size_t>(kExcessSegments));
+  EXPECT_FALSE(is_excess_segment(kRingSegments - 1));
+}
+
+TEST(RingTest, BothRingsTogetherTakeTheRoomThatThereIs) {
+  for (const std::uint64_t bytes : {0ULL, 1ULL, 7ULL, 1ULL << 20, 10ULL << 30}) {
+    EXPECT_EQ(shared_bytes(bytes) + excess_bytes(bytes), bytes);
+  }
+}
+
+TEST(RingTest, FewerSegmentsAreEachFullLater) {
+  const RingLimits limits{.retention = days(6), .bytes_max = 8'000, .segments = 4};
+  EXPECT_FALSE(is_segment_full(limits, kOpened, kOpened + days(2) - Duration(1), 1'999, false));
+  EXPECT_TRUE(is_segment_full(limits, kOpened, kOpened + days(2), 1, false));
+  EXPECT_TRUE(is_segment_full(limits, kOpened, kOpened, 2'000, false));
+}
+
 TEST(RingTest, SegmentIsFullInTime) {
   EXPECT_FALSE(is_segment_full(kLimits, kOpened, kOpened + days(1) - Duration(1), 1, false));
   EXPECT_TRUE(is_segment_full(kLimits, kOpened, kOpened + days(1), 1, false));
