@@ -26,6 +26,7 @@ extern "C" {
 #include "core/event.h"
 #include "core/event_pattern.h"
 #include "core/header_rules.h"
+#include "core/log_text.h"
 #include "core/share.h"
 #include "core/time.h"
 #include "core/uuid.h"
@@ -168,6 +169,11 @@ void run_worker(Oid database) {
     webhook::pg::note_shutdown();
   } catch (const webhook::pg::ExtensionGone&) {
     webhook::pg::set_exit_reason(webhook::pg::WorkerExit::kNoExtension);
+  } catch (const webhook::pg::Error& error) {
+    // It ends in the server's log alone, and may quote what a tenant wrote.
+    using webhook::LogText;
+    throw webhook::pg::Error(error.sqlstate().c_str(), LogText(error.message()).text(), LogText(error.detail()).text(),
+                             LogText(error.hint()).text());
   }
 }
 

@@ -84,6 +84,12 @@ std::string to_valid_utf8(std::string_view bytes) {
   return text;
 }
 
+std::size_t utf8_sequence_bytes(std::string_view text) {
+  if (text[0] == '\0') return 1;
+  const Sequence sequence = sequence_at(text, 0);
+  return sequence.is_valid ? sequence.size : 0;
+}
+
 std::string_view utf8_prefix(std::string_view text, std::size_t bytes_max) {
   constexpr std::size_t kContinuationsMax = 3;
   if (text.size() <= bytes_max) return text;

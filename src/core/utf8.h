@@ -17,6 +17,10 @@ bool is_valid_utf8(std::string_view bytes);
 // same as in the WHATWG's decoder), and each NUL byte, becomes one U+FFFD: up to three times as long as the bytes.
 std::string to_valid_utf8(std::string_view bytes);
 
+// How many bytes the character takes that the text, which must not be empty, begins with; 0: its first byte belongs to
+// none. Here a NUL is a character.
+std::size_t utf8_sequence_bytes(std::string_view text);
+
 // The longest beginning of at most bytes_max bytes that does not cut a character in two. Expects well-formed text; of
 // any other it returns some beginning within the bound.
 std::string_view utf8_prefix(std::string_view text, std::size_t bytes_max);

@@ -12,6 +12,7 @@ extern "C" {
 #include "access/xact.h"
 #include "catalog/pg_database.h"
 #include "common/pg_prng.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -428,7 +429,14 @@ class ServerProcess final : public Process {
     return true;
   }
 
-  void log(LogLevel level, const std::string& message, const std::string& detail, const std::string& hint) override {
+  void write_log(LogLevel level, const LogLine& line) override {
+    // No transaction is open, in which PostgreSQL could convert it.
+    const int encoding = GetDatabaseEncoding();
+    const bool is_utf8 = encoding == PG_UTF8 || encoding == PG_SQL_ASCII;
+    const auto encoded = [is_utf8](const LogText& text) { return is_utf8 ? text.text() : text.ascii(); };
+    const std::string message = encoded(line.message);
+    const std::string detail = encoded(line.detail);
+    const std::string hint = encoded(line.hint);
     guarded([level, m = message.c_str(), d = detail.c_str(), h = hint.c_str()] {
       ereport(level == LogLevel::kWarning ? WARNING : LOG,
               (errmsg_internal("webhook: %s", m), *d != '\0' ? errdetail_internal("%s", d) : 0,

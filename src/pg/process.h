@@ -6,7 +6,10 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
+#include "core/log_limit.h"
+#include "core/log_text.h"
 #include "core/time.h"
 #include "pg/settings.h"
 
@@ -56,8 +59,40 @@ class Process {
   virtual bool reload_settings() = 0;
 
   // A line in the server's log. Empty detail and hint are left out.
-  virtual void log(LogLevel level, const std::string& message, const std::string& detail = {},
-                   const std::string& hint = {}) = 0;
+  void log(LogLevel level, std::string_view message, std::string_view detail = {}, std::string_view hint = {}) {
+    write_log(level, {LogText(message), LogText(detail), LogText(hint)});
+  }
+  // Likewise one about an organization's webhooks, of which only so many are written: see core/log_limit.h.
+  void log_about(const std::optional<std::string>& organization_id, LogLevel level, std::string_view message,
+                 std::string_view detail = {}, std::string_view hint = {}) {
+    report_left_out();
+    if (log_limit_.admit(organization_id, now())) log(level, message, detail, hint);
+  }
+  // Says, when a minute is over, how many lines were left out in it. To be called now and then.
+  void report_left_out() {
+    const std::optional<LogLimit::LeftOut> left_out = log_limit_.end(now());
+    if (!left_out) return;
+    std::string detail = "In a minute " + std::to_string(LogLimit::kLinesMax) +
+                         " lines are written about an organization's webhooks, and " +
+                         std::to_string(LogLimit::kAllLinesMax) + " about all.";
+    if (left_out->most_of) {
+      detail += " " + std::to_string(left_out->lines_of_most) + " of them were about organization \"" +
+                *left_out->most_of + "\".";
+    }
+    log(LogLevel::kLog, std::to_string(left_out->lines) + " log lines about webhooks were left out", detail,
+        "webhook_stats and webhook_logs have what they said.");
+  }
+
+ protected:
+  struct LogLine {
+    LogText message;
+    LogText detail;  // empty: none
+    LogText hint;    // likewise
+  };
+  virtual void write_log(LogLevel level, const LogLine& line) = 0;
+
+ private:
+  LogLimit log_limit_;
 };
 
 }  // namespace webhook::pg

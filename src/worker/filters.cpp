@@ -70,10 +70,11 @@ void Filters::note_overrun(Target& target) {
   const Duration rest = std::min<Duration>(kRestMin * (1LL << std::min(target.filter_overruns, 20)), kRestMax);
   target.filter_rests_until = now + rest;
   if (target.filter_overruns++ > 0) return;
-  process_.log(pg::LogLevel::kLog, "the filter of " + described(target.webhook) + " took too long",
-               "It counts as no match, and is left alone for " +
-                   std::to_string(std::chrono::duration_cast<std::chrono::seconds>(rest).count()) +
-                   " s, doubling each time.");
+  process_.log_about(target.webhook.organization_id, pg::LogLevel::kLog,
+                     "the filter of " + described(target.webhook) + " took too long",
+                     "It counts as no match, and is left alone for " +
+                         std::to_string(std::chrono::duration_cast<std::chrono::seconds>(rest).count()) +
+                         " s, doubling each time.");
 }
 
 }  // namespace webhook

@@ -236,6 +236,7 @@ void Worker::report() {
   figures_.events_ahead = ledger_->events_ahead();
   figures_.oldest_event_at = ledger_->oldest_created_at();
   process_.report(figures_);
+  process_.report_left_out();
 }
 
 void Worker::drain() {
@@ -955,14 +956,16 @@ void Worker::note_endpoint(Target& target, const pg::LogRow& row, Circuit::Chang
     take_back(lanes_.evict(id));
     lanes_.begin_overflow(id);
     schedule_refill(target);
-    process_.log(pg::LogLevel::kLog, "the circuit of " + described(target.webhook) + " has opened: " + row.error,
-                 "Its endpoint failed " + std::to_string(Circuit::kFailuresToOpen) +
-                     " times in a row. What is owed to it waits, and one delivery is tried from time to time.");
+    process_.log_about(target.webhook.organization_id, pg::LogLevel::kLog,
+                       "the circuit of " + described(target.webhook) + " has opened: " + row.error,
+                       "Its endpoint failed " + std::to_string(Circuit::kFailuresToOpen) +
+                           " times in a row. What is owed to it waits, and one delivery is tried from time to time.");
   }
   if (change == Circuit::Change::kClosed) {
     schedule_refill(target);
-    process_.log(pg::LogLevel::kLog, "the circuit of " + described(target.webhook) + " has closed",
-                 "Its endpoint answers again. What is owed to it is sent.");
+    process_.log_about(target.webhook.organization_id, pg::LogLevel::kLog,
+                       "the circuit of " + described(target.webhook) + " has closed",
+                       "Its endpoint answers again. What is owed to it is sent.");
     // From failures of such news alone the next news would come, and so on for ever.
     if (target.has_failed_events) {
       announce(target, webhook_recovered(target.webhook, endpoint.failing_since.value_or(now)));
@@ -992,9 +995,9 @@ void Worker::disable_again() {
       continue;
     }
     if (result == pg::DisableResult::kDisabled) {
-      process_.log(
-          pg::LogLevel::kLog, described(target->webhook) + " is switched off: " + entry->second,
-          "Its events are recorded.",
+      process_.log_about(
+          target->webhook.organization_id, pg::LogLevel::kLog,
+          described(target->webhook) + " is switched off: " + entry->second, "Its events are recorded.",
           "UPDATE webhook_configurations SET is_active = true switches it on again, and webhook_replay() sends "
           "what it has missed.");
     }

@@ -1,10 +1,11 @@
 # What tenants may not do to each other and to the server: more webhooks than their organization may have, also by two
-# sessions at once and in any isolation level.
+# sessions at once and in any isolation level; lines of their own in the server's log, or more than a few.
 
 use strict;
 use warnings;
 
 use FindBin;
+use IO::Socket::INET;
 use lib "$FindBin::RealBin/lib";
 
 use PostgreSQL::Test::Utils;
@@ -125,6 +126,37 @@ $node->safe_psql('postgres', q{DROP EXTENSION webhook; CREATE EXTENSION webhook;
 isnt(lock_of_acme(), $tag, 'but another one where the extension has been created anew');
 
 $_->finish foreach $one, $two, $other, $operator;
+
+# --- the server's log ---
+
+my $failing = 300;
+$node->adjust_conf('postgresql.conf', 'webhook.max_webhooks_per_organization', $failing + 1);
+$node->reload;
+my $log_start = -s $node->logfile;
+# The port of nobody.
+my $socket = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1') or die "no socket: $!";
+my $port = $socket->sockport;
+close($socket);
+$node->safe_psql('postgres', qq{
+	INSERT INTO webhook_configurations (organization_id, name, url, events)
+	SELECT 'loud', E'\\x1b[2J\\x07\\r\\nERROR:  forged\\u202e ' || i, 'http://127.0.0.1:$port/', '{*}'
+	  FROM generate_series(1, $failing) i;
+	INSERT INTO webhook_configurations (organization_id, name, url, events)
+	VALUES ('quiet', 'quiet', 'http://127.0.0.1:$port/', '{*}');
+	SELECT webhook_emit('contact.created', '{}', organization_id => 'loud') FROM generate_series(1, 5)});
+my $open = "SELECT count(*) FROM webhook_endpoints WHERE organization_id = '%s' AND circuit_opened_at IS NOT NULL";
+ok( $node->poll_query_until('postgres', "SELECT ($open) = $failing" =~ s/%s/loud/r), 'every webhook of a tenant fails');
+$node->safe_psql('postgres', "SELECT webhook_emit('contact.created', '{}', organization_id => 'quiet') FROM generate_series(1, 5)");
+ok( $node->poll_query_until('postgres', "SELECT ($open) = 1" =~ s/%s/quiet/r), 'and that of another');
+
+my $log = substr(slurp_file($node->logfile), $log_start);
+my @lines = split /\n/, $log;
+my @loud = grep { /the circuit of webhook "\\u001B\[2J\\u0007\\u000D\\u000AERROR:  forged\\u202E \d+"/ } @lines;
+cmp_ok(scalar(@loud), '>=', 1, 'a name stands in the log, escaped');
+# It may have been more than one minute.
+cmp_ok(scalar(@loud), '<=', $failing / 2, "$failing circuits that open are not as many lines");
+is(scalar(grep { /the circuit of webhook "quiet"/ } @lines), 1, 'another organization has its line');
+unlike($log, qr/[\x00-\x08\x0b-\x1f\x7f]|\xe2\x80[\x8b-\x8f\xa8-\xae]/, 'no control character gets there');
 $node->stop;
 
 done_testing();

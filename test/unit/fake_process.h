@@ -35,6 +35,8 @@ class FakeProcess : public pg::Process {
     Time at{};
     pg::LogLevel level;
     std::string message;
+    std::string detail;
+    std::string hint;
   };
 
   FakeProcess() {
@@ -102,9 +104,8 @@ class FakeProcess : public pg::Process {
   void report(const pg::WorkerFigures& reported) override { figures = reported; }
   const pg::WorkerSettings& settings() override { return settings_in_force; }
   bool reload_settings() override { return std::exchange(reload_, false); }
-  void log(pg::LogLevel level, const std::string& message, const std::string& /*detail*/,
-           const std::string& /*hint*/) override {
-    log_lines.push_back({now_, level, message});
+  void write_log(pg::LogLevel level, const pg::Process::LogLine& line) override {
+    log_lines.push_back({now_, level, line.message.text(), line.detail.text(), line.hint.text()});
   }
 
   bool wait(int /*fd*/, std::optional<Duration> timeout) override {

@@ -854,6 +854,35 @@ TEST_F(WorkerTest, RecoveryFromFailuresOfOperationalEventsIsNoNews) {
 }
 
 // Also where most failures are those of an operational event.
+// A thousand webhooks of one tenant fail, and their names would drive a terminal.
+TEST_F(WorkerTest, WhatATenantsWebhooksSayInTheServersLogIsBoundedAndPrintable) {
+  for (int number = 1; number <= 1'000; ++number) {
+    store_.add_webhook(number, [](pg::Webhook& w) {
+      w.name = "\x1b[2J\r\n\u202E" + w.name;
+      w.organization_id = "acme";
+    });
+  }
+  store_.add_webhook(2'000, [](pg::Webhook& w) { w.organization_id = "globex"; });
+  http_.answer = [](const Received&) { return Answer{.status = 500, .delay = 10ms}; };
+  plan(0s, [this] {
+    for (int i = 0; i < 5; ++i) store_.emit([](Event& e) { e.organization_id = "acme"; });
+  });
+  plan(30s, [this] {
+    for (int i = 0; i < 5; ++i) store_.emit([](Event& e) { e.organization_id = "globex"; });
+  });
+  run_for(75s);
+  EXPECT_GE(store_.logs.size(), 5'000U);
+  EXPECT_LE(process_.count_log("the circuit of"), 2 * LogLimit::kLinesMax + 1);
+  EXPECT_EQ(process_.count_log("(" + to_string(FakeStore::uuid(2'000)) + ") has opened"), 1U) << "another is heard";
+  EXPECT_EQ(process_.count_log("log lines about webhooks were left out"), 1U);
+  for (const FakeProcess::LogLine& line : process_.log_lines) {
+    for (const std::string& text : {line.message, line.detail, line.hint}) {
+      EXPECT_EQ(text, LogText(text).text());
+    }
+  }
+  EXPECT_GE(process_.count_log(R"(webhook "\u001B[2J\u000D\u000A\u202E)"), 1U);
+}
+
 TEST_F(WorkerTest, RecoveryFromFailuresOfEventsIsNews) {
   process_.settings_in_force.retry_schedule.assign(20, 1s);
   store_.add_webhook(1, [](pg::Webhook& w) { w.events = {"*", "webhook.*"}; });
