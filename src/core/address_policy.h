@@ -26,6 +26,7 @@ struct IpAddress {
   static IpAddress v6(std::span<const std::uint8_t, 16> bytes);
   // Dotted quad or RFC 4291 text, nothing else.
   static std::optional<IpAddress> parse(std::string_view text);
+  bool operator==(const IpAddress&) const = default;
 };
 
 // An address block such as 10.0.0.0/8 or fd00::/8.
@@ -36,6 +37,7 @@ struct Network {
   // "10.0.0.0/8", "fd00::/8", or a lone address. Nothing when malformed or when bits beyond the prefix are set.
   static std::optional<Network> parse(std::string_view text);
   bool contains(const IpAddress& address) const;
+  bool operator==(const Network&) const = default;
 };
 
 class AddressPolicy {
@@ -47,6 +49,8 @@ class AddressPolicy {
   // IPv4-mapped address is looked for among the allowed networks in both of its forms; other addresses that carry an
   // IPv4 address inside only as they stand.
   std::optional<std::string_view> refusal(const IpAddress& address) const;
+
+  bool operator==(const AddressPolicy&) const = default;
 
  private:
   std::vector<Network> allowed_;

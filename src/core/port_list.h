@@ -16,6 +16,7 @@ struct PortRange {
   // "443" or "1024-65535", from 1 to 65535; nothing for any other text.
   static std::optional<PortRange> parse(std::string_view text);
   bool contains(int port) const { return port >= first && port <= last; }
+  bool operator==(const PortRange&) const = default;
 };
 
 using PortList = std::vector<PortRange>;

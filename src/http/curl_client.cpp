@@ -2,10 +2,12 @@
 
 #include <curl/curl.h>
 #include <pthread.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <cstdint>
 #include <exception>
 #include <new>
 #include <stdexcept>
@@ -18,9 +20,6 @@
 
 namespace webhook {
 namespace {
-
-// Idle connections that are kept; each is a file descriptor. More endpoints than these reconnect.
-constexpr long kCachedConnectionsMax = 256;
 
 // CURLMOPT_RESOLVE_THREADS_MAX and CURLMOPT_QUICK_EXIT of libcurl 8.20 and newer, by number, since the library at run
 // time may be newer than the headers: resolver threads are pooled, 20 by default, which a few hosts with silent name
@@ -49,6 +48,27 @@ class SignalsBlocked {
  private:
   sigset_t before_;
 };
+
+// Tells whether the file that libcurl verifies endpoints by is still the same, with the same contents.
+struct FileIdentity {
+  dev_t device;
+  ino_t file;
+  off_t size;
+  std::int64_t modified_ns;
+  std::int64_t changed_ns;
+
+  bool operator==(const FileIdentity&) const = default;
+};
+
+// Nothing: it can't be told.
+std::optional<FileIdentity> identify_ca_file(const HttpSettings& settings) {
+  const char* const default_file = curl_version_info(CURLVERSION_NOW)->cainfo;
+  const char* const file = settings.ca_file.empty() ? default_file : settings.ca_file.c_str();
+  struct stat found {};
+  if (file == nullptr || stat(file, &found) != 0) return std::nullopt;
+  const auto ns = [](const timespec& time) { return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec; };
+  return FileIdentity{found.st_dev, found.st_ino, found.st_size, ns(found.st_mtim), ns(found.st_ctim)};
+}
 
 struct FreeMulti {
   void operator()(CURLM* multi) const noexcept { curl_multi_cleanup(multi); }
@@ -85,11 +105,16 @@ struct CurlClient::Pool {
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
 
+  // Whether requests under these settings may use it.
+  bool serves(const HttpSettings& wanted) const;
+  void keep_connections(std::size_t connections_max) noexcept;
+
   static int on_socket(CURL*, curl_socket_t socket, int what, void* pool, void*) noexcept;
 
   std::unique_ptr<Transfer> remove_active(Transfer& transfer) noexcept;
 
-  const HttpSettings settings;
+  HttpSettings settings;  // only connections_max changes
+  const std::optional<FileIdentity> ca_file;
   Poller& poller;
   std::optional<SteadyTime> deadline;
   bool broken = false;  // libcurl gave an error for the whole handle
@@ -100,17 +125,29 @@ struct CurlClient::Pool {
 };
 
 CurlClient::Pool::Pool(const HttpSettings& its_settings, Poller& its_poller)
-    : settings(its_settings), poller(its_poller), multi(curl_multi_init()) {
+    : settings(its_settings), ca_file(identify_ca_file(its_settings)), poller(its_poller), multi(curl_multi_init()) {
   if (multi == nullptr) throw std::bad_alloc();
   const bool set = curl_multi_setopt(multi.get(), CURLMOPT_SOCKETFUNCTION, &Pool::on_socket) == CURLM_OK &&
                    curl_multi_setopt(multi.get(), CURLMOPT_SOCKETDATA, this) == CURLM_OK &&
                    curl_multi_setopt(multi.get(), CURLMOPT_TIMERFUNCTION, &on_timer) == CURLM_OK &&
-                   curl_multi_setopt(multi.get(), CURLMOPT_TIMERDATA, &deadline) == CURLM_OK &&
-                   curl_multi_setopt(multi.get(), CURLMOPT_MAXCONNECTS, kCachedConnectionsMax) == CURLM_OK;
+                   curl_multi_setopt(multi.get(), CURLMOPT_TIMERDATA, &deadline) == CURLM_OK;
   if (!set) throw std::runtime_error("libcurl refused an option of its multi handle");
   // Older versions know neither, and need neither: they start a thread for each look-up and never wait for it.
   curl_multi_setopt(multi.get(), kResolverThreadsMaxOption, kResolverThreadsMax);
   curl_multi_setopt(multi.get(), kQuickExitOption, 1L);
+  keep_connections(settings.connections_max);
+}
+
+bool CurlClient::Pool::serves(const HttpSettings& wanted) const {
+  HttpSettings comparable = wanted;
+  comparable.connections_max = settings.connections_max;
+  return !broken && comparable == settings && ca_file && ca_file == identify_ca_file(wanted);
+}
+
+void CurlClient::Pool::keep_connections(std::size_t connections_max) noexcept {
+  settings.connections_max = connections_max;
+  // 0 would be four times as many as there are transfers.
+  curl_multi_setopt(multi.get(), CURLMOPT_MAXCONNECTS, static_cast<long>(std::max<std::size_t>(1, connections_max)));
 }
 
 CurlClient::Pool::~Pool() {
@@ -145,7 +182,7 @@ std::unique_ptr<Transfer> CurlClient::Pool::remove_active(Transfer& transfer) no
 
 CurlClient::CurlClient(const HttpSettings& settings)
     : poller_(std::make_unique<Poller>()), lookups_(std::make_unique<Lookups>()) {
-  configure(settings);
+  open_pool(settings);
 }
 
 CurlClient::~CurlClient() {
@@ -155,8 +192,20 @@ CurlClient::~CurlClient() {
 
 void CurlClient::configure(const HttpSettings& settings) {
   const SignalsBlocked blocked;
-  pools_.push_back(std::make_unique<Pool>(settings, *poller_));
+  Pool& current = *pools_.back();
+  if (current.serves(settings)) {
+    current.keep_connections(settings.connections_max);
+    return;
+  }
+  open_pool(settings);
+  // Each request that ends there closes another connection too: none is used again.
+  current.keep_connections(1);
   retire_pools();
+}
+
+void CurlClient::open_pool(const HttpSettings& settings) {
+  const SignalsBlocked blocked;
+  pools_.push_back(std::make_unique<Pool>(settings, *poller_));
 }
 
 void CurlClient::start(HttpRequest request) {

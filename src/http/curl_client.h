@@ -1,10 +1,11 @@
 // HttpClient by libcurl's multi interface, with sockets in an epoll fd of its own. transfer.h has what concerns one
 // request, poller.h the sockets; here they are moved on together.
 //
-// Surprising: every configure() starts over with a new multi handle, and with it new connections, DNS and TLS caches.
-// A connection made under other settings (another CA file, policy or proxy, or the same CA file with other contents) is
-// then never used again, whatever libcurl compares; requests under way end on the old handle, which goes with its last.
-// The price is one connection per endpoint when the server reloads its configuration.
+// Surprising: a configure() that changes anything starts over with a new multi handle, and with it new connections, DNS
+// and TLS caches. A connection made under other settings (another CA file, policy or proxy, or the same CA file with other
+// contents) is then never used again, whatever libcurl compares; requests under way end on the old handle, which goes with
+// its last. One that changes nothing, or only how many connections are kept, changes nothing: descriptors do not grow with
+// the server's reloads.
 //
 // Linux. The process must ignore SIGPIPE, as PostgreSQL's do. A std::bad_alloc from drive() leaves it fit only to be
 // destroyed.
@@ -47,6 +48,7 @@ class CurlClient final : public HttpClient {
  private:
   struct Pool;
 
+  void open_pool(const HttpSettings& settings);
   void add_waiting(Pool& pool);
   void fire_timer(Pool& pool);
   void collect(Pool& pool);

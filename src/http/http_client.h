@@ -60,13 +60,17 @@ struct HttpSettings {
   std::string user_agent;
   std::size_t response_body_bytes_max = 4096;
   Duration connect_timeout{std::chrono::seconds(5)};
+  // Connections that are kept, idle ones included: each is a descriptor. Endpoints beyond them are connected to anew.
+  std::size_t connections_max = 256;
+
+  bool operator==(const HttpSettings&) const = default;
 };
 
 class HttpClient {
  public:
   virtual ~HttpClient() = default;
 
-  // Applies to the requests started from now on.
+  // Applies to the requests started from now on, and may be called as often as anybody likes.
   virtual void configure(const HttpSettings& settings) = 0;
 
   // Hands the request over. It makes progress in drive() only. A request that can't even begin finishes, with its

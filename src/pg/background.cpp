@@ -35,7 +35,9 @@ extern "C" {
 #include <chrono>
 #include <cstring>
 #include <map>
+#include <string>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "core/test_slots.h"
@@ -64,6 +66,8 @@ constexpr Duration kSlotWaitMax = seconds(5);           // up to this, until one
 constexpr Duration kSlotPatience = seconds(10);         // without a slot, after which there is a warning:
 constexpr Duration kSlotWarningInterval = minutes(10);  // again
 constexpr int kSpareDescriptors = 16;                   // of curl and OpenSSL beside the sockets
+constexpr int kDescriptorsBeside = static_cast<int>(TestSlots::kSlots) + kSpareDescriptors;  // of these and of tests
+constexpr int kServerDescriptors = 4;  // that PostgreSQL itself opens beside its files: what wait() waits on
 
 Time current_time() { return from_timestamptz(GetCurrentTimestamp()); }
 
@@ -377,14 +381,32 @@ class ShortTimer {
   bool is_set_ = false;
 };
 
-class ServerProcess final : public Process {
+// What fd.c is told of the descriptors that it does not open itself. It lets a process have a third of what its files may
+// take: max_files_per_process, or what the system allows if that is less.
+class ExternalDescriptors {
  public:
-  ServerProcess() : settings_(worker_settings()) {
-    const int descriptors = settings_.max_in_flight + static_cast<int>(TestSlots::kSlots) + kSpareDescriptors;
-    guarded([descriptors] {
-      for (int i = 0; i < descriptors; ++i) ReserveExternalFD();
+  // Reserves so many, or as many as there may be. Returns how many that are.
+  int reserve(int wanted) {
+    return guarded([this, wanted] {
+      while (reserved_ > wanted) release();
+      while (reserved_ < wanted + kServerDescriptors && AcquireExternalFD()) ++reserved_;
+      for (int i = 0; i < kServerDescriptors && reserved_ > 0; ++i) release();
+      return reserved_;
     });
   }
+
+ private:
+  void release() {
+    ReleaseExternalFD();
+    --reserved_;
+  }
+
+  int reserved_ = 0;
+};
+
+class ServerProcess final : public Process {
+ public:
+  ServerProcess() { take_settings(); }
 
   Time now() override { return current_time(); }
 
@@ -419,13 +441,16 @@ class ServerProcess final : public Process {
 
   void report(const WorkerFigures& figures) override { report_figures(figures); }
 
-  const WorkerSettings& settings() override { return settings_; }
+  const WorkerSettings& settings() override {
+    if (is_lowering_unsaid_) say_what_is_lowered();
+    return settings_;
+  }
 
   bool reload_settings() override {
     if (!ConfigReloadPending) return false;
     ConfigReloadPending = 0;
     guarded([] { ProcessConfigFile(PGC_SIGHUP); });
-    settings_ = worker_settings();
+    take_settings();
     return true;
   }
 
@@ -445,6 +470,29 @@ class ServerProcess final : public Process {
   }
 
  private:
+  void take_settings() {
+    settings_ = worker_settings();
+    const int wanted = settings_.max_in_flight;
+    // A worker that can send no more than one request at a time delivers, too.
+    settings_.max_in_flight =
+        std::clamp(descriptors_.reserve(wanted + kDescriptorsBeside) - kDescriptorsBeside, 1, wanted);
+    settings_.http.connections_max = static_cast<std::size_t>(settings_.max_in_flight) + TestSlots::kSlots;
+    const bool is_new = std::exchange(wanted_in_flight_, wanted) != wanted;
+    is_lowering_unsaid_ = settings_.max_in_flight < wanted && (is_new || is_lowering_unsaid_);
+  }
+
+  // Not before settings() is asked for: a worker that finds nothing to do says nothing.
+  void say_what_is_lowered() {
+    is_lowering_unsaid_ = false;
+    log(LogLevel::kWarning,
+        "webhook.max_in_flight is lowered from " + std::to_string(wanted_in_flight_) + " to " +
+            std::to_string(settings_.max_in_flight) + ": the process may not have enough file descriptors",
+        "A third of what it may have is for its connections, and " + std::to_string(kDescriptorsBeside) +
+            " of these are for tests and for libcurl.",
+        "Increase \"max_files_per_process\" (now " + std::to_string(max_files_per_process) +
+            ") or the system's limit (ulimit -n) and restart the server, or decrease \"webhook.max_in_flight\".");
+  }
+
   void watch(int fd) {
     fd_ = fd;
     events_ = guarded([old = events_, fd, timer = short_timer_.fd()]() -> WaitEventSet* {
@@ -462,7 +510,10 @@ class ServerProcess final : public Process {
     });
   }
 
+  ExternalDescriptors descriptors_;
   WorkerSettings settings_;
+  int wanted_in_flight_ = 0;  // webhook.max_in_flight
+  bool is_lowering_unsaid_ = false;
   ShortTimer short_timer_;
   WaitEventSet* events_ = nullptr;
   int fd_ = -1;

@@ -40,7 +40,7 @@ std::optional<ShareLimit> log_share();
 // What the worker reads at its start and on SIGHUP.
 struct WorkerSettings {
   bool enabled = true;
-  int max_in_flight = 256;
+  int max_in_flight = 256;  // as far as the process can have it
   std::vector<Duration> retry_schedule;
   Duration max_age{};
   Duration disable_after{std::chrono::days(5)};

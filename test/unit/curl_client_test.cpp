@@ -18,6 +18,8 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
+#include <iterator>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -965,6 +967,50 @@ TEST_F(CurlClientTest, NewSettingsApplyToNewRequestsOnly) {
   EXPECT_EQ(send(client, request_to(server.url("/"), 20s, 3)).outcome, HttpOutcome::kBlocked);
   gate.open();
   EXPECT_EQ(finish(client, 1).front().body, "0123456789");
+}
+
+// Descriptors of the process, but for the one that counts them.
+std::size_t count_descriptors() {
+  const std::filesystem::directory_iterator all("/proc/self/fd");
+  return static_cast<std::size_t>(std::distance(begin(all), end(all)));
+}
+
+TEST_F(CurlClientTest, ReconfiguringWithoutAChangeOpensNothingAndKeepsConnections) {
+  const LoopbackServer server(always(http_response(200, "ok")));
+  CurlClient client(loopback_settings());
+  ASSERT_EQ(send(client, request_to(server.url())).status, 200);
+  const std::size_t before = count_descriptors();
+  for (std::size_t i = 0; i < 1'000; ++i) {
+    HttpSettings settings = loopback_settings();
+    settings.connections_max = 1 + i % 300;
+    client.configure(settings);
+    if (i % 100 != 0) continue;
+    ASSERT_EQ(send(client, request_to(server.url())).status, 200);
+  }
+  EXPECT_EQ(server.connections_accepted(), 1);
+  EXPECT_EQ(count_descriptors(), before);
+}
+
+TEST_F(CurlClientTest, PoolsOfEarlierSettingsCloseTheirDescriptors) {
+  Gate gate;
+  const LoopbackServer server([&](const ReceivedRequest& request, Peer& peer) {
+    if (request.target == "/held") gate.wait();
+    peer.send(http_response(200, "0123456789"));
+    return Then::kKeepAlive;
+  });
+  CurlClient client(loopback_settings());
+  const std::size_t before = count_descriptors();
+  client.start(request_to(server.url("/held"), 60s, 1'000));
+  for (std::size_t i = 1; i <= 100; ++i) {
+    HttpSettings settings = loopback_settings();
+    settings.response_body_bytes_max = i;
+    client.configure(settings);
+    ASSERT_EQ(send(client, request_to(server.url("/"), 20s, i)).status, 200);
+  }
+  // The held one's pool, the current one's, and a connection of each, both ends of which are here.
+  EXPECT_LE(count_descriptors(), before + 16) << "before: " << before;
+  gate.open();
+  finish(client, 1);
 }
 
 TEST_F(CurlClientTest, TransfersInFlightEndWithTheClient) {
