@@ -760,6 +760,12 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'name',
                   DETAIL = format('It has %s.', length(NEW.name));
     END IF;
+    IF octet_length(NEW.organization_id) > 1000 THEN
+        -- Capture shortens what is longer.
+        RAISE EXCEPTION 'the organization_id of a webhook can have at most 1000 bytes'
+            USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'organization_id',
+                  DETAIL = format('It has %s.', octet_length(NEW.organization_id));
+    END IF;
     IF length(NEW.disabled_reason) > 1000 THEN
         RAISE EXCEPTION 'the disabled_reason of a webhook can have at most 1000 characters'
             USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'disabled_reason',

@@ -65,6 +65,9 @@ class EventIdCipher {
   std::unique_ptr<evp_cipher_ctx_st, Free> decrypt_;
 };
 
+// Of the text, without a key. Throws std::runtime_error if libcrypto refuses.
+Sha256Mac sha256(std::string_view text);
+
 std::string to_hex(const Sha256Mac& mac);
 void append_hex(std::string& out, const Sha256Mac& mac);
 std::string to_base64(std::string_view bytes);

@@ -1,6 +1,7 @@
 // An event as the worker reads it from webhook_events.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -20,6 +21,11 @@ struct Event {
   std::string data;                  // the row as JSON, UTF-8
   std::string previous;              // what an UPDATE changed in it, as it was before, likewise; empty: not asked for
   std::int64_t oversized_bytes = 0;  // above zero: the size of a payload over webhook.max_payload; data is empty
+
+  std::size_t bytes() const {
+    return sizeof *this + name.size() + (organization_id ? organization_id->size() : 0) + (key ? key->size() : 0) +
+           data.size() + previous.size();
+  }
 };
 
 }  // namespace webhook

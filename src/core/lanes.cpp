@@ -11,6 +11,7 @@ namespace {
 constexpr std::size_t kBriskMin = 16;  // or all, if there are not so many
 constexpr std::size_t kBriskShare = 4;
 constexpr std::size_t kSpareShare = 8;
+constexpr std::size_t kOwedKeyBytes = 96;  // that one takes beside its text
 }  // namespace
 
 SlotLimits SlotLimits::of(std::size_t total) {
@@ -43,7 +44,7 @@ void Lanes::set_lane(const Uuid& webhook, const LaneLimits& limits, Time now,
   lane.bucket.set_rate(limits.rate_per_s, now);
   lane.removed = false;
   if (limits.ordering == Ordering::kRelaxed) {
-    lane.owed.clear();
+    forget_owed(lane);
     lane.owed_is_incomplete = false;
   }
   enter_turns(lane, now);
@@ -63,7 +64,8 @@ void Lanes::join(Lane& lane, const std::optional<std::string>& organization) {
   lane.organization = &joined;
   ++joined.lanes;
   joined.queued += lane.queued;
-  joined.bytes += lane.bytes;
+  joined.held_bytes += lane.held_bytes;
+  if (lane.standing != Standing::kTrusted) joined.untrusted_bytes += lane.held_bytes;
   joined.in_flight += static_cast<std::size_t>(lane.in_flight);
   joined.slow += static_cast<std::size_t>(lane.slow);
   joined.of_lanes[index_of(lane.standing)] += static_cast<std::size_t>(lane.in_flight);
@@ -73,7 +75,8 @@ void Lanes::leave(Lane& lane) {
   lane.leave_queue();
   Organization& left = *std::exchange(lane.organization, nullptr);
   left.queued -= lane.queued;
-  left.bytes -= lane.bytes;
+  left.held_bytes -= lane.held_bytes;
+  if (lane.standing != Standing::kTrusted) left.untrusted_bytes -= lane.held_bytes;
   left.in_flight -= static_cast<std::size_t>(lane.in_flight);
   left.slow -= static_cast<std::size_t>(lane.slow);
   left.of_lanes[index_of(lane.standing)] -= static_cast<std::size_t>(lane.in_flight);
@@ -97,6 +100,7 @@ std::vector<Delivery> Lanes::remove_lane(const Uuid& webhook) {
 }
 
 void Lanes::forget(std::unordered_map<Uuid, Lane>::iterator lane) {
+  forget_owed(lane->second);
   leave(lane->second);
   lanes_.erase(lane);
 }
@@ -153,7 +157,7 @@ void Lanes::note_activity(const Organization& organization) {
 
 bool Lanes::offer(const Delivery& delivery) {
   Lane& lane = lanes_.at(delivery.webhook);
-  if (lane.overflows || lane.circuit.is_open() || !has_room(lane, delivery.event->body.size())) {
+  if (lane.overflows || lane.circuit.is_open() || !has_room(lane, delivery.event->bytes())) {
     set_overflows(lane, true);
     return false;
   }
@@ -167,7 +171,7 @@ bool Lanes::offer(const Delivery& delivery) {
 
 bool Lanes::refill(const Delivery& delivery) {
   Lane& lane = lanes_.at(delivery.webhook);
-  if (!has_room(lane, delivery.event->body.size())) return false;
+  if (!has_room(lane, delivery.event->bytes())) return false;
   enqueue(lane, delivery);
   return true;
 }
@@ -189,6 +193,25 @@ bool Lanes::wants_refill(const Uuid& webhook, Time now) const {
   if (free == 0) return false;
   const Lane& lane = lanes_.at(webhook);
   return lane.queued == 0 || (free >= lane.queued && lane.bytes <= kQueuedBytesMax / 2);
+}
+
+bool Lanes::has_bytes_for(const Uuid& webhook, std::size_t bytes) const {
+  const auto found = lanes_.find(webhook);
+  return found != lanes_.end() && has_bytes_for(found->second, bytes);
+}
+
+std::optional<Uuid> Lanes::lane_to_relieve() const {
+  if (untrusted_bytes_ <= bytes_max_ / 2) return std::nullopt;
+  std::optional<Uuid> heaviest;
+  std::pair<bool, std::size_t> most(false, 0);
+  for (const auto& [id, lane] : lanes_) {
+    if (lane.standing == Standing::kTrusted || lane.ready.empty()) continue;
+    const std::pair<bool, std::size_t> weight(lane.ready.front().has_row, lane.bytes);
+    if (heaviest && weight <= most) continue;
+    heaviest = id;
+    most = weight;
+  }
+  return heaviest;
 }
 
 bool Lanes::overflows(const Uuid& webhook) const {
@@ -240,6 +263,9 @@ std::vector<Delivery> Lanes::withdraw_behind(const Delivery& failed) {
 void Lanes::taken_out(Lane& lane, std::vector<Delivery>* deliveries) {
   for (Delivery& delivery : *deliveries) {
     dequeued(lane, delivery);
+    let_go(lane, delivery);
+    delivery.held_bytes = 0;
+    delivery.is_large = false;
     if (delivery.holds) lane.parked.erase(*delivery.holds);
     delivery.holds.reset();
   }
@@ -251,12 +277,31 @@ void Lanes::note_owed(const Uuid& webhook, const std::optional<std::string>& key
   Lane& lane = found->second;
   const auto ordered_by = ordering_key(lane.limits.ordering, key, event_id);
   if (!ordered_by) return;
-  if (lane.owed.size() >= kBlockedKeysMax && !lane.owed.contains(*ordered_by)) {
-    lane.owed_is_incomplete = true;
-    set_overflows(lane, true);
-    return;
+  if (!lane.owed.contains(*ordered_by)) {
+    if (!has_room_for_owed(lane, *ordered_by)) {
+      lane.owed_is_incomplete = true;
+      set_overflows(lane, true);
+      return;
+    }
+    count_owed(lane, *ordered_by, 1);
   }
   ++lane.owed[*ordered_by];
+}
+
+bool Lanes::has_room_for_owed(const Lane& lane, const std::string& key) const {
+  return lane.owed.size() < kBlockedKeysMax && owed_bytes_ + kOwedKeyBytes + key.size() <= kAllBlockedBytesMax;
+}
+
+void Lanes::count_owed(Lane& lane, const std::string& key, int sign) {
+  const std::size_t bytes = kOwedKeyBytes + key.size();
+  lane.owed_bytes += sign > 0 ? bytes : -bytes;
+  owed_bytes_ += sign > 0 ? bytes : -bytes;
+}
+
+void Lanes::forget_owed(Lane& lane) {
+  owed_bytes_ -= lane.owed_bytes;
+  lane.owed_bytes = 0;
+  lane.owed = {};
 }
 
 void Lanes::note_settled(const Uuid& webhook, const std::optional<std::string>& key, std::int64_t event_id) {
@@ -266,15 +311,23 @@ void Lanes::note_settled(const Uuid& webhook, const std::optional<std::string>& 
   const auto ordered_by = ordering_key(lane.limits.ordering, key, event_id);
   if (!ordered_by) return;
   const auto count = lane.owed.find(*ordered_by);
-  if (count != lane.owed.end() && --count->second <= 0) lane.owed.erase(count);
+  if (count == lane.owed.end() || --count->second > 0) return;
+  count_owed(lane, count->first, -1);
+  lane.owed.erase(count);
 }
 
-void Lanes::set_owed(const Uuid& webhook, std::unordered_map<std::string, std::int64_t> owed) {
+void Lanes::set_owed(const Uuid& webhook, const std::unordered_map<std::string, std::int64_t>& owed) {
   Lane& lane = lanes_.at(webhook);
-  lane.owed = std::move(owed);
-  lane.owed_is_incomplete = lane.owed.size() > kBlockedKeysMax;
+  forget_owed(lane);
+  lane.owed_is_incomplete = false;
+  for (const auto& [key, count] : owed) {
+    lane.owed_is_incomplete |= !has_room_for_owed(lane, key);
+    if (lane.owed_is_incomplete) break;
+    count_owed(lane, key, 1);
+    lane.owed.emplace(key, count);
+  }
   if (!lane.owed_is_incomplete) return;
-  lane.owed.clear();
+  forget_owed(lane);
   set_overflows(lane, true);
 }
 
@@ -283,11 +336,46 @@ std::size_t Lanes::queued(const Uuid& webhook) const {
   return found == lanes_.end() ? 0 : found->second.queued;
 }
 
-// An empty lane always has room for one: what cannot be queued anywhere could never be sent.
+// An empty lane has room for one of any size, as far as the others leave bytes for it.
 bool Lanes::has_room(const Lane& lane, std::size_t bytes) const {
+  if (!has_bytes_for(lane, bytes)) return false;
   if (lane.queued == 0) return true;
-  const std::size_t bytes_left = left(kAllBytesMax, queued_bytes_, lane.organization->bytes);
-  return lane.queued < queue_max(*lane.organization) && lane.bytes + bytes <= std::min(kQueuedBytesMax, bytes_left);
+  return lane.queued < queue_max(*lane.organization) && lane.bytes + bytes <= kQueuedBytesMax;
+}
+
+// What is held nowhere always fits: or it could never be sent.
+bool Lanes::has_bytes_for(const Lane& lane, std::size_t bytes) const {
+  if (is_large(bytes)) return large_ == 0;
+  const auto fits = [bytes](std::size_t held, std::size_t max) { return held == 0 || held + bytes <= max; };
+  if (!fits(lane.held_bytes, bytes_max_ / 4) || !fits(held_bytes_, bytes_max_)) return false;
+  const Organization& organization = *lane.organization;
+  if (!fits(organization.held_bytes, share(bytes_max_, held_bytes_, organization.held_bytes))) return false;
+  return lane.standing == Standing::kTrusted ||
+         fits(organization.untrusted_bytes, share(bytes_max_ / 2, untrusted_bytes_, organization.untrusted_bytes));
+}
+
+void Lanes::hold(Lane& lane, Delivery* delivery) {
+  const std::size_t bytes = delivery->event->bytes();
+  delivery->is_large = is_large(bytes);
+  delivery->held_bytes = delivery->is_large ? 0 : bytes;
+  if (delivery->is_large) ++large_;
+  lane.held_bytes += delivery->held_bytes;
+  held_bytes_ += delivery->held_bytes;
+  lane.organization->held_bytes += delivery->held_bytes;
+  if (lane.standing == Standing::kTrusted) return;
+  untrusted_bytes_ += delivery->held_bytes;
+  lane.organization->untrusted_bytes += delivery->held_bytes;
+}
+
+void Lanes::let_go(Lane& lane, const Delivery& delivery) {
+  if (delivery.is_large) --large_;
+  assert(lane.held_bytes >= delivery.held_bytes);
+  lane.held_bytes -= delivery.held_bytes;
+  held_bytes_ -= delivery.held_bytes;
+  lane.organization->held_bytes -= delivery.held_bytes;
+  if (lane.standing == Standing::kTrusted) return;
+  untrusted_bytes_ -= delivery.held_bytes;
+  lane.organization->untrusted_bytes -= delivery.held_bytes;
 }
 
 // How long the queue of one of its lanes may be now.
@@ -306,13 +394,13 @@ void Lanes::enqueue(Lane& lane, const Delivery& delivery) {
   count_moving(lane, -1);
   lane.bytes += delivery.event->body.size();
   queued_bytes_ += delivery.event->body.size();
-  lane.organization->bytes += delivery.event->body.size();
   ++lane.queued;
   ++queued_;
   ++lane.organization->queued;
   count_moving(lane, 1);
   note_activity(*lane.organization);
   lane.ready.push_back(delivery);
+  hold(lane, &lane.ready.back());
   enter_turns(lane, now_);
 }
 
@@ -320,7 +408,6 @@ void Lanes::dequeued(Lane& lane, const Delivery& delivery) {
   count_moving(lane, -1);
   lane.bytes -= delivery.event->body.size();
   queued_bytes_ -= delivery.event->body.size();
-  lane.organization->bytes -= delivery.event->body.size();
   --lane.queued;
   --queued_;
   --lane.organization->queued;
@@ -505,7 +592,7 @@ Circuit::Change Lanes::finish(const Delivery& delivery, Verdict verdict, Time no
   const auto found = lanes_.find(delivery.webhook);
   assert(found != lanes_.end());
   Lane& lane = found->second;
-  const bool was_slow = land(lane, delivery.ticket) || lane.slow > 0;
+  const bool was_slow = land(lane, delivery) || lane.slow > 0;
   release_key(lane, delivery);
   Circuit::Change change = Circuit::Change::kNone;
   if (verdict == Verdict::kFailed) {
@@ -528,10 +615,11 @@ Circuit::Change Lanes::finish(const Delivery& delivery, Verdict verdict, Time no
 }
 
 // Returns whether the request was slow.
-bool Lanes::land(Lane& lane, std::uint64_t ticket) {
-  const bool was_slow = brisk_.erase(ticket) == 0;
+bool Lanes::land(Lane& lane, const Delivery& delivery) {
+  let_go(lane, delivery);
+  const bool was_slow = brisk_.erase(delivery.ticket) == 0;
   if (was_slow) {
-    [[maybe_unused]] const std::size_t erased = slow_.erase(ticket);
+    [[maybe_unused]] const std::size_t erased = slow_.erase(delivery.ticket);
     assert(erased == 1);
     --lane.slow;
     --lane.organization->slow;
@@ -565,8 +653,16 @@ void Lanes::set_standing(Lane& lane, Standing standing) {
   std::array<std::size_t, kStandings>& of_lanes = lane.organization->of_lanes;
   of_lanes[index_of(lane.standing)] -= in_flight;
   of_lanes[index_of(standing)] += in_flight;
-  if (lane.standing == Standing::kTrusted) untrusted_in_flight_ += in_flight;
-  if (standing == Standing::kTrusted) untrusted_in_flight_ -= in_flight;
+  if (lane.standing == Standing::kTrusted) {
+    untrusted_in_flight_ += in_flight;
+    untrusted_bytes_ += lane.held_bytes;
+    lane.organization->untrusted_bytes += lane.held_bytes;
+  }
+  if (standing == Standing::kTrusted) {
+    untrusted_in_flight_ -= in_flight;
+    untrusted_bytes_ -= lane.held_bytes;
+    lane.organization->untrusted_bytes -= lane.held_bytes;
+  }
   lane.standing = standing;
   if (!lane.in_queue()) return;
   lane.leave_queue();

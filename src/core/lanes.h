@@ -26,6 +26,11 @@
 //     whose requests are all open at the same time. Then it takes its turn among them as places become free, which is
 //     when requests are answered or time out; while no more than the brisk ones are held, within kPatience.
 //
+// The same holds for bytes, of what waits and what is in flight together: lanes that are not trusted never get more than
+// half of them (set_bytes_max()), one lane no more than a quarter, and an organization no more than it leaves free. A body
+// counts for each of its deliveries. One that is larger than half of all is not counted: there is one of those at a time,
+// whatever else is held.
+//
 // A lane that is full refuses, and from then on everything until its overflow has been fetched back from
 // webhook_deliveries: otherwise new events would pass the older ones that overflowed.
 //
@@ -45,6 +50,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/byte_budget.h"
 #include "core/circuit.h"
 #include "core/event.h"
 #include "core/ledger.h"
@@ -65,6 +71,12 @@ struct Outgoing {
   std::optional<std::string> key;
   std::string webhook_id;  // EventIdCipher::encode
   std::string body;
+  ByteBudget::Charge charge;  // for all of this
+
+  std::size_t bytes() const {
+    return sizeof *this + event_name.size() + (organization_id ? organization_id->size() : 0) +
+           (key ? key->size() : 0) + webhook_id.size() + body.size();
+  }
 };
 
 struct Delivery {
@@ -77,6 +89,8 @@ struct Delivery {
   bool has_row = false;                // webhook_deliveries holds it
   std::uint64_t ticket = 0;            // once it is in flight: unique, ascending
   std::optional<std::string> holds;    // the key that others in its lane wait for, while it does
+  std::size_t held_bytes = 0;          // what its lane counts for it: 0 while it is nobody's,
+  bool is_large = false;               // and for one that is larger than what is counted
 };
 
 // In which order a webhook gets its events (webhook_configurations.ordering).
@@ -111,8 +125,8 @@ class Lanes {
   static constexpr std::size_t kQueuedMax = 1000;             // deliveries a lane
   static constexpr std::size_t kQueuedBytesMax = 4ULL << 20;  // a lane's bodies; one delivery always fits
   static constexpr std::size_t kAllQueuedMax = 20'000;        // deliveries in all lanes; one always fits into each
-  static constexpr std::size_t kAllBytesMax = 32ULL << 20;    // likewise their bodies
   static constexpr std::size_t kBlockedKeysMax = 10'000;  // a lane's keys with something owed, remembered one by one
+  static constexpr std::size_t kAllBlockedBytesMax = 8ULL << 20;  // those of all lanes
   static constexpr Duration kPatience = std::chrono::seconds(1);
   // For so long after a delivery of another organization nobody is to wait for one that is crowded.
   static constexpr Duration kSharedTime = std::chrono::seconds(10);
@@ -125,6 +139,8 @@ class Lanes {
   };
 
   void set_slots(const SlotLimits& slots) { slots_ = slots; }
+  // Of all lanes together, waiting and in flight.
+  void set_bytes_max(std::size_t bytes) { bytes_max_ = bytes; }
 
   // Makes the lane, or changes its limits and whose it is.
   void set_lane(const Uuid& webhook, const LaneLimits& limits, Time now,
@@ -144,6 +160,11 @@ class Lanes {
   bool refill(const Delivery& delivery);
   // How many deliveries refill() would take now: while the circuit is open, one, when a probe is due.
   std::size_t room(const Uuid& webhook, Time now) const;
+  // Whether a delivery of so many bytes would find room in the lane, as far as it is up to the bytes that others hold.
+  bool has_bytes_for(const Uuid& webhook, std::size_t bytes) const;
+  // A lane that is not trusted and has something to give up, if such lanes hold more than their half: the one in which
+  // most waits, before others one whose first delivery has a row in webhook_deliveries.
+  std::optional<Uuid> lane_to_relieve() const;
   // Whether so much is free that fetching is worth it.
   bool wants_refill(const Uuid& webhook, Time now) const;
   bool overflows(const Uuid& webhook) const;
@@ -171,7 +192,7 @@ class Lanes {
   void note_owed(const Uuid& webhook, const std::optional<std::string>& key, std::int64_t event_id);
   void note_settled(const Uuid& webhook, const std::optional<std::string>& key, std::int64_t event_id);
   // Makes these all of them: by ordering_key(), how many.
-  void set_owed(const Uuid& webhook, std::unordered_map<std::string, std::int64_t> owed);
+  void set_owed(const Uuid& webhook, const std::unordered_map<std::string, std::int64_t>& owed);
 
   // Nothing if there is no lane.
   const Circuit* circuit(const Uuid& webhook) const;
@@ -183,7 +204,8 @@ class Lanes {
   void clock_set_back(Time now);
 
   std::size_t queued() const { return queued_; }
-  std::size_t queued_bytes() const { return queued_bytes_; }
+  std::size_t queued_bytes() const { return queued_bytes_; }  // bodies
+  std::size_t held_bytes() const { return held_bytes_; }      // waiting and in flight, but for large ones
   // Whether it is worth a little waiting before more is offered: lanes that move and do not overflow yet have much to do,
   // compared with the room that the others leave. Never while several organizations have something to do: what waits
   // for one makes all wait, so one that is offered more than it can take overflows.
@@ -234,8 +256,9 @@ class Lanes {
     std::list<Delivery> ready;
     // The keys that a delivery holds, in flight or the next to be, and what waits behind it: mostly nothing.
     std::unordered_map<std::string, std::list<Delivery>> parked;
-    std::size_t queued = 0;  // ready and parked
-    std::size_t bytes = 0;
+    std::size_t queued = 0;      // ready and parked
+    std::size_t bytes = 0;       // of bodies, likewise
+    std::size_t held_bytes = 0;  // waiting and in flight
     int in_flight = 0;
     int slow = 0;    // of those
     int window = 1;  // how many may be, by the answers so far
@@ -247,6 +270,7 @@ class Lanes {
     TokenBucket bucket;
     Circuit circuit;
     std::unordered_map<std::string, std::int64_t> owed;  // by ordering_key(), how many
+    std::size_t owed_bytes = 0;                          // that they take
     bool owed_is_incomplete = false;                     // there were too many keys
   };
   // What its lanes have in common, and the sums of what they hold.
@@ -255,7 +279,8 @@ class Lanes {
     std::uint64_t number = 0;
     std::size_t lanes = 0;
     std::size_t queued = 0;
-    std::size_t bytes = 0;
+    std::size_t held_bytes = 0;       // waiting and in flight
+    std::size_t untrusted_bytes = 0;  // of those, of lanes that are not trusted
     std::size_t in_flight = 0;
     std::size_t slow = 0;                            // of those
     std::array<std::size_t, kStandings> of_lanes{};  // of those, by the standing of their lanes
@@ -282,6 +307,13 @@ class Lanes {
   std::size_t queue_max(const Organization& organization) const;
   std::size_t room_of_moving() const;
   bool has_room(const Lane& lane, std::size_t bytes) const;
+  bool has_bytes_for(const Lane& lane, std::size_t bytes) const;
+  bool is_large(std::size_t bytes) const { return bytes > bytes_max_ / 2; }
+  void hold(Lane& lane, Delivery* delivery);
+  void let_go(Lane& lane, const Delivery& delivery);
+  bool has_room_for_owed(const Lane& lane, const std::string& key) const;
+  void count_owed(Lane& lane, const std::string& key, int sign);
+  void forget_owed(Lane& lane);
   static int allowance(const Lane& lane, Time now);
   static std::optional<std::string> serial_key(const Lane& lane, const Delivery& delivery);
   void enqueue(Lane& lane, const Delivery& delivery);
@@ -298,7 +330,7 @@ class Lanes {
   std::optional<Delivery> take_from(TurnQueue<Lane>& turns, std::size_t brisk_left, Time now);
   std::optional<Delivery> next_ready(Lane& lane);
   void start(Lane& lane, Delivery* delivery, Time now);
-  bool land(Lane& lane, std::uint64_t ticket);
+  bool land(Lane& lane, const Delivery& delivery);
   void release_key(Lane& lane, const Delivery& delivery);
   void taken_out(Lane& lane, std::vector<Delivery>* deliveries);
   void forget(std::unordered_map<Uuid, Lane>::iterator lane);
@@ -318,9 +350,14 @@ class Lanes {
   SlotLimits slots_;
   std::size_t queued_ = 0;
   std::size_t queued_bytes_ = 0;
-  std::size_t queued_moving_ = 0;  // in lanes that neither overflow nor are stalled
-  std::size_t crowded_lanes_ = 0;  // of those, lanes that are half full
-  Time now_{};                     // of the last take() or finish()
+  std::size_t bytes_max_ = ByteBudget::kDefault / 2;
+  std::size_t held_bytes_ = 0;       // waiting and in flight,
+  std::size_t untrusted_bytes_ = 0;  // and of those in lanes that are not trusted
+  std::size_t large_ = 0;            // deliveries that are not counted there
+  std::size_t owed_bytes_ = 0;       // of the keys with something owed, in all lanes
+  std::size_t queued_moving_ = 0;    // in lanes that neither overflow nor are stalled
+  std::size_t crowded_lanes_ = 0;    // of those, lanes that are half full
+  Time now_{};                       // of the last take() or finish()
 };
 
 }  // namespace webhook

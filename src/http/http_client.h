@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -22,8 +23,8 @@ struct HttpRequest {
   std::string url;
   std::string headers;                      // "Name: value" lines parted by CR LF; Content-Type comes first
   std::vector<std::string> custom_headers;  // "Name: value" each, without line ends
-  std::string body;
-  Duration timeout{};  // from start() to the end of the response
+  std::shared_ptr<const std::string> body;  // nothing: empty. Shared with the caller, so that there is one copy
+  Duration timeout{};                       // from start() to the end of the response
 };
 
 // How a transfer ended. Everything but kResponse means that no complete response came.

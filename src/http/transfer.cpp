@@ -225,8 +225,9 @@ CURLcode Transfer::begin(HttpRequest request, SteadyTime now) {
   const CURLcode code = curl_easy_setopt(easy, CURLOPT_URL, request_.url.c_str());
   if (code != CURLE_OK) return code;
   set(easy, CURLOPT_HTTPHEADER, header_list_.data());
-  set(easy, CURLOPT_POSTFIELDS, request_.body.data());  // not copied: request_ keeps it
-  set(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request_.body.size()));
+  const std::string_view body = request_.body == nullptr ? "" : std::string_view(*request_.body);
+  set(easy, CURLOPT_POSTFIELDS, body.data());  // not copied: request_ keeps it
+  set(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(body.size()));
   set(easy, CURLOPT_TIMEOUT_MS, timeout_ms_);
   set(easy, CURLOPT_CONNECTTIMEOUT_MS, connect_timeout_ms_);
   begun_ = true;

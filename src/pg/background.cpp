@@ -26,6 +26,7 @@ extern "C" {
 #include "utils/wait_event.h"
 }
 
+#include <malloc.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -404,6 +405,16 @@ class ExternalDescriptors {
   int reserved_ = 0;
 };
 
+// What the worker holds goes and comes in pieces of up to megabytes. Left to itself glibc keeps those that were freed once,
+// up to 32 MB each, and has a heap for each of libcurl's threads.
+void keep_heap_small() {
+#ifdef __GLIBC__
+  mallopt(M_MMAP_THRESHOLD, 256 * 1024);
+  mallopt(M_TRIM_THRESHOLD, 4 * 1024 * 1024);
+  mallopt(M_ARENA_MAX, 2);
+#endif
+}
+
 class ServerProcess final : public Process {
  public:
   ServerProcess() { take_settings(); }
@@ -591,6 +602,7 @@ std::unique_ptr<Process> begin_worker(std::uint32_t database, const WorkerShare&
     note_shutdown();
     return nullptr;
   }
+  keep_heap_small();
   return std::make_unique<ServerProcess>();
 }
 

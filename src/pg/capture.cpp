@@ -9,6 +9,7 @@ extern "C" {
 #include "executor/tuptable.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 #include "optimizer/optimizer.h"
 #include "rewrite/rewriteHandler.h"
 #include "utils/inval.h"
@@ -23,6 +24,7 @@ extern "C" {
 #include <string>
 #include <utility>
 
+#include "core/crypto.h"
 #include "core/event_buffer.h"
 #include "pg/capture_plan.h"
 #include "pg/catalog.h"
@@ -40,6 +42,31 @@ namespace {
 // The text of one payload is kept between rows, up to this size, so that it need not grow anew.
 constexpr std::size_t kScratchBytesMax = 256 * 1024;
 
+// --- Names and keys --------------------------------------------------------------------------------------------------
+
+// The name, the organization and the key go with an event through every table and queue, and into indexes: a longer one is
+// cut, and its SHA-256 in hexadecimal put behind it, so that equal ones stay equal and different ones different. No webhook
+// is of an organization with so long an id.
+constexpr std::size_t kIdentifierBytesMax = 1000;
+constexpr std::size_t kIdentifierBytesKept = 900;
+
+// What it has lost. kept holds the text, if it is too long.
+std::size_t shorten(std::string_view* text, std::string* kept) {
+  if (text->size() <= kIdentifierBytesMax) return 0;
+  const std::size_t lost = text->size() - kIdentifierBytesKept;
+  // Unguarded: it looks at the text alone.
+  const int size = pg_mbcliplen(text->data(), kIdentifierBytesMax, kIdentifierBytesKept);
+  kept->assign(text->substr(0, static_cast<std::size_t>(size))).append("...");
+  append_hex(*kept, sha256(*text));
+  *text = *kept;
+  return lost;
+}
+
+// Likewise, where there is one.
+std::size_t shorten(std::optional<std::string_view>* text, std::string* kept) {
+  return *text ? shorten(&**text, kept) : 0;
+}
+
 // --- The transaction -------------------------------------------------------------------------------------------------
 
 // Lives as long as the process: nothing of ours runs at its exit.
@@ -55,7 +82,18 @@ void write_own(SubtransactionId sub) {
   if (write_events(buffer(), sub)) has_written = true;
 }
 
-void append(const BufferedEvent& event) {
+// What names and keys are too long by counts as payload.
+void append(BufferedEvent event) {
+  std::string name;
+  std::string organization_id;
+  std::string key;
+  const std::size_t beyond =
+      shorten(&event.name, &name) + shorten(&event.organization_id, &organization_id) + shorten(&event.key, &key);
+  const std::size_t bytes = event.data.size() + event.previous.size() + beyond;
+  if (beyond > 0 && event.oversized_bytes == 0 && bytes > payload_bytes_max()) {
+    event.oversized_bytes = static_cast<std::int64_t>(bytes);
+    event.data = event.previous = {};
+  }
   const SubtransactionId sub = GetCurrentSubTransactionId();
   buffer().append(sub, event);
   if (is_finishing || buffer().is_full(sub)) write_own(sub);

@@ -3,6 +3,7 @@
 extern "C" {
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "access/genam.h"
 #include "access/relscan.h"
 #include "access/table.h"
@@ -21,6 +22,7 @@ extern "C" {
 #include <array>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "pg/catalog.h"
 #include "pg/encoding.h"
@@ -63,7 +65,9 @@ struct Reading {
   Wanted wanted;
   RawEvent* events;  // room for events_max
   std::size_t events_max;
+  std::size_t bytes_max;  // of their texts, as they are expanded; the first comes in any case
   std::size_t count;
+  std::size_t bytes;
 };
 
 // The segment's index with this as its first column, to be closed by whoever gets it.
@@ -80,6 +84,16 @@ Relation open_index(Relation segment, AttrNumber attribute) {
     index_close(index, AccessShareLock);
   }
   return nullptr;
+}
+
+// Of a row's texts, as they are when they are expanded, which they are not for this.
+std::size_t expanded_bytes(TupleTableSlot* slot, const int* places) {
+  slot_getallattrs(slot);
+  std::size_t bytes = 0;
+  for (const EventColumn column : {kEvent, kOrganizationId, kKey, kData, kPrevious}) {
+    if (!slot->tts_isnull[places[column]]) bytes += toast_raw_datum_size(slot->tts_values[places[column]]);
+  }
+  return bytes;
 }
 
 RawEvent copy_row(TupleTableSlot* slot, const int* places) {
@@ -117,6 +131,8 @@ void seek(IndexScanDesc scan, const Wanted& wanted, std::size_t i) {
 bool read_next(IndexScanDesc scan, TupleTableSlot* slot, const int* places, Reading* reading) {
   while (index_getnext_slot(scan, ForwardScanDirection, slot)) {
     if (reading->count == reading->events_max) return false;
+    reading->bytes += expanded_bytes(slot, places);
+    if (reading->count > 0 && reading->bytes > reading->bytes_max) return false;
     reading->events[reading->count++] = copy_row(slot, places);
   }
   return true;
@@ -172,22 +188,27 @@ Event event_of(const RawEvent& raw) {
           .oversized_bytes = raw.oversized_bytes};
 }
 
+struct Read {
+  std::vector<Event> events;
+  bool is_whole = false;  // else there is more than there was room for, or no index
+};
+
 // The segments by their slots.
-std::optional<std::vector<Event>> read(const Oid* segments, std::size_t segment_count, const Wanted& wanted,
-                                       std::size_t events_max) {
-  Reading reading{.wanted = wanted, .events = nullptr, .events_max = events_max, .count = 0};
-  const bool is_read = guarded([&reading, segments, segment_count] {
+Read read(const Oid* segments, std::size_t segment_count, const Wanted& wanted, std::size_t events_max,
+          std::size_t bytes_max) {
+  Reading reading{
+      .wanted = wanted, .events = nullptr, .events_max = events_max, .bytes_max = bytes_max, .count = 0, .bytes = 0};
+  const bool is_whole = guarded([&reading, segments, segment_count] {
     reading.events = static_cast<RawEvent*>(palloc(sizeof(RawEvent) * reading.events_max));
     for (std::size_t i = 0; i < segment_count; ++i) {
       if (!read_segment(segments[i], &reading)) return false;
     }
     return true;
   });
-  if (!is_read) return std::nullopt;
-  std::vector<Event> events;
-  events.reserve(reading.count);
-  for (std::size_t i = 0; i < reading.count; ++i) events.push_back(event_of(reading.events[i]));
-  return events;
+  Read found{.events = {}, .is_whole = is_whole};
+  found.events.reserve(reading.count);
+  for (std::size_t i = 0; i < reading.count; ++i) found.events.push_back(event_of(reading.events[i]));
+  return found;
 }
 
 // A copy: a lock that is waited for may bring an invalidation of the catalog.
@@ -199,14 +220,17 @@ std::array<Oid, kAllSegments> segments() {
 
 }  // namespace
 
-std::optional<std::vector<Event>> read_few_events(const Window::Ranges& ranges, std::size_t events_max) {
+std::optional<std::vector<Event>> read_few_events(const Window::Ranges& ranges, std::size_t events_max,
+                                                  std::size_t bytes_max) {
   const auto all = segments();
   std::vector<Range> xids;
   for (std::size_t i = 0; i < ranges.low.size(); ++i) xids.push_back({ranges.low[i], ranges.high[i]});
-  return read(all.data(), all.size(), {kXid, xids.data(), xids.size()}, events_max);
+  Read found = read(all.data(), all.size(), {kXid, xids.data(), xids.size()}, events_max, bytes_max);
+  if (!found.is_whole) return std::nullopt;
+  return std::move(found.events);
 }
 
-std::optional<std::vector<Event>> read_events(int slot, const std::vector<std::int64_t>& ids) {
+std::optional<FoundEvents> read_events(int slot, const std::vector<std::int64_t>& ids, std::size_t bytes_max) {
   const Oid segment = segments().at(static_cast<std::size_t>(slot));
   std::vector<Range> ranges;  // a search takes as long as several rows: one for those that follow each other
   for (const std::int64_t id : ids) {
@@ -214,7 +238,10 @@ std::optional<std::vector<Event>> read_events(int slot, const std::vector<std::i
     if (ranges.empty() || ranges.back().high != low) ranges.push_back({low, low});
     ranges.back().high = low + 1;
   }
-  return read(&segment, 1, {kId, ranges.data(), ranges.size()}, ids.size());
+  // The ids are those of rows: it is cut short by the bytes alone, or has no index.
+  Read found = read(&segment, 1, {kId, ranges.data(), ranges.size()}, ids.size(), bytes_max);
+  if (!found.is_whole && found.events.empty()) return std::nullopt;
+  return FoundEvents{.events = std::move(found.events), .is_cut = !found.is_whole};
 }
 
 }  // namespace webhook::pg

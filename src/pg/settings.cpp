@@ -13,6 +13,7 @@ extern "C" {
 #include <string>
 
 #include "core/address_policy.h"
+#include "core/byte_budget.h"
 #include "core/port_list.h"
 #include "core/retry.h"
 #include "core/ring.h"
@@ -23,6 +24,7 @@ namespace {
 
 constexpr int kSecondsPerDay = 24 * 60 * 60;
 constexpr int kMegabytesPerGigabyte = 1024;
+constexpr int kWorkerMemoryDefaultMb = static_cast<int>(ByteBudget::kDefault >> 20);
 constexpr const char* kRetryScheduleDefault = "5s, 30s, 5min, 30min, 2h, 5h, 10h, 10h";
 
 // The variables that PostgreSQL sets. The defaults stand in define_settings().
@@ -36,6 +38,7 @@ int organization_saved_max_mb;
 int organization_share_percent;
 char* key_file;
 int in_flight_max;
+int worker_memory_mb;
 int worker_count;
 int shutdown_timeout_ms;
 char* retry_schedule;
@@ -121,6 +124,10 @@ void define_delivery_settings() {
       "webhook.max_in_flight", "How many requests a worker has open at once.",
       "A quarter of them, at least 16, may be younger than a second: the rest is for slow endpoints.", &in_flight_max,
       256, 1, 1000, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+  DefineCustomIntVariable("webhook.worker_memory", "How much memory a worker uses for deliveries.",
+                          "What does not fit waits in the database. Its code and its connections come on top.",
+                          &worker_memory_mb, kWorkerMemoryDefaultMb, 8, 64 * kMegabytesPerGigabyte, PGC_SIGHUP,
+                          GUC_UNIT_MB, nullptr, nullptr, nullptr);
   DefineCustomIntVariable("webhook.workers", "How many workers deliver for each database.",
                           "Each takes a slot of max_worker_processes and owns a part of the webhooks.", &worker_count,
                           1, 1, kWorkersMax, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
@@ -268,6 +275,7 @@ WorkerSettings worker_settings() {
   settings.shutdown_timeout = std::chrono::milliseconds(shutdown_timeout_ms);
   settings.event_retention = std::chrono::seconds(event_retention_s);
   settings.log_retention = std::chrono::seconds(log_retention_s);
+  settings.memory_bytes_max = bytes_of_megabytes(worker_memory_mb);
   settings.event_bytes_max = bytes_of_megabytes(event_size_max_mb);
   settings.log_bytes_max = bytes_of_megabytes(log_size_max_mb);
   settings.owed_max = static_cast<std::size_t>(organization_owed_max);

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "core/byte_budget.h"
 #include "core/shares.h"
 #include "core/time.h"
 #include "http/http_client.h"
@@ -47,6 +48,7 @@ struct WorkerSettings {
   Duration shutdown_timeout = std::chrono::seconds(5);
   Duration event_retention{};
   Duration log_retention{};
+  std::size_t memory_bytes_max = ByteBudget::kDefault;
   std::size_t event_bytes_max = 0;
   std::size_t log_bytes_max = 0;
   std::size_t owed_max = 1'000'000;       // rows of webhook_deliveries that an organization may have

@@ -3,6 +3,7 @@
 extern "C" {
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -339,7 +340,17 @@ Uuid Query::get_uuid(std::size_t row, int column) const {
 
 std::string Query::get_text(std::size_t row, int column) const {
   const Datum datum = value(row, column);
-  return to_utf8(view_of(guarded([datum] { return PG_DETOAST_DATUM_PACKED(datum); })));
+  varlena* const text = guarded([datum] { return PG_DETOAST_DATUM_PACKED(datum); });
+  std::string utf8 = to_utf8(view_of(text));
+  // Unguarded: it is valid. Rows are read by the hundred, and what was expanded would stay until the transaction's end.
+  if (text != reinterpret_cast<varlena*>(DatumGetPointer(datum))) pfree(text);
+  return utf8;
+}
+
+std::size_t Query::expanded_bytes(std::size_t row, int column) const {
+  if (is_null(row, column)) return 0;
+  const Datum datum = value(row, column);
+  return guarded([datum] { return toast_raw_datum_size(datum); });
 }
 
 std::optional<std::string> Query::get_optional_text(std::size_t row, int column) const {

@@ -112,6 +112,8 @@ class Query {
   Uuid get_uuid(std::size_t row, int column) const;
   std::string get_text(std::size_t row, int column) const;  // text or json, as UTF-8
   std::optional<std::string> get_optional_text(std::size_t row, int column) const;
+  // Of a text or json, 0 if it is null: as it is in memory, for which it is not expanded.
+  std::size_t expanded_bytes(std::size_t row, int column) const;
   std::vector<std::string> get_texts(std::size_t row, int column) const;  // text[]; a null array is empty
   std::vector<std::int64_t> get_int64s(std::size_t row, int column) const;
 

@@ -45,10 +45,6 @@ namespace {
 constexpr std::size_t kFewEvents = 32;
 // A window of up to so many events is found by transaction and sorted in memory, 16 bytes an event.
 constexpr std::size_t kFoundMax = 200'000;
-// The stored size of the events that one chunk takes into memory; a larger event comes alone.
-constexpr std::size_t kChunkBytesMax = 8ULL << 20;
-// Likewise of the owed deliveries that one call takes.
-constexpr std::size_t kDueBytesMax = 4ULL << 20;
 // Index entries visited by one step through a larger one.
 constexpr std::size_t kWalkStep = 5'000;
 // Deliveries whose events are saved by one step of a ring's turn.
@@ -443,18 +439,19 @@ LogHead SpiStore::current_head() {
   return {*snapshot, last_log_id};
 }
 
-Chunk SpiStore::read(const Window& window, std::int64_t after_id, std::size_t events_max) {
+Chunk SpiStore::read(const Window& window, std::int64_t after_id, std::size_t events_max, std::size_t bytes_max) {
   Work work(*this, "webhook: reading events");
   Chunk chunk;
-  if (reading_.window != window && !read_few(window, after_id, &chunk)) find(window, after_id);
-  if (!chunk.window_is_read) read_found(window, after_id, events_max, &chunk);
+  if (reading_.window != window && !read_few(window, after_id, bytes_max, &chunk)) find(window, after_id);
+  if (!chunk.window_is_read) read_found(window, after_id, events_max, bytes_max, &chunk);
   work.commit();
   if (chunk.window_is_read) reading_ = {};
   return chunk;
 }
 
 // The next of what find() has found. Nothing is taken out of it, so that the call can be repeated.
-void SpiStore::read_found(const Window& window, std::int64_t after_id, std::size_t events_max, Chunk* chunk) {
+void SpiStore::read_found(const Window& window, std::int64_t after_id, std::size_t events_max, std::size_t bytes_max,
+                          Chunk* chunk) {
   const auto first_behind = [this, after_id] {
     return std::upper_bound(reading_.found.begin(), reading_.found.end(), after_id,
                             [](std::int64_t id, const Found& found) { return id < found.id; });
@@ -468,14 +465,16 @@ void SpiStore::read_found(const Window& window, std::int64_t after_id, std::size
   for (std::size_t bytes = 0; last != reading_.found.end(); ++last) {
     bytes += static_cast<std::size_t>(last->stored_bytes);
     const auto count = static_cast<std::size_t>(last - first);
-    if (count == events_max || (count > 0 && bytes > kChunkBytesMax)) break;
+    // Expanded, they are no smaller.
+    if (count == events_max || (count > 0 && bytes > bytes_max)) break;
   }
-  chunk->events = fetch({first, last});
-  chunk->window_is_read = last == reading_.found.end() && !reading_.too_large;
+  FoundEvents fetched = fetch({first, last}, bytes_max);
+  chunk->events = std::move(fetched.events);
+  chunk->window_is_read = last == reading_.found.end() && !reading_.too_large && !fetched.is_cut;
 }
 
-bool SpiStore::read_few(const Window& window, std::int64_t after_id, Chunk* chunk) {
-  std::optional<std::vector<Event>> events = read_few_events(window.ranges(), kFewEvents);
+bool SpiStore::read_few(const Window& window, std::int64_t after_id, std::size_t bytes_max, Chunk* chunk) {
+  std::optional<std::vector<Event>> events = read_few_events(window.ranges(), kFewEvents, bytes_max);
   if (!events) return false;
   std::erase_if(*events, [&](const Event& event) { return event.id <= after_id || !window.contains(event.xid); });
   std::sort(events->begin(), events->end(), [](const Event& a, const Event& b) { return a.id < b.id; });
@@ -532,30 +531,44 @@ void SpiStore::note_found(const Query& query, std::size_t rows, const Window& wi
 
 namespace {
 
-std::vector<Event> fetch_from(int slot, const std::vector<std::int64_t>& ids) {
-  if (std::optional<std::vector<Event>> events = read_events(slot, ids)) return std::move(*events);
+std::size_t expanded_bytes(const Query& query, std::size_t row, int first_column, int last_column) {
+  std::size_t bytes = 0;
+  for (int column = first_column; column <= last_column; ++column) bytes += query.expanded_bytes(row, column);
+  return bytes;
+}
+
+FoundEvents fetch_from(int slot, const std::vector<std::int64_t>& ids, std::size_t bytes_max) {
+  if (std::optional<FoundEvents> found = read_events(slot, ids, bytes_max)) return std::move(*found);
   Query query(statements::read_events_by_id);
   const std::size_t rows = query.bind(slot).bind(ids).run();
-  std::vector<Event> events;
-  events.reserve(rows);
-  for (std::size_t row = 0; row < rows; ++row) events.push_back(event_of(query, row));
-  return events;
+  FoundEvents found;
+  std::size_t bytes = 0;
+  for (std::size_t row = 0; row < rows && !found.is_cut; ++row) {
+    bytes += expanded_bytes(query, row, 3, 7);
+    found.is_cut = row > 0 && bytes > bytes_max;
+    if (!found.is_cut) found.events.push_back(event_of(query, row));
+  }
+  return found;
 }
 
 }  // namespace
 
-std::vector<Event> SpiStore::fetch(const std::vector<Found>& found) {
-  std::vector<std::int64_t> ids[kAllSegments];
-  for (const Found& f : found) ids[f.slot].push_back(f.id);
-  std::vector<Event> events;
-  events.reserve(found.size());
-  for (int slot = 0; slot < kAllSegments; ++slot) {
-    if (ids[slot].empty()) continue;
-    std::vector<Event> of_segment = fetch_from(slot, ids[slot]);
-    std::move(of_segment.begin(), of_segment.end(), std::back_inserter(events));
+// In the order of their ids, as found is, whichever segments they are in.
+FoundEvents SpiStore::fetch(const std::vector<Found>& found, std::size_t bytes_max) {
+  FoundEvents fetched;
+  std::size_t bytes = 0;
+  for (auto first = found.begin(); first != found.end() && !fetched.is_cut;) {
+    std::vector<std::int64_t> ids;
+    const int slot = first->slot;
+    for (; first != found.end() && first->slot == slot; ++first) ids.push_back(first->id);
+    FoundEvents of_segment = fetch_from(slot, ids, bytes_max - std::min(bytes, bytes_max));
+    for (Event& event : of_segment.events) {
+      bytes += event.bytes();
+      fetched.events.push_back(std::move(event));
+    }
+    fetched.is_cut = of_segment.is_cut;
   }
-  std::sort(events.begin(), events.end(), [](const Event& one, const Event& other) { return one.id < other.id; });
-  return events;
+  return fetched;
 }
 
 std::vector<FilterAnswer> SpiStore::filter(const std::vector<FilterQuestion>& questions) {
@@ -656,11 +669,18 @@ Due SpiStore::due(const DueQuery& wanted) {
   query.bind(wanted.webhook).bind(wanted.now);
   if (!wanted.in_order) query.bind(wanted.after.next_attempt_at).bind(wanted.after.event_id);
   query.bind(static_cast<std::int64_t>(wanted.rows_max));
-  const std::size_t rows = query.bind(static_cast<std::int64_t>(kDueBytesMax)).run();
+  const std::size_t rows = query.bind(static_cast<std::int64_t>(wanted.bytes_max)).run();
   Due due;
   due.is_all = rows == 0 || (static_cast<std::int64_t>(rows) == query.get_int64(0, 11) && rows < wanted.rows_max);
   due.deliveries.reserve(rows);
+  std::size_t bytes = 0;
   for (std::size_t row = 0; row < rows; ++row) {
+    // Expanded, they may be larger than the statement could know.
+    bytes += expanded_bytes(query, row, 2, 6);
+    if (row > 0 && bytes > wanted.bytes_max) {
+      due.is_all = false;
+      break;
+    }
     OwedDelivery& owed = due.deliveries.emplace_back();
     owed.event.id = query.get_int64(row, 0);
     owed.event.created_at = query.get_time(row, 1);

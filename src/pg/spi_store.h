@@ -6,6 +6,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "pg/event_reader.h"
 #include "pg/spi.h"
 #include "pg/store.h"
 
@@ -21,7 +22,7 @@ class SpiStore final : public Store {
   Configuration configuration() override;
   bool configuration_changed() const override;
   LogHead current_head() override;
-  Chunk read(const Window& window, std::int64_t after_id, std::size_t events_max) override;
+  Chunk read(const Window& window, std::int64_t after_id, std::size_t events_max, std::size_t bytes_max) override;
   std::vector<DeliveryKey> logged_since(std::int64_t log_floor) override;
   std::vector<DeliveryKey> owed_of(const std::vector<std::int64_t>& event_ids) override;
   std::vector<FilterAnswer> filter(const std::vector<FilterQuestion>& questions) override;
@@ -68,12 +69,13 @@ class SpiStore final : public Store {
   class Work;  // a transaction in which the extension is known to be there
 
   // False, with nothing in the chunk, if the window has more than a few events.
-  bool read_few(const Window& window, std::int64_t after_id, Chunk* chunk);
+  bool read_few(const Window& window, std::int64_t after_id, std::size_t bytes_max, Chunk* chunk);
   void find(const Window& window, std::int64_t after_id);
-  void read_found(const Window& window, std::int64_t after_id, std::size_t events_max, Chunk* chunk);
+  void read_found(const Window& window, std::int64_t after_id, std::size_t events_max, std::size_t bytes_max,
+                  Chunk* chunk);
   void note_found(const Query& query, std::size_t rows, const Window& window);
   void walk(const Window& window, std::int64_t after_id, std::size_t events_max);
-  std::vector<Event> fetch(const std::vector<Found>& found);
+  static FoundEvents fetch(const std::vector<Found>& found, std::size_t bytes_max);
   bool make_room(Ring ring, int segment, RingReport* report);
   bool save_events(int segment);
   void reencrypt_secrets();

@@ -123,7 +123,8 @@ inline constinit Statement find_events(R"(
 inline constinit Statement read_events_by_id(R"(
   SELECT id, xid, created_at, event, organization_id, key, data, previous, coalesce(oversized_bytes, 0), slot
     FROM @extschema@.webhook_events
-   WHERE slot = $1::smallint AND id = ANY($2))");
+   WHERE slot = $1::smallint AND id = ANY($2)
+   ORDER BY id)");
 
 // The next ids in id order, whatever their transaction, so that the number of rows visited is bounded.
 inline constinit Statement walk_events(R"(

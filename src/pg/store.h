@@ -189,6 +189,8 @@ struct DueQuery {
   bool in_order = false;
   Backlog::Position after;
   std::size_t rows_max = 0;
+  // Of the events, as they are expanded in memory; one comes in any case.
+  std::size_t bytes_max = 0;
 };
 
 struct Due {
@@ -282,9 +284,9 @@ class Store {
   virtual bool configuration_changed() const = 0;
 
   virtual LogHead current_head() = 0;
-  // The window's events behind after_id, at most events_max. Returns only what is durable, even if it was committed
-  // with synchronous_commit off.
-  virtual Chunk read(const Window& window, std::int64_t after_id, std::size_t events_max) = 0;
+  // The window's events behind after_id, at most events_max, and no more of them than bytes_max once they are expanded in
+  // memory; one comes in any case. Returns only what is durable, even if it was committed with synchronous_commit off.
+  virtual Chunk read(const Window& window, std::int64_t after_id, std::size_t events_max, std::size_t bytes_max) = 0;
 
   // What was logged, by any worker, above the floor.
   virtual std::vector<DeliveryKey> logged_since(std::int64_t log_floor) = 0;
@@ -306,7 +308,7 @@ class Store {
 
   // For each webhook with pending deliveries, when the first is due.
   virtual std::vector<NextDue> next_due() = 0;
-  // The pending deliveries of a webhook that are due, at most rows_max, and fewer if they are large.
+  // The pending deliveries of a webhook that are due.
   virtual Due due(const DueQuery& query) = 0;
   // Gives up the oldest pending deliveries of a webhook that are due and have been owed since before, at most rows_max,
   // each with a row in webhook_logs. Returns their events' ids.

@@ -4,32 +4,51 @@
 #include <utility>
 
 namespace webhook {
+namespace {
+
+std::size_t bytes_of(const std::optional<std::string>& text) { return text ? text->size() : 0; }
+
+std::size_t bytes_of(const pg::LogRow& row) {
+  return sizeof row + bytes_of(row.organization_id) + row.event.size() + row.response_body.size() + row.error.size();
+}
+
+std::size_t bytes_of(const pg::OwedRow& row) {
+  return sizeof row + bytes_of(row.organization_id) + row.event.size() + bytes_of(row.event_key) +
+         row.last_error.size() + bytes_of(row.ordering_key);
+}
+
+}  // namespace
 
 void Recorder::log(pg::LogRow row, Time now) {
+  const std::size_t bytes = bytes_of(row);
   logs_.push_back(std::move(row));
-  note(now);
+  note(bytes, now);
 }
 
 void Recorder::owe(pg::OwedRow row, Time now) {
   finished_.erase(row.key);
   const pg::DeliveryKey key = row.key;
+  const std::size_t bytes = bytes_of(row);
   owed_.insert_or_assign(key, std::move(row));
-  note(now);
+  note(bytes, now);
 }
 
 void Recorder::finish(const pg::DeliveryKey& key, Time now) {
   owed_.erase(key);
   finished_.insert(key);
-  note(now);
+  note(sizeof key, now);
 }
 
 void Recorder::emit(pg::OperationalEvent event, Time now) {
+  const std::size_t bytes = sizeof event + event.data.size();
   events_.push_back(std::move(event));
-  note(now);
+  note(bytes, now);
 }
 
-void Recorder::note(Time now) {
+void Recorder::note(std::size_t bytes, Time now) {
   if (count_++ == 0) oldest_ = now;
+  bytes_ += bytes;
+  charge_ = budget_.charge(bytes_ + locked_bytes_);
 }
 
 std::optional<Time> Recorder::next_try_at() const {
@@ -67,6 +86,10 @@ Recorder::Recorded Recorder::record(const Beside& beside, Time now) {
   });
   waiting_for_locks_ = settled_.size() + released_.size();
   count_ = 0;
+  bytes_ = 0;
+  locked_bytes_ = finished_.size() * sizeof(pg::DeliveryKey);
+  for (const auto& [key, row] : owed_) locked_bytes_ += bytes_of(row);
+  charge_ = budget_.charge(locked_bytes_);
   return recorded;
 }
 

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/byte_budget.h"
 #include "core/ledger.h"
 #include "core/time.h"
 #include "pg/store.h"
@@ -36,7 +37,8 @@ class Recorder {
     bool empty() const { return endpoints.empty() && minutes.empty() && !checkpoint; }
   };
 
-  explicit Recorder(pg::Store& store) : store_(store) {}
+  // The budget outlives it.
+  Recorder(pg::Store& store, ByteBudget& budget) : store_(store), budget_(budget) {}
 
   void log(pg::LogRow row, Time now);
   // The delivery is owed, or dead, as the row says; a later row for the same delivery replaces an earlier one.
@@ -53,6 +55,8 @@ class Recorder {
   bool empty() const { return count_ == 0 && settled_.size() + released_.size() == waiting_for_locks_; }
   // Calls of log(), owe(), finish() and emit() that wait.
   std::size_t count() const { return count_; }
+  // What those take in memory, roughly.
+  std::size_t bytes() const { return bytes_; }
   // Since when the oldest of those waits; in the past if there is none.
   Time oldest() const { return oldest_; }
   // When rows that are locked are tried again; nothing: none is.
@@ -64,11 +68,15 @@ class Recorder {
  private:
   static constexpr Duration kLockedRetry = std::chrono::seconds(1);
 
-  void note(Time now);
+  void note(std::size_t bytes, Time now);
   pg::Batch take_batch(bool with_locked);
   void keep_locked(const pg::Batch& batch, const std::vector<pg::DeliveryKey>& locked, bool with_locked);
 
   pg::Store& store_;
+  ByteBudget& budget_;
+  ByteBudget::Charge charge_;  // for both of these
+  std::size_t bytes_ = 0;
+  std::size_t locked_bytes_ = 0;  // of what waits for somebody's lock
   std::vector<pg::LogRow> logs_;
   std::unordered_map<pg::DeliveryKey, pg::OwedRow> owed_;
   std::unordered_set<pg::DeliveryKey> finished_;

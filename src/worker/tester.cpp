@@ -1,5 +1,6 @@
 #include "worker/tester.h"
 
+#include <memory>
 #include <utility>
 
 #include "core/utf8.h"
@@ -53,7 +54,7 @@ void Tester::send(const TestRequest& request, const pg::Testable& testable, Even
   event.created_at = now;
   event.name = std::string(request.event.view());
   event.data = testable.example;
-  const std::string body = build_body(event);
+  const auto body = std::make_shared<const std::string>(build_body(event));
   const std::string webhook_id = event_ids.encode(event.id, now);
 
   SigningKeys keys;
@@ -63,7 +64,7 @@ void Tester::send(const TestRequest& request, const pg::Testable& testable, Even
       .token = next_token_++,
       .url = testable.url,
       .headers = build_headers(
-          {.webhook_id = webhook_id, .event_name = event.name, .number = 1, .time = now, .is_test = true}, body, keys),
+          {.webhook_id = webhook_id, .event_name = event.name, .number = 1, .time = now, .is_test = true}, *body, keys),
       .custom_headers = testable.headers,
       .body = body,
       .timeout = testable.timeout};

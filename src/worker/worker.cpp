@@ -20,6 +20,7 @@ constexpr std::size_t kAheadMax = 50'000;                  // events ahead of th
 constexpr Duration kCrowdedPauseMax = milliseconds(500);   // how long reading waits for lanes before they overflow:
 constexpr Duration kPausePerDelivery = microseconds(100);  // what it has waited it gets back with what is delivered
 constexpr std::size_t kRecordBatch = 512;                  // results that are recorded at once
+constexpr std::size_t kRecordShare = 4;                    // or so much of the bytes that results may take
 constexpr std::size_t kRecordMax = 10'000;                 // results above which nothing is admitted
 constexpr Duration kRecordDelayMin = milliseconds(20);     // under load a result waits for others: so long,
 constexpr Duration kRecordDelayMax = milliseconds(50);     // or as long as the last recording took, up to this
@@ -27,6 +28,9 @@ constexpr Duration kLookIntervalMin = microseconds(100);   // between two looks 
 constexpr Duration kLookIntervalMax = milliseconds(1);     // within these, looks take
 constexpr int kLookShare = 4;                              // a fourth of the time at most
 constexpr Duration kRefillTime = milliseconds(1);          // of refilling, after which the network is looked after
+constexpr Duration kReliefInterval = milliseconds(100);    // of lanes that hold too many bytes, unless few are left,
+constexpr int kReliefStep = 8;                             // so many at once
+constexpr int kStarvedMisses = 4;                          // lanes without room, after which no more are asked
 constexpr Duration kSafetyInterval = seconds(5);           // looks at the log though nobody called
 constexpr Duration kCheckpointInterval = seconds(1);       // at most one in so long
 constexpr Duration kMarkInterval = seconds(2);             // after one or two of them,
@@ -75,7 +79,7 @@ Worker::Worker(pg::Process& process, pg::Store& store, HttpClient& http, pg::Tes
       store_(store),
       http_(http),
       share_(share),
-      recorder_(store),
+      recorder_(store, budget_),
       tester_(process, store, http, tests, recorder_),
       filters_(process, store),
       quotas_(process, store),
@@ -165,6 +169,7 @@ void Worker::keep_books() {
   if (is_due) record();
   if (!disabling_.empty() && process_.now() >= next_disabling_) disable_again();
   if (process_.now() >= next_maintenance_) maintain();
+  relieve_lanes();
   if (delivers()) refill();
   // Nothing was sent meanwhile: it is not the lanes that took this time.
   if (reading_pauses_since_) *reading_pauses_since_ += process_.now() - begin;
@@ -197,7 +202,7 @@ std::optional<Duration> Worker::time_to_wait() {
   if (tester_.has_work()) at(now);
   wake = std::max(wake, next_store_call_);
   // Not a matter of the database.
-  if (delivers()) at(lanes_.next_turn_at());
+  if (delivers() && may_send()) at(lanes_.next_turn_at());
   Duration wait = std::max(wake - now, Duration::zero());
   if (const auto network = http_.timeout()) wait = std::min(wait, *network);
   return wait;
@@ -207,7 +212,7 @@ std::optional<Duration> Worker::time_to_wait() {
 void Worker::forget_deadlines(Time now) {
   for (Time* deadline : {&next_look_, &next_poll_, &looks_pause_until_, &next_checkpoint_, &next_maintenance_,
                          &next_mark_, &next_store_call_, &next_failure_warning_, &next_expiry_, &next_age_check_,
-                         &next_statistics_, &next_disabling_, &next_configuration_}) {
+                         &next_statistics_, &next_disabling_, &next_configuration_, &next_relief_}) {
     *deadline = std::min(*deadline, now);
   }
   reading_pauses_since_.reset();
@@ -273,6 +278,8 @@ void Worker::drain() {
 void Worker::apply_settings() {
   http_.configure(process_.settings().http);
   lanes_.set_slots(SlotLimits::of(static_cast<std::size_t>(process_.settings().max_in_flight)));
+  budget_.set_max(process_.settings().memory_bytes_max);
+  lanes_.set_bytes_max(budget_.deliveries_max());
   note_whether_enabled();
 }
 
@@ -403,7 +410,13 @@ void Worker::load_orderings() {
 // --- The log --------------------------------------------------------------------------------------------------------------
 
 // Whether there is room for more events among the results and ahead of the checkpoint.
-bool Worker::may_read() { return delivers() && ledger_->events_ahead() < kAheadMax && recorder_.count() < kRecordMax; }
+bool Worker::may_read() {
+  return may_send() && delivers() && ledger_->events_ahead() < kAheadMax && recorder_.count() < kRecordMax &&
+         budget_.has_room_to_read();
+}
+
+// Results come of what is sent: while the database takes none, they pile up.
+bool Worker::may_send() const { return recorder_.bytes() < budget_.results_max(); }
 
 // When the next events may be admitted: a lane that moves has some time to make room, rather than that all of it goes
 // through webhook_deliveries. One that takes 10,000 a second always has, but for the moment in which it connects. Slower
@@ -460,9 +473,12 @@ void Worker::read_chunk() {
   look_at_log_ = false;
   if (ledger_->window_is_read() && !open_next_window()) return;
   look_at_log_ = true;
-  pg::Chunk chunk = store_.read(ledger_->window(), ledger_->read_position(), kReadMax);
+  pg::Chunk chunk = store_.read(ledger_->window(), ledger_->read_position(), kReadMax, budget_.read_max());
   if (recovering_) recorded_before_ = recorded_before(chunk.events);
+  std::size_t bytes = 0;
+  for (const Event& event : chunk.events) bytes += event.bytes();
   unadmitted_ = std::move(chunk);
+  unadmitted_charge_ = budget_.charge(bytes);
   if (unadmitted_.events.empty()) finish_chunk();
 }
 
@@ -489,6 +505,8 @@ void Worker::admit_chunk() {
 }
 
 void Worker::finish_chunk() {
+  unadmitted_ = {.events = {}, .window_is_read = unadmitted_.window_is_read};  // and what it took in memory
+  unadmitted_charge_.release();
   if (!unadmitted_.window_is_read) return;
   ledger_->finish_window();
   if (recovering_ && recovered_at_ && ledger_->window().to == *recovered_at_) end_recovery();
@@ -585,6 +603,7 @@ std::shared_ptr<const Outgoing> Worker::outgoing(Event event) {
   made->event_name = std::move(event.name);
   made->organization_id = std::move(event.organization_id);
   made->key = std::move(event.key);
+  made->charge = budget_.charge(made->bytes());
   return made;
 }
 
@@ -684,12 +703,17 @@ void Worker::schedule_refill(const Target& target) {
 void Worker::refill() {
   const Time end = process_.now() + kRefillTime;
   bool is_recorded = false;
+  wake_starved();
   while (process_.now() < end) {
     const std::optional<Uuid> id = backlog_.take_scheduled(process_.now());
     if (!id) break;
     Target* target = targets_.find(*id);
     // A lane without much room asks again when it has: see conclude().
-    if (target == nullptr || !lanes_.wants_refill(*id, process_.now())) continue;
+    if (target == nullptr) continue;
+    if (!lanes_.wants_refill(*id, process_.now())) {
+      if (!lanes_.has_bytes_for(*id, 1)) starve(*id, 1);
+      continue;
+    }
     try {
       // First what overflowed a moment ago: or refill_lane() would not see it and let new events pass it.
       if (!std::exchange(is_recorded, true) && !recorder_.empty()) record();
@@ -709,8 +733,12 @@ void Worker::refill_lane(Target& target) {
   // In order, the look begins at the oldest, where those in memory are.
   const std::size_t limit = in_order ? room + backlog_.held(id) : room;
   const Time oldest = now - process_.settings().max_age;
-  pg::Due due =
-      store_.due({.webhook = id, .now = now, .in_order = in_order, .after = backlog_.position(id), .rows_max = limit});
+  pg::Due due = store_.due({.webhook = id,
+                            .now = now,
+                            .in_order = in_order,
+                            .after = backlog_.position(id),
+                            .rows_max = limit,
+                            .bytes_max = budget_.read_max()});
   bool all_taken = true;
   Backlog::Position position = backlog_.position(id);
   for (pg::OwedDelivery& owed : due.deliveries) {
@@ -731,12 +759,14 @@ void Worker::refill_lane(Target& target) {
     const Time owed_since = owed.owed_since;
     const int attempts = owed.attempts;
     const int probes = owed.probes;
+    const std::shared_ptr<const Outgoing> event = outgoing(std::move(owed.event));
     all_taken = lanes_.refill({.webhook = id,
-                               .event = outgoing(std::move(owed.event)),
+                               .event = event,
                                .attempt = attempts + 1,
                                .probes = probes,
                                .owed_since = owed_since,
                                .has_row = true});
+    if (!all_taken && !lanes_.has_bytes_for(id, event->bytes())) starve(id, event->bytes());
     if (!all_taken) break;
     backlog_.hold(id, row);
     position = row;
@@ -749,6 +779,44 @@ void Worker::refill_lane(Target& target) {
     lanes_.begin_overflow(id);
   }
   if (all_taken) schedule_refill(target);  // else when it has room: see conclude()
+}
+
+// What waits for endpoints of which nothing good is known goes back among what is owed, if such lanes hold more bytes than
+// they may: they were trusted when they got them.
+void Worker::relieve_lanes() {
+  if (process_.now() < next_relief_) return;
+  for (int relieved = 0; relieved < kReliefStep; ++relieved) {
+    const std::optional<Uuid> id = lanes_.lane_to_relieve();
+    if (!id) return;
+    take_back(lanes_.evict(*id));
+    lanes_.begin_overflow(*id);
+  }
+  next_relief_ = process_.now() + kReliefInterval;
+}
+
+// Until other lanes have let go of so many bytes.
+void Worker::starve(const Uuid& webhook, std::size_t bytes) {
+  if (starved_.insert_or_assign(webhook, bytes).second) starved_turns_.push_back(webhook);
+}
+
+// Those that come first, and for which there is room together.
+void Worker::wake_starved() {
+  std::size_t bytes = 0;
+  int misses = 0;
+  for (std::size_t left = starved_turns_.size(); left > 0 && misses < kStarvedMisses; --left) {
+    const Uuid id = starved_turns_.front();
+    starved_turns_.pop_front();
+    const Target* target = targets_.find(id);
+    const std::size_t wanted = starved_.at(id);
+    if (target != nullptr && lanes_.circuit(id) != nullptr && !lanes_.has_bytes_for(id, bytes + wanted)) {
+      starved_turns_.push_back(id);
+      ++misses;
+      continue;
+    }
+    starved_.erase(id);
+    bytes += wanted;
+    if (target != nullptr) schedule_refill(*target);
+  }
 }
 
 // Of what is owed to a webhook that is not sent to, what has become too old. Returns whether there may be more.
@@ -805,7 +873,7 @@ void Worker::write_down(Delivery& delivery) {
 
 void Worker::send() {
   bool started = false;
-  while (true) {
+  while (may_send()) {
     const Time now = process_.now();
     std::optional<Delivery> delivery = lanes_.take(now);
     if (!delivery) break;
@@ -818,7 +886,7 @@ void Worker::send() {
                                                   .time = now},
                                                  delivery->event->body, target.keys),
                         .custom_headers = target.webhook.headers,
-                        .body = delivery->event->body,
+                        .body = {delivery->event, &delivery->event->body},
                         .timeout = target.webhook.timeout};
     const bool is_probe = lanes_.circuit(delivery->webhook)->is_open();
     in_flight_.emplace(delivery->ticket, InFlight{std::move(*delivery), now, is_probe});
@@ -1018,7 +1086,8 @@ bool Worker::is_record_due() {
   if (recorder_.next_try_at().value_or(Time::max()) <= now) return true;
   if (recorder_.empty()) return now >= next_statistics_ && !statistics_.empty();
   const auto is_past = [&](Time time) { return now < time || now - time >= record_delay_; };
-  if (recorder_.count() >= kRecordBatch || is_past(recorder_.oldest())) return true;
+  if (recorder_.count() >= kRecordBatch || recorder_.bytes() >= budget_.results_max() / kRecordShare) return true;
+  if (is_past(recorder_.oldest())) return true;
   const bool is_idle = in_flight_.empty() && lanes_.queued() == 0;
   return is_idle && is_past(last_recording_);
 }

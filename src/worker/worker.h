@@ -11,7 +11,9 @@
 // It includes neither PostgreSQL nor libcurl: the unit tests run it on simulated ones.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,6 +22,7 @@
 #include <vector>
 
 #include "core/backlog.h"
+#include "core/byte_budget.h"
 #include "core/crypto.h"
 #include "core/lanes.h"
 #include "core/ledger.h"
@@ -86,6 +89,7 @@ class Worker {
   // The log
   void read();
   bool may_read();
+  bool may_send() const;
   Time admission_opens_at(Time now) const;
   bool open_next_window();
   void read_chunk();
@@ -110,6 +114,9 @@ class Worker {
   void schedule_refill(const Target& target);
   void refill();
   void refill_lane(Target& target);
+  void relieve_lanes();
+  void starve(const Uuid& webhook, std::size_t bytes);
+  void wake_starved();
   bool give_up_old(const Target& target);
   bool is_mark_due();
   bool write_down_the_oldest();
@@ -141,6 +148,7 @@ class Worker {
   pg::Store& store_;
   HttpClient& http_;
   const WorkerShare share_;
+  ByteBudget budget_;
   Recorder recorder_;
   Tester tester_;
 
@@ -159,10 +167,14 @@ class Worker {
   std::unordered_map<std::uint64_t, InFlight> in_flight_;       // by the delivery's ticket
   std::unordered_map<std::string, TokenBucket> announcements_;  // how many operational events an organization may get
   std::unordered_map<Uuid, std::string> disabling_;             // webhooks to be switched off, and why
-  std::unordered_set<Uuid> endpoints_to_write_;                 // now; the others with the statistics
-  pg::Chunk unadmitted_;                                        // the rest of what was read last
-  std::vector<std::vector<Target*>> routed_;                    // who gets these, or not known yet
-  std::unordered_set<pg::DeliveryKey> recorded_before_;         // of that, while recovering
+  // Webhooks that are owed something for which other lanes left no bytes: how many it takes, and in which order they came.
+  std::unordered_map<Uuid, std::size_t> starved_;
+  std::deque<Uuid> starved_turns_;
+  std::unordered_set<Uuid> endpoints_to_write_;          // now; the others with the statistics
+  pg::Chunk unadmitted_;                                 // the rest of what was read last
+  ByteBudget::Charge unadmitted_charge_;                 // for all of it
+  std::vector<std::vector<Target*>> routed_;             // who gets these, or not known yet
+  std::unordered_set<pg::DeliveryKey> recorded_before_;  // of that, while recovering
   // Ids of webhook_logs that are valid floors (see Checkpoint) for windows from the end of the newest window, and from
   // any later snapshot.
   std::int64_t log_floor_ = 0;
@@ -198,6 +210,7 @@ class Worker {
   Time next_failure_warning_{};
   KeptSegment kept_[pg::kRings];  // by ring
   Time next_expiry_{};
+  Time next_relief_{};
   Time next_age_check_{};            // of what is owed to webhooks that nothing is sent to
   std::vector<Uuid> ages_to_check_;  // of these yet
   Time next_statistics_{};

@@ -17,6 +17,11 @@ std::string hex_of(HmacKey key, std::string_view text) { return to_hex(key.sign(
 
 // --- HmacKey ------------------------------------------------------------------------------------------------------
 
+TEST(Sha256, IsThatOfFips180) {
+  EXPECT_EQ(to_hex(sha256("abc")), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  EXPECT_EQ(to_hex(sha256("")), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+}
+
 TEST(HmacKey, MatchesRfc4231TestCase2) {
   EXPECT_EQ(hex_of(HmacKey("Jefe"), "what do ya want for nothing?"),
             "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");

@@ -67,6 +67,7 @@ class FakeHttp : public HttpClient {
     return found == in_flight_by_url_.end() ? 0 : found->second;
   }
   std::size_t in_flight_at_most() const { return in_flight_at_most_; }
+  std::size_t bytes_in_flight_at_most() const { return bytes_in_flight_at_most_; }  // of bodies
   // Of in_flight(), those of webhook_test(), which in_flight_to() leaves out.
   std::size_t tests_in_flight() const { return tests_in_flight_; }
   std::size_t tests_in_flight_at_most() const { return tests_in_flight_at_most_; }
@@ -76,6 +77,7 @@ class FakeHttp : public HttpClient {
     flights_.clear();
     finished_.clear();
     in_flight_by_url_.clear();
+    bytes_in_flight_ = 0;
     tests_in_flight_ = 0;
   }
 
@@ -89,9 +91,9 @@ class FakeHttp : public HttpClient {
                   .url = request.url,
                   .event = header(request, "X-Webhook-Event"),
                   .webhook_id = header(request, "webhook-id"),
-                  .event_id = id_in(request.body),
+                  .event_id = id_in(*request.body),
                   .attempt = std::stoi(header(request, "X-Webhook-Attempt")),
-                  .body = request.body,
+                  .body = *request.body,
                   .is_test = has_header(request, "X-Webhook-Test: true"),
                   .headers = lines_of(request)};
     if (on_start) on_start(seen);
@@ -113,7 +115,9 @@ class FakeHttp : public HttpClient {
       response.outcome = HttpOutcome::kTimeout;
       response.error = "no response in time";
     }
-    flights_.emplace(process_.now() + elapsed, Flight{request.url, std::move(response), is_test});
+    bytes_in_flight_ += request.body->size();
+    bytes_in_flight_at_most_ = std::max(bytes_in_flight_at_most_, bytes_in_flight_);
+    flights_.emplace(process_.now() + elapsed, Flight{request.url, std::move(response), request.body, is_test});
     if (is_test) {
       tests_in_flight_at_most_ = std::max(tests_in_flight_at_most_, ++tests_in_flight_);
     } else {
@@ -137,6 +141,7 @@ class FakeHttp : public HttpClient {
   std::vector<HttpResponse> take_finished() override {
     std::vector<HttpResponse> responses;
     for (Flight& flight : finished_) {
+      bytes_in_flight_ -= flight.body->size();
       --(flight.is_test ? tests_in_flight_ : in_flight_by_url_[flight.url]);
       responses.push_back(std::move(flight.response));
     }
@@ -150,6 +155,7 @@ class FakeHttp : public HttpClient {
   struct Flight {
     std::string url;
     HttpResponse response;
+    std::shared_ptr<const std::string> body;
     bool is_test = false;
   };
 
@@ -184,6 +190,8 @@ class FakeHttp : public HttpClient {
   std::map<std::string, std::size_t> in_flight_by_url_;
   std::vector<Received> received_;
   std::size_t in_flight_at_most_ = 0;
+  std::size_t bytes_in_flight_ = 0;
+  std::size_t bytes_in_flight_at_most_ = 0;
   std::size_t tests_in_flight_ = 0;
   std::size_t tests_in_flight_at_most_ = 0;
 };

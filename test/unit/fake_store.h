@@ -265,7 +265,7 @@ class FakeStore : public pg::Store {
   }
   std::function<void()> between_snapshot_and_last_log_id;
 
-  pg::Chunk read(const Window& window, std::int64_t after_id, std::size_t events_max) override {
+  pg::Chunk read(const Window& window, std::int64_t after_id, std::size_t events_max, std::size_t bytes_max) override {
     Call call(*this, "read");
     std::vector<std::int64_t> ids;
     const Window::Ranges ranges = window.ranges();
@@ -279,10 +279,14 @@ class FakeStore : public pg::Store {
     }
     std::sort(ids.begin(), ids.end());
     pg::Chunk chunk;
-    chunk.window_is_read = ids.size() <= events_max;
-    ids.resize(std::min(ids.size(), events_max));
-    for (const std::int64_t id : ids) chunk.events.push_back(events_.at(id));
-    events_read += static_cast<std::int64_t>(ids.size());
+    std::size_t bytes = 0;
+    for (const std::int64_t id : ids) {
+      bytes += events_.at(id).bytes();
+      if (chunk.events.size() == events_max || (!chunk.events.empty() && bytes > bytes_max)) break;
+      chunk.events.push_back(events_.at(id));
+    }
+    chunk.window_is_read = chunk.events.size() == ids.size();
+    events_read += static_cast<std::int64_t>(chunk.events.size());
     call.commit();
     return chunk;
   }
@@ -446,7 +450,15 @@ class FakeStore : public pg::Store {
     });
     rows.resize(std::min(rows.size(), query.rows_max));
     due.is_all = rows.size() < query.rows_max;
+    std::size_t bytes = 0;
     for (const pg::OwedRow* row : rows) {
+      const auto body = events_.find(row->key.event_id);
+      if (body != events_.end()) bytes += body->second.bytes();
+      if (!due.deliveries.empty() && bytes > query.bytes_max) {
+        due.is_all = false;
+        break;
+      }
+      bytes_fetched_at_most = std::max(bytes_fetched_at_most, bytes);
       pg::OwedDelivery& owed = due.deliveries.emplace_back();
       owed.attempts = row->attempts;
       owed.probes = row->probes;
@@ -459,11 +471,12 @@ class FakeStore : public pg::Store {
         owed.event = {.id = row->key.event_id, .created_at = row->created_at, .name = row->event};
       }
     }
-    rows_fetched += rows.size();
+    rows_fetched += due.deliveries.size();
     call.commit();
     return due;
   }
   std::size_t rows_fetched = 0;
+  std::size_t bytes_fetched_at_most = 0;  // by one due()
 
   std::vector<std::int64_t> give_up_old(const Uuid& webhook, Time oldest, const std::string& reason,
                                         std::size_t rows_max) override {

@@ -442,6 +442,98 @@ TEST_F(LanesTest, BodiesAreBoundedButOneAlwaysFits) {
   EXPECT_TRUE(lanes_.refill(delivery(kFirst, 2, "", 1)));
 }
 
+TEST_F(LanesTest, LanesThatAreNotTrustedHoldHalfOfTheBytesInFlightOrNot) {
+  constexpr std::size_t kMax = 1'000'000;
+  constexpr std::size_t kBody = 90'000;
+  lanes_.set_bytes_max(kMax);
+  std::vector<Delivery> taken;
+  for (int n = 0; n < 20; ++n) {
+    set_lane(webhook_number(n), {.max_in_flight = 10});
+    lanes_.offer(delivery(webhook_number(n), n, "", kBody));
+    for (Delivery& each : take_all()) taken.push_back(std::move(each));
+  }
+  EXPECT_EQ(taken.size(), 5U);
+  EXPECT_LE(lanes_.held_bytes(), kMax / 2);
+  EXPECT_FALSE(lanes_.has_bytes_for(webhook_number(19), kBody));
+  EXPECT_TRUE(lanes_.overflows(webhook_number(19)));
+  lanes_.end_overflow(webhook_number(19), true);
+  finish(taken.back());
+  EXPECT_TRUE(lanes_.has_bytes_for(webhook_number(19), kBody)) << "another has let go of its own";
+  EXPECT_TRUE(lanes_.offer(delivery(webhook_number(19), 100, "", kBody)));
+  set_trusted_lane(webhook_number(30), {.max_in_flight = 4});
+  EXPECT_TRUE(lanes_.offer(delivery(webhook_number(30), 200, "", kBody))) << "the other half is for those that are";
+  for (Delivery& each : taken) {
+    if (each.event->event_id != taken.back().event->event_id) finish(each, Verdict::kFailed);
+  }
+  for (int n = 0; n <= 30; ++n) lanes_.remove_lane(webhook_number(n));
+  EXPECT_EQ(lanes_.held_bytes(), 0U);
+}
+
+TEST_F(LanesTest, OneLaneHoldsAQuarterOfTheBytes) {
+  lanes_.set_bytes_max(1'000'000);
+  set_trusted_lane(kFirst, {.max_in_flight = 16});
+  std::int64_t id = 0;
+  while (lanes_.offer(delivery(kFirst, ++id, "", 50'000))) take_all();
+  EXPECT_EQ(id, 5);
+  EXPECT_LE(lanes_.held_bytes(), 250'000U);
+  set_trusted_lane(kSecond, {.max_in_flight = 16});
+  EXPECT_TRUE(lanes_.offer(delivery(kSecond, 1, "", 50'000)));
+}
+
+TEST_F(LanesTest, OneLargeDeliveryFitsWhateverElseIsHeld) {
+  lanes_.set_bytes_max(1'000'000);
+  for (const Uuid& webhook : {kFirst, kSecond}) set_lane(webhook, {.max_in_flight = 10});
+  EXPECT_TRUE(lanes_.offer(delivery(kFirst, 1, "", 5'000'000)));
+  EXPECT_FALSE(lanes_.offer(delivery(kSecond, 2, "", 5'000'000))) << "one at a time";
+  lanes_.end_overflow(kSecond, true);
+  EXPECT_TRUE(lanes_.offer(delivery(kSecond, 3, "", 100'000))) << "it keeps nobody else waiting";
+  const auto taken = take_all();
+  ASSERT_EQ(taken.size(), 2U);
+  EXPECT_FALSE(lanes_.refill(delivery(kSecond, 2, "", 5'000'000)));
+  finish(taken[0]);
+  EXPECT_TRUE(lanes_.refill(delivery(kSecond, 2, "", 5'000'000)));
+}
+
+TEST_F(LanesTest, LanesThatHangAreRelievedOfWhatWaitsBeyondTheirHalf) {
+  lanes_.set_bytes_max(1'000'000);
+  std::vector<Delivery> taken;
+  for (int n = 1; n <= 4; ++n) {
+    set_trusted_lane(webhook_number(n), {.max_in_flight = 1});
+    for (int i = 0; i < 4; ++i) ASSERT_TRUE(lanes_.offer(delivery(webhook_number(n), n * 10 + i, "", 60'000)));
+    taken.push_back(*lanes_.take(now_));
+  }
+  EXPECT_EQ(lanes_.lane_to_relieve(), std::nullopt) << "they move";
+  now_ += Lanes::kPatience;
+  EXPECT_FALSE(lanes_.take(now_));
+  std::size_t relieved = 0;
+  while (const auto lane = lanes_.lane_to_relieve()) {
+    EXPECT_EQ(lanes_.evict(*lane).size(), 3U);
+    ++relieved;
+  }
+  EXPECT_EQ(relieved, 3U);
+  EXPECT_LE(lanes_.held_bytes(), 500'000U);
+}
+
+TEST_F(LanesTest, TheKeysThatAllLanesRememberAreBounded) {
+  constexpr int kLanes = 40;
+  constexpr std::int64_t kKeys = 5'000;
+  std::size_t whole = 0;
+  for (int n = 0; n < kLanes; ++n) {
+    const Uuid webhook = webhook_number(n);
+    set_lane(webhook, {.max_in_flight = 1, .ordering = Ordering::kKey});
+    for (std::int64_t id = 0; id < kKeys; ++id) lanes_.note_owed(webhook, "key " + std::to_string(id), id);
+    if (!lanes_.overflows(webhook)) ++whole;
+    // What is not remembered overflows as a whole.
+    EXPECT_FALSE(lanes_.offer(delivery(webhook, kKeys, "key 1")));
+  }
+  EXPECT_LE(whole, Lanes::kAllBlockedBytesMax / (kKeys * 100));
+  EXPECT_GE(whole, 10U);
+  for (int n = 0; n < kLanes; ++n) lanes_.set_owed(webhook_number(n), {});
+  set_lane(webhook_number(kLanes), {.max_in_flight = 1, .ordering = Ordering::kKey});
+  lanes_.set_owed(webhook_number(kLanes), {{"=a", 1}});
+  EXPECT_FALSE(lanes_.overflows(webhook_number(kLanes))) << "there is room again";
+}
+
 TEST_F(LanesTest, CrowdedIsALaneThatMovesAndIsHalfFull) {
   set_lane(kFirst, {.max_in_flight = 1});
   for (std::size_t i = 0; i < Lanes::kQueuedMax / 2; ++i) {

@@ -28,7 +28,8 @@ class RecorderTest : public testing::Test {
   static constexpr Time kNow{};
   FakeProcess process_;
   FakeStore store_{process_};
-  Recorder recorder_{store_};
+  ByteBudget budget_;
+  Recorder recorder_{store_, budget_};
   Uuid webhook_;
   int recordings_ = 0;
 };

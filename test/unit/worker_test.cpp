@@ -854,6 +854,111 @@ TEST_F(WorkerTest, RecoveryFromFailuresOfOperationalEventsIsNoNews) {
 }
 
 // Also where most failures are those of an operational event.
+// --- Memory -----------------------------------------------------------------------------------------------------------
+
+namespace {
+
+constexpr std::size_t kMemory = 8 << 20;
+
+void enlarge(Event& event, std::size_t bytes) {
+  event.data = "{\"id\":" + std::to_string(event.id) + ",\"text\":\"" + std::string(bytes, 'x') + "\"}";
+}
+
+}  // namespace
+
+// A hundred endpoints hang, each with a few large bodies; another's are sent meanwhile.
+TEST_F(WorkerTest, HangingEndpointsWithLargeBodiesHoldHalfOfTheMemoryAndNobodyUp) {
+  process_.settings_in_force.memory_bytes_max = kMemory;
+  for (int number = 1; number <= 100; ++number) {
+    store_.add_webhook(number, [&](pg::Webhook& w) { w.organization_id = std::to_string(number); });
+  }
+  store_.add_webhook(200, [](pg::Webhook& w) { w.organization_id = "well"; });
+  std::map<std::int64_t, Time> emitted;
+  std::vector<Duration> delays;
+  http_.answer = [&](const Received& request) {
+    if (request.url != FakeStore::url(200)) return FakeHttp::hangs();
+    if (request.attempt == 1 && emitted.contains(request.event_id)) {
+      delays.push_back(request.at - emitted[request.event_id]);
+    }
+    return Answer{.delay = 10ms};
+  };
+  const auto emit_well = [&] {
+    const std::int64_t id = store_.emit([](Event& e) {
+      e.organization_id = "well";
+      enlarge(e, 90'000);
+    });
+    emitted[id] = process_.now();
+  };
+  plan(0s, emit_well);
+  plan(1s, [&] {
+    for (int number = 1; number <= 100; ++number) {
+      for (int i = 0; i < 3; ++i) {
+        store_.emit([&](Event& e) {
+          e.organization_id = std::to_string(number);
+          enlarge(e, 90'000);
+        });
+      }
+    }
+  });
+  for (int i = 0; i < 100; ++i) plan(2s + i * 200ms, emit_well);
+  run_for(30s);
+  EXPECT_LE(http_.bytes_in_flight_at_most(), kMemory / 2);
+  EXPECT_LE(store_.bytes_fetched_at_most, kMemory / 32 + 100'000);
+  ASSERT_EQ(delays.size(), 101U);
+  for (const Duration& delay : delays) EXPECT_LT(delay, 100ms);
+}
+
+// All of it is sent in the end, though what waits in the database is much more than fits into memory.
+TEST_F(WorkerTest, WhatFoundNoBytesIsSentWhenOthersLetGoOfTheirs) {
+  process_.settings_in_force.memory_bytes_max = kMemory;
+  for (int number = 1; number <= 50; ++number) {
+    store_.add_webhook(number, [&](pg::Webhook& w) { w.organization_id = std::to_string(number); });
+  }
+  http_.answer = [](const Received&) { return Answer{.delay = 2s}; };
+  plan(0s, [&] {
+    for (int number = 1; number <= 50; ++number) {
+      for (int i = 0; i < 4; ++i) {
+        store_.emit([&](Event& e) {
+          e.organization_id = std::to_string(number);
+          enlarge(e, 200'000);
+        });
+      }
+    }
+  });
+  run_until([this] { return store_.logs.size() == 200 && store_.deliveries.empty(); }, 10min);
+  EXPECT_LE(http_.bytes_in_flight_at_most(), kMemory / 2);
+}
+
+TEST_F(WorkerTest, ABodyLargerThanTheMemoryIsSent) {
+  process_.settings_in_force.memory_bytes_max = kMemory;
+  store_.add_webhook(1);
+  for (int i = 0; i < 3; ++i) store_.emit([](Event& e) { enlarge(e, 2 * kMemory); });
+  store_.emit();
+  run_until([this] { return store_.logs.size() == 4 && store_.deliveries.empty(); }, 1min);
+  EXPECT_LE(http_.bytes_in_flight_at_most(), 3 * kMemory) << "one at a time";
+}
+
+// While the database takes no results, what is sent would pile up.
+TEST_F(WorkerTest, ResultsThatWaitForTheDatabaseAreBounded) {
+  process_.settings_in_force.memory_bytes_max = kMemory;
+  for (int number = 1; number <= 10; ++number) store_.add_webhook(number);
+  http_.answer = [](const Received&) { return Answer{.delay = 5ms, .body = std::string(4096, 'x')}; };
+  store_.emit_many(900);
+  std::size_t sent = 0;
+  plan(0s, [&] {
+    store_.before = [](const std::string& call) {
+      if (call == "record") FakeStore::fail();
+    };
+  });
+  plan(60s, [&] {
+    sent = http_.received().size();
+    store_.before = nullptr;
+  });
+  run_until([this] { return store_.logs.size() == 9'000; }, 10min);
+  EXPECT_LE(sent, kMemory / 8 / 4096 + 256) << "sent while nothing could be recorded";
+  EXPECT_GE(sent, 100U);
+}
+
 // A thousand webhooks of one tenant fail, and their names would drive a terminal.
 TEST_F(WorkerTest, WhatATenantsWebhooksSayInTheServersLogIsBoundedAndPrintable) {
   for (int number = 1; number <= 1'000; ++number) {
