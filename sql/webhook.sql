@@ -1855,7 +1855,11 @@ $$;
 CREATE FUNCTION webhook_internal.ordering_key(ordering text, key text, event_id bigint) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT CASE ordering WHEN 'key' THEN coalesce('=' || key, '#' || event_id) WHEN 'endpoint' THEN '*' END
+    SELECT CASE ordering
+           WHEN 'key' THEN CASE WHEN key IS NULL THEN '#' || event_id
+                                WHEN octet_length(convert_to(key, 'UTF8')) <= 128 THEN '=' || key
+                                ELSE '~' || encode(sha256(convert_to(key, 'UTF8')), 'hex') END
+           WHEN 'endpoint' THEN '*' END
 $$;
 
 -- How many rows of webhook_deliveries the organization has; of more than the limit, one beyond it. Two scans, so that each

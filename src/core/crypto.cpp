@@ -152,6 +152,12 @@ Sha256Mac sha256(std::string_view text) {
 
 void HmacKey::Free::operator()(evp_mac_ctx_st* context) const noexcept { EVP_MAC_CTX_free(context); }
 
+Sha256Mac sha256(std::string_view bytes) {
+  Sha256Mac digest;
+  if (EVP_Digest(bytes.data(), bytes.size(), digest.data(), nullptr, EVP_sha256(), nullptr) != 1) fail("SHA-256");
+  return digest;
+}
+
 HmacKey::HmacKey(std::string_view key) {
   EVP_MAC* const hmac = EVP_MAC_fetch(nullptr, OSSL_MAC_NAME_HMAC, nullptr);
   if (hmac == nullptr) fail("HMAC");

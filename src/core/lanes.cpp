@@ -5,13 +5,16 @@
 #include <iterator>
 #include <utility>
 
+#include "core/crypto.h"
+
 namespace webhook {
 
 namespace {
 constexpr std::size_t kBriskMin = 16;  // or all, if there are not so many
 constexpr std::size_t kBriskShare = 4;
 constexpr std::size_t kSpareShare = 8;
-constexpr std::size_t kOwedKeyBytes = 96;  // that one takes beside its text
+constexpr std::size_t kOwedKeyBytes = 96;          // that one takes beside its text
+constexpr std::size_t kOrderingKeyBytesMax = 128;  // of an event's key, beyond which its digest stands for it
 }  // namespace
 
 SlotLimits SlotLimits::of(std::size_t total) {
@@ -19,14 +22,15 @@ SlotLimits SlotLimits::of(std::size_t total) {
       .total = total, .brisk = std::max(std::min(total, kBriskMin), total / kBriskShare), .spare = total / kSpareShare};
 }
 
-// "=" tells a user's key from the two others.
+// "=" and "~" tell a user's key from the two others.
 std::optional<std::string> ordering_key(Ordering ordering, const std::optional<std::string>& key,
                                         std::int64_t event_id) {
   switch (ordering) {
     case Ordering::kRelaxed:
       return std::nullopt;
     case Ordering::kKey:
-      return key ? "=" + *key : "#" + std::to_string(event_id);
+      if (!key) return "#" + std::to_string(event_id);
+      return key->size() <= kOrderingKeyBytesMax ? "=" + *key : "~" + to_hex(sha256(*key));
     case Ordering::kEndpoint:
       return "*";
   }
@@ -316,15 +320,19 @@ void Lanes::note_settled(const Uuid& webhook, const std::optional<std::string>& 
   lane.owed.erase(count);
 }
 
-void Lanes::set_owed(const Uuid& webhook, const std::unordered_map<std::string, std::int64_t>& owed) {
-  Lane& lane = lanes_.at(webhook);
+void Lanes::set_owed(const Uuid& webhook, const std::optional<std::unordered_map<std::string, std::int64_t>>& owed) {
+  const auto found = lanes_.find(webhook);
+  if (found == lanes_.end()) return;
+  Lane& lane = found->second;
   forget_owed(lane);
-  lane.owed_is_incomplete = false;
-  for (const auto& [key, count] : owed) {
-    lane.owed_is_incomplete |= !has_room_for_owed(lane, key);
-    if (lane.owed_is_incomplete) break;
-    count_owed(lane, key, 1);
-    lane.owed.emplace(key, count);
+  lane.owed_is_incomplete = !owed;
+  if (owed) {
+    for (const auto& [key, count] : *owed) {
+      lane.owed_is_incomplete = !has_room_for_owed(lane, key);
+      if (lane.owed_is_incomplete) break;
+      count_owed(lane, key, 1);
+      lane.owed.emplace(key, count);
+    }
   }
   if (!lane.owed_is_incomplete) return;
   forget_owed(lane);

@@ -101,7 +101,7 @@ enum class Ordering : std::uint8_t {
 };
 
 // What webhook_deliveries.ordering_key holds: of deliveries of a webhook with the same one, only the oldest may be sent.
-// Nothing for kRelaxed. A delivery without a key waits for nobody.
+// Nothing for kRelaxed. A delivery without a key waits for nobody. It is short whatever the key, since an index holds it.
 std::optional<std::string> ordering_key(Ordering ordering, const std::optional<std::string>& key,
                                         std::int64_t event_id);
 
@@ -191,8 +191,8 @@ class Lanes {
   // by offer().
   void note_owed(const Uuid& webhook, const std::optional<std::string>& key, std::int64_t event_id);
   void note_settled(const Uuid& webhook, const std::optional<std::string>& key, std::int64_t event_id);
-  // Makes these all of them: by ordering_key(), how many.
-  void set_owed(const Uuid& webhook, const std::unordered_map<std::string, std::int64_t>& owed);
+  // Makes these all of them: by ordering_key(), how many. Nothing: they are not known, so that all overflows.
+  void set_owed(const Uuid& webhook, const std::optional<std::unordered_map<std::string, std::int64_t>>& owed);
 
   // Nothing if there is no lane.
   const Circuit* circuit(const Uuid& webhook) const;

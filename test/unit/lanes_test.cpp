@@ -108,6 +108,21 @@ class LanesTest : public testing::Test {
 
 // --- Turns and caps -----------------------------------------------------------------------------------------------------
 
+TEST(OrderingKey, IsShortWhateverTheKeyAndTellsKeysApart) {
+  EXPECT_EQ(ordering_key(Ordering::kKey, "abc", 7), "=abc");
+  EXPECT_EQ(ordering_key(Ordering::kKey, std::nullopt, 7), "#7");
+  EXPECT_EQ(ordering_key(Ordering::kEndpoint, "abc", 7), "*");
+  EXPECT_FALSE(ordering_key(Ordering::kRelaxed, "abc", 7));
+  const std::string longest(128, 'k');
+  EXPECT_EQ(ordering_key(Ordering::kKey, longest, 7), "=" + longest);
+  // printf 'k%.0s' {1..129} | sha256sum
+  EXPECT_EQ(ordering_key(Ordering::kKey, std::string(129, 'k'), 7),
+            "~9094034fb2d0ce2e407c9b260f2806ab2efb352e200722fd6296d9cf1cf7e6f5");
+  EXPECT_EQ(ordering_key(Ordering::kKey, std::string(10'000, 'k'), 7)->size(), 65U);
+  EXPECT_NE(ordering_key(Ordering::kKey, std::string(10'000, 'k'), 7),
+            ordering_key(Ordering::kKey, std::string(10'001, 'k'), 7));
+}
+
 TEST_F(LanesTest, LaneIsFirstInFirstOut) {
   set_trusted_lane(kFirst, {.max_in_flight = 10});
   for (const std::int64_t id : {3, 1, 2}) EXPECT_TRUE(lanes_.offer(delivery(kFirst, id)));
