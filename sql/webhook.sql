@@ -71,6 +71,10 @@ CREATE FUNCTION webhook_internal.log_ring(organization text, rows bigint) RETURN
 CREATE FUNCTION webhook_internal.used_share(organization text, storage text) RETURNS double precision
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'webhook_used_share';
 
+-- For the owner alone: until the transaction ends, nobody else, nor the worker, writes what is owed to the webhook.
+CREATE FUNCTION webhook_internal.lock_deliveries(webhook uuid) RETURNS void
+    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'webhook_lock_deliveries';
+
 -- For the owner alone: until the transaction ends, nobody else makes the row of webhook_instance.
 CREATE FUNCTION webhook_internal.lock_instance() RETURNS void
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'webhook_lock_instance';
@@ -263,6 +267,8 @@ CREATE INDEX webhook_deliveries_dead_idx ON @extschema@.webhook_deliveries
     (configuration_id, event_id) WHERE state = 'dead';
 CREATE INDEX webhook_deliveries_order_idx ON @extschema@.webhook_deliveries
     (configuration_id, event_id) WHERE state = 'pending' AND ordering_key IS NOT NULL;
+CREATE INDEX webhook_deliveries_expiry_idx ON @extschema@.webhook_deliveries
+    (created_at, event_id, configuration_id) WHERE state = 'dead';
 CREATE INDEX webhook_deliveries_ordering_key_idx ON @extschema@.webhook_deliveries
     (configuration_id, ordering_key, event_id) WHERE state = 'pending' AND ordering_key IS NOT NULL;
 CREATE INDEX webhook_deliveries_body_idx ON @extschema@.webhook_deliveries
@@ -293,6 +299,31 @@ CREATE TABLE webhook_internal.given_up (
     PRIMARY KEY (configuration_id, minute)
 );
 CREATE INDEX given_up_minute_idx ON webhook_internal.given_up (minute);
+
+-- What the worker has still to write into webhook_deliveries, in the order of id. Rows are inserted and deleted by the
+-- worker alone, and nothing refuses one: no constraint, no index on a column that is a user's.
+CREATE SEQUENCE webhook_internal.deferred_changes_id_seq;
+CREATE TABLE webhook_internal.deferred_changes (
+    id               bigint PRIMARY KEY DEFAULT pg_catalog.nextval('webhook_internal.deferred_changes_id_seq'),
+    configuration_id uuid NOT NULL,
+    event_id         bigint NOT NULL,
+    deferred_at      timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    is_finished      boolean NOT NULL,
+    organization_id  text,
+    event            text,
+    key              text,
+    created_at       timestamptz,
+    attempts         integer,
+    probes           integer,
+    owed_since       timestamptz,
+    next_attempt_at  timestamptz,
+    last_error       text,
+    ordering_key     text,
+    slot             smallint
+);
+CREATE INDEX deferred_changes_configuration_id_idx ON webhook_internal.deferred_changes (configuration_id, id);
+CREATE INDEX deferred_changes_event_id_idx ON webhook_internal.deferred_changes (event_id);
+CREATE INDEX deferred_changes_slot_idx ON webhook_internal.deferred_changes (slot) WHERE slot IS NOT NULL;
 
 -- Two such rings too.
 CREATE SEQUENCE @extschema@.webhook_logs_id_seq;
@@ -1047,6 +1078,7 @@ BEGIN
         RETURN NULL;
     END IF;
     DELETE FROM @extschema@.webhook_secrets s WHERE s.configuration_id = OLD.id;
+    PERFORM webhook_internal.lock_deliveries(OLD.id);
     DELETE FROM @extschema@.webhook_minutes m WHERE m.configuration_id = OLD.id;
     DELETE FROM @extschema@.webhook_endpoints e WHERE e.configuration_id = OLD.id;
     -- Two statements, so that each finds its index.
@@ -1180,7 +1212,8 @@ BEGIN
         '@extschema@.webhook_events', '@extschema@.webhook_deliveries', '@extschema@.webhook_logs',
         '@extschema@.webhook_minutes', '@extschema@.webhook_endpoints',
         '@extschema@.webhook_checkpoint', '@extschema@.webhook_rings', '@extschema@.webhook_instance',
-        'webhook_internal.lock_key', 'webhook_internal.saved_events', 'webhook_internal.given_up'
+        'webhook_internal.lock_key', 'webhook_internal.saved_events', 'webhook_internal.given_up',
+        'webhook_internal.deferred_changes'
     ]::regclass[] LOOP
         EXECUTE format(
             'CREATE TRIGGER webhook_keep_local BEFORE INSERT OR UPDATE OR DELETE ON %s '
@@ -1835,7 +1868,8 @@ BEGIN
 END
 $$;
 
--- The row, which stays until the transaction ends: its deletion would have to see what is owed to it.
+-- The row, which stays until the transaction ends: its deletion would have to see what is owed to it. Nobody else writes
+-- that until then. The row is locked first, as by DELETE.
 CREATE FUNCTION webhook_internal.hold(webhook uuid) RETURNS @extschema@.webhook_configurations
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -1847,6 +1881,7 @@ BEGIN
         RAISE EXCEPTION 'webhook % does not exist', webhook
             USING ERRCODE = 'undefined_object', HINT = 'It may have been deleted.';
     END IF;
+    PERFORM webhook_internal.lock_deliveries(webhook);
     RETURN held;
 END
 $$;
@@ -2078,6 +2113,7 @@ BEGIN
     IF NOT EXISTS (SELECT FROM @extschema@.webhook_configurations c WHERE c.id = webhook) THEN
         RAISE EXCEPTION 'webhook % does not exist', webhook USING ERRCODE = 'undefined_object';
     END IF;
+    PERFORM webhook_internal.lock_deliveries(webhook);
     SELECT webhook_internal.log_ring(max(d.organization_id), count(*)) INTO log_ring FROM @extschema@.webhook_deliveries d
     WHERE d.configuration_id = webhook AND d.state = 'pending' AND (cancelled IS NULL OR d.event_id = cancelled);
     WITH given_up AS (
@@ -2437,6 +2473,27 @@ AS $$
     WHERE c.id = webhook AND c.organization_id = (SELECT @extschema@.webhook_current_organization())
 $$;
 
+-- What is to be written of the webhook's deliveries, and for how long it has waited for somebody else's transaction; null:
+-- nothing, or not for long.
+CREATE FUNCTION webhook_internal.check_deferred_any(webhook uuid) RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT format('%s deliveries wait to be recorded since %s: a transaction that is open, or prepared, has called '
+                  'webhook_cancel(), webhook_replay() or webhook_redeliver(), or is about to delete the webhook; or a '
+                  'row is refused, and the server''s log says why',
+                  CASE WHEN w.waiting > 1000 THEN 'more than 1000' ELSE w.waiting::text END, w.since)
+    FROM (SELECT count(*) AS waiting, min(d.deferred_at) AS since
+          FROM (SELECT c.deferred_at FROM webhook_internal.deferred_changes c WHERE c.configuration_id = webhook
+                ORDER BY c.id LIMIT 1001) d) w
+    WHERE w.since < clock_timestamp() - interval '2 s'
+$$;
+CREATE FUNCTION webhook_internal.check_deferred_own(webhook uuid) RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT webhook_internal.check_deferred_any(c.id) FROM @extschema@.webhook_configurations c
+    WHERE c.id = webhook AND c.organization_id = (SELECT @extschema@.webhook_current_organization())
+$$;
+
 CREATE FUNCTION @extschema@.webhook_check(configuration_id uuid)
     RETURNS TABLE (severity text, finding text, hint text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -2450,6 +2507,7 @@ DECLARE
     dropped record;
     secret_problem text;
     used_up text;
+    deferred text;
     preloaded boolean := @extschema@.webhook_is_preloaded();
 BEGIN
     SELECT c.url, c.is_active, c.disabled_at, c.disabled_reason INTO webhook
@@ -2462,9 +2520,11 @@ BEGIN
     IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
         secret_problem := webhook_internal.check_secrets_any(configuration_id);
         used_up := webhook_internal.check_shares_any(configuration_id);
+        deferred := webhook_internal.check_deferred_any(configuration_id);
     ELSE
         secret_problem := webhook_internal.check_secrets_own(configuration_id);
         used_up := webhook_internal.check_shares_own(configuration_id);
+        deferred := webhook_internal.check_deferred_own(configuration_id);
     END IF;
     SELECT * INTO server FROM @extschema@.webhook_server_state();
     SELECT e.circuit_opened_at, e.next_probe_at, e.failing_since, e.last_error INTO endpoint
@@ -2519,6 +2579,8 @@ BEGIN
          format('its endpoint fails since %s: the circuit is open, and one delivery is tried at %s: %s',
                 endpoint.failing_since, endpoint.next_probe_at, endpoint.last_error),
          'What is owed waits. When the endpoint answers again, all of it is sent, the oldest first.'),
+        (deferred IS NOT NULL, 'warning', deferred,
+         'Until it ends, what fails is not sent again. pg_stat_activity and pg_prepared_xacts show open transactions.'),
         (owed.pending > 0, 'info',
          format('%s deliveries are owed, the next is due at %s', owed.pending, owed.next_attempt_at),
          'webhook_cancel() gives them up.'),
@@ -2764,6 +2826,7 @@ AS $$
         (1, 3, 'EXECUTE ON FUNCTION webhook_internal.check_sources(uuid)'),
         (1, 3, 'EXECUTE ON FUNCTION webhook_internal.check_secrets_own(uuid)'),
         (1, 3, 'EXECUTE ON FUNCTION webhook_internal.check_shares_own(uuid)'),
+        (1, 3, 'EXECUTE ON FUNCTION webhook_internal.check_deferred_own(uuid)'),
         (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_explain(bigint)'),
         (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_find(text)'),
         (1, 3, 'EXECUTE ON FUNCTION webhook_internal.find_own(text)'),
@@ -2814,6 +2877,7 @@ AS $$
         (3, 3, 'EXECUTE ON FUNCTION webhook_internal.reveal_secret_any(uuid)'),
         (3, 3, 'EXECUTE ON FUNCTION webhook_internal.check_secrets_any(uuid)'),
         (3, 3, 'EXECUTE ON FUNCTION webhook_internal.check_shares_any(uuid)'),
+        (3, 3, 'EXECUTE ON FUNCTION webhook_internal.check_deferred_any(uuid)'),
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_reencrypt_secrets()'),
         (3, 3, 'EXECUTE ON FUNCTION webhook_internal.redeliver_any(uuid, bigint)'),
         (3, 3, 'EXECUTE ON FUNCTION webhook_internal.replay_any(uuid, timestamptz, timestamptz, text[], boolean, '
@@ -3010,6 +3074,7 @@ COMMENT ON COLUMN @extschema@.webhook_deliveries.slot IS
 COMMENT ON COLUMN @extschema@.webhook_deliveries.updated_at IS 'When the row was last changed.';
 COMMENT ON INDEX @extschema@.webhook_deliveries_due_idx IS 'Finds what is due for a webhook.';
 COMMENT ON INDEX @extschema@.webhook_deliveries_dead_idx IS 'Finds what was given up for a webhook.';
+COMMENT ON INDEX @extschema@.webhook_deliveries_expiry_idx IS 'Finds what was given up and has expired.';
 COMMENT ON INDEX @extschema@.webhook_deliveries_order_idx IS
     'Walks what is owed to a webhook with an ordering, the oldest event first.';
 COMMENT ON INDEX @extschema@.webhook_deliveries_ordering_key_idx IS 'Finds the oldest delivery of an ordering key.';
@@ -3088,6 +3153,31 @@ COMMENT ON COLUMN @extschema@.webhook_minutes.durations IS
     'How many took how long: element i (from 1) counts those below 0.25 ms * 2^((i - 1) / 2) and not below the one '
     'before it; 48 elements.';
 
+COMMENT ON SEQUENCE webhook_internal.deferred_changes_id_seq IS 'Orders webhook_internal.deferred_changes.';
+COMMENT ON TABLE webhook_internal.deferred_changes IS
+    'What is still to be written into webhook_deliveries, of webhooks whose rows somebody else is writing. It counts as '
+    'written.';
+COMMENT ON COLUMN webhook_internal.deferred_changes.id IS 'In which order they are to be written.';
+COMMENT ON COLUMN webhook_internal.deferred_changes.configuration_id IS 'As in webhook_deliveries.';
+COMMENT ON COLUMN webhook_internal.deferred_changes.event_id IS 'As in webhook_deliveries.';
+COMMENT ON COLUMN webhook_internal.deferred_changes.deferred_at IS
+    'Since when it waits. What somebody has written into the row after that stays.';
+COMMENT ON COLUMN webhook_internal.deferred_changes.is_finished IS
+    'The delivery is no longer owed: its row is to be deleted. Otherwise it is to be as the columns below say.';
+COMMENT ON COLUMN webhook_internal.deferred_changes.organization_id IS 'As in webhook_deliveries.';
+COMMENT ON COLUMN webhook_internal.deferred_changes.event IS 'As in webhook_deliveries.';
+COMMENT ON COLUMN webhook_internal.deferred_changes.key IS 'As in webhook_deliveries.';
+COMMENT ON COLUMN webhook_internal.deferred_changes.created_at IS 'As in webhook_deliveries.';
+COMMENT ON COLUMN webhook_internal.deferred_changes.attempts IS 'As in webhook_deliveries.';
+COMMENT ON COLUMN webhook_internal.deferred_changes.probes IS 'As in webhook_deliveries.';
+COMMENT ON COLUMN webhook_internal.deferred_changes.owed_since IS 'As in webhook_deliveries.';
+COMMENT ON COLUMN webhook_internal.deferred_changes.next_attempt_at IS 'As in webhook_deliveries. Null: it is dead.';
+COMMENT ON COLUMN webhook_internal.deferred_changes.last_error IS 'As in webhook_deliveries.';
+COMMENT ON COLUMN webhook_internal.deferred_changes.ordering_key IS 'As in webhook_deliveries.';
+COMMENT ON COLUMN webhook_internal.deferred_changes.slot IS 'As in webhook_deliveries.';
+COMMENT ON INDEX webhook_internal.deferred_changes_configuration_id_idx IS 'Finds what is to be written of a webhook.';
+COMMENT ON INDEX webhook_internal.deferred_changes_event_id_idx IS 'Finds what of an event is to be written.';
+COMMENT ON INDEX webhook_internal.deferred_changes_slot_idx IS 'Finds out whether a segment of webhook_events is needed.';
 COMMENT ON TABLE webhook_internal.lock_key IS
     'One row, drawn by CREATE EXTENSION: whoever does not know it learns nothing from the tags of our locks in pg_locks.';
 COMMENT ON COLUMN webhook_internal.lock_key.key IS 'The key.';
@@ -3322,6 +3412,10 @@ COMMENT ON COLUMN @extschema@.webhook_workers.last_error_at IS
 COMMENT ON FUNCTION @extschema@.webhook_check(uuid) IS
     'Why nothing arrives: what is wrong with a webhook or around it (error, warning), and how it stands (info), each '
     'with a hint. 42704 if there is no such webhook.';
+COMMENT ON FUNCTION webhook_internal.check_deferred_own(uuid) IS
+    'What of the deliveries of a webhook of the session''s organization waits to be recorded; null for any other.';
+COMMENT ON FUNCTION webhook_internal.check_deferred_any(uuid) IS
+    'check_deferred_own() for operators: a webhook of any organization.';
 COMMENT ON FUNCTION webhook_internal.check_secrets_own(uuid) IS
     'Why a secret of a webhook of the session''s organization cannot be decrypted; null if all can, and for any other '
     'webhook. Behind webhook_check().';
@@ -3377,6 +3471,8 @@ COMMENT ON FUNCTION webhook_internal.check_secret(text) IS
 COMMENT ON FUNCTION webhook_internal.count_webhooks(text) IS
     'How many webhooks the organization has, those that others have just committed included. Locks out others who count '
     'until the transaction ends.';
+COMMENT ON FUNCTION webhook_internal.lock_deliveries(uuid) IS
+    'Until the transaction ends, nobody else writes what is owed to the webhook. Waits for whoever does.';
 COMMENT ON FUNCTION webhook_internal.lock_instance() IS
     'Until the transaction ends, nobody else makes the row of webhook_instance. Waits for whoever does.';
 COMMENT ON FUNCTION webhook_internal.webhooks_max() IS 'The setting webhook.max_webhooks_per_organization.';

@@ -89,6 +89,7 @@ PG_FUNCTION_INFO_V1(webhook_is_secret);
 PG_FUNCTION_INFO_V1(webhook_count_webhooks);
 PG_FUNCTION_INFO_V1(webhook_limit);
 PG_FUNCTION_INFO_V1(webhook_lock_instance);
+PG_FUNCTION_INFO_V1(webhook_lock_deliveries);
 PG_FUNCTION_INFO_V1(webhook_owed_limit);
 PG_FUNCTION_INFO_V1(webhook_log_ring);
 PG_FUNCTION_INFO_V1(webhook_used_share);
@@ -461,10 +462,11 @@ Datum webhook_limit(PG_FUNCTION_ARGS) {
   return Int32GetDatum(webhook::pg::webhooks_per_organization_max());
 }
 
-Datum webhook_lock_instance(PG_FUNCTION_ARGS) {
-  (void)fcinfo;
-  return entry([] {
-    webhook::pg::lock_keyed(webhook::pg::KeyedLock::kInstance, {});
+// (webhook uuid).
+Datum webhook_lock_deliveries(PG_FUNCTION_ARGS) {
+  return entry([&] {
+    const webhook::Uuid webhook = uuid_argument(fcinfo, 0);
+    webhook::pg::lock_keyed(webhook::pg::KeyedLock::kDeliveries, webhook::pg::name_of(webhook));
     return Datum{0};
   });
 }
@@ -472,6 +474,14 @@ Datum webhook_lock_instance(PG_FUNCTION_ARGS) {
 Datum webhook_owed_limit(PG_FUNCTION_ARGS) {
   (void)fcinfo;
   return Int32GetDatum(webhook::pg::owed_per_organization_max());
+}
+
+Datum webhook_lock_instance(PG_FUNCTION_ARGS) {
+  (void)fcinfo;
+  return entry([] {
+    webhook::pg::lock_keyed(webhook::pg::KeyedLock::kInstance, {});
+    return Datum{0};
+  });
 }
 
 // (organization_id text, rows bigint).

@@ -139,15 +139,6 @@ void init_cipher(EVP_CIPHER_CTX* context, const Uuid& key, bool encrypt) {
 
 }  // namespace
 
-Sha256Mac sha256(std::string_view text) {
-  Sha256Mac digest;
-  unsigned size = 0;
-  if (EVP_Digest(text.data(), text.size(), digest.data(), &size, EVP_sha256(), nullptr) != 1 || size != digest.size()) {
-    fail("SHA-256");
-  }
-  return digest;
-}
-
 // --- HmacKey ------------------------------------------------------------------------------------------------------
 
 void HmacKey::Free::operator()(evp_mac_ctx_st* context) const noexcept { EVP_MAC_CTX_free(context); }

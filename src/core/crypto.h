@@ -20,8 +20,6 @@ namespace webhook {
 
 using Sha256Mac = std::array<std::uint8_t, 32>;  // or a digest without a key
 
-Sha256Mac sha256(std::string_view bytes);
-
 // An HMAC-SHA256 key, kept ready: a context re-initialised with its key costs a third of one made anew.
 // Not for two threads at once. Throws std::runtime_error if libcrypto refuses.
 class HmacKey {

@@ -59,6 +59,8 @@ InputTable::InputTable(const char* name, std::initializer_list<Column> columns) 
     relation->md.enrtype = ENR_NAMED_TUPLESTORE;
     relation->md.enrtuples = kTypicalRows;
     relation->reldata = rows;
+    // One from before an error in a function of another language, whose connection to SPI the destructor met.
+    SPI_unregister_relation(name_);
     const int code = SPI_register_relation(relation);
     if (code < 0) elog(ERROR, "SPI_register_relation failed: %s", SPI_result_code_string(code));
     description_ = description;

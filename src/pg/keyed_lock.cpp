@@ -58,39 +58,35 @@ HmacKey& current_key() {
   });
   if (!key || table_id != key_of) {
     const Uuid bytes = OidIsValid(table_id) ? read_key(table_id) : Uuid{};
-    key = std::make_unique<HmacKey>(
-        std::string_view(reinterpret_cast<const char*>(bytes.bytes.data()), bytes.bytes.size()));
+    key = std::make_unique<HmacKey>(name_of(bytes));
     key_of = table_id;
   }
   return *key;
 }
 
-// PostgreSQL's own functions use objsubid 1 and 2.
-struct Tag {
-  std::uint32_t classid = 0;
-  std::uint32_t objid = 0;
-  std::uint16_t objsubid = 0;
-};
+bool acquire(KeyedLock kind, std::string_view text, bool waits) {
+  const KeyedLockTag tag = keyed_lock_tag(kind, text);
+  return guarded([&tag, waits] {
+    LOCKTAG lock;
+    SET_LOCKTAG_ADVISORY(lock, MyDatabaseId, tag.classid, tag.objid, tag.objsubid);
+    return LockAcquire(&lock, ExclusiveLock, false, !waits) != LOCKACQUIRE_NOT_AVAIL;
+  });
+}
 
-Tag tag_of(KeyedLock kind, std::string_view text) {
+}  // namespace
+
+KeyedLockTag keyed_lock_tag(KeyedLock kind, std::string_view text) {
   const auto kind_byte = static_cast<char>(kind);
   const Sha256Mac mac = current_key().sign({std::string_view(&kind_byte, 1), text});
-  Tag tag;
+  KeyedLockTag tag;
   std::memcpy(&tag.classid, mac.data(), sizeof tag.classid);
   std::memcpy(&tag.objid, mac.data() + sizeof tag.classid, sizeof tag.objid);
   tag.objsubid = static_cast<std::uint16_t>(kFirstSubid + static_cast<std::uint16_t>(kind));
   return tag;
 }
 
-}  // namespace
+void lock_keyed(KeyedLock kind, std::string_view text) { acquire(kind, text, true); }
 
-void lock_keyed(KeyedLock kind, std::string_view text) {
-  const Tag tag = tag_of(kind, text);
-  guarded([&tag] {
-    LOCKTAG lock;
-    SET_LOCKTAG_ADVISORY(lock, MyDatabaseId, tag.classid, tag.objid, tag.objsubid);
-    (void)LockAcquire(&lock, ExclusiveLock, false, false);
-  });
-}
+bool try_lock_keyed(KeyedLock kind, std::string_view text) { return acquire(kind, text, false); }
 
 }  // namespace webhook::pg

@@ -8,13 +8,19 @@ extern "C" {
 
 #include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
 
 #include "pg/capture.h"
 #include "pg/error.h"
 #include "pg/guard.h"
 #include "pg/input_table.h"
+#include "pg/keyed_lock.h"
 #include "pg/log_writer.h"
 #include "pg/spi.h"
 #include "pg/statements.h"
@@ -22,16 +28,31 @@ extern "C" {
 namespace webhook::pg {
 namespace {
 
-// For what a batch says of webhook_deliveries, and for one row by itself, where somebody holds some of it.
-constexpr const char* kDeliveriesLockTimeout = "50ms";
-constexpr const char* kOneRowsLockTimeout = "1ms";
+// Only whoever writes webhook_deliveries by hand, without the webhook's lock, is ever waited for.
+constexpr const char* kRowLockTimeout = "50ms";
+// Locks that one transaction takes: the rest of a batch is deferred, rather than that it fills the server's lock table.
+constexpr std::size_t kLocksMax = 1'000;
+// Failures in the search for the rows that are at fault, after which the others are deferred, or reduced, with them.
+constexpr int kFailuresMax = 64;
 
 std::optional<std::string> null_if_empty(const std::string& text) {
   if (text.empty()) return std::nullopt;
   return text;
 }
 
-void upsert_owed(const std::vector<const OwedRow*>& rows) {
+// What a batch says of webhook_deliveries.
+struct Changes {
+  std::vector<const OwedRow*> owed;
+  std::vector<const DeliveryKey*> finished;
+
+  bool empty() const { return owed.empty() && finished.empty(); }
+  void add(const Changes& other) {
+    owed.insert(owed.end(), other.owed.begin(), other.owed.end());
+    finished.insert(finished.end(), other.finished.begin(), other.finished.end());
+  }
+};
+
+void write_owed(const std::vector<const OwedRow*>& rows, Statement& statement) {
   if (rows.empty()) return;
   using enum InputTable::Type;
   InputTable table("new_owed", {{"event_id", kBigint},
@@ -52,10 +73,10 @@ void upsert_owed(const std::vector<const OwedRow*>& rows) {
     table.put(row->created_at).put(row->attempts).put(row->probes).put(row->owed_since).put(row->next_attempt_at);
     table.put_or_null(row->last_error).put(row->ordering_key).put(row->slot).end_row();
   }
-  Query(statements::upsert_owed).run();
+  Query(statement).run();
 }
 
-void delete_finished(const std::vector<const DeliveryKey*>& keys) {
+void write_finished(const std::vector<const DeliveryKey*>& keys, Statement& statement) {
   if (keys.empty()) return;
   std::vector<std::int64_t> event_ids;
   std::vector<Uuid> webhooks;
@@ -63,31 +84,21 @@ void delete_finished(const std::vector<const DeliveryKey*>& keys) {
     event_ids.push_back(key->event_id);
     webhooks.push_back(key->webhook);
   }
-  Query query(statements::delete_finished);
+  Query query(statement);
   query.bind(event_ids).bind(webhooks).run();
 }
 
-// What a batch says of webhook_deliveries.
-struct Changes {
-  std::vector<const OwedRow*> owed;
-  std::vector<const DeliveryKey*> finished;
-};
-
-// False, with nothing written: somebody holds a row locked, such as webhook_cancel() in a transaction that is open.
-bool write_changes(const Changes& changes) {
-  try {
-    Subtransaction subtransaction;
-    upsert_owed(changes.owed);
-    delete_finished(changes.finished);
-    subtransaction.release();
-    return true;
-  } catch (const Error& error) {
-    if (error.sqlstate() != "55P03") throw;
-    return false;
-  }
+void write_changes(const Changes& changes) {
+  write_owed(changes.owed, statements::upsert_owed);
+  write_finished(changes.finished, statements::delete_finished);
 }
 
-std::vector<DeliveryKey> find_locked(const Changes& changes) {
+void defer_changes(const Changes& changes) {
+  write_owed(changes.owed, statements::defer_owed);
+  write_finished(changes.finished, statements::defer_finished);
+}
+
+std::vector<Uuid> find_locked(const Changes& changes) {
   std::vector<std::int64_t> event_ids;
   std::vector<Uuid> webhooks;
   const auto add = [&](const DeliveryKey& key) {
@@ -97,7 +108,16 @@ std::vector<DeliveryKey> find_locked(const Changes& changes) {
   for (const OwedRow* row : changes.owed) add(row->key);
   for (const DeliveryKey* key : changes.finished) add(*key);
   Query query(statements::find_locked);
-  return keys_of(query, query.bind(event_ids).bind(webhooks).run());
+  const std::size_t rows = query.bind(event_ids).bind(webhooks).run();
+  std::vector<Uuid> locked;
+  for (std::size_t row = 0; row < rows; ++row) locked.push_back(query.get_uuid(row, 0));
+  return locked;
+}
+
+// Somebody else was faster, or has a lock.
+bool is_lock_error(const Error& error) {
+  const std::string& state = error.sqlstate();
+  return state == "55P03" || state == "40P01" || state == "40001";
 }
 
 // Until the transaction ends.
@@ -107,32 +127,139 @@ void set_local(const char* setting, const char* value) {
   });
 }
 
-// Returns the rows that are locked: whoever locks what is owed to one webhook must not hold up the others.
-std::vector<DeliveryKey> write_deliveries(const Batch& batch) {
-  Changes all;
-  for (const OwedRow& row : batch.owed) all.owed.push_back(&row);
-  for (const DeliveryKey& key : batch.finished) all.finished.push_back(&key);
-  set_local("lock_timeout", kDeliveriesLockTimeout);
-  if (write_changes(all)) return {};
-  std::vector<DeliveryKey> locked = find_locked(all);
-  const auto is_locked = [&locked](const DeliveryKey& key) {
-    return std::find(locked.begin(), locked.end(), key) != locked.end();
+// The changes of a batch, by webhook.
+std::vector<std::pair<Uuid, Changes>> by_webhook(const Batch& batch) {
+  std::vector<std::pair<Uuid, Changes>> webhooks;
+  std::unordered_map<Uuid, std::size_t> places;
+  const auto changes_of = [&](const Uuid& webhook) -> Changes& {
+    const auto [place, is_new] = places.try_emplace(webhook, webhooks.size());
+    if (is_new) webhooks.emplace_back(webhook, Changes());
+    return webhooks[place->second].second;
   };
-  std::erase_if(all.owed, [&](const OwedRow* row) { return is_locked(row->key); });
-  std::erase_if(all.finished, [&](const DeliveryKey* key) { return is_locked(*key); });
-  if (write_changes(all)) return locked;
-  // A row that somebody has inserted and not committed is nowhere to be seen: one by one.
-  set_local("lock_timeout", kOneRowsLockTimeout);
-  for (const OwedRow* row : all.owed) {
-    if (!write_changes({.owed = {row}, .finished = {}})) locked.push_back(row->key);
-  }
-  for (const DeliveryKey* key : all.finished) {
-    if (!write_changes({.owed = {}, .finished = {key}})) locked.push_back(*key);
-  }
-  return locked;
+  for (const OwedRow& row : batch.owed) changes_of(row.key.webhook).owed.push_back(&row);
+  for (const DeliveryKey& key : batch.finished) changes_of(key.webhook).finished.push_back(&key);
+  return webhooks;
 }
 
-void upsert_minutes(const std::vector<MinuteOfWebhook>& minutes) {
+using WebhookChanges = std::pair<Uuid, Changes>;
+
+Changes all_of(std::span<const WebhookChanges> webhooks) {
+  Changes all;
+  for (const auto& [webhook, changes] : webhooks) all.add(changes);
+  return all;
+}
+
+// Writes what can be written, in halves, so that one webhook's row concerns no other; the rest is deferred.
+class HalvingWriter {
+ public:
+  explicit HalvingWriter(std::vector<WebhookChanges>* deferred) : deferred_(deferred) {}
+
+  void write(std::span<const WebhookChanges> webhooks) {
+    if (webhooks.empty()) return;
+    if (failures_ >= kFailuresMax) return defer(webhooks);
+    const Changes changes = all_of(webhooks);
+    const std::optional<Error> error = try_to([&changes] { write_changes(changes); });
+    if (!error) return;
+    ++failures_;
+    // A row that somebody has inserted and not committed is nowhere to be seen. Each try would take its time.
+    if (webhooks.size() == 1 || is_lock_error(*error)) return defer(webhooks);
+    write(webhooks.first(webhooks.size() / 2));
+    write(webhooks.subspan(webhooks.size() / 2));
+  }
+
+ private:
+  void defer(std::span<const WebhookChanges> webhooks) {
+    deferred_->insert(deferred_->end(), webhooks.begin(), webhooks.end());
+  }
+
+  std::vector<WebhookChanges>* deferred_;
+  int failures_ = 0;
+};
+
+// Returns the webhooks whose changes are deferred: whoever is writing what is owed to one webhook must not hold up the
+// others.
+std::vector<Uuid> write_deliveries(const Batch& batch, const std::unordered_set<Uuid>& deferred_before, Care care) {
+  std::vector<WebhookChanges> writable;
+  std::vector<WebhookChanges> deferred;
+  for (WebhookChanges& changes : by_webhook(batch)) {
+    const bool is_free = writable.size() < kLocksMax && !deferred_before.contains(changes.first) &&
+                         try_lock_keyed(KeyedLock::kDeliveries, name_of(changes.first));
+    (is_free ? writable : deferred).push_back(std::move(changes));
+  }
+  limit_waits_for_rows();
+  if (care == Care::kNone) {
+    write_changes(all_of(writable));
+  } else if (!writable.empty()) {
+    const std::vector<Uuid> locked = find_locked(all_of(writable));
+    const auto rest = std::stable_partition(writable.begin(), writable.end(), [&](const WebhookChanges& changes) {
+      return std::find(locked.begin(), locked.end(), changes.first) == locked.end();
+    });
+    deferred.insert(deferred.end(), rest, writable.end());
+    writable.erase(rest, writable.end());
+    HalvingWriter(&deferred).write(writable);
+  }
+  defer_changes(all_of(deferred));
+  std::vector<Uuid> webhooks;
+  webhooks.reserve(deferred.size());
+  for (const auto& [webhook, changes] : deferred) webhooks.push_back(webhook);
+  return webhooks;
+}
+
+// What is certain to fit, if anything does, in place of a row that was refused.
+LogRow reduced(const LogRow& row, const Error& error) {
+  return {.created_at = row.created_at,
+          .webhook = row.webhook,
+          .organization_id = row.organization_id,
+          .event_id = row.event_id,
+          .event = row.event,
+          .attempt = row.attempt,
+          .success = row.success,
+          .error = "what this attempt brought could not be stored: " + error.message(),
+          .elapsed = row.elapsed,
+          .next_attempt_at = row.next_attempt_at};
+}
+
+// Writes log rows in halves: one that is refused is reduced. If that is refused too, it is not the row's fault.
+class HalvingLogWriter {
+ public:
+  explicit HalvingLogWriter(std::string* problem) : problem_(problem) {}
+
+  void write(std::vector<LogRow> rows) {
+    if (rows.empty()) return;
+    const std::optional<Error> error = try_to([&rows] { write_logs(rows); });
+    if (!error) return;
+    if (is_lock_error(*error)) throw *error;
+    ++failures_;
+    if (rows.size() == 1 || failures_ >= kFailuresMax) return write_reduced(rows, *error);
+    const auto middle = rows.begin() + static_cast<std::ptrdiff_t>(rows.size() / 2);
+    write({rows.begin(), middle});
+    write({middle, rows.end()});
+  }
+
+ private:
+  void write_reduced(const std::vector<LogRow>& rows, const Error& error) {
+    std::vector<LogRow> all;
+    all.reserve(rows.size());
+    for (const LogRow& row : rows) all.push_back(reduced(row, error));
+    if (try_to([&all] { write_logs(all); })) throw error;
+    *problem_ = error.message();
+  }
+
+  std::string* problem_;
+  int failures_ = 0;
+};
+
+// Of rows that hold places, from 1, in rows. Those at them are returned.
+template <class Row>
+std::vector<Row> at_places(const Query& query, std::size_t places, const std::vector<Row>& rows) {
+  std::vector<Row> found;
+  for (std::size_t n = 0; n < places; ++n)
+    found.push_back(rows.at(static_cast<std::size_t>(query.get_int64(n, 0) - 1)));
+  return found;
+}
+
+// These return the rows that somebody has locked.
+std::vector<MinuteOfWebhook> upsert_minutes(const std::vector<MinuteOfWebhook>& minutes) {
   std::vector<Uuid> webhooks;
   std::vector<Time> begins;
   std::vector<std::int32_t> attempts;
@@ -151,10 +278,11 @@ void upsert_minutes(const std::vector<MinuteOfWebhook>& minutes) {
     durations.emplace_back(counts + '}');
   }
   Query query(statements::upsert_minutes);
-  query.bind(webhooks).bind(begins).bind(attempts).bind(successes).bind(durations).run();
+  const std::size_t locked = query.bind(webhooks).bind(begins).bind(attempts).bind(successes).bind(durations).run();
+  return at_places(query, locked, minutes);
 }
 
-void upsert_endpoints(const std::vector<EndpointState>& endpoints) {
+std::vector<EndpointState> upsert_endpoints(const std::vector<EndpointState>& endpoints) {
   std::vector<Uuid> webhooks;
   std::vector<std::optional<Time>> opened_at;
   std::vector<std::optional<Time>> next_probe_at;
@@ -173,7 +301,33 @@ void upsert_endpoints(const std::vector<EndpointState>& endpoints) {
   }
   Query query(statements::upsert_endpoints);
   query.bind(webhooks).bind(opened_at).bind(next_probe_at).bind(failing_since).bind(last_success_at);
-  query.bind(last_failure_at).bind(last_errors).run();
+  const std::size_t locked = query.bind(last_failure_at).bind(last_errors).run();
+  return at_places(query, locked, endpoints);
+}
+
+// Writes rows of statistics; what is locked is added to locked. Where rows are refused, each is tried by itself, and those
+// that are refused again are left out.
+template <class Row, class Upsert>
+void write_statistics(const std::vector<Row>& rows, Upsert upsert, Care care, std::vector<Row>* locked,
+                      std::string* problem) {
+  if (rows.empty()) return;
+  if (care == Care::kNone) {
+    *locked = upsert(rows);
+    return;
+  }
+  const std::optional<Error> error = try_to([&] { *locked = upsert(rows); });
+  if (!error) return;
+  if (is_lock_error(*error)) {
+    *locked = rows;
+    return;
+  }
+  *problem = error->message();
+  for (const Row& row : rows) {
+    try_to([&] {
+      const std::vector<Row> one = upsert({row});
+      locked->insert(locked->end(), one.begin(), one.end());
+    });
+  }
 }
 
 void update_checkpoint(const Checkpoint& checkpoint, int worker) {
@@ -191,19 +345,90 @@ std::vector<DeliveryKey> keys_of(const Query& query, std::size_t rows) {
   return keys;
 }
 
-Recorded write_batch(const Batch& batch, int worker) {
+bool may_be_of_a_row(const Error& error) {
+  // The connection, the transaction's state, resources, an operator's intervention, the system, an internal error.
+  static constexpr std::string_view kClasses[] = {"08", "25", "53", "57", "58", "F0", "XX"};
+  const std::string_view state = error.sqlstate();
+  return std::find(std::begin(kClasses), std::end(kClasses), state.substr(0, 2)) == std::end(kClasses);
+}
+
+void limit_waits_for_rows() { set_local("lock_timeout", kRowLockTimeout); }
+
+std::string write_logs_each(const std::vector<LogRow>& rows) {
+  std::string problem;
+  HalvingLogWriter(&problem).write(rows);
+  return problem;
+}
+
+Recorded write_batch(const Batch& batch, int worker, const std::unordered_set<Uuid>& deferred, Care care) {
   Recorded recorded;
   // A checkpoint alone need not be on disk: whoever begins at the one before it finds in webhook_logs what is behind it.
   if (!batch.has_results()) set_local("synchronous_commit", "off");
-  if (!batch.logs.empty()) write_logs(batch.logs);
-  if (!batch.owed.empty() || !batch.finished.empty()) recorded.locked = write_deliveries(batch);
-  if (!batch.minutes.empty()) upsert_minutes(batch.minutes);
-  if (!batch.endpoints.empty()) upsert_endpoints(batch.endpoints);
+  if (care == Care::kNone) {
+    if (!batch.logs.empty()) write_logs(batch.logs);
+  } else {
+    recorded.problem = write_logs_each(batch.logs);
+  }
+  if (!batch.owed.empty() || !batch.finished.empty()) recorded.deferred = write_deliveries(batch, deferred, care);
+  write_statistics(batch.minutes, upsert_minutes, care, &recorded.minutes, &recorded.problem);
+  std::vector<EndpointState> locked;
+  write_statistics(batch.endpoints, upsert_endpoints, care, &locked, &recorded.problem);
+  for (const EndpointState& endpoint : locked) recorded.endpoints.push_back(endpoint.webhook);
   for (const OperationalEvent& event : batch.events) {
     capture_event(event.name, event.data, event.organization_id, std::nullopt);
   }
   if (batch.checkpoint) update_checkpoint(*batch.checkpoint, worker);
   return recorded;
+}
+
+// --- What was deferred ------------------------------------------------------------------------------------------------
+
+namespace {
+
+// Not a trigger's own will, which may pass, but values that a column, a constraint or an index never takes.
+bool is_final(const Error& error) {
+  const std::string_view type = std::string_view(error.sqlstate()).substr(0, 2);
+  return type == "22" || type == "23" || type == "54";
+}
+
+// The oldest change of a webhook is of a row that is refused: its delivery is given up, or its change is dropped.
+Applied give_up_oldest(const Uuid& webhook, const Error& error) {
+  Applied applied{.webhook = webhook,
+                  .state = Applied::State::kMore,
+                  .problem = "what is owed could not be stored: " + error.message()};
+  for (Statement* const statement : {&statements::give_up_deferred, &statements::drop_deferred}) {
+    const std::optional<Error> refused = try_to([&] {
+      Query query(*statement);
+      query.bind(webhook).bind(applied.problem).run();
+    });
+    if (!refused) return applied;
+    if (!is_final(*refused)) break;
+  }
+  applied.state = Applied::State::kFailed;
+  return applied;
+}
+
+}  // namespace
+
+Applied apply_deferred_changes(const Uuid& webhook, std::size_t rows_max) {
+  limit_waits_for_rows();
+  for (std::size_t rows = rows_max;; rows = std::max<std::size_t>(rows / 8, 1)) {
+    const std::optional<Error> error = try_to([&] {
+      Query query(statements::apply_deferred);
+      query.bind(webhook).bind(static_cast<std::int64_t>(rows)).run();
+    });
+    if (!error) break;
+    if (is_lock_error(*error)) {
+      return {.webhook = webhook, .state = Applied::State::kFailed};
+    }
+    if (rows > 1) continue;
+    if (is_final(*error)) return give_up_oldest(webhook, *error);
+    return {.webhook = webhook, .state = Applied::State::kFailed, .problem = error->message()};
+  }
+  Query rest(statements::has_deferred);
+  rest.bind(webhook).run();
+  if (rest.get_boolean(0, 0)) return {.webhook = webhook, .state = Applied::State::kMore};
+  return {.webhook = webhook, .state = Applied::State::kDone, .next_due = rest.get_optional_time(0, 1)};
 }
 
 }  // namespace webhook::pg

@@ -32,7 +32,7 @@ extern "C" {
 #include "pg/event_reader.h"
 #include "pg/filters.h"
 #include "pg/guard.h"
-#include "pg/log_writer.h"
+#include "pg/keyed_lock.h"
 #include "pg/results.h"
 #include "pg/secret_store.h"
 #include "pg/shared_state.h"
@@ -51,6 +51,8 @@ constexpr std::size_t kWalkStep = 5'000;
 constexpr std::int32_t kSaveStep = 200;
 // Saved events that are given up by one step.
 constexpr std::int32_t kSavedEventsPerStep = 200;
+// Dead deliveries that one step deletes.
+constexpr std::int64_t kExpiredPerStep = 500;
 // Capture finds at least half of this in memory.
 constexpr std::int64_t kIdBlock = 1'000'000;  // the sequence's INCREMENT
 
@@ -314,6 +316,9 @@ StartState SpiStore::start(const WorkerShare& share) {
                                .last_failure_at = endpoints.get_optional_time(row, 5),
                                .last_error = endpoints.get_text(row, 6)});
   }
+  Query deferred(statements::read_deferred_webhooks);
+  const std::size_t deferred_count = deferred.run();
+  for (std::size_t row = 0; row < deferred_count; ++row) state.deferred.push_back(deferred.get_uuid(row, 0));
   if (checkpoints.are_of_this_count) {
     state.checkpoint = checkpoints.of[static_cast<std::size_t>(share.number - 1)];
   } else {
@@ -329,6 +334,7 @@ StartState SpiStore::start(const WorkerShare& share) {
   }
   work.commit();
   worker_ = share.number;
+  deferred_ = {state.deferred.begin(), state.deferred.end()};
   return state;
 }
 
@@ -599,15 +605,61 @@ std::vector<DeliveryKey> SpiStore::owed_of(const std::vector<std::int64_t>& even
 // --- Recording ----------------------------------------------------------------------------------------------------------
 
 Recorded SpiStore::record(const Batch& batch) {
+  std::optional<Error> error;
+  try {
+    return record(batch, Care::kNone);
+  } catch (const ExtensionGone&) {
+    throw;
+  } catch (const Error& raised) {
+    if (!may_be_of_a_row(raised)) throw;
+    error = raised;
+  }
+  return record(batch, Care::kEachRow);
+}
+
+Recorded SpiStore::record(const Batch& batch, Care care) {
   Work work(*this, "webhook: recording results");
-  Recorded recorded = write_batch(batch, worker_);
+  Recorded recorded = write_batch(batch, worker_, deferred_, care);
   work.commit();
+  deferred_.insert(recorded.deferred.begin(), recorded.deferred.end());
   return recorded;
+}
+
+std::vector<Applied> SpiStore::apply_deferred(const std::vector<Uuid>& webhooks, std::size_t rows_max) {
+  std::vector<Applied> all;
+  Work work(*this, "webhook: recording what was deferred");
+  for (const Uuid& webhook : webhooks) {
+    if (!try_lock_keyed(KeyedLock::kDeliveries, name_of(webhook))) {
+      all.push_back({.webhook = webhook});
+      continue;
+    }
+    all.push_back(apply_deferred_changes(webhook, rows_max));
+    break;
+  }
+  work.commit();
+  for (const Applied& applied : all) {
+    if (applied.state == Applied::State::kDone) deferred_.erase(applied.webhook);
+  }
+  return all;
+}
+
+std::string SpiStore::holder(const Uuid& webhook) {
+  Work work(*this, "webhook: looking for who holds deliveries");
+  const KeyedLockTag tag = keyed_lock_tag(KeyedLock::kDeliveries, name_of(webhook));
+  Query query(statements::find_holder);
+  query.bind(static_cast<std::int64_t>(tag.classid)).bind(static_cast<std::int64_t>(tag.objid));
+  std::string holder = "somebody who has locked its rows of webhook_deliveries";
+  if (query.bind(static_cast<std::int32_t>(tag.objsubid)).run() > 0) {
+    holder = query.is_null(0, 0) ? "a prepared transaction"
+                                 : "the transaction of process " + std::to_string(query.get_int32(0, 0));
+  }
+  work.commit();
+  return holder;
 }
 
 std::int64_t SpiStore::log_test(const LogRow& row) {
   Work work(*this, "webhook: recording a test");
-  write_logs({row});
+  write_logs_each({row});
   Query drawn(statements::last_log_id_drawn);
   drawn.run();
   const std::int64_t id = drawn.get_int64(0, 0);
@@ -620,8 +672,12 @@ DisableResult SpiStore::disable(const Uuid& webhook, const std::string& url, con
   Work work(*this, "webhook: disabling a webhook");
   Query wanted(statements::read_disabling);
   if (wanted.bind(webhook).bind(url).run() == 0) return DisableResult::kNothingToDo;
-  Query disable(statements::disable_webhook);
-  if (disable.bind(webhook).bind(url).bind(reason).run() == 0) return DisableResult::kLocked;
+  std::size_t rows = 0;
+  try_to([&] {
+    Query disable(statements::disable_webhook);
+    rows = disable.bind(webhook).bind(url).bind(reason).run();
+  });
+  if (rows == 0) return DisableResult::kLocked;
   capture_event(event.name, event.data, event.organization_id, std::nullopt);
   work.commit();
   return DisableResult::kDisabled;
@@ -705,36 +761,61 @@ Due SpiStore::due(const DueQuery& wanted) {
 std::vector<std::int64_t> SpiStore::give_up_old(const Uuid& webhook, Time before, const std::string& reason,
                                                 std::size_t rows_max) {
   Work work(*this, "webhook: giving up old deliveries");
-  Query query(statements::give_up_old);
-  const std::size_t rows =
-      query.bind(webhook).bind(before).bind(reason).bind(static_cast<std::int64_t>(rows_max)).run();
   std::vector<std::int64_t> ids;
-  ids.reserve(rows);
-  for (std::size_t row = 0; row < rows; ++row) ids.push_back(query.get_int64(row, 0));
+  // A row that is refused stays, and what is behind it: the webhook's own matter.
+  try_to([&] {
+    Query query(statements::give_up_old);
+    const std::size_t rows =
+        query.bind(webhook).bind(before).bind(reason).bind(static_cast<std::int64_t>(rows_max)).run();
+    for (std::size_t row = 0; row < rows; ++row) ids.push_back(query.get_int64(row, 0));
+  });
   work.commit();
   return ids;
 }
 
-std::unordered_map<std::string, std::int64_t> SpiStore::reorder(const Uuid& webhook, Ordering ordering,
-                                                                std::size_t keys_max) {
+OrderingStep SpiStore::write_ordering_keys(const Uuid& webhook, Ordering ordering, const Backlog::Position& after,
+                                           std::size_t rows_max) {
   Work work(*this, "webhook: ordering what is owed");
-  Query write(statements::write_ordering_keys);
-  write.bind(webhook).bind(ordering_name(ordering)).run();
-  std::unordered_map<std::string, std::int64_t> counts;
-  if (ordering != Ordering::kRelaxed) {
-    Query count(statements::count_ordering_keys);
-    const std::size_t rows = count.bind(webhook).bind(static_cast<std::int64_t>(keys_max + 1)).run();
-    for (std::size_t row = 0; row < rows; ++row) counts.emplace(count.get_text(row, 0), count.get_int64(row, 1));
+  OrderingStep step{.position = after};
+  if (!try_lock_keyed(KeyedLock::kDeliveries, name_of(webhook))) {
+    step.is_busy = true;
+    return step;
   }
+  limit_waits_for_rows();
+  const auto refused = try_to([&] {
+    Query write(statements::write_ordering_keys);
+    write.bind(webhook).bind(ordering_name(ordering)).bind(after.next_attempt_at).bind(after.event_id);
+    const bool has_some = write.bind(static_cast<std::int64_t>(rows_max)).run() > 0;
+    if (has_some) step.position = {write.get_time(0, 0), write.get_int64(0, 1)};
+    step.is_all = !has_some || write.get_int64(0, 2) < static_cast<std::int64_t>(rows_max);
+  });
+  step.is_busy = refused.has_value();
+  work.commit();
+  return step;
+}
+
+std::optional<std::unordered_map<std::string, std::int64_t>> SpiStore::owed_by_key(const Uuid& webhook,
+                                                                                   std::size_t rows_max) {
+  Work work(*this, "webhook: counting what is owed");
+  Query count(statements::count_ordering_keys);
+  const std::size_t keys = count.bind(webhook).bind(static_cast<std::int64_t>(rows_max + 1)).run();
+  std::optional<std::unordered_map<std::string, std::int64_t>> counts(std::in_place);
+  for (std::size_t row = 0; row < keys; ++row) {
+    const std::string key = count.get_text(row, 0);
+    // A delivery without a key holds nothing back.
+    if (!key.starts_with('#')) counts->emplace(key, count.get_int64(row, 1));
+  }
+  if (keys > 0 && count.get_int64(0, 2) > static_cast<std::int64_t>(rows_max)) counts.reset();
   work.commit();
   return counts;
 }
 
-void SpiStore::forget(const std::vector<Uuid>& webhooks) {
-  Work work(*this, "webhook: forgetting deleted webhooks");
-  Query query(statements::forget_webhooks);
-  query.bind(webhooks).run();
+std::size_t SpiStore::forget(const Uuid& webhook, std::size_t rows_max) {
+  Work work(*this, "webhook: forgetting a deleted webhook");
+  Query query(statements::forget_pending);
+  const std::size_t rows = query.bind(webhook).bind(static_cast<std::int64_t>(rows_max)).run();
   work.commit();
+  return rows;
 }
 
 // --- Rings --------------------------------------------------------------------------------------------------------------
@@ -774,18 +855,25 @@ RingReport SpiStore::maintain_ring(Ring ring, const RingLimits& limits) {
 }
 
 // One step of saving those events of a segment that deliveries refer to. Returns whether all are saved, but for those whose
-// deliveries somebody has locked.
-bool SpiStore::save_events(int segment) {
+// deliveries somebody has locked, or, as the report says then, one is refused.
+bool SpiStore::save_events(int segment, RingReport* report) {
   if (saving_segment_ != segment) {
     saving_segment_ = segment;
     saved_to_ = kBeforeAllDeliveries;
   }
   Work work(*this, "webhook: saving events");
-  Query save(statements::save_events);
-  save.bind(static_cast<std::int32_t>(segment)).bind(saved_to_.event_id).bind(saved_to_.webhook).bind(kSaveStep);
-  const bool is_all = save.run() == 0 || save.get_int64(0, 2) < kSaveStep;
-  const DeliveryKey last = is_all ? DeliveryKey{} : DeliveryKey{save.get_int64(0, 0), save.get_uuid(0, 1)};
+  bool is_all = true;
+  DeliveryKey last;
+  limit_waits_for_rows();
+  const std::optional<Error> refused = try_to([&] {
+    Query save(statements::save_events);
+    save.bind(static_cast<std::int32_t>(segment)).bind(saved_to_.event_id).bind(saved_to_.webhook).bind(kSaveStep);
+    is_all = save.run() == 0 || save.get_int64(0, 2) < kSaveStep;
+    if (!is_all) last = {save.get_int64(0, 0), save.get_uuid(0, 1)};
+  });
+  if (refused) report->kept_because = "a delivery of its events cannot be changed: " + refused->message();
   work.commit();
+  if (refused) return true;
   if (is_all) {
     saving_segment_ = -1;
   } else {
@@ -796,10 +884,11 @@ bool SpiStore::save_events(int segment) {
 
 // Empties a segment that nobody needs any more. False: it is still needed, or there is more to do first.
 bool SpiStore::make_room(Ring ring, int segment, RingReport* report) {
-  if (holds_events(ring) && !save_events(segment)) {
+  if (holds_events(ring) && !save_events(segment, report)) {
     report->more = true;
     return false;
   }
+  if (!report->kept_because.empty()) return false;
   Work work(*this, "webhook: emptying a segment");
   const auto slot = static_cast<std::int32_t>(segment);
   const std::string name = std::string("webhook_") + table_name(ring) + '_' + std::to_string(segment);
@@ -821,6 +910,10 @@ bool SpiStore::make_room(Ring ring, int segment, RingReport* report) {
     // What came to be owed since the last step, or is locked.
     Query unsaved(statements::has_unsaved_events);
     unsaved.bind(slot).run();
+    if (unsaved.get_boolean(0, 1)) {
+      report->kept_because = "it holds events that are owed to a webhook of which a transaction holds deliveries";
+      return false;
+    }
     if (unsaved.get_boolean(0, 0)) {
       report->kept_because = "deliveries refer to its events, and somebody writes them";
       return false;
@@ -838,13 +931,19 @@ bool SpiStore::make_room(Ring ring, int segment, RingReport* report) {
   return true;
 }
 
-void SpiStore::delete_expired(Time before) {
+bool SpiStore::delete_expired(Time before) {
   Work work(*this, "webhook: deleting expired deliveries");
   Query query(statements::delete_expired_dead);
-  query.bind(before).run();
+  query.bind(before).bind(expired_.created_at).bind(expired_.event_id).bind(expired_.webhook);
+  const bool has_some = query.bind(kExpiredPerStep).run() > 0;
+  const bool has_more = has_some && query.get_int64(0, 3) == kExpiredPerStep;
+  const Expired last =
+      has_more ? Expired{query.get_time(0, 0), query.get_int64(0, 1), query.get_uuid(0, 2)} : Expired{};
   Query given_up(statements::delete_old_given_up);
   given_up.bind(before).run();
   work.commit();
+  expired_ = last;
+  return has_more;
 }
 
 // --- Shares -------------------------------------------------------------------------------------------------------------

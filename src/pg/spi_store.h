@@ -2,11 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "pg/event_reader.h"
+#include "pg/results.h"
 #include "pg/spi.h"
 #include "pg/store.h"
 
@@ -27,6 +30,8 @@ class SpiStore final : public Store {
   std::vector<DeliveryKey> owed_of(const std::vector<std::int64_t>& event_ids) override;
   std::vector<FilterAnswer> filter(const std::vector<FilterQuestion>& questions) override;
   Recorded record(const Batch& batch) override;
+  std::vector<Applied> apply_deferred(const std::vector<Uuid>& webhooks, std::size_t rows_max) override;
+  std::string holder(const Uuid& webhook) override;
   DisableResult disable(const Uuid& webhook, const std::string& url, const std::string& reason,
                         const OperationalEvent& event) override;
   std::int64_t log_test(const LogRow& row) override;
@@ -35,11 +40,13 @@ class SpiStore final : public Store {
   Due due(const DueQuery& wanted) override;
   std::vector<std::int64_t> give_up_old(const Uuid& webhook, Time before, const std::string& reason,
                                         std::size_t rows_max) override;
-  std::unordered_map<std::string, std::int64_t> reorder(const Uuid& webhook, Ordering ordering,
-                                                        std::size_t keys_max) override;
-  void forget(const std::vector<Uuid>& webhooks) override;
+  OrderingStep write_ordering_keys(const Uuid& webhook, Ordering ordering, const Backlog::Position& after,
+                                   std::size_t rows_max) override;
+  std::optional<std::unordered_map<std::string, std::int64_t>> owed_by_key(const Uuid& webhook,
+                                                                           std::size_t rows_max) override;
+  std::size_t forget(const Uuid& webhook, std::size_t rows_max) override;
   RingReport maintain_ring(Ring ring, const RingLimits& limits) override;
-  void delete_expired(Time before) override;
+  bool delete_expired(Time before) override;
   OwedStep count_owed(const std::optional<DeliveryKey>& after, std::size_t rows_max) override;
   std::size_t give_up_excess(const Uuid& webhook, const std::string& reason, std::size_t rows_max) override;
   SavedStep tidy_saved(std::int64_t after, std::size_t events_max) override;
@@ -66,6 +73,18 @@ class SpiStore final : public Store {
     std::int64_t walked_to = 0;
   };
 
+  // How far a segment's bodies have been taken along, and expired deliveries deleted: the last row that was looked at.
+  struct Saving {
+    int segment = -1;
+    std::int64_t event_id = 0;
+    Uuid webhook;
+  };
+  struct Expired {
+    Time created_at{};
+    std::int64_t event_id = 0;
+    Uuid webhook;
+  };
+
   class Work;  // a transaction in which the extension is known to be there
 
   // False, with nothing in the chunk, if the window has more than a few events.
@@ -76,8 +95,9 @@ class SpiStore final : public Store {
   void note_found(const Query& query, std::size_t rows, const Window& window);
   void walk(const Window& window, std::int64_t after_id, std::size_t events_max);
   static FoundEvents fetch(const std::vector<Found>& found, std::size_t bytes_max);
+  Recorded record(const Batch& batch, Care care);
   bool make_room(Ring ring, int segment, RingReport* report);
-  bool save_events(int segment);
+  bool save_events(int segment, RingReport* report);
   void reencrypt_secrets();
 
   std::uint32_t extension_ = 0;  // its OID
@@ -87,9 +107,11 @@ class SpiStore final : public Store {
   std::uint32_t events_sequence_ = 0;
   bool has_published_segment_ = false;
   Reading reading_;
+  std::unordered_set<Uuid> deferred_;  // webhooks with changes that are not applied
   // How far the events of a segment that is to be emptied are saved.
   int saving_segment_ = -1;
   DeliveryKey saved_to_;
+  Expired expired_;
 };
 
 }  // namespace webhook::pg

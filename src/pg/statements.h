@@ -155,7 +155,23 @@ inline constinit Statement read_logged(R"(
   SELECT event_id, configuration_id FROM @extschema@.webhook_logs WHERE id > $1)");
 
 inline constinit Statement read_owed_of(R"(
-  SELECT event_id, configuration_id FROM @extschema@.webhook_deliveries WHERE event_id = ANY($1))");
+  SELECT event_id, configuration_id FROM @extschema@.webhook_deliveries WHERE event_id = ANY($1)
+  UNION ALL
+  SELECT event_id, configuration_id FROM webhook_internal.deferred_changes WHERE event_id = ANY($1))");
+
+// The webhooks with some, one index look each.
+inline constinit Statement read_deferred_webhooks(R"(
+  WITH RECURSIVE webhooks (id) AS (
+    (SELECT configuration_id FROM webhook_internal.deferred_changes ORDER BY configuration_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT d.configuration_id
+              FROM webhook_internal.deferred_changes AS d
+             WHERE d.configuration_id > w.id
+             ORDER BY d.configuration_id
+             LIMIT 1)
+      FROM webhooks AS w
+     WHERE w.id IS NOT NULL)
+  SELECT id FROM webhooks WHERE id IS NOT NULL)");
 
 // --- Recording --------------------------------------------------------------------------------------------------------
 
@@ -192,7 +208,119 @@ inline constinit Statement upsert_owed(R"(
          last_error = excluded.last_error, ordering_key = excluded.ordering_key, updated_at = clock_timestamp()
    WHERE d.state <> 'dead' OR d.last_error IS DISTINCT FROM 'cancelled')");
 
-// Those of these rows that somebody else has locked.
+// --- What can't be written into webhook_deliveries now --------------------------------------------------------------
+//
+// Nobody but a worker writes webhook_internal.deferred_changes, and none another's webhooks: these wait for nobody.
+
+// new_owed: an InputTable.
+inline constinit Statement defer_owed(R"(
+  INSERT INTO webhook_internal.deferred_changes
+         (configuration_id, event_id, is_finished, organization_id, event, key, created_at, attempts, probes,
+          owed_since, next_attempt_at, last_error, ordering_key, slot)
+  SELECT o.configuration_id, o.event_id, false, o.organization_id, o.event, o.key, o.created_at, o.attempts, o.probes,
+         o.owed_since, o.next_attempt_at, o.last_error, o.ordering_key, o.slot::smallint
+    FROM new_owed AS o)");
+
+inline constinit Statement defer_finished(R"(
+  INSERT INTO webhook_internal.deferred_changes (configuration_id, event_id, is_finished)
+  SELECT f.configuration_id, f.event_id, true
+    FROM unnest($1::bigint[], $2::uuid[]) AS f (event_id, configuration_id))");
+
+// Writes the oldest of what is deferred of a webhook, at most $2 changes, and returns how many these were. What somebody
+// has written into a row since its change was deferred stays.
+inline constinit Statement apply_deferred(R"(
+  WITH taken AS (
+    DELETE FROM webhook_internal.deferred_changes
+     WHERE id = ANY(ARRAY(SELECT id
+                            FROM webhook_internal.deferred_changes
+                           WHERE configuration_id = $1
+                           ORDER BY id
+                           LIMIT $2))
+    RETURNING *),
+  last AS (SELECT DISTINCT ON (event_id) * FROM taken ORDER BY event_id, id DESC),
+  finished AS (
+    DELETE FROM @extschema@.webhook_deliveries AS d
+     USING last AS l
+     WHERE l.is_finished AND d.event_id = l.event_id AND d.configuration_id = l.configuration_id
+       AND (d.state = 'dead' OR d.updated_at <= l.deferred_at)),
+  owed AS (
+    INSERT INTO @extschema@.webhook_deliveries AS d
+           (event_id, configuration_id, organization_id, event, key, created_at, state, attempts, probes, owed_since,
+            next_attempt_at, last_error, ordering_key, slot, updated_at)
+    SELECT l.event_id, l.configuration_id, l.organization_id, l.event, l.key, l.created_at,
+           CASE WHEN l.next_attempt_at IS NULL THEN 'dead' ELSE 'pending' END, l.attempts, l.probes, l.owed_since,
+           l.next_attempt_at, l.last_error, l.ordering_key, l.slot, l.deferred_at
+      FROM last AS l
+     WHERE NOT l.is_finished
+       AND EXISTS (SELECT FROM @extschema@.webhook_configurations AS c WHERE c.id = l.configuration_id)
+    ON CONFLICT (event_id, configuration_id) DO UPDATE
+       SET state = excluded.state, attempts = excluded.attempts, probes = excluded.probes,
+           owed_since = excluded.owed_since, next_attempt_at = excluded.next_attempt_at,
+           last_error = excluded.last_error, ordering_key = excluded.ordering_key, updated_at = excluded.updated_at
+     WHERE (d.state <> 'dead' OR d.last_error IS DISTINCT FROM 'cancelled') AND d.updated_at <= excluded.updated_at)
+  SELECT count(*) FROM taken)");
+
+// Gives the oldest up, whose row cannot be written, for the reason $2: what of the row is a user's goes with it.
+inline constinit Statement give_up_deferred(R"(
+  WITH taken AS (
+    DELETE FROM webhook_internal.deferred_changes
+     WHERE id = (SELECT min(id) FROM webhook_internal.deferred_changes WHERE configuration_id = $1)
+    RETURNING *),
+  owed AS (
+    INSERT INTO @extschema@.webhook_deliveries AS d
+           (event_id, configuration_id, organization_id, event, created_at, state, attempts, probes, owed_since,
+            last_error)
+    SELECT t.event_id, t.configuration_id, t.organization_id, t.event, t.created_at, 'dead', t.attempts, t.probes,
+           t.owed_since, $2
+      FROM taken AS t
+     WHERE NOT t.is_finished
+       AND EXISTS (SELECT FROM @extschema@.webhook_configurations AS c WHERE c.id = t.configuration_id)
+    ON CONFLICT (event_id, configuration_id) DO UPDATE
+       SET state = excluded.state, key = NULL, attempts = excluded.attempts, probes = excluded.probes,
+           owed_since = excluded.owed_since, next_attempt_at = NULL, last_error = excluded.last_error,
+           ordering_key = NULL, updated_at = clock_timestamp()),
+  logged AS (
+    INSERT INTO @extschema@.webhook_logs
+           (slot, created_at, configuration_id, organization_id, event_id, event, attempt, status, error)
+    SELECT ring.slot, clock_timestamp(), t.configuration_id, t.organization_id, t.event_id, t.event, 0, 'failed', $2
+      FROM taken AS t, @extschema@.webhook_rings AS ring
+     WHERE NOT t.is_finished AND ring.ring = 'logs')
+  SELECT count(*) FROM taken)");
+
+// The same, where not even that can be written: without a row.
+inline constinit Statement drop_deferred(R"(
+  WITH taken AS (
+    DELETE FROM webhook_internal.deferred_changes
+     WHERE id = (SELECT min(id) FROM webhook_internal.deferred_changes WHERE configuration_id = $1)
+    RETURNING *),
+  dropped AS (
+    DELETE FROM @extschema@.webhook_deliveries AS d
+     USING taken AS t
+     WHERE d.event_id = t.event_id AND d.configuration_id = t.configuration_id),
+  logged AS (
+    INSERT INTO @extschema@.webhook_logs
+           (slot, created_at, configuration_id, organization_id, event_id, event, attempt, status, error)
+    SELECT ring.slot, clock_timestamp(), t.configuration_id, t.organization_id, t.event_id, t.event, 0, 'failed', $2
+      FROM taken AS t, @extschema@.webhook_rings AS ring
+     WHERE NOT t.is_finished AND ring.ring = 'logs')
+  SELECT count(*) FROM taken)");
+
+inline constinit Statement has_deferred(R"(
+  SELECT EXISTS (SELECT FROM webhook_internal.deferred_changes WHERE configuration_id = $1),
+         (SELECT min(next_attempt_at)
+            FROM @extschema@.webhook_deliveries
+           WHERE configuration_id = $1 AND state = 'pending'))");
+
+// Who has a lock: a process, or, null, a prepared transaction.
+inline constinit Statement find_holder(R"(
+  SELECT l.pid
+    FROM pg_catalog.pg_locks AS l
+   WHERE l.locktype = 'advisory' AND l.granted
+     AND l.database = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = current_database())
+     AND l.classid::bigint = $1 AND l.objid::bigint = $2 AND l.objsubid = $3
+   LIMIT 1)");
+
+// The webhooks of these rows that somebody else has locked.
 inline constinit Statement find_locked(R"(
   WITH free AS (
     SELECT d.event_id, d.configuration_id
@@ -200,7 +328,7 @@ inline constinit Statement find_locked(R"(
            JOIN unnest($1::bigint[], $2::uuid[]) AS w (event_id, configuration_id)
              ON w.event_id = d.event_id AND w.configuration_id = d.configuration_id
        FOR UPDATE OF d SKIP LOCKED)
-  SELECT d.event_id, d.configuration_id
+  SELECT DISTINCT d.configuration_id
     FROM @extschema@.webhook_deliveries AS d
          JOIN unnest($1::bigint[], $2::uuid[]) AS w (event_id, configuration_id)
            ON w.event_id = d.event_id AND w.configuration_id = d.configuration_id
@@ -212,15 +340,29 @@ inline constinit Statement delete_finished(R"(
    USING unnest($1::bigint[], $2::uuid[]) AS f (event_id, configuration_id)
    WHERE d.event_id = f.event_id AND d.configuration_id = f.configuration_id)");
 
-// A row of yesterday's same minute is written over. Several of one minute add up.
+// A row of yesterday's same minute is written over. Several of one minute add up. What somebody else has locked is left
+// out: the rows' places (from 1) are returned.
 inline constinit Statement upsert_minutes(R"(
+  WITH new AS (
+    SELECT n.place, c.id, (extract(epoch FROM n.minute)::bigint / 60 % 1440)::smallint AS slot, c.organization_id,
+           n.minute, n.attempts, n.successes, n.durations::integer[] AS durations
+      FROM unnest($1::uuid[], $2::timestamptz[], $3::integer[], $4::integer[], $5::text[]) WITH ORDINALITY
+             AS n (configuration_id, minute, attempts, successes, durations, place)
+           JOIN @extschema@.webhook_configurations AS c ON c.id = n.configuration_id),
+  stored AS (
+    SELECT m.configuration_id, m.slot
+      FROM @extschema@.webhook_minutes AS m JOIN new AS n ON n.id = m.configuration_id AND n.slot = m.slot),
+  free AS (
+    SELECT m.configuration_id, m.slot
+      FROM @extschema@.webhook_minutes AS m JOIN new AS n ON n.id = m.configuration_id AND n.slot = m.slot
+       FOR NO KEY UPDATE OF m SKIP LOCKED),
+  locked AS (SELECT configuration_id, slot FROM stored EXCEPT SELECT configuration_id, slot FROM free),
+  written AS (
   INSERT INTO @extschema@.webhook_minutes AS m
          (configuration_id, slot, organization_id, minute, attempts, successes, durations)
-  SELECT c.id, extract(epoch FROM n.minute)::bigint / 60 % 1440, c.organization_id, n.minute, n.attempts, n.successes,
-         n.durations::integer[]
-    FROM unnest($1::uuid[], $2::timestamptz[], $3::integer[], $4::integer[], $5::text[])
-           AS n (configuration_id, minute, attempts, successes, durations)
-         JOIN @extschema@.webhook_configurations AS c ON c.id = n.configuration_id
+  SELECT n.id, n.slot, n.organization_id, n.minute, n.attempts, n.successes, n.durations
+    FROM new AS n
+   WHERE (n.id, n.slot) NOT IN (SELECT configuration_id, slot FROM locked)
   ON CONFLICT (configuration_id, slot) DO UPDATE
      SET minute = excluded.minute,
          attempts = excluded.attempts + CASE WHEN m.minute = excluded.minute THEN m.attempts ELSE 0 END,
@@ -231,23 +373,40 @@ inline constinit Statement upsert_minutes(R"(
                                             JOIN unnest(excluded.durations) WITH ORDINALITY AS b (count, n) USING (n)
                                       ORDER BY n)
                           ELSE excluded.durations END
-   WHERE m.minute <= excluded.minute)");
+   WHERE m.minute <= excluded.minute)
+  SELECT n.place FROM new AS n JOIN locked AS l ON l.configuration_id = n.id AND l.slot = n.slot)");
 
+// The same: places of rows that are left out.
 inline constinit Statement upsert_endpoints(R"(
+  WITH new AS (
+    SELECT n.place, c.id, c.organization_id, n.circuit_opened_at, n.next_probe_at, n.failing_since, n.last_success_at,
+           n.last_failure_at, n.last_error
+      FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[],
+                  $6::timestamptz[], $7::text[]) WITH ORDINALITY
+             AS n (configuration_id, circuit_opened_at, next_probe_at, failing_since, last_success_at,
+                   last_failure_at, last_error, place)
+           JOIN @extschema@.webhook_configurations AS c ON c.id = n.configuration_id),
+  stored AS (
+    SELECT e.configuration_id
+      FROM @extschema@.webhook_endpoints AS e JOIN new AS n ON n.id = e.configuration_id),
+  free AS (
+    SELECT e.configuration_id
+      FROM @extschema@.webhook_endpoints AS e JOIN new AS n ON n.id = e.configuration_id
+       FOR NO KEY UPDATE OF e SKIP LOCKED),
+  locked AS (SELECT configuration_id FROM stored EXCEPT SELECT configuration_id FROM free),
+  written AS (
   INSERT INTO @extschema@.webhook_endpoints AS e
          (configuration_id, organization_id, circuit_opened_at, next_probe_at, failing_since, last_success_at,
           last_failure_at, last_error)
-  SELECT c.id, c.organization_id, n.circuit_opened_at, n.next_probe_at, n.failing_since, n.last_success_at,
+  SELECT n.id, n.organization_id, n.circuit_opened_at, n.next_probe_at, n.failing_since, n.last_success_at,
          n.last_failure_at, n.last_error
-    FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[],
-                $6::timestamptz[], $7::text[])
-           AS n (configuration_id, circuit_opened_at, next_probe_at, failing_since, last_success_at, last_failure_at,
-                 last_error)
-         JOIN @extschema@.webhook_configurations AS c ON c.id = n.configuration_id
+    FROM new AS n
+   WHERE n.id NOT IN (SELECT configuration_id FROM locked)
   ON CONFLICT (configuration_id) DO UPDATE
      SET circuit_opened_at = excluded.circuit_opened_at, next_probe_at = excluded.next_probe_at,
          failing_since = excluded.failing_since, last_success_at = excluded.last_success_at,
-         last_failure_at = excluded.last_failure_at, last_error = excluded.last_error, updated_at = clock_timestamp())");
+         last_failure_at = excluded.last_failure_at, last_error = excluded.last_error, updated_at = clock_timestamp())
+  SELECT n.place FROM new AS n JOIN locked AS l ON l.configuration_id = n.id)");
 
 // Whether there is still something to switch off; and it, unless somebody holds the row.
 inline constinit Statement read_disabling(R"(
@@ -364,22 +523,44 @@ inline constinit Statement give_up_old(R"(
      WHERE ring.ring = (SELECT webhook_internal.log_ring(max(organization_id), count(*)) FROM given_up))
   SELECT event_id FROM given_up)");
 
+// One step through what is owed: behind ($3, $4), at most $5 rows. The last of them, and how many there were.
 inline constinit Statement write_ordering_keys(R"(
-  UPDATE @extschema@.webhook_deliveries AS d
-     SET ordering_key = webhook_internal.ordering_key($2, d.key, d.event_id)
-   WHERE d.configuration_id = $1 AND d.state = 'pending'
-     AND d.ordering_key IS DISTINCT FROM webhook_internal.ordering_key($2, d.key, d.event_id))");
+  WITH step AS (
+    SELECT event_id, configuration_id, next_attempt_at
+      FROM @extschema@.webhook_deliveries
+     WHERE configuration_id = $1 AND state = 'pending' AND (next_attempt_at, event_id) > ($3, $4)
+     ORDER BY next_attempt_at, event_id
+     LIMIT $5),
+  written AS (
+    UPDATE @extschema@.webhook_deliveries AS d
+       SET ordering_key = webhook_internal.ordering_key($2, d.key, d.event_id)
+      FROM step AS s
+     WHERE d.event_id = s.event_id AND d.configuration_id = s.configuration_id AND d.state = 'pending'
+       AND d.ordering_key IS DISTINCT FROM webhook_internal.ordering_key($2, d.key, d.event_id))
+  SELECT s.next_attempt_at, s.event_id, count(*) OVER ()
+    FROM step AS s
+   ORDER BY s.next_attempt_at DESC, s.event_id DESC
+   LIMIT 1)");
 
-// A delivery without a key (#) holds nothing back.
+// Of at most $2 rows. A delivery without a key (#) holds nothing back.
 inline constinit Statement count_ordering_keys(R"(
-  SELECT ordering_key, count(*)
-    FROM @extschema@.webhook_deliveries
-   WHERE configuration_id = $1 AND state = 'pending' AND ordering_key IS NOT NULL AND ordering_key NOT LIKE '#%'
-   GROUP BY ordering_key
-   LIMIT $2)");
+  SELECT o.ordering_key, count(*), sum(count(*)) OVER ()::bigint
+    FROM (SELECT ordering_key
+            FROM @extschema@.webhook_deliveries
+           WHERE configuration_id = $1 AND state = 'pending' AND ordering_key IS NOT NULL
+           ORDER BY event_id
+           LIMIT $2) AS o
+   GROUP BY o.ordering_key)");
 
-inline constinit Statement forget_webhooks(R"(
-  DELETE FROM @extschema@.webhook_deliveries WHERE configuration_id = ANY($1))");
+// At most $2 rows of a webhook that is not there. What somebody has locked is left for later.
+inline constinit Statement forget_pending(R"(
+  DELETE FROM @extschema@.webhook_deliveries
+   WHERE ctid = ANY(ARRAY(SELECT d.ctid
+                            FROM @extschema@.webhook_deliveries AS d
+                           WHERE d.configuration_id = $1 AND d.state = 'pending'
+                             AND NOT EXISTS (SELECT FROM @extschema@.webhook_configurations AS c WHERE c.id = $1)
+                           LIMIT $2
+                             FOR UPDATE OF d SKIP LOCKED)))");
 
 // --- Rings ------------------------------------------------------------------------------------------------------------
 
@@ -436,9 +617,10 @@ inline constinit Statement save_events(R"(
    ORDER BY s.event_id DESC, s.configuration_id DESC
    LIMIT 1)");
 
-// Whether a delivery's event is in the segment only.
+// Whether a delivery's event is in the segment only; and whether that of one is of which the row is still to be written.
 inline constinit Statement has_unsaved_events(R"(
-  SELECT EXISTS (SELECT FROM @extschema@.webhook_deliveries WHERE slot = $1::smallint))");
+  SELECT EXISTS (SELECT FROM @extschema@.webhook_deliveries WHERE slot = $1::smallint),
+         EXISTS (SELECT FROM webhook_internal.deferred_changes WHERE slot = $1::smallint))");
 
 // Whether an event of the segment belongs to a transaction that is not behind every checkpoint.
 inline constinit Statement has_unsettled_events(R"(
@@ -458,8 +640,29 @@ inline constinit Statement has_needed_logs(R"(
       OR EXISTS (SELECT FROM @extschema@.webhook_checkpoint AS c
                          JOIN @extschema@.webhook_logs AS l ON l.slot = $1 AND l.id > c.log_floor))");
 
+// One step: behind ($2, $3, $4), at most $5 rows; what somebody has locked is left for later. The last row, and how many
+// there were.
 inline constinit Statement delete_expired_dead(R"(
-  DELETE FROM @extschema@.webhook_deliveries WHERE state = 'dead' AND created_at < $1)");
+  WITH step AS (
+    SELECT created_at, event_id, configuration_id
+      FROM @extschema@.webhook_deliveries
+     WHERE state = 'dead' AND created_at < $1 AND (created_at, event_id, configuration_id) > ($2, $3, $4)
+     ORDER BY created_at, event_id, configuration_id
+     LIMIT $5),
+  free AS (
+    SELECT d.event_id, d.configuration_id
+      FROM @extschema@.webhook_deliveries AS d
+           JOIN step AS s ON s.event_id = d.event_id AND s.configuration_id = d.configuration_id
+     WHERE d.state = 'dead'
+       FOR UPDATE OF d SKIP LOCKED),
+  deleted AS (
+    DELETE FROM @extschema@.webhook_deliveries AS d
+     USING free AS f
+     WHERE d.event_id = f.event_id AND d.configuration_id = f.configuration_id)
+  SELECT s.created_at, s.event_id, s.configuration_id, count(*) OVER ()
+    FROM step AS s
+   ORDER BY s.created_at DESC, s.event_id DESC, s.configuration_id DESC
+   LIMIT 1)");
 
 // --- Shares ---------------------------------------------------------------------------------------------------------------
 

@@ -81,6 +81,7 @@ struct StartState {
   Uuid instance;
   Checkpoint checkpoint;
   std::vector<EndpointState> endpoints;
+  std::vector<Uuid> deferred;  // webhooks, of whichever worker, with changes that are not applied yet
 };
 
 struct DeliveryKey {
@@ -148,14 +149,41 @@ struct Batch {
 enum class DisableResult : std::uint8_t {
   kDisabled,
   kNothingToDo,  // it is off already, gone, or has another URL
-  kLocked,       // somebody has the row locked
+  kLocked,       // somebody has the row locked, or its change is refused
 };
 
-// What record() did.
+// What record() did. All results are durable.
 struct Recorded {
-  // Somebody holds these rows of webhook_deliveries locked: what the batch says of them is not written, and to be tried
-  // again.
-  std::vector<DeliveryKey> locked;
+  // Webhooks of which somebody else is writing rows of webhook_deliveries, or of which a row could not be written: what the
+  // batch says of these is stored as a change for apply_deferred(), and counts as written but for due(), next_due(),
+  // give_up_old(), write_ordering_keys() and owed_by_key(), which must wait for it.
+  std::vector<Uuid> deferred;
+  // Not written, because somebody has the rows locked.
+  std::vector<MinuteOfWebhook> minutes;
+  std::vector<Uuid> endpoints;
+  // Why a row of webhook_logs lacks what the attempt brought, or statistics were dropped. Empty: nothing of that kind.
+  std::string problem;
+};
+
+// What apply_deferred() did for a webhook.
+struct Applied {
+  enum class State : std::uint8_t {
+    kBusy,    // somebody else is writing its rows still
+    kFailed,  // it took time and was in vain: a row is locked, or refused for a reason that may pass
+    kMore,    // some of the changes are applied
+    kDone,    // all are
+  };
+  Uuid webhook;
+  State state = State::kBusy;
+  std::optional<Time> next_due;  // kDone: of what is owed to it
+  std::string problem;           // why it failed, if nobody has locked it; or why a delivery was given up
+};
+
+// What write_ordering_keys() did.
+struct OrderingStep {
+  bool is_busy = false;  // somebody else is writing the webhook's rows, or one is refused: nothing is done
+  bool is_all = false;
+  Backlog::Position position;  // of the last row
 };
 
 struct Chunk {
@@ -298,8 +326,13 @@ class Store {
 
   // Logs the attempt of a test by itself, and returns the id of its row.
   virtual std::int64_t log_test(const LogRow& row) = 0;
-  // Records a batch, durably.
+  // Records a batch, durably. Waits for nobody who writes what is owed to a webhook.
   virtual Recorded record(const Batch& batch) = 0;
+  // Applies what is deferred of these webhooks, in this order: of one at most, and there rows_max changes at most. Returns
+  // what became of those that it has come to.
+  virtual std::vector<Applied> apply_deferred(const std::vector<Uuid>& webhooks, std::size_t rows_max) = 0;
+  // Who keeps the webhook's deliveries from being recorded, for the log.
+  virtual std::string holder(const Uuid& webhook) = 0;
   // Switches the webhook off, unless its URL is another one by now, and emits the event, if it did.
   virtual DisableResult disable(const Uuid& webhook, const std::string& url, const std::string& reason,
                                 const OperationalEvent& event) = 0;
@@ -314,18 +347,20 @@ class Store {
   // each with a row in webhook_logs. Returns their events' ids.
   virtual std::vector<std::int64_t> give_up_old(const Uuid& webhook, Time before, const std::string& reason,
                                                 std::size_t rows_max) = 0;
-  // Writes the webhook's ordering into what it is owed, and counts that by ordering_key; of more than keys_max keys no
-  // more than one beyond.
-  virtual std::unordered_map<std::string, std::int64_t> reorder(const Uuid& webhook, Ordering ordering,
-                                                                std::size_t keys_max) = 0;
-  // Deletes what is owed to webhooks that no longer exist.
-  virtual void forget(const std::vector<Uuid>& webhooks) = 0;
+  // Writes the webhook's ordering into the next rows that it is owed, behind `after`, at most rows_max.
+  virtual OrderingStep write_ordering_keys(const Uuid& webhook, Ordering ordering, const Backlog::Position& after,
+                                           std::size_t rows_max) = 0;
+  // How much is owed to it by ordering_key; nothing: more than rows_max rows.
+  virtual std::optional<std::unordered_map<std::string, std::int64_t>> owed_by_key(const Uuid& webhook,
+                                                                                   std::size_t rows_max) = 0;
+  // Deletes what is owed to a webhook that no longer exists, at most rows_max rows. Returns how many these were.
+  virtual std::size_t forget(const Uuid& webhook, std::size_t rows_max) = 0;
 
   // Takes the ring one step further, if the current segment is full, and empties the oldest segment, if the ring is too
   // large.
   virtual RingReport maintain_ring(Ring ring, const RingLimits& limits) = 0;
-  // Deletes the dead deliveries of events from before.
-  virtual void delete_expired(Time before) = 0;
+  // Deletes dead deliveries of events from before, some at a time. Returns whether there may be more.
+  virtual bool delete_expired(Time before) = 0;
 
   // One step of counting what webhook_deliveries holds, pending and dead: behind `after`, at most rows_max rows.
   virtual OwedStep count_owed(const std::optional<DeliveryKey>& after, std::size_t rows_max) = 0;

@@ -1,6 +1,5 @@
 #include "worker/recorder.h"
 
-#include <algorithm>
 #include <utility>
 
 namespace webhook {
@@ -48,74 +47,42 @@ void Recorder::emit(pg::OperationalEvent event, Time now) {
 void Recorder::note(std::size_t bytes, Time now) {
   if (count_++ == 0) oldest_ = now;
   bytes_ += bytes;
-  charge_ = budget_.charge(bytes_ + locked_bytes_);
+  charge_ = budget_.charge(bytes_);
 }
 
-std::optional<Time> Recorder::next_try_at() const {
-  if (locked_.empty()) return std::nullopt;
-  return next_try_at_;
-}
-
-Recorder::Recorded Recorder::record(const Beside& beside, Time now) {
-  const bool with_locked = now >= next_try_at_;
-  pg::Batch batch = take_batch(with_locked);
+Recorder::Recorded Recorder::record(const Beside& beside) {
+  pg::Batch batch = take_batch();
   batch.endpoints = beside.endpoints;
   batch.minutes = beside.minutes;
   batch.checkpoint = beside.checkpoint;
-  pg::Recorded written;
+  Recorded recorded;
   try {
-    if (!batch.empty()) written = store_.record(batch);
+    if (!batch.empty()) recorded.beside = store_.record(batch);
   } catch (...) {
     logs_ = std::move(batch.logs);
     events_ = std::move(batch.events);
     throw;
   }
-  keep_locked(batch, written.locked, with_locked);
-  if (with_locked && !locked_.empty()) next_try_at_ = now + kLockedRetry;
-
-  Recorded recorded{.settled = {}, .released = {}, .logged = batch.logs.size(), .locked = locked_.size()};
-  std::erase_if(settled_, [&](const auto& settled) {
-    if (locked_.contains(settled.second)) return false;
-    recorded.settled.push_back(settled.first);
-    return true;
-  });
-  std::erase_if(released_, [&](const pg::DeliveryKey& key) {
-    if (locked_.contains(key)) return false;
-    recorded.released.push_back(key);
-    return true;
-  });
-  waiting_for_locks_ = settled_.size() + released_.size();
+  recorded.logged = batch.logs.size();
+  recorded.settled = std::exchange(settled_, {});
+  recorded.released = std::exchange(released_, {});
+  owed_.clear();
+  finished_.clear();
   count_ = 0;
   bytes_ = 0;
-  locked_bytes_ = finished_.size() * sizeof(pg::DeliveryKey);
-  for (const auto& [key, row] : owed_) locked_bytes_ += bytes_of(row);
-  charge_ = budget_.charge(locked_bytes_);
+  charge_ = budget_.charge(0);
   return recorded;
 }
 
-// The log rows and events are moved, the rest is copied: it is known only afterwards what of it was written.
-pg::Batch Recorder::take_batch(bool with_locked) {
-  const auto is_tried = [&](const pg::DeliveryKey& key) { return with_locked || !locked_.contains(key); };
+// The log rows and events are moved, the rest is copied: it is wanted again if the batch fails.
+pg::Batch Recorder::take_batch() {
   pg::Batch batch;
   batch.logs = std::exchange(logs_, {});
   batch.events = std::exchange(events_, {});
   batch.owed.reserve(owed_.size());
-  for (const auto& [key, row] : owed_) {
-    if (is_tried(key)) batch.owed.push_back(row);
-  }
-  std::copy_if(finished_.begin(), finished_.end(), std::back_inserter(batch.finished), is_tried);
+  for (const auto& [key, row] : owed_) batch.owed.push_back(row);
+  batch.finished.assign(finished_.begin(), finished_.end());
   return batch;
-}
-
-void Recorder::keep_locked(const pg::Batch& batch, const std::vector<pg::DeliveryKey>& locked, bool with_locked) {
-  if (with_locked) locked_.clear();
-  locked_.insert(locked.begin(), locked.end());
-  for (const pg::OwedRow& row : batch.owed) {
-    if (!locked_.contains(row.key)) owed_.erase(row.key);
-  }
-  for (const pg::DeliveryKey& key : batch.finished) {
-    if (!locked_.contains(key)) finished_.erase(key);
-  }
 }
 
 }  // namespace webhook

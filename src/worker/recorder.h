@@ -1,6 +1,5 @@
 // Results on their way into the database, in batches. Nothing is lost if a batch fails: it is kept, and tried again
-// with what has come since. Nor if somebody holds a row of webhook_deliveries locked: what is to become of that row
-// waits by itself, and holds up nothing else.
+// with what has come since.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +7,6 @@
 #include <optional>
 #include <unordered_map>
 #include <unordered_set>
-#include <utility>
 #include <vector>
 
 #include "core/byte_budget.h"
@@ -25,7 +23,7 @@ class Recorder {
     std::vector<Ledger::Entry> settled;
     std::vector<pg::DeliveryKey> released;
     std::size_t logged = 0;  // log rows
-    std::size_t locked = 0;  // rows that wait for somebody's lock
+    pg::Recorded beside;     // what became of the rest
   };
 
   // What is to be recorded beside the results.
@@ -47,48 +45,38 @@ class Recorder {
   void finish(const pg::DeliveryKey& key, Time now);
   void emit(pg::OperationalEvent event, Time now);
   // A delivery of the event is to be settled in the ledger when all of the above is durable.
-  void settle(Ledger::Entry entry, const pg::DeliveryKey& key) { settled_.emplace_back(entry, key); }
+  void settle(Ledger::Entry entry) { settled_.push_back(entry); }
   // The worker no longer has this row of webhook_deliveries in memory, once all of the above is durable.
   void release(const pg::DeliveryKey& key) { released_.push_back(key); }
 
   // Whether there is nothing to record now.
-  bool empty() const { return count_ == 0 && settled_.size() + released_.size() == waiting_for_locks_; }
+  bool empty() const { return count_ == 0 && settled_.empty() && released_.empty(); }
   // Calls of log(), owe(), finish() and emit() that wait.
   std::size_t count() const { return count_; }
   // What those take in memory, roughly.
   std::size_t bytes() const { return bytes_; }
   // Since when the oldest of those waits; in the past if there is none.
   Time oldest() const { return oldest_; }
-  // When rows that are locked are tried again; nothing: none is.
-  std::optional<Time> next_try_at() const;
 
   // Writes all that waits, and what stands beside it, in one transaction. Throws pg::Error: all of it waits still.
-  Recorded record(const Beside& beside, Time now);
+  Recorded record(const Beside& beside);
 
  private:
-  static constexpr Duration kLockedRetry = std::chrono::seconds(1);
-
   void note(std::size_t bytes, Time now);
-  pg::Batch take_batch(bool with_locked);
-  void keep_locked(const pg::Batch& batch, const std::vector<pg::DeliveryKey>& locked, bool with_locked);
+  pg::Batch take_batch();
 
   pg::Store& store_;
   ByteBudget& budget_;
-  ByteBudget::Charge charge_;  // for both of these
+  ByteBudget::Charge charge_;  // for these
   std::size_t bytes_ = 0;
-  std::size_t locked_bytes_ = 0;  // of what waits for somebody's lock
   std::vector<pg::LogRow> logs_;
   std::unordered_map<pg::DeliveryKey, pg::OwedRow> owed_;
   std::unordered_set<pg::DeliveryKey> finished_;
   std::vector<pg::OperationalEvent> events_;
-  std::vector<std::pair<Ledger::Entry, pg::DeliveryKey>> settled_;
+  std::vector<Ledger::Entry> settled_;
   std::vector<pg::DeliveryKey> released_;
   std::size_t count_ = 0;
   Time oldest_{};
-
-  std::unordered_set<pg::DeliveryKey> locked_;
-  std::size_t waiting_for_locks_ = 0;  // of settled_ and released_
-  Time next_try_at_{};
 };
 
 }  // namespace webhook

@@ -54,9 +54,16 @@ constexpr int kStatisticsShare = 100;                  // of the time,
 constexpr Duration kLastStatisticsTime = seconds(1);   // or at the end what can be written in so long:
 constexpr std::size_t kStatisticsStep = 20;            // rows written at once, or
 constexpr std::size_t kResultsPerStatistic = 8;        // one for so many results beside
-constexpr Duration kDisablingRetry = seconds(5);       // where somebody has the webhook's row locked
-constexpr int kLoadShare = 10;                 // of the worker's time goes into loading the configuration at most
-constexpr std::size_t kReasonBytesMax = 1000;  // of webhook_configurations.disabled_reason
+constexpr Duration kLockedRetry = seconds(5);          // of statistics whose rows somebody has locked,
+constexpr std::size_t kLockedMinutesMax = 1000;        // of which there may be so many
+constexpr std::size_t kDeferralTries = 200;         // webhooks that are tried at once, of which something is deferred,
+constexpr std::size_t kDeferredStep = 200;          // and changes of one that are applied
+constexpr Duration kDeferralPatience = seconds(2);  // what is over by then is not worth a warning
+constexpr std::size_t kOrderingStep = 200;          // rows that get their ordering keys at once
+constexpr std::size_t kForgetStep = 500;            // rows of a deleted webhook that are deleted at once
+constexpr Duration kDisablingRetry = seconds(5);    // where somebody has the webhook's row locked
+constexpr int kLoadShare = 10;                      // of the worker's time goes into loading the configuration at most
+constexpr std::size_t kReasonBytesMax = 1000;       // of webhook_configurations.disabled_reason
 
 constexpr const char* kTooOld = "older than webhook.max_age";
 constexpr const char* kNotStored = "the event is no longer stored";
@@ -129,6 +136,9 @@ void Worker::start() {
   for (const pg::DeliveryKey& key : store_.logged_since(log_floor_)) {
     if (share_.owns(key.webhook)) logged_before_.insert(key);
   }
+  for (const Uuid& webhook : state.deferred) {
+    if (share_.owns(webhook)) deferrals_.add(webhook, now);
+  }
   load_configuration();
   take_endpoints(std::move(state.endpoints));
   next_mark_ = now + kMarkInterval;
@@ -167,6 +177,9 @@ void Worker::keep_books() {
     is_due = true;
   }
   if (is_due) record();
+  if (deferrals_.next_try_at().value_or(Time::max()) <= process_.now()) apply_deferred();
+  if (!ordering_jobs_.empty()) write_ordering_keys();
+  if (!forgotten_.empty()) forget_deleted();
   if (!disabling_.empty() && process_.now() >= next_disabling_) disable_again();
   if (process_.now() >= next_maintenance_) maintain();
   relieve_lanes();
@@ -182,7 +195,10 @@ std::optional<Duration> Worker::time_to_wait() {
     if (time) wake = std::min(wake, *time);
   };
   if (!recorder_.empty()) at(recorder_.oldest() + record_delay_);
-  at(recorder_.next_try_at());
+  at(deferrals_.next_try_at());
+  if (has_locked_statistics()) at(next_locked_);
+  const auto is_free = [this](const auto& job) { return !deferrals_.contains(job.first); };
+  if (std::any_of(ordering_jobs_.begin(), ordering_jobs_.end(), is_free) || !forgotten_.empty()) at(now);
   if (is_checkpoint_stale_ && ledger_->checkpoint() != recorded_checkpoint_) at(next_checkpoint_);
   if (!statistics_.empty() && recorder_.empty()) at(next_statistics_);
   if (!disabling_.empty()) at(next_disabling_);
@@ -210,15 +226,17 @@ std::optional<Duration> Worker::time_to_wait() {
 
 // All but what webhook_deliveries says is due now, rather than when an old clock said.
 void Worker::forget_deadlines(Time now) {
-  for (Time* deadline : {&next_look_, &next_poll_, &looks_pause_until_, &next_checkpoint_, &next_maintenance_,
-                         &next_mark_, &next_store_call_, &next_failure_warning_, &next_expiry_, &next_age_check_,
-                         &next_statistics_, &next_disabling_, &next_configuration_, &next_relief_}) {
+  for (Time* deadline :
+       {&next_look_, &next_poll_, &looks_pause_until_, &next_checkpoint_, &next_maintenance_, &next_mark_,
+        &next_store_call_, &next_failure_warning_, &next_expiry_, &next_age_check_, &next_statistics_, &next_disabling_,
+        &next_configuration_, &next_relief_, &next_locked_, &next_deferral_warning_, &next_refusal_warning_}) {
     *deadline = std::min(*deadline, now);
   }
   reading_pauses_since_.reset();
   lanes_.clock_set_back(now);
   filters_.clock_set_back(now);
   quotas_.clock_set_back(now);
+  deferrals_.clock_set_back(now);
   is_configuration_stale_ = true;  // with it, what is owed is scheduled anew
 }
 
@@ -381,29 +399,54 @@ void Worker::set_up_lanes(const std::vector<Targets::Changed>& all_changed) {
 void Worker::load_next_due() {
   if (!recorder_.empty()) record();
   std::vector<std::pair<Uuid, Time>> first_due;
-  std::vector<Uuid> deleted;
   for (const pg::NextDue& due : store_.next_due()) {
     if (targets_.find(due.webhook) == nullptr) {
       // What is not in this worker's share may be there, and who owns it looks after it.
-      if (share_.owns(due.webhook)) deleted.push_back(due.webhook);
+      if (share_.owns(due.webhook)) forgotten_.insert(due.webhook);
     } else {
       first_due.emplace_back(due.webhook, due.at);
     }
   }
   backlog_.reset(first_due);
   for (const auto& [id, at] : first_due) schedule_refill(*targets_.find(id));
-  if (!deleted.empty()) store_.forget(deleted);
 }
 
 // Which keys of webhooks with an ordering wait for something that is owed.
 void Worker::load_orderings() {
+  const auto is_ordered = [this](const Uuid& id) {
+    const Target* target = targets_.find(id);
+    return target != nullptr && target->webhook.limits.ordering != Ordering::kRelaxed;
+  };
+  std::erase_if(ordered_, [&](const auto& entry) { return !is_ordered(entry.first); });
+  std::erase_if(ordering_jobs_, [&](const auto& entry) { return !is_ordered(entry.first); });
   for (const auto& [id, target] : targets_) {
-    if (!target.webhook.is_deliverable() || target.webhook.limits.ordering == Ordering::kRelaxed) continue;
-    if (backlog_.next_due(id)) {
-      lanes_.set_owed(id, store_.reorder(id, target.webhook.limits.ordering, Lanes::kBlockedKeysMax));
-    } else {
-      lanes_.set_owed(id, {});
-    }
+    if (target.webhook.is_deliverable() && is_ordered(id)) set_up_order(target);
+  }
+}
+
+// Rows that have no keys, or those of another ordering, get them first, step by step. Meanwhile nothing is fetched, and
+// everything overflows.
+void Worker::set_up_order(const Target& target) {
+  const Uuid& id = target.webhook.id;
+  const Ordering ordering = target.webhook.limits.ordering;
+  if (!recorder_.empty()) record();  // or it would not be counted
+  if (deferrals_.contains(id)) {     // again when that is over
+    lanes_.set_owed(id, std::nullopt);
+    return;
+  }
+  const auto known = ordered_.find(id);
+  if (!backlog_.next_due(id)) {
+    ordered_.insert_or_assign(id, ordering);
+    ordering_jobs_.erase(id);
+    lanes_.set_owed(id, std::unordered_map<std::string, std::int64_t>());
+  } else if (known != ordered_.end() && known->second == ordering) {
+    lanes_.set_owed(id, store_.owed_by_key(id, Lanes::kBlockedKeysMax));
+  } else {
+    ordered_.erase(id);
+    lanes_.set_owed(id, std::nullopt);
+    OrderingJob& job = ordering_jobs_[id];
+    if (job.ordering != ordering) job = {.ordering = ordering};
+    backlog_.unschedule(id);
   }
 }
 
@@ -582,7 +625,7 @@ void Worker::admit(Event event, const std::vector<Target*>& receivers) {
                               " bytes was larger than webhook.max_payload and was not kept";
     for (const Target* const target : receivers) {
       give_up(event, target->webhook.id, 0, error);
-      recorder_.settle(entry, {event.id, target->webhook.id});
+      recorder_.settle(entry);
     }
     return;
   }
@@ -611,7 +654,7 @@ std::shared_ptr<const Outgoing> Worker::outgoing(Event event) {
 void Worker::deliver(const Target& target, const Delivery& delivery) {
   if (target.webhook.is_deliverable() && lanes_.offer(delivery)) return;
   owe_at_once(delivery);
-  recorder_.settle(*delivery.entry, key_of(delivery));
+  recorder_.settle(*delivery.entry);
 }
 
 // Dead without another attempt, and said so in the log.
@@ -683,7 +726,7 @@ void Worker::take_back(std::vector<Delivery> deliveries) {
     } else {
       owe_at_once(delivery);
     }
-    if (delivery.entry) recorder_.settle(*delivery.entry, key_of(delivery));
+    if (delivery.entry) recorder_.settle(*delivery.entry);
   }
 }
 
@@ -692,7 +735,9 @@ void Worker::schedule_refill(const Target& target) {
   const Uuid& id = target.webhook.id;
   const std::optional<Time> due = backlog_.next_due(id);
   const Circuit* circuit = lanes_.circuit(id);
-  if (!target.webhook.is_deliverable() || !due || circuit == nullptr) {
+  // What is owed is not to be read before all of it is written.
+  const bool is_incomplete = deferrals_.contains(id) || ordering_jobs_.contains(id);
+  if (!target.webhook.is_deliverable() || !due || circuit == nullptr || is_incomplete) {
     backlog_.unschedule(id);
   } else {
     backlog_.schedule(id, lanes_.organization_number(id),
@@ -717,7 +762,7 @@ void Worker::refill() {
     try {
       // First what overflowed a moment ago: or refill_lane() would not see it and let new events pass it.
       if (!std::exchange(is_recorded, true) && !recorder_.empty()) record();
-      refill_lane(*target);
+      if (!deferrals_.contains(*id)) refill_lane(*target);
     } catch (...) {
       schedule_refill(*target);
       throw;
@@ -825,10 +870,38 @@ bool Worker::give_up_old(const Target& target) {
   const Ordering ordering = target.webhook.limits.ordering;
   const Time before = process_.now() - process_.settings().max_age;
   const std::vector<std::int64_t> ids = store_.give_up_old(id, before, kTooOld, kGiveUpStep);
-  if (!ids.empty() && ordering != Ordering::kRelaxed && target.webhook.is_deliverable()) {
-    lanes_.set_owed(id, store_.reorder(id, ordering, Lanes::kBlockedKeysMax));
-  }
+  if (!ids.empty() && ordering != Ordering::kRelaxed && target.webhook.is_deliverable()) set_up_order(target);
   return ids.size() == kGiveUpStep;
+}
+
+// One step of one webhook's.
+void Worker::write_ordering_keys() {
+  const auto job = std::find_if(ordering_jobs_.begin(), ordering_jobs_.end(),
+                                [this](const auto& entry) { return !deferrals_.contains(entry.first); });
+  if (job == ordering_jobs_.end()) return;
+  const Uuid id = job->first;
+  const Target* target = targets_.find(id);
+  if (target == nullptr) {
+    ordering_jobs_.erase(job);
+    return;
+  }
+  if (!recorder_.empty()) record();  // or rows that are on their way would be left out
+  if (deferrals_.contains(id)) return;
+  const Ordering ordering = job->second.ordering;
+  const pg::OrderingStep step = store_.write_ordering_keys(id, ordering, job->second.position, kOrderingStep);
+  job->second.position = step.position;
+  if (step.is_busy) deferrals_.add(id, process_.now());
+  if (step.is_busy || !step.is_all) return;
+  ordering_jobs_.erase(job);
+  ordered_.insert_or_assign(id, ordering);
+  set_up_order(*target);
+  schedule_refill(*target);
+}
+
+// One step of one webhook's. What somebody has locked waits for the next time that the configuration is loaded.
+void Worker::forget_deleted() {
+  const auto first = forgotten_.begin();
+  if (targets_.find(*first) != nullptr || store_.forget(*first, kForgetStep) < kForgetStep) forgotten_.erase(first);
 }
 
 bool Worker::is_mark_due() {
@@ -864,7 +937,7 @@ void Worker::write_down(Delivery& delivery) {
   if (const Target* target = targets_.find(delivery.webhook)) {
     record_owed(delivery, *target, delivery.attempt - 1, delivery.owed_since, std::string());
   }
-  recorder_.settle(*delivery.entry, key_of(delivery));
+  recorder_.settle(*delivery.entry);
   delivery.entry.reset();
   delivery.has_row = true;
 }
@@ -946,7 +1019,7 @@ void Worker::conclude(const InFlight& attempt, const HttpResponse& response) {
   statistics_.count(delivery.webhook, now, row.success, row.elapsed);
   if (target != nullptr) note_endpoint(*target, row, change);
   recorder_.log(std::move(row), now);
-  if (delivery.entry) recorder_.settle(*delivery.entry, key);
+  if (delivery.entry) recorder_.settle(*delivery.entry);
   if (delivery.has_row) recorder_.release(key);
   if (target != nullptr && backlog_.next_due(delivery.webhook) && lanes_.wants_refill(delivery.webhook, now)) {
     schedule_refill(*target);
@@ -1083,7 +1156,7 @@ bool Worker::is_checkpoint_due() {
 bool Worker::is_record_due() {
   const Time now = process_.now();
   if (is_checkpoint_due() || !endpoints_to_write_.empty()) return true;
-  if (recorder_.next_try_at().value_or(Time::max()) <= now) return true;
+  if (has_locked_statistics() && now >= next_locked_) return true;
   if (recorder_.empty()) return now >= next_statistics_ && !statistics_.empty();
   const auto is_past = [&](Time time) { return now < time || now - time >= record_delay_; };
   if (recorder_.count() >= kRecordBatch || recorder_.bytes() >= budget_.results_max() / kRecordShare) return true;
@@ -1095,10 +1168,10 @@ bool Worker::is_record_due() {
 void Worker::record() {
   const Time now = process_.now();
   Recorder::Beside also = beside();
-  if (recorder_.empty() && also.empty() && recorder_.next_try_at().value_or(Time::max()) > now) return;
+  if (recorder_.empty() && also.empty()) return;
   Recorder::Recorded recorded;
   try {
-    recorded = recorder_.record(also, now);
+    recorded = recorder_.record(also);
   } catch (...) {
     statistics_.give_back(also.minutes);
     for (const pg::EndpointState& endpoint : also.endpoints) endpoints_to_write_.insert(endpoint.webhook);
@@ -1124,6 +1197,88 @@ void Worker::record() {
   for (const Ledger::Entry entry : recorded.settled) ledger_->settle(entry);
   if (!recorded.settled.empty()) is_checkpoint_stale_ = true;
   for (const pg::DeliveryKey& key : recorded.released) backlog_.let_go(key.webhook, key.event_id);
+  for (const Uuid& id : recorded.beside.deferred) {
+    if (deferrals_.add(id, now)) backlog_.unschedule(id);
+  }
+  take_back_statistics(recorded.beside);
+  if (!recorded.beside.problem.empty()) warn_of_refusal(recorded.beside.problem);
+}
+
+// What was not written because somebody has the rows locked.
+void Worker::take_back_statistics(const pg::Recorded& recorded) {
+  if (recorded.minutes.empty() && recorded.endpoints.empty()) return;
+  locked_minutes_.insert(locked_minutes_.end(), recorded.minutes.begin(), recorded.minutes.end());
+  if (locked_minutes_.size() > kLockedMinutesMax) {
+    locked_minutes_.erase(locked_minutes_.begin(), locked_minutes_.end() - kLockedMinutesMax);
+  }
+  locked_endpoints_.insert(recorded.endpoints.begin(), recorded.endpoints.end());
+  next_locked_ = process_.now() + kLockedRetry;
+}
+
+// A step of what could not be written into webhook_deliveries when it came about.
+void Worker::apply_deferred() {
+  const Time begin = process_.now();
+  std::optional<Uuid> waiting;
+  for (const pg::Applied& applied : store_.apply_deferred(deferrals_.due(begin, kDeferralTries), kDeferredStep)) {
+    const Time now = process_.now();
+    switch (applied.state) {
+      case pg::Applied::State::kBusy:
+        deferrals_.note_busy(applied.webhook, now);
+        waiting = applied.webhook;
+        break;
+      case pg::Applied::State::kFailed:
+        deferrals_.note_failed(applied.webhook, now);
+        if (applied.problem.empty()) waiting = applied.webhook;
+        break;
+      case pg::Applied::State::kMore:
+        deferrals_.note_progress(applied.webhook, now);
+        break;
+      case pg::Applied::State::kDone:
+        end_deferral(applied);
+        break;
+    }
+    if (!applied.problem.empty()) warn_of_refusal(applied.problem);
+  }
+  if (waiting) warn_of_deferral(*waiting);
+}
+
+void Worker::end_deferral(const pg::Applied& applied) {
+  const Uuid& id = applied.webhook;
+  deferrals_.remove(id);
+  if (applied.next_due) backlog_.owe(id, {*applied.next_due, 0});
+  const Target* target = targets_.find(id);
+  if (target == nullptr) {
+    if (applied.next_due) forgotten_.insert(id);
+    return;
+  }
+  if (target->webhook.is_deliverable() && target->webhook.limits.ordering != Ordering::kRelaxed) {
+    set_up_order(*target);
+  }
+  schedule_refill(*target);
+}
+
+void Worker::warn_of_deferral(const Uuid& webhook) {
+  const Time now = process_.now();
+  const std::optional<Time> since = deferrals_.since(webhook);
+  if (now < next_deferral_warning_ || !since || now - *since < kDeferralPatience) return;
+  next_deferral_warning_ = now + kWarningInterval;
+  const Target* target = targets_.find(webhook);
+  std::string whose = target == nullptr ? "a deleted webhook" : described(target->webhook);
+  if (deferrals_.size() > 1) whose += " and of " + std::to_string(deferrals_.size() - 1) + " more";
+  process_.log(
+      pg::LogLevel::kWarning, "deliveries of " + whose + " wait to be recorded since " + format_timestamp(*since),
+      "They are held by " + store_.holder(webhook) + ". Deliveries of other webhooks go on.",
+      "End the transaction. webhook_cancel(), webhook_replay(), webhook_redeliver() and the deletion of a webhook "
+      "hold its deliveries until then.");
+}
+
+void Worker::warn_of_refusal(const std::string& problem) {
+  const Time now = process_.now();
+  if (now < next_refusal_warning_) return;
+  next_refusal_warning_ = now + kWarningInterval;
+  process_.log(pg::LogLevel::kWarning, "a row of the worker's was refused: " + problem,
+               "It was recorded in part, or waits. Deliveries of other webhooks go on.",
+               "Look for constraints, indexes and triggers that were added to the extension's tables.");
 }
 
 // What is written together with the results, when its time has come.
@@ -1134,6 +1289,20 @@ Recorder::Beside Worker::beside() {
   if (now >= next_statistics_ && !statistics_.empty()) {
     beside.minutes = statistics_.take(std::max(kStatisticsStep, recorder_.count() / kResultsPerStatistic));
     for (const MinuteOfWebhook& minute : beside.minutes) endpoints_to_write_.insert(minute.webhook);
+  }
+  if (now >= next_locked_) {
+    endpoints_to_write_.insert(locked_endpoints_.begin(), locked_endpoints_.end());
+    locked_endpoints_.clear();
+    // One statement writes a row once.
+    const auto is_among = [&](const MinuteOfWebhook& row) {
+      return std::any_of(beside.minutes.begin(), beside.minutes.end(), [&row](const MinuteOfWebhook& other) {
+        return other.webhook == row.webhook && other.minute == row.minute;
+      });
+    };
+    const auto rest = std::partition(locked_minutes_.begin(), locked_minutes_.end(), is_among);
+    beside.minutes.insert(beside.minutes.end(), rest, locked_minutes_.end());
+    locked_minutes_.erase(rest, locked_minutes_.end());
+    next_locked_ = now + kLockedRetry;
   }
   for (const Uuid& id : endpoints_to_write_) {
     Target* target = targets_.find(id);
@@ -1161,14 +1330,18 @@ void Worker::maintain() {
   store_.refill_ids();
   maintain_rings();
   if (now < next_expiry_) return;
+  next_expiry_ = now;
+  if (store_.delete_expired(now - settings.event_retention)) {
+    next_maintenance_ = now;
+    return;
+  }
   next_expiry_ = now + kExpiryInterval;
-  store_.delete_expired(now - settings.event_retention);
 }
 
 // What waits for an open circuit, for its webhook to be switched on, or for deliveries to be resumed grows old without
 // being looked at.
 bool Worker::is_left_alone(const Uuid& webhook) {
-  if (!backlog_.next_due(webhook)) return false;
+  if (!backlog_.next_due(webhook) || deferrals_.contains(webhook)) return false;
   const Circuit* circuit = lanes_.circuit(webhook);
   if (circuit == nullptr) return true;
   return (circuit->is_open() || !delivers()) && lanes_.queued(webhook) == 0;

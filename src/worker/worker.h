@@ -24,6 +24,7 @@
 #include "core/backlog.h"
 #include "core/byte_budget.h"
 #include "core/crypto.h"
+#include "core/deferrals.h"
 #include "core/lanes.h"
 #include "core/ledger.h"
 #include "core/share.h"
@@ -64,6 +65,12 @@ class Worker {
     Time next_warning{};
   };
 
+  // How far what is owed to a webhook has the keys of its ordering.
+  struct OrderingJob {
+    Ordering ordering = Ordering::kRelaxed;
+    Backlog::Position position;
+  };
+
   void start();
   void turn();
   void keep_books();
@@ -85,6 +92,7 @@ class Worker {
   void set_up_lanes(const std::vector<Targets::Changed>& changed);
   void load_next_due();
   void load_orderings();
+  void set_up_order(const Target& target);
 
   // The log
   void read();
@@ -118,6 +126,8 @@ class Worker {
   void starve(const Uuid& webhook, std::size_t bytes);
   void wake_starved();
   bool give_up_old(const Target& target);
+  void write_ordering_keys();
+  void forget_deleted();
   bool is_mark_due();
   bool write_down_the_oldest();
   void write_down(Delivery& delivery);
@@ -137,6 +147,12 @@ class Worker {
   bool is_record_due();
   void record();
   Recorder::Beside beside();
+  bool has_locked_statistics() const { return !locked_endpoints_.empty() || !locked_minutes_.empty(); }
+  void take_back_statistics(const pg::Recorded& recorded);
+  void apply_deferred();
+  void end_deferral(const pg::Applied& applied);
+  void warn_of_deferral(const Uuid& webhook);
+  void warn_of_refusal(const std::string& problem);
   void maintain();
   bool is_left_alone(const Uuid& webhook);
   void check_ages();
@@ -163,6 +179,10 @@ class Worker {
   Lanes lanes_;
   std::optional<Ledger> ledger_;
   Backlog backlog_;
+  Deferrals deferrals_;                                  // of webhooks whose rows somebody else is writing
+  std::unordered_map<Uuid, Ordering> ordered_;           // whose rows have the keys of that ordering
+  std::unordered_map<Uuid, OrderingJob> ordering_jobs_;  // whose rows get them
+  std::unordered_set<Uuid> forgotten_;                   // deleted ones to which something is owed
   Statistics statistics_;
   std::unordered_map<std::uint64_t, InFlight> in_flight_;       // by the delivery's ticket
   std::unordered_map<std::string, TokenBucket> announcements_;  // how many operational events an organization may get
@@ -171,6 +191,8 @@ class Worker {
   std::unordered_map<Uuid, std::size_t> starved_;
   std::deque<Uuid> starved_turns_;
   std::unordered_set<Uuid> endpoints_to_write_;          // now; the others with the statistics
+  std::unordered_set<Uuid> locked_endpoints_;            // again, at next_locked_, as well as
+  std::vector<MinuteOfWebhook> locked_minutes_;          //
   pg::Chunk unadmitted_;                                 // the rest of what was read last
   ByteBudget::Charge unadmitted_charge_;                 // for all of it
   std::vector<std::vector<Target*>> routed_;             // who gets these, or not known yet
@@ -211,6 +233,9 @@ class Worker {
   KeptSegment kept_[pg::kRings];  // by ring
   Time next_expiry_{};
   Time next_relief_{};
+  Time next_locked_{};
+  Time next_deferral_warning_{};
+  Time next_refusal_warning_{};
   Time next_age_check_{};            // of what is owed to webhooks that nothing is sent to
   std::vector<Uuid> ages_to_check_;  // of these yet
   Time next_statistics_{};

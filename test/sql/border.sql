@@ -226,6 +226,7 @@ INSERT INTO tried VALUES
     ('hooks.webhook_server_state()', NULL),
     ('hooks.webhook_check(uuid)', 'SELECT c FROM hooks.webhook_check(WEBHOOK) c'),
     ('webhook_internal.check_sources(uuid)', 'SELECT c FROM webhook_internal.check_sources(WEBHOOK) c'),
+    ('webhook_internal.check_deferred_own(uuid)', 'SELECT webhook_internal.check_deferred_own(WEBHOOK)'),
     ('webhook_internal.check_secrets_own(uuid)', 'SELECT webhook_internal.check_secrets_own(WEBHOOK)'),
     ('webhook_internal.check_shares_own(uuid)', 'SELECT webhook_internal.check_shares_own(WEBHOOK)'),
     ('hooks.webhook_explain(bigint)', 'SELECT e FROM hooks.webhook_explain(EVENT) e'),

@@ -36,7 +36,9 @@ INSERT INTO hooks.webhook_minutes (configuration_id, slot, organization_id, minu
 SELECT id, i, organization_id, '2024-01-01', 77, 76, '{1}' FROM hooks.webhook_configurations, generate_series(1, 5) i WHERE organization_id <> 'acme';
 INSERT INTO hooks.webhook_endpoints (configuration_id, organization_id, failing_since, last_error)
 SELECT id, organization_id, '2024-01-01', 'HTTP status 503' FROM hooks.webhook_configurations WHERE organization_id <> 'acme';
-ANALYZE hooks.webhook_configurations, hooks.webhook_events, hooks.webhook_deliveries, hooks.webhook_logs, hooks.webhook_minutes,
+INSERT INTO webhook_internal.given_up (configuration_id, minute, organization_id, deliveries, first_event_id, last_event_id, reason)
+SELECT id, '2024-01-01', organization_id, 77, 1, 2, 'too many' FROM hooks.webhook_configurations WHERE organization_id <> 'acme';
+ANALYZE webhook_internal.given_up, hooks.webhook_configurations, hooks.webhook_events, hooks.webhook_deliveries, hooks.webhook_logs, hooks.webhook_minutes,
         hooks.webhook_endpoints;
 
 -- The columns that a level may read, with a value that is in others' rows, a value that is in none, and all operators that the
@@ -57,9 +59,10 @@ CREATE TABLE tap.asked AS
     FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
     JOIN pg_operator o ON o.oprleft = a.atttypid AND o.oprright = a.atttypid JOIN pg_proc p ON p.oid = o.oprcode AND p.proleakproof
     CROSS JOIN LATERAL tap.some_value(c.oid, a.attname) v (value)
-    WHERE c.relnamespace = 'hooks'::regnamespace AND a.attnum > 0 AND v.value IS NOT NULL
+    WHERE c.relnamespace IN ('hooks'::regnamespace, 'webhook_internal'::regnamespace) AND a.attnum > 0 AND v.value IS NOT NULL
       AND a.attname NOT IN ('slot', 'state', 'status')  -- told apart by partitions, constraints and partial indexes
-      AND c.relname IN ('webhook_configurations', 'webhook_deliveries', 'webhook_logs', 'webhook_minutes', 'webhook_endpoints', 'webhook_own_events');
+      AND c.relname IN ('webhook_configurations', 'webhook_deliveries', 'webhook_logs', 'webhook_minutes', 'webhook_endpoints', 'webhook_own_events',
+                        'given_up');
 GRANT SELECT ON tap.asked TO PUBLIC;
 SELECT cmp_ok(count(DISTINCT (relation, name)), '>', 40::bigint, 'there is something to ask') FROM tap.asked;
 SELECT set_eq('SELECT DISTINCT relation::text FROM tap.asked', $$

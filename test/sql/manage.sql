@@ -406,7 +406,8 @@ SELECT set_eq($$
 $$, ARRAY['emit_own', 'redeliver_any', 'redeliver_own', 'replay_any', 'replay_own',
           'cancel_any', 'cancel_own', 'rotate_secret_any', 'rotate_secret_own',
           'reveal_secret_own', 'reveal_secret_any', 'webhook_reencrypt_secrets',
-          'check_secrets_own', 'check_secrets_any', 'check_shares_own', 'check_shares_any', 'check_limit', 'test_own', 'test_any',
+          'check_secrets_own', 'check_secrets_any', 'check_shares_own', 'check_shares_any', 'check_deferred_own',
+          'check_deferred_any', 'check_limit', 'test_own', 'test_any',
           'find_own', 'webhook_server_state'],
           'no other function runs as its owner');
 

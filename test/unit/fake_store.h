@@ -177,8 +177,13 @@ class FakeStore : public pg::Store {
   std::unordered_map<Uuid, pg::EndpointState> endpoints;
   std::map<std::pair<Uuid, Time>, MinuteOfWebhook> minutes;
   std::unordered_map<Uuid, std::string> disabled;  // and why
-  std::unordered_set<pg::DeliveryKey> locked;      // rows that somebody holds
-  std::unordered_set<Uuid> locked_webhooks;        // likewise
+  std::unordered_set<Uuid> held;                   // of which somebody else is writing what is owed
+  std::unordered_set<Uuid> locked_webhooks;        // whose row somebody holds
+  struct Deferred {
+    pg::DeliveryKey key;
+    std::optional<pg::OwedRow> row;  // nothing: it is finished
+  };
+  std::unordered_map<Uuid, std::vector<Deferred>> deferred;
   // By the filter and the data.
   std::function<pg::FilterAnswer(const std::string&, const std::string&)> filters = [](const auto&, const auto&) {
     return pg::FilterAnswer::kMatch;
@@ -236,6 +241,7 @@ class FakeStore : public pg::Store {
     state.instance = identity->instance;
     state.checkpoint = *checkpoint;
     for (const auto& [id, endpoint] : endpoints) state.endpoints.push_back(endpoint);
+    for (const auto& [id, changes] : deferred) state.deferred.push_back(id);
     call.commit();
     return state;
   }
@@ -309,6 +315,11 @@ class FakeStore : public pg::Store {
     for (const auto& [key, row] : deliveries) {
       if (ids.contains(key.event_id)) keys.push_back(key);
     }
+    for (const auto& [webhook, changes] : deferred) {
+      for (const Deferred& change : changes) {
+        if (ids.contains(change.key.event_id)) keys.push_back(change.key);
+      }
+    }
     call.commit();
     return keys;
   }
@@ -322,23 +333,24 @@ class FakeStore : public pg::Store {
       if (row.success) successes_.insert(key);
       if (row.success) required_.erase(key);
     }
-    const auto is_locked = [&](const pg::DeliveryKey& key) {
-      if (!locked.contains(key)) return false;
-      recorded.locked.push_back(key);
-      return true;
-    };
     owed_at_once = std::max(owed_at_once, batch.owed.size());
     minutes_written += batch.minutes.size();
+    std::unordered_set<Uuid> waiting;
+    const auto is_deferred = [&](const Uuid& webhook, Deferred change) {
+      if (!held.contains(webhook) && !deferred.contains(webhook)) return false;
+      waiting.insert(webhook);
+      deferred[webhook].push_back(std::move(change));
+      return true;
+    };
     for (const pg::OwedRow& row : batch.owed) {
-      if (!webhooks_.contains(row.key.webhook) || is_locked(row.key)) continue;
-      deliveries.insert_or_assign(row.key, row);
       required_.erase(row.key);
+      if (!is_deferred(row.key.webhook, {row.key, row})) write_owed(row);
     }
     for (const pg::DeliveryKey& key : batch.finished) {
-      if (is_locked(key)) continue;
-      deliveries.erase(key);
       EXPECT_TRUE(has_success(key)) << "event " << key.event_id << " is finished, but was not delivered";
+      if (!is_deferred(key.webhook, {key, std::nullopt})) deliveries.erase(key);
     }
+    recorded.deferred.assign(waiting.begin(), waiting.end());
     for (const pg::OperationalEvent& event : batch.events) events_emitted.push_back(event);
     for (const pg::EndpointState& endpoint : batch.endpoints) endpoints.insert_or_assign(endpoint.webhook, endpoint);
     for (const MinuteOfWebhook& minute : batch.minutes) {
@@ -426,6 +438,7 @@ class FakeStore : public pg::Store {
 
   pg::Due due(const pg::DueQuery& query) override {
     Call call(*this, "due");
+    expect_complete(query.webhook, "due");
     pg::Due due;
     std::vector<const pg::OwedRow*> rows;
     std::map<std::string, const pg::OwedRow*> first;  // by ordering_key
@@ -481,6 +494,7 @@ class FakeStore : public pg::Store {
   std::vector<std::int64_t> give_up_old(const Uuid& webhook, Time oldest, const std::string& reason,
                                         std::size_t rows_max) override {
     Call call(*this, "give_up_old");
+    expect_complete(webhook, "give_up_old");
     std::vector<std::int64_t> ids;
     for (auto& [key, row] : deliveries) {
       if (key.webhook != webhook || !row.next_attempt_at || *row.next_attempt_at > process_.now()) continue;
@@ -499,29 +513,84 @@ class FakeStore : public pg::Store {
     return ids;
   }
 
-  std::unordered_map<std::string, std::int64_t> reorder(const Uuid& webhook, Ordering ordering,
-                                                        std::size_t keys_max) override {
-    Call call(*this, "reorder");
-    std::unordered_map<std::string, std::int64_t> counts;
+  std::vector<pg::Applied> apply_deferred(const std::vector<Uuid>& webhooks, std::size_t rows_max) override {
+    Call call(*this, "apply_deferred");
+    std::vector<pg::Applied> all;
+    for (const Uuid& webhook : webhooks) {
+      pg::Applied& applied = all.emplace_back(pg::Applied{.webhook = webhook});
+      if (held.contains(webhook)) continue;
+      applied.state = pg::Applied::State::kDone;
+      std::vector<Deferred>& changes = deferred[webhook];
+      for (std::size_t n = 0; n < changes.size() && n < rows_max; ++n) {
+        if (changes[n].row) write_owed(*changes[n].row);
+        if (!changes[n].row) deliveries.erase(changes[n].key);
+      }
+      changes.erase(changes.begin(), changes.begin() + static_cast<std::ptrdiff_t>(std::min(changes.size(), rows_max)));
+      if (!changes.empty()) applied.state = pg::Applied::State::kMore;
+      if (changes.empty()) deferred.erase(webhook);
+      for (const auto& [key, row] : deliveries) {
+        if (key.webhook != webhook || !row.next_attempt_at) continue;
+        applied.next_due = std::min(applied.next_due.value_or(Time::max()), *row.next_attempt_at);
+      }
+      break;
+    }
+    call.commit();
+    return all;
+  }
+  std::string holder(const Uuid& webhook) override { return held.contains(webhook) ? "somebody" : "nobody any more"; }
+
+  pg::OrderingStep write_ordering_keys(const Uuid& webhook, Ordering ordering, const Backlog::Position& behind,
+                                       std::size_t rows_max) override {
+    Call call(*this, "write_ordering_keys");
+    expect_complete(webhook, "write_ordering_keys");
+    pg::OrderingStep step{.is_busy = held.contains(webhook), .is_all = true, .position = behind};
+    if (step.is_busy) return step;
+    std::map<Backlog::Position, pg::OwedRow*> rows;
     for (auto& [key, row] : deliveries) {
       if (key.webhook != webhook || !row.next_attempt_at) continue;
-      row.ordering_key = ordering_key(ordering, row.event_key, key.event_id);
-      if (row.ordering_key && !row.ordering_key->starts_with('#') && counts.size() <= keys_max) {
-        ++counts[*row.ordering_key];
-      }
+      const Backlog::Position position{*row.next_attempt_at, key.event_id};
+      if (position > behind) rows.emplace(position, &row);
     }
+    for (const auto& [position, row] : rows) {
+      if (rows_max-- == 0) {
+        step.is_all = false;
+        break;
+      }
+      row->ordering_key = ordering_key(ordering, row->event_key, row->key.event_id);
+      step.position = position;
+    }
+    call.commit();
+    return step;
+  }
+
+  std::optional<std::unordered_map<std::string, std::int64_t>> owed_by_key(const Uuid& webhook,
+                                                                           std::size_t rows_max) override {
+    Call call(*this, "owed_by_key");
+    expect_complete(webhook, "owed_by_key");
+    std::optional<std::unordered_map<std::string, std::int64_t>> counts(std::in_place);
+    std::size_t rows = 0;
+    for (const auto& [key, row] : deliveries) {
+      if (key.webhook != webhook || !row.next_attempt_at || !row.ordering_key) continue;
+      ++rows;
+      if (!row.ordering_key->starts_with('#')) ++(*counts)[*row.ordering_key];
+    }
+    if (rows > rows_max) counts.reset();
     call.commit();
     return counts;
   }
 
-  void forget(const std::vector<Uuid>& webhooks) override {
+  std::size_t forget(const Uuid& webhook, std::size_t rows_max) override {
     Call call(*this, "forget");
-    for (const Uuid& webhook : webhooks) {
-      EXPECT_FALSE(webhooks_.contains(webhook)) << "forgets a webhook that is there";
-      EXPECT_TRUE(share_.owns(webhook)) << "forgets what another worker is to forget";
-      std::erase_if(deliveries, [&webhook](const auto& entry) { return entry.first.webhook == webhook; });
+    EXPECT_FALSE(webhooks_.contains(webhook)) << "forgets a webhook that is there";
+    EXPECT_TRUE(share_.owns(webhook)) << "forgets what another worker is to forget";
+    std::size_t rows = 0;
+    for (auto row = deliveries.begin(); row != deliveries.end() && rows < rows_max;) {
+      const bool is_its = row->first.webhook == webhook;
+      rows += is_its ? 1 : 0;
+      row = is_its ? deliveries.erase(row) : std::next(row);
     }
     call.commit();
+    return rows;
   }
 
   pg::RingReport maintain_ring(pg::Ring which, const RingLimits& /*limits*/) override {
@@ -530,10 +599,11 @@ class FakeStore : public pg::Store {
     call.commit();
     return report;
   }
-  void delete_expired(Time time) override {
+  bool delete_expired(Time time) override {
     Call call(*this, "delete_expired");
     expired_before.push_back(time);
     call.commit();
+    return false;
   }
   void refill_ids() override {
     Call call(*this, "refill_ids");
@@ -542,17 +612,19 @@ class FakeStore : public pg::Store {
 
   pg::OwedStep count_owed(const std::optional<pg::DeliveryKey>& behind, std::size_t rows_max) override {
     Call call(*this, "count_owed");
-    std::map<std::pair<std::int64_t, Uuid>, const pg::OwedRow*> rows;
-    for (const auto& [key, row] : deliveries) {
-      const std::pair<std::int64_t, Uuid> place(key.event_id, key.webhook);
-      if (!behind || place > std::pair(behind->event_id, behind->webhook)) rows.emplace(place, &row);
+    if (!behind) {  // sorted once a round
+      counted_.clear();
+      for (const auto& [key, row] : deliveries) counted_.emplace_back(key.event_id, key.webhook);
+      std::sort(counted_.begin(), counted_.end());
     }
+    auto place = behind ? std::upper_bound(counted_.begin(), counted_.end(), std::pair(behind->event_id, behind->webhook))
+                        : counted_.begin();
     pg::OwedStep step;
-    for (const auto& [place, row] : rows) {
-      step.counts.push_back({place.second, row->organization_id, 1});
-      if (step.counts.size() < rows_max) continue;
-      step.last = row->key;
-      break;
+    for (; place != counted_.end() && !step.last; ++place) {
+      const auto row = deliveries.find({place->first, place->second});
+      if (row == deliveries.end()) continue;
+      step.counts.push_back({place->second, row->second.organization_id, 1});
+      if (step.counts.size() == rows_max) step.last = row->first;
     }
     call.commit();
     return step;
@@ -611,6 +683,14 @@ class FakeStore : public pg::Store {
   }
 
  private:
+  void write_owed(const pg::OwedRow& row) {
+    if (webhooks_.contains(row.key.webhook)) deliveries.insert_or_assign(row.key, row);
+  }
+  // What reads webhook_deliveries must not do so before all of it is written.
+  void expect_complete(const Uuid& webhook, const char* call) const {
+    EXPECT_FALSE(deferred.contains(webhook)) << call << " while something is deferred";
+  }
+
   static constexpr std::uint32_t kDatabase = 1;
   static constexpr std::uint64_t kSystem = 1;
 
@@ -707,6 +787,7 @@ class FakeStore : public pg::Store {
   std::unordered_set<pg::DeliveryKey> required_;
   std::unordered_set<pg::DeliveryKey> successes_;
   std::set<std::tuple<std::int64_t, Uuid, int>> attempts_;
+  std::vector<std::pair<std::int64_t, Uuid>> counted_;  // what a round of count_owed() goes through
 };
 
 }  // namespace webhook

@@ -38,9 +38,9 @@ TEST_F(RecorderTest, WritesAllThatWaitsInOneTransaction) {
   recorder_.log(log_row(1, 1, true), kNow);
   recorder_.log(log_row(2, 1, false), kNow);
   recorder_.owe(owed_row(2, 1), kNow);
-  recorder_.settle(7, key(1));
+  recorder_.settle(7);
   recorder_.release(key(3));
-  const Recorder::Recorded recorded = recorder_.record({}, kNow);
+  const Recorder::Recorded recorded = recorder_.record({});
   EXPECT_EQ(recordings_, 1);
   EXPECT_EQ(store_.logs.size(), 2U);
   EXPECT_NE(store_.owed(key(2)), nullptr);
@@ -53,40 +53,40 @@ TEST_F(RecorderTest, WritesAllThatWaitsInOneTransaction) {
 TEST_F(RecorderTest, NothingIsLostOrWrittenTwiceWhenABatchFails) {
   recorder_.log(log_row(1, 1, false), kNow);
   recorder_.owe(owed_row(1, 1), kNow);
-  recorder_.settle(7, key(1));
+  recorder_.settle(7);
   store_.before = [](const std::string&) { FakeStore::fail(); };
-  EXPECT_THROW(recorder_.record({}, kNow), pg::Error);
-  EXPECT_THROW(recorder_.record({}, kNow), pg::Error);
+  EXPECT_THROW(recorder_.record({}), pg::Error);
+  EXPECT_THROW(recorder_.record({}), pg::Error);
   EXPECT_FALSE(recorder_.empty());
   EXPECT_TRUE(store_.logs.empty());
 
   store_.before = nullptr;
   recorder_.log(log_row(2, 1, true), kNow + seconds(1));
   EXPECT_EQ(recorder_.oldest(), kNow);
-  const Recorder::Recorded recorded = recorder_.record({}, kNow);
+  const Recorder::Recorded recorded = recorder_.record({});
   EXPECT_EQ(store_.logs.size(), 2U);
   EXPECT_NE(store_.owed(key(1)), nullptr);
   EXPECT_EQ(recorded.settled, std::vector<Ledger::Entry>{7});
 
   recorder_.log(log_row(3, 1, true), kNow);
-  EXPECT_TRUE(recorder_.record({}, kNow).settled.empty());
+  EXPECT_TRUE(recorder_.record({}).settled.empty());
   EXPECT_EQ(store_.logs.size(), 3U);
 }
 
 TEST_F(RecorderTest, LaterRowOfADeliveryReplacesAnEarlierOne) {
   recorder_.owe(owed_row(1, 0), kNow);
   recorder_.owe(owed_row(1, 1), kNow);
-  recorder_.record({}, kNow);
+  recorder_.record({});
   EXPECT_EQ(store_.owed(key(1))->attempts, 1);
 }
 
 TEST_F(RecorderTest, DeliveryThatIsFinishedIsNoLongerOwed) {
   recorder_.owe(owed_row(1, 1), kNow);
-  recorder_.record({}, kNow);
+  recorder_.record({});
   recorder_.owe(owed_row(1, 2), kNow);
   recorder_.log(log_row(1, 3, true), kNow);
   recorder_.finish(key(1), kNow);
-  recorder_.record({}, kNow);
+  recorder_.record({});
   EXPECT_EQ(store_.owed(key(1)), nullptr);
 }
 
@@ -94,7 +94,7 @@ TEST_F(RecorderTest, DeliveryThatIsOwedAgainIsNotFinished) {
   recorder_.log(log_row(1, 1, true), kNow);
   recorder_.finish(key(1), kNow);
   recorder_.owe(owed_row(1, 0), kNow);
-  recorder_.record({}, kNow);
+  recorder_.record({});
   EXPECT_NE(store_.owed(key(1)), nullptr);
 }
 
@@ -103,7 +103,7 @@ TEST_F(RecorderTest, RemembersSinceWhenTheOldestWaits) {
   recorder_.log(log_row(2, 1, true), kNow + seconds(4));
   EXPECT_EQ(recorder_.oldest(), kNow + seconds(3));
   EXPECT_EQ(recorder_.count(), 2U);
-  recorder_.record({}, kNow);
+  recorder_.record({});
   EXPECT_EQ(recorder_.count(), 0U);
   recorder_.log(log_row(3, 1, true), kNow + seconds(9));
   EXPECT_EQ(recorder_.oldest(), kNow + seconds(9));
@@ -111,47 +111,30 @@ TEST_F(RecorderTest, RemembersSinceWhenTheOldestWaits) {
 
 TEST_F(RecorderTest, WritesTheCheckpointAlong) {
   const Checkpoint checkpoint{{Snapshot::beginning(), Snapshot::beginning()}, 0, 42};
-  recorder_.record({.endpoints = {}, .minutes = {}, .checkpoint = checkpoint}, kNow);
+  recorder_.record({.endpoints = {}, .minutes = {}, .checkpoint = checkpoint});
   EXPECT_EQ(store_.checkpoint, checkpoint);
 }
 
 // A webhook was deleted: its deliveries leave no row, but the checkpoint must be told.
 TEST_F(RecorderTest, SettledAloneIsSomethingThatWaits) {
-  recorder_.settle(7, key(1));
+  recorder_.settle(7);
   EXPECT_FALSE(recorder_.empty());
-  EXPECT_EQ(recorder_.record({}, kNow).settled, std::vector<Ledger::Entry>{7});
+  EXPECT_EQ(recorder_.record({}).settled, std::vector<Ledger::Entry>{7});
   EXPECT_TRUE(recorder_.empty());
   EXPECT_EQ(recordings_, 0) << "there is nothing to write";
 }
 
-TEST_F(RecorderTest, RowThatSomebodyHoldsHoldsUpNothingElse) {
-  store_.locked.insert(key(1));
+TEST_F(RecorderTest, SaysOfWhichWebhooksChangesWereDeferredAndSettlesThem) {
+  store_.held.insert(webhook_);
   recorder_.log(log_row(1, 1, false), kNow);
   recorder_.owe(owed_row(1, 1), kNow);
-  recorder_.settle(7, key(1));
+  recorder_.settle(7);
   recorder_.release(key(1));
-  recorder_.owe(owed_row(2, 1), kNow);
-  recorder_.settle(8, key(2));
-  const Recorder::Recorded recorded = recorder_.record({}, kNow);
-  EXPECT_EQ(recorded.settled, std::vector<Ledger::Entry>{8});
-  EXPECT_TRUE(recorded.released.empty());
-  EXPECT_EQ(recorded.locked, 1U);
-  EXPECT_EQ(store_.owed(key(1)), nullptr);
-  EXPECT_NE(store_.owed(key(2)), nullptr);
-  EXPECT_TRUE(recorder_.empty()) << "there is nothing to do but wait";
-
-  recorder_.owe(owed_row(3, 1), kNow);
-  EXPECT_EQ(recorder_.record({}, kNow).locked, 1U);
-  EXPECT_NE(store_.owed(key(3)), nullptr);
-
-  store_.locked.clear();
-  ASSERT_TRUE(recorder_.next_try_at());
-  const Recorder::Recorded later = recorder_.record({}, *recorder_.next_try_at());
-  EXPECT_EQ(later.settled, std::vector<Ledger::Entry>{7});
-  EXPECT_EQ(later.released, std::vector<pg::DeliveryKey>{key(1)});
-  EXPECT_NE(store_.owed(key(1)), nullptr);
-  EXPECT_EQ(store_.logs.size(), 1U) << "its log row was not written again";
-  EXPECT_FALSE(recorder_.next_try_at());
+  const Recorder::Recorded recorded = recorder_.record({});
+  EXPECT_EQ(recorded.settled, std::vector<Ledger::Entry>{7});
+  EXPECT_EQ(recorded.released, std::vector<pg::DeliveryKey>{key(1)});
+  EXPECT_EQ(recorded.beside.deferred, std::vector<Uuid>{webhook_});
+  EXPECT_TRUE(recorder_.empty());
 }
 
 }  // namespace
