@@ -66,7 +66,7 @@ class EventIdCipher {
 };
 
 // Of the text, without a key. Throws std::runtime_error if libcrypto refuses.
-Sha256Mac sha256(std::string_view text);
+Sha256Mac sha256(std::string_view bytes);
 
 std::string to_hex(const Sha256Mac& mac);
 void append_hex(std::string& out, const Sha256Mac& mac);

@@ -138,6 +138,12 @@ std::size_t Lanes::left(std::size_t pool, std::size_t of_all, std::size_t own) c
   return may_hold - std::min(may_hold, own);
 }
 
+// What is for organizations that hold nothing.
+std::size_t Lanes::spare_bytes() const { return is_alone() ? 0 : bytes_max_ / kSpareShare; }
+
+// Of all lanes that are not trusted.
+std::size_t Lanes::untrusted_bytes_max() const { return bytes_max_ / 2 + spare_bytes(); }
+
 // Whether one more request of such a lane may be in flight, as far as it is up to its organization. There is a place.
 bool Lanes::may_start(const Organization& organization, Standing standing) const {
   if (organization.in_flight == 0) return true;
@@ -205,7 +211,7 @@ bool Lanes::has_bytes_for(const Uuid& webhook, std::size_t bytes) const {
 }
 
 std::optional<Uuid> Lanes::lane_to_relieve() const {
-  if (untrusted_bytes_ <= bytes_max_ / 2) return std::nullopt;
+  if (untrusted_bytes_ <= untrusted_bytes_max()) return std::nullopt;
   std::optional<Uuid> heaviest;
   std::pair<bool, std::size_t> most(false, 0);
   for (const auto& [id, lane] : lanes_) {
@@ -356,9 +362,13 @@ bool Lanes::has_bytes_for(const Lane& lane, std::size_t bytes) const {
   if (is_large(bytes)) return large_ == 0;
   const auto fits = [bytes](std::size_t held, std::size_t max) { return held == 0 || held + bytes <= max; };
   if (!fits(lane.held_bytes, bytes_max_ / 4) || !fits(held_bytes_, bytes_max_)) return false;
+  const bool is_trusted = lane.standing == Standing::kTrusted;
+  if (!is_trusted && !fits(untrusted_bytes_, untrusted_bytes_max())) return false;
   const Organization& organization = *lane.organization;
-  if (!fits(organization.held_bytes, share(bytes_max_, held_bytes_, organization.held_bytes))) return false;
-  return lane.standing == Standing::kTrusted ||
+  if (organization.held_bytes == 0) return true;
+  const std::size_t may_hold = share(bytes_max_ - spare_bytes(), held_bytes_, organization.held_bytes);
+  if (organization.held_bytes + bytes > may_hold) return false;
+  return is_trusted ||
          fits(organization.untrusted_bytes, share(bytes_max_ / 2, untrusted_bytes_, organization.untrusted_bytes));
 }
 

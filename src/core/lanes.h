@@ -26,10 +26,10 @@
 //     whose requests are all open at the same time. Then it takes its turn among them as places become free, which is
 //     when requests are answered or time out; while no more than the brisk ones are held, within kPatience.
 //
-// The same holds for bytes, of what waits and what is in flight together: lanes that are not trusted never get more than
-// half of them (set_bytes_max()), one lane no more than a quarter, and an organization no more than it leaves free. A body
-// counts for each of its deliveries. One that is larger than half of all is not counted: there is one of those at a time,
-// whatever else is held.
+// The same holds for bytes, of what waits and what is in flight together (set_bytes_max()): lanes that are not trusted
+// never get more than half of them, one lane no more than a quarter, and an organization no more than it leaves free. An
+// eighth is for organizations that hold nothing. A body counts for each of its deliveries. One that is larger than half of
+// all is not counted: there is one of those at a time, whatever else is held.
 //
 // A lane that is full refuses, and from then on everything until its overflow has been fetched back from
 // webhook_deliveries: otherwise new events would pass the older ones that overflowed.
@@ -299,6 +299,8 @@ class Lanes {
   bool is_alone() const { return organizations_.size() <= 1; }
   std::size_t share(std::size_t pool, std::size_t of_all, std::size_t own) const;
   std::size_t left(std::size_t pool, std::size_t of_all, std::size_t own) const;
+  std::size_t spare_bytes() const;
+  std::size_t untrusted_bytes_max() const;
   std::size_t brisk_pool() const { return is_alone() ? slots_.brisk : 2 * slots_.brisk; }
   bool may_start(const Organization& organization, Standing standing) const;
   void join(Lane& lane, const std::optional<std::string>& organization);

@@ -617,8 +617,9 @@ class FakeStore : public pg::Store {
       for (const auto& [key, row] : deliveries) counted_.emplace_back(key.event_id, key.webhook);
       std::sort(counted_.begin(), counted_.end());
     }
-    auto place = behind ? std::upper_bound(counted_.begin(), counted_.end(), std::pair(behind->event_id, behind->webhook))
-                        : counted_.begin();
+    auto place = behind
+                     ? std::upper_bound(counted_.begin(), counted_.end(), std::pair(behind->event_id, behind->webhook))
+                     : counted_.begin();
     pg::OwedStep step;
     for (; place != counted_.end() && !step.last; ++place) {
       const auto row = deliveries.find({place->first, place->second});
