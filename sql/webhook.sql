@@ -2981,7 +2981,8 @@ COMMENT ON COLUMN @extschema@.webhook_configurations.headers IS
 COMMENT ON COLUMN @extschema@.webhook_configurations.filter IS
     'Of the events that it wants, those alone for whose data this yields anything but false or null: '
     '$.amount > 5, or $ ? (@.amount > 5). At most 1024 bytes. Where it cannot be evaluated, or takes too long, it does '
-    'not match. Null: all.';
+    'not match. Nor does it match data of more than 256 kB, 10000 values, 1000 levels, 2000 keys in one object (or 100 in '
+    'each of 400), or with a number of more than 100 digits or an exponent above 308. Null: all.';
 COMMENT ON COLUMN @extschema@.webhook_configurations.rate_limit_per_s IS
     'How many requests a second it gets at most, on average; at once no more than a second''s worth. 0.001 to 100000. '
     'Null: no limit.';

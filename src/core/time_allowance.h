@@ -24,6 +24,9 @@ class TimeAllowance {
     return left_;
   }
 
+  // When something is left again, or now.
+  Time next(Time now) { return left(now) > Duration::zero() ? now : now + (Duration(1) - left_) * kShare; }
+
  private:
   Duration left_ = kMost;
   Time as_of_;

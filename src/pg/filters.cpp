@@ -1,31 +1,232 @@
 #include "pg/filters.h"
 
+extern "C" {
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "nodes/execnodes.h"
+#include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+}
+
 #include <algorithm>
 #include <chrono>
 #include <ctime>
-#include <optional>
-#include <set>
 #include <string>
 #include <string_view>
-#include <utility>
 
+#include "core/json_bounds.h"
+#include "pg/encoding.h"
 #include "pg/error.h"
+#include "pg/guard.h"
 #include "pg/spi.h"
-#include "pg/statements.h"
 
 namespace webhook::pg {
 namespace {
 
-// For the filters of a batch of events together, and for one by itself where that was not enough.
-constexpr int kFiltersLimitMs = 20;
-constexpr int kFilterLimitMs = 5;
-// On a busy machine the clock runs while the process does not: a filter that has not had its time is tried again, with
-// twice the limit, up to this.
-constexpr int kFilterLimitMaxMs = 160;
-// What evaluating a filter by itself takes in any case, and is not charged for.
-constexpr Duration kFilterOverhead = std::chrono::microseconds(200);
+using std::chrono::milliseconds;
+using Clock = std::chrono::steady_clock;
 
-// That this thread has worked, whatever else the machine did.
+constexpr Duration kFilterTime = milliseconds(5);  // of the processor, for one question
+constexpr Duration kGroupTime = milliseconds(1);   // of the clock, after which no other question of the group begins,
+constexpr Duration kCallTime = milliseconds(5);    // and likewise no other group
+// Interrupts a question that began within kGroupTime, but none before it had its time.
+constexpr int kRunLimitMs = 7;
+// On a busy machine the clock runs while the process does not: a question that has not had its time is asked again, with
+// twice the limit, up to this.
+constexpr int kRunLimitMaxMs = 224;
+// Data above this is converted outside of the time of the question that needs it.
+constexpr std::size_t kSmallData = 4096;
+
+constexpr const char* kQueryCanceled = "57014";
+
+std::string bytes_of(Datum value) {
+  const auto* const varlena = reinterpret_cast<const struct varlena*>(DatumGetPointer(value));
+  return {reinterpret_cast<const char*>(varlena), VARSIZE_ANY(varlena)};
+}
+
+Datum datum_of(const std::string& bytes) { return PointerGetDatum(bytes.data()); }
+
+// Where one conversion or evaluation has its memory: emptied after each, and after an error.
+class Scratch {
+ public:
+  Scratch()
+      : context_(guarded(
+            [] { return AllocSetContextCreate(CurrentMemoryContext, "webhook filter", ALLOCSET_DEFAULT_SIZES); })) {}
+  ~Scratch() {
+    // Unguarded: it frees memory, and raises nothing.
+    MemoryContextDelete(context_);
+  }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+
+  // What body returns, with the scratch as the current context.
+  template <class Body>
+  auto within(Body body) {
+    // Unguarded: as above.
+    MemoryContextReset(context_);
+    return guarded([this, &body] {
+      const MemoryContext before = MemoryContextSwitchTo(context_);
+      const auto result = body();
+      MemoryContextSwitchTo(before);
+      return result;
+    });
+  }
+  MemoryContext context() const { return context_; }
+
+ private:
+  MemoryContext context_;
+};
+
+// jsonb_in() and the like.
+std::string converted(Scratch& scratch, PGFunction input, std::string_view text) {
+  const std::string encoded = from_utf8(text);
+  return bytes_of(
+      scratch.within([input, &encoded] { return DirectFunctionCall1(input, CStringGetDatum(encoded.c_str())); }));
+}
+
+// A filter lets pass what has any result but false and null.
+bool lets_pass(Datum result) {
+  JsonbValue value;
+  Jsonb* const jsonb = DatumGetJsonbP(result);
+  if (!JB_ROOT_IS_SCALAR(jsonb)) return true;
+  JsonbExtractScalar(&jsonb->root, &value);
+  return value.type != jbvNull && (value.type != jbvBool || value.val.boolean);
+}
+
+// As webhook_filter_matches() in sql/webhook.sql: of the results of jsonb_path_query(), which are computed at its first
+// call and come one by one, so that none but the first that matters is copied.
+bool matches(Scratch& scratch, const std::string& jsonb, const std::string& jsonpath, const std::string& variables) {
+  return scratch.within([&]() -> bool {
+    const MemoryContext context = scratch.context();
+    FmgrInfo function;
+    fmgr_info_cxt(F_JSONB_PATH_QUERY, &function, context);
+    ExprContext expression{};
+    expression.type = T_ExprContext;
+    expression.ecxt_per_query_memory = context;
+    ReturnSetInfo results{};
+    results.type = T_ReturnSetInfo;
+    results.econtext = &expression;
+    results.allowedModes = SFRM_ValuePerCall;
+    results.returnMode = SFRM_ValuePerCall;
+    LOCAL_FCINFO(call, 4);
+    InitFunctionCallInfoData(*call, &function, 4, InvalidOid, nullptr, reinterpret_cast<fmNodePtr>(&results));
+    call->args[0] = {datum_of(jsonb), false};
+    call->args[1] = {datum_of(jsonpath), false};
+    call->args[2] = {datum_of(variables), false};
+    call->args[3] = {BoolGetDatum(false), false};
+    while (true) {
+      CHECK_FOR_INTERRUPTS();
+      results.isDone = ExprSingleResult;
+      call->isnull = false;
+      const Datum result = FunctionCallInvoke(call);
+      if (results.isDone == ExprEndResult) return false;
+      if (lets_pass(result)) return true;
+    }
+  });
+}
+
+bool makes_numbers_of_text(std::string_view filter) {
+  return filter.find(".number(") != std::string_view::npos || filter.find(".decimal(") != std::string_view::npos;
+}
+
+class Evaluation {
+ public:
+  Evaluation() : variables_(converted(scratch_, jsonb_in, "{}")) {}
+
+  void answer(std::vector<FilterQuestion>* questions) {
+    const Clock::time_point end = Clock::now() + kGroupTime;
+    int limit_ms = kRunLimitMs;
+    for (std::size_t next = 0; next < questions->size() && (next == 0 || Clock::now() < end);) {
+      const Run run = answer_from(*questions, next, end, limit_ms);
+      next = run.next;
+      if (run.overran) break;
+      limit_ms = run.had_no_time ? limit_ms * 2 : kRunLimitMs;
+    }
+  }
+
+ private:
+  struct Run {
+    std::size_t next = 0;      // the first question that it left
+    bool had_no_time = false;  // it was interrupted though the process had not worked for as long as a question may
+    bool overran = false;
+  };
+
+  // In one subtransaction, so that an error is that of one question.
+  Run answer_from(std::vector<FilterQuestion>& questions, std::size_t first, Clock::time_point end, int limit_ms) {
+    const Duration begin = processor_time();
+    std::size_t i = first;
+    try {
+      Subtransaction subtransaction;
+      const TimeLimit limit(limit_ms);
+      while (i < questions.size() && (i == first || Clock::now() < end)) {
+        FilterQuestion& question = questions[i];
+        if (!question.made->is_made) {
+          make(*question.data, question.made);
+          if (question.data->size() > kSmallData) break;
+        }
+        question.answer = answer_to(question);
+        ++i;
+      }
+      subtransaction.release();
+      return {.next = i};
+    } catch (const Error& error) {
+      FilterQuestion& question = questions[i];
+      if (error.sqlstate() != kQueryCanceled) {
+        if (question.made->is_made) {
+          question.answer = FilterAnswer::kError;
+          return {.next = i + 1};
+        }
+        *question.made = {.is_made = true, .problem = FilterAnswer::kError};
+        return {.next = i};
+      }
+      const Duration worked = processor_time() - begin - (i > first ? kGroupTime : Duration::zero());
+      if (worked < kFilterTime && (i > first || limit_ms * 2 <= kRunLimitMaxMs)) {
+        return {.next = i, .had_no_time = i == first};
+      }
+      question.answer = FilterAnswer::kOverrun;
+      return {.next = i + 1, .overran = true};
+    }
+  }
+
+  void make(const std::string& data, FilterData* made) {
+    const JsonBounds bounds = json_bounds(data);
+    if (bounds.problem != nullptr) {
+      made->problem = FilterAnswer::kBeyond;
+    } else {
+      made->jsonb = converted(scratch_, jsonb_in, data);
+      made->has_long_number_text = bounds.has_long_number_text;
+    }
+    made->is_made = true;
+  }
+
+  FilterAnswer answer_to(const FilterQuestion& question) {
+    const FilterData& data = *question.made;
+    if (data.problem != FilterAnswer::kNotAsked) return data.problem;
+    if (data.has_long_number_text && makes_numbers_of_text(*question.filter)) return FilterAnswer::kBeyond;
+    CompiledFilter& compiled = *question.compiled;
+    if (compiled.text != *question.filter) {
+      compiled.jsonpath = converted(scratch_, jsonpath_in, *question.filter);
+      compiled.text = *question.filter;
+    }
+    const bool is_match = matches(scratch_, data.jsonb, compiled.jsonpath, variables_);
+    return is_match ? FilterAnswer::kMatch : FilterAnswer::kNoMatch;
+  }
+
+  Scratch scratch_;
+  std::string variables_;
+};
+
+bool has_answers(const FilterGroup& group) {
+  return !group.questions.empty() && group.questions.front().answer != FilterAnswer::kNotAsked;
+}
+
+}  // namespace
+
 Duration processor_time() {
   timespec time{};
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
@@ -33,72 +234,28 @@ Duration processor_time() {
                                               std::chrono::nanoseconds(time.tv_nsec));
 }
 
-// Answers those questions. False, and no answer, if one of them failed or all together took too long.
-bool evaluate(const std::vector<FilterQuestion>& questions, const std::vector<std::size_t>& which, int limit_ms,
-              std::vector<FilterAnswer>* answers, std::string* sqlstate) {
-  std::vector<std::optional<std::string>> filters;
-  std::vector<std::optional<std::string>> data;
-  for (const std::size_t i : which) {
-    filters.emplace_back(*questions[i].filter);
-    data.emplace_back(*questions[i].data);
-  }
-  try {
-    Subtransaction subtransaction;
-    const TimeLimit limit(limit_ms);
-    Query query(statements::evaluate_filters);
-    query.bind(filters).bind(data).run();
-    for (std::size_t row = 0; row < which.size(); ++row) {
-      (*answers)[which[row]] = query.get_boolean(row, 1) ? FilterAnswer::kMatch : FilterAnswer::kNoMatch;
-    }
-    subtransaction.release();
-    return true;
-  } catch (const Error& error) {
-    *sqlstate = error.sqlstate();
-    return false;
+void evaluate_filters(std::vector<FilterGroup>* groups) {
+  const Clock::time_point end = Clock::now() + kCallTime;
+  Evaluation evaluation;
+  for (FilterGroup& group : *groups) {
+    if (&group != groups->data() && Clock::now() >= end) break;
+    const Duration begin = processor_time();
+    evaluation.answer(&group.questions);
+    group.cost = processor_time() - begin;
   }
 }
 
-// One by itself, and what it takes off its allowance: some of what a filter can do cannot be interrupted.
-void evaluate_one(const std::vector<FilterQuestion>& questions, std::size_t which, std::vector<FilterAnswer>* answers) {
-  const Duration begin = processor_time();
-  for (int limit_ms = kFilterLimitMs; limit_ms <= kFilterLimitMaxMs; limit_ms *= 2) {
-    std::string sqlstate;
-    if (evaluate(questions, {which}, limit_ms, answers, &sqlstate)) break;
-    const bool overran = sqlstate == "57014";
-    (*answers)[which] = overran ? FilterAnswer::kOverrun : FilterAnswer::kError;
-    if (!overran || processor_time() - begin >= std::chrono::milliseconds(kFilterLimitMs)) break;
+void share_cost(std::vector<FilterGroup>* groups, Duration all) {
+  Duration own{};
+  std::int64_t count = 0;
+  for (const FilterGroup& group : *groups) {
+    own += group.cost;
+    count += has_answers(group) ? 1 : 0;
   }
-  Duration* const allowance = questions[which].allowance;
-  if (allowance != nullptr) *allowance -= std::max(processor_time() - begin - kFilterOverhead, Duration::zero());
-}
-
-bool is_used_up(const FilterQuestion& question) {
-  return question.allowance != nullptr && *question.allowance <= Duration::zero();
-}
-
-}  // namespace
-
-std::vector<FilterAnswer> evaluate_filters(const std::vector<FilterQuestion>& questions) {
-  std::vector<FilterAnswer> answers(questions.size(), FilterAnswer::kRefused);
-  std::vector<std::size_t> asked;
-  for (std::size_t i = 0; i < questions.size(); ++i) {
-    if (!is_used_up(questions[i])) asked.push_back(i);
+  if (count == 0) return;
+  for (FilterGroup& group : *groups) {
+    if (has_answers(group)) group.cost += std::max(all - own, Duration::zero()) / count + Duration(1);
   }
-  std::string sqlstate;
-  if (asked.empty() || evaluate(questions, asked, kFiltersLimitMs, &answers, &sqlstate)) return answers;
-
-  // Of an organization by itself: the data of another one's event may be what takes so long.
-  std::set<std::pair<const Duration*, std::string_view>> too_slow;
-  for (const std::size_t i : asked) {
-    const std::pair<const Duration*, std::string_view> filter(questions[i].allowance, *questions[i].filter);
-    if (too_slow.contains(filter)) {
-      answers[i] = FilterAnswer::kOverrun;
-    } else if (!is_used_up(questions[i])) {
-      evaluate_one(questions, i, &answers);
-      if (answers[i] == FilterAnswer::kOverrun) too_slow.insert(filter);
-    }
-  }
-  return answers;
 }
 
 }  // namespace webhook::pg

@@ -577,11 +577,12 @@ FoundEvents SpiStore::fetch(const std::vector<Found>& found, std::size_t bytes_m
   return fetched;
 }
 
-std::vector<FilterAnswer> SpiStore::filter(const std::vector<FilterQuestion>& questions) {
+void SpiStore::filter(std::vector<FilterGroup>* groups) {
+  const Duration begin = processor_time();
   Work work(*this, "webhook: evaluating filters");
-  std::vector<FilterAnswer> answers = evaluate_filters(questions);
+  evaluate_filters(groups);
   work.commit();
-  return answers;
+  share_cost(groups, processor_time() - begin);
 }
 
 // --- Recovery -----------------------------------------------------------------------------------------------------------

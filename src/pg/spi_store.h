@@ -28,7 +28,7 @@ class SpiStore final : public Store {
   Chunk read(const Window& window, std::int64_t after_id, std::size_t events_max, std::size_t bytes_max) override;
   std::vector<DeliveryKey> logged_since(std::int64_t log_floor) override;
   std::vector<DeliveryKey> owed_of(const std::vector<std::int64_t>& event_ids) override;
-  std::vector<FilterAnswer> filter(const std::vector<FilterQuestion>& questions) override;
+  void filter(std::vector<FilterGroup>* groups) override;
   Recorded record(const Batch& batch) override;
   std::vector<Applied> apply_deferred(const std::vector<Uuid>& webhooks, std::size_t rows_max) override;
   std::string holder(const Uuid& webhook) override;

@@ -142,13 +142,6 @@ inline constinit Statement find_lowest_event(R"(
                               WHERE xid >= range.low AND xid < range.high
                              OFFSET 0) AS e)");
 
-// The same as webhook_filter_matches() in sql/webhook.sql.
-inline constinit Statement evaluate_filters(R"(
-  SELECT q.n, EXISTS (SELECT FROM jsonb_path_query(q.data::jsonb, q.filter::jsonpath) AS v
-                       WHERE v NOT IN ('false', 'null'))
-    FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS q (filter, data, n)
-   ORDER BY q.n)");
-
 // --- Recovery ---------------------------------------------------------------------------------------------------------
 
 inline constinit Statement read_logged(R"(

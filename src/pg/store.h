@@ -247,19 +247,12 @@ struct NextDue {
   Time at{};
 };
 
-// Whether an event's data passes a webhook's filter.
-struct FilterQuestion {
-  const std::string* filter = nullptr;
-  const std::string* data = nullptr;
-  // What the filters of its organization may still take. Their time goes off it where a batch took too long; nullptr: they
-  // are not limited.
-  Duration* allowance = nullptr;
-};
 enum class FilterAnswer : std::uint8_t {
+  kNotAsked,  // the call had no time for it: to be asked again
   kMatch,
   kNoMatch,
   kError,    // it cannot be evaluated on this data
-  kRefused,  // nothing is left of its allowance
+  kBeyond,   // the data is beyond the bounds within which filters see it
   kOverrun,  // it took too long
 };
 
@@ -284,6 +277,34 @@ struct SavedStep {
 struct SavedGivenUp {
   std::uint64_t bytes = 0;  // of the events that went
   bool more = false;        // something went, and there may be more
+};
+
+// What filter() makes of an event's data and of a filter when it first sees them. The caller keeps it for the next call,
+// so that nothing is made twice; only filter() knows what is in it.
+struct FilterData {
+  bool is_made = false;
+  std::string jsonb;
+  FilterAnswer problem = FilterAnswer::kNotAsked;  // or why there is none
+  bool has_long_number_text = false;               // see JsonBounds
+};
+struct CompiledFilter {
+  std::string text;  // what it was made of
+  std::string jsonpath;
+};
+
+// Whether an event's data passes a webhook's filter. The pointers are good as long as the call lasts.
+struct FilterQuestion {
+  const std::string* filter = nullptr;
+  CompiledFilter* compiled = nullptr;
+  const std::string* data = nullptr;
+  FilterData* made = nullptr;
+  FilterAnswer answer = FilterAnswer::kNotAsked;
+};
+
+// The questions of one organization: those about an event stand together.
+struct FilterGroup {
+  std::vector<FilterQuestion> questions;
+  Duration cost{};  // what they took of the worker's time
 };
 
 // The excess: what organizations write beyond their shares.
@@ -321,8 +342,10 @@ class Store {
   // Those of these events that webhook_deliveries holds.
   virtual std::vector<DeliveryKey> owed_of(const std::vector<std::int64_t>& event_ids) = 0;
 
-  // Evaluates filters, each within a bound of time.
-  virtual std::vector<FilterAnswer> filter(const std::vector<FilterQuestion>& questions) = 0;
+  // Evaluates filters: of each group at least the first question, if it has any, and as many more, in their order, as a
+  // bound of time lets it. When the whole has had its time, the groups that are left have no answer. No group's failure or
+  // time is another's.
+  virtual void filter(std::vector<FilterGroup>* groups) = 0;
 
   // Logs the attempt of a test by itself, and returns the id of its row.
   virtual std::int64_t log_test(const LogRow& row) = 0;

@@ -1,75 +1,317 @@
 #include "worker/filters.h"
 
 #include <chrono>
-#include <cstddef>
 #include <utility>
+
+#include "core/json_bounds.h"
 
 namespace webhook {
 namespace {
 
 constexpr Duration kRestMin = std::chrono::seconds(1);  // after a filter took too long; doubles each time
 constexpr Duration kRestMax = std::chrono::hours(1);
-constexpr Duration kRefusalLogInterval = std::chrono::minutes(1);
+constexpr Duration kLogInterval = std::chrono::minutes(1);  // an organization's lines, of one kind
+constexpr std::size_t kQuestionsOfOneMax = 250;             // of one call
+constexpr int kOverrunLinesMax = 10;                        // in that time: each names another webhook
+constexpr std::size_t kAskedAboutMax = 100;
+
+// No organization and the organization '' are two things.
+std::string key_of(const std::optional<std::string>& organization_id) {
+  return organization_id ? '=' + *organization_id : std::string();
+}
+
+std::vector<Uuid> ids_of(const std::vector<Target*>& targets) {
+  std::vector<Uuid> ids;
+  ids.reserve(targets.size());
+  for (const Target* const target : targets) ids.push_back(target->webhook.id);
+  return ids;
+}
+
+std::size_t size_of(const Event& event) { return sizeof(Filters::Waiting) + event.data.size() + event.previous.size(); }
 
 }  // namespace
 
-// A filter sees the data of the event; where that was too large to be kept, there is nothing to match.
-void Filters::apply(const std::vector<Event>& events, std::vector<std::vector<Target*>>* receivers) {
-  const Time now = process_.now();
-  std::vector<pg::FilterQuestion> questions;
-  std::vector<std::pair<std::size_t, Target*>> asked;
-  for (std::size_t i = 0; i < events.size(); ++i) {
-    std::erase_if((*receivers)[i], [&](Target* target) {
-      if (target->webhook.filter.empty()) return false;
-      if (events[i].oversized_bytes == 0 && now >= target->filter_rests_until) {
-        questions.push_back({&target->webhook.filter, &events[i].data, allowance(*target)});
-        asked.emplace_back(i, target);
-      }
-      return true;
-    });
+// --- Those that wait ------------------------------------------------------------------------------------------------------
+
+bool Filters::decides(const Target& target) const {
+  if (!target.webhook.filter.empty()) return true;
+  if (empty()) return false;
+  const auto organization = organizations_.find(key_of(target.webhook.organization_id));
+  return organization != organizations_.end() && organization->second.no_longer_filtered.contains(target.webhook.id);
+}
+
+bool Filters::has_room(const Event& event, const std::vector<Target*>& receivers) {
+  Organization& organization = organization_of(event.organization_id);
+  // A filter sees the data of the event; where that was too large to be kept, there is nothing to match.
+  const bool is_beyond = event.oversized_bytes > 0 || event.data.size() > kJsonBytesMax;
+  const std::size_t bytes = organization.bytes + size_of(event) + receivers.size() * sizeof(Uuid);
+  const bool has_room =
+      organization.waiting.size() < kEventsMax - waiting_events_ && bytes + waiting_bytes_ <= budget_.filtered_max();
+  if (!is_beyond && has_room) return true;
+  for (const Target* const target : receivers) {
+    if (!target->webhook.filter.empty())
+      note(organization, target->webhook, is_beyond ? Undecided::kBeyond : Undecided::kRefused);
   }
-  if (questions.empty()) return;
-  const std::vector<pg::FilterAnswer> answers = store_.filter(questions);
-  for (std::size_t n = 0; n < answers.size(); ++n) {
-    const auto& [event, target] = asked[n];
-    if (answers[n] == pg::FilterAnswer::kMatch) (*receivers)[event].push_back(target);
-    if (answers[n] == pg::FilterAnswer::kRefused) {
-      note_refusal(*target);
-    } else if (answers[n] == pg::FilterAnswer::kOverrun) {
-      note_overrun(*target);
-    } else if (now >= target->filter_rests_until) {
-      target->filter_overruns = 0;
+  return false;
+}
+
+void Filters::ask(Event event, Ledger::Entry entry, std::shared_ptr<const Outgoing> outgoing,
+                  const std::vector<Target*>& receivers) {
+  Organization& organization = organization_of(event.organization_id);
+  std::vector<Uuid> ids = ids_of(receivers);
+  std::size_t bytes = size_of(event);
+  if (organization.asked_about.size() >= kAskedAboutMax) organization.asked_about.clear();
+  std::shared_ptr<const std::vector<Uuid>>& known = organization.asked_about[event.name];
+  if (known == nullptr || *known != ids) {
+    bytes += ids.size() * sizeof(Uuid);
+    known = std::make_shared<const std::vector<Uuid>>(std::move(ids));
+  }
+  if (organization.waiting.empty()) turns_.push_back(&organization);
+  organization.waiting.push_back({.event = std::move(event),
+                                  .entry = entry,
+                                  .outgoing = std::move(outgoing),
+                                  .webhooks = known,
+                                  .made = {},
+                                  .since = process_.now(),
+                                  .bytes = bytes,
+                                  .charge = budget_.charge(bytes)});
+  organization.bytes += bytes;
+  waiting_bytes_ += bytes;
+  ++waiting_events_;
+}
+
+void Filters::take_out_oldest(Organization& organization) {
+  organization.bytes -= organization.waiting.front().bytes;
+  waiting_bytes_ -= organization.waiting.front().bytes;
+  --waiting_events_;
+  organization.waiting.pop_front();
+  if (!organization.waiting.empty()) return;
+  organization.asked_about.clear();
+  organization.no_longer_filtered.clear();
+}
+
+Filters::Organization& Filters::organization_of(const std::optional<std::string>& id) {
+  return organizations_.try_emplace(key_of(id), id, process_.now()).first->second;
+}
+
+// --- Answers --------------------------------------------------------------------------------------------------------------
+
+Time Filters::next_turn_of(Organization& organization, Time now) {
+  return organization.id ? organization.allowance.next(now) : now;
+}
+
+std::optional<Time> Filters::next_at(Time now) {
+  if (empty()) return std::nullopt;
+  Time next = Time::max();
+  for (Organization* const organization : turns_) next = std::min(next, next_turn_of(*organization, now));
+  return next;
+}
+
+void Filters::answer(const Conclude& conclude) {
+  std::vector<pg::FilterGroup> groups;
+  std::vector<Turn> turns = prepare_turns(&groups, conclude);
+  try {
+    const bool asks = std::any_of(groups.begin(), groups.end(),
+                                  [](const pg::FilterGroup& group) { return !group.questions.empty(); });
+    if (asks) store_.filter(&groups);
+  } catch (...) {
+    for (const Turn& turn : turns) turns_.push_back(turn.organization);
+    throw;
+  }
+  std::vector<Organization*> unasked;
+  for (std::size_t i = 0; i < turns.size(); ++i) {
+    const Turn& turn = turns[i];
+    const bool had_turn = conclude_turn(turn, groups[i], conclude);
+    if (turn.organization->waiting.empty()) continue;
+    if (had_turn) {
+      turns_.push_back(turn.organization);
+    } else {
+      unasked.push_back(turn.organization);
+    }
+  }
+  turns_.insert(turns_.begin(), unasked.begin(), unasked.end());
+}
+
+// Takes organizations out of turns_ that may be asked about, each with a group. Of the others, what has waited for too long is refused.
+std::vector<Filters::Turn> Filters::prepare_turns(std::vector<pg::FilterGroup>* groups, const Conclude& conclude) {
+  const Time now = process_.now();
+  std::vector<Turn> turns;
+  std::size_t steps = 0;
+  for (std::size_t n = turns_.size(); n > 0 && steps < kQuestionsMax; --n) {
+    Organization& organization = *turns_.front();
+    turns_.pop_front();
+    if (next_turn_of(organization, now) <= now) {
+      turns.push_back(
+          prepare(organization, std::min(kQuestionsMax - steps, kQuestionsOfOneMax), &groups->emplace_back()));
+      steps += turns.back().steps.size();
+      continue;
+    }
+    while (!organization.waiting.empty() &&
+           now - std::max(organization.waiting.front().since, held_until_) > kWaitMax) {
+      refuse_oldest(organization, conclude);
+    }
+    if (!organization.waiting.empty()) turns_.push_back(&organization);
+  }
+  return turns;
+}
+
+// The organization's next questions, of the oldest events first.
+Filters::Turn Filters::prepare(Organization& organization, std::size_t steps_max, pg::FilterGroup* group) {
+  const Time now = process_.now();
+  Turn turn{.organization = &organization};
+  for (Waiting& waiting : organization.waiting) {
+    for (std::size_t i = waiting.next; i < waiting.webhooks->size(); ++i) {
+      if (turn.steps.size() == steps_max) break;
+      Step step{.webhook = (*waiting.webhooks)[i]};
+      Target* const target = find(waiting, step.webhook);
+      if (target != nullptr && target->webhook.filter.empty()) step.is_match = true;
+      if (target != nullptr && !target->webhook.filter.empty() && now >= target->filter_rests_until) {
+        if (target->compiled_filter == nullptr) target->compiled_filter = std::make_unique<pg::CompiledFilter>();
+        step.question = group->questions.size();
+        group->questions.push_back({.filter = &target->webhook.filter,
+                                    .compiled = target->compiled_filter.get(),
+                                    .data = &waiting.event.data,
+                                    .made = &waiting.made});
+      }
+      turn.steps.push_back(step);
+    }
+    if (turn.steps.size() == steps_max) break;
+  }
+  return turn;
+}
+
+// Returns whether it had its turn: whether anything was answered.
+bool Filters::conclude_turn(const Turn& turn, const pg::FilterGroup& group, const Conclude& conclude) {
+  Organization& organization = *turn.organization;
+  if (organization.id) organization.allowance.left(process_.now()) -= group.cost;
+  bool had_turn = false;
+  for (const Step& step : turn.steps) {
+    Waiting& waiting = organization.waiting.front();
+    Target* const target = find(waiting, step.webhook);
+    bool is_match = step.is_match;
+    if (step.question) {
+      const pg::FilterAnswer answer = group.questions[*step.question].answer;
+      if (answer == pg::FilterAnswer::kNotAsked) break;
+      is_match = judge(organization, target, answer);
+    } else if (!is_match && target != nullptr) {
+      note(organization, target->webhook, Undecided::kOverrun);
+    }
+    conclude(waiting, is_match ? target : nullptr);
+    had_turn = true;
+    if (++waiting.next == waiting.webhooks->size()) take_out_oldest(organization);
+  }
+  return had_turn;
+}
+
+// The webhook, if it is still one that may get the event.
+Target* Filters::find(const Waiting& waiting, const Uuid& webhook) const {
+  Target* const target = targets_.find(webhook);
+  const bool is_another = target == nullptr || target->webhook.organization_id != waiting.event.organization_id ||
+                          target->webhook.created_at > waiting.event.created_at;
+  return is_another ? nullptr : target;
+}
+
+// Returns whether the filter matches.
+bool Filters::judge(Organization& organization, Target* target, pg::FilterAnswer answer) {
+  if (answer == pg::FilterAnswer::kOverrun) {
+    note_overrun(organization, *target);
+    return false;
+  }
+  if (process_.now() >= target->filter_rests_until) target->filter_overruns = 0;
+  if (answer == pg::FilterAnswer::kError) note(organization, target->webhook, Undecided::kError);
+  if (answer == pg::FilterAnswer::kBeyond) note(organization, target->webhook, Undecided::kBeyond);
+  return answer == pg::FilterAnswer::kMatch;
+}
+
+void Filters::refuse_oldest(Organization& organization, const Conclude& conclude) {
+  Waiting& waiting = organization.waiting.front();
+  for (; waiting.next < waiting.webhooks->size(); ++waiting.next) {
+    Target* const target = find(waiting, (*waiting.webhooks)[waiting.next]);
+    const bool is_match = target != nullptr && target->webhook.filter.empty();
+    if (target != nullptr && !is_match) note(organization, target->webhook, Undecided::kRefused);
+    conclude(waiting, is_match ? target : nullptr);
+  }
+  take_out_oldest(organization);
+}
+
+void Filters::refuse_old(Ledger::Entry newest, const Conclude& conclude) {
+  if (empty()) return;
+  for (Organization* const organization : turns_) {
+    while (!organization->waiting.empty() && newest - organization->waiting.front().entry > kWaitEventsMax) {
+      refuse_oldest(*organization, conclude);
+    }
+  }
+  std::erase_if(turns_, [](const Organization* organization) { return organization->waiting.empty(); });
+}
+
+// --- What changes ---------------------------------------------------------------------------------------------------------
+
+void Filters::configuration_changed() {
+  const Time now = process_.now();
+  std::erase_if(organizations_, [now](const auto& entry) {
+    const Organization& organization = entry.second;
+    const bool logs_later = std::any_of(organization.next_log.begin(), organization.next_log.end(),
+                                        [now](Time next) { return next > now; });
+    return organization.waiting.empty() && !logs_later && organization.allowance.is_full(now);
+  });
+  for (Organization* const organization : turns_) {
+    const std::vector<Uuid>* before = nullptr;
+    for (const Waiting& waiting : organization->waiting) {
+      if (waiting.webhooks.get() == before) continue;
+      before = waiting.webhooks.get();
+      for (const Uuid& id : *before) {
+        const Target* const target = targets_.find(id);
+        if (target != nullptr && target->webhook.filter.empty()) organization->no_longer_filtered.insert(id);
+      }
     }
   }
 }
 
-// The pointer is good as long as the allowance is there.
-Duration* Filters::allowance(const Target& target) {
-  if (!target.webhook.organization_id) return nullptr;
-  const Time now = process_.now();
-  return &allowances_.try_emplace(*target.webhook.organization_id, now).first->second.left(now);
+void Filters::clock_set_back(Time now) {
+  held_until_ = std::min(held_until_, now);
+  for (auto& [key, organization] : organizations_) {
+    for (Time& next : organization.next_log) next = std::min(next, now);
+    for (Waiting& waiting : organization.waiting) waiting.since = std::min(waiting.since, now);
+  }
 }
 
-void Filters::forget_full_allowances() {
-  std::erase_if(allowances_, [now = process_.now()](const auto& entry) { return entry.second.is_full(now); });
+// --- What is said ---------------------------------------------------------------------------------------------------------
+
+// A delivery is not made. An error of a filter is not worth a line: data of another shape makes one.
+void Filters::note(Organization& organization, const pg::Webhook& webhook, Undecided why) {
+  const auto kind = static_cast<std::size_t>(why);
+  const Time now = process_.now();
+  ++organization.undecided[kind];
+  if (why == Undecided::kError || why == Undecided::kOverrun || now < organization.next_log[kind]) return;
+  organization.next_log[kind] = now + kLogInterval;
+  const std::string name = organization.id ? "organization \"" + *organization.id + "\"" : "no organization";
+  const std::string count =
+      " It is one of " + std::to_string(organization.undecided[kind]) + " that were not made so far.";
+  if (why == Undecided::kBeyond) {
+    process_.log_about(organization.id, pg::LogLevel::kLog, "data of " + name + " is beyond what filters may see",
+                       "It counts as no match." + count + " This one was for " + described(webhook) + ".",
+                       "The bounds are in the description of webhook_configurations.filter.");
+  } else {
+    process_.log_about(
+        organization.id, pg::LogLevel::kLog, "the filters of " + name + " take too much time",
+        "They may take a tenth of the worker's time. A delivery that waits for them for too long is not made." + count,
+        "The filter of " + described(webhook) + " is one of those that were not evaluated.");
+  }
 }
 
-void Filters::note_refusal(const Target& target) {
+void Filters::note_overrun(Organization& organization, Target& target) {
+  const auto kind = static_cast<std::size_t>(Undecided::kOverrun);
   const Time now = process_.now();
-  if (now < next_refusal_log_) return;
-  next_refusal_log_ = now + kRefusalLogInterval;
-  process_.log(pg::LogLevel::kLog,
-               "the filters of organization \"" + target.webhook.organization_id.value_or("") + "\" take too much time",
-               "They may take a tenth of the worker's time, and count as no match beyond that.",
-               "The filter of " + described(target.webhook) + " is one of those that were not evaluated.");
-}
-
-void Filters::note_overrun(Target& target) {
-  const Time now = process_.now();
+  ++organization.undecided[kind];
   if (now < target.filter_rests_until) return;
   const Duration rest = std::min<Duration>(kRestMin * (1LL << std::min(target.filter_overruns, 20)), kRestMax);
   target.filter_rests_until = now + rest;
   if (target.filter_overruns++ > 0) return;
+  if (now >= organization.next_log[kind]) {
+    organization.next_log[kind] = now + kLogInterval;
+    organization.overrun_lines = 0;
+  }
+  if (organization.overrun_lines++ >= kOverrunLinesMax) return;
   process_.log_about(target.webhook.organization_id, pg::LogLevel::kLog,
                      "the filter of " + described(target.webhook) + " took too long",
                      "It counts as no match, and is left alone for " +

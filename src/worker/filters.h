@@ -1,15 +1,37 @@
-// Which receivers of an event are left once their filters are asked. Tenants write filters: none may take up the worker's
-// time. One that takes too long is left alone, for longer each time, and counts as no match meanwhile. All those of an
-// organization together may take a tenth of the time: a tenant may have a thousand, give them new texts all the time, and
-// find expressions that cannot be interrupted. Who has no organization is not limited: no tenant creates such a webhook.
+// Asks webhooks' filters about events. Tenants write filters, and the data that they are asked about: what they take of
+// the worker's time and memory is their organization's.
+//
+// An event is admitted at once, and waits here for the answers of the webhooks that have a filter: it holds up no other
+// organization's events, nor the webhooks of its own that have none. Organizations take turns, each with questions,
+// failures and bounds of its own. What an organization's filters take, converting the data included, it is charged for:
+// they may take a tenth of the time, and 2 s before that (TimeAllowance). When they have had that, what is left waits.
+//
+// A delivery is not made, as if the filter did not match, and note() says so, where
+//   - the filter cannot be evaluated on the data;
+//   - the data is beyond what filters may see (core/json_bounds.h);
+//   - it takes too long, or has taken too long a while ago: it is left alone, for longer each time;
+//   - there is no room to wait, or it has waited for kWaitMax while the organization's time was used up, or for
+//     kWaitEventsMax events.
+// Who has no organization is charged nothing: no tenant creates such a webhook.
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
+#include "core/byte_budget.h"
 #include "core/event.h"
+#include "core/lanes.h"
+#include "core/ledger.h"
 #include "core/time.h"
 #include "core/time_allowance.h"
 #include "core/uuid.h"
@@ -21,24 +43,111 @@ namespace webhook {
 
 class Filters {
  public:
-  Filters(pg::Process& process, pg::Store& store) : process_(process), store_(store) {}
+  // Of all organizations together, beside the bytes of ByteBudget::filtered_max(). None has more than half of it, nor more
+  // than the others leave: as with lanes.
+  static constexpr std::size_t kEventsMax = 20'000;
+  static constexpr std::size_t kQuestionsMax = 1'000;  // of one call of the store
+  static constexpr Duration kWaitMax = std::chrono::minutes(1);
+  static constexpr Ledger::Entry kWaitEventsMax = 25'000;
 
-  // receivers: of each event; those whose filters do not match are taken out. Throws pg::Error.
-  void apply(const std::vector<Event>& events, std::vector<std::vector<Target*>>* receivers);
+  // An event with webhooks whose filters are to be asked.
+  struct Waiting {
+    Event event;
+    Ledger::Entry entry = 0;
+    std::shared_ptr<const Outgoing> outgoing;  // once somebody gets it
+    std::shared_ptr<const std::vector<Uuid>> webhooks;
+    std::size_t next = 0;  // of those, the first without an answer
+    pg::FilterData made;
+    Time since{};
+    std::size_t bytes = 0;
+    ByteBudget::Charge charge;  // for these
+  };
 
-  // What says nothing: an organization without an entry has its full allowance.
-  void forget_full_allowances();
-  void clock_set_back(Time now) { next_refusal_log_ = std::min(next_refusal_log_, now); }
+  // What the answer is for: nullptr if the webhook is not to get the event.
+  using Conclude = std::function<void(Waiting&, Target*)>;
+
+  // The budget outlives it.
+  Filters(pg::Process& process, pg::Store& store, Targets& targets, ByteBudget& budget)
+      : process_(process), store_(store), targets_(targets), budget_(budget) {}
+
+  // Whether the webhook gets the event only when it has been asked about it: it has a filter, or older events wait that
+  // it was to be asked about when it had one.
+  bool decides(const Target& target) const;
+  // Whether an event may wait for these. If not, those of them that have a filter do not get it.
+  bool has_room(const Event& event, const std::vector<Target*>& receivers);
+  // There must be room.
+  void ask(Event event, Ledger::Entry entry, std::shared_ptr<const Outgoing> outgoing,
+           const std::vector<Target*>& receivers);
+
+  // Whether none waits.
+  bool empty() const { return waiting_events_ == 0; }
+  // When the next ones may be asked, not before now; nothing: none waits.
+  std::optional<Time> next_at(Time now);
+  bool is_due(Time now) { return next_at(now) == now; }
+  // Asks those whose turn it is, by one call of the store, and concludes what is answered, each organization's in the
+  // order in which it came. Throws pg::Error: what has no answer waits still.
+  void answer(const Conclude& conclude);
+  // Those have waited for too long. newest: the last entry of the ledger.
+  void refuse_old(Ledger::Entry newest, const Conclude& conclude);
+  // The time until now does not count as waiting: nobody was asked.
+  void hold(Time now) { held_until_ = now; }
+
+  // Other filters may be in force.
+  void configuration_changed();
+  void clock_set_back(Time now);
 
  private:
-  Duration* allowance(const Target& target);
-  void note_overrun(Target& target);
-  void note_refusal(const Target& target);
+  // Why a webhook does not get an event, though its filter did not say so.
+  enum class Undecided : std::uint8_t { kError, kBeyond, kOverrun, kRefused };
+  static constexpr std::size_t kUndecided = 4;
+
+  struct Organization {
+    std::optional<std::string> id;
+    TimeAllowance allowance;
+    std::deque<Waiting> waiting;
+    std::size_t bytes = 0;  // that these take
+    // Which webhooks were last asked about an event of that name: mostly the next ones, too.
+    std::unordered_map<std::string, std::shared_ptr<const std::vector<Uuid>>> asked_about;
+    std::unordered_set<Uuid> no_longer_filtered;  // with older events among those that wait
+    std::array<std::uint64_t, kUndecided> undecided{};
+    std::array<Time, kUndecided> next_log{};
+    int overrun_lines = 0;
+
+    explicit Organization(std::optional<std::string> name, Time now) : id(std::move(name)), allowance(now) {}
+  };
+
+  // A question of a call, or an answer that needs none.
+  struct Step {
+    Uuid webhook;
+    std::optional<std::size_t> question;
+    bool is_match = false;  // without a question
+  };
+  struct Turn {
+    Organization* organization = nullptr;
+    std::vector<Step> steps;
+  };
+
+  Organization& organization_of(const std::optional<std::string>& id);
+  Time next_turn_of(Organization& organization, Time now);
+  std::vector<Turn> prepare_turns(std::vector<pg::FilterGroup>* groups, const Conclude& conclude);
+  Turn prepare(Organization& organization, std::size_t steps_max, pg::FilterGroup* group);
+  bool conclude_turn(const Turn& turn, const pg::FilterGroup& group, const Conclude& conclude);
+  Target* find(const Waiting& waiting, const Uuid& webhook) const;
+  bool judge(Organization& organization, Target* target, pg::FilterAnswer answer);
+  void refuse_oldest(Organization& organization, const Conclude& conclude);
+  void take_out_oldest(Organization& organization);
+  void note(Organization& organization, const pg::Webhook& webhook, Undecided why);
+  void note_overrun(Organization& organization, Target& target);
 
   pg::Process& process_;
   pg::Store& store_;
-  std::unordered_map<std::string, TimeAllowance> allowances_;  // by organization
-  Time next_refusal_log_{};
+  Targets& targets_;
+  ByteBudget& budget_;
+  std::unordered_map<std::string, Organization> organizations_;
+  std::deque<Organization*> turns_;  // those of which something waits
+  std::size_t waiting_events_ = 0;
+  std::size_t waiting_bytes_ = 0;
+  Time held_until_{};
 };
 
 }  // namespace webhook

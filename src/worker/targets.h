@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -24,7 +25,8 @@ struct Target {
   bool has_failed_events = true;
   // A filter that took too long is left alone until then, each time for longer.
   Time filter_rests_until{};
-  int filter_overruns = 0;  // in a row
+  int filter_overruns = 0;                              // in a row
+  std::unique_ptr<pg::CompiledFilter> compiled_filter;  // once it was asked
 };
 
 // For the server's log.

@@ -1,6 +1,7 @@
 #include "worker/worker.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "core/retry.h"
@@ -31,6 +32,7 @@ constexpr Duration kRefillTime = milliseconds(1);          // of refilling, afte
 constexpr Duration kReliefInterval = milliseconds(100);    // of lanes that hold too many bytes, unless few are left,
 constexpr int kReliefStep = 8;                             // so many at once
 constexpr int kStarvedMisses = 4;                          // lanes without room, after which no more are asked
+constexpr Duration kFilterTime = milliseconds(2);          // likewise of filters
 constexpr Duration kSafetyInterval = seconds(5);           // looks at the log though nobody called
 constexpr Duration kCheckpointInterval = seconds(1);       // at most one in so long
 constexpr Duration kMarkInterval = seconds(2);             // after one or two of them,
@@ -88,7 +90,7 @@ Worker::Worker(pg::Process& process, pg::Store& store, HttpClient& http, pg::Tes
       share_(share),
       recorder_(store, budget_),
       tester_(process, store, http, tests, recorder_),
-      filters_(process, store),
+      filters_(process, store, targets_, budget_),
       quotas_(process, store),
       crowded_pause_(kCrowdedPauseMax),
       record_delay_(kRecordDelayMin) {}
@@ -212,6 +214,9 @@ std::optional<Duration> Worker::time_to_wait() {
     if (may_read() && (has_some || look_at_log_)) {
       at(std::max(has_some ? now : looks_open_at(), admission_opens_at(now)));
     }
+    if (const std::optional<Time> next = filters_.next_at(now); next && may_filter()) {
+      at(std::max(*next, admission_opens_at(now)));
+    }
   } else {
     at(next_look_);
   }
@@ -247,6 +252,7 @@ void Worker::back_off(const pg::Error& error) {
   ++store_failures_;
   figures_.last_error_at = now;
   look_at_log_ = true;
+  filters_.hold(now);
   if (now < next_failure_warning_) return;
   next_failure_warning_ = now + kWarningInterval;
   process_.log(pg::LogLevel::kWarning, "the worker's transaction failed and will be repeated: " + error.message(),
@@ -355,7 +361,7 @@ void Worker::load_configuration() {
   std::erase_if(configuration.webhooks, [this](const pg::Webhook& webhook) { return !share_.owns(webhook.id); });
   routed_.clear();
   set_up_lanes(targets_.replace(std::move(configuration.webhooks)));
-  filters_.forget_full_allowances();
+  filters_.configuration_changed();
   std::erase_if(announcements_, [now = process_.now()](const auto& entry) { return entry.second.is_full(now); });
   load_next_due();
   load_orderings();
@@ -473,6 +479,7 @@ void Worker::read() {
   const Time now = process_.now();
   if (!delivers()) {
     reading_pauses_since_.reset();
+    filters_.hold(now);
     // Whoever resumes deliveries wakes the worker; an invalidation is only seen in a transaction.
     if (look_at_log_ || now >= next_look_) load_configuration();
     next_look_ = now + kSafetyInterval;
@@ -485,17 +492,24 @@ void Worker::read() {
     next_look_ = now + kSafetyInterval;
   }
   const bool has_some = !unadmitted_.events.empty();
-  if (!may_read() || (!has_some && (!look_at_log_ || now < looks_open_at()))) {
+  const bool has_events = may_read() && (has_some || (look_at_log_ && now >= looks_open_at()));
+  if (!has_events && !(may_filter() && filters_.is_due(now))) {
     reading_pauses_since_.reset();  // it is not for the lanes
     return;
   }
   if (lanes_.is_crowded() && !reading_pauses_since_) reading_pauses_since_ = now;
   if (now < admission_opens_at(now)) return;
-  if (!has_some) {
+  const AdmissionRoom room = open_admission();
+  filter(room);  // those that have waited go first
+  if (has_events && !has_some) {
+    const Time begin = process_.now();
     read_chunk();
-    pause_looks(now);
+    pause_looks(begin);
   }
-  if (!unadmitted_.events.empty()) admit_chunk();
+  if (has_events && !unadmitted_.events.empty()) {
+    admit_chunk(room);
+    filter(room);
+  }
 }
 
 // While requests are in flight, lest their answers wait for looks that find one event each. Those that hang have no
@@ -525,19 +539,24 @@ void Worker::read_chunk() {
   if (unadmitted_.events.empty()) finish_chunk();
 }
 
-// As many of the events that were read as there is room for; all, if lanes had their time to make some and made none.
-void Worker::admit_chunk() {
-  if (routed_.empty()) routed_ = route(unadmitted_.events);
-  const bool is_overdue = lanes_.is_crowded();
-  const bool has_waited = reading_pauses_since_.has_value();
-  if (has_waited) {
+Worker::AdmissionRoom Worker::open_admission() {
+  const AdmissionRoom room{.is_overdue = lanes_.is_crowded(), .has_waited = reading_pauses_since_.has_value()};
+  if (room.has_waited) {
     crowded_pause_ -= std::clamp<Duration>(process_.now() - *reading_pauses_since_, Duration::zero(), crowded_pause_);
     reading_pauses_since_.reset();
   }
-  // After a pause a good many at once, not one for each that was sent.
-  const auto has_room = [&] { return is_overdue || !(has_waited ? lanes_.is_full() : lanes_.is_crowded()); };
+  return room;
+}
+
+bool Worker::has_room(const AdmissionRoom& room) const {
+  return room.is_overdue || !(room.has_waited ? lanes_.is_full() : lanes_.is_crowded());
+}
+
+// As many of the events that were read as there is room for; all, if lanes had their time to make some and made none.
+void Worker::admit_chunk(const AdmissionRoom& room) {
+  if (routed_.empty()) routed_ = route(unadmitted_.events);
   std::size_t admitted = 0;
-  while (admitted < unadmitted_.events.size() && may_read() && has_room()) {
+  while (admitted < unadmitted_.events.size() && may_read() && has_room(room)) {
     admit(std::move(unadmitted_.events[admitted]), routed_[admitted]);
     ++admitted;
   }
@@ -601,7 +620,6 @@ std::unordered_set<pg::DeliveryKey> Worker::recorded_before(const std::vector<Ev
 // Who gets each of the events.
 std::vector<std::vector<Target*>> Worker::route(const std::vector<Event>& events) {
   std::vector<std::vector<Target*>> receivers(events.size());
-  bool is_filtered = false;
   for (std::size_t i = 0; i < events.size(); ++i) {
     const Event& event = events[i];
     for (Target* const target : targets_.routes(event)) {
@@ -609,17 +627,24 @@ std::vector<std::vector<Target*>> Worker::route(const std::vector<Event>& events
       const pg::DeliveryKey key{event.id, target->webhook.id};
       if (recovering_ && (recorded_before_.contains(key) || logged_before_.contains(key))) continue;
       receivers[i].push_back(target);
-      is_filtered |= !target->webhook.filter.empty();
     }
   }
-  if (is_filtered) filters_.apply(events, &receivers);
   return receivers;
 }
 
-void Worker::admit(Event event, const std::vector<Target*>& receivers) {
-  const Ledger::Entry entry = ledger_->admit(event.id, static_cast<std::uint32_t>(receivers.size()), event.created_at);
+void Worker::admit(Event event, const std::vector<Target*>& all_receivers) {
+  std::vector<Target*> receivers;
+  std::vector<Target*> filtered;
+  for (Target* const target : all_receivers) (filters_.decides(*target) ? filtered : receivers).push_back(target);
+  if (!filtered.empty() && !filters_.has_room(event, filtered)) {
+    std::copy_if(filtered.begin(), filtered.end(), std::back_inserter(receivers),
+                 [](const Target* target) { return target->webhook.filter.empty(); });
+    filtered.clear();
+  }
+  const auto deliveries = static_cast<std::uint32_t>(receivers.size() + filtered.size());
+  const Ledger::Entry entry = ledger_->admit(event.id, deliveries, event.created_at);
   is_checkpoint_stale_ = true;
-  if (receivers.empty()) return;
+  if (deliveries == 0) return;
   if (event.oversized_bytes > 0) {
     const std::string error = "the payload of " + std::to_string(event.oversized_bytes) +
                               " bytes was larger than webhook.max_payload and was not kept";
@@ -629,12 +654,42 @@ void Worker::admit(Event event, const std::vector<Target*>& receivers) {
     }
     return;
   }
-  const std::shared_ptr<const Outgoing> shared = outgoing(std::move(event));
-  for (const Target* const target : receivers) {
-    deliver(*target,
-            {.webhook = target->webhook.id, .event = shared, .owed_since = shared->created_at, .entry = entry});
+  std::shared_ptr<const Outgoing> shared;
+  if (filtered.empty()) {
+    shared = outgoing(std::move(event));
+  } else {
+    if (!receivers.empty()) shared = outgoing(event);
+    filters_.ask(std::move(event), entry, shared, filtered);
   }
+  for (const Target* const target : receivers) deliver(*target, shared, entry);
 }
+
+// --- Filters --------------------------------------------------------------------------------------------------------------
+
+// Not as may_read(): what waits for its filters is what holds up the checkpoint.
+bool Worker::may_filter() { return may_send() && delivers() && recorder_.count() < kRecordMax; }
+
+void Worker::filter(const AdmissionRoom& room) {
+  const auto conclude = [this](Filters::Waiting& waiting, Target* receiver) { conclude_filter(waiting, receiver); };
+  const Time end = process_.now() + kFilterTime;
+  for (Time now = end - kFilterTime; now < end && may_filter() && has_room(room); now = process_.now()) {
+    if (!filters_.is_due(now)) break;
+    filters_.answer(conclude);
+  }
+  filters_.refuse_old(ledger_->oldest() + ledger_->events_ahead(), conclude);
+}
+
+void Worker::conclude_filter(Filters::Waiting& waiting, Target* receiver) {
+  if (receiver == nullptr) {
+    ledger_->settle(waiting.entry);
+    is_checkpoint_stale_ = true;
+    return;
+  }
+  if (waiting.outgoing == nullptr) waiting.outgoing = outgoing(waiting.event);
+  deliver(*receiver, waiting.outgoing, waiting.entry);
+}
+
+// --- Deliveries -----------------------------------------------------------------------------------------------------------
 
 std::shared_ptr<const Outgoing> Worker::outgoing(Event event) {
   auto made = std::make_shared<Outgoing>();
@@ -651,7 +706,9 @@ std::shared_ptr<const Outgoing> Worker::outgoing(Event event) {
 }
 
 // Into its lane, or, if there is none or it does not take it, among what is owed.
-void Worker::deliver(const Target& target, const Delivery& delivery) {
+void Worker::deliver(const Target& target, const std::shared_ptr<const Outgoing>& event, Ledger::Entry entry) {
+  const Delivery delivery{
+      .webhook = target.webhook.id, .event = event, .owed_since = event->created_at, .entry = entry};
   if (target.webhook.is_deliverable() && lanes_.offer(delivery)) return;
   owe_at_once(delivery);
   recorder_.settle(*delivery.entry);

@@ -71,6 +71,12 @@ class Worker {
     Backlog::Position position;
   };
 
+  // For which deliveries lanes have room now.
+  struct AdmissionRoom {
+    bool is_overdue = false;  // for all: lanes had their time to make some
+    bool has_waited = false;  // for a good many at once, not one for each that was sent
+  };
+
   void start();
   void turn();
   void keep_books();
@@ -103,13 +109,18 @@ class Worker {
   void read_chunk();
   Time looks_open_at() const;
   void pause_looks(Time look_began);
-  void admit_chunk();
+  AdmissionRoom open_admission();
+  bool has_room(const AdmissionRoom& room) const;
+  void admit_chunk(const AdmissionRoom& room);
   void finish_chunk();
   std::vector<std::vector<Target*>> route(const std::vector<Event>& events);
-  void admit(Event event, const std::vector<Target*>& receivers);
+  void admit(Event event, const std::vector<Target*>& all_receivers);
+  bool may_filter();
+  void filter(const AdmissionRoom& room);
+  void conclude_filter(Filters::Waiting& waiting, Target* receiver);
   std::unordered_set<pg::DeliveryKey> recorded_before(const std::vector<Event>& events);
   std::shared_ptr<const Outgoing> outgoing(Event event);
-  void deliver(const Target& target, const Delivery& delivery);
+  void deliver(const Target& target, const std::shared_ptr<const Outgoing>& event, Ledger::Entry entry);
   void give_up(const Event& event, const Uuid& webhook, int attempts, const std::string& error);
   void end_recovery();
 

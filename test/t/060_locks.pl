@@ -23,7 +23,7 @@ my %situation_of = (
 	(map { $_ => 'start' } qw(find_extension find_relations read_identity create_identity read_checkpoints delete_checkpoints
 		create_checkpoints read_endpoints read_logged read_owed_of read_deferred_webhooks)),
 	(map { $_ => 'configuration' } qw(read_webhooks has_outdated_secrets reencrypt_secrets read_next_expiry read_next_due)),
-	(map { $_ => 'reading' } qw(current_head find_events read_events_by_id walk_events find_lowest_event evaluate_filters)),
+	(map { $_ => 'reading' } qw(current_head find_events read_events_by_id walk_events find_lowest_event)),
 	(map { $_ => 'recording' } qw(current_log_segments insert_logs upsert_owed delete_finished upsert_minutes upsert_endpoints
 		update_checkpoint defer_owed defer_finished apply_deferred has_deferred find_holder)),
 	(map { $_ => 'refusal' } qw(find_locked give_up_deferred drop_deferred)),    # 061_refused_rows.pl, 054_toggle.pl

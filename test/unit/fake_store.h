@@ -189,8 +189,12 @@ class FakeStore : public pg::Store {
     return pg::FilterAnswer::kMatch;
   };
   std::size_t filters_asked = 0;
-  std::size_t owed_at_once = 0;     // the most rows of webhook_deliveries in one transaction
-  std::size_t minutes_written = 0;  // rows of webhook_minutes
+  std::size_t filter_calls = 0;
+  Duration filter_takes{};                        // each of them
+  std::size_t filters_at_once = 10'000;           // the most that one call answers,
+  std::size_t filters_of_group_at_once = 10'000;  // and of each group
+  std::size_t owed_at_once = 0;                   // the most rows of webhook_deliveries in one transaction
+  std::size_t minutes_written = 0;                // rows of webhook_minutes
   Duration overrun_takes = std::chrono::milliseconds(5);
   std::function<pg::RingReport(pg::Ring)> ring = [](pg::Ring) { return pg::RingReport{}; };
   std::vector<Time> expired_before;
@@ -372,21 +376,27 @@ class FakeStore : public pg::Store {
     return last_log_id_;
   }
 
-  std::vector<pg::FilterAnswer> filter(const std::vector<pg::FilterQuestion>& questions) override {
+  void filter(std::vector<pg::FilterGroup>* groups) override {
     Call call(*this, "filter");
-    std::vector<pg::FilterAnswer> answers;
-    for (const pg::FilterQuestion& question : questions) {
-      if (question.allowance != nullptr && *question.allowance <= Duration::zero()) {
-        answers.push_back(pg::FilterAnswer::kRefused);
-        continue;
+    ++filter_calls;
+    std::size_t asked = 0;
+    for (pg::FilterGroup& group : *groups) {
+      std::size_t asked_of_group = 0;
+      for (pg::FilterQuestion& question : group.questions) {
+        EXPECT_NE(question.compiled, nullptr);
+        EXPECT_NE(question.made, nullptr);
+        if (asked == filters_at_once || asked_of_group == filters_of_group_at_once) break;
+        ++asked;
+        ++asked_of_group;
+        ++filters_asked;
+        question.answer = filters(*question.filter, *question.data);
+        const bool overran = question.answer == pg::FilterAnswer::kOverrun;
+        group.cost += overran ? overrun_takes : filter_takes;
+        if (overran) break;
       }
-      ++filters_asked;
-      answers.push_back(filters(*question.filter, *question.data));
-      const bool overran = answers.back() == pg::FilterAnswer::kOverrun;
-      if (question.allowance != nullptr && overran) *question.allowance -= overrun_takes;
+      process_.pass(group.cost);
     }
     call.commit();
-    return answers;
   }
 
   pg::DisableResult disable(const Uuid& webhook, const std::string& url, const std::string& reason,
