@@ -89,6 +89,10 @@ CREATE FUNCTION @extschema@.webhook_header_problem(name text, value text) RETURN
 CREATE FUNCTION @extschema@.webhook_event_pattern_problem(pattern text) RETURNS text
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_event_pattern_problem';
 
+-- The rules of src/core/json_bounds.h.
+CREATE FUNCTION @extschema@.webhook_filter_data_problem(data text) RETURNS text
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_filter_data_problem';
+
 -- "prefix.*", "*" or a name: the rules of src/core/event_pattern.h.
 CREATE FUNCTION @extschema@.webhook_event_matches(pattern text, event text) RETURNS boolean
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_event_matches';
@@ -2221,7 +2225,12 @@ $$;
 CREATE FUNCTION @extschema@.webhook_filter_problem(filter jsonpath, data json) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    problem text := @extschema@.webhook_filter_data_problem(data::text);
 BEGIN
+    IF filter IS NOT NULL AND problem IS NOT NULL THEN
+        RETURN format('filter: %s cannot be evaluated: the data is beyond what filters may see: %s', filter, problem);
+    END IF;
     IF @extschema@.webhook_filter_matches(filter, data) THEN
         RETURN NULL;
     END IF;
@@ -2779,6 +2788,7 @@ AS $$
         (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_event_matches(text, text)'),
         (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_filter_matches(jsonpath, json)'),
         (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_filter_problem(jsonpath, json)'),
+        (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_filter_data_problem(text)'),
         (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_sign(text, text)'),
         (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_sign(text, bigint, text, text)'),
         (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_verify(text, text, text)'),
@@ -3447,6 +3457,8 @@ COMMENT ON FUNCTION webhook_internal.check_filter(jsonpath) IS
     'An error (22023) unless it can be the filter of a webhook.';
 COMMENT ON FUNCTION @extschema@.webhook_filter_matches(jsonpath, json) IS
     'Whether an event with that data passes a filter (webhook_configurations.filter). Errors as jsonb_path_query().';
+COMMENT ON FUNCTION @extschema@.webhook_filter_data_problem(text) IS
+    'Why no filter may see such data, of whatever event; null if one may.';
 COMMENT ON FUNCTION @extschema@.webhook_filter_problem(jsonpath, json) IS
     'Why an event with that data does not pass a filter; null if it does.';
 COMMENT ON FUNCTION webhook_internal.ordering_key(text, text, bigint) IS

@@ -26,6 +26,7 @@ extern "C" {
 #include "core/event.h"
 #include "core/event_pattern.h"
 #include "core/header_rules.h"
+#include "core/json_bounds.h"
 #include "core/log_text.h"
 #include "core/share.h"
 #include "core/time.h"
@@ -72,6 +73,7 @@ PG_FUNCTION_INFO_V1(webhook_check_condition);
 PG_FUNCTION_INFO_V1(webhook_url_problem);
 PG_FUNCTION_INFO_V1(webhook_header_problem);
 PG_FUNCTION_INFO_V1(webhook_event_pattern_problem);
+PG_FUNCTION_INFO_V1(webhook_filter_data_problem);
 PG_FUNCTION_INFO_V1(webhook_event_matches);
 PG_FUNCTION_INFO_V1(webhook_sign);
 PG_FUNCTION_INFO_V1(webhook_sign_message);
@@ -254,6 +256,14 @@ Datum webhook_check_condition(PG_FUNCTION_ARGS) {
   return entry([&] {
     webhook::pg::check_condition(text_argument(fcinfo, 0).value_or(""));
     return Datum{0};
+  });
+}
+
+// (data text): why no filter may see it; null: one may.
+Datum webhook_filter_data_problem(PG_FUNCTION_ARGS) {
+  return entry([&] {
+    const char* const problem = webhook::json_bounds(text_argument(fcinfo, 0).value_or("")).problem;
+    return text_result(fcinfo, problem == nullptr ? std::nullopt : std::optional<std::string>(problem));
   });
 }
 

@@ -11,7 +11,7 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = public, tap;
-SELECT plan(45);
+SELECT plan(50);
 
 -- --- what matches ----------------------------------------------------------------------------------------------------
 
@@ -55,6 +55,16 @@ SELECT is(hooks.webhook_filter_problem('$.at.datetime()', '{"at": "yesterday"}')
 SELECT is(hooks.webhook_filter_problem('$.name', '{"name": "\u0000"}'),
           'filter: $."name" cannot be evaluated: unsupported Unicode escape sequence',
           'and data that is no jsonb');
+SELECT is(hooks.webhook_filter_problem('$.amount > 5', '{"amount": 1e309}'),
+          'filter: ($."amount" > 5) cannot be evaluated: the data is beyond what filters may see: it has a number of more '
+          'than 100 digits, or an exponent above 308', 'or beyond the bounds, though it would match');
+SELECT is(hooks.webhook_filter_problem(NULL, '{"amount": 1e309}'), NULL, 'which are those of filters');
+SELECT is(hooks.webhook_filter_data_problem(data), problem, coalesce(problem, 'nothing is wrong with most data'))
+FROM (VALUES
+    ('{"amount": 6}', NULL),
+    ((SELECT json_object_agg('k' || i, i)::text FROM generate_series(1, 2001) i), 'its objects have too many keys'),
+    (to_json(repeat('x', 300000))::text, 'it has more than 256 kB')
+) d (data, problem);
 
 -- --- what may be stored ----------------------------------------------------------------------------------------------
 
