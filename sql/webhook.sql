@@ -101,11 +101,11 @@ CREATE FUNCTION @extschema@.webhook_event_matches(pattern text, event text) RETU
 CREATE FUNCTION webhook_internal.check_condition(condition text) RETURNS void
     LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'webhook_check_condition';
 
--- Has a worker send the event's example to the webhook, waits for it, and returns what became of it. The organization,
--- '' if it has none, is for the bound on how many tests it may have under way.
+-- Has a worker send the event's example to the webhook that was created then, waits for it, and returns what became of
+-- it. The organization, '' if it has none, is for the bound on how many tests it may have under way.
 CREATE FUNCTION webhook_internal.send_test(
-    webhook uuid, organization text, event text, timeout_ms integer, OUT status text, OUT response_status integer,
-    OUT response_body text, OUT error text, OUT duration_ms double precision, OUT log_id bigint)
+    webhook uuid, created_at timestamptz, organization text, event text, timeout_ms integer, OUT status text,
+    OUT response_status integer, OUT response_body text, OUT error text, OUT duration_ms double precision, OUT log_id bigint)
     LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'webhook_send_test';
 
 -- The wire format (docs/wire-format.md) for SQL.
@@ -198,7 +198,25 @@ CREATE TABLE @extschema@.webhook_configurations (
     disabled_reason text,
     created_at      timestamptz NOT NULL DEFAULT pg_catalog.now(),
     updated_at      timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    changed_xid     xid8 NOT NULL DEFAULT pg_catalog.pg_current_xact_id(),
     UNIQUE NULLS NOT DISTINCT (organization_id, name)
+);
+-- The worker reads what has changed from snapshot to snapshot, as it reads events.
+CREATE INDEX webhook_configurations_changed_xid_idx ON @extschema@.webhook_configurations (changed_xid, id);
+
+-- An id may be given again once its webhook is deleted. What belongs to a webhook bears its id, its organization and its
+-- created_at, which together tell it from any other; a row of webhook_logs, which is history, the first two.
+
+-- What the row of a webhook does not tell the worker: that it is deleted, or that its secrets, or what it is owed, have
+-- changed. Sessions only append to it, so nobody waits for a lock. The worker that the webhook falls to deletes the row,
+-- once nothing of a deleted webhook is left.
+CREATE TABLE @extschema@.webhook_changes (
+    xid                      xid8 NOT NULL DEFAULT pg_catalog.pg_current_xact_id(),
+    configuration_id         uuid NOT NULL,
+    configuration_created_at timestamptz NOT NULL,
+    organization_id          text,
+    is_deleted               boolean NOT NULL,
+    PRIMARY KEY (xid, configuration_id, configuration_created_at, is_deleted)
 );
 
 CREATE TABLE @extschema@.webhook_secrets (
@@ -250,6 +268,7 @@ CREATE INDEX webhook_events_xid_idx ON @extschema@.webhook_events (xid);
 CREATE TABLE @extschema@.webhook_deliveries (
     event_id         bigint NOT NULL,
     configuration_id uuid NOT NULL,
+    configuration_created_at timestamptz NOT NULL,
     organization_id  text,
     event            text NOT NULL,
     key              text,
@@ -266,7 +285,7 @@ CREATE TABLE @extschema@.webhook_deliveries (
     PRIMARY KEY (event_id, configuration_id)
 );
 CREATE INDEX webhook_deliveries_due_idx ON @extschema@.webhook_deliveries
-    (configuration_id, next_attempt_at, event_id) WHERE state = 'pending';
+    (configuration_id, configuration_created_at, next_attempt_at, event_id) WHERE state = 'pending';
 CREATE INDEX webhook_deliveries_dead_idx ON @extschema@.webhook_deliveries
     (configuration_id, event_id) WHERE state = 'dead';
 CREATE INDEX webhook_deliveries_order_idx ON @extschema@.webhook_deliveries
@@ -310,6 +329,7 @@ CREATE SEQUENCE webhook_internal.deferred_changes_id_seq;
 CREATE TABLE webhook_internal.deferred_changes (
     id               bigint PRIMARY KEY DEFAULT pg_catalog.nextval('webhook_internal.deferred_changes_id_seq'),
     configuration_id uuid NOT NULL,
+    configuration_created_at timestamptz,
     event_id         bigint NOT NULL,
     deferred_at      timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     is_finished      boolean NOT NULL,
@@ -367,6 +387,7 @@ CREATE INDEX webhook_logs_configuration_id_idx ON @extschema@.webhook_logs (conf
 CREATE TABLE @extschema@.webhook_minutes (
     configuration_id uuid NOT NULL,
     slot             smallint NOT NULL,
+    configuration_created_at timestamptz NOT NULL,
     organization_id  text,
     minute           timestamptz NOT NULL,
     attempts         integer NOT NULL,
@@ -376,6 +397,7 @@ CREATE TABLE @extschema@.webhook_minutes (
 ) WITH (fillfactor = 70);
 CREATE TABLE @extschema@.webhook_endpoints (
     configuration_id  uuid PRIMARY KEY,
+    configuration_created_at timestamptz NOT NULL,
     organization_id   text,
     circuit_opened_at timestamptz,
     next_probe_at     timestamptz,
@@ -773,6 +795,42 @@ BEGIN
 END
 $$;
 
+-- Ids and times of creation are the server's to give: operators alone choose them, who restore dumps. An id that is that
+-- of a webhook of the row's own organization stays, for INSERT ... ON CONFLICT (id). SECURITY DEFINER, so that whoever may
+-- insert need not be able to read.
+CREATE FUNCTION webhook_internal.configurations_draw_identity() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM @extschema@.webhook_configurations c
+                   WHERE c.id = NEW.id AND c.organization_id = NEW.organization_id) THEN
+        NEW.id := gen_random_uuid();
+    END IF;
+    NEW.created_at := now();
+    RETURN NEW;
+END
+$$;
+
+CREATE TRIGGER webhook_configurations_0_draw_identity BEFORE INSERT ON @extschema@.webhook_configurations
+    FOR EACH ROW
+    WHEN (NOT has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE'))
+    EXECUTE FUNCTION webhook_internal.configurations_draw_identity();
+
+-- What replication or pg_restore --disable-triggers brings is of another cluster: for the rest see
+-- configurations_check().
+CREATE FUNCTION webhook_internal.configurations_stamp() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    NEW.changed_xid := pg_current_xact_id();
+    RETURN NEW;
+END
+$$;
+
+CREATE TRIGGER webhook_configurations_0_stamp_replicated BEFORE INSERT OR UPDATE ON @extschema@.webhook_configurations
+    FOR EACH ROW EXECUTE FUNCTION webhook_internal.configurations_stamp();
+ALTER TABLE @extschema@.webhook_configurations ENABLE REPLICA TRIGGER webhook_configurations_0_stamp_replicated;
+
 -- Checks what is new in the row, so that a webhook stored under another policy (webhook.allow_http) can still be
 -- switched off. SECURITY DEFINER, so that whoever may write the table needs no right on the functions that check.
 CREATE FUNCTION webhook_internal.configurations_check() RETURNS trigger
@@ -814,14 +872,21 @@ BEGIN
                       HINT = 'Give a URL such as https://example.com/hooks.';
         END IF;
     END IF;
-    IF TG_OP = 'INSERT' OR NEW.events <> OLD.events THEN
+    -- What most rows hold is seen to be right without a call: a call costs more than the rest of this function.
+    IF (TG_OP = 'INSERT' OR NEW.events <> OLD.events)
+       AND (cardinality(NEW.events) NOT BETWEEN 1 AND 200 OR array_ndims(NEW.events) > 1
+            OR EXISTS (SELECT FROM unnest(NEW.events) e (name)
+                       WHERE e.name IS NULL
+                          OR NOT EXISTS (SELECT FROM @extschema@.webhook_event_types t WHERE t.name = e.name))) THEN
         PERFORM webhook_internal.check_events(NEW.events);
     END IF;
-    IF TG_OP = 'INSERT' OR NEW.headers <> OLD.headers THEN
+    IF (TG_OP = 'INSERT' OR NEW.headers <> OLD.headers) AND NEW.headers <> '{}' THEN
         PERFORM webhook_internal.check_headers(NEW.headers);
     END IF;
-    PERFORM webhook_internal.check_range('timeout_ms', NEW.timeout_ms, 100, 60000);
-    PERFORM webhook_internal.check_range('max_in_flight', NEW.max_in_flight, 1, 1000);
+    IF NEW.timeout_ms NOT BETWEEN 100 AND 60000 OR NEW.max_in_flight NOT BETWEEN 1 AND 1000 THEN
+        PERFORM webhook_internal.check_range('timeout_ms', NEW.timeout_ms, 100, 60000);
+        PERFORM webhook_internal.check_range('max_in_flight', NEW.max_in_flight, 1, 1000);
+    END IF;
     IF NEW.rate_limit_per_s NOT BETWEEN 0.001 AND 100000 THEN
         RAISE EXCEPTION '% is outside the valid range for rate_limit_per_s (0.001 .. 100000)', NEW.rate_limit_per_s
             USING ERRCODE = 'numeric_value_out_of_range', TABLE = 'webhook_configurations',
@@ -841,6 +906,7 @@ BEGIN
             USING ERRCODE = 'datetime_field_overflow', TABLE = 'webhook_configurations';
     END IF;
 
+    NEW.changed_xid := pg_current_xact_id();
     IF TG_OP = 'UPDATE' THEN
         NEW.created_at := OLD.created_at;
         NEW.updated_at := clock_timestamp();
@@ -916,7 +982,7 @@ CREATE TRIGGER webhook_configurations_4_limit AFTER INSERT ON @extschema@.webhoo
 --
 -- A BEFORE INSERT trigger does not know what becomes of its row: ON CONFLICT may drop it, or turn it into an UPDATE of
 -- another one, and the id it proposes may be that of somebody else's webhook. So it only stages the secret, as one that
--- expired at -infinity, which nobody signs with; the row's AFTER INSERT or BEFORE UPDATE trigger takes it from there,
+-- expired at -infinity, which nobody signs with; the AFTER INSERT or the row's BEFORE UPDATE trigger takes it from there,
 -- and what nobody took is removed at the end of the statement.
 --
 -- They are planned without a look at the values of their variables, so that not even a server that logs its plans
@@ -924,17 +990,7 @@ CREATE TRIGGER webhook_configurations_4_limit AFTER INSERT ON @extschema@.webhoo
 
 -- 'whsec_', if the secret has it, an ellipsis, and the last four characters. The mask of a mask is the mask.
 CREATE FUNCTION webhook_internal.mask(secret text) RETURNS text
-    LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    ellipsis text := '...';
-BEGIN
-    IF getdatabaseencoding() = 'UTF8' THEN
-        ellipsis := chr(8230);
-    END IF;
-    RETURN CASE WHEN starts_with(secret, 'whsec_') THEN 'whsec_' ELSE '' END || ellipsis || right(secret, 4);
-END
-$$;
+    LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_mask_secret';
 
 -- Whether the text is a mask, by this database or by one of another encoding.
 CREATE FUNCTION webhook_internal.is_mask(secret text) RETURNS boolean
@@ -990,10 +1046,14 @@ AS $$
 DECLARE
     plain text := NEW.secret;
 BEGIN
-    IF webhook_internal.is_mask(plain) THEN  -- a restore: the secret comes with webhook_secrets
+    -- No mask is longer than whsec_...1234.
+    IF length(plain) <= 13 AND webhook_internal.is_mask(plain) THEN  -- a restore: the secret comes with webhook_secrets
         RETURN NEW;
     END IF;
-    PERFORM webhook_internal.check_secret(plain);
+    -- What webhook_generate_secret() makes is right: a call costs more.
+    IF plain !~ '^whsec_([A-Za-z0-9+/]{4}){4,100}([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$' THEN
+        PERFORM webhook_internal.check_secret(plain);
+    END IF;
     NEW.secret := webhook_internal.mask(plain);
     -- A null id fails at once, and the message for it must not come from webhook_secrets, whose row it would show.
     IF NEW.id IS NOT NULL THEN
@@ -1004,22 +1064,29 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION webhook_internal.configurations_adopt_secret() RETURNS trigger
+CREATE FUNCTION webhook_internal.configurations_adopt_secrets() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
-    plain text;
+    adopted tid[];
 BEGIN
     -- The first of a kind: with ON CONFLICT DO NOTHING, the first row of a key is the one that is inserted.
-    SELECT o.secret INTO plain
-    FROM @extschema@.webhook_secrets s
-    CROSS JOIN LATERAL webhook_internal.open_secret(s.configuration_id, s.key_id, s.secret) o (secret)
-    WHERE s.created_xid = pg_current_xact_id_if_assigned() AND s.expires_at = '-infinity'
-      AND s.configuration_id = NEW.id AND webhook_internal.mask(o.secret) = NEW.secret
-    ORDER BY s.created_at, s.ctid LIMIT 1;
-    IF FOUND THEN
-        PERFORM webhook_internal.replace_secret(NEW.id, plain);
+    adopted := ARRAY(
+        SELECT DISTINCT ON (i.id) s.ctid
+        FROM inserted i
+        JOIN @extschema@.webhook_secrets s ON s.configuration_id = i.id
+        CROSS JOIN LATERAL webhook_internal.open_secret(s.configuration_id, s.key_id, s.secret) o (secret)
+        WHERE s.created_xid = pg_current_xact_id_if_assigned() AND s.expires_at = '-infinity'
+          AND webhook_internal.mask(o.secret) = i.secret
+        ORDER BY i.id, s.created_at, s.ctid);
+    IF adopted = '{}' THEN
+        RETURN NULL;
     END IF;
+    DELETE FROM @extschema@.webhook_secrets d
+    WHERE d.expires_at IS DISTINCT FROM '-infinity'
+      AND d.configuration_id IN (SELECT s.configuration_id FROM @extschema@.webhook_secrets s
+                                 WHERE s.ctid = ANY (adopted));
+    UPDATE @extschema@.webhook_secrets s SET expires_at = NULL WHERE s.ctid = ANY (adopted);
     RETURN NULL;
 END
 $$;
@@ -1062,32 +1129,33 @@ CREATE FUNCTION webhook_internal.configurations_changed() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    DELETE FROM @extschema@.webhook_secrets s
-    WHERE s.created_xid = pg_current_xact_id_if_assigned() AND s.expires_at = '-infinity';
+    -- INSERT ... ON CONFLICT DO UPDATE fires for its updates first, before what it has inserted has taken what is staged.
+    IF TG_OP = 'INSERT' THEN
+        DELETE FROM @extschema@.webhook_secrets s
+        WHERE s.created_xid = pg_current_xact_id_if_assigned() AND s.expires_at = '-infinity';
+    END IF;
     PERFORM webhook_internal.wake();
     RETURN NULL;
 END
 $$;
 
--- SECURITY DEFINER for webhook_secrets, and for webhook_deliveries, which tenants may only read.
+-- The worker deletes the rest of what belonged to the webhook, step by step: see webhook_changes. So the session
+-- holds no row that the worker writes. SECURITY DEFINER for both tables.
 CREATE FUNCTION webhook_internal.configurations_forget() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF TG_OP = 'TRUNCATE' THEN
+        INSERT INTO @extschema@.webhook_changes (configuration_id, configuration_created_at, organization_id, is_deleted)
+        SELECT c.id, c.created_at, c.organization_id, true FROM @extschema@.webhook_configurations c
+        ON CONFLICT DO NOTHING;
         DELETE FROM @extschema@.webhook_secrets;
-        DELETE FROM @extschema@.webhook_deliveries;
-        DELETE FROM @extschema@.webhook_minutes;
-        DELETE FROM @extschema@.webhook_endpoints;
         RETURN NULL;
     END IF;
+    INSERT INTO @extschema@.webhook_changes (configuration_id, configuration_created_at, organization_id, is_deleted)
+    VALUES (OLD.id, OLD.created_at, OLD.organization_id, true)
+    ON CONFLICT DO NOTHING;
     DELETE FROM @extschema@.webhook_secrets s WHERE s.configuration_id = OLD.id;
-    PERFORM webhook_internal.lock_deliveries(OLD.id);
-    DELETE FROM @extschema@.webhook_minutes m WHERE m.configuration_id = OLD.id;
-    DELETE FROM @extschema@.webhook_endpoints e WHERE e.configuration_id = OLD.id;
-    -- Two statements, so that each finds its index.
-    DELETE FROM @extschema@.webhook_deliveries d WHERE d.configuration_id = OLD.id AND d.state = 'pending';
-    DELETE FROM @extschema@.webhook_deliveries d WHERE d.configuration_id = OLD.id AND d.state = 'dead';
     RETURN NULL;
 END
 $$;
@@ -1098,16 +1166,20 @@ CREATE TRIGGER webhook_configurations_2_stage_secret BEFORE INSERT ON @extschema
 CREATE TRIGGER webhook_configurations_2_change_secret BEFORE UPDATE ON @extschema@.webhook_configurations
     FOR EACH ROW WHEN (NEW.secret IS NOT NULL OR OLD.secret IS NOT NULL)
     EXECUTE FUNCTION webhook_internal.configurations_change_secret();
-CREATE TRIGGER webhook_configurations_3_adopt_secret AFTER INSERT ON @extschema@.webhook_configurations
-    FOR EACH ROW WHEN (NEW.secret IS NOT NULL)
-    EXECUTE FUNCTION webhook_internal.configurations_adopt_secret();
+CREATE TRIGGER webhook_configurations_3_adopt_secrets AFTER INSERT ON @extschema@.webhook_configurations
+    REFERENCING NEW TABLE AS inserted
+    FOR EACH STATEMENT EXECUTE FUNCTION webhook_internal.configurations_adopt_secrets();
 CREATE TRIGGER webhook_configurations_4_forget AFTER DELETE ON @extschema@.webhook_configurations
     FOR EACH ROW EXECUTE FUNCTION webhook_internal.configurations_forget();
-CREATE TRIGGER webhook_configurations_4_forget_all AFTER TRUNCATE ON @extschema@.webhook_configurations
+CREATE TRIGGER webhook_configurations_4_forget_all BEFORE TRUNCATE ON @extschema@.webhook_configurations
     FOR EACH STATEMENT EXECUTE FUNCTION webhook_internal.configurations_forget();
 CREATE TRIGGER webhook_configurations_5_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
     ON @extschema@.webhook_configurations
     FOR EACH STATEMENT EXECUTE FUNCTION webhook_internal.configurations_changed();
+
+-- Of a deletion that replication applies something is left here, too.
+ALTER TABLE @extschema@.webhook_configurations ENABLE ALWAYS TRIGGER webhook_configurations_4_forget;
+ALTER TABLE @extschema@.webhook_configurations ENABLE ALWAYS TRIGGER webhook_configurations_4_forget_all;
 
 -- Sessions remember who subscribes to what. A change that replication applies counts too: logical replication fires
 -- triggers for rows and for TRUNCATE, but not for other statements.
@@ -1233,6 +1305,11 @@ BEGIN
 END
 $$;
 
+-- Nor what a publisher's sessions have told its worker. What is told here, of what replication brings, comes from a trigger.
+CREATE TRIGGER webhook_keep_local BEFORE INSERT OR UPDATE OR DELETE ON @extschema@.webhook_changes
+    FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION webhook_internal.keep_local();
+ALTER TABLE @extschema@.webhook_changes ENABLE REPLICA TRIGGER webhook_keep_local;
+
 -- === Copies ==========================================================================================================
 
 -- A dump's row that comes after the worker has written one of its own: this database was restored, and must not call
@@ -1260,9 +1337,39 @@ CREATE TRIGGER webhook_invalidate AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE O
     FOR EACH STATEMENT EXECUTE FUNCTION webhook_internal.invalidate_subscriptions();
 CREATE TRIGGER webhook_invalidate AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON @extschema@.webhook_secrets
     FOR EACH STATEMENT EXECUTE FUNCTION webhook_internal.invalidate_subscriptions();
+
+-- The worker finds a secret that was written by its created_xid, which a dump brings from another cluster, and one that
+-- was deleted by itself, which only the owner can do, in webhook_changes.
+CREATE FUNCTION webhook_internal.secrets_stamp() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    NEW.created_xid := pg_current_xact_id();
+    RETURN NEW;
+END
+$$;
+CREATE FUNCTION webhook_internal.secrets_forget() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    INSERT INTO @extschema@.webhook_changes (configuration_id, configuration_created_at, organization_id, is_deleted)
+    SELECT c.id, c.created_at, c.organization_id, false FROM @extschema@.webhook_configurations c
+    WHERE c.id = OLD.configuration_id
+    ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER webhook_stamp BEFORE INSERT OR UPDATE ON @extschema@.webhook_secrets
+    FOR EACH ROW WHEN (NEW.created_xid IS DISTINCT FROM pg_current_xact_id())
+    EXECUTE FUNCTION webhook_internal.secrets_stamp();
+CREATE TRIGGER webhook_forget AFTER DELETE ON @extschema@.webhook_secrets
+    FOR EACH ROW WHEN (OLD.expires_at IS DISTINCT FROM '-infinity')
+    EXECUTE FUNCTION webhook_internal.secrets_forget();
 -- pg_restore --data-only --disable-triggers, or a session that has set session_replication_role.
 ALTER TABLE @extschema@.webhook_instance ENABLE ALWAYS TRIGGER webhook_invalidate;
 ALTER TABLE @extschema@.webhook_secrets ENABLE ALWAYS TRIGGER webhook_invalidate;
+ALTER TABLE @extschema@.webhook_secrets ENABLE ALWAYS TRIGGER webhook_stamp;
+ALTER TABLE @extschema@.webhook_secrets ENABLE ALWAYS TRIGGER webhook_forget;
 
 -- === Declaring events ================================================================================================
 
@@ -1916,6 +2023,18 @@ AS $$
           WHERE c.organization_id = organization LIMIT rows_max + 1) n
 $$;
 
+-- Tells the worker that others have changed what the webhook is owed.
+CREATE FUNCTION webhook_internal.announce_owed(webhook uuid) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    INSERT INTO @extschema@.webhook_changes (configuration_id, configuration_created_at, organization_id, is_deleted)
+    SELECT c.id, c.created_at, c.organization_id, false FROM @extschema@.webhook_configurations c WHERE c.id = webhook
+    ON CONFLICT DO NOTHING;
+    PERFORM webhook_internal.wake();
+END
+$$;
+
 -- Owes the events to the webhook again, from the first attempt on, and returns how many. Left out are those that are of
 -- another organization or no longer stored. An error, if the organization had more rows than it may have then.
 CREATE FUNCTION webhook_internal.owe(webhook uuid, events bigint[]) RETURNS bigint
@@ -1929,29 +2048,31 @@ DECLARE
     kept bigint;
 BEGIN
     INSERT INTO @extschema@.webhook_deliveries AS d
-        (event_id, configuration_id, organization_id, event, key, created_at, state, owed_since, next_attempt_at,
-         ordering_key, slot)
-    SELECT e.id, held.id, held.organization_id, e.event, e.key, e.created_at, 'pending', due, due,
+        (event_id, configuration_id, configuration_created_at, organization_id, event, key, created_at, state, owed_since,
+         next_attempt_at, ordering_key, slot)
+    SELECT e.id, held.id, held.created_at, held.organization_id, e.event, e.key, e.created_at, 'pending', due, due,
            webhook_internal.ordering_key(held.ordering, e.key, e.id), e.slot
     FROM unnest(events) u (id) JOIN @extschema@.webhook_events e ON e.id = u.id
     WHERE e.data IS NOT NULL AND e.organization_id IS NOT DISTINCT FROM held.organization_id
     ON CONFLICT ON CONSTRAINT webhook_deliveries_pkey DO UPDATE
-        SET state = 'pending', attempts = 0, probes = 0, owed_since = due, next_attempt_at = due, last_error = NULL,
+        SET configuration_created_at = excluded.configuration_created_at, organization_id = excluded.organization_id,
+            state = 'pending', attempts = 0, probes = 0, owed_since = due, next_attempt_at = due, last_error = NULL,
             ordering_key = excluded.ordering_key, updated_at = clock_timestamp();
     GET DIAGNOSTICS stored = ROW_COUNT;
     -- Those that outlived their segment: locked first, lest the worker delete one that nothing refers to.
     PERFORM FROM webhook_internal.saved_events s
     WHERE s.event_id = ANY (events) AND s.organization_id IS NOT DISTINCT FROM held.organization_id FOR KEY SHARE;
     INSERT INTO @extschema@.webhook_deliveries AS d
-        (event_id, configuration_id, organization_id, event, key, created_at, state, owed_since, next_attempt_at,
-         ordering_key)
-    SELECT s.event_id, held.id, held.organization_id, s.event, s.key, s.created_at, 'pending', due, due,
+        (event_id, configuration_id, configuration_created_at, organization_id, event, key, created_at, state, owed_since,
+         next_attempt_at, ordering_key)
+    SELECT s.event_id, held.id, held.created_at, held.organization_id, s.event, s.key, s.created_at, 'pending', due, due,
            webhook_internal.ordering_key(held.ordering, s.key, s.event_id)
     FROM webhook_internal.saved_events s
     WHERE s.event_id = ANY (events) AND s.organization_id IS NOT DISTINCT FROM held.organization_id
       AND NOT EXISTS (SELECT FROM @extschema@.webhook_events e WHERE e.id = s.event_id AND e.data IS NOT NULL)
     ON CONFLICT ON CONSTRAINT webhook_deliveries_pkey DO UPDATE
-        SET state = 'pending', attempts = 0, probes = 0, owed_since = due, next_attempt_at = due, last_error = NULL,
+        SET configuration_created_at = excluded.configuration_created_at, organization_id = excluded.organization_id,
+            state = 'pending', attempts = 0, probes = 0, owed_since = due, next_attempt_at = due, last_error = NULL,
             ordering_key = excluded.ordering_key, updated_at = clock_timestamp();
     GET DIAGNOSTICS kept = ROW_COUNT;
     IF webhook_internal.count_owed(held.organization_id, rows_max) > rows_max THEN
@@ -1962,7 +2083,7 @@ BEGIN
                   HINT = 'Replay less at once, give up what is not needed by @extschema@.webhook_cancel(), or have the '
                          'administrator raise webhook.max_owed_per_organization.';
     END IF;
-    PERFORM webhook_internal.wake();
+    PERFORM webhook_internal.announce_owed(held.id);
     IF NOT held.is_active AND stored + kept > 0 THEN
         RAISE NOTICE 'webhook "%" is inactive: what it is owed waits until it is active again', held.name;
     END IF;
@@ -2017,8 +2138,10 @@ BEGIN
             USING ERRCODE = 'object_not_in_prerequisite_state', DETAIL = 'No event is behind it.',
                   HINT = 'Call @extschema@.webhook_test() again.';
     END IF;
-    IF NOT EXISTS (SELECT FROM @extschema@.webhook_configurations c
-                   WHERE c.id = webhook_redeliver.configuration_id) THEN
+    IF NOT EXISTS (SELECT FROM @extschema@.webhook_logs l
+                   JOIN @extschema@.webhook_configurations c
+                        ON c.id = l.configuration_id AND c.organization_id IS NOT DISTINCT FROM l.organization_id
+                   WHERE l.id = log_id) THEN
         RAISE EXCEPTION 'the webhook of log row % has been deleted', log_id
             USING ERRCODE = 'undefined_object', DETAIL = format('It was %s.', configuration_id);
     END IF;
@@ -2046,7 +2169,8 @@ AS $$
       AND (c.filter IS NULL OR @extschema@.webhook_filter_problem(c.filter, e.data) IS NULL)
       AND (NOT only_failed
            OR e.id IN (SELECT d.event_id FROM @extschema@.webhook_deliveries d
-                       WHERE d.configuration_id = webhook AND d.state = 'dead'))
+                       WHERE d.configuration_id = webhook AND d.configuration_created_at = c.created_at
+                         AND d.organization_id IS NOT DISTINCT FROM c.organization_id AND d.state = 'dead'))
 $$;
 
 CREATE FUNCTION webhook_internal.replay_any(
@@ -2123,7 +2247,10 @@ BEGIN
     WITH given_up AS (
         UPDATE @extschema@.webhook_deliveries d
         SET state = 'dead', next_attempt_at = NULL, last_error = 'cancelled', updated_at = clock_timestamp()
-        WHERE d.configuration_id = webhook AND d.state = 'pending' AND (cancelled IS NULL OR d.event_id = cancelled)
+        FROM @extschema@.webhook_configurations c
+        WHERE c.id = webhook AND d.configuration_id = c.id AND d.configuration_created_at = c.created_at
+          AND d.organization_id IS NOT DISTINCT FROM c.organization_id
+          AND d.state = 'pending' AND (cancelled IS NULL OR d.event_id = cancelled)
         RETURNING d.configuration_id, d.organization_id, d.event_id, d.event)
     INSERT INTO @extschema@.webhook_logs
         (slot, created_at, configuration_id, organization_id, event_id, event, attempt, status, error)
@@ -2131,7 +2258,7 @@ BEGIN
            'cancelled'
     FROM given_up g, @extschema@.webhook_rings r WHERE r.ring = log_ring;
     GET DIAGNOSTICS total = ROW_COUNT;
-    PERFORM webhook_internal.wake();
+    PERFORM webhook_internal.announce_owed(webhook);
     RETURN total;
 END
 $$;
@@ -2251,13 +2378,13 @@ AS $$
 DECLARE
     tested record;
 BEGIN
-    SELECT c.timeout_ms, coalesce(c.organization_id, '') AS organization INTO tested
+    SELECT c.timeout_ms, c.created_at, coalesce(c.organization_id, '') AS organization INTO tested
     FROM @extschema@.webhook_configurations c WHERE c.id = webhook;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'webhook % does not exist', webhook USING ERRCODE = 'undefined_object';
     END IF;
     SELECT t.* INTO status, response_status, response_body, error, duration_ms, log_id
-    FROM webhook_internal.send_test(webhook, tested.organization, event, tested.timeout_ms) t;
+    FROM webhook_internal.send_test(webhook, tested.created_at, tested.organization, event, tested.timeout_ms) t;
 END
 $$;
 
@@ -2393,7 +2520,9 @@ CREATE VIEW @extschema@.webhook_stats WITH (security_invoker) AS
            CASE WHEN e.circuit_opened_at IS NULL THEN 'closed' ELSE 'open' END AS circuit,
            e.circuit_opened_at, e.next_probe_at, e.failing_since
     FROM @extschema@.webhook_configurations c
-    LEFT JOIN @extschema@.webhook_endpoints e ON e.configuration_id = c.id
+    LEFT JOIN @extschema@.webhook_endpoints e
+           ON e.configuration_id = c.id AND e.configuration_created_at = c.created_at
+              AND e.organization_id IS NOT DISTINCT FROM c.organization_id
     LEFT JOIN LATERAL (
         SELECT sum(b.attempts) AS attempts, sum(b.successes) AS successes,
                array_agg(b.count ORDER BY b.bucket) AS durations
@@ -2401,12 +2530,15 @@ CREATE VIEW @extschema@.webhook_stats WITH (security_invoker) AS
                      sum(CASE WHEN u.bucket = 1 THEN r.attempts END)::bigint AS attempts,
                      sum(CASE WHEN u.bucket = 1 THEN r.successes END)::bigint AS successes
               FROM @extschema@.webhook_minutes r, unnest(r.durations) WITH ORDINALITY u (count, bucket)
-              WHERE r.configuration_id = c.id AND r.minute > now() - interval '24 hours'
+              WHERE r.configuration_id = c.id AND r.configuration_created_at = c.created_at
+                AND r.organization_id IS NOT DISTINCT FROM c.organization_id AND r.minute > now() - interval '24 hours'
               GROUP BY u.bucket) b) m ON true
     LEFT JOIN LATERAL (SELECT count(*) AS owed FROM @extschema@.webhook_deliveries d
-                       WHERE d.configuration_id = c.id AND d.state = 'pending') p ON true
+                       WHERE d.configuration_id = c.id AND d.configuration_created_at = c.created_at
+                         AND d.organization_id IS NOT DISTINCT FROM c.organization_id AND d.state = 'pending') p ON true
     LEFT JOIN LATERAL (SELECT count(*) AS dead FROM @extschema@.webhook_deliveries d
-                       WHERE d.configuration_id = c.id AND d.state = 'dead') x ON true;
+                       WHERE d.configuration_id = c.id AND d.configuration_created_at = c.created_at
+                         AND d.organization_id IS NOT DISTINCT FROM c.organization_id AND d.state = 'dead') x ON true;
 
 -- What webhook_check() says of where the webhook's events come from.
 CREATE FUNCTION webhook_internal.check_sources(configuration_id uuid)
@@ -2519,7 +2651,7 @@ DECLARE
     deferred text;
     preloaded boolean := @extschema@.webhook_is_preloaded();
 BEGIN
-    SELECT c.url, c.is_active, c.disabled_at, c.disabled_reason INTO webhook
+    SELECT c.url, c.is_active, c.disabled_at, c.disabled_reason, c.created_at, c.organization_id INTO webhook
     FROM @extschema@.webhook_configurations c WHERE c.id = webhook_check.configuration_id;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'webhook % does not exist, or belongs to another organization', configuration_id
@@ -2537,15 +2669,23 @@ BEGIN
     END IF;
     SELECT * INTO server FROM @extschema@.webhook_server_state();
     SELECT e.circuit_opened_at, e.next_probe_at, e.failing_since, e.last_error INTO endpoint
-    FROM @extschema@.webhook_endpoints e WHERE e.configuration_id = webhook_check.configuration_id;
+    FROM @extschema@.webhook_endpoints e
+    WHERE e.configuration_id = webhook_check.configuration_id AND e.configuration_created_at = webhook.created_at
+      AND e.organization_id IS NOT DISTINCT FROM webhook.organization_id;
     SELECT count(*) FILTER (WHERE d.state = 'pending') AS pending, count(*) FILTER (WHERE d.state = 'dead') AS dead,
            min(d.next_attempt_at) AS next_attempt_at INTO owed
-    FROM @extschema@.webhook_deliveries d WHERE d.configuration_id = webhook_check.configuration_id;
+    FROM @extschema@.webhook_deliveries d
+    WHERE d.configuration_id = webhook_check.configuration_id AND d.configuration_created_at = webhook.created_at
+      AND d.organization_id IS NOT DISTINCT FROM webhook.organization_id;
     SELECT sum(g.deliveries) AS deliveries, max(g.minute) AS latest,
            (array_agg(g.reason ORDER BY g.minute DESC))[1] AS reason INTO dropped
-    FROM webhook_internal.given_up g WHERE g.configuration_id = webhook_check.configuration_id;
+    FROM webhook_internal.given_up g
+    WHERE g.configuration_id = webhook_check.configuration_id
+      AND g.organization_id IS NOT DISTINCT FROM webhook.organization_id;
     SELECT l.created_at, l.status, l.error INTO latest FROM @extschema@.webhook_logs l
-    WHERE l.configuration_id = webhook_check.configuration_id ORDER BY l.id DESC LIMIT 1;
+    WHERE l.configuration_id = webhook_check.configuration_id
+      AND l.organization_id IS NOT DISTINCT FROM webhook.organization_id
+    ORDER BY l.id DESC LIMIT 1;
 
     RETURN QUERY
     SELECT f.severity, f.finding, f.hint FROM (VALUES
@@ -2641,8 +2781,11 @@ BEGIN
     FROM @extschema@.webhook_configurations c
     LEFT JOIN @extschema@.webhook_deliveries d
            ON d.configuration_id = c.id AND d.event_id = webhook_explain.event_id
+              AND d.configuration_created_at = c.created_at
+              AND d.organization_id IS NOT DISTINCT FROM c.organization_id
     LEFT JOIN LATERAL (SELECT a.status, a.attempt, a.created_at, a.error FROM @extschema@.webhook_logs a
                        WHERE a.configuration_id = c.id AND a.event_id = webhook_explain.event_id
+                         AND a.organization_id IS NOT DISTINCT FROM c.organization_id
                        ORDER BY a.id DESC LIMIT 1) l ON true
     LEFT JOIN LATERAL (SELECT u.reason FROM webhook_internal.given_up u
                        WHERE u.configuration_id = c.id
@@ -2704,7 +2847,7 @@ BEGIN
                   HINT = 'Call @extschema@.webhook_test() again.';
     END IF;
     SELECT c.url, c.headers, c.timeout_ms INTO webhook FROM @extschema@.webhook_configurations c
-    WHERE c.id = attempt.configuration_id;
+    WHERE c.id = attempt.configuration_id AND c.organization_id IS NOT DISTINCT FROM attempt.organization_id;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'the webhook of log row % has been deleted', log_id USING ERRCODE = 'undefined_object';
     END IF;
@@ -3019,6 +3162,17 @@ COMMENT ON COLUMN @extschema@.webhook_configurations.disabled_reason IS
     'switched on.';
 COMMENT ON COLUMN @extschema@.webhook_configurations.created_at IS 'When it was created. Cannot be changed.';
 COMMENT ON COLUMN @extschema@.webhook_configurations.updated_at IS 'When it was last changed. Kept by a trigger.';
+COMMENT ON COLUMN @extschema@.webhook_configurations.changed_xid IS
+    'The top-level transaction that changed it last. Kept by a trigger, for the worker.';
+
+COMMENT ON TABLE @extschema@.webhook_changes IS
+    'What the worker is to learn of a webhook and the webhook''s row does not tell. Appended to by triggers and functions.';
+COMMENT ON COLUMN @extschema@.webhook_changes.xid IS 'The top-level transaction that changed it.';
+COMMENT ON COLUMN @extschema@.webhook_changes.configuration_id IS 'The webhook.';
+COMMENT ON COLUMN @extschema@.webhook_changes.configuration_created_at IS 'Its created_at.';
+COMMENT ON COLUMN @extschema@.webhook_changes.organization_id IS 'Its organization.';
+COMMENT ON COLUMN @extschema@.webhook_changes.is_deleted IS
+    'Whether it was deleted. Otherwise its secrets, or what it is owed, have changed.';
 
 COMMENT ON TABLE @extschema@.webhook_secrets IS
     'The secrets that requests are signed with. For no application role: triggers of webhook_configurations write it, '
@@ -3064,6 +3218,8 @@ COMMENT ON TABLE @extschema@.webhook_deliveries IS
     'Not dumped.';
 COMMENT ON COLUMN @extschema@.webhook_deliveries.event_id IS 'The event (webhook_events.id).';
 COMMENT ON COLUMN @extschema@.webhook_deliveries.configuration_id IS 'The webhook (webhook_configurations.id).';
+COMMENT ON COLUMN @extschema@.webhook_deliveries.configuration_created_at IS
+    'The created_at of the webhook, which tells it from one that had the id before or has it now.';
 COMMENT ON COLUMN @extschema@.webhook_deliveries.organization_id IS 'Whose it is, as in the webhook.';
 COMMENT ON COLUMN @extschema@.webhook_deliveries.event IS 'The name of the event.';
 COMMENT ON COLUMN @extschema@.webhook_deliveries.key IS 'The key of the event.';
@@ -3155,6 +3311,8 @@ COMMENT ON TABLE @extschema@.webhook_minutes IS
     'How the deliveries of the last 24 hours went, webhook by webhook and minute by minute. What webhook_stats sums up. '
     'Not dumped.';
 COMMENT ON COLUMN @extschema@.webhook_minutes.configuration_id IS 'The webhook.';
+COMMENT ON COLUMN @extschema@.webhook_minutes.configuration_created_at IS
+    'The created_at of the webhook, which tells it from one that had the id before or has it now.';
 COMMENT ON COLUMN @extschema@.webhook_minutes.slot IS 'The minute of the day (UTC), 0 to 1439.';
 COMMENT ON COLUMN @extschema@.webhook_minutes.organization_id IS 'Whose it is, as in the webhook.';
 COMMENT ON COLUMN @extschema@.webhook_minutes.minute IS 'The beginning of the minute. One of another day is out of date.';
@@ -3170,6 +3328,8 @@ COMMENT ON TABLE webhook_internal.deferred_changes IS
     'written.';
 COMMENT ON COLUMN webhook_internal.deferred_changes.id IS 'In which order they are to be written.';
 COMMENT ON COLUMN webhook_internal.deferred_changes.configuration_id IS 'As in webhook_deliveries.';
+COMMENT ON COLUMN webhook_internal.deferred_changes.configuration_created_at IS
+    'As in webhook_deliveries. Null: is_finished.';
 COMMENT ON COLUMN webhook_internal.deferred_changes.event_id IS 'As in webhook_deliveries.';
 COMMENT ON COLUMN webhook_internal.deferred_changes.deferred_at IS
     'Since when it waits. What somebody has written into the row after that stays.';
@@ -3196,6 +3356,8 @@ COMMENT ON TABLE @extschema@.webhook_endpoints IS
     'How the worker found each webhook''s endpoint. Written when the circuit opens or closes, and otherwise every few '
     'seconds. Not dumped.';
 COMMENT ON COLUMN @extschema@.webhook_endpoints.configuration_id IS 'The webhook.';
+COMMENT ON COLUMN @extschema@.webhook_endpoints.configuration_created_at IS
+    'The created_at of the webhook, which tells it from one that had the id before or has it now.';
 COMMENT ON COLUMN @extschema@.webhook_endpoints.organization_id IS 'Whose it is, as in the webhook.';
 COMMENT ON COLUMN @extschema@.webhook_endpoints.circuit_opened_at IS 'Since when the circuit is open. Null: it is closed.';
 COMMENT ON COLUMN @extschema@.webhook_endpoints.next_probe_at IS 'When one delivery is tried, while the circuit is open.';
@@ -3391,7 +3553,7 @@ COMMENT ON FUNCTION @extschema@.webhook_test(uuid, text) IS
     'no worker, database paused, webhook not committed, too many tests at once.';
 COMMENT ON FUNCTION webhook_internal.test_own(uuid, text) IS 'webhook_test() for the session''s organization.';
 COMMENT ON FUNCTION webhook_internal.test_any(uuid, text) IS 'webhook_test() for operators.';
-COMMENT ON FUNCTION webhook_internal.send_test(uuid, text, text, integer) IS
+COMMENT ON FUNCTION webhook_internal.send_test(uuid, timestamptz, text, text, integer) IS
     'Behind webhook_test(): asks a worker, and waits at most for the webhook''s timeout_ms and 10 s more.';
 COMMENT ON FUNCTION @extschema@.webhook_find(text) IS
     'The event that a webhook-id (evt_...) is of, among those of the caller''s organization that are stored or logged; '
@@ -3508,15 +3670,25 @@ COMMENT ON FUNCTION webhook_internal.configurations_check() IS
     'Trigger function of webhook_configurations: checks what is new in the row, and keeps its times.';
 COMMENT ON FUNCTION webhook_internal.configurations_stage_secret() IS
     'Trigger function of webhook_configurations: takes the secret out of a row to be inserted and leaves its mask.';
-COMMENT ON FUNCTION webhook_internal.configurations_adopt_secret() IS
-    'Trigger function of webhook_configurations: puts the staged secret of an inserted row into force.';
+COMMENT ON FUNCTION webhook_internal.configurations_adopt_secrets() IS
+    'Trigger function of webhook_configurations: puts the staged secrets of inserted rows into force.';
 COMMENT ON FUNCTION webhook_internal.configurations_change_secret() IS
     'Trigger function of webhook_configurations: replaces the secret of an updated row, unless it is written back as '
     'its mask.';
 COMMENT ON FUNCTION webhook_internal.configurations_changed() IS
     'Trigger function of webhook_configurations: removes staged secrets that no row took, and wakes the worker.';
 COMMENT ON FUNCTION webhook_internal.configurations_forget() IS
-    'Trigger function of webhook_configurations: removes the secrets and deliveries of a deleted webhook.';
+    'Trigger function of webhook_configurations: removes the secrets of a deleted webhook, and tells the worker of it.';
+COMMENT ON FUNCTION webhook_internal.configurations_draw_identity() IS
+    'Trigger function of webhook_configurations: gives a row of whoever is not an operator its id and created_at.';
+COMMENT ON FUNCTION webhook_internal.configurations_stamp() IS
+    'Trigger function of webhook_configurations: changed_xid of what replication brings is that of this cluster.';
+COMMENT ON FUNCTION webhook_internal.secrets_stamp() IS
+    'Trigger function of webhook_secrets: created_xid is that of the transaction that wrote the row last.';
+COMMENT ON FUNCTION webhook_internal.secrets_forget() IS
+    'Trigger function of webhook_secrets: tells the worker of a secret that was deleted.';
+COMMENT ON FUNCTION webhook_internal.announce_owed(uuid) IS
+    'Tells the worker that a session has changed what the webhook is owed.';
 COMMENT ON FUNCTION webhook_internal.replace_secret(uuid, text) IS
     'Makes the text the webhook''s only secret; null: it has none.';
 COMMENT ON FUNCTION webhook_internal.mask(text) IS 'What is shown of a secret.';

@@ -6,6 +6,7 @@ extern "C" {
 #include "access/htup_details.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "utils/builtins.h"
@@ -96,6 +97,7 @@ PG_FUNCTION_INFO_V1(webhook_owed_limit);
 PG_FUNCTION_INFO_V1(webhook_log_ring);
 PG_FUNCTION_INFO_V1(webhook_used_share);
 PG_FUNCTION_INFO_V1(webhook_is_preloaded);
+PG_FUNCTION_INFO_V1(webhook_mask_secret);
 PG_FUNCTION_INFO_V1(webhook_wake);
 PG_FUNCTION_INFO_V1(webhook_worker_slots);
 PG_FUNCTION_INFO_V1(webhook_send_test);
@@ -523,6 +525,27 @@ Datum webhook_generate_secret(PG_FUNCTION_ARGS) {
   return entry([] { return text_result(webhook::generate_secret()); });
 }
 
+// (secret text): what is shown of it.
+Datum webhook_mask_secret(PG_FUNCTION_ARGS) {
+  return entry([&] {
+    return guarded([&] {
+      text* const secret = PG_GETARG_TEXT_PP(0);
+      static constexpr char kPrefix[] = "whsec_";
+      constexpr int kPrefixBytes = sizeof kPrefix - 1;
+      constexpr int kShown = 4;  // characters
+      const bool has_prefix =
+          VARSIZE_ANY_EXHDR(secret) >= kPrefixBytes && std::memcmp(VARDATA_ANY(secret), kPrefix, kPrefixBytes) == 0;
+      text* const end = DatumGetTextPP(DirectFunctionCall2(text_right, PointerGetDatum(secret), Int32GetDatum(kShown)));
+      StringInfoData mask;
+      initStringInfo(&mask);
+      if (has_prefix) appendBinaryStringInfo(&mask, kPrefix, kPrefixBytes);
+      appendStringInfoString(&mask, GetDatabaseEncoding() == PG_UTF8 ? "\xe2\x80\xa6" : "...");
+      appendBinaryStringInfo(&mask, VARDATA_ANY(end), static_cast<int>(VARSIZE_ANY_EXHDR(end)));
+      return PointerGetDatum(cstring_to_text_with_len(mask.data, mask.len));
+    });
+  });
+}
+
 Datum webhook_is_preloaded(PG_FUNCTION_ARGS) {
   (void)fcinfo;
   return BoolGetDatum(webhook::pg::has_shared_state());
@@ -586,9 +609,10 @@ Datum webhook_worker_slots(PG_FUNCTION_ARGS) {
 Datum webhook_send_test(PG_FUNCTION_ARGS) {
   return entry([&] {
     constexpr webhook::Duration kGrace = std::chrono::seconds(10);  // for the worker to come to it, and to record it
-    const webhook::TestAnswer answer = webhook::pg::run_test(
-        uuid_argument(fcinfo, 0), text_argument(fcinfo, 1).value_or(""), text_argument(fcinfo, 2).value_or(""),
-        std::chrono::milliseconds(PG_GETARG_INT32(3)) + kGrace);
+    const webhook::TestAnswer answer =
+        webhook::pg::run_test(uuid_argument(fcinfo, 0), webhook::pg::from_timestamptz(PG_GETARG_TIMESTAMPTZ(1)),
+                              text_argument(fcinfo, 2).value_or(""), text_argument(fcinfo, 3).value_or(""),
+                              std::chrono::milliseconds(PG_GETARG_INT32(4)) + kGrace);
     const std::string body = webhook::pg::from_utf8(answer.response_body.view());
     const std::string error = webhook::pg::from_utf8(answer.error.view());
     const double duration_ms = std::chrono::duration<double, std::milli>(answer.elapsed).count();

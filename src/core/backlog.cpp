@@ -11,21 +11,21 @@ Backlog::Position before(const Backlog::Position& row) { return {row.next_attemp
 
 }  // namespace
 
-void Backlog::reset(const std::vector<std::pair<Uuid, Time>>& first_due) {
-  organizations_.clear();
-  upcoming_.clear();
-  due_.clear();
-  std::erase_if(owed_, [](const auto& entry) { return entry.second.held.empty(); });
-  for (auto& [webhook, owed] : owed_) {
-    Owed anew;
-    anew.held = std::move(owed.held);
-    owed = std::move(anew);
+void Backlog::reset(const Uuid& webhook, std::optional<Time> first_due) {
+  unschedule(webhook);
+  const auto found = owed_.find(webhook);
+  if (!first_due && (found == owed_.end() || found->second.held.empty())) {
+    if (found != owed_.end()) owed_.erase(found);
+    return;
   }
-  for (const auto& [webhook, at] : first_due) {
-    Owed& owed = owed_[webhook];
-    owed.next_due = at;
-    owed.position = {at, std::numeric_limits<std::int64_t>::min()};
-  }
+  Owed& owed = owed_[webhook];
+  owed.next_due = first_due;
+  owed.position = first_due ? Position{*first_due, std::numeric_limits<std::int64_t>::min()} : Position{};
+}
+
+void Backlog::forget(const Uuid& webhook) {
+  unschedule(webhook);
+  owed_.erase(webhook);
 }
 
 void Backlog::owe(const Uuid& webhook, const Position& row) {

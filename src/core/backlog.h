@@ -14,7 +14,6 @@
 #include <set>
 #include <unordered_map>
 #include <utility>
-#include <vector>
 
 #include "core/time.h"
 #include "core/uuid.h"
@@ -31,8 +30,11 @@ class Backlog {
     auto operator<=>(const Position&) const = default;
   };
 
-  // All that is known is forgotten, but for what is in memory: these webhooks have something, first due then.
-  void reset(const std::vector<std::pair<Uuid, Time>>& first_due);
+  // All that is known of the webhook is forgotten, but for what is in memory: what it is owed is first due then; nothing: it
+  // is owed nothing. The webhook is not scheduled.
+  void reset(const Uuid& webhook, std::optional<Time> first_due);
+  // The webhook is gone.
+  void forget(const Uuid& webhook);
 
   // A row is pending, at that position.
   void owe(const Uuid& webhook, const Position& row);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cstring>
 #include <iterator>
 #include <utility>
 
@@ -109,13 +110,26 @@ void Lanes::forget(std::unordered_map<Uuid, Lane>::iterator lane) {
   lanes_.erase(lane);
 }
 
-std::vector<Uuid> Lanes::lanes() const {
-  std::vector<Uuid> webhooks;
-  webhooks.reserve(lanes_.size());
-  for (const auto& [webhook, lane] : lanes_) {
-    if (!lane.removed) webhooks.push_back(webhook);
-  }
-  return webhooks;
+// With something in flight it lives on under a key that is no webhook's: no UUID is of version 15.
+std::vector<Delivery> Lanes::forget_lane(const Uuid& webhook) {
+  std::vector<Delivery> waiting = remove_lane(webhook);
+  auto lane = lanes_.extract(webhook);
+  if (lane.empty()) return waiting;
+  Uuid key;
+  key.bytes.fill(0xff);
+  ++forgotten_;
+  std::memcpy(key.bytes.data() + 8, &forgotten_, sizeof forgotten_);
+  lane.key() = lane.mapped().webhook = key;
+  lanes_.insert(std::move(lane));
+  return waiting;
+}
+
+Lanes::Lane& Lanes::lane_of(std::uint64_t ticket) {
+  const auto brisk = brisk_.find(ticket);
+  if (brisk != brisk_.end()) return *brisk->second.lane;
+  const auto slow = slow_.find(ticket);
+  assert(slow != slow_.end());
+  return *slow->second.lane;
 }
 
 std::uint64_t Lanes::organization_number(const Uuid& webhook) const {
@@ -607,9 +621,7 @@ void Lanes::start(Lane& lane, Delivery* delivery, Time now) {
 Circuit::Change Lanes::finish(const Delivery& delivery, Verdict verdict, Time now, double random,
                               std::optional<Time> not_before) {
   now_ = now;
-  const auto found = lanes_.find(delivery.webhook);
-  assert(found != lanes_.end());
-  Lane& lane = found->second;
+  Lane& lane = lane_of(delivery.ticket);
   const bool was_slow = land(lane, delivery) || lane.slow > 0;
   release_key(lane, delivery);
   Circuit::Change change = Circuit::Change::kNone;
@@ -625,7 +637,7 @@ Circuit::Change Lanes::finish(const Delivery& delivery, Verdict verdict, Time no
     change = lane.circuit.answered();
   }
   if (lane.removed) {  // what becomes of its circuit is nobody's business any more
-    if (lane.in_flight == 0) forget(found);
+    if (lane.in_flight == 0) forget(lanes_.find(lane.webhook));
     return Circuit::Change::kNone;
   }
   enter_turns(lane, now);

@@ -81,6 +81,7 @@ struct Outgoing {
 
 struct Delivery {
   Uuid webhook;
+  Time webhook_created_at{};  // with its id and the event's organization, which webhook it is
   std::shared_ptr<const Outgoing> event;
   int attempt = 1;    // the number of the attempt to come
   int probes = 0;     // of those before it, the probes of an open circuit, which the schedule leaves out
@@ -148,8 +149,8 @@ class Lanes {
   // Forgets the lane with all that waits in it, which is returned. What is in flight stays so.
   std::vector<Delivery> remove_lane(const Uuid& webhook);
 
-  // The webhooks that have one.
-  std::vector<Uuid> lanes() const;
+  // Likewise for good: what is in flight may be finished, and has no effect on a lane that the id may get again.
+  std::vector<Delivery> forget_lane(const Uuid& webhook);
   // A number that the lanes of an organization have in common, as long as it has one; 0: there is no lane.
   std::uint64_t organization_number(const Uuid& webhook) const;
 
@@ -317,6 +318,7 @@ class Lanes {
   void count_owed(Lane& lane, const std::string& key, int sign);
   void forget_owed(Lane& lane);
   static int allowance(const Lane& lane, Time now);
+  Lane& lane_of(std::uint64_t ticket);
   static std::optional<std::string> serial_key(const Lane& lane, const Delivery& delivery);
   void enqueue(Lane& lane, const Delivery& delivery);
   void dequeued(Lane& lane, const Delivery& delivery);
@@ -348,6 +350,7 @@ class Lanes {
   std::map<std::uint64_t, Flight> brisk_;   // by ticket, so in the order in which they started
   std::map<std::uint64_t, Flight> slow_;
   std::uint64_t next_ticket_ = 1;
+  std::uint64_t forgotten_ = 0;          // lanes that were forgotten with something in flight
   std::size_t untrusted_in_flight_ = 0;  // of lanes that are not trusted
   SlotLimits slots_;
   std::size_t queued_ = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <utility>
 
 namespace webhook {
@@ -13,12 +14,13 @@ std::size_t DurationCounts::bucket_of(Duration duration) {
   return std::min(static_cast<std::size_t>(index), kBuckets - 1);
 }
 
-void Statistics::count(const Uuid& webhook, Time ended_at, bool success, Duration duration) {
+void Statistics::count(const Uuid& webhook, Time webhook_created_at, Time ended_at, bool success, Duration duration) {
   const Time begin = std::chrono::floor<std::chrono::minutes>(ended_at);
   const auto [found, is_new] = counted_.minutes[begin].try_emplace(webhook);
   MinuteOfWebhook& row = found->second;
   if (is_new) {
     row.webhook = webhook;
+    row.webhook_created_at = webhook_created_at;
     row.minute = begin;
     ++counted_.rows;
   }
@@ -26,6 +28,15 @@ void Statistics::count(const Uuid& webhook, Time ended_at, bool success, Duratio
   if (success) ++row.successes;
   row.durations.add(duration);
   if (counted_.rows > kRowsMax) counted_.pop();
+}
+
+void Statistics::forget(const Uuid& webhook) {
+  for (Counts* const counts : {&counted_, &round_}) {
+    for (auto minute = counts->minutes.begin(); minute != counts->minutes.end();) {
+      counts->rows -= minute->second.erase(webhook);
+      minute = minute->second.empty() ? counts->minutes.erase(minute) : std::next(minute);
+    }
+  }
 }
 
 MinuteOfWebhook Statistics::Counts::pop() {

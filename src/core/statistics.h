@@ -32,7 +32,8 @@ class DurationCounts {
 
 struct MinuteOfWebhook {
   Uuid webhook;
-  Time minute{};  // its beginning
+  Time webhook_created_at{};  // tells which webhook of that id
+  Time minute{};              // its beginning
   std::int32_t attempts = 0;
   std::int32_t successes = 0;
   DurationCounts durations;
@@ -42,7 +43,7 @@ class Statistics {
  public:
   static constexpr std::size_t kRowsMax = 20'000;  // above it the oldest are forgotten: the database fails for long
 
-  void count(const Uuid& webhook, Time ended_at, bool success, Duration duration);
+  void count(const Uuid& webhook, Time webhook_created_at, Time ended_at, bool success, Duration duration);
   bool empty() const { return size() == 0; }
   std::size_t size() const { return counted_.rows + round_.rows; }
   // Takes out at most so many, the oldest first, of a round: of what had been counted when its first were taken. What is
@@ -51,6 +52,8 @@ class Statistics {
   std::vector<MinuteOfWebhook> take(std::size_t rows_max);
   void give_back(const std::vector<MinuteOfWebhook>& minutes);
   bool has_round() const { return round_.rows > 0; }
+  // The webhook is gone.
+  void forget(const Uuid& webhook);
 
  private:
   using Minute = std::unordered_map<Uuid, MinuteOfWebhook>;

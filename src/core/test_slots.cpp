@@ -24,7 +24,7 @@ bool TestSlots::is_used_up_by(std::uint32_t database, std::uint64_t organization
 }
 
 std::optional<TestTicket> TestSlots::put(std::uint32_t database, std::uint32_t caller, std::uint64_t organization,
-                                         const Uuid& webhook, std::string_view event) {
+                                         const Uuid& webhook, Time webhook_created_at, std::string_view event) {
   const std::size_t own = used_by(database, organization);
   if (is_used_up_by(database, organization) || (own > 0 && own + used() >= kSlots - kSlotsSpare)) return std::nullopt;
   auto* const free =
@@ -38,6 +38,7 @@ std::optional<TestTicket> TestSlots::put(std::uint32_t database, std::uint32_t c
   free->organization = organization;
   free->request.ticket = ticket;
   free->request.webhook = webhook;
+  free->request.webhook_created_at = webhook_created_at;
   free->request.event = FixedText<100>(event);
   return ticket;
 }

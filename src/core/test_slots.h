@@ -55,7 +55,8 @@ struct TestTicket {
 struct TestRequest {
   TestTicket ticket;
   Uuid webhook;
-  FixedText<100> event;  // the longest name there is: event_pattern.cpp
+  Time webhook_created_at{};  // tells which webhook of that id
+  FixedText<100> event;       // the longest name there is: event_pattern.cpp
 };
 
 // What became of a request.
@@ -94,7 +95,7 @@ class TestSlots {
   bool is_used_up_by(std::uint32_t database, std::uint64_t organization) const;
   // Nothing: all slots are in use, or as many as the organization may have now.
   std::optional<TestTicket> put(std::uint32_t database, std::uint32_t caller, std::uint64_t organization,
-                                const Uuid& webhook, std::string_view event);
+                                const Uuid& webhook, Time webhook_created_at, std::string_view event);
   // Nothing: not yet.
   std::optional<TestAnswer> answer_to(const TestTicket& ticket) const;
   // The request is given up, or its answer has been read. Again: nothing happens.

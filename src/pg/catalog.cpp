@@ -53,6 +53,7 @@ bool find_extension(Catalog* catalog) {
 bool look_up(Catalog* catalog) {
   if (!find_extension(catalog)) return false;
   catalog->configurations = relation_named("webhook_configurations", catalog->schema);
+  catalog->changes = relation_named("webhook_changes", catalog->schema);
   catalog->rings = relation_named("webhook_rings", catalog->schema);
   catalog->event_sequence = relation_named("webhook_events_id_seq", catalog->schema);
   for (int slot = 0; slot < kAllSegments; ++slot) {

@@ -13,6 +13,7 @@ struct Catalog {
   std::uint32_t extension = 0;
   std::uint32_t schema = 0;
   std::uint32_t configurations = 0;                          // webhook_configurations
+  std::uint32_t changes = 0;                                 // webhook_changes
   std::uint32_t rings = 0;                                   // webhook_rings
   std::uint32_t event_sequence = 0;                          // webhook_events_id_seq
   std::array<std::uint32_t, kAllSegments> event_segments{};  // webhook_events_0 …

@@ -57,6 +57,7 @@ void write_owed(const std::vector<const OwedRow*>& rows, Statement& statement) {
   using enum InputTable::Type;
   InputTable table("new_owed", {{"event_id", kBigint},
                                 {"configuration_id", kUuid},
+                                {"configuration_created_at", kTimestamp},
                                 {"organization_id", kText},
                                 {"event", kText},
                                 {"key", kText},
@@ -69,8 +70,14 @@ void write_owed(const std::vector<const OwedRow*>& rows, Statement& statement) {
                                 {"ordering_key", kText},
                                 {"slot", kInteger}});
   for (const OwedRow* row : rows) {
-    table.put(row->key.event_id).put(row->key.webhook).put(row->organization_id).put(row->event).put(row->event_key);
-    table.put(row->created_at).put(row->attempts).put(row->probes).put(row->owed_since).put(row->next_attempt_at);
+    table.put(row->key.event_id).put(row->key.webhook).put(row->webhook_created_at).put(row->organization_id);
+    table.put(row->event)
+        .put(row->event_key)
+        .put(row->created_at)
+        .put(row->attempts)
+        .put(row->probes)
+        .put(row->owed_since)
+        .put(row->next_attempt_at);
     table.put_or_null(row->last_error).put(row->ordering_key).put(row->slot).end_row();
   }
   Query(statement).run();
@@ -261,12 +268,14 @@ std::vector<Row> at_places(const Query& query, std::size_t places, const std::ve
 // These return the rows that somebody has locked.
 std::vector<MinuteOfWebhook> upsert_minutes(const std::vector<MinuteOfWebhook>& minutes) {
   std::vector<Uuid> webhooks;
+  std::vector<Time> created_at;
   std::vector<Time> begins;
   std::vector<std::int32_t> attempts;
   std::vector<std::int32_t> successes;
   std::vector<std::optional<std::string>> durations;
   for (const MinuteOfWebhook& minute : minutes) {
     webhooks.push_back(minute.webhook);
+    created_at.push_back(minute.webhook_created_at);
     begins.push_back(minute.minute);
     attempts.push_back(minute.attempts);
     successes.push_back(minute.successes);
@@ -278,12 +287,14 @@ std::vector<MinuteOfWebhook> upsert_minutes(const std::vector<MinuteOfWebhook>& 
     durations.emplace_back(counts + '}');
   }
   Query query(statements::upsert_minutes);
-  const std::size_t locked = query.bind(webhooks).bind(begins).bind(attempts).bind(successes).bind(durations).run();
+  const std::size_t locked =
+      query.bind(webhooks).bind(created_at).bind(begins).bind(attempts).bind(successes).bind(durations).run();
   return at_places(query, locked, minutes);
 }
 
 std::vector<EndpointState> upsert_endpoints(const std::vector<EndpointState>& endpoints) {
   std::vector<Uuid> webhooks;
+  std::vector<Time> created_at;
   std::vector<std::optional<Time>> opened_at;
   std::vector<std::optional<Time>> next_probe_at;
   std::vector<std::optional<Time>> failing_since;
@@ -292,6 +303,7 @@ std::vector<EndpointState> upsert_endpoints(const std::vector<EndpointState>& en
   std::vector<std::optional<std::string>> last_errors;
   for (const EndpointState& endpoint : endpoints) {
     webhooks.push_back(endpoint.webhook);
+    created_at.push_back(endpoint.webhook_created_at);
     opened_at.push_back(endpoint.circuit_opened_at);
     next_probe_at.push_back(endpoint.next_probe_at);
     failing_since.push_back(endpoint.failing_since);
@@ -300,7 +312,7 @@ std::vector<EndpointState> upsert_endpoints(const std::vector<EndpointState>& en
     last_errors.push_back(null_if_empty(endpoint.last_error));
   }
   Query query(statements::upsert_endpoints);
-  query.bind(webhooks).bind(opened_at).bind(next_probe_at).bind(failing_since).bind(last_success_at);
+  query.bind(webhooks).bind(created_at).bind(opened_at).bind(next_probe_at).bind(failing_since).bind(last_success_at);
   const std::size_t locked = query.bind(last_failure_at).bind(last_errors).run();
   return at_places(query, locked, endpoints);
 }

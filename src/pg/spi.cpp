@@ -74,11 +74,12 @@ void rollback() noexcept {
 
 void set_extension_schema(const std::string& quoted_name) { extension_schema() = quoted_name; }
 
-Transaction::Transaction(const char* activity) {
+Transaction::Transaction(const char* activity, Isolation isolation) {
   try {
-    guarded([activity] {
+    guarded([activity, isolation] {
       SetCurrentStatementStartTimestamp();
       StartTransactionCommand();
+      if (isolation == Isolation::kRepeatableRead) XactIsoLevel = XACT_REPEATABLE_READ;
       PushActiveSnapshot(GetTransactionSnapshot());
       if (SPI_connect() != SPI_OK_CONNECT) elog(ERROR, "SPI_connect failed");
       pgstat_report_activity(STATE_RUNNING, activity);
@@ -164,13 +165,23 @@ TimeLimit::~TimeLimit() {
 Query& Query::add(std::uint32_t type, std::uintptr_t datum) {
   types_.push_back(type);
   values_.push_back(datum);
+  nulls_.push_back(' ');
   return *this;
 }
 
 Query& Query::bind(std::int32_t value) { return add(INT4OID, Int32GetDatum(value)); }
 Query& Query::bind(std::int64_t value) { return add(INT8OID, Int64GetDatum(value)); }
+Query& Query::bind(bool value) { return add(BOOLOID, BoolGetDatum(value)); }
+Query& Query::bind_xid(FullXid value) { return add(XID8OID, UInt64GetDatum(value)); }
 Query& Query::bind(Time value) { return add(TIMESTAMPTZOID, timestamp_datum(value)); }
 Query& Query::bind(std::string_view value) { return add(TEXTOID, keep_text(value)); }
+
+Query& Query::bind_optional(const std::optional<std::string>& value) {
+  if (value) return bind(std::string_view(*value));
+  add(TEXTOID, 0);
+  nulls_.back() = 'n';
+  return *this;
+}
 
 Query& Query::bind(const Uuid& value) {
   kept_.emplace_back(reinterpret_cast<const char*>(value.bytes.data()), value.bytes.size());
@@ -289,8 +300,8 @@ std::size_t Query::run(std::size_t rows_max) {
   const Outcome outcome = guarded([this, rows_max]() -> Outcome {
     CHECK_FOR_INTERRUPTS();
     const int code =
-        SPI_execute_plan(static_cast<SPIPlanPtr>(statement_.plan_), reinterpret_cast<Datum*>(values_.data()), nullptr,
-                         false, static_cast<long>(rows_max));
+        SPI_execute_plan(static_cast<SPIPlanPtr>(statement_.plan_), reinterpret_cast<Datum*>(values_.data()),
+                         nulls_.c_str(), false, static_cast<long>(rows_max));
     if (code < 0) elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(code));
     return {static_cast<std::size_t>(SPI_processed), SPI_tuptable};
   });

@@ -16,11 +16,16 @@
 
 namespace webhook::pg {
 
-// A transaction with a snapshot and SPI, in READ COMMITTED. Rolled back unless commit() is called. Not nested.
+enum class Isolation : std::uint8_t {
+  kReadCommitted,   // each statement has a snapshot of its own
+  kRepeatableRead,  // all have the same one
+};
+
+// A transaction with a snapshot and SPI. Rolled back unless commit() is called. Not nested.
 class Transaction {
  public:
   // activity is what pg_stat_activity shows meanwhile; it must outlive the transaction.
-  explicit Transaction(const char* activity);
+  explicit Transaction(const char* activity, Isolation isolation = Isolation::kReadCommitted);
   ~Transaction();
   Transaction(const Transaction&) = delete;
   Transaction& operator=(const Transaction&) = delete;
@@ -82,10 +87,13 @@ class Query {
 
   Query& bind(std::int32_t value);
   Query& bind(std::int64_t value);
+  Query& bind(bool value);
+  Query& bind_xid(FullXid value);
   Query& bind(Time value);
   Query& bind(const Uuid& value);
   Query& bind(std::string_view value);
   Query& bind(const char* value) { return bind(std::string_view(value)); }
+  Query& bind_optional(const std::optional<std::string>& value);
   Query& bind(const std::vector<std::int32_t>& values);
   Query& bind(const std::vector<std::int64_t>& values);
   Query& bind(const std::vector<double>& values);
@@ -130,6 +138,7 @@ class Query {
   Statement& statement_;
   std::vector<std::uint32_t> types_;
   std::vector<std::uintptr_t> values_;
+  std::string nulls_;             // as SPI_execute_plan() wants them
   std::deque<std::string> kept_;  // what the values point to
   void* rows_ = nullptr;          // SPITupleTable
 };

@@ -25,7 +25,9 @@ extern "C" {
 #include <cstdlib>
 #include <iterator>
 #include <limits>
+#include <set>
 #include <string_view>
+#include <tuple>
 #include <utility>
 
 #include "pg/capture.h"
@@ -59,18 +61,26 @@ constexpr std::int64_t kIdBlock = 1'000'000;  // the sequence's INCREMENT
 constexpr const char* kCopyReason = "this database is a copy or was restored: webhook_resume() lets it deliver";
 
 constexpr DeliveryKey kBeforeAllDeliveries{std::numeric_limits<std::int64_t>::min(), {}};
+// Rows of webhook_changes that one step of cleaning up looks at, and rows that it deletes.
+constexpr std::size_t kChangesPerStep = 20;
+constexpr std::size_t kLeftOverPerStep = 500;
 
 // Set by invalidation messages. Process-wide, for the callback has no other way in.
 struct Watched {
-  Oid relations[3] = {};
-  bool changed = true;
+  Oid announced[2] = {};  // triggers and functions invalidate the first; webhook_instance is read with each step
+  Oid tables[2] = {};     // invalidated by what fires no trigger: ALTER TABLE … DISABLE TRIGGER above all
+  ConfigurationNews news = ConfigurationNews::kAnything;
 };
 Watched watched;
 
 void note_invalidation(Datum /*argument*/, Oid relation) noexcept {
-  if (relation == InvalidOid ||
-      std::find(std::begin(watched.relations), std::end(watched.relations), relation) != std::end(watched.relations)) {
-    watched.changed = true;
+  const auto is_in = [relation](const Oid(&relations)[2]) {
+    return relation == relations[0] || relation == relations[1];
+  };
+  if (relation == InvalidOid || is_in(watched.tables)) {
+    watched.news = ConfigurationNews::kAnything;
+  } else if (is_in(watched.announced)) {
+    watched.news = std::max(watched.news, ConfigurationNews::kChanges);
   }
 }
 
@@ -218,13 +228,19 @@ const char* ordering_name(Ordering ordering) {
   return "relaxed";
 }
 
+// As $1, $2 and $3.
+Query& bind(Query& query, const WebhookIdentity& webhook) {
+  return query.bind(webhook.id).bind(webhook.created_at).bind_optional(webhook.organization_id);
+}
+
 }  // namespace
 
 // The extension may be dropped, and created anew, between any two transactions, but not during one: whoever drops or
 // alters it locks it before its tables, so that he and the worker do not wait for each other in turn.
 class SpiStore::Work : public Transaction {
  public:
-  Work(const SpiStore& store, const char* activity) : Transaction(activity) {
+  Work(const SpiStore& store, const char* activity, Isolation isolation = Isolation::kReadCommitted)
+      : Transaction(activity, isolation) {
     const Oid installed = guarded([extension = store.extension_] {
       LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
       return get_extension_oid("webhook", true);
@@ -246,7 +262,8 @@ SpiStore::SpiStore() {
   Query relations(statements::find_relations);
   relations.run();
   events_sequence_ = relations.get_oid(0, 0);
-  for (int i = 0; i < 3; ++i) watched.relations[i] = relations.get_oid(0, i + 1);
+  for (int i = 0; i < 2; ++i) watched.announced[i] = relations.get_oid(0, i + 1);
+  for (int i = 0; i < 2; ++i) watched.tables[i] = relations.get_oid(0, i + 3);
   transaction.commit();
   guarded([] { CacheRegisterRelcacheCallback(note_invalidation, 0); });
 }
@@ -305,17 +322,6 @@ StartState SpiStore::start(const WorkerShare& share) {
       break;
     }
   }
-  Query endpoints(statements::read_endpoints);
-  const std::size_t endpoint_count = endpoints.run();
-  for (std::size_t row = 0; row < endpoint_count; ++row) {
-    state.endpoints.push_back({.webhook = endpoints.get_uuid(row, 0),
-                               .circuit_opened_at = endpoints.get_optional_time(row, 1),
-                               .next_probe_at = endpoints.get_optional_time(row, 2),
-                               .failing_since = endpoints.get_optional_time(row, 3),
-                               .last_success_at = endpoints.get_optional_time(row, 4),
-                               .last_failure_at = endpoints.get_optional_time(row, 5),
-                               .last_error = endpoints.get_text(row, 6)});
-  }
   Query deferred(statements::read_deferred_webhooks);
   const std::size_t deferred_count = deferred.run();
   for (std::size_t row = 0; row < deferred_count; ++row) state.deferred.push_back(deferred.get_uuid(row, 0));
@@ -333,7 +339,7 @@ StartState SpiStore::start(const WorkerShare& share) {
     update.bind(state.instance).run();
   }
   work.commit();
-  worker_ = share.number;
+  share_ = share;
   deferred_ = {state.deferred.begin(), state.deferred.end()};
   return state;
 }
@@ -355,14 +361,6 @@ void open_secrets(const SecretStore& store, const std::vector<std::string>& rows
   }
 }
 
-std::string secret_problem_of(const SecretStore& store, const std::vector<Webhook>& webhooks) {
-  if (!store.file_problem().empty()) return "webhook.secret_key_file cannot be used: " + store.file_problem();
-  for (const Webhook& webhook : webhooks) {
-    if (!webhook.secret_problem.empty()) return "webhook \"" + webhook.name + "\": " + webhook.secret_problem;
-  }
-  return {};
-}
-
 }  // namespace
 
 // What is not encrypted, or by a key that is no longer the first.
@@ -379,55 +377,159 @@ void SpiStore::reencrypt_secrets() {
   work.commit();
 }
 
-Configuration SpiStore::configuration() {
-  reencrypt_secrets();
-  watched.changed = false;
-  try {
-    Work work(*this, "webhook: reading the webhooks");
-    Configuration configuration;
-    Query identity(statements::read_identity);
-    if (identity.run() > 0) {
-      configuration.instance = identity.get_uuid(0, 0);
-      configuration.is_paused = identity.get_boolean(0, 3);
-      configuration.paused_reason = identity.get_text(0, 4);
-    }
-    const SecretStore secrets;
-    Query query(statements::read_webhooks);
-    const std::size_t rows = query.run();
-    configuration.webhooks.reserve(rows);
-    for (std::size_t row = 0; row < rows; ++row) {
-      Webhook& webhook = configuration.webhooks.emplace_back();
-      webhook.id = query.get_uuid(row, 0);
-      webhook.organization_id = query.get_optional_text(row, 1);
-      webhook.name = query.get_text(row, 2);
-      webhook.url = query.get_text(row, 3);
-      webhook.events = query.get_texts(row, 4);
-      webhook.headers = query.get_texts(row, 5);
-      open_secrets(secrets, query.get_texts(row, 6), &webhook);
-      webhook.is_active = query.get_boolean(row, 7);
-      webhook.created_at = query.get_time(row, 15);
-      webhook.active_since = query.get_time(row, 8);
-      webhook.disabled_at = query.get_optional_time(row, 16);
-      webhook.timeout = std::chrono::milliseconds(query.get_int32(row, 9));
+namespace {
+
+// As far as they exist, with what each step tells beside.
+void read_webhooks(const std::vector<Uuid>& ids, Configuration* configuration) {
+  Query identity(statements::read_identity);
+  if (identity.run() > 0) {
+    configuration->instance = identity.get_uuid(0, 0);
+    configuration->is_paused = identity.get_boolean(0, 3);
+    configuration->paused_reason = identity.get_text(0, 4);
+  }
+  const SecretStore secrets;
+  if (!secrets.file_problem().empty()) {
+    configuration->key_file_problem = "webhook.secret_key_file cannot be used: " + secrets.file_problem();
+  }
+  if (ids.empty()) return;
+  Query query(statements::read_webhooks);
+  const std::size_t rows = query.bind(ids).run();
+  configuration->webhooks.reserve(rows);
+  for (std::size_t row = 0; row < rows; ++row) {
+    Webhook& webhook = configuration->webhooks.emplace_back();
+    webhook.id = query.get_uuid(row, 0);
+    webhook.organization_id = query.get_optional_text(row, 1);
+    webhook.name = query.get_text(row, 2);
+    webhook.url = query.get_text(row, 3);
+    webhook.events = query.get_texts(row, 4);
+    if (!query.is_null(row, 5)) webhook.headers = query.get_texts(row, 5);
+    if (!query.is_null(row, 6)) open_secrets(secrets, query.get_texts(row, 6), &webhook);
+    webhook.is_active = query.get_boolean(row, 7);
+    webhook.active_since = query.get_time(row, 8);
+    webhook.timeout = std::chrono::milliseconds(query.get_int32(row, 9));
+    if (!query.is_null(row, 10)) {
       for (const std::int64_t delay_us : query.get_int64s(row, 10)) webhook.retry_schedule.emplace_back(delay_us);
-      webhook.filter = query.get_text(row, 12);
-      webhook.limits = {.max_in_flight = query.get_int32(row, 11),
-                        .rate_per_s = query.get_double(row, 13),
-                        .ordering = ordering_of(query.get_text(row, 14))};
     }
-    configuration.secret_problem = secret_problem_of(secrets, configuration.webhooks);
-    Query expiry(statements::read_next_expiry);
-    expiry.run();
-    if (!expiry.is_null(0, 0)) configuration.stale_at = expiry.get_time(0, 0);
-    work.commit();
-    return configuration;
-  } catch (...) {
-    watched.changed = true;
-    throw;
+    webhook.limits = {.max_in_flight = query.get_int32(row, 11),
+                      .rate_per_s = query.get_double(row, 13),
+                      .ordering = ordering_of(query.get_text(row, 14))};
+    webhook.filter = query.get_text(row, 12);
+    webhook.created_at = query.get_time(row, 15);
+    webhook.disabled_at = query.get_optional_time(row, 16);
+    webhook.secrets_change_at = query.get_optional_time(row, 17);
+    webhook.next_due = query.get_optional_time(row, 18);
+    if (!query.get_boolean(row, 19)) continue;
+    webhook.endpoint = EndpointState{.webhook = webhook.id,
+                                     .webhook_created_at = webhook.created_at,
+                                     .circuit_opened_at = query.get_optional_time(row, 20),
+                                     .next_probe_at = query.get_optional_time(row, 21),
+                                     .failing_since = query.get_optional_time(row, 22),
+                                     .last_success_at = query.get_optional_time(row, 23),
+                                     .last_failure_at = query.get_optional_time(row, 24),
+                                     .last_error = query.get_text(row, 25)};
   }
 }
 
-bool SpiStore::configuration_changed() const { return watched.changed; }
+Snapshot read_snapshot() {
+  Query query(statements::current_snapshot);
+  query.run();
+  const auto snapshot = parse_snapshot(query.get_text(0, 0));
+  if (!snapshot) throw Error("XX000", "could not read pg_current_snapshot()");
+  return *snapshot;
+}
+
+// Nothing: it is the last there is.
+std::optional<Uuid> successor(Uuid id) {
+  for (std::size_t i = id.bytes.size(); i-- > 0;) {
+    if (++id.bytes[i] != 0) return id;
+  }
+  return std::nullopt;
+}
+
+// What changes() reads, one after the other.
+Statement* const kChangeSources[] = {&statements::find_changes, &statements::find_changed_webhooks,
+                                     &statements::find_changed_secrets};
+
+}  // namespace
+
+Configuration SpiStore::webhooks(const std::optional<Uuid>& after, std::size_t webhooks_max) {
+  if (!after) reencrypt_secrets();
+  Work work(*this, "webhook: reading the webhooks", Isolation::kRepeatableRead);
+  Configuration configuration{.snapshot = read_snapshot()};
+  std::vector<Uuid> ids;
+  const std::optional<Uuid> first = after ? successor(*after) : Uuid();
+  if (first) {
+    Query query(statements::find_webhooks_from);
+    const std::size_t rows = query.bind(*first).bind(static_cast<std::int64_t>(webhooks_max)).run();
+    for (std::size_t row = 0; row < rows; ++row) ids.push_back(query.get_uuid(row, 0));
+  }
+  configuration.is_all = ids.size() < webhooks_max;
+  read_webhooks(ids, &configuration);
+  std::sort(configuration.webhooks.begin(), configuration.webhooks.end(),
+            [](const Webhook& one, const Webhook& other) { return one.id < other.id; });
+  work.commit();
+  return configuration;
+}
+
+Configuration SpiStore::webhooks(const std::vector<Uuid>& ids) {
+  Work work(*this, "webhook: reading some webhooks", Isolation::kRepeatableRead);
+  Configuration configuration{.snapshot = read_snapshot()};
+  read_webhooks(ids, &configuration);
+  work.commit();
+  return configuration;
+}
+
+// Each source from where the step before ended, that row included: it may not have been the last of its transaction and
+// webhook.
+Configuration SpiStore::changes(const Snapshot& known, std::size_t changes_max) {
+  Work work(*this, "webhook: reading changed webhooks", Isolation::kRepeatableRead);
+  ReadingChanges next;
+  if (reading_changes_ && reading_changes_->known == known) {
+    next = *reading_changes_;
+  } else {
+    next.known = known;
+    next.until = read_snapshot();
+  }
+  Configuration configuration{.snapshot = next.until};
+  const Window::Ranges ranges = Window{known, next.until}.ranges();
+  std::set<Uuid> changed;
+  std::set<Uuid> owed_changed;
+  std::size_t room = changes_max;
+  while (next.source < std::size(kChangeSources) && !ranges.low.empty()) {
+    Query query(*kChangeSources[next.source]);
+    query.bind_xids(ranges.low).bind_xids(ranges.high).bind_xid(next.xid).bind(next.webhook);
+    const std::size_t rows = query.bind(static_cast<std::int64_t>(room)).run();
+    for (std::size_t row = 0; row < rows; ++row) {
+      const Uuid id = query.get_uuid(row, 1);
+      const bool is_of_changes = next.source == 0;
+      if (is_of_changes && query.get_boolean(row, 4)) {
+        configuration.deleted.push_back({id, query.get_time(row, 2), query.get_optional_text(row, 3)});
+        continue;
+      }
+      changed.insert(id);
+      if (is_of_changes) owed_changed.insert(id);
+    }
+    if (rows == room) {
+      next.xid = query.get_xid(rows - 1, 0);
+      next.webhook = query.get_uuid(rows - 1, 1);
+      configuration.is_all = false;
+      break;
+    }
+    ++next.source;
+    next.xid = 0;
+    next.webhook = {};
+    room = std::max<std::size_t>(room - rows, 2);
+  }
+  read_webhooks({changed.begin(), changed.end()}, &configuration);
+  for (Webhook& webhook : configuration.webhooks) webhook.is_owed_changed = owed_changed.contains(webhook.id);
+  work.commit();
+  reading_changes_ = configuration.is_all ? std::nullopt : std::optional(next);
+  return configuration;
+}
+
+ConfigurationNews SpiStore::take_news() { return std::exchange(watched.news, ConfigurationNews::kNone); }
+
+bool SpiStore::has_news() const { return watched.news != ConfigurationNews::kNone; }
 
 // --- The event log ------------------------------------------------------------------------------------------------------
 
@@ -620,7 +722,7 @@ Recorded SpiStore::record(const Batch& batch) {
 
 Recorded SpiStore::record(const Batch& batch, Care care) {
   Work work(*this, "webhook: recording results");
-  Recorded recorded = write_batch(batch, worker_, deferred_, care);
+  Recorded recorded = write_batch(batch, share_.number, deferred_, care);
   work.commit();
   deferred_.insert(recorded.deferred.begin(), recorded.deferred.end());
   return recorded;
@@ -668,15 +770,15 @@ std::int64_t SpiStore::log_test(const LogRow& row) {
   return id;
 }
 
-DisableResult SpiStore::disable(const Uuid& webhook, const std::string& url, const std::string& reason,
+DisableResult SpiStore::disable(const WebhookIdentity& webhook, const std::string& url, const std::string& reason,
                                 const OperationalEvent& event) {
   Work work(*this, "webhook: disabling a webhook");
   Query wanted(statements::read_disabling);
-  if (wanted.bind(webhook).bind(url).run() == 0) return DisableResult::kNothingToDo;
+  if (bind(wanted, webhook).bind(url).run() == 0) return DisableResult::kNothingToDo;
   std::size_t rows = 0;
   try_to([&] {
     Query disable(statements::disable_webhook);
-    rows = disable.bind(webhook).bind(url).bind(reason).run();
+    rows = bind(disable, webhook).bind(url).bind(reason).run();
   });
   if (rows == 0) return DisableResult::kLocked;
   capture_event(event.name, event.data, event.organization_id, std::nullopt);
@@ -684,10 +786,10 @@ DisableResult SpiStore::disable(const Uuid& webhook, const std::string& url, con
   return DisableResult::kDisabled;
 }
 
-Testable SpiStore::testable(const Uuid& webhook, const std::string& event) {
+Testable SpiStore::testable(const Uuid& webhook, Time created_at, const std::string& event) {
   Work work(*this, "webhook: reading what is to be tested");
   Query query(statements::read_testable);
-  query.bind(webhook).bind(event).run();
+  query.bind(webhook).bind(created_at).bind(event).run();
   Testable testable;
   testable.is_paused = query.get_boolean(0, 0);
   testable.paused_reason = query.get_text(0, 1);
@@ -709,21 +811,10 @@ Testable SpiStore::testable(const Uuid& webhook, const std::string& event) {
 
 // --- What is owed -------------------------------------------------------------------------------------------------------
 
-std::vector<NextDue> SpiStore::next_due() {
-  Work work(*this, "webhook: looking for what is owed");
-  Query query(statements::read_next_due);
-  const std::size_t rows = query.run();
-  std::vector<NextDue> due;
-  due.reserve(rows);
-  for (std::size_t row = 0; row < rows; ++row) due.push_back({query.get_uuid(row, 0), query.get_time(row, 1)});
-  work.commit();
-  return due;
-}
-
 Due SpiStore::due(const DueQuery& wanted) {
   Work work(*this, "webhook: reading what is owed");
   Query query(wanted.in_order ? statements::read_due_in_order : statements::read_due);
-  query.bind(wanted.webhook).bind(wanted.now);
+  bind(query, wanted.webhook).bind(wanted.now);
   if (!wanted.in_order) query.bind(wanted.after.next_attempt_at).bind(wanted.after.event_id);
   query.bind(static_cast<std::int64_t>(wanted.rows_max));
   const std::size_t rows = query.bind(static_cast<std::int64_t>(wanted.bytes_max)).run();
@@ -753,13 +844,13 @@ Due SpiStore::due(const DueQuery& wanted) {
     owed.event.slot = query.get_int16(row, 12);
   }
   Query next(statements::read_due_next);
-  next.bind(wanted.webhook).bind(wanted.now).run();
+  bind(next, wanted.webhook).bind(wanted.now).run();
   due.next = next.get_optional_time(0, 0);
   work.commit();
   return due;
 }
 
-std::vector<std::int64_t> SpiStore::give_up_old(const Uuid& webhook, Time before, const std::string& reason,
+std::vector<std::int64_t> SpiStore::give_up_old(const WebhookIdentity& webhook, Time before, const std::string& reason,
                                                 std::size_t rows_max) {
   Work work(*this, "webhook: giving up old deliveries");
   std::vector<std::int64_t> ids;
@@ -767,25 +858,25 @@ std::vector<std::int64_t> SpiStore::give_up_old(const Uuid& webhook, Time before
   try_to([&] {
     Query query(statements::give_up_old);
     const std::size_t rows =
-        query.bind(webhook).bind(before).bind(reason).bind(static_cast<std::int64_t>(rows_max)).run();
+        bind(query, webhook).bind(before).bind(reason).bind(static_cast<std::int64_t>(rows_max)).run();
     for (std::size_t row = 0; row < rows; ++row) ids.push_back(query.get_int64(row, 0));
   });
   work.commit();
   return ids;
 }
 
-OrderingStep SpiStore::write_ordering_keys(const Uuid& webhook, Ordering ordering, const Backlog::Position& after,
-                                           std::size_t rows_max) {
+OrderingStep SpiStore::write_ordering_keys(const WebhookIdentity& webhook, Ordering ordering,
+                                           const Backlog::Position& after, std::size_t rows_max) {
   Work work(*this, "webhook: ordering what is owed");
   OrderingStep step{.position = after};
-  if (!try_lock_keyed(KeyedLock::kDeliveries, name_of(webhook))) {
+  if (!try_lock_keyed(KeyedLock::kDeliveries, name_of(webhook.id))) {
     step.is_busy = true;
     return step;
   }
   limit_waits_for_rows();
   const auto refused = try_to([&] {
     Query write(statements::write_ordering_keys);
-    write.bind(webhook).bind(ordering_name(ordering)).bind(after.next_attempt_at).bind(after.event_id);
+    bind(write, webhook).bind(ordering_name(ordering)).bind(after.next_attempt_at).bind(after.event_id);
     const bool has_some = write.bind(static_cast<std::int64_t>(rows_max)).run() > 0;
     if (has_some) step.position = {write.get_time(0, 0), write.get_int64(0, 1)};
     step.is_all = !has_some || write.get_int64(0, 2) < static_cast<std::int64_t>(rows_max);
@@ -795,11 +886,11 @@ OrderingStep SpiStore::write_ordering_keys(const Uuid& webhook, Ordering orderin
   return step;
 }
 
-std::optional<std::unordered_map<std::string, std::int64_t>> SpiStore::owed_by_key(const Uuid& webhook,
+std::optional<std::unordered_map<std::string, std::int64_t>> SpiStore::owed_by_key(const WebhookIdentity& webhook,
                                                                                    std::size_t rows_max) {
   Work work(*this, "webhook: counting what is owed");
   Query count(statements::count_ordering_keys);
-  const std::size_t keys = count.bind(webhook).bind(static_cast<std::int64_t>(rows_max + 1)).run();
+  const std::size_t keys = bind(count, webhook).bind(static_cast<std::int64_t>(rows_max + 1)).run();
   std::optional<std::unordered_map<std::string, std::int64_t>> counts(std::in_place);
   for (std::size_t row = 0; row < keys; ++row) {
     const std::string key = count.get_text(row, 0);
@@ -811,12 +902,92 @@ std::optional<std::unordered_map<std::string, std::int64_t>> SpiStore::owed_by_k
   return counts;
 }
 
-std::size_t SpiStore::forget(const Uuid& webhook, std::size_t rows_max) {
-  Work work(*this, "webhook: forgetting a deleted webhook");
-  Query query(statements::forget_pending);
-  const std::size_t rows = query.bind(webhook).bind(static_cast<std::int64_t>(rows_max)).run();
-  work.commit();
-  return rows;
+// --- Deleted webhooks -----------------------------------------------------------------------------------------------------
+
+// At most about rows_max rows; how many. Fewer: there are no more that nobody has locked.
+std::size_t SpiStore::delete_left_over(const Change& change, std::size_t rows_max) {
+  std::size_t deleted = 0;
+  for (Statement* const statement : {&statements::delete_left_endpoint, &statements::delete_left_minutes}) {
+    Query query(*statement);
+    deleted += bind(query, change.webhook).run();
+    if (deleted >= rows_max) return deleted;
+  }
+  CleaningUp& at = *cleaning_up_;
+  Query pending(statements::delete_left_pending);
+  bind(pending, change.webhook).bind(at.next_attempt_at).bind(at.event_id);
+  std::size_t rows = pending.bind(static_cast<std::int64_t>(rows_max - deleted)).run();
+  for (std::size_t row = 0; row < rows; ++row) {
+    std::tie(at.next_attempt_at, at.event_id) = std::max(
+        std::tuple(at.next_attempt_at, at.event_id), std::tuple(pending.get_time(row, 0), pending.get_int64(row, 1)));
+  }
+  deleted += rows;
+  if (deleted >= rows_max) return deleted;
+  Query dead(statements::delete_left_dead);
+  bind(dead, change.webhook).bind(at.dead_event_id);
+  rows = dead.bind(static_cast<std::int64_t>(rows_max - deleted)).run();
+  for (std::size_t row = 0; row < rows; ++row) at.dead_event_id = std::max(at.dead_event_id, dead.get_int64(row, 0));
+  return deleted + rows;
+}
+
+bool SpiStore::clean_up(const Snapshot& known) {
+  Work work(*this, "webhook: cleaning up after deleted webhooks");
+  constexpr std::int64_t kFirst = std::numeric_limits<std::int64_t>::min();
+  if (!cleaning_up_) {
+    cleaning_up_.emplace();
+    cleaning_up_->known = known;
+    cleaning_up_->after.xid = cleaned_up_to_;
+    cleaning_up_->event_id = cleaning_up_->dead_event_id = kFirst;
+  }
+  // Back to there if the transaction fails.
+  const CleaningUp next = *cleaning_up_;
+  Query query(statements::find_left_over);
+  query.bind_xid(next.after.xid).bind(next.after.webhook.id).bind(next.after.webhook.created_at);
+  query.bind(next.after.is_deleted).bind(to_string(next.known));
+  const std::size_t rows = query.bind(static_cast<std::int64_t>(kChangesPerStep)).run();
+  std::size_t room = kLeftOverPerStep;
+  bool is_over = rows < kChangesPerStep;
+  try {
+    for (std::size_t row = 0; row < rows; ++row) {
+      const Change change{.xid = query.get_xid(row, 0),
+                          .webhook = {query.get_uuid(row, 1), query.get_time(row, 2), query.get_optional_text(row, 3)},
+                          .is_deleted = query.get_boolean(row, 4),
+                          .webhook_exists = query.get_boolean(row, 5)};
+      bool is_done = share_.owns(change.webhook.id);
+      if (is_done && change.is_deleted && !change.webhook_exists) {
+        // What is refused stays, and holds up no other webhook's.
+        std::size_t deleted = 0;
+        is_done = false;
+        try_to([&] {
+          deleted = delete_left_over(change, room);
+          if (deleted >= room) return;
+          Query left(statements::has_left_over);
+          bind(left, change.webhook).run();
+          is_done = !left.get_boolean(0, 0);
+        });
+        if (deleted >= room) {
+          is_over = false;
+          break;
+        }
+        room -= deleted;
+        cleaning_up_->has_left |= !is_done;
+      }
+      if (is_done) {
+        Query done(statements::delete_change);
+        done.bind_xid(change.xid).bind(change.webhook.id).bind(change.webhook.created_at).bind(change.is_deleted).run();
+      }
+      cleaning_up_->after = change;
+      cleaning_up_->next_attempt_at = {};
+      cleaning_up_->event_id = cleaning_up_->dead_event_id = kFirst;
+    }
+    work.commit();
+  } catch (...) {
+    cleaning_up_ = next;
+    throw;
+  }
+  if (!is_over) return true;
+  if (!cleaning_up_->has_left) cleaned_up_to_ = cleaning_up_->known.xmin;
+  cleaning_up_.reset();
+  return false;
 }
 
 // --- Rings --------------------------------------------------------------------------------------------------------------

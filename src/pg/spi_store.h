@@ -22,8 +22,11 @@ class SpiStore final : public Store {
   SpiStore();
 
   StartState start(const WorkerShare& share) override;
-  Configuration configuration() override;
-  bool configuration_changed() const override;
+  Configuration webhooks(const std::optional<Uuid>& after, std::size_t webhooks_max) override;
+  Configuration webhooks(const std::vector<Uuid>& ids) override;
+  Configuration changes(const Snapshot& known, std::size_t changes_max) override;
+  ConfigurationNews take_news() override;
+  bool has_news() const override;
   LogHead current_head() override;
   Chunk read(const Window& window, std::int64_t after_id, std::size_t events_max, std::size_t bytes_max) override;
   std::vector<DeliveryKey> logged_since(std::int64_t log_floor) override;
@@ -32,19 +35,18 @@ class SpiStore final : public Store {
   Recorded record(const Batch& batch) override;
   std::vector<Applied> apply_deferred(const std::vector<Uuid>& webhooks, std::size_t rows_max) override;
   std::string holder(const Uuid& webhook) override;
-  DisableResult disable(const Uuid& webhook, const std::string& url, const std::string& reason,
+  DisableResult disable(const WebhookIdentity& webhook, const std::string& url, const std::string& reason,
                         const OperationalEvent& event) override;
   std::int64_t log_test(const LogRow& row) override;
-  Testable testable(const Uuid& webhook, const std::string& event) override;
-  std::vector<NextDue> next_due() override;
+  Testable testable(const Uuid& webhook, Time created_at, const std::string& event) override;
   Due due(const DueQuery& wanted) override;
-  std::vector<std::int64_t> give_up_old(const Uuid& webhook, Time before, const std::string& reason,
+  std::vector<std::int64_t> give_up_old(const WebhookIdentity& webhook, Time before, const std::string& reason,
                                         std::size_t rows_max) override;
-  OrderingStep write_ordering_keys(const Uuid& webhook, Ordering ordering, const Backlog::Position& after,
+  OrderingStep write_ordering_keys(const WebhookIdentity& webhook, Ordering ordering, const Backlog::Position& after,
                                    std::size_t rows_max) override;
-  std::optional<std::unordered_map<std::string, std::int64_t>> owed_by_key(const Uuid& webhook,
+  std::optional<std::unordered_map<std::string, std::int64_t>> owed_by_key(const WebhookIdentity& webhook,
                                                                            std::size_t rows_max) override;
-  std::size_t forget(const Uuid& webhook, std::size_t rows_max) override;
+  bool clean_up(const Snapshot& known) override;
   RingReport maintain_ring(Ring ring, const RingLimits& limits) override;
   bool delete_expired(Time before) override;
   OwedStep count_owed(const std::optional<DeliveryKey>& after, std::size_t rows_max) override;
@@ -85,6 +87,33 @@ class SpiStore final : public Store {
     Uuid webhook;
   };
 
+  // Where the next step of changes() begins.
+  struct ReadingChanges {
+    Snapshot known;
+    Snapshot until;
+    std::size_t source = 0;  // of changes, one after the other
+    FullXid xid = 0;         // in it, from here on
+    Uuid webhook;
+  };
+
+  // A row of webhook_changes.
+  struct Change {
+    FullXid xid = 0;
+    WebhookIdentity webhook;
+    bool is_deleted = false;
+    bool webhook_exists = false;
+  };
+
+  // Where the next step of clean_up() begins.
+  struct CleaningUp {
+    Snapshot known;
+    Change after;            // rows up to this one are done with, or left
+    bool has_left = false;   // some are
+    Time next_attempt_at{};  // of the webhook after that, pending rows up to here, likewise
+    std::int64_t event_id = 0;
+    std::int64_t dead_event_id = 0;  // and dead ones
+  };
+
   class Work;  // a transaction in which the extension is known to be there
 
   // False, with nothing in the chunk, if the window has more than a few events.
@@ -99,9 +128,10 @@ class SpiStore final : public Store {
   bool make_room(Ring ring, int segment, RingReport* report);
   bool save_events(int segment, RingReport* report);
   void reencrypt_secrets();
+  std::size_t delete_left_over(const Change& change, std::size_t rows_max);
 
   std::uint32_t extension_ = 0;  // its OID
-  int worker_ = 1;
+  WorkerShare share_;
   std::uint32_t schema_ = 0;
   std::string installed_version_;
   std::uint32_t events_sequence_ = 0;
@@ -112,6 +142,9 @@ class SpiStore final : public Store {
   int saving_segment_ = -1;
   DeliveryKey saved_to_;
   Expired expired_;
+  std::optional<ReadingChanges> reading_changes_;
+  std::optional<CleaningUp> cleaning_up_;
+  FullXid cleaned_up_to_ = 0;  // there is nothing more to do about changes of transactions below
 };
 
 }  // namespace webhook::pg

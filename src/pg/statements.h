@@ -16,9 +16,10 @@ inline constinit Statement find_extension(R"(
 
 inline constinit Statement find_relations(R"(
   SELECT '@extschema@.webhook_events_id_seq'::regclass::oid,
+         '@extschema@.webhook_changes'::regclass::oid,
+         '@extschema@.webhook_instance'::regclass::oid,
          '@extschema@.webhook_configurations'::regclass::oid,
-         '@extschema@.webhook_secrets'::regclass::oid,
-         '@extschema@.webhook_instance'::regclass::oid)");
+         '@extschema@.webhook_secrets'::regclass::oid)");
 
 inline constinit Statement read_identity(R"(
   SELECT instance, database_oid, system_identifier, is_paused, coalesce(paused_reason, '')
@@ -57,25 +58,156 @@ inline constinit Statement update_checkpoint_instance(R"(
 
 // --- Configuration ----------------------------------------------------------------------------------------------------
 
+inline constinit Statement current_snapshot("SELECT pg_current_snapshot()::text");
+
+inline constinit Statement find_webhooks_from(R"(
+  SELECT id FROM @extschema@.webhook_configurations WHERE id >= $1 ORDER BY id LIMIT $2)");
+
+// What stands beside a row is only looked up where there is something.
 inline constinit Statement read_webhooks(R"(
   SELECT c.id, c.organization_id, c.name, c.url, c.events,
-         ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text(c.headers) AS h ORDER BY h.key),
-         ARRAY(SELECT coalesce(s.key_id, '') || ' ' || s.secret
-                 FROM @extschema@.webhook_secrets AS s
-                WHERE s.configuration_id = c.id AND (s.expires_at IS NULL OR s.expires_at > now())
-                ORDER BY s.created_at DESC),
-         c.is_active, coalesce(c.active_since, c.created_at), c.timeout_ms,
-         ARRAY(SELECT (least(extract(epoch FROM r.delay), 315360000) * 1000000)::bigint
-                 FROM unnest(c.retry_schedule) WITH ORDINALITY AS r (delay, n)
-                ORDER BY r.n),
+         CASE WHEN c.headers <> '{}'
+              THEN ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text(c.headers) AS h ORDER BY h.key) END,
+         s.secrets, c.is_active, coalesce(c.active_since, c.created_at), c.timeout_ms,
+         CASE WHEN c.retry_schedule IS NOT NULL
+              THEN ARRAY(SELECT (least(extract(epoch FROM r.delay), 315360000) * 1000000)::bigint
+                           FROM unnest(c.retry_schedule) WITH ORDINALITY AS r (delay, n)
+                          ORDER BY r.n) END,
          c.max_in_flight, coalesce(c.filter::text, ''), coalesce(c.rate_limit_per_s, 0), c.ordering,
-         c.created_at, c.disabled_at
-    FROM @extschema@.webhook_configurations AS c)");
+         c.created_at, c.disabled_at, s.expires_at,
+         (SELECT d.next_attempt_at
+            FROM @extschema@.webhook_deliveries AS d
+           WHERE d.configuration_id = c.id AND d.configuration_created_at = c.created_at AND d.state = 'pending'
+             AND d.organization_id IS NOT DISTINCT FROM c.organization_id
+           ORDER BY d.next_attempt_at
+           LIMIT 1),
+         e.configuration_id IS NOT NULL, e.circuit_opened_at, e.next_probe_at, e.failing_since, e.last_success_at,
+         e.last_failure_at, coalesce(e.last_error, '')
+    FROM unnest($1::uuid[]) AS wanted (id)
+         JOIN @extschema@.webhook_configurations AS c ON c.id = wanted.id
+         CROSS JOIN LATERAL (SELECT array_agg(coalesce(s.key_id, '') || ' ' || s.secret ORDER BY s.created_at DESC)
+                                      AS secrets,
+                                    min(s.expires_at) AS expires_at
+                               FROM @extschema@.webhook_secrets AS s
+                              WHERE s.configuration_id = c.id AND (s.expires_at IS NULL OR s.expires_at > now())) AS s
+         LEFT JOIN @extschema@.webhook_endpoints AS e
+                ON e.configuration_id = c.id AND e.configuration_created_at = c.created_at
+                   AND e.organization_id IS NOT DISTINCT FROM c.organization_id)");
 
-inline constinit Statement read_endpoints(R"(
-  SELECT configuration_id, circuit_opened_at, next_probe_at, failing_since, last_success_at, last_failure_at,
-         coalesce(last_error, '')
-    FROM @extschema@.webhook_endpoints)");
+// The changes of transactions in [low, high), pair by pair, from ($3, $4) on, in that order: to webhooks,
+inline constinit Statement find_changed_webhooks(R"(
+  SELECT c.changed_xid, c.id
+    FROM unnest($1::xid8[], $2::xid8[]) AS range (low, high)
+         CROSS JOIN LATERAL (SELECT changed_xid, id
+                               FROM @extschema@.webhook_configurations
+                              WHERE changed_xid >= range.low AND changed_xid < range.high AND (changed_xid, id) >= ($3, $4)
+                              ORDER BY changed_xid, id
+                              LIMIT $5) AS c
+   ORDER BY c.changed_xid, c.id
+   LIMIT $5)");
+
+// to their secrets,
+inline constinit Statement find_changed_secrets(R"(
+  SELECT s.created_xid, s.configuration_id
+    FROM unnest($1::xid8[], $2::xid8[]) AS range (low, high)
+         CROSS JOIN LATERAL (SELECT created_xid, configuration_id
+                               FROM @extschema@.webhook_secrets
+                              WHERE created_xid >= range.low AND created_xid < range.high
+                                AND (created_xid, configuration_id) >= ($3, $4)
+                              ORDER BY created_xid, configuration_id
+                              LIMIT $5) AS s
+   ORDER BY s.created_xid, s.configuration_id
+   LIMIT $5)");
+
+// and what webhook_changes tells.
+inline constinit Statement find_changes(R"(
+  SELECT c.xid, c.configuration_id, c.configuration_created_at, c.organization_id, c.is_deleted
+    FROM unnest($1::xid8[], $2::xid8[]) AS range (low, high)
+         CROSS JOIN LATERAL (SELECT *
+                               FROM @extschema@.webhook_changes
+                              WHERE xid >= range.low AND xid < range.high AND (xid, configuration_id) >= ($3, $4)
+                              ORDER BY xid, configuration_id
+                              LIMIT $5) AS c
+   ORDER BY c.xid, c.configuration_id
+   LIMIT $5)");
+
+// --- Deleted webhooks -------------------------------------------------------------------------------------------------
+
+// Behind ($1, $2, $3, $4) and known in the snapshot; and whether the webhook exists (again).
+inline constinit Statement find_left_over(R"(
+  SELECT g.xid, g.configuration_id, g.configuration_created_at, g.organization_id, g.is_deleted,
+         EXISTS (SELECT FROM @extschema@.webhook_configurations AS c
+                  WHERE c.id = g.configuration_id AND c.created_at = g.configuration_created_at
+                    AND c.organization_id IS NOT DISTINCT FROM g.organization_id)
+    FROM @extschema@.webhook_changes AS g
+   WHERE (g.xid, g.configuration_id, g.configuration_created_at, g.is_deleted) > ($1, $2, $3, $4)
+     AND pg_visible_in_snapshot(g.xid, $5::pg_snapshot)
+   ORDER BY g.xid, g.configuration_id, g.configuration_created_at, g.is_deleted
+   LIMIT $6)");
+
+inline constinit Statement delete_change(R"(
+  DELETE FROM @extschema@.webhook_changes
+   WHERE xid = $1 AND configuration_id = $2 AND configuration_created_at = $3 AND is_deleted = $4)");
+
+// What is left of a webhook, but for what somebody has locked. Behind ($4, $5), so that what was deleted, and an old
+// snapshot keeps, is not visited again.
+inline constinit Statement delete_left_pending(R"(
+  WITH left_over AS (
+    SELECT ctid, next_attempt_at, event_id
+      FROM @extschema@.webhook_deliveries
+     WHERE configuration_id = $1 AND configuration_created_at = $2 AND state = 'pending'
+       AND organization_id IS NOT DISTINCT FROM $3 AND (next_attempt_at, event_id) > ($4, $5)
+     ORDER BY next_attempt_at, event_id
+     LIMIT $6
+       FOR UPDATE SKIP LOCKED)
+  DELETE FROM @extschema@.webhook_deliveries AS d
+   USING left_over AS l
+   WHERE d.ctid = l.ctid
+  RETURNING l.next_attempt_at, l.event_id)");
+
+inline constinit Statement delete_left_dead(R"(
+  WITH left_over AS (
+    SELECT ctid, event_id
+      FROM @extschema@.webhook_deliveries
+     WHERE configuration_id = $1 AND configuration_created_at = $2 AND state = 'dead'
+       AND organization_id IS NOT DISTINCT FROM $3 AND event_id > $4
+     ORDER BY event_id
+     LIMIT $5
+       FOR UPDATE SKIP LOCKED)
+  DELETE FROM @extschema@.webhook_deliveries AS d
+   USING left_over AS l
+   WHERE d.ctid = l.ctid
+  RETURNING l.event_id)");
+
+inline constinit Statement delete_left_minutes(R"(
+  DELETE FROM @extschema@.webhook_minutes
+   WHERE ctid = ANY (ARRAY(SELECT ctid
+                             FROM @extschema@.webhook_minutes
+                            WHERE configuration_id = $1 AND configuration_created_at = $2
+                              AND organization_id IS NOT DISTINCT FROM $3
+                              FOR UPDATE SKIP LOCKED)))");
+
+inline constinit Statement delete_left_endpoint(R"(
+  DELETE FROM @extschema@.webhook_endpoints
+   WHERE ctid = ANY (ARRAY(SELECT ctid
+                             FROM @extschema@.webhook_endpoints
+                            WHERE configuration_id = $1 AND configuration_created_at = $2
+                              AND organization_id IS NOT DISTINCT FROM $3
+                              FOR UPDATE SKIP LOCKED)))");
+
+inline constinit Statement has_left_over(R"(
+  SELECT EXISTS (SELECT FROM @extschema@.webhook_deliveries
+                  WHERE configuration_id = $1 AND configuration_created_at = $2 AND state = 'pending'
+                    AND organization_id IS NOT DISTINCT FROM $3)
+      OR EXISTS (SELECT FROM @extschema@.webhook_deliveries
+                  WHERE configuration_id = $1 AND configuration_created_at = $2 AND state = 'dead'
+                    AND organization_id IS NOT DISTINCT FROM $3)
+      OR EXISTS (SELECT FROM @extschema@.webhook_minutes
+                  WHERE configuration_id = $1 AND configuration_created_at = $2
+                    AND organization_id IS NOT DISTINCT FROM $3)
+      OR EXISTS (SELECT FROM @extschema@.webhook_endpoints
+                  WHERE configuration_id = $1 AND configuration_created_at = $2
+                    AND organization_id IS NOT DISTINCT FROM $3))");
 
 // Always one row.
 inline constinit Statement read_testable(R"(
@@ -89,17 +221,13 @@ inline constinit Statement read_testable(R"(
          coalesce(c.timeout_ms, 0), t.example
     FROM (SELECT) AS this
          LEFT JOIN @extschema@.webhook_instance AS i ON true
-         LEFT JOIN @extschema@.webhook_configurations AS c ON c.id = $1
-         LEFT JOIN @extschema@.webhook_event_types AS t ON t.name = $2)");
+         LEFT JOIN @extschema@.webhook_configurations AS c ON c.id = $1 AND c.created_at = $2
+         LEFT JOIN @extschema@.webhook_event_types AS t ON t.name = $3)");
 
 inline constinit Statement has_outdated_secrets(R"(
   SELECT EXISTS (SELECT FROM @extschema@.webhook_secrets WHERE key_id IS DISTINCT FROM nullif($1, '')))");
 
 inline constinit Statement reencrypt_secrets("SELECT @extschema@.webhook_reencrypt_secrets()");
-
-// When the next secret stops signing.
-inline constinit Statement read_next_expiry(R"(
-  SELECT min(expires_at) FROM @extschema@.webhook_secrets WHERE expires_at > now())");
 
 // --- The event log ----------------------------------------------------------------------------------------------------
 
@@ -185,21 +313,27 @@ inline constinit Statement insert_logs(R"(
 // By this session.
 inline constinit Statement last_log_id_drawn("SELECT currval('@extschema@.webhook_logs_id_seq')");
 
-// new_owed: an InputTable. What webhook_cancel() gave up while it was on its way stays given up.
+// new_owed: an InputTable. What webhook_cancel() gave up while it was on its way stays given up. A row that another webhook
+// of that id has left is written over.
 inline constinit Statement upsert_owed(R"(
   INSERT INTO @extschema@.webhook_deliveries AS d
-         (event_id, configuration_id, organization_id, event, key, created_at, state, attempts, probes, owed_since,
-          next_attempt_at, last_error, ordering_key, slot)
-  SELECT o.event_id, o.configuration_id, o.organization_id, o.event, o.key, o.created_at,
+         (event_id, configuration_id, configuration_created_at, organization_id, event, key, created_at, state, attempts,
+          probes, owed_since, next_attempt_at, last_error, ordering_key, slot)
+  SELECT o.event_id, o.configuration_id, o.configuration_created_at, o.organization_id, o.event, o.key, o.created_at,
          CASE WHEN o.next_attempt_at IS NULL THEN 'dead' ELSE 'pending' END, o.attempts, o.probes, o.owed_since,
          o.next_attempt_at, o.last_error, o.ordering_key, o.slot::smallint
     FROM new_owed AS o
-   WHERE EXISTS (SELECT FROM @extschema@.webhook_configurations AS c WHERE c.id = o.configuration_id)
+   WHERE EXISTS (SELECT FROM @extschema@.webhook_configurations AS c
+                  WHERE c.id = o.configuration_id AND c.created_at = o.configuration_created_at
+                    AND c.organization_id IS NOT DISTINCT FROM o.organization_id)
   ON CONFLICT (event_id, configuration_id) DO UPDATE
-     SET state = excluded.state, attempts = excluded.attempts, probes = excluded.probes,
+     SET configuration_created_at = excluded.configuration_created_at, organization_id = excluded.organization_id,
+         state = excluded.state, attempts = excluded.attempts, probes = excluded.probes,
          owed_since = excluded.owed_since, next_attempt_at = excluded.next_attempt_at,
          last_error = excluded.last_error, ordering_key = excluded.ordering_key, updated_at = clock_timestamp()
-   WHERE d.state <> 'dead' OR d.last_error IS DISTINCT FROM 'cancelled')");
+   WHERE d.state <> 'dead' OR d.last_error IS DISTINCT FROM 'cancelled'
+      OR d.configuration_created_at <> excluded.configuration_created_at
+      OR d.organization_id IS DISTINCT FROM excluded.organization_id)");
 
 // --- What can't be written into webhook_deliveries now --------------------------------------------------------------
 //
@@ -208,10 +342,10 @@ inline constinit Statement upsert_owed(R"(
 // new_owed: an InputTable.
 inline constinit Statement defer_owed(R"(
   INSERT INTO webhook_internal.deferred_changes
-         (configuration_id, event_id, is_finished, organization_id, event, key, created_at, attempts, probes,
-          owed_since, next_attempt_at, last_error, ordering_key, slot)
-  SELECT o.configuration_id, o.event_id, false, o.organization_id, o.event, o.key, o.created_at, o.attempts, o.probes,
-         o.owed_since, o.next_attempt_at, o.last_error, o.ordering_key, o.slot::smallint
+         (configuration_id, configuration_created_at, event_id, is_finished, organization_id, event, key, created_at,
+          attempts, probes, owed_since, next_attempt_at, last_error, ordering_key, slot)
+  SELECT o.configuration_id, o.configuration_created_at, o.event_id, false, o.organization_id, o.event, o.key,
+         o.created_at, o.attempts, o.probes, o.owed_since, o.next_attempt_at, o.last_error, o.ordering_key, o.slot::smallint
     FROM new_owed AS o)");
 
 inline constinit Statement defer_finished(R"(
@@ -238,19 +372,24 @@ inline constinit Statement apply_deferred(R"(
        AND (d.state = 'dead' OR d.updated_at <= l.deferred_at)),
   owed AS (
     INSERT INTO @extschema@.webhook_deliveries AS d
-           (event_id, configuration_id, organization_id, event, key, created_at, state, attempts, probes, owed_since,
-            next_attempt_at, last_error, ordering_key, slot, updated_at)
-    SELECT l.event_id, l.configuration_id, l.organization_id, l.event, l.key, l.created_at,
+           (event_id, configuration_id, configuration_created_at, organization_id, event, key, created_at, state, attempts,
+            probes, owed_since, next_attempt_at, last_error, ordering_key, slot, updated_at)
+    SELECT l.event_id, l.configuration_id, l.configuration_created_at, l.organization_id, l.event, l.key, l.created_at,
            CASE WHEN l.next_attempt_at IS NULL THEN 'dead' ELSE 'pending' END, l.attempts, l.probes, l.owed_since,
            l.next_attempt_at, l.last_error, l.ordering_key, l.slot, l.deferred_at
       FROM last AS l
      WHERE NOT l.is_finished
-       AND EXISTS (SELECT FROM @extschema@.webhook_configurations AS c WHERE c.id = l.configuration_id)
+       AND EXISTS (SELECT FROM @extschema@.webhook_configurations AS c
+                    WHERE c.id = l.configuration_id AND c.created_at = l.configuration_created_at
+                      AND c.organization_id IS NOT DISTINCT FROM l.organization_id)
     ON CONFLICT (event_id, configuration_id) DO UPDATE
-       SET state = excluded.state, attempts = excluded.attempts, probes = excluded.probes,
+       SET configuration_created_at = excluded.configuration_created_at, organization_id = excluded.organization_id,
+           state = excluded.state, attempts = excluded.attempts, probes = excluded.probes,
            owed_since = excluded.owed_since, next_attempt_at = excluded.next_attempt_at,
            last_error = excluded.last_error, ordering_key = excluded.ordering_key, updated_at = excluded.updated_at
-     WHERE (d.state <> 'dead' OR d.last_error IS DISTINCT FROM 'cancelled') AND d.updated_at <= excluded.updated_at)
+     WHERE ((d.state <> 'dead' OR d.last_error IS DISTINCT FROM 'cancelled') AND d.updated_at <= excluded.updated_at)
+        OR d.configuration_created_at <> excluded.configuration_created_at
+        OR d.organization_id IS DISTINCT FROM excluded.organization_id)
   SELECT count(*) FROM taken)");
 
 // Gives the oldest up, whose row cannot be written, for the reason $2: what of the row is a user's goes with it.
@@ -261,15 +400,18 @@ inline constinit Statement give_up_deferred(R"(
     RETURNING *),
   owed AS (
     INSERT INTO @extschema@.webhook_deliveries AS d
-           (event_id, configuration_id, organization_id, event, created_at, state, attempts, probes, owed_since,
-            last_error)
-    SELECT t.event_id, t.configuration_id, t.organization_id, t.event, t.created_at, 'dead', t.attempts, t.probes,
-           t.owed_since, $2
+           (event_id, configuration_id, configuration_created_at, organization_id, event, created_at, state, attempts,
+            probes, owed_since, last_error)
+    SELECT t.event_id, t.configuration_id, t.configuration_created_at, t.organization_id, t.event, t.created_at, 'dead',
+           t.attempts, t.probes, t.owed_since, $2
       FROM taken AS t
      WHERE NOT t.is_finished
-       AND EXISTS (SELECT FROM @extschema@.webhook_configurations AS c WHERE c.id = t.configuration_id)
+       AND EXISTS (SELECT FROM @extschema@.webhook_configurations AS c
+                    WHERE c.id = t.configuration_id AND c.created_at = t.configuration_created_at
+                      AND c.organization_id IS NOT DISTINCT FROM t.organization_id)
     ON CONFLICT (event_id, configuration_id) DO UPDATE
-       SET state = excluded.state, key = NULL, attempts = excluded.attempts, probes = excluded.probes,
+       SET configuration_created_at = excluded.configuration_created_at, organization_id = excluded.organization_id,
+           state = excluded.state, key = NULL, attempts = excluded.attempts, probes = excluded.probes,
            owed_since = excluded.owed_since, next_attempt_at = NULL, last_error = excluded.last_error,
            ordering_key = NULL, updated_at = clock_timestamp()),
   logged AS (
@@ -289,7 +431,8 @@ inline constinit Statement drop_deferred(R"(
   dropped AS (
     DELETE FROM @extschema@.webhook_deliveries AS d
      USING taken AS t
-     WHERE d.event_id = t.event_id AND d.configuration_id = t.configuration_id),
+     WHERE d.event_id = t.event_id AND d.configuration_id = t.configuration_id
+       AND (t.is_finished OR d.configuration_created_at = t.configuration_created_at)),
   logged AS (
     INSERT INTO @extschema@.webhook_logs
            (slot, created_at, configuration_id, organization_id, event_id, event, attempt, status, error)
@@ -300,9 +443,14 @@ inline constinit Statement drop_deferred(R"(
 
 inline constinit Statement has_deferred(R"(
   SELECT EXISTS (SELECT FROM webhook_internal.deferred_changes WHERE configuration_id = $1),
-         (SELECT min(next_attempt_at)
-            FROM @extschema@.webhook_deliveries
-           WHERE configuration_id = $1 AND state = 'pending'))");
+         (SELECT d.next_attempt_at
+            FROM @extschema@.webhook_configurations AS c
+                 JOIN @extschema@.webhook_deliveries AS d
+                   ON d.configuration_id = c.id AND d.configuration_created_at = c.created_at AND d.state = 'pending'
+                      AND d.organization_id IS NOT DISTINCT FROM c.organization_id
+           WHERE c.id = $1
+           ORDER BY d.next_attempt_at
+           LIMIT 1))");
 
 // Who has a lock: a process, or, null, a prepared transaction.
 inline constinit Statement find_holder(R"(
@@ -337,11 +485,12 @@ inline constinit Statement delete_finished(R"(
 // out: the rows' places (from 1) are returned.
 inline constinit Statement upsert_minutes(R"(
   WITH new AS (
-    SELECT n.place, c.id, (extract(epoch FROM n.minute)::bigint / 60 % 1440)::smallint AS slot, c.organization_id,
-           n.minute, n.attempts, n.successes, n.durations::integer[] AS durations
-      FROM unnest($1::uuid[], $2::timestamptz[], $3::integer[], $4::integer[], $5::text[]) WITH ORDINALITY
-             AS n (configuration_id, minute, attempts, successes, durations, place)
-           JOIN @extschema@.webhook_configurations AS c ON c.id = n.configuration_id),
+    SELECT n.place, c.id, (extract(epoch FROM n.minute)::bigint / 60 % 1440)::smallint AS slot, c.created_at,
+           c.organization_id, n.minute, n.attempts, n.successes, n.durations::integer[] AS durations
+      FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::integer[], $5::integer[], $6::text[])
+             WITH ORDINALITY AS n (configuration_id, configuration_created_at, minute, attempts, successes, durations, place)
+           JOIN @extschema@.webhook_configurations AS c
+             ON c.id = n.configuration_id AND c.created_at = n.configuration_created_at),
   stored AS (
     SELECT m.configuration_id, m.slot
       FROM @extschema@.webhook_minutes AS m JOIN new AS n ON n.id = m.configuration_id AND n.slot = m.slot),
@@ -352,33 +501,41 @@ inline constinit Statement upsert_minutes(R"(
   locked AS (SELECT configuration_id, slot FROM stored EXCEPT SELECT configuration_id, slot FROM free),
   written AS (
   INSERT INTO @extschema@.webhook_minutes AS m
-         (configuration_id, slot, organization_id, minute, attempts, successes, durations)
-  SELECT n.id, n.slot, n.organization_id, n.minute, n.attempts, n.successes, n.durations
+         (configuration_id, slot, configuration_created_at, organization_id, minute, attempts, successes, durations)
+  SELECT n.id, n.slot, n.created_at, n.organization_id, n.minute, n.attempts, n.successes, n.durations
     FROM new AS n
    WHERE (n.id, n.slot) NOT IN (SELECT configuration_id, slot FROM locked)
   ON CONFLICT (configuration_id, slot) DO UPDATE
-     SET minute = excluded.minute,
-         attempts = excluded.attempts + CASE WHEN m.minute = excluded.minute THEN m.attempts ELSE 0 END,
-         successes = excluded.successes + CASE WHEN m.minute = excluded.minute THEN m.successes ELSE 0 END,
+     SET configuration_created_at = excluded.configuration_created_at, organization_id = excluded.organization_id,
+         minute = excluded.minute,
+         attempts = excluded.attempts
+                    + CASE WHEN m.minute = excluded.minute AND m.configuration_created_at = excluded.configuration_created_at
+                           THEN m.attempts ELSE 0 END,
+         successes = excluded.successes
+                     + CASE WHEN m.minute = excluded.minute
+                                 AND m.configuration_created_at = excluded.configuration_created_at
+                            THEN m.successes ELSE 0 END,
          durations = CASE WHEN m.minute = excluded.minute
+                               AND m.configuration_created_at = excluded.configuration_created_at
                           THEN ARRAY(SELECT a.count + b.count
                                        FROM unnest(m.durations) WITH ORDINALITY AS a (count, n)
                                             JOIN unnest(excluded.durations) WITH ORDINALITY AS b (count, n) USING (n)
                                       ORDER BY n)
                           ELSE excluded.durations END
-   WHERE m.minute <= excluded.minute)
+   WHERE m.minute <= excluded.minute OR m.configuration_created_at <> excluded.configuration_created_at)
   SELECT n.place FROM new AS n JOIN locked AS l ON l.configuration_id = n.id AND l.slot = n.slot)");
 
 // The same: places of rows that are left out.
 inline constinit Statement upsert_endpoints(R"(
   WITH new AS (
-    SELECT n.place, c.id, c.organization_id, n.circuit_opened_at, n.next_probe_at, n.failing_since, n.last_success_at,
-           n.last_failure_at, n.last_error
+    SELECT n.place, c.id, c.created_at, c.organization_id, n.circuit_opened_at, n.next_probe_at, n.failing_since,
+           n.last_success_at, n.last_failure_at, n.last_error
       FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[],
-                  $6::timestamptz[], $7::text[]) WITH ORDINALITY
-             AS n (configuration_id, circuit_opened_at, next_probe_at, failing_since, last_success_at,
-                   last_failure_at, last_error, place)
-           JOIN @extschema@.webhook_configurations AS c ON c.id = n.configuration_id),
+                  $6::timestamptz[], $7::timestamptz[], $8::text[]) WITH ORDINALITY
+             AS n (configuration_id, configuration_created_at, circuit_opened_at, next_probe_at, failing_since,
+                   last_success_at, last_failure_at, last_error, place)
+           JOIN @extschema@.webhook_configurations AS c
+             ON c.id = n.configuration_id AND c.created_at = n.configuration_created_at),
   stored AS (
     SELECT e.configuration_id
       FROM @extschema@.webhook_endpoints AS e JOIN new AS n ON n.id = e.configuration_id),
@@ -389,26 +546,30 @@ inline constinit Statement upsert_endpoints(R"(
   locked AS (SELECT configuration_id FROM stored EXCEPT SELECT configuration_id FROM free),
   written AS (
   INSERT INTO @extschema@.webhook_endpoints AS e
-         (configuration_id, organization_id, circuit_opened_at, next_probe_at, failing_since, last_success_at,
-          last_failure_at, last_error)
-  SELECT n.id, n.organization_id, n.circuit_opened_at, n.next_probe_at, n.failing_since, n.last_success_at,
-         n.last_failure_at, n.last_error
+         (configuration_id, configuration_created_at, organization_id, circuit_opened_at, next_probe_at, failing_since,
+          last_success_at, last_failure_at, last_error)
+  SELECT n.id, n.created_at, n.organization_id, n.circuit_opened_at, n.next_probe_at, n.failing_since,
+         n.last_success_at, n.last_failure_at, n.last_error
     FROM new AS n
    WHERE n.id NOT IN (SELECT configuration_id FROM locked)
   ON CONFLICT (configuration_id) DO UPDATE
-     SET circuit_opened_at = excluded.circuit_opened_at, next_probe_at = excluded.next_probe_at,
+     SET configuration_created_at = excluded.configuration_created_at, organization_id = excluded.organization_id,
+         circuit_opened_at = excluded.circuit_opened_at, next_probe_at = excluded.next_probe_at,
          failing_since = excluded.failing_since, last_success_at = excluded.last_success_at,
          last_failure_at = excluded.last_failure_at, last_error = excluded.last_error, updated_at = clock_timestamp())
   SELECT n.place FROM new AS n JOIN locked AS l ON l.configuration_id = n.id)");
 
 // Whether there is still something to switch off; and it, unless somebody holds the row.
 inline constinit Statement read_disabling(R"(
-  SELECT FROM @extschema@.webhook_configurations WHERE id = $1 AND is_active AND url = $2)");
+  SELECT FROM @extschema@.webhook_configurations
+   WHERE id = $1 AND created_at = $2 AND organization_id IS NOT DISTINCT FROM $3 AND is_active AND url = $4)");
 
 inline constinit Statement disable_webhook(R"(
   UPDATE @extschema@.webhook_configurations AS c
-     SET is_active = false, disabled_reason = $3
-    FROM (SELECT id FROM @extschema@.webhook_configurations WHERE id = $1 AND is_active AND url = $2
+     SET is_active = false, disabled_reason = $5
+    FROM (SELECT id
+            FROM @extschema@.webhook_configurations
+           WHERE id = $1 AND created_at = $2 AND organization_id IS NOT DISTINCT FROM $3 AND is_active AND url = $4
              FOR NO KEY UPDATE SKIP LOCKED) AS held
    WHERE c.id = held.id)");
 
@@ -420,14 +581,10 @@ inline constinit Statement update_checkpoint(R"(
 
 // --- What is owed -----------------------------------------------------------------------------------------------------
 
-inline constinit Statement read_next_due(R"(
-  SELECT configuration_id, min(next_attempt_at)
-    FROM @extschema@.webhook_deliveries
-   WHERE state = 'pending'
-   GROUP BY configuration_id)");
+// $1, $2 and $3 are the webhook's id, created_at and organization, here and below.
 
 // The events are in webhook_events, or among those that outlived their segment.
-// Behind ($3, $4), at most $5 rows, and of those only as many as begin within $6 bytes as stored; found counts them all.
+// Behind ($5, $6), at most $7 rows, and of those only as many as begin within $8 bytes as stored; found counts them all.
 inline constinit Statement read_due(R"(
   SELECT b.event_id, b.created_at, b.event, b.organization_id, b.key, b.data, b.previous, b.attempts, b.probes,
          b.owed_since, b.next_attempt_at, b.found, coalesce(b.slot, 0::smallint)
@@ -439,10 +596,11 @@ inline constinit Statement read_due(R"(
                                   ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS bytes_before
             FROM (SELECT *
                     FROM @extschema@.webhook_deliveries
-                   WHERE configuration_id = $1 AND state = 'pending' AND next_attempt_at <= $2
-                     AND (next_attempt_at, event_id) > ($3, $4)
+                   WHERE configuration_id = $1 AND configuration_created_at = $2 AND state = 'pending'
+                     AND organization_id IS NOT DISTINCT FROM $3 AND next_attempt_at <= $4
+                     AND (next_attempt_at, event_id) > ($5, $6)
                    ORDER BY next_attempt_at, event_id
-                   LIMIT $5) AS d
+                   LIMIT $7) AS d
                  LEFT JOIN LATERAL (SELECT data, previous
                                       FROM @extschema@.webhook_events
                                      WHERE slot = d.slot AND id = d.event_id
@@ -451,7 +609,7 @@ inline constinit Statement read_due(R"(
                                       FROM webhook_internal.saved_events
                                      WHERE event_id = d.event_id AND e.data IS NULL
                                     OFFSET 0) AS k ON true) AS b
-   WHERE b.bytes_before < $6
+   WHERE b.bytes_before < $8
    ORDER BY b.next_attempt_at, b.event_id)");
 
 // The same for a webhook with an ordering: the oldest events, of each ordering_key only if the oldest of all is due.
@@ -466,15 +624,16 @@ inline constinit Statement read_due_in_order(R"(
                                   ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS bytes_before
             FROM (SELECT *
                     FROM @extschema@.webhook_deliveries AS p
-                   WHERE configuration_id = $1 AND state = 'pending' AND ordering_key IS NOT NULL
+                   WHERE configuration_id = $1 AND configuration_created_at = $2 AND state = 'pending'
+                     AND organization_id IS NOT DISTINCT FROM $3 AND ordering_key IS NOT NULL
                      AND (SELECT first.next_attempt_at
                             FROM @extschema@.webhook_deliveries AS first
-                           WHERE first.configuration_id = $1 AND first.state = 'pending'
-                             AND first.ordering_key = p.ordering_key
+                           WHERE first.configuration_id = $1 AND first.configuration_created_at = $2
+                             AND first.state = 'pending' AND first.ordering_key = p.ordering_key
                            ORDER BY first.event_id
-                           LIMIT 1) <= $2
+                           LIMIT 1) <= $4
                    ORDER BY event_id
-                   LIMIT $3) AS d
+                   LIMIT $5) AS d
                  LEFT JOIN LATERAL (SELECT data, previous
                                       FROM @extschema@.webhook_events
                                      WHERE slot = d.slot AND id = d.event_id
@@ -483,13 +642,14 @@ inline constinit Statement read_due_in_order(R"(
                                       FROM webhook_internal.saved_events
                                      WHERE event_id = d.event_id AND e.data IS NULL
                                     OFFSET 0) AS k ON true) AS b
-   WHERE b.bytes_before < $4
+   WHERE b.bytes_before < $6
    ORDER BY b.event_id)");
 
 inline constinit Statement read_due_next(R"(
   SELECT min(next_attempt_at)
     FROM @extschema@.webhook_deliveries
-   WHERE configuration_id = $1 AND state = 'pending' AND next_attempt_at > $2)");
+   WHERE configuration_id = $1 AND configuration_created_at = $2 AND state = 'pending'
+     AND organization_id IS NOT DISTINCT FROM $3 AND next_attempt_at > $4)");
 
 // Of the first rows that are due, those that have been owed for too long.
 inline constinit Statement give_up_old(R"(
@@ -497,63 +657,56 @@ inline constinit Statement give_up_old(R"(
     SELECT event_id, configuration_id
       FROM (SELECT event_id, configuration_id, owed_since
               FROM @extschema@.webhook_deliveries
-             WHERE configuration_id = $1 AND state = 'pending' AND next_attempt_at <= clock_timestamp()
+             WHERE configuration_id = $1 AND configuration_created_at = $2 AND state = 'pending'
+               AND organization_id IS NOT DISTINCT FROM $3 AND next_attempt_at <= clock_timestamp()
              ORDER BY next_attempt_at, event_id
-             LIMIT $4
+             LIMIT $6
                FOR UPDATE SKIP LOCKED) AS first
-     WHERE owed_since < $2),
+     WHERE owed_since < $4),
   given_up AS (
     UPDATE @extschema@.webhook_deliveries AS d
-       SET state = 'dead', next_attempt_at = NULL, last_error = $3, updated_at = clock_timestamp()
+       SET state = 'dead', next_attempt_at = NULL, last_error = $5, updated_at = clock_timestamp()
       FROM old
      WHERE d.event_id = old.event_id AND d.configuration_id = old.configuration_id
     RETURNING d.event_id, d.configuration_id, d.organization_id, d.event),
   logged AS (
     INSERT INTO @extschema@.webhook_logs
            (slot, created_at, configuration_id, organization_id, event_id, event, attempt, status, error)
-    SELECT ring.slot, clock_timestamp(), g.configuration_id, g.organization_id, g.event_id, g.event, 0, 'failed', $3
+    SELECT ring.slot, clock_timestamp(), g.configuration_id, g.organization_id, g.event_id, g.event, 0, 'failed', $5
       FROM given_up AS g, @extschema@.webhook_rings AS ring
      WHERE ring.ring = (SELECT webhook_internal.log_ring(max(organization_id), count(*)) FROM given_up))
   SELECT event_id FROM given_up)");
 
-// One step through what is owed: behind ($3, $4), at most $5 rows. The last of them, and how many there were.
+// One step through what is owed: behind ($5, $6), at most $7 rows. The last of them, and how many there were.
 inline constinit Statement write_ordering_keys(R"(
   WITH step AS (
     SELECT event_id, configuration_id, next_attempt_at
       FROM @extschema@.webhook_deliveries
-     WHERE configuration_id = $1 AND state = 'pending' AND (next_attempt_at, event_id) > ($3, $4)
+     WHERE configuration_id = $1 AND configuration_created_at = $2 AND state = 'pending'
+       AND organization_id IS NOT DISTINCT FROM $3 AND (next_attempt_at, event_id) > ($5, $6)
      ORDER BY next_attempt_at, event_id
-     LIMIT $5),
+     LIMIT $7),
   written AS (
     UPDATE @extschema@.webhook_deliveries AS d
-       SET ordering_key = webhook_internal.ordering_key($2, d.key, d.event_id)
+       SET ordering_key = webhook_internal.ordering_key($4, d.key, d.event_id)
       FROM step AS s
      WHERE d.event_id = s.event_id AND d.configuration_id = s.configuration_id AND d.state = 'pending'
-       AND d.ordering_key IS DISTINCT FROM webhook_internal.ordering_key($2, d.key, d.event_id))
+       AND d.ordering_key IS DISTINCT FROM webhook_internal.ordering_key($4, d.key, d.event_id))
   SELECT s.next_attempt_at, s.event_id, count(*) OVER ()
     FROM step AS s
    ORDER BY s.next_attempt_at DESC, s.event_id DESC
    LIMIT 1)");
 
-// Of at most $2 rows. A delivery without a key (#) holds nothing back.
+// Of at most $4 rows. A delivery without a key (#) holds nothing back.
 inline constinit Statement count_ordering_keys(R"(
   SELECT o.ordering_key, count(*), sum(count(*)) OVER ()::bigint
     FROM (SELECT ordering_key
             FROM @extschema@.webhook_deliveries
-           WHERE configuration_id = $1 AND state = 'pending' AND ordering_key IS NOT NULL
+           WHERE configuration_id = $1 AND configuration_created_at = $2 AND organization_id IS NOT DISTINCT FROM $3
+             AND state = 'pending' AND ordering_key IS NOT NULL
            ORDER BY event_id
-           LIMIT $2) AS o
+           LIMIT $4) AS o
    GROUP BY o.ordering_key)");
-
-// At most $2 rows of a webhook that is not there. What somebody has locked is left for later.
-inline constinit Statement forget_pending(R"(
-  DELETE FROM @extschema@.webhook_deliveries
-   WHERE ctid = ANY(ARRAY(SELECT d.ctid
-                            FROM @extschema@.webhook_deliveries AS d
-                           WHERE d.configuration_id = $1 AND d.state = 'pending'
-                             AND NOT EXISTS (SELECT FROM @extschema@.webhook_configurations AS c WHERE c.id = $1)
-                           LIMIT $2
-                             FOR UPDATE OF d SKIP LOCKED)))");
 
 // --- Rings ------------------------------------------------------------------------------------------------------------
 

@@ -31,7 +31,28 @@ class ExtensionGone : public Error {
   ExtensionGone() : Error("42704", "extension \"webhook\" is not installed in this database") {}
 };
 
-// A row of webhook_configurations with its secrets.
+// How a webhook's endpoint was found, for whoever reads webhook_stats, and for the next worker.
+struct EndpointState {
+  Uuid webhook;
+  Time webhook_created_at{};              // tells which webhook of that id
+  std::optional<Time> circuit_opened_at;  // nothing: it is closed
+  std::optional<Time> next_probe_at;
+  std::optional<Time> failing_since;  // the first failure since the last success
+  std::optional<Time> last_success_at;
+  std::optional<Time> last_failure_at;
+  std::string last_error;
+};
+
+// Which webhook: an id may be given again once its webhook is deleted.
+struct WebhookIdentity {
+  Uuid id;
+  Time created_at{};
+  std::optional<std::string> organization_id;
+
+  bool operator==(const WebhookIdentity&) const = default;
+};
+
+// A row of webhook_configurations with its secrets, and what stands elsewhere about it.
 struct Webhook {
   Uuid id;
   std::optional<std::string> organization_id;
@@ -48,39 +69,43 @@ struct Webhook {
   Duration timeout{};
   std::vector<Duration> retry_schedule;  // empty: the setting's
   LaneLimits limits;
-  std::string secret_problem;  // why a secret cannot be decrypted; empty: they all can
+  std::string secret_problem;             // why a secret cannot be decrypted; empty: they all can
+  std::optional<Time> secrets_change_at;  // when the next of its secrets expires
+  std::optional<Time> next_due;           // of what it is owed; nothing: nothing is pending
+  std::optional<EndpointState> endpoint;  // as a worker left it
+  bool is_owed_changed = false;           // others than the worker have changed what it is owed
+
+  WebhookIdentity identity() const { return {id, created_at, organization_id}; }
 
   // What is not, is owed: nothing goes out unsigned because a key is missing.
   bool is_deliverable() const { return is_active && secret_problem.empty(); }
 };
 
-// How a webhook's endpoint was found, for whoever reads webhook_stats, and for the next worker.
-struct EndpointState {
-  Uuid webhook;
-  std::optional<Time> circuit_opened_at;  // nothing: it is closed
-  std::optional<Time> next_probe_at;
-  std::optional<Time> failing_since;  // the first failure since the last success
-  std::optional<Time> last_success_at;
-  std::optional<Time> last_failure_at;
-  std::string last_error;
-};
-
-// What the database says is to be delivered.
+// What one step of reading says is to be delivered.
 struct Configuration {
+  Snapshot snapshot;  // with which it was read
   // Another one than before: the database was restored while the worker ran. Nothing: none is stored.
   std::optional<Uuid> instance;
-  std::vector<Webhook> webhooks;
   bool is_paused = false;
   std::string paused_reason;
-  std::optional<Time> stale_at;  // when it changes by itself: a secret expires
-  std::string secret_problem;    // what is wrong with webhook.secret_key_file, or with the secrets of some webhooks
+  std::string key_file_problem;  // what is wrong with webhook.secret_key_file; empty: nothing
+  // To be taken over in this order: an id may be another webhook's by now.
+  std::vector<WebhookIdentity> deleted;
+  std::vector<Webhook> webhooks;
+  bool is_all = true;  // there is nothing more to read
+};
+
+// What may have changed, as far as the worker has been told.
+enum class ConfigurationNews : std::uint8_t {
+  kNone,
+  kChanges,   // changes() tells them
+  kAnything,  // the tables may have been changed in a way that changes() does not find
 };
 
 struct StartState {
   IdentityVerdict verdict = IdentityVerdict::kSame;
   Uuid instance;
   Checkpoint checkpoint;
-  std::vector<EndpointState> endpoints;
   std::vector<Uuid> deferred;  // webhooks, of whichever worker, with changes that are not applied yet
 };
 
@@ -111,6 +136,7 @@ struct LogRow {
 // A row of webhook_deliveries; dead if next_attempt_at is nothing.
 struct OwedRow {
   DeliveryKey key;
+  Time webhook_created_at{};
   std::optional<std::string> organization_id;
   std::string event;
   std::optional<std::string> event_key;
@@ -210,7 +236,7 @@ struct OwedDelivery {
 
 // What due() looks for.
 struct DueQuery {
-  Uuid webhook;
+  WebhookIdentity webhook;
   Time now{};
   // With ordering: the oldest deliveries, of each ordering_key only if the oldest of all with it is due. Else by
   // next_attempt_at, behind `after`.
@@ -240,11 +266,6 @@ struct Testable {
   std::string secret_problem;        // why one cannot be decrypted; empty: they all can
   Duration timeout{};                //
   std::string example;               // the event's, JSON in UTF-8
-};
-
-struct NextDue {
-  Uuid webhook;
-  Time at{};
 };
 
 enum class FilterAnswer : std::uint8_t {
@@ -327,10 +348,17 @@ class Store {
   // which may run any more.
   virtual StartState start(const WorkerShare& share) = 0;
 
-  // Clears configuration_changed().
-  virtual Configuration configuration() = 0;
-  // Whether it may have changed since. No transaction; up to date after any call.
-  virtual bool configuration_changed() const = 0;
+  // The first webhooks_max behind that id, in the order of their ids, of those that exist now.
+  virtual Configuration webhooks(const std::optional<Uuid>& after, std::size_t webhooks_max) = 0;
+  // These, if they exist.
+  virtual Configuration webhooks(const std::vector<Uuid>& ids) = 0;
+  // The next step through what has changed between two snapshots: from known, until now. If it was the last one, the
+  // changes are known of all that had finished in its snapshot. Else the next call, with the same `known`, goes on; after
+  // its last step, known is what the first step returned as its snapshot.
+  virtual Configuration changes(const Snapshot& known, std::size_t changes_max) = 0;
+  // What there may be to read since the last call of this. No transaction; up to date after any call.
+  virtual ConfigurationNews take_news() = 0;
+  virtual bool has_news() const = 0;
 
   virtual LogHead current_head() = 0;
   // The window's events behind after_id, at most events_max, and no more of them than bytes_max once they are expanded in
@@ -357,27 +385,26 @@ class Store {
   // Who keeps the webhook's deliveries from being recorded, for the log.
   virtual std::string holder(const Uuid& webhook) = 0;
   // Switches the webhook off, unless its URL is another one by now, and emits the event, if it did.
-  virtual DisableResult disable(const Uuid& webhook, const std::string& url, const std::string& reason,
+  virtual DisableResult disable(const WebhookIdentity& webhook, const std::string& url, const std::string& reason,
                                 const OperationalEvent& event) = 0;
 
-  virtual Testable testable(const Uuid& webhook, const std::string& event) = 0;
+  virtual Testable testable(const Uuid& webhook, Time created_at, const std::string& event) = 0;
 
-  // For each webhook with pending deliveries, when the first is due.
-  virtual std::vector<NextDue> next_due() = 0;
   // The pending deliveries of a webhook that are due.
   virtual Due due(const DueQuery& query) = 0;
   // Gives up the oldest pending deliveries of a webhook that are due and have been owed since before, at most rows_max,
   // each with a row in webhook_logs. Returns their events' ids.
-  virtual std::vector<std::int64_t> give_up_old(const Uuid& webhook, Time before, const std::string& reason,
+  virtual std::vector<std::int64_t> give_up_old(const WebhookIdentity& webhook, Time before, const std::string& reason,
                                                 std::size_t rows_max) = 0;
   // Writes the webhook's ordering into the next rows that it is owed, behind `after`, at most rows_max.
-  virtual OrderingStep write_ordering_keys(const Uuid& webhook, Ordering ordering, const Backlog::Position& after,
-                                           std::size_t rows_max) = 0;
+  virtual OrderingStep write_ordering_keys(const WebhookIdentity& webhook, Ordering ordering,
+                                           const Backlog::Position& after, std::size_t rows_max) = 0;
   // How much is owed to it by ordering_key; nothing: more than rows_max rows.
-  virtual std::optional<std::unordered_map<std::string, std::int64_t>> owed_by_key(const Uuid& webhook,
+  virtual std::optional<std::unordered_map<std::string, std::int64_t>> owed_by_key(const WebhookIdentity& webhook,
                                                                                    std::size_t rows_max) = 0;
-  // Deletes what is owed to a webhook that no longer exists, at most rows_max rows. Returns how many these were.
-  virtual std::size_t forget(const Uuid& webhook, std::size_t rows_max) = 0;
+  // Takes a step in deleting what is left of deleted webhooks of this worker's share. known: the worker knows of all
+  // changes that had finished in it. Returns whether there is more to do now; what somebody has locked is for another time.
+  virtual bool clean_up(const Snapshot& known) = 0;
 
   // Takes the ring one step further, if the current segment is full, and empties the oldest segment, if the ring is too
   // large.

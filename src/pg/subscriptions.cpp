@@ -58,9 +58,12 @@ Cache& cache() {
   return *instance;
 }
 
-// Of webhook_configurations: how often it has changed, as far as this process knows, and its OID as of the last look.
+// Of webhook_configurations: how often it has changed, as far as this process knows; and its OID and that of
+// webhook_changes as of the last look. Changes of its rows are announced by the latter: invalidating the former
+// would have every session plan its statements on it anew.
 std::uint64_t generation = 1;
 Oid configurations = InvalidOid;
+Oid changes = InvalidOid;
 
 std::string_view text_of(Datum datum) { return view_of(DatumGetTextPP(datum)); }
 
@@ -187,6 +190,7 @@ bool is_subscribed(std::optional<std::string_view> organization_id, std::string_
   const Catalog* catalog = find_catalog();
   if (catalog == nullptr) return false;
   configurations = catalog->configurations;
+  changes = catalog->changes;
   std::uint64_t known_generation = 0;
   const Answer answer = guarded([&] { return look_up(&organization_id, event, &known_generation); });
   // What changed during the look-up may or may not be in the answer.
@@ -200,8 +204,8 @@ bool is_subscribed(std::optional<std::string_view> organization_id, std::string_
 void announce_change_to_worker() {
   const Catalog* const catalog = find_catalog();
   if (catalog == nullptr) return;
-  guarded([configurations = catalog->configurations] {
-    CacheInvalidateRelcacheByRelid(configurations);
+  guarded([relation = catalog->changes] {
+    CacheInvalidateRelcacheByRelid(relation);
     wake_at_commit(AtCommit::kWake);
   });
 }
@@ -210,15 +214,11 @@ void announce_subscription_change(FunctionCallInfoBaseData* call) {
   if (!CALLED_AS_TRIGGER(call)) {
     throw Error("39P01", "webhook_invalidate_subscriptions() was not called by a trigger");
   }
-  auto* const trigger = reinterpret_cast<TriggerData*>(call->context);
-  guarded([&] {
-    CacheInvalidateRelcacheByRelid(RelationGetRelid(trigger->tg_relation));
-    wake_at_commit(AtCommit::kWake);
-  });
+  announce_change_to_worker();
 }
 
 void invalidate_subscriptions(std::uint32_t relation) noexcept {
-  if (!OidIsValid(relation) || relation == configurations) ++generation;
+  if (!OidIsValid(relation) || relation == configurations || relation == changes) ++generation;
 }
 
 }  // namespace webhook::pg

@@ -21,12 +21,12 @@ void accept_subscription_changes();
 // can't be had without waiting for a lock. Throws Error.
 bool is_subscribed(std::optional<std::string_view> organization_id, std::string_view event);
 
-// The body of the trigger function webhook_invalidate_subscriptions(): tells sessions and the worker that its table has
-// changed. Throws Error.
+// The body of the trigger function webhook_invalidate_subscriptions(): as announce_change_to_worker(), and tells other
+// sessions, too. Throws Error.
 void announce_subscription_change(FunctionCallInfoBaseData* call);
 
-// Has this database's worker read all of its configuration again, and what is owed, once the current transaction has
-// committed. Throws Error.
+// Has this database's worker read what has changed, in the rows and in webhook_changes, once the current
+// transaction has committed. Throws Error.
 void announce_change_to_worker();
 
 // From the relcache callback. relation 0: any.

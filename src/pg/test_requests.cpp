@@ -109,7 +109,7 @@ std::uint64_t number_of(std::string_view organization) {
 // This backend's request, withdrawn however the scope is left.
 class MyRequest {
  public:
-  MyRequest(const Uuid& webhook, std::string_view organization, std::string_view event) {
+  MyRequest(const Uuid& webhook, Time webhook_created_at, std::string_view organization, std::string_view event) {
     static bool registered = false;
     if (!registered) {
       guarded([] { before_shmem_exit(withdraw_at_exit, 0); });
@@ -120,7 +120,7 @@ class MyRequest {
     {
       Locked locked;
       is_used_up = locked->is_used_up_by(MyDatabaseId, number);
-      my_ticket = locked->put(MyDatabaseId, my_process_number(), number, webhook, event);
+      my_ticket = locked->put(MyDatabaseId, my_process_number(), number, webhook, webhook_created_at, event);
     }
     if (my_ticket) return;
     if (is_used_up) {
@@ -216,10 +216,11 @@ void request_test_memory() {
   shmem_startup_hook = startup;
 }
 
-TestAnswer run_test(const Uuid& webhook, std::string_view organization, std::string_view event, Duration wait_max) {
+TestAnswer run_test(const Uuid& webhook, Time webhook_created_at, std::string_view organization, std::string_view event,
+                    Duration wait_max) {
   check_may_test();
   check_worker();
-  const MyRequest mine(webhook, organization, event);
+  const MyRequest mine(webhook, webhook_created_at, organization, event);
   wake_workers();
   const TestAnswer answer = wait_for_answer(wait_max);
   check_sent(answer, webhook, event);

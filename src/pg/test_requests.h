@@ -42,10 +42,11 @@ class SharedTestRequests final : public TestRequests {
 // From _PG_init, while the server loads shared_preload_libraries: asks for the memory and sets the hooks.
 void request_test_memory();
 
-// In a backend: has a worker of this database send the event's example to the webhook, which is the organization's, or
-// nobody's if that is empty, and returns what became of it, which is always kSent. Throws Error if nothing was sent, if
+// In a backend: has a worker of this database send the event's example to the webhook, which was created then and is the
+// organization's, or nobody's if that is empty, and returns what became of it, which is always kSent. Throws Error if nothing was sent, if
 // too many are being sent, in all or of the organization, if no worker is there, if the answer has not come after
 // wait_max, or if the statement is cancelled.
-TestAnswer run_test(const Uuid& webhook, std::string_view organization, std::string_view event, Duration wait_max);
+TestAnswer run_test(const Uuid& webhook, Time webhook_created_at, std::string_view organization, std::string_view event,
+                    Duration wait_max);
 
 }  // namespace webhook::pg

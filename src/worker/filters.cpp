@@ -246,7 +246,7 @@ void Filters::refuse_old(Ledger::Entry newest, const Conclude& conclude) {
 
 // --- What changes ---------------------------------------------------------------------------------------------------------
 
-void Filters::configuration_changed() {
+void Filters::forget_idle() {
   const Time now = process_.now();
   std::erase_if(organizations_, [now](const auto& entry) {
     const Organization& organization = entry.second;
@@ -254,17 +254,12 @@ void Filters::configuration_changed() {
                                         [now](Time next) { return next > now; });
     return organization.waiting.empty() && !logs_later && organization.allowance.is_full(now);
   });
-  for (Organization* const organization : turns_) {
-    const std::vector<Uuid>* before = nullptr;
-    for (const Waiting& waiting : organization->waiting) {
-      if (waiting.webhooks.get() == before) continue;
-      before = waiting.webhooks.get();
-      for (const Uuid& id : *before) {
-        const Target* const target = targets_.find(id);
-        if (target != nullptr && target->webhook.filter.empty()) organization->no_longer_filtered.insert(id);
-      }
-    }
-  }
+}
+
+void Filters::filter_removed(const Target& target) {
+  const auto organization = organizations_.find(key_of(target.webhook.organization_id));
+  if (organization == organizations_.end() || organization->second.waiting.empty()) return;
+  organization->second.no_longer_filtered.insert(target.webhook.id);
 }
 
 void Filters::clock_set_back(Time now) {

@@ -92,8 +92,10 @@ class Filters {
   // The time until now does not count as waiting: nobody was asked.
   void hold(Time now) { held_until_ = now; }
 
-  // Other filters may be in force.
-  void configuration_changed();
+  // The webhook has no filter any more.
+  void filter_removed(const Target& target);
+  // Forgets organizations of which nothing needs to be known. For now and then.
+  void forget_idle();
   void clock_set_back(Time now);
 
  private:

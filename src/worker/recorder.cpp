@@ -38,6 +38,13 @@ void Recorder::finish(const pg::DeliveryKey& key, Time now) {
   note(sizeof key, now);
 }
 
+void Recorder::forget(const Uuid& webhook) {
+  const auto is_of_it = [&webhook](const pg::DeliveryKey& key) { return key.webhook == webhook; };
+  std::erase_if(owed_, [&](const auto& entry) { return is_of_it(entry.first); });
+  std::erase_if(finished_, is_of_it);
+  std::erase_if(released_, is_of_it);
+}
+
 void Recorder::emit(pg::OperationalEvent event, Time now) {
   const std::size_t bytes = sizeof event + event.data.size();
   events_.push_back(std::move(event));

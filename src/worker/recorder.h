@@ -43,6 +43,8 @@ class Recorder {
   void owe(pg::OwedRow row, Time now);
   // The delivery is no longer owed, if it was.
   void finish(const pg::DeliveryKey& key, Time now);
+  // The webhook is gone: what is still to be written about what it was owed is not.
+  void forget(const Uuid& webhook);
   void emit(pg::OperationalEvent event, Time now);
   // A delivery of the event is to be settled in the ledger when all of the above is durable.
   void settle(Ledger::Entry entry) { settled_.push_back(entry); }

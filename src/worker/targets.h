@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "core/event.h"
+#include "core/lanes.h"
 #include "core/time.h"
 #include "core/uuid.h"
 #include "core/wire.h"
@@ -18,7 +20,6 @@ namespace webhook {
 
 struct Target {
   pg::Webhook webhook;
-  SigningKeys keys;            // of webhook.secrets, newest first
   pg::EndpointState endpoint;  // but for the circuit, which its lane knows
   // Since it began to fail, deliveries of more than operational events have failed. Of an endpoint that an earlier worker
   // saw fail, that is assumed.
@@ -27,6 +28,15 @@ struct Target {
   Time filter_rests_until{};
   int filter_overruns = 0;                              // in a row
   std::unique_ptr<pg::CompiledFilter> compiled_filter;  // once it was asked
+
+  // Of webhook.secrets, newest first. Made at the first call: most webhooks of many stand idle.
+  SigningKeys& keys();
+
+ private:
+  friend class Targets;
+  SigningKeys keys_;
+  std::size_t place_ = 0;    // among those of its organization
+  std::uint64_t round_ = 0;  // of the reading that saw it last
 };
 
 // For the server's log.
@@ -34,23 +44,30 @@ std::string described(const pg::Webhook& webhook);
 
 class Targets {
  public:
-  // What has changed of a webhook that was there before and still is.
-  struct Changed {
-    Uuid webhook;
+  // What has changed of a webhook.
+  struct Change {
+    bool is_new = false;  // it was not there before; if not:
     bool ordering = false;
     bool url = false;
+    bool became_deliverable = false;
+    bool filter_removed = false;
   };
 
-  // Takes over a new configuration. Those that stay keep what was found out about their endpoints, from when they became
-  // active on.
-  std::vector<Changed> replace(std::vector<pg::Webhook> webhooks);
+  // Adds the webhook, or takes over what has changed of it. It keeps what was found out about its endpoint, from when it
+  // became active on. Another webhook of that id must have been removed. round: of the reading that has seen it.
+  Change put(pg::Webhook webhook, std::uint64_t round = 0);
+  void remove(const Uuid& id);
+  // Those that no reading has seen since that round began.
+  std::vector<Uuid> not_seen_since(std::uint64_t round) const;
 
   // nullptr: there is no such webhook (any more).
   Target* find(const Uuid& id);
+  // The webhook that the delivery was made for.
+  Target* find(const Delivery& delivery);
 
   // The webhooks, active or not, that subscribe to such an event: same organization, or both without one; a name or a
-  // pattern that matches. Their filters are not asked. The reference is good until the next call,
-  // the pointers until the next replace().
+  // pattern that matches. Their filters are not asked. The reference is good until the next call of routes() or put(), a
+  // pointer until its webhook is removed.
   const std::vector<Target*>& routes(const Event& event);
 
   auto begin() { return targets_.begin(); }
@@ -60,10 +77,19 @@ class Targets {
  private:
   static constexpr std::size_t kRoutesMax = 10'000;  // remembered
 
+  struct Organization {
+    std::vector<Target*> webhooks;
+    std::unordered_map<std::string, std::vector<Target*>> routes;  // by the event's name, as far as they were sought
+  };
+
+  void forget_routes(Organization& organization);
+  void forget_all_routes();
+
   std::unordered_map<Uuid, Target> targets_;
-  std::unordered_map<std::string, std::vector<Target*>> by_organization_;
-  std::unordered_map<std::string, std::vector<Target*>> routes_;
-  std::string sought_;  // a key of routes_; kept for its memory
+  std::unordered_map<std::string, Organization> organizations_;  // those with webhooks
+  std::size_t routes_ = 0;                                       // of all organizations
+  std::string sought_;                                           // a key of organizations_; kept for its memory
+  const std::vector<Target*> nobody_;
 };
 
 }  // namespace webhook

@@ -28,7 +28,7 @@ void Tester::begin(const TestRequest& request, EventIdCipher& event_ids) {
   }
   pg::Testable testable;
   try {
-    testable = store_.testable(request.webhook, std::string(request.event.view()));
+    testable = store_.testable(request.webhook, request.webhook_created_at, std::string(request.event.view()));
   } catch (const pg::Error& error) {
     refuse(request.ticket, TestOutcome::kFailed, error.message());
     throw;

@@ -62,15 +62,21 @@ constexpr std::size_t kDeferralTries = 200;         // webhooks that are tried a
 constexpr std::size_t kDeferredStep = 200;          // and changes of one that are applied
 constexpr Duration kDeferralPatience = seconds(2);  // what is over by then is not worth a warning
 constexpr std::size_t kOrderingStep = 200;          // rows that get their ordering keys at once
-constexpr std::size_t kForgetStep = 500;            // rows of a deleted webhook that are deleted at once
 constexpr Duration kDisablingRetry = seconds(5);    // where somebody has the webhook's row locked
-constexpr int kLoadShare = 10;                      // of the worker's time goes into loading the configuration at most
-constexpr std::size_t kReasonBytesMax = 1000;       // of webhook_configurations.disabled_reason
+constexpr Duration kOrderingsTime = milliseconds(5);  // of loading orderings, after which the network is looked after
+constexpr Duration kCleanUpInterval = minutes(1);     // after deleted webhooks, though none was deleted lately,
+constexpr Duration kCleanUpPause = seconds(1);        // or after one was,
+constexpr int kCleanUpShare = 5;                      // in steps that take a fifth of the time at most
+constexpr std::size_t kReasonBytesMax = 1000;         // of webhook_configurations.disabled_reason
 
 constexpr const char* kTooOld = "older than webhook.max_age";
 constexpr const char* kNotStored = "the event is no longer stored";
 
 pg::DeliveryKey key_of(const Delivery& delivery) { return {delivery.event->event_id, delivery.webhook}; }
+
+bool is_ordered(const Target& target) {
+  return target.webhook.is_deliverable() && target.webhook.limits.ordering != Ordering::kRelaxed;
+}
 
 // Whether the webhook was active when the event was captured, however late it is routed. One that is switched off by now
 // is owed it.
@@ -90,6 +96,7 @@ Worker::Worker(pg::Process& process, pg::Store& store, HttpClient& http, pg::Tes
       share_(share),
       recorder_(store, budget_),
       tester_(process, store, http, tests, recorder_),
+      configuration_(store),
       filters_(process, store, targets_, budget_),
       quotas_(process, store),
       crowded_pause_(kCrowdedPauseMax),
@@ -141,8 +148,6 @@ void Worker::start() {
   for (const Uuid& webhook : state.deferred) {
     if (share_.owns(webhook)) deferrals_.add(webhook, now);
   }
-  load_configuration();
-  take_endpoints(std::move(state.endpoints));
   next_mark_ = now + kMarkInterval;
 }
 
@@ -152,10 +157,9 @@ void Worker::turn() {
   const Time now = process_.now();
   if (now < last_turn_) forget_deadlines(now);  // the clock was set back
   last_turn_ = now;
-  if (configuration_stale_at_ && now >= *configuration_stale_at_) is_configuration_stale_ = true;
   if (process_.reload_settings()) {
     apply_settings();
-    is_configuration_stale_ = true;  // webhook.secret_key_file may have changed
+    configuration_.read_all_again();  // webhook.secret_key_file may have changed
     look_at_log_ = true;
   }
   http_.drive();
@@ -170,7 +174,10 @@ void Worker::turn() {
 // What the database is to be told and asked, but for new events.
 void Worker::keep_books() {
   const Time begin = process_.now();
-  if (is_configuration_due()) load_configuration();
+  configuration_.take_news();
+  if (configuration_.due_at().value_or(Time::max()) <= begin) read_configuration();
+  if (!backlogs_to_load_.empty()) load_backlogs();
+  if (!orderings_to_load_.empty()) load_orderings();
   if (tester_.has_work()) tester_.turn(*event_ids_);
   bool is_due = is_record_due();
   // With what is recorded anyway: results that wait for company are not to be flushed without it.
@@ -181,10 +188,10 @@ void Worker::keep_books() {
   if (is_due) record();
   if (deferrals_.next_try_at().value_or(Time::max()) <= process_.now()) apply_deferred();
   if (!ordering_jobs_.empty()) write_ordering_keys();
-  if (!forgotten_.empty()) forget_deleted();
   if (!disabling_.empty() && process_.now() >= next_disabling_) disable_again();
   if (process_.now() >= next_maintenance_) maintain();
   relieve_lanes();
+  if (process_.now() >= next_clean_up_ && configuration_.is_loaded()) clean_up();
   if (delivers()) refill();
   // Nothing was sent meanwhile: it is not the lanes that took this time.
   if (reading_pauses_since_) *reading_pauses_since_ += process_.now() - begin;
@@ -200,18 +207,19 @@ std::optional<Duration> Worker::time_to_wait() {
   at(deferrals_.next_try_at());
   if (has_locked_statistics()) at(next_locked_);
   const auto is_free = [this](const auto& job) { return !deferrals_.contains(job.first); };
-  if (std::any_of(ordering_jobs_.begin(), ordering_jobs_.end(), is_free) || !forgotten_.empty()) at(now);
+  if (std::any_of(ordering_jobs_.begin(), ordering_jobs_.end(), is_free)) at(now);
   if (is_checkpoint_stale_ && ledger_->checkpoint() != recorded_checkpoint_) at(next_checkpoint_);
   if (!statistics_.empty() && recorder_.empty()) at(next_statistics_);
   if (!disabling_.empty()) at(next_disabling_);
-  if (is_configuration_stale_ || store_.configuration_changed()) at(next_configuration_);
-  at(configuration_stale_at_);
+  at(configuration_.due_at());
+  if (store_.has_news() || !backlogs_to_load_.empty() || !orderings_to_load_.empty()) at(now);
+  if (configuration_.is_loaded()) at(next_clean_up_);
   if (ledger_->events_ahead() > 0 && recorder_.empty()) at(is_mark_due() ? now : next_mark_);
   if (delivers()) {
     at(backlog_.first_scheduled());
     at(next_look_);
     const bool has_some = !unadmitted_.events.empty();
-    if (may_read() && (has_some || look_at_log_)) {
+    if (configuration_.is_loaded() && may_read() && (has_some || look_at_log_)) {
       at(std::max(has_some ? now : looks_open_at(), admission_opens_at(now)));
     }
     if (const std::optional<Time> next = filters_.next_at(now); next && may_filter()) {
@@ -234,7 +242,7 @@ void Worker::forget_deadlines(Time now) {
   for (Time* deadline :
        {&next_look_, &next_poll_, &looks_pause_until_, &next_checkpoint_, &next_maintenance_, &next_mark_,
         &next_store_call_, &next_failure_warning_, &next_expiry_, &next_age_check_, &next_statistics_, &next_disabling_,
-        &next_configuration_, &next_relief_, &next_locked_, &next_deferral_warning_, &next_refusal_warning_}) {
+        &next_clean_up_, &next_relief_, &next_locked_, &next_deferral_warning_, &next_refusal_warning_}) {
     *deadline = std::min(*deadline, now);
   }
   reading_pauses_since_.reset();
@@ -242,7 +250,9 @@ void Worker::forget_deadlines(Time now) {
   filters_.clock_set_back(now);
   quotas_.clock_set_back(now);
   deferrals_.clock_set_back(now);
-  is_configuration_stale_ = true;  // with it, what is owed is scheduled anew
+  configuration_.clock_set_back(now);
+  configuration_.read_all_again();
+  is_backlog_stale_ = true;
 }
 
 // Keeps the network going, and tries the database again later, with all that it should have been told.
@@ -322,112 +332,175 @@ void Worker::take_instance(const Uuid& instance, bool is_copy) {
                "Events are recorded and kept.", "Call webhook_resume() if this database is to deliver.");
 }
 
-// How the endpoints were found by the worker before this one.
-void Worker::take_endpoints(std::vector<pg::EndpointState> endpoints) {
-  const Time now = process_.now();
-  for (pg::EndpointState& endpoint : endpoints) {
-    Target* target = targets_.find(endpoint.webhook);
-    if (target == nullptr) continue;
-    const std::optional<Time> opened_at = endpoint.circuit_opened_at;
-    target->endpoint = std::move(endpoint);
-    std::optional<Time>& failing_since = target->endpoint.failing_since;
-    if (failing_since && *failing_since < target->webhook.active_since) failing_since.reset();
-    if (!target->webhook.is_deliverable() || !opened_at || *opened_at < target->webhook.active_since) continue;
-    lanes_.reopen_circuit(target->webhook.id, *opened_at, now);
-    lanes_.begin_overflow(target->webhook.id);
-    schedule_refill(*target);
-  }
-}
-
-// Whoever changes webhooks without end is not to keep the worker from its work.
-bool Worker::is_configuration_due() {
-  if (!is_configuration_stale_ && !store_.configuration_changed()) return false;
-  return process_.now() >= next_configuration_;
-}
-
-void Worker::load_configuration() {
-  const Time begin = process_.now();
-  is_configuration_stale_ = true;
-  if (!recorder_.empty()) record();  // or what is owed would be read without it
-  pg::Configuration configuration = store_.configuration();
-  if (configuration.instance && *configuration.instance != instance_) take_instance(*configuration.instance, true);
-  if (configuration.is_paused != is_paused_) {
-    is_paused_ = configuration.is_paused;
-    process_.log(pg::LogLevel::kLog, is_paused_ ? "deliveries are paused" : "deliveries are resumed",
-                 is_paused_ ? configuration.paused_reason : std::string());
-  }
-  configuration_stale_at_ = configuration.stale_at;
-  note_secret_problem(configuration.secret_problem);
-  std::erase_if(configuration.webhooks, [this](const pg::Webhook& webhook) { return !share_.owns(webhook.id); });
-  routed_.clear();
-  set_up_lanes(targets_.replace(std::move(configuration.webhooks)));
-  filters_.configuration_changed();
-  std::erase_if(announcements_, [now = process_.now()](const auto& entry) { return entry.second.is_full(now); });
-  load_next_due();
-  load_orderings();
-  is_configuration_stale_ = false;
+void Worker::take_instance(const pg::Configuration& read) {
+  if (read.instance && *read.instance != instance_) take_instance(*read.instance, true);
+  if (read.is_paused == is_paused_) return;
+  is_paused_ = read.is_paused;
   look_at_log_ = true;
-  const Time end = process_.now();
-  next_configuration_ = end + (end - begin) * (kLoadShare - 1);
+  process_.log(pg::LogLevel::kLog, is_paused_ ? "deliveries are paused" : "deliveries are resumed",
+               is_paused_ ? read.paused_reason : std::string());
 }
 
-void Worker::note_secret_problem(const std::string& problem) {
-  if (problem == secret_problem_) return;
-  secret_problem_ = problem;
-  if (problem.empty()) {
-    process_.log(pg::LogLevel::kLog, "all secrets can be decrypted");
+void Worker::read_configuration() {
+  const Time begun = process_.now();
+  // What the pages say of what is owed must not be without it.
+  if (is_backlog_stale_ && !recorder_.empty()) record();
+  take_over(configuration_.read_next(begun), begun);
+}
+
+void Worker::read_changes() {
+  const Time begun = process_.now();
+  take_over(configuration_.read_changes(), begun);
+}
+
+void Worker::take_over(ConfigurationReader::Step step, Time begun) {
+  take_instance(step.read);
+  key_file_problem_ = step.read.key_file_problem;
+  for (const pg::WebhookIdentity& deleted : step.read.deleted) {
+    if (!share_.owns(deleted.id)) continue;
+    const Target* target = targets_.find(deleted.id);
+    if (target != nullptr && target->webhook.identity() == deleted) forget_webhook(deleted.id);
+    next_clean_up_ = std::min(next_clean_up_, begun + kCleanUpPause);
+  }
+  for (pg::Webhook& webhook : step.read.webhooks) {
+    if (!share_.owns(webhook.id)) continue;
+    if (webhook.is_owed_changed) backlogs_to_load_.insert(webhook.id);
+    take_webhook(std::move(webhook), is_backlog_stale_ && step.is_of_round);
+  }
+  if (step.has_ended_round) {
+    for (const Uuid& id : targets_.not_seen_since(configuration_.round())) forget_webhook(id);
+    is_backlog_stale_ = false;
+    look_at_log_ = true;
+  }
+  if (configuration_.is_loaded()) note_secret_problem();
+  if (!backlogs_to_load_.empty()) load_backlogs();
+  configuration_.note_cost(step, begun, process_.now());
+}
+
+// What others have changed of what webhooks are owed.
+void Worker::load_backlogs() {
+  next_clean_up_ = std::min(next_clean_up_, process_.now() + kCleanUpPause);  // of what has told of it
+  if (!recorder_.empty()) record();                                           // or it would be read without it
+  const std::vector<Uuid> ids(backlogs_to_load_.begin(), backlogs_to_load_.end());
+  for (pg::Webhook& webhook : store_.webhooks(ids).webhooks) take_webhook(std::move(webhook), true);
+  backlogs_to_load_.clear();
+}
+
+// with_backlog: what is known of what it is owed is old.
+void Worker::take_webhook(pg::Webhook webhook, bool with_backlog) {
+  const Uuid id = webhook.id;
+  const Target* const known = targets_.find(id);
+  if (known != nullptr && known->webhook.identity() != webhook.identity()) forget_webhook(id);
+  configuration_.set_expiry(id, webhook.secrets_change_at);
+  if (webhook.secret_problem.empty()) {
+    secret_problems_.erase(id);
   } else {
-    process_.log(pg::LogLevel::kWarning, problem,
-                 "What cannot be signed is not sent: webhook_deliveries keeps it until it can be.",
-                 "Give webhook.secret_key_file the key again and reload, or give the webhook another secret.");
+    secret_problems_.insert_or_assign(id, "webhook \"" + webhook.name + "\": " + webhook.secret_problem);
   }
-}
-
-// Lanes for the webhooks that can be delivered to. What waited in the lane of one that no longer can becomes owed.
-void Worker::set_up_lanes(const std::vector<Targets::Changed>& all_changed) {
-  const Time now = process_.now();
-  for (const Targets::Changed& changed : all_changed) {
-    if (lanes_.circuit(changed.webhook) == nullptr) continue;
-    if (changed.ordering) take_back(lanes_.evict(changed.webhook));
-    if (changed.url) lanes_.close_circuit(changed.webhook, now);  // perhaps it is a better endpoint
-    endpoints_to_write_.insert(changed.webhook);
+  const std::optional<Time> next_due = webhook.next_due;
+  std::optional<pg::EndpointState> endpoint = std::exchange(webhook.endpoint, std::nullopt);
+  const Targets::Change change = targets_.put(std::move(webhook), configuration_.round());
+  Target& target = *targets_.find(id);
+  if (change.is_new || with_backlog) backlog_.reset(id, next_due);
+  set_up_lane(target, change);
+  if (change.is_new && endpoint) take_endpoint(target, std::move(*endpoint));
+  if (change.filter_removed) filters_.filter_removed(target);
+  if (target.webhook.limits.ordering == Ordering::kRelaxed) {
+    ordered_.erase(id);
+    ordering_jobs_.erase(id);
   }
-  for (auto& [id, target] : targets_) {
-    if (target.webhook.is_deliverable())
-      lanes_.set_lane(id, target.webhook.limits, now, target.webhook.organization_id);
-  }
-  for (const Uuid& id : lanes_.lanes()) {
-    const Target* target = targets_.find(id);
-    if (target == nullptr || !target->webhook.is_deliverable()) take_back(lanes_.remove_lane(id));
-  }
-}
-
-void Worker::load_next_due() {
-  if (!recorder_.empty()) record();
-  std::vector<std::pair<Uuid, Time>> first_due;
-  for (const pg::NextDue& due : store_.next_due()) {
-    if (targets_.find(due.webhook) == nullptr) {
-      // What is not in this worker's share may be there, and who owns it looks after it.
-      if (share_.owns(due.webhook)) forgotten_.insert(due.webhook);
+  if (is_ordered(target) && (change.is_new || change.ordering || change.became_deliverable || with_backlog)) {
+    if (backlog_.next_due(id) || deferrals_.contains(id)) {
+      lanes_.begin_overflow(id);  // new events wait behind it, whatever their keys are
+      orderings_to_load_.insert(id);
     } else {
-      first_due.emplace_back(due.webhook, due.at);
+      note_nothing_owed(target);
     }
   }
-  backlog_.reset(first_due);
-  for (const auto& [id, at] : first_due) schedule_refill(*targets_.find(id));
+  schedule_refill(target);
+}
+
+// A lane for a webhook that can be delivered to. What waited in the lane of one that no longer can becomes owed.
+void Worker::set_up_lane(Target& target, const Targets::Change& change) {
+  const Time now = process_.now();
+  const Uuid& id = target.webhook.id;
+  const bool has_lane = lanes_.circuit(id) != nullptr;
+  if (has_lane && change.ordering) take_back(lanes_.evict(id));
+  if (has_lane && change.url) lanes_.close_circuit(id, now);  // perhaps it is a better endpoint
+  if (has_lane && (change.ordering || change.url)) endpoints_to_write_.insert(id);
+  if (target.webhook.is_deliverable()) {
+    lanes_.set_lane(id, target.webhook.limits, now, target.webhook.organization_id);
+  } else if (has_lane) {
+    take_back(lanes_.remove_lane(id));
+  }
+}
+
+// How the endpoint was found by the worker before this one.
+void Worker::take_endpoint(Target& target, pg::EndpointState endpoint) {
+  const std::optional<Time> opened_at = endpoint.circuit_opened_at;
+  target.endpoint = std::move(endpoint);
+  std::optional<Time>& failing_since = target.endpoint.failing_since;
+  if (failing_since && *failing_since < target.webhook.active_since) failing_since.reset();
+  if (!target.webhook.is_deliverable() || !opened_at || *opened_at < target.webhook.active_since) return;
+  lanes_.reopen_circuit(target.webhook.id, *opened_at, process_.now());
+  lanes_.begin_overflow(target.webhook.id);
+}
+
+// What is in flight comes back to nobody. The rows that it leaves are deleted by clean_up().
+void Worker::forget_webhook(const Uuid& id) {
+  const Target* const target = targets_.find(id);
+  for (std::vector<Target*>& receivers : routed_) std::erase(receivers, target);
+  drop(lanes_.forget_lane(id));
+  recorder_.forget(id);
+  backlog_.forget(id);
+  statistics_.forget(id);
+  backlogs_to_load_.erase(id);
+  orderings_to_load_.erase(id);
+  ordered_.erase(id);
+  ordering_jobs_.erase(id);
+  endpoints_to_write_.erase(id);
+  locked_endpoints_.erase(id);
+  std::erase_if(locked_minutes_, [&id](const MinuteOfWebhook& minute) { return minute.webhook == id; });
+  disabling_.erase(id);
+  secret_problems_.erase(id);
+  configuration_.set_expiry(id, std::nullopt);
+  targets_.remove(id);
+}
+
+void Worker::note_secret_problem() {
+  const std::string first = secret_problems_.empty() ? std::string() : secret_problems_.begin()->second;
+  const std::string& problem = key_file_problem_.empty() ? first : key_file_problem_;
+  // Of the webhooks' problems the first is told for all.
+  const bool is_told = key_file_problem_ == told_key_file_problem_ && problem.empty() == !has_told_secret_problem_;
+  if (is_told) return;
+  told_key_file_problem_ = key_file_problem_;
+  has_told_secret_problem_ = !problem.empty();
+  if (problem.empty()) {
+    process_.log(pg::LogLevel::kLog, "all secrets can be decrypted");
+    return;
+  }
+  process_.log(pg::LogLevel::kWarning, problem,
+               "What cannot be signed is not sent: webhook_deliveries keeps it until it can be.",
+               "Give webhook.secret_key_file the key again and reload, or give the webhook another secret.");
 }
 
 // Which keys of webhooks with an ordering wait for something that is owed.
 void Worker::load_orderings() {
-  const auto is_ordered = [this](const Uuid& id) {
-    const Target* target = targets_.find(id);
-    return target != nullptr && target->webhook.limits.ordering != Ordering::kRelaxed;
-  };
-  std::erase_if(ordered_, [&](const auto& entry) { return !is_ordered(entry.first); });
-  std::erase_if(ordering_jobs_, [&](const auto& entry) { return !is_ordered(entry.first); });
-  for (const auto& [id, target] : targets_) {
-    if (target.webhook.is_deliverable() && is_ordered(id)) set_up_order(target);
+  const Time end = process_.now() + kOrderingsTime;
+  while (!orderings_to_load_.empty() && process_.now() < end) {
+    const Uuid id = *orderings_to_load_.begin();
+    const Target* const target = targets_.find(id);
+    if (target != nullptr && is_ordered(*target)) set_up_order(*target);
+    orderings_to_load_.erase(id);
+    if (target != nullptr) schedule_refill(*target);
   }
+}
+
+void Worker::note_nothing_owed(const Target& target) {
+  const Uuid& id = target.webhook.id;
+  ordered_.insert_or_assign(id, target.webhook.limits.ordering);
+  ordering_jobs_.erase(id);
+  lanes_.set_owed(id, std::unordered_map<std::string, std::int64_t>());
 }
 
 // Rows that have no keys, or those of another ordering, get them first, step by step. Meanwhile nothing is fetched, and
@@ -442,11 +515,9 @@ void Worker::set_up_order(const Target& target) {
   }
   const auto known = ordered_.find(id);
   if (!backlog_.next_due(id)) {
-    ordered_.insert_or_assign(id, ordering);
-    ordering_jobs_.erase(id);
-    lanes_.set_owed(id, std::unordered_map<std::string, std::int64_t>());
+    note_nothing_owed(target);
   } else if (known != ordered_.end() && known->second == ordering) {
-    lanes_.set_owed(id, store_.owed_by_key(id, Lanes::kBlockedKeysMax));
+    lanes_.set_owed(id, store_.owed_by_key(target.webhook.identity(), Lanes::kBlockedKeysMax));
   } else {
     ordered_.erase(id);
     lanes_.set_owed(id, std::nullopt);
@@ -476,12 +547,13 @@ Time Worker::admission_opens_at(Time now) const {
 }
 
 void Worker::read() {
+  if (!configuration_.is_loaded()) return;
   const Time now = process_.now();
   if (!delivers()) {
     reading_pauses_since_.reset();
     filters_.hold(now);
     // Whoever resumes deliveries wakes the worker; an invalidation is only seen in a transaction.
-    if (look_at_log_ || now >= next_look_) load_configuration();
+    if (configuration_.is_loaded() && (look_at_log_ || now >= next_look_)) read_changes();
     next_look_ = now + kSafetyInterval;
     // If they have just been resumed, the log is looked at by the next turn.
     look_at_log_ = delivers();
@@ -587,14 +659,13 @@ bool Worker::open_next_window() {
   was_called_ = false;
   process_.listen_for_events();
   const pg::LogHead now = store_.current_head();
-  // Whoever subscribed before the snapshot must be known before its events are routed.
-  if (store_.configuration_changed()) {
-    if (!is_configuration_due()) {
-      look_at_log_ = true;
-      next_poll_ = next_configuration_;
-      return false;
-    }
-    load_configuration();
+  // What changed before the snapshot must be known before its events are routed.
+  configuration_.take_news();
+  if (configuration_.has_changes() && process_.now() >= configuration_.changes_due_at()) read_changes();
+  if (configuration_.has_changes() || !backlogs_to_load_.empty()) {
+    look_at_log_ = true;
+    next_poll_ = configuration_.changes_due_at();
+    return false;
   }
   // Only now: if the call above fails, the window that ends here is never opened.
   if (recovering_ && !recovered_at_) recovered_at_ = now.snapshot;
@@ -649,7 +720,7 @@ void Worker::admit(Event event, const std::vector<Target*>& all_receivers) {
     const std::string error = "the payload of " + std::to_string(event.oversized_bytes) +
                               " bytes was larger than webhook.max_payload and was not kept";
     for (const Target* const target : receivers) {
-      give_up(event, target->webhook.id, 0, error);
+      give_up(event, target->webhook, 0, error);
       recorder_.settle(entry);
     }
     return;
@@ -707,24 +778,28 @@ std::shared_ptr<const Outgoing> Worker::outgoing(Event event) {
 
 // Into its lane, or, if there is none or it does not take it, among what is owed.
 void Worker::deliver(const Target& target, const std::shared_ptr<const Outgoing>& event, Ledger::Entry entry) {
-  const Delivery delivery{
-      .webhook = target.webhook.id, .event = event, .owed_since = event->created_at, .entry = entry};
+  const Delivery delivery{.webhook = target.webhook.id,
+                          .webhook_created_at = target.webhook.created_at,
+                          .event = event,
+                          .owed_since = event->created_at,
+                          .entry = entry};
   if (target.webhook.is_deliverable() && lanes_.offer(delivery)) return;
   owe_at_once(delivery);
   recorder_.settle(*delivery.entry);
 }
 
 // Dead without another attempt, and said so in the log.
-void Worker::give_up(const Event& event, const Uuid& webhook, int attempts, const std::string& error) {
+void Worker::give_up(const Event& event, const pg::Webhook& webhook, int attempts, const std::string& error) {
   const Time now = process_.now();
   recorder_.log({.created_at = now,
-                 .webhook = webhook,
+                 .webhook = webhook.id,
                  .organization_id = event.organization_id,
                  .event_id = event.id,
                  .event = event.name,
                  .error = error},
                 now);
-  recorder_.owe({.key = {event.id, webhook},
+  recorder_.owe({.key = {event.id, webhook.id},
+                 .webhook_created_at = webhook.created_at,
                  .organization_id = event.organization_id,
                  .event = event.name,
                  .event_key = event.key,
@@ -740,7 +815,7 @@ void Worker::give_up(const Event& event, const Uuid& webhook, int attempts, cons
 
 // Writes a row of webhook_deliveries. attempts: those made. next_attempt_at: nothing when it is dead.
 void Worker::owe(const Delivery& delivery, int attempts, std::optional<Time> next_attempt_at, std::string error) {
-  const Target* target = targets_.find(delivery.webhook);
+  const Target* target = targets_.find(delivery);
   if (target == nullptr) return;
   record_owed(delivery, *target, attempts, next_attempt_at, std::move(error));
   if (next_attempt_at) backlog_.owe(delivery.webhook, {*next_attempt_at, delivery.event->event_id});
@@ -751,6 +826,7 @@ void Worker::record_owed(const Delivery& delivery, const Target& target, int att
                          std::optional<Time> next_attempt_at, std::string error) {
   const Outgoing& event = *delivery.event;
   recorder_.owe({.key = key_of(delivery),
+                 .webhook_created_at = target.webhook.created_at,
                  .organization_id = event.organization_id,
                  .event = event.event_name,
                  .event_key = event.key,
@@ -769,7 +845,7 @@ void Worker::record_owed(const Delivery& delivery, const Target& target, int att
 
 // It is due since it came about: so what is owed goes in the order of its age.
 void Worker::owe_at_once(const Delivery& delivery) {
-  const Target* target = targets_.find(delivery.webhook);
+  const Target* target = targets_.find(delivery);
   owe(delivery, delivery.attempt - 1, delivery.owed_since,
       target == nullptr ? std::string() : target->webhook.secret_problem);
 }
@@ -779,10 +855,17 @@ void Worker::take_back(std::vector<Delivery> deliveries) {
   for (Delivery& delivery : deliveries) {
     if (delivery.has_row) {
       backlog_.put_back(delivery.webhook, delivery.event->event_id);
-      if (const Target* target = targets_.find(delivery.webhook)) schedule_refill(*target);
+      if (const Target* target = targets_.find(delivery)) schedule_refill(*target);
     } else {
       owe_at_once(delivery);
     }
+    if (delivery.entry) recorder_.settle(*delivery.entry);
+  }
+}
+
+// Deliveries of a webhook that is gone.
+void Worker::drop(const std::vector<Delivery>& deliveries) {
+  for (const Delivery& delivery : deliveries) {
     if (delivery.entry) recorder_.settle(*delivery.entry);
   }
 }
@@ -793,7 +876,7 @@ void Worker::schedule_refill(const Target& target) {
   const std::optional<Time> due = backlog_.next_due(id);
   const Circuit* circuit = lanes_.circuit(id);
   // What is owed is not to be read before all of it is written.
-  const bool is_incomplete = deferrals_.contains(id) || ordering_jobs_.contains(id);
+  const bool is_incomplete = deferrals_.contains(id) || ordering_jobs_.contains(id) || orderings_to_load_.contains(id);
   if (!target.webhook.is_deliverable() || !due || circuit == nullptr || is_incomplete) {
     backlog_.unschedule(id);
   } else {
@@ -835,7 +918,7 @@ void Worker::refill_lane(Target& target) {
   // In order, the look begins at the oldest, where those in memory are.
   const std::size_t limit = in_order ? room + backlog_.held(id) : room;
   const Time oldest = now - process_.settings().max_age;
-  pg::Due due = store_.due({.webhook = id,
+  pg::Due due = store_.due({.webhook = target.webhook.identity(),
                             .now = now,
                             .in_order = in_order,
                             .after = backlog_.position(id),
@@ -851,7 +934,7 @@ void Worker::refill_lane(Target& target) {
     }
     const bool is_old = owed.owed_since < oldest;
     if (owed.event.data.empty() || is_old) {
-      give_up(owed.event, id, owed.attempts, is_old ? kTooOld : kNotStored);
+      give_up(owed.event, target.webhook, owed.attempts, is_old ? kTooOld : kNotStored);
       lanes_.note_settled(id, owed.event.key, owed.event.id);
       backlog_.hold(id, row);
       recorder_.release({owed.event.id, id});
@@ -863,6 +946,7 @@ void Worker::refill_lane(Target& target) {
     const int probes = owed.probes;
     const std::shared_ptr<const Outgoing> event = outgoing(std::move(owed.event));
     all_taken = lanes_.refill({.webhook = id,
+                               .webhook_created_at = target.webhook.created_at,
                                .event = event,
                                .attempt = attempts + 1,
                                .probes = probes,
@@ -923,11 +1007,9 @@ void Worker::wake_starved() {
 
 // Of what is owed to a webhook that is not sent to, what has become too old. Returns whether there may be more.
 bool Worker::give_up_old(const Target& target) {
-  const Uuid& id = target.webhook.id;
-  const Ordering ordering = target.webhook.limits.ordering;
   const Time before = process_.now() - process_.settings().max_age;
-  const std::vector<std::int64_t> ids = store_.give_up_old(id, before, kTooOld, kGiveUpStep);
-  if (!ids.empty() && ordering != Ordering::kRelaxed && target.webhook.is_deliverable()) set_up_order(target);
+  const std::vector<std::int64_t> ids = store_.give_up_old(target.webhook.identity(), before, kTooOld, kGiveUpStep);
+  if (!ids.empty() && is_ordered(target)) set_up_order(target);
   return ids.size() == kGiveUpStep;
 }
 
@@ -945,7 +1027,8 @@ void Worker::write_ordering_keys() {
   if (!recorder_.empty()) record();  // or rows that are on their way would be left out
   if (deferrals_.contains(id)) return;
   const Ordering ordering = job->second.ordering;
-  const pg::OrderingStep step = store_.write_ordering_keys(id, ordering, job->second.position, kOrderingStep);
+  const pg::OrderingStep step =
+      store_.write_ordering_keys(target->webhook.identity(), ordering, job->second.position, kOrderingStep);
   job->second.position = step.position;
   if (step.is_busy) deferrals_.add(id, process_.now());
   if (step.is_busy || !step.is_all) return;
@@ -953,12 +1036,6 @@ void Worker::write_ordering_keys() {
   ordered_.insert_or_assign(id, ordering);
   set_up_order(*target);
   schedule_refill(*target);
-}
-
-// One step of one webhook's. What somebody has locked waits for the next time that the configuration is loaded.
-void Worker::forget_deleted() {
-  const auto first = forgotten_.begin();
-  if (targets_.find(*first) != nullptr || store_.forget(*first, kForgetStep) < kForgetStep) forgotten_.erase(first);
 }
 
 bool Worker::is_mark_due() {
@@ -988,15 +1065,15 @@ bool Worker::write_down_the_oldest() {
   return false;
 }
 
-// It stays in memory, so the row is not one to be fetched.
+// It stays in memory, so the row is not one to be fetched. What is in flight to a webhook that is gone gets none.
 void Worker::write_down(Delivery& delivery) {
-  backlog_.hold(delivery.webhook, {delivery.owed_since, delivery.event->event_id});
-  if (const Target* target = targets_.find(delivery.webhook)) {
+  if (const Target* target = targets_.find(delivery)) {
+    backlog_.hold(delivery.webhook, {delivery.owed_since, delivery.event->event_id});
     record_owed(delivery, *target, delivery.attempt - 1, delivery.owed_since, std::string());
+    delivery.has_row = true;
   }
   recorder_.settle(*delivery.entry);
   delivery.entry.reset();
-  delivery.has_row = true;
 }
 
 // --- The network ----------------------------------------------------------------------------------------------------------
@@ -1007,14 +1084,20 @@ void Worker::send() {
     const Time now = process_.now();
     std::optional<Delivery> delivery = lanes_.take(now);
     if (!delivery) break;
-    Target& target = *targets_.find(delivery->webhook);
+    Target* const found = targets_.find(*delivery);
+    if (found == nullptr) {  // its lane went with its webhook; but nobody is ever to get what is another's
+      lanes_.finish(*delivery, Lanes::Verdict::kAnswered, now, 0);
+      drop({*delivery});
+      continue;
+    }
+    Target& target = *found;
     HttpRequest request{.token = delivery->ticket,
                         .url = target.webhook.url,
                         .headers = build_headers({.webhook_id = delivery->event->webhook_id,
                                                   .event_name = delivery->event->event_name,
                                                   .number = delivery->attempt,
                                                   .time = now},
-                                                 delivery->event->body, target.keys),
+                                                 delivery->event->body, target.keys()),
                         .custom_headers = target.webhook.headers,
                         .body = {delivery->event, &delivery->event->body},
                         .timeout = target.webhook.timeout};
@@ -1045,7 +1128,7 @@ void Worker::conclude(const InFlight& attempt, const HttpResponse& response) {
   const Delivery& delivery = attempt.delivery;
   const Time now = process_.now();
   const pg::DeliveryKey key = key_of(delivery);
-  Target* target = targets_.find(delivery.webhook);
+  Target* target = targets_.find(delivery);
   const Judgement judgement = judge(response, now);
   pg::LogRow row{.created_at = attempt.started_at,
                  .webhook = delivery.webhook,
@@ -1062,6 +1145,13 @@ void Worker::conclude(const InFlight& attempt, const HttpResponse& response) {
   const std::optional<Time> not_before = judgement.wait ? std::optional(now + *judgement.wait) : std::nullopt;
   const Circuit::Change change = lanes_.finish(delivery, judgement.verdict, now, process_.random(), not_before);
   crowded_pause_ = std::min<Duration>(crowded_pause_ + kPausePerDelivery, kCrowdedPauseMax);
+  if (!row.success) ++figures_.failed;
+  if (target == nullptr) {  // the webhook is gone: nothing but the attempt is told
+    if (!row.success) row.error += "; the webhook has been deleted";
+    recorder_.log(std::move(row), now);
+    drop({delivery});
+    return;
+  }
   if (row.success) {
     if (delivery.has_row) {
       recorder_.finish(key, now);
@@ -1069,16 +1159,15 @@ void Worker::conclude(const InFlight& attempt, const HttpResponse& response) {
       // Its row goes, and recovery may not have come to its event yet.
       if (recovering_) logged_before_.insert(key);
     }
-  } else if (target != nullptr) {
+  } else {
     retry_or_give_up(attempt, *target, judgement, &row);
   }
-  if (!row.success) ++figures_.failed;
-  statistics_.count(delivery.webhook, now, row.success, row.elapsed);
-  if (target != nullptr) note_endpoint(*target, row, change);
+  statistics_.count(delivery.webhook, delivery.webhook_created_at, now, row.success, row.elapsed);
+  note_endpoint(*target, row, change);
   recorder_.log(std::move(row), now);
   if (delivery.entry) recorder_.settle(*delivery.entry);
   if (delivery.has_row) recorder_.release(key);
-  if (target != nullptr && backlog_.next_due(delivery.webhook) && lanes_.wants_refill(delivery.webhook, now)) {
+  if (backlog_.next_due(delivery.webhook) && lanes_.wants_refill(delivery.webhook, now)) {
     schedule_refill(*target);
   }
 }
@@ -1186,7 +1275,7 @@ void Worker::disable_again() {
     pg::DisableResult result = pg::DisableResult::kNothingToDo;
     if (target != nullptr && target->webhook.is_active) {
       const pg::OperationalEvent event = webhook_disabled(target->webhook, entry->second);
-      result = store_.disable(entry->first, target->webhook.url, entry->second, event);
+      result = store_.disable(target->webhook.identity(), target->webhook.url, entry->second, event);
     }
     if (result == pg::DisableResult::kLocked) {
       ++entry;
@@ -1200,7 +1289,6 @@ void Worker::disable_again() {
           "what it has missed.");
     }
     entry = disabling_.erase(entry);
-    is_configuration_stale_ = true;
   }
 }
 
@@ -1302,15 +1390,10 @@ void Worker::apply_deferred() {
 void Worker::end_deferral(const pg::Applied& applied) {
   const Uuid& id = applied.webhook;
   deferrals_.remove(id);
-  if (applied.next_due) backlog_.owe(id, {*applied.next_due, 0});
   const Target* target = targets_.find(id);
-  if (target == nullptr) {
-    if (applied.next_due) forgotten_.insert(id);
-    return;
-  }
-  if (target->webhook.is_deliverable() && target->webhook.limits.ordering != Ordering::kRelaxed) {
-    set_up_order(*target);
-  }
+  if (target == nullptr) return;
+  if (applied.next_due) backlog_.owe(id, {*applied.next_due, 0});
+  if (is_ordered(*target)) set_up_order(*target);
   schedule_refill(*target);
 }
 
@@ -1325,8 +1408,8 @@ void Worker::warn_of_deferral(const Uuid& webhook) {
   process_.log(
       pg::LogLevel::kWarning, "deliveries of " + whose + " wait to be recorded since " + format_timestamp(*since),
       "They are held by " + store_.holder(webhook) + ". Deliveries of other webhooks go on.",
-      "End the transaction. webhook_cancel(), webhook_replay(), webhook_redeliver() and the deletion of a webhook "
-      "hold its deliveries until then.");
+      "End the transaction. webhook_cancel(), webhook_replay() and webhook_redeliver() hold a webhook's deliveries until "
+      "then.");
 }
 
 void Worker::warn_of_refusal(const std::string& problem) {
@@ -1381,6 +1464,8 @@ void Worker::maintain() {
   next_maintenance_ = now + kMaintenanceInterval;
   if (now >= next_age_check_) check_ages();
   if (!ages_to_check_.empty()) next_maintenance_ = std::min(next_maintenance_, next_age_check_);
+  filters_.forget_idle();
+  std::erase_if(announcements_, [now](const auto& entry) { return entry.second.is_full(now); });
   if (share_.number > 1) return;  // the first does the rest for all
   quotas_.turn();
   next_maintenance_ = std::min(next_maintenance_, quotas_.next_turn());
@@ -1393,6 +1478,15 @@ void Worker::maintain() {
     return;
   }
   next_expiry_ = now + kExpiryInterval;
+}
+
+// Deletes what is left of deleted webhooks, step by step.
+void Worker::clean_up() {
+  const Time begun = process_.now();
+  next_clean_up_ = begun + kCleanUpInterval;
+  const bool has_more = store_.clean_up(configuration_.known());
+  const Time end = process_.now();
+  if (has_more) next_clean_up_ = end + (end - begun) * (kCleanUpShare - 1);
 }
 
 // What waits for an open circuit, for its webhook to be switched on, or for deliveries to be resumed grows old without

@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -34,6 +35,7 @@
 #include "pg/process.h"
 #include "pg/store.h"
 #include "pg/test_requests.h"
+#include "worker/configuration_reader.h"
 #include "worker/filters.h"
 #include "worker/quotas.h"
 #include "worker/recorder.h"
@@ -88,16 +90,21 @@ class Worker {
   bool delivers() const { return process_.settings().enabled && !is_paused_; }
 
   // Configuration
-  bool is_configuration_due();
-  void load_configuration();
   void note_whether_enabled();
   void apply_settings();
+  void read_configuration();
+  void read_changes();
+  void take_over(ConfigurationReader::Step step, Time begun);
+  void take_instance(const pg::Configuration& read);
   void take_instance(const Uuid& instance, bool is_copy);
-  void take_endpoints(std::vector<pg::EndpointState> endpoints);
-  void note_secret_problem(const std::string& problem);
-  void set_up_lanes(const std::vector<Targets::Changed>& changed);
-  void load_next_due();
+  void take_webhook(pg::Webhook webhook, bool with_backlog);
+  void take_endpoint(Target& target, pg::EndpointState endpoint);
+  void set_up_lane(Target& target, const Targets::Change& change);
+  void forget_webhook(const Uuid& id);
+  void note_secret_problem();
+  void load_backlogs();
   void load_orderings();
+  void note_nothing_owed(const Target& target);
   void set_up_order(const Target& target);
 
   // The log
@@ -121,7 +128,7 @@ class Worker {
   std::unordered_set<pg::DeliveryKey> recorded_before(const std::vector<Event>& events);
   std::shared_ptr<const Outgoing> outgoing(Event event);
   void deliver(const Target& target, const std::shared_ptr<const Outgoing>& event, Ledger::Entry entry);
-  void give_up(const Event& event, const Uuid& webhook, int attempts, const std::string& error);
+  void give_up(const Event& event, const pg::Webhook& webhook, int attempts, const std::string& error);
   void end_recovery();
 
   // What is owed
@@ -130,6 +137,7 @@ class Worker {
                    std::string error);
   void owe_at_once(const Delivery& delivery);
   void take_back(std::vector<Delivery> deliveries);
+  void drop(const std::vector<Delivery>& deliveries);
   void schedule_refill(const Target& target);
   void refill();
   void refill_lane(Target& target);
@@ -138,7 +146,6 @@ class Worker {
   void wake_starved();
   bool give_up_old(const Target& target);
   void write_ordering_keys();
-  void forget_deleted();
   bool is_mark_due();
   bool write_down_the_oldest();
   void write_down(Delivery& delivery);
@@ -166,6 +173,7 @@ class Worker {
   void warn_of_refusal(const std::string& problem);
   void maintain();
   bool is_left_alone(const Uuid& webhook);
+  void clean_up();
   void check_ages();
   void maintain_rings();
   void maintain_ring(pg::Ring ring, const RingLimits& limits);
@@ -181,9 +189,13 @@ class Worker {
 
   bool is_enabled_ = true;
   bool is_paused_ = false;
-  std::string secret_problem_;  // as of the last configuration
+  std::string key_file_problem_;
+  std::map<Uuid, std::string> secret_problems_;  // of webhooks
+  std::string told_key_file_problem_;            // in the server's log
+  bool has_told_secret_problem_ = false;         // likewise of either
   Uuid instance_;
   std::optional<EventIdCipher> event_ids_;
+  ConfigurationReader configuration_;
   Targets targets_;
   Filters filters_;
   Quotas quotas_;  // the first worker's
@@ -193,11 +205,12 @@ class Worker {
   Deferrals deferrals_;                                  // of webhooks whose rows somebody else is writing
   std::unordered_map<Uuid, Ordering> ordered_;           // whose rows have the keys of that ordering
   std::unordered_map<Uuid, OrderingJob> ordering_jobs_;  // whose rows get them
-  std::unordered_set<Uuid> forgotten_;                   // deleted ones to which something is owed
   Statistics statistics_;
   std::unordered_map<std::uint64_t, InFlight> in_flight_;       // by the delivery's ticket
   std::unordered_map<std::string, TokenBucket> announcements_;  // how many operational events an organization may get
   std::unordered_map<Uuid, std::string> disabling_;             // webhooks to be switched off, and why
+  std::unordered_set<Uuid> backlogs_to_load_;                   // webhooks of which no window is opened before
+  std::unordered_set<Uuid> orderings_to_load_;                  // likewise nothing is refilled
   // Webhooks that are owed something for which other lanes left no bytes: how many it takes, and in which order they came.
   std::unordered_map<Uuid, std::size_t> starved_;
   std::deque<Uuid> starved_turns_;
@@ -220,11 +233,10 @@ class Worker {
   std::optional<Snapshot> recovered_at_;  // the end of the window with which recovery ends
   std::unordered_set<pg::DeliveryKey> logged_before_;
 
-  std::optional<Time> configuration_stale_at_;  // when a secret expires
-  bool is_configuration_stale_ = false;         // it could not be loaded whole
-  bool look_at_log_ = true;                     // something may have been committed
-  bool was_called_ = false;                     // since the last look at what has
-  bool is_checkpoint_stale_ = false;            // something was settled since the last one
+  bool is_backlog_stale_ = false;     // the clock was set back: the next round through the webhooks reads it anew
+  bool look_at_log_ = true;           // something may have been committed
+  bool was_called_ = false;           // since the last look at what has
+  bool is_checkpoint_stale_ = false;  // something was settled since the last one
   Time last_turn_{};
   Time next_look_{};                          // at the log, though nobody calls
   Time next_poll_{};                          // no look before,
@@ -252,7 +264,7 @@ class Worker {
   Time next_statistics_{};
   Duration statistics_cost_{};  // of writing them, so far
   Time next_disabling_{};
-  Time next_configuration_{};  // not before
+  Time next_clean_up_{};       // after deleted webhooks
   pg::WorkerFigures figures_;  // the counts among them
 };
 

@@ -42,8 +42,8 @@ ALTER VIEW people OWNER TO regress_webhook_operate;
 
 -- No worker sees what this transaction makes: its answer to a test.
 CREATE OR REPLACE FUNCTION webhook_internal.send_test(
-    webhook uuid, organization text, event text, timeout_ms integer, OUT status text, OUT response_status integer,
-    OUT response_body text, OUT error text, OUT duration_ms double precision, OUT log_id bigint)
+    webhook uuid, created_at timestamptz, organization text, event text, timeout_ms integer, OUT status text,
+    OUT response_status integer, OUT response_body text, OUT error text, OUT duration_ms double precision, OUT log_id bigint)
     LANGUAGE sql AS $$SELECT 'success', 200, 'ok', NULL, 12.5::double precision, 43::bigint$$;
 
 CREATE VIEW functions AS
@@ -77,6 +77,7 @@ UNION ALL
 SELECT type, value FROM unnest(ARRAY['bigint', 'integer']) type, unnest(ARRAY['0', '-1', '2', '2147483647', '-2147483648']) value
 UNION ALL SELECT 'bigint', unnest(ARRAY['9223372036854775807', '-9223372036854775808'])
 UNION ALL SELECT 'double precision', unnest(ARRAY['0', '-0', '-1', '2', '1e308', '5e-324', 'NaN', 'Infinity', '-Infinity'])
+UNION ALL SELECT 'xid8', unnest(ARRAY['0', '3', '18446744073709551615'])
 UNION ALL SELECT 'boolean', 'false'
 UNION ALL SELECT 'uuid', unnest(ARRAY['00000000-0000-0000-0000-000000000000', '00000000-0000-0000-0000-00000000000b',
                                       'ffffffff-ffff-ffff-ffff-ffffffffffff'])

@@ -48,18 +48,20 @@ INSERT INTO hooks.webhook_logs (id, slot, created_at, configuration_id, organiza
                                 response_status, response_body, error)
 SELECT log_id, 0, now(), webhook, organization, event_id, 'contact.created', 1, 'failed', 500, organization, organization
 FROM tenants;
-INSERT INTO hooks.webhook_deliveries (event_id, configuration_id, organization_id, event, key, created_at, state,
-                                      attempts, next_attempt_at, last_error, slot)
-SELECT event_id, webhook, organization, 'contact.created', organization, now() - interval '1 h', 'pending', 1, now(),
+INSERT INTO hooks.webhook_deliveries (event_id, configuration_id, configuration_created_at, organization_id, event, key,
+                                      created_at, state, attempts, next_attempt_at, last_error, slot)
+SELECT event_id, webhook, now(), organization, 'contact.created', organization, now() - interval '1 h', 'pending', 1, now(),
        organization, 0 FROM tenants;
-INSERT INTO hooks.webhook_minutes (configuration_id, slot, organization_id, minute, attempts, successes, durations)
-SELECT webhook, 0, organization, date_trunc('minute', now()), 1, 0, array_fill(0, ARRAY[47]) || 1 FROM tenants;
-INSERT INTO hooks.webhook_endpoints (configuration_id, organization_id, circuit_opened_at, last_error)
-SELECT webhook, organization, now(), organization FROM tenants;
+INSERT INTO hooks.webhook_minutes (configuration_id, slot, configuration_created_at, organization_id, minute, attempts,
+                                   successes, durations)
+SELECT webhook, 0, now(), organization, date_trunc('minute', now()), 1, 0, array_fill(0, ARRAY[47]) || 1 FROM tenants;
+INSERT INTO hooks.webhook_endpoints (configuration_id, configuration_created_at, organization_id, circuit_opened_at,
+                                     last_error)
+SELECT webhook, now(), organization, now(), organization FROM tenants;
 -- No worker sees what this transaction makes: its answer to a test.
 CREATE OR REPLACE FUNCTION webhook_internal.send_test(
-    webhook uuid, organization text, event text, timeout_ms integer, OUT status text, OUT response_status integer,
-    OUT response_body text, OUT error text, OUT duration_ms double precision, OUT log_id bigint)
+    webhook uuid, created_at timestamptz, organization text, event text, timeout_ms integer, OUT status text,
+    OUT response_status integer, OUT response_body text, OUT error text, OUT duration_ms double precision, OUT log_id bigint)
     LANGUAGE sql AS $$SELECT 'success', 200, webhook::text, NULL, 12.5::double precision, 43::bigint$$;
 
 CREATE TABLE borders AS

@@ -10,7 +10,7 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = public, tap;
-SELECT plan(104);
+SELECT plan(112);
 
 -- SQLSTATE, message, detail and hint of what the statement raises; null if it raises nothing. Undone in any case.
 CREATE FUNCTION pg_temp.refusal(statement text, OUT state text, OUT message text, OUT detail text, OUT hint text)
@@ -234,19 +234,46 @@ SELECT is((pg_temp.refusal($$INSERT INTO hooks.webhook_configurations (name, url
           'a name is unique within its organization, and without one');
 
 -- deletion
-INSERT INTO hooks.webhook_deliveries (event_id, configuration_id, event, created_at, state)
-SELECT e, c.id, 'contact.created', now(), state
+INSERT INTO hooks.webhook_deliveries (event_id, configuration_id, configuration_created_at, event, created_at, state)
+SELECT e, c.id, c.created_at, 'contact.created', now(), state
 FROM hooks.webhook_configurations c, (VALUES (1, 'pending'), (2, 'dead')) d (e, state) WHERE c.name IN ('crm', 'erp');
 SELECT is(count(*), 4::bigint, 'there are deliveries') FROM hooks.webhook_deliveries;
+SELECT id AS crm FROM hooks.webhook_configurations WHERE name = 'crm' \gset
+DELETE FROM hooks.webhook_changes;
 DELETE FROM hooks.webhook_configurations WHERE name = 'crm';
-SELECT is((SELECT array_agg(DISTINCT c.name) FROM hooks.webhook_deliveries d
-           LEFT JOIN hooks.webhook_configurations c ON c.id = d.configuration_id), '{erp}',
-          'a deleted webhook takes its deliveries along');
+SELECT is(count(*), 4::bigint, 'who deletes a webhook touches no row that the worker writes') FROM hooks.webhook_deliveries;
+SELECT is(array_agg((configuration_id, configuration_created_at, is_deleted)::text),
+          ARRAY[(:'crm'::uuid, now(), true)::text], 'the worker is told to') FROM hooks.webhook_changes;
 SELECT is_empty('SELECT 1 FROM hooks.webhook_secrets WHERE configuration_id NOT IN '
                 '(SELECT id FROM hooks.webhook_configurations)', 'and its secret');
+SELECT array_agg(id ORDER BY id) AS truncated FROM hooks.webhook_configurations \gset
 TRUNCATE hooks.webhook_configurations;
-SELECT is((SELECT count(*) FROM hooks.webhook_deliveries) + (SELECT count(*) FROM hooks.webhook_secrets), 0::bigint,
-          'and so does TRUNCATE');
+SELECT is((SELECT array_agg(configuration_id ORDER BY configuration_id) FROM hooks.webhook_changes
+           WHERE configuration_id <> :'crm' AND is_deleted), :'truncated'::uuid[], 'TRUNCATE tells it of each');
+SELECT is((SELECT count(*) FROM hooks.webhook_secrets), 0::bigint, 'and deletes their secrets');
+
+-- what the worker reads changes by
+INSERT INTO hooks.webhook_configurations (name, url, events, changed_xid)
+VALUES ('stamped', 'https://example.com/', '{*}', '99999999999') RETURNING id AS stamped \gset
+SELECT is(changed_xid, pg_current_xact_id(), 'changed_xid is this transaction''s, whatever a dump says')
+FROM hooks.webhook_configurations;
+UPDATE hooks.webhook_configurations SET changed_xid = '3';
+SELECT is(changed_xid, pg_current_xact_id(), 'and whatever an UPDATE says') FROM hooks.webhook_configurations;
+INSERT INTO hooks.webhook_secrets (configuration_id, secret, created_xid) VALUES (:'stamped', 'not so secret', '3');
+SELECT is(created_xid, pg_current_xact_id(), 'likewise that of a secret') FROM hooks.webhook_secrets;
+DELETE FROM hooks.webhook_secrets;
+SELECT is((SELECT count(*) FROM hooks.webhook_changes WHERE configuration_id = :'stamped' AND NOT is_deleted), 1::bigint,
+          'a secret that is deleted is a change of its webhook');
+SET LOCAL session_replication_role = replica;
+INSERT INTO hooks.webhook_configurations (name, url, events, changed_xid)
+VALUES ('replicated', 'https://example.com/', '{*}', '99999999999');
+SELECT is(changed_xid, pg_current_xact_id(), 'replication stamps what it brings, too') FROM hooks.webhook_configurations
+WHERE name = 'replicated';
+DELETE FROM hooks.webhook_configurations WHERE name = 'replicated' RETURNING id AS replicated \gset
+SET LOCAL session_replication_role = DEFAULT;
+SELECT is((SELECT count(*) FROM hooks.webhook_changes WHERE configuration_id = :'replicated' AND is_deleted), 1::bigint,
+          'and what it deletes is told');
+DELETE FROM hooks.webhook_configurations;
 
 -- many at once: each finds its own secret, without a look at all others of the transaction
 SELECT coalesce(sum(idx_tup_fetch), 0) AS fetched_before FROM pg_stat_xact_user_tables

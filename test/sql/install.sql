@@ -73,8 +73,9 @@ SELECT is_empty($$
     WHERE l.lanname <> 'c' AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (f.proconfig), false)
 $$, 'every function that is not C pins its search_path');
 SELECT set_eq('SELECT proname::text FROM pg_temp.functions WHERE prosecdef', ARRAY[
-    'configurations_check', 'configurations_stage_secret', 'configurations_adopt_secret',
-    'configurations_change_secret', 'configurations_changed', 'configurations_forget',
+    'configurations_check', 'configurations_stage_secret', 'configurations_adopt_secrets',
+    'configurations_change_secret', 'configurations_changed', 'configurations_forget', 'configurations_draw_identity',
+    'secrets_forget',
     'emit_own', 'redeliver_own', 'redeliver_any', 'replay_own', 'replay_any',
     'cancel_own', 'cancel_any', 'rotate_secret_own', 'rotate_secret_any',
     'reveal_secret_own', 'reveal_secret_any', 'webhook_reencrypt_secrets',
@@ -88,7 +89,7 @@ $$, 'nobody can attach a trigger function, or call one that runs as its owner');
 SELECT is_empty($$
     SELECT f FROM unnest(ARRAY['webhook_internal.append(text, json, text, text)', 'webhook_is_operator()', 'webhook_internal.wake()',
         'webhook_internal.replace_secret(uuid, text)', 'webhook_reveal_secret(uuid)', 'webhook_emit(text, json, text, text)',
-        'webhook_test(uuid, text)', 'webhook_internal.send_test(uuid, text, text, integer)',
+        'webhook_test(uuid, text)', 'webhook_internal.send_test(uuid, timestamptz, text, text, integer)',
         'webhook_pause(text)', 'webhook_resume()', 'webhook_grant(regrole, text)', 'webhook_revoke(regrole)']) f
     WHERE has_function_privilege('public', CASE WHEN f LIKE 'webhook\_internal.%' THEN f ELSE 'hooks.' || f END, 'EXECUTE')
 $$, 'what needs a grant is not PUBLIC''s');

@@ -25,17 +25,18 @@ FROM generate_series(0, 300) i;
 INSERT INTO hooks.webhook_events (slot, id, xid, created_at, event, organization_id, key, data)
 SELECT 0, 1000 + i % 30, '5', '2024-01-01', 'deal.created', organization_id, 'key ' || i % 10, '{}'
 FROM hooks.webhook_configurations, generate_series(1, 5) i WHERE organization_id <> 'acme';
-INSERT INTO hooks.webhook_deliveries (event_id, configuration_id, organization_id, event, key, created_at, state, last_error, attempts)
-SELECT i, id, organization_id, 'deal.created', 'key ' || i, '2024-01-01', 'dead', 'HTTP status 503', 7
+INSERT INTO hooks.webhook_deliveries (event_id, configuration_id, configuration_created_at, organization_id, event, key, created_at, state,
+                                      last_error, attempts)
+SELECT i, id, created_at, organization_id, 'deal.created', 'key ' || i, '2024-01-01', 'dead', 'HTTP status 503', 7
 FROM hooks.webhook_configurations, generate_series(1, 5) i WHERE organization_id <> 'acme';
 INSERT INTO hooks.webhook_logs (slot, created_at, configuration_id, organization_id, event_id, event, attempt, status, response_status, error,
                                 remote_ip, response_body)
 SELECT 0, '2024-01-01', id, organization_id, i, 'deal.created', 7, 'failed', 503, 'HTTP status 503', '192.0.2.1', 'no'
 FROM hooks.webhook_configurations, generate_series(1, 5) i WHERE organization_id <> 'acme';
-INSERT INTO hooks.webhook_minutes (configuration_id, slot, organization_id, minute, attempts, successes, durations)
-SELECT id, i, organization_id, '2024-01-01', 77, 76, '{1}' FROM hooks.webhook_configurations, generate_series(1, 5) i WHERE organization_id <> 'acme';
-INSERT INTO hooks.webhook_endpoints (configuration_id, organization_id, failing_since, last_error)
-SELECT id, organization_id, '2024-01-01', 'HTTP status 503' FROM hooks.webhook_configurations WHERE organization_id <> 'acme';
+INSERT INTO hooks.webhook_minutes (configuration_id, slot, configuration_created_at, organization_id, minute, attempts, successes, durations)
+SELECT id, i, created_at, organization_id, '2024-01-01', 77, 76, '{1}' FROM hooks.webhook_configurations, generate_series(1, 5) i WHERE organization_id <> 'acme';
+INSERT INTO hooks.webhook_endpoints (configuration_id, configuration_created_at, organization_id, failing_since, last_error)
+SELECT id, created_at, organization_id, '2024-01-01', 'HTTP status 503' FROM hooks.webhook_configurations WHERE organization_id <> 'acme';
 INSERT INTO webhook_internal.given_up (configuration_id, minute, organization_id, deliveries, first_event_id, last_event_id, reason)
 SELECT id, '2024-01-01', organization_id, 77, 1, 2, 'too many' FROM hooks.webhook_configurations WHERE organization_id <> 'acme';
 ANALYZE webhook_internal.given_up, hooks.webhook_configurations, hooks.webhook_events, hooks.webhook_deliveries, hooks.webhook_logs, hooks.webhook_minutes,

@@ -78,12 +78,17 @@ VALUES (101, 0, '2024-01-15 10:01:00.1239Z', :'a', 'acme', 1, 'contact.created',
        (106, 2, '2024-01-01 10:06:01Z', gen_random_uuid(), 'acme', 1, 'contact.created', 1, 'success', 200, NULL),
        (111, 3, '2024-01-15 10:11:01Z', :'g', 'globex', 11, 'contact.created', 1, 'success', 200, NULL);
 -- 2 is due again; 6 was given up, and outlived its event.
-INSERT INTO hooks.webhook_deliveries (event_id, configuration_id, organization_id, event, key, created_at, state, attempts,
-                                      next_attempt_at, last_error, slot)
-VALUES (2, :'a', 'acme', 'contact.updated', '2', '2024-01-15 10:02Z', 'pending', 1, '2024-01-15 10:02:06Z',
+INSERT INTO hooks.webhook_deliveries (event_id, configuration_id, configuration_created_at, organization_id, event, key,
+                                      created_at, state, attempts, next_attempt_at, last_error, slot)
+SELECT d.event_id, c.id, c.created_at, d.organization_id, d.event, d.key, d.created_at::timestamptz, d.state, d.attempts,
+       d.next_attempt_at, d.last_error, d.slot
+FROM (VALUES
+       (2, :'a'::uuid, 'acme', 'contact.updated', '2', '2024-01-15 10:02Z', 'pending', 1, '2024-01-15 10:02:06Z'::timestamptz,
         'HTTP status 500', 2),
        (6, :'a', 'acme', 'contact.updated', '6', '2024-01-15 10:06Z', 'dead', 8, NULL, 'HTTP status 500', NULL),
-       (11, :'g', 'globex', 'contact.created', '11', '2024-01-15 10:11Z', 'pending', 1, now(), 'HTTP status 500', 3);
+       (11, :'g', 'globex', 'contact.created', '11', '2024-01-15 10:11Z', 'pending', 1, now(), 'HTTP status 500', 3)
+     ) d (event_id, webhook, organization_id, event, key, created_at, state, attempts, next_attempt_at, last_error, slot)
+JOIN hooks.webhook_configurations c ON c.id = d.webhook;
 INSERT INTO webhook_internal.saved_events (event_id, created_at, event, organization_id, key, data, bytes)
 VALUES (6, '2024-01-15 10:06Z', 'contact.updated', 'acme', '6', '{"id":6}', 12);
 CREATE FUNCTION pg_temp.owed(webhook uuid) RETURNS text LANGUAGE sql AS $$
@@ -329,8 +334,8 @@ FROM unnest(ARRAY['redeliver', 'curl']) f, pg_temp.refusal(format('SELECT hooks.
 DELETE FROM hooks.webhook_logs WHERE id = 900;
 -- In place of the worker, which sees nothing of this transaction: tells what it is asked for.
 CREATE OR REPLACE FUNCTION webhook_internal.send_test(
-    webhook uuid, organization text, event text, timeout_ms integer, OUT status text, OUT response_status integer,
-    OUT response_body text, OUT error text, OUT duration_ms double precision, OUT log_id bigint)
+    webhook uuid, created_at timestamptz, organization text, event text, timeout_ms integer, OUT status text,
+    OUT response_status integer, OUT response_body text, OUT error text, OUT duration_ms double precision, OUT log_id bigint)
     LANGUAGE sql STRICT AS $$SELECT 'success', 200, event, webhook::text, timeout_ms::double precision, 43::bigint$$;
 SELECT is((SELECT t FROM hooks.webhook_test(:'a') t)::text, format('(success,200,webhook.test,%s,5000,43)', :'a'),
           'without an event it is webhook.test');
@@ -354,7 +359,7 @@ INSERT INTO tried VALUES
     ('webhook_internal.rotate_secret_own(%1$L, ''1 h'')', 'manage'),
     ('webhook_test(%1$L)', 'manage'), ('webhook_internal.test_own(%1$L, ''webhook.test'')', 'manage'),
     ('webhook_internal.test_any(%1$L, ''webhook.test'')', 'operate'),
-    ('webhook_internal.send_test(%1$L, '''', ''webhook.test'', 1000)', 'owner'),
+    ('webhook_internal.send_test(%1$L, now(), '''', ''webhook.test'', 1000)', 'owner'),
     ('webhook_internal.cancel_any(%1$L, NULL)', 'operate'), ('webhook_internal.redeliver_any(%1$L, %2$s)', 'operate'),
     ('webhook_internal.replay_any(%1$L, ''-infinity'', now(), NULL, false, true)', 'operate'),
     ('webhook_internal.rotate_secret_any(%1$L, ''1 h'')', 'operate'),

@@ -101,8 +101,8 @@ VALUES (0, 1, pg_current_xact_id(), now(), 'contact.created', 'acme', '{"id": 1}
 INSERT INTO hooks.webhook_logs (id, slot, created_at, configuration_id, organization_id, event_id, event, attempt, status, error)
 VALUES (1, 0, now(), '00000000-0000-0000-0000-00000000000a', 'acme', 1, 'contact.created', 1, 'failed', 'no answer');
 CREATE OR REPLACE FUNCTION webhook_internal.send_test(
-    webhook uuid, organization text, event text, timeout_ms integer, OUT status text, OUT response_status integer,
-    OUT response_body text, OUT error text, OUT duration_ms double precision, OUT log_id bigint)
+    webhook uuid, created_at timestamptz, organization text, event text, timeout_ms integer, OUT status text,
+    OUT response_status integer, OUT response_body text, OUT error text, OUT duration_ms double precision, OUT log_id bigint)
     LANGUAGE sql SET search_path = pg_catalog, pg_temp
     AS $$SELECT 'success', 200, 'ok', NULL, 12.5::double precision, 43::bigint$$;
 GRANT USAGE ON SCHEMA evil, tap TO PUBLIC;

@@ -75,8 +75,9 @@ SELECT o, 'hook', 'https://example.com/', '{*}', 'the secret of ' || coalesce(o,
 FROM unnest(ARRAY['acme', 'globex', NULL]) o;
 INSERT INTO hooks.webhook_logs (slot, created_at, configuration_id, organization_id, event_id, event, attempt, status)
 SELECT 0, now(), id, organization_id, 1, 'contact.created', 1, 'success' FROM hooks.webhook_configurations;
-INSERT INTO hooks.webhook_deliveries (event_id, configuration_id, organization_id, event, created_at, state)
-SELECT 1, id, organization_id, 'contact.created', now(), 'pending' FROM hooks.webhook_configurations;
+INSERT INTO hooks.webhook_deliveries (event_id, configuration_id, configuration_created_at, organization_id, event, created_at,
+                                      state)
+SELECT 1, id, created_at, organization_id, 'contact.created', now(), 'pending' FROM hooks.webhook_configurations;
 INSERT INTO hooks.webhook_events (slot, id, xid, created_at, event, organization_id, data)
 SELECT 0, 1, pg_current_xact_id(), now(), 'contact.created', o, '{}' FROM unnest(ARRAY['acme', 'globex', NULL]) o;
 INSERT INTO hooks.webhook_instance (instance, database_oid, system_identifier) VALUES (gen_random_uuid(), 1, 1);
@@ -135,7 +136,7 @@ SELECT is(pg_temp.as_role('manage', 'acme', $$UPDATE hooks.webhook_configuration
 SELECT is(pg_temp.as_role('manage', 'acme', format($$
               INSERT INTO hooks.webhook_configurations (id, name, url, events, secret)
               VALUES (%L, 'thief', 'https://example.com/', '{*}', 'a stolen signature') ON CONFLICT DO NOTHING
-              RETURNING id$$, :'globex')), 'null', 'nor put a secret under it by proposing its id');
+              RETURNING id <> %1$L$$, :'globex')), 'true', 'nor put a secret under it by proposing its id');
 SELECT is((SELECT array_agg(secret) FROM hooks.webhook_secrets WHERE configuration_id = :'globex'),
           '{the secret of globex}', 'it keeps its own');
 SELECT is(pg_temp.as_role('manage', 'acme', 'SELECT hooks.webhook_reveal_secret(id) FROM hooks.webhook_configurations '

@@ -88,9 +88,14 @@ my $deleted = webhook_of('deleted', url => $receiver->url('/status/404?deleted')
 insert_items(\&now, 'deleted', 20);
 eventually { count_owed($deleted) == 20 } 'a webhook is owed something';
 query($node, "DELETE FROM webhook_configurations WHERE id = '$deleted'");
-is(query($node, "SELECT count(*) FROM webhook_deliveries WHERE configuration_id = '$deleted'"), 0, 'deleted, it is owed nothing');
-is(query($node, "SELECT (SELECT count(*) FROM webhook_minutes WHERE configuration_id = '$deleted')
-	+ (SELECT count(*) FROM webhook_endpoints WHERE configuration_id = '$deleted')"), 0, 'and has no figures');
+eventually { query($node, "SELECT count(*) FROM webhook_deliveries WHERE configuration_id = '$deleted'") == 0 } 'deleted, it is owed nothing';
+eventually
+{
+	query($node, "SELECT (SELECT count(*) FROM webhook_minutes WHERE configuration_id = '$deleted')
+		+ (SELECT count(*) FROM webhook_endpoints WHERE configuration_id = '$deleted')
+		+ (SELECT count(*) FROM webhook_changes)") == 0
+}
+'and has no figures';
 
 # --- Locked ---------------------------------------------------------------------------------------------------------------
 

@@ -21,14 +21,17 @@ use WebhookTest::Session;
 # yet that runs it, a situation.
 my %situation_of = (
 	(map { $_ => 'start' } qw(find_extension find_relations read_identity create_identity read_checkpoints delete_checkpoints
-		create_checkpoints read_endpoints read_logged read_owed_of read_deferred_webhooks)),
-	(map { $_ => 'configuration' } qw(read_webhooks has_outdated_secrets reencrypt_secrets read_next_expiry read_next_due)),
+		create_checkpoints read_logged read_owed_of read_deferred_webhooks)),
+	(map { $_ => 'configuration' } qw(find_webhooks_from read_webhooks current_snapshot find_changes find_changed_webhooks
+		find_changed_secrets has_outdated_secrets reencrypt_secrets)),
+	(map { $_ => 'cleaning up' } qw(find_left_over delete_change delete_left_pending delete_left_dead delete_left_minutes
+		delete_left_endpoint has_left_over)),
 	(map { $_ => 'reading' } qw(current_head find_events read_events_by_id walk_events find_lowest_event)),
 	(map { $_ => 'recording' } qw(current_log_segments insert_logs upsert_owed delete_finished upsert_minutes upsert_endpoints
 		update_checkpoint defer_owed defer_finished apply_deferred has_deferred find_holder)),
 	(map { $_ => 'refusal' } qw(find_locked give_up_deferred drop_deferred)),    # 061_refused_rows.pl, 054_toggle.pl
 	(map { $_ => 'disabling' } qw(read_disabling disable_webhook)),
-	(map { $_ => 'owed' } qw(read_due read_due_in_order read_due_next give_up_old forget_pending)),
+	(map { $_ => 'owed' } qw(read_due read_due_in_order read_due_next give_up_old)),
 	(map { $_ => 'ordering' } qw(write_ordering_keys count_ordering_keys)),
 	(map { $_ => 'rings' } qw(read_ring turn_ring save_events has_unsaved_events has_unsettled_events has_needed_logs
 		delete_expired_dead draw_ids)),
@@ -206,6 +209,22 @@ sub situations
 		"UPDATE webhook_configurations SET ordering = 'key' WHERE name = 'reordered' AND organization_id = '$_->{name}'" ])
 	  foreach @locks;
 	others_receive(10, "$when, while an ordering changes");
+
+	# cleaning up
+	my $gone = create_webhook($node, name => "gone $when", url => $receiver->url('/fails?gone'), organization_id => 'others',
+		retry_schedule => ['1 hour'], events => ['item.created']);
+	others_receive(3, "$when, with a webhook that fails");
+	eventually { query($node, "SELECT count(*) FROM webhook_deliveries WHERE configuration_id = '$gone'") == 3 }
+	"$when: it is owed something";
+	query($node, "DELETE FROM webhook_configurations WHERE id = '$gone'");
+	eventually
+	{
+		query($node, "SELECT (SELECT count(*) FROM webhook_deliveries WHERE configuration_id = '$gone')
+			+ (SELECT count(*) FROM webhook_minutes WHERE configuration_id = '$gone')
+			+ (SELECT count(*) FROM webhook_endpoints WHERE configuration_id = '$gone')") == 0
+	}
+	"$when: what is left of a deleted webhook goes";
+	others_receive(3, "$when, while that is cleaned up");
 
 	# rings: more than they may hold
 	query($node, q{INSERT INTO items SELECT n, 'others', 'k', string_agg(md5(n::text || i), '') FROM generate_series(1, 50) n,

@@ -14,7 +14,7 @@ using Position = Backlog::Position;
 
 TEST(BacklogTest, LookBeginsBeforeTheFirstThatIsDue) {
   Backlog backlog;
-  backlog.reset({{kWebhook, kNow}});
+  backlog.reset(kWebhook, kNow);
   EXPECT_EQ(backlog.next_due(kWebhook), kNow);
   EXPECT_LT(backlog.position(kWebhook), (Position{kNow, -1}));
   EXPECT_GT(backlog.position(kWebhook), (Position{kNow - 1us, 1'000'000}));
@@ -22,7 +22,7 @@ TEST(BacklogTest, LookBeginsBeforeTheFirstThatIsDue) {
 
 TEST(BacklogTest, LookGoesOnBehindWhatTheLastOneFound) {
   Backlog backlog;
-  backlog.reset({{kWebhook, kNow}});
+  backlog.reset(kWebhook, kNow);
   backlog.advance(kWebhook, {kNow, 500}, kNow);
   EXPECT_EQ(backlog.position(kWebhook), (Position{kNow, 500}));
   backlog.advance(kWebhook, {kNow + 1s, 7}, std::nullopt);
@@ -32,7 +32,7 @@ TEST(BacklogTest, LookGoesOnBehindWhatTheLastOneFound) {
 
 TEST(BacklogTest, RowBeforeThePositionIsNotPassedOver) {
   Backlog backlog;
-  backlog.reset({{kWebhook, kNow}});
+  backlog.reset(kWebhook, kNow);
   backlog.advance(kWebhook, {kNow, 500}, kNow + 1h);
   backlog.owe(kWebhook, {kNow, 30});
   EXPECT_LT(backlog.position(kWebhook), (Position{kNow, 30}));
@@ -43,7 +43,7 @@ TEST(BacklogTest, RowBeforeThePositionIsNotPassedOver) {
 
 TEST(BacklogTest, FirstRowOfAnEmptyBacklogIsWhereTheLookBegins) {
   Backlog backlog;
-  backlog.reset({{kWebhook, kNow}});
+  backlog.reset(kWebhook, kNow);
   backlog.advance(kWebhook, {kNow, 500}, std::nullopt);
   backlog.owe(kWebhook, {kNow + 1h, 600});
   EXPECT_EQ(backlog.position(kWebhook), (Position{kNow + 1h, 599}));
@@ -54,7 +54,7 @@ TEST(BacklogTest, RowInMemoryIsHeldUntilItIsLetGo) {
   backlog.hold(kWebhook, {kNow, 3});
   EXPECT_TRUE(backlog.is_held(kWebhook, 3));
   EXPECT_EQ(backlog.held(kWebhook), 1U);
-  backlog.reset({});
+  backlog.reset(kWebhook, std::nullopt);
   EXPECT_TRUE(backlog.is_held(kWebhook, 3)) << "what is in memory is in memory";
   backlog.let_go(kWebhook, 3);
   EXPECT_FALSE(backlog.is_held(kWebhook, 3));
@@ -62,13 +62,24 @@ TEST(BacklogTest, RowInMemoryIsHeldUntilItIsLetGo) {
 
 TEST(BacklogTest, RowThatIsPutBackIsFoundAgain) {
   Backlog backlog;
-  backlog.reset({{kWebhook, kNow}});
+  backlog.reset(kWebhook, kNow);
   backlog.hold(kWebhook, {kNow, 3});
   backlog.advance(kWebhook, {kNow, 500}, std::nullopt);
   backlog.put_back(kWebhook, 3);
   EXPECT_FALSE(backlog.is_held(kWebhook, 3));
   EXPECT_LT(backlog.position(kWebhook), (Position{kNow, 3}));
   EXPECT_EQ(backlog.next_due(kWebhook), kNow);
+}
+
+TEST(BacklogTest, WebhookThatIsGoneLeavesNothing) {
+  Backlog backlog;
+  backlog.reset(kWebhook, kNow);
+  backlog.hold(kWebhook, {kNow, 3});
+  backlog.schedule(kWebhook, 1, kNow);
+  backlog.forget(kWebhook);
+  EXPECT_FALSE(backlog.is_held(kWebhook, 3));
+  EXPECT_EQ(backlog.next_due(kWebhook), std::nullopt);
+  EXPECT_EQ(backlog.first_scheduled(), std::nullopt);
 }
 
 TEST(BacklogTest, ScheduleGoesByTimeAndHoldsAWebhookOnce) {

@@ -55,33 +55,38 @@ class FakeStore : public pg::Store {
                         .timeout = std::chrono::seconds(5),
                         .limits = {.max_in_flight = 16}};
     if (change) change(webhook);
-    configuration_changed_ = true;
+    note_change({.webhook = webhook.identity()});
     webhooks_.insert_or_assign(webhook.id, std::move(webhook));
     return uuid(number);
   }
   void change_webhook(const Uuid& id, const std::function<void(pg::Webhook&)>& change) {
     change(webhooks_.at(id));
-    configuration_changed_ = true;
+    note_change({.webhook = webhooks_.at(id).identity()});
   }
   void set_active(const Uuid& id, bool active) {
     pg::Webhook& webhook = webhooks_.at(id);
     if (webhook.is_active == active) return;
     webhook.is_active = active;
     (active ? webhook.active_since : webhook.disabled_at.emplace()) = process_.now();
-    configuration_changed_ = true;
+    note_change({.webhook = webhook.identity()});
   }
+  // What belongs to it stays, until the worker cleans up.
   void delete_webhook(const Uuid& id) {
+    note_change({.webhook = webhooks_.at(id).identity(), .is_deleted = true});
     webhooks_.erase(id);
-    configuration_changed_ = true;
     require_nothing_of(id);
-    std::erase_if(deliveries, [&id](const auto& entry) { return entry.first.webhook == id; });
+  }
+  // A table was changed in a way that no trigger saw.
+  void change_unseen(const Uuid& id, const std::function<void(pg::Webhook&)>& change) {
+    change(webhooks_.at(id));
+    news_ = pg::ConfigurationNews::kAnything;
   }
   bool has_webhook(const Uuid& id) const { return webhooks_.contains(id); }
   bool is_active(const Uuid& id) const { return webhooks_.contains(id) && webhooks_.at(id).is_active; }
   int max_in_flight(const Uuid& id) const { return webhooks_.at(id).limits.max_in_flight; }
   void set_paused(bool paused) {
     is_paused_ = paused;
-    configuration_changed_ = true;
+    news_ = std::max(news_, pg::ConfigurationNews::kChanges);
     process_.wake();
   }
   bool is_paused() const { return is_paused_; }
@@ -126,10 +131,21 @@ class FakeStore : public pg::Store {
   // As if an earlier worker had left it.
   void owe(std::int64_t event_id, const Uuid& webhook, Time at) {
     const pg::DeliveryKey key{event_id, webhook};
-    deliveries.insert_or_assign(
-        key,
-        pg::OwedRow{.key = key, .created_at = process_.now(), .owed_since = process_.now(), .next_attempt_at = at});
+    const auto found = webhooks_.find(webhook);
+    const pg::WebhookIdentity of = found == webhooks_.end() ? pg::WebhookIdentity{} : found->second.identity();
+    deliveries.insert_or_assign(key, pg::OwedRow{.key = key,
+                                                 .webhook_created_at = of.created_at,
+                                                 .organization_id = of.organization_id,
+                                                 .created_at = process_.now(),
+                                                 .owed_since = process_.now(),
+                                                 .next_attempt_at = at});
     required_.erase(key);
+  }
+  // By a session, such as webhook_replay().
+  void replay(std::int64_t event_id, const Uuid& webhook) {
+    owe(event_id, webhook, process_.now());
+    note_change({.webhook = webhooks_.at(webhook).identity(), .is_owed_changed = true});
+    process_.wake();
   }
   // Whatever else is asked for by now, the other workers of the database deliver it, and write their checkpoints.
   void let_others_work() {
@@ -166,10 +182,11 @@ class FakeStore : public pg::Store {
   // --- For the test: what became of it ---
 
   std::vector<Log> logs;
-  std::optional<Time> secret_expires_at;  // of whichever webhook
-  Time configuration_read_at{};           // last
-  Duration configuration_takes{};         // to read
-  int configuration_reads = 0;
+  Duration reading_takes{};               // of changes
+  int changes_read = 0;                   // how often
+  std::size_t webhooks_read = 0;          // rows
+  std::size_t webhooks_read_at_once = 0;  // the most
+  std::map<Uuid, Time> read_at;           // when each was read last
   std::unordered_map<pg::DeliveryKey, pg::OwedRow> deliveries;
   std::optional<StoredIdentity> identity;
   std::optional<Checkpoint> checkpoint;
@@ -244,25 +261,59 @@ class FakeStore : public pg::Store {
     }
     state.instance = identity->instance;
     state.checkpoint = *checkpoint;
-    for (const auto& [id, endpoint] : endpoints) state.endpoints.push_back(endpoint);
     for (const auto& [id, changes] : deferred) state.deferred.push_back(id);
     call.commit();
     return state;
   }
 
-  pg::Configuration configuration() override {
-    Call call(*this, "configuration");
-    configuration_changed_ = seen_changed_ = false;
-    pg::Configuration configuration{.is_paused = is_paused_, .paused_reason = "told to"};
-    for (const auto& [id, webhook] : webhooks_) configuration.webhooks.push_back(webhook);
-    if (secret_expires_at && *secret_expires_at > process_.now()) configuration.stale_at = secret_expires_at;
-    process_.pass(configuration_takes);
-    configuration_read_at = process_.now();
-    ++configuration_reads;
+  pg::Configuration webhooks(const std::optional<Uuid>& last, std::size_t webhooks_max) override {
+    Call call(*this, "webhooks");
+    pg::Configuration read = read_nothing();
+    auto next = last ? webhooks_.upper_bound(*last) : webhooks_.begin();
+    for (; next != webhooks_.end() && read.webhooks.size() < webhooks_max; ++next) add_to(read, next->first);
+    read.is_all = read.webhooks.size() < webhooks_max;
+    note_read(read);
     call.commit();
-    return configuration;
+    return read;
   }
-  bool configuration_changed() const override { return seen_changed_; }
+  pg::Configuration webhooks(const std::vector<Uuid>& ids) override {
+    Call call(*this, "some_webhooks");
+    pg::Configuration read = read_nothing();
+    for (const Uuid& id : ids) add_to(read, id);
+    note_read(read);
+    call.commit();
+    return read;
+  }
+  pg::Configuration changes(const Snapshot& known, std::size_t changes_max) override {
+    Call call(*this, "changes");
+    if (!reading_ || reading_->known != known) reading_ = Reading{known, snapshot(), 0};
+    Reading next = *reading_;
+    const Window window{known, next.until};
+    pg::Configuration read = read_nothing();
+    read.snapshot = next.until;
+    std::set<Uuid> changed;
+    std::set<Uuid> owed_changed;
+    std::size_t found = 0;
+    for (; next.position < changes_.size() && found < changes_max; ++next.position) {
+      const Change& change = changes_[next.position];
+      if (!window.contains(change.xid)) continue;
+      ++found;
+      if (change.is_deleted) read.deleted.push_back(change.webhook);
+      if (!change.is_deleted) changed.insert(change.webhook.id);
+      if (change.is_owed_changed) owed_changed.insert(change.webhook.id);
+    }
+    read.is_all = next.position == changes_.size();
+    for (const Uuid& id : changed) add_to(read, id);
+    for (pg::Webhook& webhook : read.webhooks) webhook.is_owed_changed = owed_changed.contains(webhook.id);
+    process_.pass(reading_takes);
+    ++changes_read;
+    note_read(read);
+    call.commit();
+    reading_ = read.is_all ? std::nullopt : std::optional(next);
+    return read;
+  }
+  pg::ConfigurationNews take_news() override { return std::exchange(seen_news_, pg::ConfigurationNews::kNone); }
+  bool has_news() const override { return seen_news_ != pg::ConfigurationNews::kNone; }
 
   pg::LogHead current_head() override {
     Call call(*this, "current_head");
@@ -356,8 +407,17 @@ class FakeStore : public pg::Store {
     }
     recorded.deferred.assign(waiting.begin(), waiting.end());
     for (const pg::OperationalEvent& event : batch.events) events_emitted.push_back(event);
-    for (const pg::EndpointState& endpoint : batch.endpoints) endpoints.insert_or_assign(endpoint.webhook, endpoint);
+    const auto is_there = [&](const Uuid& id, Time created_at) {
+      const auto webhook = webhooks_.find(id);
+      return webhook != webhooks_.end() && webhook->second.created_at == created_at;
+    };
+    for (const pg::EndpointState& endpoint : batch.endpoints) {
+      if (is_there(endpoint.webhook, endpoint.webhook_created_at)) {
+        endpoints.insert_or_assign(endpoint.webhook, endpoint);
+      }
+    }
     for (const MinuteOfWebhook& minute : batch.minutes) {
+      if (!is_there(minute.webhook, minute.webhook_created_at)) continue;
       MinuteOfWebhook& kept = minutes[{minute.webhook, minute.minute}];
       kept.webhook = minute.webhook;
       kept.minute = minute.minute;
@@ -399,11 +459,12 @@ class FakeStore : public pg::Store {
     call.commit();
   }
 
-  pg::DisableResult disable(const Uuid& webhook, const std::string& url, const std::string& reason,
+  pg::DisableResult disable(const pg::WebhookIdentity& wanted, const std::string& url, const std::string& reason,
                             const pg::OperationalEvent& event) override {
     Call call(*this, "disable");
+    const Uuid& webhook = wanted.id;
     const auto found = webhooks_.find(webhook);
-    if (found == webhooks_.end() || !found->second.is_active || found->second.url != url) {
+    if (!exists(wanted) || !found->second.is_active || found->second.url != url) {
       return pg::DisableResult::kNothingToDo;
     }
     if (locked_webhooks.contains(webhook)) return pg::DisableResult::kLocked;
@@ -414,12 +475,12 @@ class FakeStore : public pg::Store {
     return pg::DisableResult::kDisabled;
   }
 
-  pg::Testable testable(const Uuid& id, const std::string& event) override {
+  pg::Testable testable(const Uuid& id, Time created_at, const std::string& event) override {
     Call call(*this, "testable");
     pg::Testable testable{.is_paused = is_paused_, .paused_reason = "told to", .has_event = event != "unknown"};
     if (testable.has_event) testable.example = R"({"example":true})";
     const auto found = webhooks_.find(id);
-    testable.has_webhook = found != webhooks_.end();
+    testable.has_webhook = found != webhooks_.end() && found->second.created_at == created_at;
     if (testable.has_webhook) {
       const pg::Webhook& webhook = found->second;
       testable.organization_id = webhook.organization_id;
@@ -432,35 +493,21 @@ class FakeStore : public pg::Store {
     return testable;
   }
 
-  std::vector<pg::NextDue> next_due() override {
-    Call call(*this, "next_due");
-    std::map<Uuid, Time> first;
-    for (const auto& [key, row] : deliveries) {
-      if (!row.next_attempt_at) continue;
-      const auto [entry, is_new] = first.emplace(key.webhook, *row.next_attempt_at);
-      if (!is_new) entry->second = std::min(entry->second, *row.next_attempt_at);
-    }
-    std::vector<pg::NextDue> due;
-    for (const auto& [webhook, at] : first) due.push_back({webhook, at});
-    call.commit();
-    return due;
-  }
-
   pg::Due due(const pg::DueQuery& query) override {
     Call call(*this, "due");
-    expect_complete(query.webhook, "due");
+    expect_complete(query.webhook.id, "due");
     pg::Due due;
     std::vector<const pg::OwedRow*> rows;
     std::map<std::string, const pg::OwedRow*> first;  // by ordering_key
     for (const auto& [key, row] : deliveries) {
-      if (key.webhook != query.webhook || !row.next_attempt_at) continue;
+      if (!is_of(row, query.webhook) || !row.next_attempt_at) continue;
       if (*row.next_attempt_at > query.now) due.next = std::min(due.next.value_or(Time::max()), *row.next_attempt_at);
       if (!row.ordering_key) continue;
       const auto [entry, is_new] = first.emplace(*row.ordering_key, &row);
       if (!is_new && key.event_id < entry->second->key.event_id) entry->second = &row;
     }
     for (const auto& [key, row] : deliveries) {
-      if (key.webhook != query.webhook || !row.next_attempt_at) continue;
+      if (!is_of(row, query.webhook) || !row.next_attempt_at) continue;
       const Backlog::Position position{*row.next_attempt_at, key.event_id};
       const bool is_due = query.in_order
                               ? row.ordering_key && *first.at(*row.ordering_key)->next_attempt_at <= query.now
@@ -492,6 +539,7 @@ class FakeStore : public pg::Store {
         owed.event = stored->second;
       } else {
         owed.event = {.id = row->key.event_id, .created_at = row->created_at, .name = row->event};
+        owed.event.organization_id = row->organization_id;
       }
     }
     rows_fetched += due.deliveries.size();
@@ -501,20 +549,20 @@ class FakeStore : public pg::Store {
   std::size_t rows_fetched = 0;
   std::size_t bytes_fetched_at_most = 0;  // by one due()
 
-  std::vector<std::int64_t> give_up_old(const Uuid& webhook, Time oldest, const std::string& reason,
+  std::vector<std::int64_t> give_up_old(const pg::WebhookIdentity& webhook, Time oldest, const std::string& reason,
                                         std::size_t rows_max) override {
     Call call(*this, "give_up_old");
-    expect_complete(webhook, "give_up_old");
+    expect_complete(webhook.id, "give_up_old");
     std::vector<std::int64_t> ids;
     for (auto& [key, row] : deliveries) {
-      if (key.webhook != webhook || !row.next_attempt_at || *row.next_attempt_at > process_.now()) continue;
+      if (!is_of(row, webhook) || !row.next_attempt_at || *row.next_attempt_at > process_.now()) continue;
       if (row.owed_since >= oldest || ids.size() == rows_max) continue;
       row.next_attempt_at.reset();
       row.last_error = reason;
       ids.push_back(key.event_id);
       logs.push_back({++last_log_id_,
                       {.created_at = process_.now(),
-                       .webhook = webhook,
+                       .webhook = webhook.id,
                        .event_id = key.event_id,
                        .event = row.event,
                        .error = reason}});
@@ -549,15 +597,15 @@ class FakeStore : public pg::Store {
   }
   std::string holder(const Uuid& webhook) override { return held.contains(webhook) ? "somebody" : "nobody any more"; }
 
-  pg::OrderingStep write_ordering_keys(const Uuid& webhook, Ordering ordering, const Backlog::Position& behind,
-                                       std::size_t rows_max) override {
+  pg::OrderingStep write_ordering_keys(const pg::WebhookIdentity& webhook, Ordering ordering,
+                                       const Backlog::Position& behind, std::size_t rows_max) override {
     Call call(*this, "write_ordering_keys");
-    expect_complete(webhook, "write_ordering_keys");
-    pg::OrderingStep step{.is_busy = held.contains(webhook), .is_all = true, .position = behind};
+    expect_complete(webhook.id, "write_ordering_keys");
+    pg::OrderingStep step{.is_busy = held.contains(webhook.id), .is_all = true, .position = behind};
     if (step.is_busy) return step;
     std::map<Backlog::Position, pg::OwedRow*> rows;
     for (auto& [key, row] : deliveries) {
-      if (key.webhook != webhook || !row.next_attempt_at) continue;
+      if (!is_of(row, webhook) || !row.next_attempt_at) continue;
       const Backlog::Position position{*row.next_attempt_at, key.event_id};
       if (position > behind) rows.emplace(position, &row);
     }
@@ -573,14 +621,14 @@ class FakeStore : public pg::Store {
     return step;
   }
 
-  std::optional<std::unordered_map<std::string, std::int64_t>> owed_by_key(const Uuid& webhook,
+  std::optional<std::unordered_map<std::string, std::int64_t>> owed_by_key(const pg::WebhookIdentity& webhook,
                                                                            std::size_t rows_max) override {
     Call call(*this, "owed_by_key");
-    expect_complete(webhook, "owed_by_key");
+    expect_complete(webhook.id, "owed_by_key");
     std::optional<std::unordered_map<std::string, std::int64_t>> counts(std::in_place);
     std::size_t rows = 0;
     for (const auto& [key, row] : deliveries) {
-      if (key.webhook != webhook || !row.next_attempt_at || !row.ordering_key) continue;
+      if (!is_of(row, webhook) || !row.next_attempt_at || !row.ordering_key) continue;
       ++rows;
       if (!row.ordering_key->starts_with('#')) ++(*counts)[*row.ordering_key];
     }
@@ -589,18 +637,22 @@ class FakeStore : public pg::Store {
     return counts;
   }
 
-  std::size_t forget(const Uuid& webhook, std::size_t rows_max) override {
-    Call call(*this, "forget");
-    EXPECT_FALSE(webhooks_.contains(webhook)) << "forgets a webhook that is there";
-    EXPECT_TRUE(share_.owns(webhook)) << "forgets what another worker is to forget";
-    std::size_t rows = 0;
-    for (auto row = deliveries.begin(); row != deliveries.end() && rows < rows_max;) {
-      const bool is_its = row->first.webhook == webhook;
-      rows += is_its ? 1 : 0;
-      row = is_its ? deliveries.erase(row) : std::next(row);
+  // A deleted webhook a step.
+  bool clean_up(const Snapshot& known) override {
+    Call call(*this, "clean_up");
+    const auto is_next = [&](const Change& change) {
+      return (change.is_deleted || change.is_owed_changed) && !change.is_done && known.has_finished(change.xid) &&
+             share_.owns(change.webhook.id);
+    };
+    const auto next = std::find_if(changes_.begin(), changes_.end(), is_next);
+    if (next != changes_.end()) {
+      next->is_done = true;
+      if (next->is_deleted && !exists(next->webhook)) {
+        std::erase_if(deliveries, [&](const auto& entry) { return is_of(entry.second, next->webhook); });
+      }
     }
     call.commit();
-    return rows;
+    return std::any_of(changes_.begin(), changes_.end(), is_next);
   }
 
   pg::RingReport maintain_ring(pg::Ring which, const RingLimits& /*limits*/) override {
@@ -695,7 +747,8 @@ class FakeStore : public pg::Store {
 
  private:
   void write_owed(const pg::OwedRow& row) {
-    if (webhooks_.contains(row.key.webhook)) deliveries.insert_or_assign(row.key, row);
+    if (exists({row.key.webhook, row.webhook_created_at, row.organization_id}))
+      deliveries.insert_or_assign(row.key, row);
   }
   // What reads webhook_deliveries must not do so before all of it is written.
   void expect_complete(const Uuid& webhook, const char* call) const {
@@ -710,7 +763,7 @@ class FakeStore : public pg::Store {
    public:
     Call(FakeStore& store, const char* name) : store_(store), name_(name) {
       if (store_.before) store_.before(name_);
-      if (store_.configuration_changed_) store_.seen_changed_ = true;
+      store_.seen_news_ = std::max(store_.seen_news_, std::exchange(store_.news_, pg::ConfigurationNews::kNone));
     }
     void commit() {
       if (store_.after) store_.after(name_);
@@ -720,6 +773,55 @@ class FakeStore : public pg::Store {
     FakeStore& store_;
     std::string name_;
   };
+
+  // What a transaction of its own did.
+  struct Change {
+    FullXid xid = 0;
+    pg::WebhookIdentity webhook;
+    bool is_deleted = false;
+    bool is_owed_changed = false;
+    bool is_done = false;  // nothing is left to do about it
+  };
+  struct Reading {
+    Snapshot known;
+    Snapshot until;
+    std::size_t position = 0;
+  };
+
+  void note_change(Change change) {
+    change.xid = next_xid_++;
+    changes_.push_back(std::move(change));
+    news_ = std::max(news_, pg::ConfigurationNews::kChanges);
+  }
+  bool exists(const pg::WebhookIdentity& webhook) const {
+    const auto found = webhooks_.find(webhook.id);
+    return found != webhooks_.end() && found->second.identity() == webhook;
+  }
+  static bool is_of(const pg::OwedRow& row, const pg::WebhookIdentity& webhook) {
+    return pg::WebhookIdentity{row.key.webhook, row.webhook_created_at, row.organization_id} == webhook;
+  }
+  pg::Configuration read_nothing() {
+    return {.snapshot = snapshot(), .is_paused = is_paused_, .paused_reason = "told to"};
+  }
+  void add_to(pg::Configuration& read, const Uuid& id) {
+    const auto found = webhooks_.find(id);
+    if (found == webhooks_.end()) return;
+    pg::Webhook& webhook = read.webhooks.emplace_back(found->second);
+    if (webhook.secrets_change_at && *webhook.secrets_change_at <= process_.now()) webhook.secrets_change_at.reset();
+    for (const auto& [key, row] : deliveries) {
+      if (!is_of(row, webhook.identity()) || !row.next_attempt_at) continue;
+      webhook.next_due = std::min(webhook.next_due.value_or(Time::max()), *row.next_attempt_at);
+    }
+    const auto endpoint = endpoints.find(id);
+    if (endpoint != endpoints.end() && endpoint->second.webhook_created_at == webhook.created_at) {
+      webhook.endpoint = endpoint->second;
+    }
+  }
+  void note_read(const pg::Configuration& read) {
+    for (const pg::Webhook& webhook : read.webhooks) read_at[webhook.id] = process_.now();
+    webhooks_read += read.webhooks.size();
+    webhooks_read_at_once = std::max(webhooks_read_at_once, read.webhooks.size());
+  }
 
   static bool is_behind(const Checkpoint& point, const Event& event) {
     if (point.window.from.has_finished(event.xid)) return true;
@@ -783,8 +885,10 @@ class FakeStore : public pg::Store {
   FakeProcess& process_;
   std::map<Uuid, pg::Webhook> webhooks_;
   bool is_paused_ = false;
-  bool configuration_changed_ = true;
-  bool seen_changed_ = true;
+  pg::ConfigurationNews news_ = pg::ConfigurationNews::kNone;
+  pg::ConfigurationNews seen_news_ = pg::ConfigurationNews::kNone;
+  std::vector<Change> changes_;
+  std::optional<Reading> reading_;
   int instances_ = 0;
   FullXid next_xid_ = 10;
   std::set<FullXid> running_;

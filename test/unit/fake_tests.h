@@ -20,7 +20,7 @@ class FakeTests : public pg::TestRequests {
 
   // Nothing: all slots are in use.
   std::optional<TestTicket> ask(const Uuid& webhook, const std::string& event = "contact.created") {
-    const auto ticket = slots_.put(kDatabase, kCaller, TestSlots::kNoOrganization, webhook, event);
+    const auto ticket = slots_.put(kDatabase, kCaller, TestSlots::kNoOrganization, webhook, Time{}, event);
     if (ticket) process_.wake();
     return ticket;
   }

@@ -33,10 +33,17 @@ class FiltersTest : public testing::Test {
     load();
   }
   void load() {
-    std::vector<pg::Webhook> webhooks;
-    for (const auto& [number, webhook] : webhooks_) webhooks.push_back(webhook);
-    targets_.replace(std::move(webhooks));
-    filters_.configuration_changed();
+    std::vector<Uuid> gone;
+    for (const auto& [id, target] : targets_) gone.push_back(id);
+    std::erase_if(gone, [this](const Uuid& id) {
+      return std::any_of(webhooks_.begin(), webhooks_.end(), [&](const auto& entry) {
+        return entry.second.id == id && entry.second.identity() == targets_.find(id)->webhook.identity();
+      });
+    });
+    for (const Uuid& id : gone) targets_.remove(id);
+    for (const auto& [number, webhook] : webhooks_) {
+      if (targets_.put(webhook).filter_removed) filters_.filter_removed(*targets_.find(webhook.id));
+    }
   }
 
   Event event_of(const std::string& organization, std::string data = "{}") {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include <cmath>
 #include <numeric>
 
@@ -23,9 +25,9 @@ TEST(DurationCountsTest, BucketsGrowByTheSquareRootOfTwo) {
 
 TEST(StatisticsTest, CountsByWebhookAndMinute) {
   Statistics statistics;
-  statistics.count({}, kMinute + 1s, true, 3ms);
-  statistics.count({}, kMinute + 59s, false, 5s);
-  statistics.count({}, kMinute + 60s, true, 3ms);
+  statistics.count({}, {}, kMinute + 1s, true, 3ms);
+  statistics.count({}, {}, kMinute + 59s, false, 5s);
+  statistics.count({}, {}, kMinute + 60s, true, 3ms);
   const auto minutes = statistics.take(10);
   ASSERT_EQ(minutes.size(), 2U);
   EXPECT_EQ(minutes[0].minute, kMinute);
@@ -39,8 +41,8 @@ TEST(StatisticsTest, CountsByWebhookAndMinute) {
 
 TEST(StatisticsTest, WhatCouldNotBeWrittenIsGivenBack) {
   Statistics statistics;
-  statistics.count({}, kMinute, true, 3ms);
-  statistics.count({}, kMinute + 1min, true, 3ms);
+  statistics.count({}, {}, kMinute, true, 3ms);
+  statistics.count({}, {}, kMinute + 1min, true, 3ms);
   statistics.give_back(statistics.take(1));
   EXPECT_EQ(statistics.take(10).size(), 2U);
 }
@@ -50,8 +52,8 @@ TEST(StatisticsTest, ARoundEndsThoughCountingGoesOn) {
   Uuid other{};
   other.bytes[0] = 1;
   const auto count_both = [&] {
-    statistics.count({}, kMinute, true, 3ms);
-    statistics.count(other, kMinute, true, 3ms);
+    statistics.count({}, {}, kMinute, true, 3ms);
+    statistics.count(other, {}, kMinute, true, 3ms);
   };
   count_both();
   EXPECT_EQ(statistics.take(1).size(), 1U);
@@ -66,9 +68,25 @@ TEST(StatisticsTest, ARoundEndsThoughCountingGoesOn) {
 TEST(StatisticsTest, MemoryIsBounded) {
   Statistics statistics;
   for (std::size_t i = 0; i < Statistics::kRowsMax + 10; ++i) {
-    statistics.count({}, kMinute + std::chrono::minutes(i), true, 3ms);
+    statistics.count({}, {}, kMinute + std::chrono::minutes(i), true, 3ms);
   }
   EXPECT_EQ(statistics.size(), Statistics::kRowsMax);
+}
+
+TEST(StatisticsTest, WebhookThatIsGoneIsForgotten) {
+  Statistics statistics;
+  Uuid other;
+  other.bytes[0] = 1;
+  for (const std::chrono::minutes at : {0min, 1min}) {
+    statistics.count({}, {}, kMinute + at, true, 3ms);
+    statistics.count(other, {}, kMinute + at, true, 3ms);
+  }
+  EXPECT_EQ(statistics.take(1).size(), 1U);
+  statistics.count({}, {}, kMinute + 2min, true, 3ms);
+  statistics.forget({});
+  const auto left = statistics.take(10);
+  EXPECT_TRUE(std::all_of(left.begin(), left.end(), [&](const auto& row) { return row.webhook == other; }));
+  EXPECT_TRUE(statistics.empty());
 }
 
 }  // namespace

@@ -18,12 +18,13 @@ constexpr std::uint64_t kGlobex = 12;
 class TestSlotsTest : public testing::Test {
  protected:
   TestTicket put(std::uint32_t database = kDatabase, std::uint32_t caller = kCaller) {
-    const std::optional<TestTicket> ticket = slots_.put(database, caller, kNobodys, webhook_, "contact.created");
+    const std::optional<TestTicket> ticket =
+        slots_.put(database, caller, kNobodys, webhook_, Time{}, "contact.created");
     EXPECT_TRUE(ticket);
     return ticket.value_or(TestTicket{});
   }
   std::optional<TestTicket> put_of(std::uint64_t organization) {
-    return slots_.put(kDatabase, kCaller, organization, webhook_, "contact.created");
+    return slots_.put(kDatabase, kCaller, organization, webhook_, Time{}, "contact.created");
   }
 
   Uuid webhook_{{1, 2, 3}};
@@ -109,7 +110,8 @@ TEST_F(TestSlotsTest, FirstTestOfAnOrganizationFindsASlotWhateverTheOthersHave) 
     std::size_t used = 0;
     for (std::uint64_t i = 0; i < greedy; ++i) {
       while (put_of(1000 + i)) ++used;
-      while (slots_.put(kDatabase + static_cast<std::uint32_t>(i), kCaller, kNobodys, webhook_, "contact.created"))
+      while (
+          slots_.put(kDatabase + static_cast<std::uint32_t>(i), kCaller, kNobodys, webhook_, Time{}, "contact.created"))
         ++used;
     }
     EXPECT_LT(used, TestSlots::kSlots);

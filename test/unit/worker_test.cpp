@@ -630,13 +630,14 @@ TEST_F(WorkerTest, HangingEndpointDoesNotHoldTheCheckpointForEver) {
 }
 
 TEST_F(WorkerTest, SecretsAreReadAgainWhenOneExpires) {
-  store_.add_webhook(1);
   const Time expiry = process_.now() + 10min;
-  store_.secret_expires_at = expiry;
-  plan(9min, [&] { EXPECT_LT(store_.configuration_read_at, expiry - 8min); });
+  const Uuid other = store_.add_webhook(2);
+  const Uuid webhook = store_.add_webhook(1, [&](pg::Webhook& w) { w.secrets_change_at = expiry; });
+  plan(9min, [&] { EXPECT_LT(store_.read_at[webhook], expiry - 8min); });
   run_for(11min);
-  EXPECT_GE(store_.configuration_read_at, expiry);
-  EXPECT_LT(store_.configuration_read_at, expiry + 1s);
+  EXPECT_GE(store_.read_at[webhook], expiry);
+  EXPECT_LT(store_.read_at[webhook], expiry + 1s);
+  EXPECT_LT(store_.read_at[other], expiry) << "no other is read for that";
 }
 
 TEST_F(WorkerTest, ClockThatIsSetBackHoldsNothingUp) {
@@ -1505,10 +1506,10 @@ TEST_F(WorkerTest, PausedDeliversNothingAndResumedDeliversAllAtOnce) {
   EXPECT_EQ(process_.count_log("deliveries are resumed"), 1U);
 }
 
-TEST_F(WorkerTest, WhoeverChangesWebhooksInALoopGetsATenthOfTheTime) {
+TEST_F(WorkerTest, WhoeverChangesWebhooksInALoopGetsAPartOfTheTime) {
   const Uuid toggled = store_.add_webhook(1);
   store_.add_webhook(2);
-  store_.configuration_takes = 300ms;
+  store_.reading_takes = 300ms;
   Time changed_at{};
   for (int tick = 0; tick < 6000; ++tick) {
     plan(tick * 10ms, [this, &changed_at, toggled, tick] {
@@ -1520,9 +1521,105 @@ TEST_F(WorkerTest, WhoeverChangesWebhooksInALoopGetsATenthOfTheTime) {
   }
   run_for(70s);
   EXPECT_EQ(received_by(2).size(), 60U);
-  EXPECT_GE(store_.configuration_reads, 10);
-  EXPECT_LE(store_.configuration_reads, 70s / (10 * 300ms) + 2);
-  EXPECT_GE(store_.configuration_read_at, changed_at) << "the last change too is read";
+  EXPECT_GE(store_.changes_read, 10);
+  EXPECT_LE(store_.changes_read, 70s / 350ms + 2);
+  EXPECT_GE(store_.read_at[toggled], changed_at) << "the last change too is read";
+}
+
+TEST_F(WorkerTest, EditsOfOneOfManyWebhooksCostTheOthersNothing) {
+  constexpr int kWebhooks = 1'000;
+  constexpr int kEdits = 300;
+  for (int number = 1; number <= kWebhooks; ++number) {
+    store_.add_webhook(number, [&](pg::Webhook& w) { w.organization_id = std::to_string(number); });
+  }
+  store_.reading_takes = 500us;
+  std::map<std::int64_t, Time> emitted;
+  for (int tick = 0; tick < kEdits; ++tick) {
+    plan(1s + tick * 100ms, [this, tick] {
+      store_.change_webhook(FakeStore::uuid(1), [tick](pg::Webhook& w) { w.timeout = 1s + tick * 1ms; });
+      process_.wake();
+    });
+    // Not before, with, and behind the edits alone.
+    plan(1s + tick * 97ms, [this, &emitted] {
+      emitted.emplace(store_.emit([](Event& event) { event.organization_id = "2"; }), process_.now());
+    });
+  }
+  run_for(1min);
+  EXPECT_EQ(received_by(2).size(), emitted.size());
+  for (const Received& request : http_.received()) EXPECT_LT(request.at - emitted[request.event_id], 5ms);
+  EXPECT_LE(store_.webhooks_read, static_cast<std::size_t>(kWebhooks + kEdits));
+  EXPECT_LE(store_.webhooks_read_at_once, ConfigurationReader::kWebhooksPerStep);
+}
+
+// However many are changed at once, and whichever of them it is.
+TEST_F(WorkerTest, ChangeIsInForceForEventsThatAreCommittedAfterIt) {
+  constexpr int kWebhooks = 1'000;
+  for (int number = 1; number <= kWebhooks; ++number) {
+    store_.add_webhook(number, [&](pg::Webhook& w) { w.organization_id = std::to_string(number % 10); });
+  }
+  store_.add_webhook(2'000, [](pg::Webhook& w) { w.events = {"nothing"}; });
+  Time emitted{};
+  plan(1s, [&] {
+    store_.change_webhook(FakeStore::uuid(2'000), [](pg::Webhook& w) { w.events = {"*"}; });
+    for (int number = 1; number <= kWebhooks; ++number) {
+      store_.change_webhook(FakeStore::uuid(number), [](pg::Webhook& w) { w.events = {"nothing"}; });
+    }
+    store_.add_webhook(2'001);
+    emitted = process_.now();
+    store_.forget_required_of(FakeStore::uuid(1));
+    store_.emit();
+    store_.emit([](Event& event) { event.organization_id = "1"; });
+  });
+  // While that is read, more comes.
+  int steps = 0;
+  store_.after = [&](const std::string& call) {
+    if (call != "changes" || ++steps != 3) return;
+    store_.add_webhook(2'002, [](pg::Webhook& w) { w.organization_id = "late"; });
+    store_.change_webhook(FakeStore::uuid(500), [](pg::Webhook& w) {
+      w.url = FakeStore::url(2'003);
+      w.events = {"*"};
+    });
+    store_.emit([](Event& event) { event.organization_id = "late"; });
+    store_.emit([](Event& event) { event.organization_id = "0"; });
+  };
+  run_for(10s);
+  EXPECT_EQ(received_by(2'000), std::vector<std::int64_t>{1});
+  EXPECT_EQ(received_by(2'001), std::vector<std::int64_t>{1});
+  EXPECT_EQ(received_by(2'002), std::vector<std::int64_t>{3});
+  EXPECT_EQ(received_by(2'003), std::vector<std::int64_t>{4});
+  EXPECT_EQ(http_.received().size(), 4U) << "nobody else";
+  EXPECT_GE(steps, kWebhooks / static_cast<int>(ConfigurationReader::kWebhooksPerStep)) << "in steps";
+  EXPECT_LE(store_.webhooks_read_at_once, ConfigurationReader::kWebhooksPerStep);
+}
+
+TEST_F(WorkerTest, ChangeThatNothingAnnouncedIsFoundWithOneOfTheTable) {
+  for (int number = 1; number <= 500; ++number) store_.add_webhook(number);
+  store_.emit();
+  plan(1s, [&] {
+    store_.change_unseen(FakeStore::uuid(400), [](pg::Webhook& w) { w.url = FakeStore::url(600); });
+    process_.wake();
+  });
+  plan(20s, [&] { store_.emit(); });
+  run_for(30s);
+  EXPECT_EQ(received_by(400), std::vector<std::int64_t>{1});
+  EXPECT_EQ(received_by(600), std::vector<std::int64_t>{2});
+}
+
+TEST_F(WorkerTest, WhatASessionOwesToOneWebhookIsSentAndNoOtherIsRead) {
+  store_.add_webhook(2);
+  const std::int64_t id = store_.emit();
+  process_.pass(1ms);
+  store_.add_webhook(1);
+  plan(5s, [&] {
+    EXPECT_TRUE(received_by(1).empty());
+    store_.replay(id, FakeStore::uuid(1));
+  });
+  plan(5s + 100ms, [&] { EXPECT_EQ(received_by(1), std::vector<std::int64_t>{id}); });
+  run_for(20s);
+  EXPECT_EQ(received_by(1).size(), 1U);
+  EXPECT_EQ(received_by(2).size(), 1U);
+  EXPECT_TRUE(store_.deliveries.empty());
+  EXPECT_LT(store_.read_at[FakeStore::uuid(2)], process_.now() - 15s);
 }
 
 TEST_F(WorkerTest, PauseHoldsBackRetriesAndWhatWaitsInLanes) {
@@ -1663,11 +1760,137 @@ TEST_F(WorkerTest, DeletedWebhookIsForgottenAndDoesNotHoldTheCheckpoint) {
   EXPECT_EQ(store_.logs.size(), 1U) << "what was in flight is logged all the same";
 }
 
-TEST_F(WorkerTest, WhatIsOwedToAWebhookThatIsGoneIsForgotten) {
-  store_.owe(1, FakeStore::uuid(9), process_.now());
+TEST_F(WorkerTest, WhatIsLeftOfAWebhookThatWasDeletedWhileNoWorkerRanIsForgotten) {
+  const Uuid webhook = store_.add_webhook(9);
+  store_.owe(1, webhook, process_.now());
+  store_.delete_webhook(webhook);
   run_for(1s);
   EXPECT_TRUE(store_.deliveries.empty());
 }
+
+// --- Another webhook of the same id -------------------------------------------------------------------------------------
+
+// Webhook 1 of acme is deleted, and its id is given to one of globex with the URL of 2, while acme's events are on their
+// way: whatever state they are in, globex gets none of them.
+struct OnItsWay {
+  const char* name;
+  std::function<void(pg::Webhook&)> webhook = [](pg::Webhook&) {};
+  int events = 20;
+  Answer answer{.delay = 300ms};
+  Duration replaced_after = 1s;
+  bool has_crashed = false;  // before it is replaced
+};
+
+class AnotherWebhookOfTheIdTest : public WorkerTest,
+                                  public testing::WithParamInterface<std::tuple<OnItsWay, Duration>> {
+ protected:
+  void create_first() {
+    store_.add_webhook(1, [&](pg::Webhook& w) {
+      w.organization_id = "acme";
+      w.created_at = process_.now();
+      std::get<0>(GetParam()).webhook(w);
+    });
+  }
+  void create_second() {
+    store_.add_webhook(1, [&](pg::Webhook& w) {
+      w.organization_id = "globex";
+      w.created_at = process_.now();
+      w.url = FakeStore::url(2);
+    });
+    process_.wake();
+  }
+};
+
+TEST_P(AnotherWebhookOfTheIdTest, GetsNothingThatWasMadeForTheFirst) {
+  const auto& [situation, gap] = GetParam();
+  http_.answer = [&](const Received& request) {
+    return request.url == FakeStore::url(1) ? situation.answer : Answer{};
+  };
+  // The attempts of both count from 1.
+  http_.on_start = [](const Received&) {};
+  create_first();
+  process_.pass(1ms);
+  const auto begin = [&] {
+    store_.emit_many(situation.events, [](Event& event) {
+      event.organization_id = "acme";
+      event.key = event.id % 2 == 0 ? "even" : "odd";
+    });
+  };
+  begin();
+  const auto replace = [&] {
+    store_.delete_webhook(FakeStore::uuid(1));
+    process_.wake();
+    if (gap == Duration::zero()) create_second();
+  };
+  Time emitted{};
+  std::int64_t of_globex = 0;
+  const auto emit_of_globex = [&] {
+    emitted = process_.now();
+    of_globex = store_.emit([](Event& event) { event.organization_id = "globex"; });
+  };
+  Duration passed = situation.replaced_after;
+  if (situation.has_crashed) {
+    crash_after(passed);
+    replace();
+    passed = {};
+  } else {
+    plan(passed, replace);
+  }
+  if (gap > Duration::zero()) plan(passed + gap, [&] { create_second(); });
+  plan(passed + gap + 1s, emit_of_globex);
+  run_for(5min);
+  EXPECT_EQ(received_by(2), std::vector<std::int64_t>{of_globex}) << "its own, and no other";
+  ASSERT_FALSE(http_.received().empty());
+  for (const Received& request : http_.received()) {
+    if (request.url == FakeStore::url(2)) {
+      EXPECT_LT(request.at - emitted, 100ms) << "the other's failures are not its own";
+    }
+  }
+  for (const FakeStore::Log& log : store_.logs) {
+    EXPECT_EQ(log.row.organization_id, log.row.event_id == of_globex ? "globex" : "acme");
+    EXPECT_TRUE(log.row.event_id != of_globex || log.row.success);
+  }
+  EXPECT_TRUE(store_.deliveries.empty()) << "nothing is left of the first";
+  std::int32_t attempts = 0;
+  for (const auto& [key, minute] : store_.minutes) {
+    if (key.second >= std::chrono::floor<std::chrono::minutes>(emitted)) attempts += minute.attempts;
+  }
+  EXPECT_LE(attempts, 1 + situation.events);
+  ASSERT_TRUE(store_.endpoints.contains(FakeStore::uuid(1)));
+  const pg::EndpointState& endpoint = store_.endpoints.at(FakeStore::uuid(1));
+  EXPECT_FALSE(endpoint.circuit_opened_at || endpoint.failing_since || endpoint.last_failure_at);
+  EXPECT_TRUE(store_.is_all_behind_checkpoint());
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Deliveries, AnotherWebhookOfTheIdTest,
+    testing::Combine(
+        testing::Values(
+            OnItsWay{.name = "queued", .webhook = [](pg::Webhook& w) { w.limits.max_in_flight = 1; }},
+            OnItsWay{.name = "in_flight_that_hangs", .events = 1, .answer = FakeHttp::hangs()},
+            OnItsWay{.name = "in_flight_that_fails", .events = 60, .answer = {.status = 500, .delay = 400ms}},
+            OnItsWay{.name = "in_flight_that_is_gone", .events = 1, .answer = {.status = 410, .delay = 2s}},
+            OnItsWay{.name = "parked", .events = 100, .answer = {.delay = 900ms}},
+            OnItsWay{.name = "pending", .answer = {.status = 500}, .replaced_after = 2s},
+            OnItsWay{.name = "held_by_a_circuit", .events = 100, .answer = {.status = 500}, .replaced_after = 10s},
+            OnItsWay{.name = "overflown", .events = 2'500, .answer = FakeHttp::hangs()},
+            OnItsWay{.name = "spilled",
+                     .webhook = [](pg::Webhook& w) { w.timeout = 1min; },
+                     .answer = FakeHttp::hangs(),
+                     .replaced_after = 7s},
+            OnItsWay{.name = "ordered",
+                     .webhook = [](pg::Webhook& w) { w.limits.ordering = Ordering::kKey; },
+                     .answer = {.status = 500},
+                     .replaced_after = 3s},
+            OnItsWay{.name = "inactive", .webhook = [](pg::Webhook& w) { w.secret_problem = "no key"; }},
+            OnItsWay{.name = "recovered", .has_crashed = true},
+            OnItsWay{
+                .name = "recovered_with_rows", .answer = {.status = 500}, .replaced_after = 5s, .has_crashed = true}),
+        testing::Values(Duration::zero(), Duration(100ms), Duration(3s))),
+    [](const auto& each) {
+      return std::string(std::get<0>(each.param).name) + "_" +
+             std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(std::get<1>(each.param)).count());
+    });
 
 // --- A failing database -----------------------------------------------------------------------------------------------
 
@@ -1713,7 +1936,7 @@ TEST_F(WorkerTest, DatabaseThatIsBackIsBelievedAfterTheBackOff) {
   run_for(3min);
 }
 
-TEST_F(WorkerTest, ConfigurationThatCouldNotBeLoadedWholeIsLoadedAgain) {
+TEST_F(WorkerTest, ChangesThatCouldNotBeReadAreReadAgain) {
   store_.add_webhook(1);
   http_.answer = [](const Received& request) { return Answer{.status = request.attempt == 1 ? 500 : 200}; };
   store_.emit();
@@ -1721,7 +1944,7 @@ TEST_F(WorkerTest, ConfigurationThatCouldNotBeLoadedWholeIsLoadedAgain) {
   plan(2s, [&] {
     store_.add_webhook(2);
     store_.before = [&failures](const std::string& call) {
-      if (call == "next_due" && ++failures == 1) FakeStore::fail();
+      if (call == "changes" && ++failures == 1) FakeStore::fail();
     };
     process_.wake();
   });
@@ -1751,6 +1974,7 @@ TEST_P(EveryCallTest, FailureOfTheCallAtAnyTimeLosesNothing) {
     plan(i * 1s, [this, i] {
       store_.add_webhook(i);
       store_.emit_many(20);
+      plan(500ms, [this, i] { store_.replay(i, FakeStore::uuid(i)); });  // of which it has not heard yet
     });
   }
   plan(8s, [this] {
@@ -1766,9 +1990,9 @@ TEST_P(EveryCallTest, FailureOfTheCallAtAnyTimeLosesNothing) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Calls, EveryCallTest,
-                         testing::Values("start", "configuration", "current_head", "read", "logged_since", "owed_of",
-                                         "record", "next_due", "due", "forget", "maintain_ring", "delete_expired",
-                                         "refill_ids", "apply_deferred"));
+                         testing::Values("start", "webhooks", "some_webhooks", "changes", "current_head", "read",
+                                         "logged_since", "owed_of", "record", "due", "clean_up", "maintain_ring",
+                                         "delete_expired", "refill_ids", "apply_deferred"));
 
 TEST_F(WorkerTest, DroppedExtensionEndsTheWorker) {
   store_.add_webhook(1);
@@ -1912,7 +2136,9 @@ TEST_F(WorkerTest, WhatOthersOweToTheirWebhooksIsNotForgotten) {
   share_ = {1, 2};
   int other = 1;
   while (share_.owns(FakeStore::uuid(other))) ++other;
-  store_.owe(store_.emit(), FakeStore::uuid(other), process_.now());
+  const Uuid webhook = store_.add_webhook(other);
+  store_.owe(store_.emit(), webhook, process_.now());
+  store_.delete_webhook(webhook);
   run_for(10s);
   EXPECT_EQ(store_.count_pending(), 1U);
   share_ = {2, 2};

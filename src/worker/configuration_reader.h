@@ -1,0 +1,88 @@
+// When the webhooks are to be read, and how far that is. All of them are read in the beginning, and again when something
+// may have changed that pg::Store::changes() does not find; otherwise what has changed, snapshot to snapshot, and those whose
+// secrets expire. Each step is bounded, so that the network is looked after between two of them, however many webhooks
+// there are or change.
+//
+// An edit costs the worker what it takes to read one webhook. Who edits without end gets a part of its time at most.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "core/snapshot.h"
+#include "core/time.h"
+#include "core/uuid.h"
+#include "pg/store.h"
+
+namespace webhook {
+
+class ConfigurationReader {
+ public:
+  static constexpr std::size_t kWebhooksPerStep = 100;
+
+  explicit ConfigurationReader(pg::Store& store) : store_(store) {}
+
+  // Whether all webhooks have been read once: what no webhook is known for may be routed then.
+  bool is_loaded() const { return is_loaded_; }
+  // All changes that had finished in it are known.
+  const Snapshot& known() const { return known_; }
+  // Changes have been announced that are not known yet.
+  bool has_changes() const { return has_changes_; }
+  // The number of the last round through all webhooks. A webhook that was neither read in it nor later is gone at its end.
+  std::uint64_t round() const { return round_; }
+
+  // Takes in what has been announced, which any call of the store may have brought.
+  void take_news();
+  // Something may have changed though nothing was announced.
+  void look_for_changes() { has_changes_ = true; }
+  void read_all_again() { is_round_wanted_ = true; }
+  // When the next step is due; nothing: there is nothing to read.
+  std::optional<Time> due_at() const;
+  Time changes_due_at() const { return next_changes_; }
+
+  struct Step {
+    pg::Configuration read;
+    bool is_of_round = false;
+    bool has_ended_round = false;
+  };
+  // The step that is due, or one through the changes. Throws pg::Error: it is due as before.
+  Step read_next(Time now);
+  Step read_changes();
+  // What the step took, with what follows from it.
+  void note_cost(const Step& step, Time begun, Time ended);
+
+  // When the next of the webhook's secrets expires; nothing: none does.
+  void set_expiry(const Uuid& webhook, std::optional<Time> at);
+
+  void clock_set_back(Time now);
+
+ private:
+  static constexpr int kChangesPause = 2;  // reading changes is followed by a pause of so many times what it took,
+  static constexpr Duration kChangesPauseMax = std::chrono::milliseconds(50);  // up to this
+  static constexpr int kRoundPause = 3;                                        // likewise, but for the first round
+
+  bool is_in_round() const { return is_round_wanted_ || is_round_under_way_; }
+  Step read_round();
+  Step read_expired(Time now);
+
+  pg::Store& store_;
+  bool is_loaded_ = false;
+  Snapshot known_;
+  bool has_changes_ = false;
+  bool is_in_pass_ = false;  // through the changes: there are more steps
+  Duration pass_cost_{};
+  Time next_changes_{};
+  bool is_round_wanted_ = true;
+  bool is_round_under_way_ = false;
+  std::uint64_t round_ = 0;
+  std::optional<Uuid> read_up_to_;  // in the round
+  Time next_round_step_{};
+  std::set<std::pair<Time, Uuid>> expiries_;
+  std::map<Uuid, Time> expiry_of_;
+};
+
+}  // namespace webhook

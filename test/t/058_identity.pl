@@ -1,0 +1,145 @@
+# A delivery belongs to the webhook that it was made for, not to its id: where an operator deletes a webhook and gives its
+# id to another organization's, that one gets nothing of what was on its way, whatever state it was in. And whoever is no
+# operator chooses no ids.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+
+use PostgreSQL::Test::Utils;
+use Test::More;
+use WebhookTest;
+use WebhookTest::Crash;
+
+my $receiver = start_receiver();
+my $node = new_node('webhook.retry_schedule' => '1s, 1s, 1s, 1s');
+query($node, q{
+	CREATE TABLE items (id bigint PRIMARY KEY, organization_id text);
+	SELECT webhook_watch('items', 'item.created');
+	CREATE ROLE tenant LOGIN;
+	SELECT webhook_grant('tenant');
+});
+
+my $next_id = 1;
+
+sub insert_items
+{
+	my ($organization, $count) = @_;
+	my $first = $next_id;
+	$next_id += $count;
+	query($node, "INSERT INTO items SELECT n, '$organization' FROM generate_series($first, $next_id - 1) n");
+	return [ $first .. $next_id - 1 ];
+}
+
+sub received_ids { my ($path) = @_; return [ sort { $a <=> $b } map { $_->[1] } received_rows($receiver, $path) ]; }
+
+my $number = 0;
+
+sub insert_webhook
+{
+	my ($id, $organization, $path) = @_;
+	return "INSERT INTO webhook_configurations (id, organization_id, name, url, events, max_in_flight, secret)
+		VALUES ('$id', '$organization', 'hook', @{[sql_literal($receiver->url($path))]}, '{item.created}', 4,
+			webhook_generate_secret())";
+}
+
+# --- Replaced while deliveries are on their way -----------------------------------------------------------------------------
+
+my @expected = crash_lines();
+foreach my $endpoint ('hang', 'status/500', 'delay/1500')
+{
+	foreach my $way ('in one transaction', 'in two', 'while no worker runs')
+	{
+		++$number;
+		my $case = "$endpoint, $way";
+		my $id = sprintf('00000000-0000-4000-8000-%012d', $number);
+		my ($one, $other) = ("acme-$number", "globex-$number");
+		query($node, insert_webhook($id, $one, "/$endpoint?$one"));
+		insert_items($one, 30);
+		eventually { $receiver->count("/$endpoint?$one") > 0 } "$case: the first webhook's deliveries are on their way";
+
+		my $delete = "DELETE FROM webhook_configurations WHERE id = '$id'";
+		my $insert = insert_webhook($id, $other, "/ok?$other");
+		if ($way eq 'while no worker runs')
+		{
+			# It crashes, and comes back without the library for a while.
+			$node->stop('immediate');
+			$node->append_conf('postgresql.conf', "shared_preload_libraries = ''");
+			$node->start;
+		}
+		if ($way eq 'in two')
+		{
+			query($node, $delete);
+			query($node, $insert);
+		}
+		else
+		{
+			query($node, "BEGIN; $delete; $insert; COMMIT");
+		}
+		if ($way eq 'while no worker runs')
+		{
+			$node->stop;
+			$node->append_conf('postgresql.conf', "shared_preload_libraries = 'webhook'");
+			$node->start;
+		}
+		my $own = insert_items($other, 3);
+		eventually { @{ received_ids("/ok?$other") } >= 3 } "$case: its successor gets its own events";
+		eventually
+		{
+			query($node, "SELECT (SELECT count(*) FROM webhook_changes)
+				+ (SELECT count(*) FROM webhook_deliveries WHERE organization_id = '$one')
+				+ (SELECT count(*) FROM webhook_minutes WHERE organization_id = '$one')
+				+ (SELECT count(*) FROM webhook_endpoints WHERE organization_id = '$one')") == 0
+		}
+		"$case: what is left of the first is deleted";
+		is(query($node, "SELECT count(*) FROM webhook_logs WHERE configuration_id = '$id' AND organization_id = '$other'
+				AND (status <> 'success' OR attempt <> 1)"), 0, "$case: none of its failures are its successor's");
+		is(query($node, "SELECT circuit FROM webhook_stats WHERE configuration_id = '$id'"), 'closed',
+			"$case: nor is its circuit");
+		is_deeply(received_ids("/ok?$other"), $own, "$case: and none of its events");
+	}
+}
+
+# --- By hand ----------------------------------------------------------------------------------------------------------------
+
+my $first = create_webhook($node, organization_id => 'acme', url => $receiver->url('/ok?by-hand'), events => ['item.created'],
+	id => '00000000-0000-4000-8000-00000000aaaa');
+insert_items('acme', 1);
+eventually { query($node, "SELECT count(*) FROM webhook_logs WHERE configuration_id = '$first'") == 1 } 'a delivery is logged';
+my $log = query($node, "SELECT id FROM webhook_logs WHERE configuration_id = '$first'");
+query($node, "DELETE FROM webhook_configurations WHERE id = '$first';" . insert_webhook($first, 'globex', '/ok?by-hand-2'));
+foreach my $function ('webhook_redeliver', 'webhook_curl')
+{
+	my ($code, $out, $err) = $node->psql('postgres', "SELECT $function($log)");
+	like($err, qr/the webhook of log row $log has been deleted/, "$function() takes the other webhook for no successor");
+	push @expected, qr/the webhook of log row $log has been deleted/;
+}
+is(query($node, "SELECT webhook_replay('$first', '-infinity')"), 0, 'nor is there anything for it to replay');
+insert_items('globex', 1);
+eventually { @{ received_ids('/ok?by-hand-2') } == 1 } 'it gets what is its own';
+
+# --- Whoever is no operator -------------------------------------------------------------------------------------------------
+
+sub as_tenant { my ($sql) = @_; return query($node, "SET ROLE tenant; SET webhook.organization_id = 'initech'; $sql"); }
+
+my $wanted = '00000000-0000-4000-8000-00000000bbbb';
+my $drawn = as_tenant(insert_webhook($wanted, 'initech', '/ok?initech') . ' RETURNING id');
+isnt($drawn, $wanted, 'a tenant that gives an id gets another one');
+is(as_tenant("INSERT INTO webhook_configurations (id, name, url, events, created_at)
+		VALUES ('$drawn', 'hook', 'https://example.com/', '{*}', '2000-01-01')
+		ON CONFLICT (id) DO UPDATE SET name = 'renamed' RETURNING id || ' ' || name || ' ' || (created_at > '2000-01-02')"),
+	"$drawn renamed true", 'ON CONFLICT (id) finds the webhook all the same');
+is(as_tenant("INSERT INTO webhook_configurations (name, url, events, created_at)
+		VALUES ('old', 'https://example.com/', '{*}', '2000-01-01') RETURNING created_at = now()"),
+	't', 'nor is it older than it is');
+is(query($node, "INSERT INTO webhook_configurations (id, organization_id, name, url, events, created_at)
+		VALUES ('$wanted', 'initech', 'restored', 'https://example.com/', '{*}', '2000-01-01')
+		RETURNING id || ' ' || (created_at = '2000-01-01')"),
+	"$wanted true", 'an operator restores both');
+
+is_log_clean($node, expected => \@expected);
+$node->stop;
+
+done_testing();
