@@ -205,8 +205,8 @@ void print_quantiles(const char* prefix, std::vector<Nanoseconds> latencies) {
     const auto index = static_cast<std::size_t>(q * static_cast<double>(latencies.size()));
     return static_cast<double>(latencies[std::min(latencies.size() - 1, index)]) / 1000;
   };
-  std::printf("\"%sp50_us\": %.1f, \"%sp99_us\": %.1f, \"%smax_us\": %.1f", prefix, quantile_us(0.50), prefix,
-              quantile_us(0.99), prefix, quantile_us(1.0));
+  std::printf("\"%sp50_us\": %.1f, \"%sp90_us\": %.1f, \"%sp99_us\": %.1f, \"%smax_us\": %.1f", prefix,
+              quantile_us(0.50), prefix, quantile_us(0.90), prefix, quantile_us(0.99), prefix, quantile_us(1.0));
 }
 
 // The request may overtake the COMMIT's answer to the application.
