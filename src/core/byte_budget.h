@@ -2,10 +2,10 @@
 // memory, as long as they are there; what is read, what waits, what libcurl sends, what is to be recorded. Whoever holds
 // them keeps a Charge, so that nothing is forgotten on any path.
 //
-// The budget is divided: half of it for deliveries that wait or are in flight (core/lanes.h), a quarter for events that
-// wait for their filters (worker/filters.h), an eighth for results that wait to be recorded, a thirty-second for what is
-// read at once, of which there are three copies for a moment. The rest is for what is counted only roughly, and for what
-// the memory allocator doesn't give back.
+// The budget is divided: half of it for deliveries that wait or are in flight (core/lanes.h), an eighth for events that wait
+// for their filters (worker/filters.h), an eighth for results that wait to be recorded, a sixteenth for deliveries that wait
+// to be written down (core/fan_outs.h), a thirty-second for what is read at once, of which there are three copies for a
+// moment. The rest is for what is counted only roughly, and for what the memory allocator doesn't give back.
 //
 // What is larger than a quarter of the budget is not counted: there is one such delivery at a time, on top of the rest,
 // rather than that it could never be sent, or kept all others waiting.
@@ -71,7 +71,8 @@ class ByteBudget {
 
   std::size_t deliveries_max() const { return max_ / 2; }
   std::size_t results_max() const { return max_ / 8; }
-  std::size_t filtered_max() const { return max_ / 4; }
+  std::size_t filtered_max() const { return max_ / 8; }
+  std::size_t fan_outs_max() const { return max_ / 16; }
   // What may be read from the database at once; a row that is larger comes alone.
   std::size_t read_max() const { return std::clamp(max_ / 32, kReadMin, kReadMax); }
   bool has_room_to_read() const { return *used_ == 0 || *used_ + read_max() <= max_; }

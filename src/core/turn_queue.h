@@ -49,7 +49,8 @@ class TurnQueue {
     ++size_;
   }
 
-  // The queue must not be empty.
+  // These two: the queue must not be empty.
+  T* front() const { return first_; }
   T* pop_front() {
     T* const element = first_;
     remove(element);

@@ -32,6 +32,9 @@ constexpr Duration kRefillTime = milliseconds(1);          // of refilling, afte
 constexpr Duration kReliefInterval = milliseconds(100);    // of lanes that hold too many bytes, unless few are left,
 constexpr int kReliefStep = 8;                             // so many at once
 constexpr int kStarvedMisses = 4;                          // lanes without room, after which no more are asked
+constexpr Duration kAdmitTime = milliseconds(2);           // likewise of admitting events, looked at
+constexpr std::size_t kAdmitStep = 200;                    // after so many deliveries
+constexpr std::size_t kFanOutStep = 200;                   // deliveries that are written down at once
 constexpr Duration kFilterTime = milliseconds(2);          // likewise of filters
 constexpr Duration kSafetyInterval = seconds(5);           // looks at the log though nobody called
 constexpr Duration kCheckpointInterval = seconds(1);       // at most one in so long
@@ -99,6 +102,7 @@ Worker::Worker(pg::Process& process, pg::Store& store, HttpClient& http, pg::Tes
       configuration_(store),
       filters_(process, store, targets_, budget_),
       quotas_(process, store),
+      fan_outs_(budget_),
       crowded_pause_(kCrowdedPauseMax),
       record_delay_(kRecordDelayMin) {}
 
@@ -185,6 +189,7 @@ void Worker::keep_books() {
     is_marking_ = write_down_the_oldest();
     is_due = true;
   }
+  if (!fan_outs_.empty()) is_due |= fan_out();
   if (is_due) record();
   if (deferrals_.next_try_at().value_or(Time::max()) <= process_.now()) apply_deferred();
   if (!ordering_jobs_.empty()) write_ordering_keys();
@@ -206,6 +211,7 @@ std::optional<Duration> Worker::time_to_wait() {
   if (!recorder_.empty()) at(recorder_.oldest() + record_delay_);
   at(deferrals_.next_try_at());
   if (has_locked_statistics()) at(next_locked_);
+  if (!fan_outs_.empty()) at(now);
   const auto is_free = [this](const auto& job) { return !deferrals_.contains(job.first); };
   if (std::any_of(ordering_jobs_.begin(), ordering_jobs_.end(), is_free)) at(now);
   if (is_checkpoint_stale_ && ledger_->checkpoint() != recorded_checkpoint_) at(next_checkpoint_);
@@ -401,7 +407,11 @@ void Worker::take_webhook(pg::Webhook webhook, bool with_backlog) {
   std::optional<pg::EndpointState> endpoint = std::exchange(webhook.endpoint, std::nullopt);
   const Targets::Change change = targets_.put(std::move(webhook), configuration_.round());
   Target& target = *targets_.find(id);
-  if (change.is_new || with_backlog) backlog_.reset(id, next_due);
+  if (change.is_new || with_backlog) {
+    backlog_.reset(id, next_due);
+  } else if (next_due && *next_due < backlog_.next_due(id).value_or(Time::max())) {
+    backlog_.owe(id, {*next_due, 0});  // somebody has changed it by hand; or it is in memory, and will be passed over
+  }
   set_up_lane(target, change);
   if (change.is_new && endpoint) take_endpoint(target, std::move(*endpoint));
   if (change.filter_removed) filters_.filter_removed(target);
@@ -531,8 +541,8 @@ void Worker::set_up_order(const Target& target) {
 
 // Whether there is room for more events among the results and ahead of the checkpoint.
 bool Worker::may_read() {
-  return may_send() && delivers() && ledger_->events_ahead() < kAheadMax && recorder_.count() < kRecordMax &&
-         budget_.has_room_to_read();
+  return may_send() && delivers() && !fan_outs_.is_full() && ledger_->events_ahead() < kAheadMax &&
+         recorder_.count() < kRecordMax && budget_.has_room_to_read();
 }
 
 // Results come of what is sent: while the database takes none, they pile up.
@@ -627,8 +637,12 @@ bool Worker::has_room(const AdmissionRoom& room) const {
 // As many of the events that were read as there is room for; all, if lanes had their time to make some and made none.
 void Worker::admit_chunk(const AdmissionRoom& room) {
   if (routed_.empty()) routed_ = route(unadmitted_.events);
+  const Time end = process_.now() + kAdmitTime;
   std::size_t admitted = 0;
+  std::size_t deliveries = 0;  // since the last look at the clock
   while (admitted < unadmitted_.events.size() && may_read() && has_room(room)) {
+    if (deliveries >= kAdmitStep && process_.now() >= end) break;
+    deliveries = (deliveries >= kAdmitStep ? 0 : deliveries) + routed_[admitted].size();
     admit(std::move(unadmitted_.events[admitted]), routed_[admitted]);
     ++admitted;
   }
@@ -732,7 +746,7 @@ void Worker::admit(Event event, const std::vector<Target*>& all_receivers) {
     if (!receivers.empty()) shared = outgoing(event);
     filters_.ask(std::move(event), entry, shared, filtered);
   }
-  for (const Target* const target : receivers) deliver(*target, shared, entry);
+  deliver(receivers, shared, entry);
 }
 
 // --- Filters --------------------------------------------------------------------------------------------------------------
@@ -757,7 +771,7 @@ void Worker::conclude_filter(Filters::Waiting& waiting, Target* receiver) {
     return;
   }
   if (waiting.outgoing == nullptr) waiting.outgoing = outgoing(waiting.event);
-  deliver(*receiver, waiting.outgoing, waiting.entry);
+  deliver({receiver}, waiting.outgoing, waiting.entry);
 }
 
 // --- Deliveries -----------------------------------------------------------------------------------------------------------
@@ -776,16 +790,69 @@ std::shared_ptr<const Outgoing> Worker::outgoing(Event event) {
   return made;
 }
 
-// Into its lane, or, if there is none or it does not take it, among what is owed.
-void Worker::deliver(const Target& target, const std::shared_ptr<const Outgoing>& event, Ledger::Entry entry) {
-  const Delivery delivery{.webhook = target.webhook.id,
-                          .webhook_created_at = target.webhook.created_at,
-                          .event = event,
-                          .owed_since = event->created_at,
-                          .entry = entry};
-  if (target.webhook.is_deliverable() && lanes_.offer(delivery)) return;
-  owe_at_once(delivery);
-  recorder_.settle(*delivery.entry);
+// Each into its lane, or, if there is none or it does not take it, among what is owed: at once, unless these are many.
+void Worker::deliver(const std::vector<Target*>& receivers, const std::shared_ptr<const Outgoing>& event,
+                     Ledger::Entry entry) {
+  std::vector<const Target*> owed;
+  bool must_wait = false;
+  for (const Target* const target : receivers) {
+    if (fan_outs_.contains(target->webhook.id)) {
+      must_wait = true;
+    } else if (target->webhook.is_deliverable() && lanes_.offer(delivery_of(*target, event, entry))) {
+      continue;
+    }
+    owed.push_back(target);
+  }
+  if (owed.empty()) return;
+  if (must_wait || owed.size() > FanOuts::kDirectMax) {
+    let_wait(owed, *event, entry);
+    return;
+  }
+  for (const Target* const target : owed) {
+    owe_at_once(delivery_of(*target, event, entry));
+    recorder_.settle(entry);
+  }
+}
+
+Delivery Worker::delivery_of(const Target& target, const std::shared_ptr<const Outgoing>& event, Ledger::Entry entry) {
+  return {.webhook = target.webhook.id,
+          .webhook_created_at = target.webhook.created_at,
+          .event = event,
+          .owed_since = event->created_at,
+          .entry = entry};
+}
+
+// They will be owed. Until then nothing is to pass them.
+void Worker::let_wait(const std::vector<const Target*>& receivers, const Outgoing& event, Ledger::Entry entry) {
+  auto head = std::make_shared<Outgoing>();
+  head->event_id = event.event_id;
+  head->slot = event.slot;
+  head->created_at = event.created_at;
+  head->event_name = event.event_name;
+  head->organization_id = event.organization_id;
+  head->key = event.key;
+  std::vector<FanOuts::Receiver> waiting;
+  waiting.reserve(receivers.size());
+  for (const Target* const target : receivers) {
+    waiting.push_back({target->webhook.id, target->webhook.created_at});
+    if (lanes_.circuit(target->webhook.id) != nullptr) lanes_.begin_overflow(target->webhook.id);
+  }
+  fan_outs_.add(std::move(head), entry, std::move(waiting));
+}
+
+// A step of writing down what is owed to many webhooks. Returns whether it is to be recorded now.
+bool Worker::fan_out() {
+  for (std::size_t n = 0; n < kFanOutStep && recorder_.count() < kRecordMax; ++n) {
+    const std::optional<FanOuts::Taken> taken = fan_outs_.take();
+    if (!taken) return true;
+    owe_at_once({.webhook = taken->receiver.webhook,
+                 .webhook_created_at = taken->receiver.created_at,
+                 .event = taken->event,
+                 .owed_since = taken->event->created_at,
+                 .entry = taken->entry});
+    recorder_.settle(taken->entry);
+  }
+  return recorder_.count() >= kRecordBatch;
 }
 
 // Dead without another attempt, and said so in the log.
@@ -957,12 +1024,14 @@ void Worker::refill_lane(Target& target) {
     backlog_.hold(id, row);
     position = row;
   }
+  // What waits in fan_outs_ is owed, and has no row yet.
   const bool is_all = due.is_all && all_taken;
+  const bool has_more = !is_all || fan_outs_.contains(id);
   backlog_.advance(id, position, is_all ? due.next : std::optional(std::min(now, backlog_.next_due(id).value_or(now))));
-  if (is_all) {
-    lanes_.end_overflow(id, !due.next);
-  } else {
+  if (has_more) {
     lanes_.begin_overflow(id);
+  } else {
+    lanes_.end_overflow(id, !due.next);
   }
   if (all_taken) schedule_refill(target);  // else when it has room: see conclude()
 }

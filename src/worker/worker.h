@@ -26,6 +26,7 @@
 #include "core/byte_budget.h"
 #include "core/crypto.h"
 #include "core/deferrals.h"
+#include "core/fan_outs.h"
 #include "core/lanes.h"
 #include "core/ledger.h"
 #include "core/share.h"
@@ -127,7 +128,11 @@ class Worker {
   void conclude_filter(Filters::Waiting& waiting, Target* receiver);
   std::unordered_set<pg::DeliveryKey> recorded_before(const std::vector<Event>& events);
   std::shared_ptr<const Outgoing> outgoing(Event event);
-  void deliver(const Target& target, const std::shared_ptr<const Outgoing>& event, Ledger::Entry entry);
+  void deliver(const std::vector<Target*>& receivers, const std::shared_ptr<const Outgoing>& event,
+               Ledger::Entry entry);
+  static Delivery delivery_of(const Target& target, const std::shared_ptr<const Outgoing>& event, Ledger::Entry entry);
+  void let_wait(const std::vector<const Target*>& receivers, const Outgoing& event, Ledger::Entry entry);
+  bool fan_out();
   void give_up(const Event& event, const pg::Webhook& webhook, int attempts, const std::string& error);
   void end_recovery();
 
@@ -199,6 +204,7 @@ class Worker {
   Targets targets_;
   Filters filters_;
   Quotas quotas_;  // the first worker's
+  FanOuts fan_outs_;
   Lanes lanes_;
   std::optional<Ledger> ledger_;
   Backlog backlog_;

@@ -400,7 +400,7 @@ TEST_F(LanesTest, LaneTakesWhatItHoldsAlongToAnotherOrganization) {
   EXPECT_EQ(lanes_.organization_number(webhook_number(0)), lanes_.organization_number(webhook_number(20)));
   for (const Delivery& each : taken) finish(each);
   EXPECT_EQ(take_all().size(), 20U);
-  for (int number = 0; number < 21; ++number) lanes_.remove_lane(webhook_number(number));
+  for (int number = 0; number < 21; ++number) lanes_.forget_lane(webhook_number(number));
   for (int number = 0; number < 21; ++number) EXPECT_EQ(lanes_.circuit(webhook_number(number)), nullptr);
 }
 

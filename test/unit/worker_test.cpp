@@ -555,6 +555,77 @@ TEST_P(WorkerFloodTest, FloodOfOneOrganizationDelaysNoOther) {
 INSTANTIATE_TEST_SUITE_P(All, WorkerFloodTest,
                          testing::Values(std::pair(1, 20'000), std::pair(100, 200), std::pair(20, 1'000)));
 
+// --- Events for many webhooks -----------------------------------------------------------------------------------------------
+
+// Its deliveries are written down a few at a time, and what was committed after it is read meanwhile.
+TEST_F(WorkerTest, OneStatementForManyWebhooksHoldsUpNoOther) {
+  constexpr int kWebhooks = 200;
+  constexpr int kEvents = 500;
+  const auto of = [](const char* organization) { return [=](Event& event) { event.organization_id = organization; }; };
+  for (int number = 1; number <= kWebhooks; ++number) {
+    store_.add_webhook(number, [](pg::Webhook& w) {
+      w.organization_id = "greedy";
+      w.timeout = 1h;
+    });
+  }
+  store_.add_webhook(kWebhooks + 1, [](pg::Webhook& w) { w.organization_id = "modest"; });
+  std::vector<std::size_t> written;  // when the other's came
+  http_.answer = [&](const Received& request) {
+    if (request.url != FakeStore::url(kWebhooks + 1)) return FakeHttp::hangs();
+    written.push_back(store_.count_pending());
+    return Answer{};
+  };
+  plan(1s, [&] {
+    store_.emit_many(kEvents, of("greedy"));
+    store_.emit(of("modest"));
+  });
+  std::size_t planned = 0;
+  store_.after = [&](const std::string& call) {
+    if (call == "record" && ++planned % 20 == 0) store_.emit(of("modest"));
+  };
+  run_for(30s);
+  EXPECT_GE(store_.count_pending(), kEvents * kWebhooks - Lanes::kAllQueuedMax);
+  ASSERT_GE(written.size(), 5U);
+  EXPECT_LE(written.front(), 5'000U);
+  std::sort(written.begin(), written.end());
+  EXPECT_LE(written[written.size() / 2], kEvents * kWebhooks * 3 / 4) << "nor those that come later";
+}
+
+class WorkerFanOutTest : public WorkerTest, public testing::WithParamInterface<Ordering> {};
+
+// Whether they waited to be written down, crashed meanwhile or not.
+TEST_P(WorkerFanOutTest, EventsForManyWebhooksComeOnceAndInOrder) {
+  constexpr int kWebhooks = 30;
+  constexpr int kEvents = 1'200;
+  for (int number = 1; number <= kWebhooks; ++number) {
+    store_.add_webhook(number, [](pg::Webhook& w) { w.limits.ordering = GetParam(); });
+  }
+  std::map<std::pair<std::string, std::string>, std::int64_t> latest;  // by webhook and key
+  http_.answer = [&](const Received& request) {
+    if (GetParam() != Ordering::kRelaxed) {
+      const std::string key = GetParam() == Ordering::kKey ? std::to_string(request.event_id % 7) : std::string();
+      std::int64_t& last = latest[{request.url, key}];
+      EXPECT_GE(request.event_id, last) << "one passes another that is older";
+      last = request.event_id;
+    }
+    return Answer{.delay = 20ms};
+  };
+  std::size_t most_owed = 0;
+  plan(10ms, [&] { store_.emit_many(kEvents, [](Event& event) { event.key = std::to_string(event.id % 7); }); });
+  plan(1500ms, [&] { store_.emit_many(10, [](Event& event) { event.key = std::to_string(event.id % 7); }); });
+  crash_after(1700ms);
+  plan(1s, [&] { store_.emit_many(10, [](Event& event) { event.key = std::to_string(event.id % 7); }); });
+  run_until([&] {
+    most_owed = std::max(most_owed, store_.count_pending());
+    return store_.required().empty() && store_.count_pending() == 0;
+  });
+  EXPECT_GT(most_owed, 10'000U) << "most have waited";
+  EXPECT_TRUE(store_.is_all_behind_checkpoint() || store_.required().empty());
+}
+
+INSTANTIATE_TEST_SUITE_P(All, WorkerFanOutTest,
+                         testing::Values(Ordering::kRelaxed, Ordering::kKey, Ordering::kEndpoint));
+
 TEST_F(WorkerTest, FiltersOfEventsThatWaitForRoomAreAskedOnce) {
   for (int number = 1; number <= 100; ++number) {
     store_.add_webhook(number, [number](pg::Webhook& w) { w.filter = "$.id > -" + std::to_string(number); });
