@@ -222,7 +222,7 @@ std::optional<Duration> Worker::time_to_wait() {
   if (configuration_.is_loaded()) at(next_clean_up_);
   if (ledger_->events_ahead() > 0 && recorder_.empty()) at(is_mark_due() ? now : next_mark_);
   if (delivers()) {
-    at(backlog_.first_scheduled());
+    if (!recovering_) at(backlog_.first_scheduled());
     at(next_look_);
     const bool has_some = !unadmitted_.events.empty();
     if (configuration_.is_loaded() && may_read() && (has_some || look_at_log_)) {
@@ -415,6 +415,9 @@ void Worker::take_webhook(pg::Webhook webhook, bool with_backlog) {
   set_up_lane(target, change);
   if (change.is_new && endpoint) take_endpoint(target, std::move(*endpoint));
   if (change.filter_removed) filters_.filter_removed(target);
+  // What is owed may be older than what is read now, or newer: it is not known before it is fetched.
+  const bool is_due = next_due && *next_due <= process_.now();
+  if (recovering_ && lanes_.circuit(id) != nullptr && (is_due || deferrals_.contains(id))) lanes_.begin_overflow(id);
   if (target.webhook.limits.ordering == Ordering::kRelaxed) {
     ordered_.erase(id);
     ordering_jobs_.erase(id);
@@ -953,6 +956,8 @@ void Worker::schedule_refill(const Target& target) {
 }
 
 void Worker::refill() {
+  // What has no row yet, and is older than some that have one, is read first, so that it gets one too.
+  if (recovering_) return;
   const Time end = process_.now() + kRefillTime;
   bool is_recorded = false;
   wake_starved();

@@ -651,6 +651,54 @@ TEST_F(WorkerTest, WhatOverflowedBeforeARestartIsNotPassedByWhatComesAfterIt) {
   EXPECT_EQ(received_by(1), ids_from(1, 3'100));
 }
 
+struct RestartInOrder {
+  Ordering ordering = Ordering::kRelaxed;
+  bool is_crash = false;
+  bool is_shared_anew = false;  // by more workers than before
+};
+class WorkerRestartOrderTest : public WorkerTest, public testing::WithParamInterface<RestartInOrder> {};
+
+// The first ones wait in memory, those behind them have rows, and more come before, while and after a worker starts.
+TEST_P(WorkerRestartOrderTest, WhatHasARowDoesNotPassWhatHasNone) {
+  const RestartInOrder& with = GetParam();
+  const Uuid webhook = store_.add_webhook(1, [&](pg::Webhook& w) { w.limits.ordering = with.ordering; });
+  http_.answer = [](const Received&) { return Answer{.delay = 20ms}; };
+  const auto emit_some = [this](int count) { store_.emit_many(count, [](Event& event) { event.key = "same"; }); };
+  plan(100ms, [&] { emit_some(static_cast<int>(Lanes::kQueuedMax) + 500); });
+  plan(300ms, [&] { emit_some(10); });
+  plan(600ms, [&] {
+    EXPECT_GT(store_.count_pending(), 400U);
+    EXPECT_EQ(store_.owed({500, webhook}), nullptr) << "it waits in memory";
+  });
+  if (with.is_crash) {
+    crash_after(700ms);
+  } else {
+    run_for(700ms);
+  }
+  emit_some(10);
+  if (with.is_shared_anew) {
+    share_ = {.number = 1, .count = 2};
+    while (!share_.owns(webhook)) share_.number = share_.number % 2 + 1;
+  }
+  plan(50ms, [&] { emit_some(10); });
+  run_until([&] { return store_.count_pending() == 0 && store_.has_success({1'530, webhook}); }, 5min);
+  std::int64_t last = 0;
+  for (const std::int64_t id : received_by(1)) {
+    EXPECT_GE(id, last - 1) << "what was in flight may come again";
+    last = std::max(last, id);
+  }
+  EXPECT_EQ(last, 1'530);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, WorkerRestartOrderTest,
+                         testing::Values(RestartInOrder{.ordering = Ordering::kRelaxed},
+                                         RestartInOrder{.ordering = Ordering::kKey},
+                                         RestartInOrder{.ordering = Ordering::kEndpoint},
+                                         RestartInOrder{.ordering = Ordering::kRelaxed, .is_crash = true},
+                                         RestartInOrder{.ordering = Ordering::kKey, .is_crash = true},
+                                         RestartInOrder{.ordering = Ordering::kEndpoint, .is_crash = true},
+                                         RestartInOrder{.ordering = Ordering::kKey, .is_shared_anew = true}));
+
 TEST_F(WorkerTest, HangingEndpointDoesNotStopTheReadingOfALargeBacklog) {
   store_.add_webhook(1, [](pg::Webhook& w) { w.timeout = 60s; });
   store_.add_webhook(2, [](pg::Webhook& w) { w.limits.max_in_flight = 64; });
