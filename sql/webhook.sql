@@ -280,6 +280,7 @@ CREATE TABLE @extschema@.webhook_deliveries (
     next_attempt_at  timestamptz,
     last_error       text,
     ordering_key     text,
+    request          bigint NOT NULL DEFAULT 0,
     slot             smallint,
     updated_at       timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     PRIMARY KEY (event_id, configuration_id)
@@ -343,6 +344,7 @@ CREATE TABLE webhook_internal.deferred_changes (
     next_attempt_at  timestamptz,
     last_error       text,
     ordering_key     text,
+    request          bigint NOT NULL DEFAULT 0,
     slot             smallint
 );
 CREATE INDEX deferred_changes_configuration_id_idx ON webhook_internal.deferred_changes (configuration_id, id);
@@ -2043,37 +2045,38 @@ AS $$
 DECLARE
     held @extschema@.webhook_configurations := webhook_internal.hold(webhook);
     due timestamptz := clock_timestamp();  -- one for all: they go in the order of their ids
+    request bigint := pg_current_xact_id()::text::bigint;  -- an attempt under way that ends now says nothing of it
     rows_max bigint := webhook_internal.owed_max();
     stored bigint;
     kept bigint;
 BEGIN
     INSERT INTO @extschema@.webhook_deliveries AS d
         (event_id, configuration_id, configuration_created_at, organization_id, event, key, created_at, state, owed_since,
-         next_attempt_at, ordering_key, slot)
+         next_attempt_at, ordering_key, request, slot)
     SELECT e.id, held.id, held.created_at, held.organization_id, e.event, e.key, e.created_at, 'pending', due, due,
-           webhook_internal.ordering_key(held.ordering, e.key, e.id), e.slot
+           webhook_internal.ordering_key(held.ordering, e.key, e.id), request, e.slot
     FROM unnest(events) u (id) JOIN @extschema@.webhook_events e ON e.id = u.id
     WHERE e.data IS NOT NULL AND e.organization_id IS NOT DISTINCT FROM held.organization_id
     ON CONFLICT ON CONSTRAINT webhook_deliveries_pkey DO UPDATE
         SET configuration_created_at = excluded.configuration_created_at, organization_id = excluded.organization_id,
             state = 'pending', attempts = 0, probes = 0, owed_since = due, next_attempt_at = due, last_error = NULL,
-            ordering_key = excluded.ordering_key, updated_at = clock_timestamp();
+            ordering_key = excluded.ordering_key, request = excluded.request, updated_at = clock_timestamp();
     GET DIAGNOSTICS stored = ROW_COUNT;
     -- Those that outlived their segment: locked first, lest the worker delete one that nothing refers to.
     PERFORM FROM webhook_internal.saved_events s
     WHERE s.event_id = ANY (events) AND s.organization_id IS NOT DISTINCT FROM held.organization_id FOR KEY SHARE;
     INSERT INTO @extschema@.webhook_deliveries AS d
         (event_id, configuration_id, configuration_created_at, organization_id, event, key, created_at, state, owed_since,
-         next_attempt_at, ordering_key)
+         next_attempt_at, ordering_key, request)
     SELECT s.event_id, held.id, held.created_at, held.organization_id, s.event, s.key, s.created_at, 'pending', due, due,
-           webhook_internal.ordering_key(held.ordering, s.key, s.event_id)
+           webhook_internal.ordering_key(held.ordering, s.key, s.event_id), request
     FROM webhook_internal.saved_events s
     WHERE s.event_id = ANY (events) AND s.organization_id IS NOT DISTINCT FROM held.organization_id
       AND NOT EXISTS (SELECT FROM @extschema@.webhook_events e WHERE e.id = s.event_id AND e.data IS NOT NULL)
     ON CONFLICT ON CONSTRAINT webhook_deliveries_pkey DO UPDATE
         SET configuration_created_at = excluded.configuration_created_at, organization_id = excluded.organization_id,
             state = 'pending', attempts = 0, probes = 0, owed_since = due, next_attempt_at = due, last_error = NULL,
-            ordering_key = excluded.ordering_key, updated_at = clock_timestamp();
+            ordering_key = excluded.ordering_key, request = excluded.request, updated_at = clock_timestamp();
     GET DIAGNOSTICS kept = ROW_COUNT;
     IF webhook_internal.count_owed(held.organization_id, rows_max) > rows_max THEN
         RAISE EXCEPTION 'organization "%" cannot have more than % deliveries that are pending or dead',
@@ -3236,6 +3239,9 @@ COMMENT ON COLUMN @extschema@.webhook_deliveries.next_attempt_at IS
 COMMENT ON COLUMN @extschema@.webhook_deliveries.ordering_key IS
     'Of the pending deliveries of a webhook with the same one, only the oldest is sent. Null: it waits for no other.';
 COMMENT ON COLUMN @extschema@.webhook_deliveries.last_error IS 'Why the last attempt failed, or why it was given up.';
+COMMENT ON COLUMN @extschema@.webhook_deliveries.request IS
+    'The transaction of the last webhook_redeliver() or webhook_replay() that asked for it; 0: it was not asked for. What an '
+    'attempt brings that began before is not written over it.';
 COMMENT ON COLUMN @extschema@.webhook_deliveries.slot IS
     'Which segment of webhook_events holds the event. Null: none does any more, it was saved when its segment was emptied.';
 COMMENT ON COLUMN @extschema@.webhook_deliveries.updated_at IS 'When the row was last changed.';
@@ -3345,6 +3351,7 @@ COMMENT ON COLUMN webhook_internal.deferred_changes.owed_since IS 'As in webhook
 COMMENT ON COLUMN webhook_internal.deferred_changes.next_attempt_at IS 'As in webhook_deliveries. Null: it is dead.';
 COMMENT ON COLUMN webhook_internal.deferred_changes.last_error IS 'As in webhook_deliveries.';
 COMMENT ON COLUMN webhook_internal.deferred_changes.ordering_key IS 'As in webhook_deliveries.';
+COMMENT ON COLUMN webhook_internal.deferred_changes.request IS 'As in webhook_deliveries.';
 COMMENT ON COLUMN webhook_internal.deferred_changes.slot IS 'As in webhook_deliveries.';
 COMMENT ON INDEX webhook_internal.deferred_changes_configuration_id_idx IS 'Finds what is to be written of a webhook.';
 COMMENT ON INDEX webhook_internal.deferred_changes_event_id_idx IS 'Finds what of an event is to be written.';

@@ -35,8 +35,15 @@ void Backlog::owe(const Uuid& webhook, const Position& row) {
   owed.next_due = std::min(owed.next_due.value_or(Time::max()), row.next_attempt_at);
 }
 
-void Backlog::hold(const Uuid& webhook, const Position& row) {
-  owed_[webhook].held.insert_or_assign(row.event_id, row.next_attempt_at);
+void Backlog::hold(const Uuid& webhook, const Position& row, std::int64_t request) {
+  owed_[webhook].held.insert_or_assign(row.event_id, Held{.next_attempt_at = row.next_attempt_at, .request = request});
+}
+
+void Backlog::note_found(const Uuid& webhook, const Position& row, std::int64_t request) {
+  const auto owed = owed_.find(webhook);
+  if (owed == owed_.end()) return;
+  const auto held = owed->second.held.find(row.event_id);
+  if (held != owed->second.held.end() && held->second.request != request) held->second.again = row;
 }
 
 bool Backlog::is_held(const Uuid& webhook, std::int64_t event_id) const {
@@ -53,14 +60,20 @@ void Backlog::put_back(const Uuid& webhook, std::int64_t event_id) {
   Owed& owed = owed_[webhook];
   const auto held = owed.held.find(event_id);
   if (held == owed.held.end()) return;
-  const Position row{held->second, event_id};
+  const Position row = held->second.again.value_or(Position{held->second.next_attempt_at, event_id});
   owed.held.erase(held);
   owe(webhook, row);
 }
 
-void Backlog::let_go(const Uuid& webhook, std::int64_t event_id) {
+bool Backlog::let_go(const Uuid& webhook, std::int64_t event_id) {
   const auto owed = owed_.find(webhook);
-  if (owed != owed_.end()) owed->second.held.erase(event_id);
+  if (owed == owed_.end()) return false;
+  const auto held = owed->second.held.find(event_id);
+  if (held == owed->second.held.end()) return false;
+  const std::optional<Position> again = held->second.again;
+  owed->second.held.erase(held);
+  if (again) owe(webhook, *again);
+  return again.has_value();
 }
 
 Backlog::Position Backlog::position(const Uuid& webhook) const {

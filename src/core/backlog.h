@@ -38,14 +38,16 @@ class Backlog {
 
   // A row is pending, at that position.
   void owe(const Uuid& webhook, const Position& row);
-  // A row is in memory, or is about to be written for what is.
-  void hold(const Uuid& webhook, const Position& row);
+  // A row is in memory, or is about to be written for what is. request: as in the row.
+  void hold(const Uuid& webhook, const Position& row, std::int64_t request = 0);
   bool is_held(const Uuid& webhook, std::int64_t event_id) const;
+  // A look has found a row that is held. If another request stands there than was held, it is to be fetched once it is let go.
+  void note_found(const Uuid& webhook, const Position& row, std::int64_t request);
   std::size_t held(const Uuid& webhook) const;
   // It is not in memory any more and still pending, as it was: it has to be fetched again.
   void put_back(const Uuid& webhook, std::int64_t event_id);
-  // It is not in memory any more: done with, or written anew, which owe() says.
-  void let_go(const Uuid& webhook, std::int64_t event_id);
+  // It is not in memory any more: done with, or written anew, which owe() says. Returns whether it is to be fetched again.
+  bool let_go(const Uuid& webhook, std::int64_t event_id);
 
   // Where the next look begins: all pending rows that are not held lie behind it.
   Position position(const Uuid& webhook) const;
@@ -63,12 +65,17 @@ class Backlog {
 
  private:
   using Schedule = std::set<std::pair<Time, Uuid>>;
+  struct Held {
+    Time next_attempt_at{};
+    std::int64_t request = 0;
+    std::optional<Position> again;  // where it stands with another request
+  };
   struct Owed {
     Position position;
     std::optional<Time> next_due;
     std::optional<Time> scheduled;
     std::uint64_t organization = 0;               // for which it is
-    std::unordered_map<std::int64_t, Time> held;  // event_id → next_attempt_at
+    std::unordered_map<std::int64_t, Held> held;  // by event_id
   };
 
   struct Organization {

@@ -1,5 +1,6 @@
 #include "core/fan_outs.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace webhook {
@@ -38,6 +39,11 @@ std::optional<FanOuts::Taken> FanOuts::take() {
   taken_ = 0;
   organizations_.erase(organizations_.find(taken.event->organization_id));
   return taken;
+}
+
+bool FanOuts::has_older_than(Ledger::Entry entry) const {
+  return std::any_of(organizations_.begin(), organizations_.end(),
+                     [entry](const auto& organization) { return organization.second.waiting.front().entry < entry; });
 }
 
 void FanOuts::count(std::ptrdiff_t bytes) {

@@ -49,6 +49,8 @@ class FanOuts {
   bool empty() const { return turns_.empty(); }
   // Whether no event is to be admitted before some have gone.
   bool is_full() const { return bytes_ >= budget_.fan_outs_max(); }
+  // Whether an event waits whose entry is lower.
+  bool has_older_than(Ledger::Entry entry) const;
   // Whether deliveries of the webhook wait.
   bool contains(const Uuid& webhook) const { return waiting_.contains(webhook); }
 

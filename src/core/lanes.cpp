@@ -45,6 +45,10 @@ void Lanes::set_lane(const Uuid& webhook, const LaneLimits& limits, Time now,
   Lane& lane = lanes_[webhook];
   lane.webhook = webhook;
   join(lane, organization);
+  if (lane.limits.ordering != limits.ordering) {
+    lane.settling = lane.in_flight;
+    lane.settles_before = next_ticket_;
+  }
   lane.limits = limits;
   lane.bucket.set_rate(limits.rate_per_s, now);
   lane.removed = false;
@@ -245,10 +249,14 @@ bool Lanes::overflows(const Uuid& webhook) const {
 
 void Lanes::begin_overflow(const Uuid& webhook) { set_overflows(lanes_.at(webhook), true); }
 
-void Lanes::end_overflow(const Uuid& webhook, bool nothing_owed) {
+void Lanes::end_overflow(const Uuid& webhook) {
   Lane& lane = lanes_.at(webhook);
-  if (nothing_owed) lane.owed_is_incomplete = false;
   if (!lane.owed_is_incomplete) set_overflows(lane, false);
+}
+
+bool Lanes::knows_owed(const Uuid& webhook) const {
+  const auto found = lanes_.find(webhook);
+  return found != lanes_.end() && !found->second.owed_is_incomplete;
 }
 
 std::vector<Delivery> Lanes::evict(const Uuid& webhook) {
@@ -470,6 +478,7 @@ void Lanes::count_moving(const Lane& lane, int sign) {
 
 // How many requests of the lane may be in flight, as far as it is up to the lane.
 int Lanes::allowance(const Lane& lane, Time now) {
+  if (lane.settling > 0) return 0;  // they hold other keys, or none
   if (lane.circuit.is_open()) return now >= lane.circuit.next_probe_at() ? 1 : 0;
   if (lane.limits.ordering == Ordering::kEndpoint) return 1;
   if (lane.standing == Standing::kUnproven || lane.slow > 0) return 1;
@@ -656,6 +665,7 @@ bool Lanes::land(Lane& lane, const Delivery& delivery) {
   }
   assert(lane.in_flight > 0);
   --lane.in_flight;
+  if (delivery.ticket < lane.settles_before && lane.settling > 0) --lane.settling;
   --lane.organization->in_flight;
   --lane.organization->of_lanes[index_of(lane.standing)];
   if (lane.standing != Standing::kTrusted) --untrusted_in_flight_;

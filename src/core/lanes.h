@@ -88,6 +88,7 @@ struct Delivery {
   Time owed_since{};  // from when on its age counts: the event, or the replay
   std::optional<Ledger::Entry> entry;  // as long as the event log, and no row, stands for it
   bool has_row = false;                // webhook_deliveries holds it
+  std::int64_t request = 0;            // what the row says of who asked for it last
   std::uint64_t ticket = 0;            // once it is in flight: unique, ascending
   std::optional<std::string> holds;    // the key that others in its lane wait for, while it does
   std::size_t held_bytes = 0;          // what its lane counts for it: 0 while it is nobody's,
@@ -171,8 +172,9 @@ class Lanes {
   bool overflows(const Uuid& webhook) const;
   // More is owed to the webhook than its lane could take.
   void begin_overflow(const Uuid& webhook);
-  // The overflow has been fetched back whole. nothing_owed: and nothing waits for its time, either.
-  void end_overflow(const Uuid& webhook, bool nothing_owed);
+  // The overflow has been fetched back whole. Without effect while what is owed is not known (set_owed()).
+  void end_overflow(const Uuid& webhook);
+  bool knows_owed(const Uuid& webhook) const;
 
   // The next delivery in fair turn, now in flight; nothing: no lane has something it may send.
   std::optional<Delivery> take(Time now);
@@ -266,7 +268,9 @@ class Lanes {
     Standing standing = Standing::kUnproven;
     bool is_stalled = false;  // its last attempt failed, or one is slow: nothing is gained by waiting for it
     bool overflows = false;
-    bool removed = false;  // kept until nothing is in flight
+    bool removed = false;              // kept until nothing is in flight
+    int settling = 0;                  // of those in flight, the ones of another ordering: they go first,
+    std::uint64_t settles_before = 0;  // by their tickets
     std::optional<Time> timer;
     TokenBucket bucket;
     Circuit circuit;

@@ -43,7 +43,7 @@ std::optional<std::string> null_if_empty(const std::string& text) {
 // What a batch says of webhook_deliveries.
 struct Changes {
   std::vector<const OwedRow*> owed;
-  std::vector<const DeliveryKey*> finished;
+  std::vector<const Finished*> finished;
 
   bool empty() const { return owed.empty() && finished.empty(); }
   void add(const Changes& other) {
@@ -68,7 +68,8 @@ void write_owed(const std::vector<const OwedRow*>& rows, Statement& statement) {
                                 {"next_attempt_at", kTimestamp},
                                 {"last_error", kText},
                                 {"ordering_key", kText},
-                                {"slot", kInteger}});
+                                {"slot", kInteger},
+                                {"request", kBigint}});
   for (const OwedRow* row : rows) {
     table.put(row->key.event_id).put(row->key.webhook).put(row->webhook_created_at).put(row->organization_id);
     table.put(row->event)
@@ -78,21 +79,23 @@ void write_owed(const std::vector<const OwedRow*>& rows, Statement& statement) {
         .put(row->probes)
         .put(row->owed_since)
         .put(row->next_attempt_at);
-    table.put_or_null(row->last_error).put(row->ordering_key).put(row->slot).end_row();
+    table.put_or_null(row->last_error).put(row->ordering_key).put(row->slot).put(row->request).end_row();
   }
   Query(statement).run();
 }
 
-void write_finished(const std::vector<const DeliveryKey*>& keys, Statement& statement) {
-  if (keys.empty()) return;
+void write_finished(const std::vector<const Finished*>& finished, Statement& statement) {
+  if (finished.empty()) return;
   std::vector<std::int64_t> event_ids;
   std::vector<Uuid> webhooks;
-  for (const DeliveryKey* key : keys) {
-    event_ids.push_back(key->event_id);
-    webhooks.push_back(key->webhook);
+  std::vector<std::int64_t> requests;
+  for (const Finished* delivery : finished) {
+    event_ids.push_back(delivery->key.event_id);
+    webhooks.push_back(delivery->key.webhook);
+    requests.push_back(delivery->request);
   }
   Query query(statement);
-  query.bind(event_ids).bind(webhooks).run();
+  query.bind(event_ids).bind(webhooks).bind(requests).run();
 }
 
 void write_changes(const Changes& changes) {
@@ -113,7 +116,7 @@ std::vector<Uuid> find_locked(const Changes& changes) {
     webhooks.push_back(key.webhook);
   };
   for (const OwedRow* row : changes.owed) add(row->key);
-  for (const DeliveryKey* key : changes.finished) add(*key);
+  for (const Finished* delivery : changes.finished) add(delivery->key);
   Query query(statements::find_locked);
   const std::size_t rows = query.bind(event_ids).bind(webhooks).run();
   std::vector<Uuid> locked;
@@ -144,7 +147,7 @@ std::vector<std::pair<Uuid, Changes>> by_webhook(const Batch& batch) {
     return webhooks[place->second].second;
   };
   for (const OwedRow& row : batch.owed) changes_of(row.key.webhook).owed.push_back(&row);
-  for (const DeliveryKey& key : batch.finished) changes_of(key.webhook).finished.push_back(&key);
+  for (const Finished& delivery : batch.finished) changes_of(delivery.key.webhook).finished.push_back(&delivery);
   return webhooks;
 }
 

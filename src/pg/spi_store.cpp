@@ -842,6 +842,7 @@ Due SpiStore::due(const DueQuery& wanted) {
     owed.owed_since = query.get_time(row, 9);
     owed.next_attempt_at = query.get_time(row, 10);
     owed.event.slot = query.get_int16(row, 12);
+    owed.request = query.get_int64(row, 13);
   }
   Query next(statements::read_due_next);
   bind(next, wanted.webhook).bind(wanted.now).run();

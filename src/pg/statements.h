@@ -318,10 +318,10 @@ inline constinit Statement last_log_id_drawn("SELECT currval('@extschema@.webhoo
 inline constinit Statement upsert_owed(R"(
   INSERT INTO @extschema@.webhook_deliveries AS d
          (event_id, configuration_id, configuration_created_at, organization_id, event, key, created_at, state, attempts,
-          probes, owed_since, next_attempt_at, last_error, ordering_key, slot)
+          probes, owed_since, next_attempt_at, last_error, ordering_key, slot, request)
   SELECT o.event_id, o.configuration_id, o.configuration_created_at, o.organization_id, o.event, o.key, o.created_at,
          CASE WHEN o.next_attempt_at IS NULL THEN 'dead' ELSE 'pending' END, o.attempts, o.probes, o.owed_since,
-         o.next_attempt_at, o.last_error, o.ordering_key, o.slot::smallint
+         o.next_attempt_at, o.last_error, o.ordering_key, o.slot::smallint, o.request
     FROM new_owed AS o
    WHERE EXISTS (SELECT FROM @extschema@.webhook_configurations AS c
                   WHERE c.id = o.configuration_id AND c.created_at = o.configuration_created_at
@@ -330,8 +330,9 @@ inline constinit Statement upsert_owed(R"(
      SET configuration_created_at = excluded.configuration_created_at, organization_id = excluded.organization_id,
          state = excluded.state, attempts = excluded.attempts, probes = excluded.probes,
          owed_since = excluded.owed_since, next_attempt_at = excluded.next_attempt_at,
-         last_error = excluded.last_error, ordering_key = excluded.ordering_key, updated_at = clock_timestamp()
-   WHERE d.state <> 'dead' OR d.last_error IS DISTINCT FROM 'cancelled'
+         last_error = excluded.last_error, ordering_key = excluded.ordering_key, request = excluded.request,
+         updated_at = clock_timestamp()
+   WHERE (d.request = excluded.request AND (d.state <> 'dead' OR d.last_error IS DISTINCT FROM 'cancelled'))
       OR d.configuration_created_at <> excluded.configuration_created_at
       OR d.organization_id IS DISTINCT FROM excluded.organization_id)");
 
@@ -343,15 +344,15 @@ inline constinit Statement upsert_owed(R"(
 inline constinit Statement defer_owed(R"(
   INSERT INTO webhook_internal.deferred_changes
          (configuration_id, configuration_created_at, event_id, is_finished, organization_id, event, key, created_at,
-          attempts, probes, owed_since, next_attempt_at, last_error, ordering_key, slot)
+          attempts, probes, owed_since, next_attempt_at, last_error, ordering_key, slot, request)
   SELECT o.configuration_id, o.configuration_created_at, o.event_id, false, o.organization_id, o.event, o.key,
-         o.created_at, o.attempts, o.probes, o.owed_since, o.next_attempt_at, o.last_error, o.ordering_key, o.slot::smallint
+         o.created_at, o.attempts, o.probes, o.owed_since, o.next_attempt_at, o.last_error, o.ordering_key, o.slot::smallint, o.request
     FROM new_owed AS o)");
 
 inline constinit Statement defer_finished(R"(
-  INSERT INTO webhook_internal.deferred_changes (configuration_id, event_id, is_finished)
-  SELECT f.configuration_id, f.event_id, true
-    FROM unnest($1::bigint[], $2::uuid[]) AS f (event_id, configuration_id))");
+  INSERT INTO webhook_internal.deferred_changes (configuration_id, event_id, is_finished, request)
+  SELECT f.configuration_id, f.event_id, true, f.request
+    FROM unnest($1::bigint[], $2::uuid[], $3::bigint[]) AS f (event_id, configuration_id, request))");
 
 // Writes the oldest of what is deferred of a webhook, at most $2 changes, and returns how many these were. What somebody
 // has written into a row since its change was deferred stays.
@@ -369,14 +370,14 @@ inline constinit Statement apply_deferred(R"(
     DELETE FROM @extschema@.webhook_deliveries AS d
      USING last AS l
      WHERE l.is_finished AND d.event_id = l.event_id AND d.configuration_id = l.configuration_id
-       AND (d.state = 'dead' OR d.updated_at <= l.deferred_at)),
+       AND d.request = l.request),
   owed AS (
     INSERT INTO @extschema@.webhook_deliveries AS d
            (event_id, configuration_id, configuration_created_at, organization_id, event, key, created_at, state, attempts,
-            probes, owed_since, next_attempt_at, last_error, ordering_key, slot, updated_at)
+            probes, owed_since, next_attempt_at, last_error, ordering_key, slot, request, updated_at)
     SELECT l.event_id, l.configuration_id, l.configuration_created_at, l.organization_id, l.event, l.key, l.created_at,
            CASE WHEN l.next_attempt_at IS NULL THEN 'dead' ELSE 'pending' END, l.attempts, l.probes, l.owed_since,
-           l.next_attempt_at, l.last_error, l.ordering_key, l.slot, l.deferred_at
+           l.next_attempt_at, l.last_error, l.ordering_key, l.slot, l.request, l.deferred_at
       FROM last AS l
      WHERE NOT l.is_finished
        AND EXISTS (SELECT FROM @extschema@.webhook_configurations AS c
@@ -386,8 +387,9 @@ inline constinit Statement apply_deferred(R"(
        SET configuration_created_at = excluded.configuration_created_at, organization_id = excluded.organization_id,
            state = excluded.state, attempts = excluded.attempts, probes = excluded.probes,
            owed_since = excluded.owed_since, next_attempt_at = excluded.next_attempt_at,
-           last_error = excluded.last_error, ordering_key = excluded.ordering_key, updated_at = excluded.updated_at
-     WHERE ((d.state <> 'dead' OR d.last_error IS DISTINCT FROM 'cancelled') AND d.updated_at <= excluded.updated_at)
+           last_error = excluded.last_error, ordering_key = excluded.ordering_key, request = excluded.request,
+           updated_at = excluded.updated_at
+     WHERE (d.request = excluded.request AND (d.state <> 'dead' OR d.last_error IS DISTINCT FROM 'cancelled'))
         OR d.configuration_created_at <> excluded.configuration_created_at
         OR d.organization_id IS DISTINCT FROM excluded.organization_id)
   SELECT count(*) FROM taken)");
@@ -401,9 +403,9 @@ inline constinit Statement give_up_deferred(R"(
   owed AS (
     INSERT INTO @extschema@.webhook_deliveries AS d
            (event_id, configuration_id, configuration_created_at, organization_id, event, created_at, state, attempts,
-            probes, owed_since, last_error)
+            probes, owed_since, last_error, request)
     SELECT t.event_id, t.configuration_id, t.configuration_created_at, t.organization_id, t.event, t.created_at, 'dead',
-           t.attempts, t.probes, t.owed_since, $2
+           t.attempts, t.probes, t.owed_since, $2, t.request
       FROM taken AS t
      WHERE NOT t.is_finished
        AND EXISTS (SELECT FROM @extschema@.webhook_configurations AS c
@@ -413,7 +415,8 @@ inline constinit Statement give_up_deferred(R"(
        SET configuration_created_at = excluded.configuration_created_at, organization_id = excluded.organization_id,
            state = excluded.state, key = NULL, attempts = excluded.attempts, probes = excluded.probes,
            owed_since = excluded.owed_since, next_attempt_at = NULL, last_error = excluded.last_error,
-           ordering_key = NULL, updated_at = clock_timestamp()),
+           ordering_key = NULL, updated_at = clock_timestamp()
+     WHERE d.request = excluded.request OR d.configuration_created_at <> excluded.configuration_created_at),
   logged AS (
     INSERT INTO @extschema@.webhook_logs
            (slot, created_at, configuration_id, organization_id, event_id, event, attempt, status, error)
@@ -432,7 +435,7 @@ inline constinit Statement drop_deferred(R"(
     DELETE FROM @extschema@.webhook_deliveries AS d
      USING taken AS t
      WHERE d.event_id = t.event_id AND d.configuration_id = t.configuration_id
-       AND (t.is_finished OR d.configuration_created_at = t.configuration_created_at)),
+       AND d.request = t.request AND (t.is_finished OR d.configuration_created_at = t.configuration_created_at)),
   logged AS (
     INSERT INTO @extschema@.webhook_logs
            (slot, created_at, configuration_id, organization_id, event_id, event, attempt, status, error)
@@ -478,8 +481,8 @@ inline constinit Statement find_locked(R"(
 
 inline constinit Statement delete_finished(R"(
   DELETE FROM @extschema@.webhook_deliveries AS d
-   USING unnest($1::bigint[], $2::uuid[]) AS f (event_id, configuration_id)
-   WHERE d.event_id = f.event_id AND d.configuration_id = f.configuration_id)");
+   USING unnest($1::bigint[], $2::uuid[], $3::bigint[]) AS f (event_id, configuration_id, request)
+   WHERE d.event_id = f.event_id AND d.configuration_id = f.configuration_id AND d.request = f.request)");
 
 // A row of yesterday's same minute is written over. Several of one minute add up. What somebody else has locked is left
 // out: the rows' places (from 1) are returned.
@@ -587,9 +590,10 @@ inline constinit Statement update_checkpoint(R"(
 // Behind ($5, $6), at most $7 rows, and of those only as many as begin within $8 bytes as stored; found counts them all.
 inline constinit Statement read_due(R"(
   SELECT b.event_id, b.created_at, b.event, b.organization_id, b.key, b.data, b.previous, b.attempts, b.probes,
-         b.owed_since, b.next_attempt_at, b.found, coalesce(b.slot, 0::smallint)
+         b.owed_since, b.next_attempt_at, b.found, coalesce(b.slot, 0::smallint), b.request
     FROM (SELECT d.event_id, d.created_at, d.event, d.organization_id, d.key, d.attempts, d.probes, d.owed_since,
-                 d.next_attempt_at, d.slot, coalesce(e.data, k.data) AS data, coalesce(e.previous, k.previous) AS previous,
+                 d.next_attempt_at, d.slot, d.request, coalesce(e.data, k.data) AS data,
+                 coalesce(e.previous, k.previous) AS previous,
                  count(*) OVER () AS found,
                  coalesce(sum(pg_column_size(coalesce(e.data, k.data)))
                             OVER (ORDER BY d.next_attempt_at, d.event_id
@@ -615,9 +619,10 @@ inline constinit Statement read_due(R"(
 // The same for a webhook with an ordering: the oldest events, of each ordering_key only if the oldest of all is due.
 inline constinit Statement read_due_in_order(R"(
   SELECT b.event_id, b.created_at, b.event, b.organization_id, b.key, b.data, b.previous, b.attempts, b.probes,
-         b.owed_since, b.next_attempt_at, b.found, coalesce(b.slot, 0::smallint)
+         b.owed_since, b.next_attempt_at, b.found, coalesce(b.slot, 0::smallint), b.request
     FROM (SELECT d.event_id, d.created_at, d.event, d.organization_id, d.key, d.attempts, d.probes, d.owed_since,
-                 d.next_attempt_at, d.slot, coalesce(e.data, k.data) AS data, coalesce(e.previous, k.previous) AS previous,
+                 d.next_attempt_at, d.slot, d.request, coalesce(e.data, k.data) AS data,
+                 coalesce(e.previous, k.previous) AS previous,
                  count(*) OVER () AS found,
                  coalesce(sum(pg_column_size(coalesce(e.data, k.data)))
                             OVER (ORDER BY d.event_id

@@ -133,9 +133,18 @@ struct LogRow {
   std::optional<Time> next_attempt_at;
 };
 
+// A delivery that has succeeded. request: as in OwedRow.
+struct Finished {
+  DeliveryKey key;
+  std::int64_t request = 0;
+};
+
 // A row of webhook_deliveries; dead if next_attempt_at is nothing.
 struct OwedRow {
   DeliveryKey key;
+  // Which webhook_redeliver() or webhook_replay() the delivery was fetched with; 0: none. A row with another one says what
+  // was asked for last, and stays.
+  std::int64_t request = 0;
   Time webhook_created_at{};
   std::optional<std::string> organization_id;
   std::string event;
@@ -160,8 +169,8 @@ struct OperationalEvent {
 // What one transaction records.
 struct Batch {
   std::vector<LogRow> logs;
-  std::vector<OwedRow> owed;          // inserted, or updated
-  std::vector<DeliveryKey> finished;  // no longer owed: deleted
+  std::vector<OwedRow> owed;       // inserted, or updated
+  std::vector<Finished> finished;  // no longer owed: deleted
   std::vector<OperationalEvent> events;
   std::vector<EndpointState> endpoints;
   std::vector<MinuteOfWebhook> minutes;
@@ -228,8 +237,9 @@ struct LogHead {
 // A pending row of webhook_deliveries with its event, whose data is empty if nothing holds it any more.
 struct OwedDelivery {
   Event event;
-  int attempts = 0;  // already made
-  int probes = 0;    // of those
+  int attempts = 0;          // already made
+  int probes = 0;            // of those
+  std::int64_t request = 0;  // as in OwedRow
   Time owed_since{};
   Time next_attempt_at{};
 };

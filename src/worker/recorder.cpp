@@ -32,16 +32,16 @@ void Recorder::owe(pg::OwedRow row, Time now) {
   note(bytes, now);
 }
 
-void Recorder::finish(const pg::DeliveryKey& key, Time now) {
-  owed_.erase(key);
-  finished_.insert(key);
-  note(sizeof key, now);
+void Recorder::finish(const pg::Finished& delivery, Time now) {
+  owed_.erase(delivery.key);
+  finished_.insert_or_assign(delivery.key, delivery.request);
+  note(sizeof delivery, now);
 }
 
 void Recorder::forget(const Uuid& webhook) {
   const auto is_of_it = [&webhook](const pg::DeliveryKey& key) { return key.webhook == webhook; };
   std::erase_if(owed_, [&](const auto& entry) { return is_of_it(entry.first); });
-  std::erase_if(finished_, is_of_it);
+  std::erase_if(finished_, [&](const auto& entry) { return is_of_it(entry.first); });
   std::erase_if(released_, is_of_it);
 }
 
@@ -88,7 +88,8 @@ pg::Batch Recorder::take_batch() {
   batch.events = std::exchange(events_, {});
   batch.owed.reserve(owed_.size());
   for (const auto& [key, row] : owed_) batch.owed.push_back(row);
-  batch.finished.assign(finished_.begin(), finished_.end());
+  batch.finished.reserve(finished_.size());
+  for (const auto& [key, request] : finished_) batch.finished.push_back({key, request});
   return batch;
 }
 

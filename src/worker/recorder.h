@@ -42,7 +42,7 @@ class Recorder {
   // The delivery is owed, or dead, as the row says; a later row for the same delivery replaces an earlier one.
   void owe(pg::OwedRow row, Time now);
   // The delivery is no longer owed, if it was.
-  void finish(const pg::DeliveryKey& key, Time now);
+  void finish(const pg::Finished& delivery, Time now);
   // The webhook is gone: what is still to be written about what it was owed is not.
   void forget(const Uuid& webhook);
   void emit(pg::OperationalEvent event, Time now);
@@ -73,7 +73,7 @@ class Recorder {
   std::size_t bytes_ = 0;
   std::vector<pg::LogRow> logs_;
   std::unordered_map<pg::DeliveryKey, pg::OwedRow> owed_;
-  std::unordered_set<pg::DeliveryKey> finished_;
+  std::unordered_map<pg::DeliveryKey, std::int64_t> finished_;  // and by which request
   std::vector<pg::OperationalEvent> events_;
   std::vector<Ledger::Entry> settled_;
   std::vector<pg::DeliveryKey> released_;

@@ -423,7 +423,7 @@ void Worker::take_webhook(pg::Webhook webhook, bool with_backlog) {
     ordering_jobs_.erase(id);
   }
   if (is_ordered(target) && (change.is_new || change.ordering || change.became_deliverable || with_backlog)) {
-    if (backlog_.next_due(id) || deferrals_.contains(id)) {
+    if (backlog_.next_due(id) || backlog_.held(id) > 0 || deferrals_.contains(id)) {
       lanes_.begin_overflow(id);  // new events wait behind it, whatever their keys are
       orderings_to_load_.insert(id);
     } else {
@@ -505,7 +505,11 @@ void Worker::load_orderings() {
     const Target* const target = targets_.find(id);
     if (target != nullptr && is_ordered(*target)) set_up_order(*target);
     orderings_to_load_.erase(id);
-    if (target != nullptr) schedule_refill(*target);
+    if (target == nullptr) continue;
+    // If nothing is to be fetched, no look at it ends the overflow.
+    const bool is_all = !backlog_.next_due(id) && !deferrals_.contains(id) && !fan_outs_.contains(id);
+    if (is_all && lanes_.circuit(id) != nullptr && !lanes_.circuit(id)->is_open()) lanes_.end_overflow(id);
+    schedule_refill(*target);
   }
 }
 
@@ -527,7 +531,7 @@ void Worker::set_up_order(const Target& target) {
     return;
   }
   const auto known = ordered_.find(id);
-  if (!backlog_.next_due(id)) {
+  if (!backlog_.next_due(id) && backlog_.held(id) == 0) {
     note_nothing_owed(target);
   } else if (known != ordered_.end() && known->second == ordering) {
     lanes_.set_owed(id, store_.owed_by_key(target.webhook.identity(), Lanes::kBlockedKeysMax));
@@ -667,6 +671,7 @@ void Worker::finish_chunk() {
 
 void Worker::end_recovery() {
   recovering_ = false;
+  recovered_entry_ = ledger_->oldest() + ledger_->events_ahead();
   logged_before_ = {};
   recorded_before_ = {};
 }
@@ -859,7 +864,8 @@ bool Worker::fan_out() {
 }
 
 // Dead without another attempt, and said so in the log.
-void Worker::give_up(const Event& event, const pg::Webhook& webhook, int attempts, const std::string& error) {
+void Worker::give_up(const Event& event, const pg::Webhook& webhook, int attempts, const std::string& error,
+                     std::int64_t request) {
   const Time now = process_.now();
   recorder_.log({.created_at = now,
                  .webhook = webhook.id,
@@ -869,6 +875,7 @@ void Worker::give_up(const Event& event, const pg::Webhook& webhook, int attempt
                  .error = error},
                 now);
   recorder_.owe({.key = {event.id, webhook.id},
+                 .request = request,
                  .webhook_created_at = webhook.created_at,
                  .organization_id = event.organization_id,
                  .event = event.name,
@@ -896,6 +903,7 @@ void Worker::record_owed(const Delivery& delivery, const Target& target, int att
                          std::optional<Time> next_attempt_at, std::string error) {
   const Outgoing& event = *delivery.event;
   recorder_.owe({.key = key_of(delivery),
+                 .request = delivery.request,
                  .webhook_created_at = target.webhook.created_at,
                  .organization_id = event.organization_id,
                  .event = event.event_name,
@@ -957,7 +965,7 @@ void Worker::schedule_refill(const Target& target) {
 
 void Worker::refill() {
   // What has no row yet, and is older than some that have one, is read first, so that it gets one too.
-  if (recovering_) return;
+  if (recovering_ || fan_outs_.has_older_than(recovered_entry_)) return;
   const Time end = process_.now() + kRefillTime;
   bool is_recorded = false;
   wake_starved();
@@ -1001,14 +1009,15 @@ void Worker::refill_lane(Target& target) {
   for (pg::OwedDelivery& owed : due.deliveries) {
     const Backlog::Position row{owed.next_attempt_at, owed.event.id};
     if (backlog_.is_held(id, owed.event.id)) {
+      backlog_.note_found(id, row, owed.request);
       position = row;
       continue;
     }
     const bool is_old = owed.owed_since < oldest;
     if (owed.event.data.empty() || is_old) {
-      give_up(owed.event, target.webhook, owed.attempts, is_old ? kTooOld : kNotStored);
+      give_up(owed.event, target.webhook, owed.attempts, is_old ? kTooOld : kNotStored, owed.request);
       lanes_.note_settled(id, owed.event.key, owed.event.id);
-      backlog_.hold(id, row);
+      backlog_.hold(id, row, owed.request);
       recorder_.release({owed.event.id, id});
       position = row;
       continue;
@@ -1016,6 +1025,7 @@ void Worker::refill_lane(Target& target) {
     const Time owed_since = owed.owed_since;
     const int attempts = owed.attempts;
     const int probes = owed.probes;
+    const std::int64_t request = owed.request;
     const std::shared_ptr<const Outgoing> event = outgoing(std::move(owed.event));
     all_taken = lanes_.refill({.webhook = id,
                                .webhook_created_at = target.webhook.created_at,
@@ -1023,10 +1033,11 @@ void Worker::refill_lane(Target& target) {
                                .attempt = attempts + 1,
                                .probes = probes,
                                .owed_since = owed_since,
-                               .has_row = true});
+                               .has_row = true,
+                               .request = request});
     if (!all_taken && !lanes_.has_bytes_for(id, event->bytes())) starve(id, event->bytes());
     if (!all_taken) break;
-    backlog_.hold(id, row);
+    backlog_.hold(id, row, request);
     position = row;
   }
   // What waits in fan_outs_ is owed, and has no row yet.
@@ -1036,9 +1047,17 @@ void Worker::refill_lane(Target& target) {
   if (has_more) {
     lanes_.begin_overflow(id);
   } else {
-    lanes_.end_overflow(id, !due.next);
+    end_overflow(target, !due.next);
   }
   if (all_taken) schedule_refill(target);  // else when it has room: see conclude()
+}
+
+// All that is due is in memory. is_all: and so is what is not due.
+void Worker::end_overflow(const Target& target, bool is_all) {
+  const Uuid& id = target.webhook.id;
+  // There were too many keys to know which have something owed. Now there are few.
+  if (is_all && !lanes_.knows_owed(id) && !ordering_jobs_.contains(id)) orderings_to_load_.insert(id);
+  lanes_.end_overflow(id);
 }
 
 // What waits for endpoints of which nothing good is known goes back among what is owed, if such lanes hold more bytes than
@@ -1228,7 +1247,7 @@ void Worker::conclude(const InFlight& attempt, const HttpResponse& response) {
   }
   if (row.success) {
     if (delivery.has_row) {
-      recorder_.finish(key, now);
+      recorder_.finish({key, delivery.request}, now);
       lanes_.note_settled(delivery.webhook, delivery.event->key, delivery.event->event_id);
       // Its row goes, and recovery may not have come to its event yet.
       if (recovering_) logged_before_.insert(key);
@@ -1415,7 +1434,10 @@ void Worker::record() {
   figures_.logged += static_cast<std::int64_t>(recorded.logged);
   for (const Ledger::Entry entry : recorded.settled) ledger_->settle(entry);
   if (!recorded.settled.empty()) is_checkpoint_stale_ = true;
-  for (const pg::DeliveryKey& key : recorded.released) backlog_.let_go(key.webhook, key.event_id);
+  for (const pg::DeliveryKey& key : recorded.released) {
+    if (!backlog_.let_go(key.webhook, key.event_id)) continue;
+    if (const Target* target = targets_.find(key.webhook)) schedule_refill(*target);
+  }
   for (const Uuid& id : recorded.beside.deferred) {
     if (deferrals_.add(id, now)) backlog_.unschedule(id);
   }
@@ -1479,11 +1501,12 @@ void Worker::warn_of_deferral(const Uuid& webhook) {
   const Target* target = targets_.find(webhook);
   std::string whose = target == nullptr ? "a deleted webhook" : described(target->webhook);
   if (deferrals_.size() > 1) whose += " and of " + std::to_string(deferrals_.size() - 1) + " more";
-  process_.log(
-      pg::LogLevel::kWarning, "deliveries of " + whose + " wait to be recorded since " + format_timestamp(*since),
-      "They are held by " + store_.holder(webhook) + ". Deliveries of other webhooks go on.",
-      "End the transaction. webhook_cancel(), webhook_replay() and webhook_redeliver() hold a webhook's deliveries until "
-      "then.");
+  process_.log(pg::LogLevel::kWarning,
+               "deliveries of " + whose + " wait to be recorded since " + format_timestamp(*since),
+               "They are held by " + store_.holder(webhook) + ". Deliveries of other webhooks go on.",
+               "End the transaction. webhook_cancel(), webhook_replay() and webhook_redeliver() hold a webhook's "
+               "deliveries until "
+               "then.");
 }
 
 void Worker::warn_of_refusal(const std::string& problem) {

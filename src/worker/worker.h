@@ -133,7 +133,8 @@ class Worker {
   static Delivery delivery_of(const Target& target, const std::shared_ptr<const Outgoing>& event, Ledger::Entry entry);
   void let_wait(const std::vector<const Target*>& receivers, const Outgoing& event, Ledger::Entry entry);
   bool fan_out();
-  void give_up(const Event& event, const pg::Webhook& webhook, int attempts, const std::string& error);
+  void give_up(const Event& event, const pg::Webhook& webhook, int attempts, const std::string& error,
+               std::int64_t request = 0);
   void end_recovery();
 
   // What is owed
@@ -146,6 +147,7 @@ class Worker {
   void schedule_refill(const Target& target);
   void refill();
   void refill_lane(Target& target);
+  void end_overflow(const Target& target, bool is_all);
   void relieve_lanes();
   void starve(const Uuid& webhook, std::size_t bytes);
   void wake_starved();
@@ -236,6 +238,7 @@ class Worker {
   // Recovery: what the run before this one logged behind its last checkpoint, and what has been delivered from rows of
   // webhook_deliveries since.
   bool recovering_ = true;
+  Ledger::Entry recovered_entry_ = 0;     // the first that was not read while recovering
   std::optional<Snapshot> recovered_at_;  // the end of the window with which recovery ends
   std::unordered_set<pg::DeliveryKey> logged_before_;
 

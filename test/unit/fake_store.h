@@ -144,6 +144,7 @@ class FakeStore : public pg::Store {
   // By a session, such as webhook_replay().
   void replay(std::int64_t event_id, const Uuid& webhook) {
     owe(event_id, webhook, process_.now());
+    deliveries.at({event_id, webhook}).request = ++last_request_;
     note_change({.webhook = webhooks_.at(webhook).identity(), .is_owed_changed = true});
     process_.wake();
   }
@@ -199,6 +200,7 @@ class FakeStore : public pg::Store {
   struct Deferred {
     pg::DeliveryKey key;
     std::optional<pg::OwedRow> row;  // nothing: it is finished
+    std::int64_t request = 0;
   };
   std::unordered_map<Uuid, std::vector<Deferred>> deferred;
   // By the filter and the data.
@@ -401,9 +403,9 @@ class FakeStore : public pg::Store {
       required_.erase(row.key);
       if (!is_deferred(row.key.webhook, {row.key, row})) write_owed(row);
     }
-    for (const pg::DeliveryKey& key : batch.finished) {
+    for (const auto& [key, request] : batch.finished) {
       EXPECT_TRUE(has_success(key)) << "event " << key.event_id << " is finished, but was not delivered";
-      if (!is_deferred(key.webhook, {key, std::nullopt})) deliveries.erase(key);
+      if (!is_deferred(key.webhook, {key, std::nullopt, request})) delete_finished(key, request);
     }
     recorded.deferred.assign(waiting.begin(), waiting.end());
     for (const pg::OperationalEvent& event : batch.events) events_emitted.push_back(event);
@@ -532,6 +534,7 @@ class FakeStore : public pg::Store {
       pg::OwedDelivery& owed = due.deliveries.emplace_back();
       owed.attempts = row->attempts;
       owed.probes = row->probes;
+      owed.request = row->request;
       owed.owed_since = row->owed_since;
       owed.next_attempt_at = *row->next_attempt_at;
       const auto stored = events_.find(row->key.event_id);
@@ -581,7 +584,7 @@ class FakeStore : public pg::Store {
       std::vector<Deferred>& changes = deferred[webhook];
       for (std::size_t n = 0; n < changes.size() && n < rows_max; ++n) {
         if (changes[n].row) write_owed(*changes[n].row);
-        if (!changes[n].row) deliveries.erase(changes[n].key);
+        if (!changes[n].row) delete_finished(changes[n].key, changes[n].request);
       }
       changes.erase(changes.begin(), changes.begin() + static_cast<std::ptrdiff_t>(std::min(changes.size(), rows_max)));
       if (!changes.empty()) applied.state = pg::Applied::State::kMore;
@@ -747,8 +750,15 @@ class FakeStore : public pg::Store {
 
  private:
   void write_owed(const pg::OwedRow& row) {
-    if (exists({row.key.webhook, row.webhook_created_at, row.organization_id}))
-      deliveries.insert_or_assign(row.key, row);
+    if (!exists({row.key.webhook, row.webhook_created_at, row.organization_id})) return;
+    const auto known = deliveries.find(row.key);
+    const bool is_asked_for_again = known != deliveries.end() && known->second.request != row.request &&
+                                    known->second.webhook_created_at == row.webhook_created_at;
+    if (!is_asked_for_again) deliveries.insert_or_assign(row.key, row);
+  }
+  void delete_finished(const pg::DeliveryKey& key, std::int64_t request) {
+    const auto row = deliveries.find(key);
+    if (row != deliveries.end() && row->second.request == request) deliveries.erase(row);
   }
   // What reads webhook_deliveries must not do so before all of it is written.
   void expect_complete(const Uuid& webhook, const char* call) const {
@@ -896,6 +906,7 @@ class FakeStore : public pg::Store {
   std::map<std::int64_t, Event> events_;
   std::map<FullXid, std::vector<std::int64_t>> by_xid_;
   std::int64_t last_event_id_ = 0;
+  std::int64_t last_request_ = 0;
   std::int64_t last_log_id_ = 0;
   WorkerShare share_;
   std::map<int, Checkpoint> other_checkpoints_;  // by number

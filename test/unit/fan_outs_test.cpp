@@ -69,6 +69,16 @@ TEST_F(FanOutsTest, KnowsOfEachWebhookWhetherSomethingWaits) {
   EXPECT_TRUE(fan_outs_.empty());
 }
 
+TEST_F(FanOutsTest, KnowsWhetherSomethingOlderWaits) {
+  EXPECT_FALSE(fan_outs_.has_older_than(100));
+  add(5, "acme", 0, 1);
+  add(3, "globex", 0, 1);
+  EXPECT_FALSE(fan_outs_.has_older_than(3));
+  EXPECT_TRUE(fan_outs_.has_older_than(4));
+  take_all();
+  EXPECT_FALSE(fan_outs_.has_older_than(100));
+}
+
 TEST_F(FanOutsTest, OrganizationsTakeTurnsHoweverMuchWaitsForOne) {
   for (std::int64_t id = 1; id <= 100; ++id) add(id, "acme", 0, 1'000);
   add(101, "globex", 2'000, 30);

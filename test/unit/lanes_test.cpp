@@ -436,7 +436,7 @@ TEST_F(LanesTest, FullLaneRefusesAndSoDoesItWhileItOverflows) {
   ASSERT_TRUE(lanes_.take(now_));
   EXPECT_FALSE(lanes_.offer(delivery(kFirst, 5001))) << "would pass what overflowed";
   EXPECT_TRUE(lanes_.refill(delivery(kFirst, 5000)));
-  lanes_.end_overflow(kFirst, true);
+  lanes_.end_overflow(kFirst);
   ASSERT_TRUE(lanes_.take(now_));
   EXPECT_TRUE(lanes_.offer(delivery(kFirst, 5001)));
 }
@@ -473,7 +473,7 @@ TEST_F(LanesTest, LanesThatAreNotTrustedHoldHalfOfTheBytesInFlightOrNot) {
   EXPECT_LE(lanes_.held_bytes(), kMax / 2);
   EXPECT_FALSE(lanes_.has_bytes_for(webhook_number(19), kBody));
   EXPECT_TRUE(lanes_.overflows(webhook_number(19)));
-  lanes_.end_overflow(webhook_number(19), true);
+  lanes_.end_overflow(webhook_number(19));
   finish(taken.back());
   EXPECT_TRUE(lanes_.has_bytes_for(webhook_number(19), kBody)) << "another has let go of its own";
   EXPECT_TRUE(lanes_.offer(delivery(webhook_number(19), 100, "", kBody)));
@@ -502,7 +502,7 @@ TEST_F(LanesTest, OneLargeDeliveryFitsWhateverElseIsHeld) {
   for (const Uuid& webhook : {kFirst, kSecond}) set_lane(webhook, {.max_in_flight = 10});
   EXPECT_TRUE(lanes_.offer(delivery(kFirst, 1, "", 5'000'000)));
   EXPECT_FALSE(lanes_.offer(delivery(kSecond, 2, "", 5'000'000))) << "one at a time";
-  lanes_.end_overflow(kSecond, true);
+  lanes_.end_overflow(kSecond);
   EXPECT_TRUE(lanes_.offer(delivery(kSecond, 3, "", 100'000))) << "it keeps nobody else waiting";
   const auto taken = take_all();
   ASSERT_EQ(taken.size(), 2U);
@@ -561,7 +561,7 @@ TEST_F(LanesTest, CrowdedIsALaneThatMovesAndIsHalfFull) {
   EXPECT_TRUE(lanes_.is_crowded());
   lanes_.begin_overflow(kFirst);
   EXPECT_FALSE(lanes_.is_crowded()) << "nothing is gained by waiting for it";
-  lanes_.end_overflow(kFirst, true);
+  lanes_.end_overflow(kFirst);
   EXPECT_TRUE(lanes_.is_crowded());
   lanes_.evict(kFirst);
   EXPECT_FALSE(lanes_.is_crowded());
@@ -818,10 +818,43 @@ TEST_F(LanesTest, TooManyKeysThatAreOwedMakeTheLaneOverflow) {
     lanes_.note_owed(kFirst, "key " + std::to_string(i), static_cast<std::int64_t>(i));
   }
   EXPECT_TRUE(lanes_.overflows(kFirst));
-  lanes_.end_overflow(kFirst, false);
+  lanes_.end_overflow(kFirst);
   EXPECT_TRUE(lanes_.overflows(kFirst)) << "some keys are not remembered";
-  lanes_.end_overflow(kFirst, true);
+  EXPECT_FALSE(lanes_.knows_owed(kFirst));
+  lanes_.set_owed(kFirst, std::unordered_map<std::string, std::int64_t>{{"=a", 1}});
+  EXPECT_TRUE(lanes_.knows_owed(kFirst));
+  lanes_.end_overflow(kFirst);
   EXPECT_FALSE(lanes_.overflows(kFirst));
+  EXPECT_FALSE(lanes_.offer(delivery(kFirst, 1, "a"))) << "of which something is owed";
+}
+
+// What is in flight holds the keys of the ordering that it was sent with.
+TEST_F(LanesTest, AnotherOrderingBeginsWhenNothingOfTheOldOneIsInFlight) {
+  const Ordering orderings[] = {Ordering::kRelaxed, Ordering::kKey, Ordering::kEndpoint};
+  int number = 100;
+  for (const Ordering before : orderings) {
+    for (const Ordering after : orderings) {
+      if (before == after) continue;
+      const Uuid webhook = webhook_number(++number);
+      set_trusted_lane(webhook, {.max_in_flight = 10, .ordering = before});
+      const int own = before == Ordering::kEndpoint ? 1 : 2;
+      for (int i = 0; i < own; ++i)
+        lanes_.offer(delivery(webhook, number * 100 + i, std::string(1, static_cast<char>('a' + i))));
+      const std::vector<Delivery> old = take_all();
+      ASSERT_EQ(old.size(), static_cast<std::size_t>(own));
+      set_lane(webhook, {.max_in_flight = 10, .ordering = after});
+      lanes_.offer(delivery(webhook, number * 100 + 10, "a"));
+      for (const Delivery& each : old) {
+        EXPECT_FALSE(lanes_.take(now_)) << "the next of the same key would pass it";
+        finish(each);
+      }
+      const auto next = lanes_.take(now_);
+      ASSERT_TRUE(next);
+      EXPECT_EQ(next->event->event_id, number * 100 + 10);
+      finish(*next);
+      lanes_.forget_lane(webhook);
+    }
+  }
 }
 
 TEST_F(LanesTest, EndpointInOrderGetsOneAtATime) {
@@ -1031,7 +1064,7 @@ class LanesSimulation {
     const auto [landed, verdict] = std::move(landings_.extract(landings_.begin()).mapped());
     lanes_.finish(landed, verdict, now_, 0.5);
     if (landed.webhook == healthy_) return;
-    lanes_.end_overflow(landed.webhook, true);
+    lanes_.end_overflow(landed.webhook);
     if (!lanes_.circuit(landed.webhook)->is_open()) lanes_.offer(delivery(landed.webhook, ++last_event_));
   }
 
@@ -1104,7 +1137,7 @@ TEST_P(LanesChaosTest, KeepsItsBoundsAndItsOrder) {
     finish(landed, outcome < 6 ? Verdict::kSuccess : outcome < 8 ? Verdict::kAnswered : Verdict::kFailed);
     if (outcome >= 6) waiting -= lanes_.withdraw_behind(landed).size();
     if (lanes_.circuit(landed.webhook)->is_open()) waiting -= lanes_.evict(landed.webhook).size();
-    lanes_.end_overflow(landed.webhook, true);
+    lanes_.end_overflow(landed.webhook);
   };
   for (int step = 0; step < 20'000; ++step) {
     now_ += std::chrono::microseconds(below(2000));

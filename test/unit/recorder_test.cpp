@@ -85,14 +85,14 @@ TEST_F(RecorderTest, DeliveryThatIsFinishedIsNoLongerOwed) {
   recorder_.record({});
   recorder_.owe(owed_row(1, 2), kNow);
   recorder_.log(log_row(1, 3, true), kNow);
-  recorder_.finish(key(1), kNow);
+  recorder_.finish({key(1)}, kNow);
   recorder_.record({});
   EXPECT_EQ(store_.owed(key(1)), nullptr);
 }
 
 TEST_F(RecorderTest, DeliveryThatIsOwedAgainIsNotFinished) {
   recorder_.log(log_row(1, 1, true), kNow);
-  recorder_.finish(key(1), kNow);
+  recorder_.finish({key(1)}, kNow);
   recorder_.owe(owed_row(1, 0), kNow);
   recorder_.record({});
   EXPECT_NE(store_.owed(key(1)), nullptr);

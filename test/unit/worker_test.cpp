@@ -115,9 +115,11 @@ class WorkerTest : public testing::Test {
     }
     const Uuid webhook = webhook_at(request.url);
     const pg::DeliveryKey key{request.event_id, webhook};
-    EXPECT_TRUE(sent_.emplace(request.event_id, webhook, request.attempt).second)
-        << "attempt " << request.attempt << " of event " << request.event_id << " is made again";
-    EXPECT_FALSE(store_.has_success(key)) << "event " << request.event_id << " is sent again";
+    if (!asked_again_.contains(key)) {
+      EXPECT_TRUE(sent_.emplace(request.event_id, webhook, request.attempt).second)
+          << "attempt " << request.attempt << " of event " << request.event_id << " is made again";
+      EXPECT_FALSE(store_.has_success(key)) << "event " << request.event_id << " is sent again";
+    }
     EXPECT_LT(http_.in_flight() - http_.tests_in_flight(),
               static_cast<std::size_t>(process_.settings_in_force.max_in_flight));
     if (store_.has_webhook(webhook)) {
@@ -135,6 +137,7 @@ class WorkerTest : public testing::Test {
   FakeTests tests_{process_};
   bool ended_cleanly_ = false;
   WorkerShare share_;  // of the next worker that begins
+  std::unordered_set<pg::DeliveryKey> asked_again_;
 
  private:
   int life_ = 0;
@@ -555,12 +558,92 @@ TEST_P(WorkerFloodTest, FloodOfOneOrganizationDelaysNoOther) {
 INSTANTIATE_TEST_SUITE_P(All, WorkerFloodTest,
                          testing::Values(std::pair(1, 20'000), std::pair(100, 200), std::pair(20, 1'000)));
 
+// --- What is asked for again ----------------------------------------------------------------------------------------------
+
+// How the attempt ends that is on its way while somebody asks for the delivery again.
+struct AskedAgain {
+  int status = 200;
+  std::vector<Duration> schedule;
+  bool has_row = false;  // it was owed before
+  bool is_held = false;  // somebody holds the webhook's rows when it ends
+};
+class WorkerAskedAgainTest : public WorkerTest, public testing::WithParamInterface<AskedAgain> {};
+
+TEST_P(WorkerAskedAgainTest, WhatWasAskedForLastIsDone) {
+  const AskedAgain& with = GetParam();
+  process_.settings_in_force.retry_schedule = with.schedule;
+  const Uuid webhook = store_.add_webhook(1);
+  int requests = 0;
+  http_.answer = [&](const Received& request) {
+    ++requests;
+    if (with.has_row && requests == 1) return Answer{.status = 404, .delay = 10ms};
+    EXPECT_LE(request.attempt, 2);
+    return Answer{.status = requests <= (with.has_row ? 2 : 1) ? with.status : 200, .delay = 2s};
+  };
+  if (with.has_row)
+    process_.settings_in_force.retry_schedule.insert(process_.settings_in_force.retry_schedule.begin(), 1s);
+  const std::int64_t id = store_.emit();
+  plan(with.has_row ? 2s : 1s, [&] {
+    EXPECT_EQ(http_.in_flight(), 1U);
+    store_.replay(id, webhook);
+    asked_again_.insert({id, webhook});
+    if (with.is_held) store_.held.insert(webhook);
+  });
+  plan(8s, [&] { store_.held.clear(); });
+  run_for(30s);
+  EXPECT_EQ(requests, with.has_row ? 3 : 2) << "and it once";
+  EXPECT_TRUE(store_.has_success({id, webhook}));
+  EXPECT_TRUE(store_.deliveries.empty());
+  EXPECT_EQ(store_.logs.back().row.attempt, 1) << "from the first attempt on";
+}
+
+INSTANTIATE_TEST_SUITE_P(All, WorkerAskedAgainTest,
+                         testing::Values(AskedAgain{}, AskedAgain{.status = 404},
+                                         AskedAgain{.status = 404, .schedule = {5s}}, AskedAgain{.has_row = true},
+                                         AskedAgain{.status = 404, .has_row = true},
+                                         AskedAgain{.status = 404, .schedule = {5s}, .has_row = true},
+                                         AskedAgain{.is_held = true}, AskedAgain{.has_row = true, .is_held = true},
+                                         AskedAgain{.status = 404, .has_row = true, .is_held = true}));
+
+// --- Keys -------------------------------------------------------------------------------------------------------------------
+
+// More keys have something owed than a lane remembers, and get their changes while the endpoint comes back.
+TEST_F(WorkerTest, ChangesOfMoreKeysThanAreRememberedPassNoneThatFailed) {
+  static constexpr int kKeys = 12'000;
+  process_.settings_in_force.retry_schedule.assign(20, 1s);
+  store_.add_webhook(1, [](pg::Webhook& w) { w.limits.ordering = Ordering::kKey; });
+  bool is_up = false;
+  int answers = 0;
+  std::map<std::int64_t, std::int64_t> latest;  // by key, delivered
+  http_.answer = [&](const Received& request) {
+    const bool succeeds = is_up && ++answers % 10 != 0;
+    if (succeeds) {
+      std::int64_t& last = latest[request.event_id % kKeys];
+      EXPECT_GE(request.event_id, last) << "one passes another that is older";
+      last = request.event_id;
+    } else {
+      EXPECT_GE(request.event_id, latest[request.event_id % kKeys]);
+    }
+    return Answer{.status = succeeds ? 200 : 404, .delay = 1ms};
+  };
+  const auto change_all = [&] {
+    store_.emit_many(kKeys, [](Event& event) { event.key = std::to_string(event.id % kKeys); });
+  };
+  plan(10ms, change_all);
+  plan(3s, [&] { is_up = true; });
+  for (int i = 1; i <= 8; ++i) {
+    plan(3s + i * 500ms,
+         [&] { store_.emit_many(500, [](Event& event) { event.key = std::to_string(event.id % kKeys); }); });
+  }
+  run_until([&] { return is_up && store_.required().empty() && store_.count_pending() == 0; }, 1h);
+}
+
 // --- Events for many webhooks -----------------------------------------------------------------------------------------------
 
 // Its deliveries are written down a few at a time, and what was committed after it is read meanwhile.
 TEST_F(WorkerTest, OneStatementForManyWebhooksHoldsUpNoOther) {
-  constexpr int kWebhooks = 200;
-  constexpr int kEvents = 500;
+  constexpr int kWebhooks = 100;
+  constexpr int kEvents = 400;
   const auto of = [](const char* organization) { return [=](Event& event) { event.organization_id = organization; }; };
   for (int number = 1; number <= kWebhooks; ++number) {
     store_.add_webhook(number, [](pg::Webhook& w) {
@@ -569,26 +652,28 @@ TEST_F(WorkerTest, OneStatementForManyWebhooksHoldsUpNoOther) {
     });
   }
   store_.add_webhook(kWebhooks + 1, [](pg::Webhook& w) { w.organization_id = "modest"; });
-  std::vector<std::size_t> written;  // when the other's came
+  std::map<std::int64_t, std::size_t> written;  // when the other's were emitted
+  std::size_t most_meanwhile = 0;
   http_.answer = [&](const Received& request) {
     if (request.url != FakeStore::url(kWebhooks + 1)) return FakeHttp::hangs();
-    written.push_back(store_.count_pending());
+    most_meanwhile = std::max(most_meanwhile, store_.count_pending() - written.at(request.event_id));
     return Answer{};
   };
+  const auto emit_modest = [&] { written.emplace(store_.emit(of("modest")), store_.count_pending()); };
   plan(1s, [&] {
     store_.emit_many(kEvents, of("greedy"));
-    store_.emit(of("modest"));
+    emit_modest();
   });
-  std::size_t planned = 0;
+  std::size_t recorded = 0;
   store_.after = [&](const std::string& call) {
-    if (call == "record" && ++planned % 20 == 0) store_.emit(of("modest"));
+    const bool is_under_way = store_.count_pending() < kEvents * kWebhooks - Lanes::kAllQueuedMax;
+    if (call == "record" && is_under_way && ++recorded % 10 == 0) emit_modest();
   };
   run_for(30s);
   EXPECT_GE(store_.count_pending(), kEvents * kWebhooks - Lanes::kAllQueuedMax);
-  ASSERT_GE(written.size(), 5U);
-  EXPECT_LE(written.front(), 5'000U);
-  std::sort(written.begin(), written.end());
-  EXPECT_LE(written[written.size() / 2], kEvents * kWebhooks * 3 / 4) << "nor those that come later";
+  EXPECT_GE(written.size(), 5U);
+  EXPECT_EQ(received_by(kWebhooks + 1).size(), written.size());
+  EXPECT_LE(most_meanwhile, 5'000U);
 }
 
 class WorkerFanOutTest : public WorkerTest, public testing::WithParamInterface<Ordering> {};
@@ -596,31 +681,35 @@ class WorkerFanOutTest : public WorkerTest, public testing::WithParamInterface<O
 // Whether they waited to be written down, crashed meanwhile or not.
 TEST_P(WorkerFanOutTest, EventsForManyWebhooksComeOnceAndInOrder) {
   constexpr int kWebhooks = 30;
-  constexpr int kEvents = 1'200;
+  constexpr int kEvents = 200;
+  process_.settings_in_force.memory_bytes_max = 8 << 20;  // so that a thousand fit
+  const auto emit_some = [this](int count) {
+    store_.emit_many(count, [](Event& event) {
+      event.key = std::to_string(event.id % 7);
+      event.data = "{\"text\":\"" + std::string(2'000, 'x') + "\"}";
+    });
+  };
   for (int number = 1; number <= kWebhooks; ++number) {
     store_.add_webhook(number, [](pg::Webhook& w) { w.limits.ordering = GetParam(); });
   }
   std::map<std::pair<std::string, std::string>, std::int64_t> latest;  // by webhook and key
   http_.answer = [&](const Received& request) {
-    if (GetParam() != Ordering::kRelaxed) {
-      const std::string key = GetParam() == Ordering::kKey ? std::to_string(request.event_id % 7) : std::string();
-      std::int64_t& last = latest[{request.url, key}];
-      EXPECT_GE(request.event_id, last) << "one passes another that is older";
-      last = request.event_id;
-    }
+    const std::string key = GetParam() == Ordering::kEndpoint ? std::string() : std::to_string(request.event_id % 7);
+    std::int64_t& last = latest[{request.url, key}];
+    EXPECT_GE(request.event_id, last) << "one passes another that is older";
+    last = request.event_id;
     return Answer{.delay = 20ms};
   };
   std::size_t most_owed = 0;
-  plan(10ms, [&] { store_.emit_many(kEvents, [](Event& event) { event.key = std::to_string(event.id % 7); }); });
-  plan(1500ms, [&] { store_.emit_many(10, [](Event& event) { event.key = std::to_string(event.id % 7); }); });
-  crash_after(1700ms);
-  plan(1s, [&] { store_.emit_many(10, [](Event& event) { event.key = std::to_string(event.id % 7); }); });
+  plan(10ms, [&] { emit_some(kEvents); });
+  plan(500ms, [&] { emit_some(10); });
+  crash_after(600ms);
+  plan(1s, [&] { emit_some(10); });
   run_until([&] {
     most_owed = std::max(most_owed, store_.count_pending());
     return store_.required().empty() && store_.count_pending() == 0;
   });
-  EXPECT_GT(most_owed, 10'000U) << "most have waited";
-  EXPECT_TRUE(store_.is_all_behind_checkpoint() || store_.required().empty());
+  EXPECT_GT(most_owed, 2'000U) << "most have waited";
 }
 
 INSTANTIATE_TEST_SUITE_P(All, WorkerFanOutTest,
