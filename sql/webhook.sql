@@ -1397,6 +1397,16 @@ AS $$
     SELECT substring(pg_get_triggerdef(trigger_oid) FROM ' FOR EACH ROW WHEN [(](.*)[)] EXECUTE FUNCTION ')
 $$;
 
+CREATE FUNCTION webhook_internal.watch_key(source regclass) RETURNS name[]
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT array_agg(a.attname ORDER BY k.place)
+    FROM pg_constraint c
+    CROSS JOIN LATERAL unnest(c.conkey) WITH ORDINALITY k (attnum, place)
+    JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.attnum
+    WHERE c.conrelid = source AND c.contype = 'p'
+$$;
+
 CREATE VIEW @extschema@.webhook_watches WITH (security_invoker) AS
     SELECT t.tgrelid::regclass AS source,
            a.arguments[1] AS event,
@@ -1407,7 +1417,8 @@ CREATE VIEW @extschema@.webhook_watches WITH (security_invoker) AS
            webhook_internal.trigger_option(a.arguments, 'changed_columns')::name[] AS changed_columns,
            webhook_internal.trigger_option(a.arguments, 'ignore_columns')::name[] AS ignore_columns,
            webhook_internal.trigger_option(a.arguments, 'organization_column')::name AS organization_column,
-           webhook_internal.trigger_option(a.arguments, 'key_columns')::name[] AS key_columns,
+           nullif(coalesce(webhook_internal.trigger_option(a.arguments, 'key_columns')::name[],
+                           webhook_internal.watch_key(t.tgrelid)), '{}') AS key_columns,
            webhook_internal.trigger_option(a.arguments, 'include_columns')::name[] AS include_columns,
            webhook_internal.trigger_option(a.arguments, 'exclude_columns')::name[] AS exclude_columns,
            coalesce(webhook_internal.trigger_option(a.arguments, 'include_previous')::boolean, false)
@@ -1528,16 +1539,6 @@ BEGIN
     END IF;
     RETURN left(plain, 63 - length(digest || suffix)) || digest || suffix;
 END
-$$;
-
-CREATE FUNCTION webhook_internal.watch_key(source regclass) RETURNS name[]
-    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT array_agg(a.attname ORDER BY k.place)
-    FROM pg_constraint c
-    CROSS JOIN LATERAL unnest(c.conkey) WITH ORDINALITY k (attnum, place)
-    JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.attnum
-    WHERE c.conrelid = source AND c.contype = 'p'
 $$;
 
 -- The one place where texts become a statement. The operation comes from a list, the condition is one expression, the rest
@@ -1666,11 +1667,12 @@ BEGIN
         arguments := arguments || ('organization_column=' || organization_column);
     END IF;
     FOR option IN
-        SELECT * FROM (VALUES ('key_columns', coalesce(key_columns, webhook_internal.watch_key(source))),
+        SELECT * FROM (VALUES ('key_columns', key_columns),
                               ('ignore_columns', ignore_columns), ('changed_columns', changed_columns),
                               ('include_columns', include_columns),
                               ('exclude_columns', exclude_columns)) o (name, columns)
-        WHERE o.columns <> '{}'
+        -- Without the option the key is the primary key; with an empty list there is none.
+        WHERE o.columns <> '{}' OR o.name = 'key_columns' AND o.columns = '{}'
     LOOP
         PERFORM webhook_internal.check_columns(source, option.name, option.columns,
             'Name columns of the table, or leave the parameter out.');
@@ -2555,7 +2557,8 @@ AS $$
         SELECT t.name FROM @extschema@.webhook_event_types t, webhook w
         WHERE EXISTS (SELECT FROM unnest(w.events) p WHERE @extschema@.webhook_event_matches(p, t.name))
     ), watch AS (
-        SELECT s.source, s.event, s.trigger_name, s.is_enabled, s.organization_column
+        SELECT s.source, s.event, s.trigger_name, s.is_enabled, s.organization_column,
+               s.organization_column || s.key_columns || s.changed_columns || s.include_columns || s.exclude_columns AS needed
         FROM @extschema@.webhook_watches s JOIN wanted ON wanted.name = s.event
     ), undeclared AS (
         SELECT string_agg(n.name, ', ' ORDER BY n.name) FILTER (WHERE n.place <= 20)
@@ -2574,6 +2577,15 @@ AS $$
                              s.event),
            format('ALTER TABLE %s ENABLE TRIGGER %I;', s.source, s.trigger_name)
     FROM watch s WHERE NOT s.is_enabled
+    UNION ALL
+    SELECT 'error', format('trigger %I on table %s names column %I, which does not exist: no %s comes from there',
+                           s.trigger_name, s.source, n.name, s.event),
+           'Declare the event again with webhook_watch().'
+    FROM watch s CROSS JOIN LATERAL (
+        SELECT min(u.name) AS name FROM unnest(s.needed) u (name)
+        WHERE NOT EXISTS (SELECT FROM pg_attribute a
+                          WHERE a.attrelid = s.source AND a.attname = u.name AND a.attnum > 0 AND NOT a.attisdropped)) n
+    WHERE n.name IS NOT NULL
     UNION ALL
     SELECT 'error', CASE WHEN w.organization_id IS NULL
                          THEN 'its events are declared with an organization, and the webhook has none'
@@ -2942,6 +2954,7 @@ AS $$
         -- Called by the views, as whoever reads them.
         (1, 3, 'EXECUTE ON FUNCTION webhook_internal.trigger_arguments(bytea)'),
         (1, 3, 'EXECUTE ON FUNCTION webhook_internal.trigger_option(text[], text)'),
+        (1, 3, 'EXECUTE ON FUNCTION webhook_internal.watch_key(regclass)'),
         (1, 3, 'EXECUTE ON FUNCTION webhook_internal.trigger_condition(oid)'),
         (1, 3, 'EXECUTE ON FUNCTION webhook_internal.duration_quantile(bigint[], double precision)'),
         (1, 3, 'EXECUTE ON FUNCTION webhook_internal.encode_id(uuid, bigint, timestamptz)'),
@@ -2960,7 +2973,6 @@ AS $$
         (3, 3, 'EXECUTE ON FUNCTION webhook_internal.check_columns(regclass, text, name[], text)'),
         (3, 3, 'EXECUTE ON FUNCTION webhook_internal.watch_operation(text, text)'),
         (3, 3, 'EXECUTE ON FUNCTION webhook_internal.watch_trigger_name(regclass, text, text)'),
-        (3, 3, 'EXECUTE ON FUNCTION webhook_internal.watch_key(regclass)'),
         (3, 3, 'EXECUTE ON FUNCTION webhook_internal.watch_arguments(regclass, text, text, name[], name[], name, '
             'name[], name[], name[], boolean)'),
         (3, 3, 'EXECUTE ON FUNCTION webhook_internal.watch_conflicts(regclass, text, text, name)'),

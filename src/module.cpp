@@ -49,6 +49,7 @@ extern "C" {
 #include "pg/test_requests.h"
 #include "pg/timestamps.h"
 #include "pg/utility_hook.h"
+#include "pg/watched_columns.h"
 #include "pg/webhook_limit.h"
 #include "worker/worker.h"
 
@@ -133,8 +134,10 @@ void _PG_init(void) {
   entry([] {
     webhook::pg::define_settings();
     webhook::pg::init_capture();
-    // pg_upgrade's servers deliver nothing.
-    if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade) return;
+    // pg_upgrade's servers deliver nothing, and change no columns.
+    if (IsBinaryUpgrade) return;
+    webhook::pg::install_column_hooks();
+    if (!process_shared_preload_libraries_in_progress) return;
     webhook::pg::request_shared_state();
     webhook::pg::request_test_memory();
     webhook::pg::install_utility_hook();

@@ -2,6 +2,7 @@
 // array_out() writes for a list of names, and a little more: blanks and escapes outside of quotes.
 #include "core/array_literal.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <utility>
 
@@ -100,8 +101,36 @@ class Parser {
   std::size_t position_ = 0;
 };
 
+bool needs_quotes(std::string_view element) {
+  return element.empty() || is_null(element) || std::ranges::any_of(element, [](char c) {
+           return is_blank(c) || std::string_view("{}\",\\").find(c) != std::string_view::npos;
+         });
+}
+
+void append_quoted(std::string& text, std::string_view element) {
+  text += '"';
+  for (const char c : element) {
+    if (c == '"' || c == '\\') text += '\\';
+    text += c;
+  }
+  text += '"';
+}
+
 }  // namespace
 
 std::optional<std::vector<std::string>> parse_array_literal(std::string_view text) { return Parser(text).array(); }
+
+std::string format_array_literal(const std::vector<std::string>& elements) {
+  std::string text = "{";
+  for (const std::string& element : elements) {
+    if (text.size() > 1) text += ',';
+    if (needs_quotes(element)) {
+      append_quoted(text, element);
+    } else {
+      text += element;
+    }
+  }
+  return text += '}';
+}
 
 }  // namespace webhook

@@ -358,6 +358,7 @@ void capture_row_change(FunctionCallInfoBaseData* call) {
   if (capture_mode() == CaptureMode::kOff) return;
   Statement* const statement = statement_of(call);
   const std::shared_ptr<const CapturePlan> plan = plan_of(trigger);
+  if (!plan->captures) return;
 
   Scratch scratch;
   Payload payload;

@@ -3,8 +3,10 @@
 extern "C" {
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "catalog/dependency.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_index.h"
 #include "commands/trigger.h"
 #include "utils/rel.h"
 #include "utils/reltrigger.h"
@@ -56,7 +58,7 @@ std::uint64_t invalidations = 0;
 struct Arguments {
   std::string event;
   std::optional<std::string> organization_column;
-  Names key_columns;
+  std::optional<Names> key_columns;  // by default the primary key
   Names ignore_columns;
   Names changed_columns;
   std::optional<Names> include_columns;
@@ -143,38 +145,65 @@ void check_relation(const TriggerData& trigger) {
 
 bool contains(const Names& names, const std::string& name) { return std::ranges::find(names, name) != names.end(); }
 
-class ColumnFinder {
- public:
-  ColumnFinder(const TriggerData& trigger, const std::vector<Column>& columns) : trigger_(trigger), columns_(columns) {}
-
-  const Column& find(const std::string& name, std::string_view option) const {
-    const auto found = std::ranges::find(columns_, name, &Column::name);
-    if (found == columns_.end()) fail(name, option);
-    return *found;
+// The first column that an argument names, but for ignore_columns, and the table does not have. There is none unless the
+// table was changed in a process without our hooks: watched_columns.h.
+std::optional<std::string> find_missing(const Arguments& arguments, const std::vector<Column>& columns) {
+  Names needed = arguments.key_columns.value_or(Names());
+  const Names included = arguments.include_columns.value_or(Names());
+  for (const Names* names : {&arguments.changed_columns, &included, &arguments.exclude_columns}) {
+    needed.insert(needed.end(), names->begin(), names->end());
   }
+  if (arguments.organization_column) needed.push_back(*arguments.organization_column);
+  const auto is_there = [&](const std::string& name) {
+    return std::ranges::find(columns, name, &Column::name) != columns.end();
+  };
+  const auto missing = std::ranges::find_if_not(needed, is_there);
+  if (missing == needed.end()) return std::nullopt;
+  return *missing;
+}
 
-  // In the order of names.
-  std::vector<Column> find_all(const Names& names, std::string_view option) const {
-    std::vector<Column> found;
-    for (const std::string& name : names) found.push_back(find(name, option));
-    return found;
+void log_missing(const TriggerData& trigger, const std::string& column) {
+  guarded([&] {
+    ereport(LOG,
+            (errmsg("trigger \"%s\" on table \"%s\" captures nothing: it names column \"%s\", which does not exist",
+                    trigger.tg_trigger->tgname, RelationGetRelationName(trigger.tg_relation), column.c_str()),
+             errhint("Declare the event again with webhook_watch(), or drop the trigger.")));
+  });
+}
+
+// In the order of names. All of them are there.
+std::vector<Column> find_all(const Names& names, const std::vector<Column>& columns) {
+  std::vector<Column> found;
+  for (const std::string& name : names) found.push_back(*std::ranges::find(columns, name, &Column::name));
+  return found;
+}
+
+// The numbers of the primary key's columns, in its order; none without one.
+std::vector<int> primary_key(Relation relation) {
+  std::vector<int> numbers;
+  guarded([&] {
+    ListCell* cell = nullptr;
+    foreach (cell, RelationGetIndexList(relation)) {
+      HeapTuple tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(lfirst_oid(cell)));
+      if (!HeapTupleIsValid(tuple)) continue;
+      auto* index = reinterpret_cast<Form_pg_index>(GETSTRUCT(tuple));
+      if (index->indisprimary) {
+        numbers.assign(index->indkey.values, index->indkey.values + index->indnkeyatts);
+      }
+      ReleaseSysCache(tuple);
+    }
+  });
+  return numbers;
+}
+
+std::vector<Column> key_columns(const Arguments& arguments, const std::vector<Column>& columns, Relation relation) {
+  if (arguments.key_columns) return find_all(*arguments.key_columns, columns);
+  std::vector<Column> found;
+  for (const int number : primary_key(relation)) {
+    found.push_back(*std::ranges::find(columns, number, &Column::number));
   }
-
- private:
-  [[noreturn]] void fail(const std::string& name, std::string_view option) const {
-    std::string names;
-    for (const Column& column : columns_) names += (names.empty() ? "" : ", ") + column.name;
-    throw Error("42703",
-                "column " + in_quotes(name) + " of relation " +
-                    in_quotes(RelationGetRelationName(trigger_.tg_relation)) + " does not exist",
-                "Trigger " + in_quotes(trigger_.tg_trigger->tgname) + " names it in " + std::string(option) +
-                    ". The columns are: " + names + ".",
-                "Declare the event again with webhook_watch(), or drop the trigger.");
-  }
-
-  const TriggerData& trigger_;
-  const std::vector<Column>& columns_;
-};
+  return found;
+}
 
 template <class Keep>
 std::vector<Column> filter(const std::vector<Column>& columns, Keep keep) {
@@ -183,20 +212,14 @@ std::vector<Column> filter(const std::vector<Column>& columns, Keep keep) {
   return kept;
 }
 
-std::vector<Column> payload_columns(const Arguments& arguments, const std::vector<Column>& columns,
-                                    const ColumnFinder& finder) {
-  if (arguments.include_columns) finder.find_all(*arguments.include_columns, "include_columns");
-  finder.find_all(arguments.exclude_columns, "exclude_columns");
+std::vector<Column> payload_columns(const Arguments& arguments, const std::vector<Column>& columns) {
   return filter(columns, [&](const Column& column) {
     return (!arguments.include_columns || contains(*arguments.include_columns, column.name)) &&
            !contains(arguments.exclude_columns, column.name);
   });
 }
 
-std::vector<Column> compared_columns(const Arguments& arguments, const std::vector<Column>& columns,
-                                     const ColumnFinder& finder) {
-  finder.find_all(arguments.ignore_columns, "ignore_columns");
-  finder.find_all(arguments.changed_columns, "changed_columns");
+std::vector<Column> compared_columns(const Arguments& arguments, const std::vector<Column>& columns) {
   return filter(columns, [&](const Column& column) {
     return (arguments.changed_columns.empty() || contains(arguments.changed_columns, column.name)) &&
            !contains(arguments.ignore_columns, column.name);
@@ -212,17 +235,21 @@ std::shared_ptr<CapturePlan> make_plan(const TriggerData& trigger) {
   check_relation(trigger);
   const Arguments arguments = parse_arguments(trigger);
   const std::vector<Column> columns = describe_columns(RelationGetDescr(trigger.tg_relation));
-  const ColumnFinder finder(trigger, columns);
 
   auto plan = std::make_shared<CapturePlan>();
   plan->serial = ++last_serial;
   plan->event = arguments.event;
-  plan->payload = payload_columns(arguments, columns, finder);
-  if (arguments.organization_column) {
-    plan->organization = finder.find(*arguments.organization_column, "organization_column");
+  if (const auto missing = find_missing(arguments, columns)) {
+    log_missing(trigger, *missing);
+    return plan;
   }
-  plan->key = finder.find_all(arguments.key_columns, "key_columns");
-  plan->compared = compared_columns(arguments, columns, finder);
+  plan->captures = true;
+  plan->payload = payload_columns(arguments, columns);
+  if (arguments.organization_column) {
+    plan->organization = find_all({*arguments.organization_column}, columns).front();
+  }
+  plan->key = key_columns(arguments, columns, trigger.tg_relation);
+  plan->compared = compared_columns(arguments, columns);
   plan->virtual_columns = filter(columns, [](const Column& column) { return column.is_virtual; });
   plan->include_previous = arguments.include_previous;
   plan->reads_settings = reads_settings(*plan);

@@ -17,6 +17,7 @@ namespace webhook::pg {
 struct CapturePlan {
   std::uint64_t serial = 0;  // no two plans of this process share one
   std::string event;
+  bool captures = false;  // false: a column that the trigger names is not there, and the rest below is not set
   std::vector<Column> payload;
   std::optional<Column> organization;
   std::vector<Column> key;

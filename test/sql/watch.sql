@@ -45,12 +45,12 @@ SELECT is(hooks.webhook_watch('contacts', 'contact.created'), '{webhook_contact_
           'the trigger''s name is returned');
 SELECT is(pg_temp.definition('contacts', 'webhook_contact_created'),
           'CREATE TRIGGER webhook_contact_created AFTER INSERT ON contacts FOR EACH ROW EXECUTE FUNCTION '
-          'hooks.webhook_capture(''contact.created'', ''organization_column=organization_id'', ''key_columns={id}'')',
+          'hooks.webhook_capture(''contact.created'', ''organization_column=organization_id'')',
           'an event that ends in .created is an INSERT; the key is the primary key');
 SELECT is(hooks.webhook_watch('contacts', 'contact.updated'), '{webhook_contact_updated}', 'an .updated event');
 SELECT is(pg_temp.definition('contacts', 'webhook_contact_updated'),
           'CREATE TRIGGER webhook_contact_updated AFTER UPDATE ON contacts FOR EACH ROW EXECUTE FUNCTION '
-          'hooks.webhook_capture(''contact.updated'', ''organization_column=organization_id'', ''key_columns={id}'', '
+          'hooks.webhook_capture(''contact.updated'', ''organization_column=organization_id'', '
           '''ignore_columns={updated_at}'')',
           'is an UPDATE that changes more than updated_at');
 SELECT is(hooks.webhook_watch('contacts', 'contact.deleted'), '{webhook_contact_deleted}', 'a .deleted event');
@@ -70,7 +70,7 @@ SELECT is(hooks.webhook_watch('settings', 'setting.saved', '  insert  or update'
           '{webhook_setting_saved_insert_or_update}', 'the operation may be spelt as one likes');
 SELECT is(pg_temp.definition('settings', 'webhook_setting_saved_insert_or_update'),
           'CREATE TRIGGER webhook_setting_saved_insert_or_update AFTER INSERT OR UPDATE ON settings FOR EACH ROW '
-          'EXECUTE FUNCTION hooks.webhook_capture(''setting.saved'', ''key_columns={part,"odd key, really"}'', '
+          'EXECUTE FUNCTION hooks.webhook_capture(''setting.saved'', '
           '''changed_columns={value,part}'', ''include_columns={value,"odd key, really"}'', ''include_previous=true'')',
           'every option is an argument; a column updated_at that is not there is not ignored');
 SELECT alike(pg_temp.definition('contacts', (hooks.webhook_watch('contacts', 'contact.erased', 'DELETE',

@@ -61,5 +61,17 @@ TEST(ArrayLiteral, RefusesMoreDimensionsAndExplicitBounds) {
   }
 }
 
+TEST(ArrayLiteral, WritesWhatItReads) {
+  for (const Elements& elements : {Elements{}, Elements{"a", "b"}, Elements{"", "null", "NULL"},
+                                   Elements{"a b", "a\tb", " a", "q\"x", "\\", "{", "},"}}) {
+    EXPECT_EQ(parse_array_literal(format_array_literal(elements)), elements);
+  }
+}
+
+TEST(ArrayLiteral, QuotesOnlyWhatNeedsIt) {
+  EXPECT_EQ(format_array_literal({}), "{}");
+  EXPECT_EQ(format_array_literal({"id", "größe", "Null", "a,b", "q\"\\"}), R"({id,größe,"Null","a,b","q\"\\"})");
+}
+
 }  // namespace
 }  // namespace webhook
