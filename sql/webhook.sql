@@ -79,9 +79,13 @@ CREATE FUNCTION webhook_internal.lock_deliveries(webhook uuid) RETURNS void
 CREATE FUNCTION webhook_internal.lock_instance() RETURNS void
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'webhook_lock_instance';
 
--- STABLE: it depends on the setting webhook.allow_http.
+-- STABLE: it depends on the settings webhook.allow_http and webhook.allowed_ports.
 CREATE FUNCTION @extschema@.webhook_url_problem(url text) RETURNS text
     LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_url_problem';
+
+-- What is wrong with it whatever the settings.
+CREATE FUNCTION webhook_internal.url_form_problem(url text) RETURNS text
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_url_form_problem';
 
 CREATE FUNCTION @extschema@.webhook_header_problem(name text, value text) RETURNS text
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_header_problem';
@@ -834,7 +838,7 @@ CREATE TRIGGER webhook_configurations_0_stamp_replicated BEFORE INSERT OR UPDATE
 ALTER TABLE @extschema@.webhook_configurations ENABLE REPLICA TRIGGER webhook_configurations_0_stamp_replicated;
 
 -- Checks what is new in the row, so that a webhook stored under another policy (webhook.allow_http) can still be
--- switched off. SECURITY DEFINER, so that whoever may write the table needs no right on the functions that check.
+-- switched off. A dump's rows come back whatever the settings: one that is refused would take all others with it. SECURITY DEFINER, so that whoever may write the table needs no right on the functions that check.
 CREATE FUNCTION webhook_internal.configurations_check() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -867,7 +871,10 @@ BEGIN
                   DETAIL = format('It has %s.', length(NEW.disabled_reason)), HINT = 'Shorten it.';
     END IF;
     IF TG_OP = 'INSERT' OR NEW.url <> OLD.url THEN
-        problem := @extschema@.webhook_url_problem(NEW.url);
+        -- A dump has one of the two times for each row. Its URLs are judged again when requests are made.
+        problem := CASE WHEN TG_OP = 'INSERT' AND coalesce(NEW.active_since, NEW.disabled_at) IS NOT NULL
+                        THEN webhook_internal.url_form_problem(NEW.url)
+                        ELSE @extschema@.webhook_url_problem(NEW.url) END;
         IF problem IS NOT NULL THEN
             RAISE EXCEPTION 'invalid URL: %', problem
                 USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'url',
@@ -2724,7 +2731,8 @@ BEGIN
          || coalesce(': ' || webhook.disabled_reason, ''),
          'UPDATE webhook_configurations SET is_active = true ...; webhook_replay() sends what it has missed.'),
         (@extschema@.webhook_url_problem(webhook.url) IS NOT NULL, 'error',
-         'its URL is refused: ' || @extschema@.webhook_url_problem(webhook.url), 'Correct the URL.'),
+         'its URL is refused: ' || @extschema@.webhook_url_problem(webhook.url),
+         'Correct the URL, or the setting that refuses it.'),
         (secret_problem IS NOT NULL, 'error', 'the secret cannot be decrypted: ' || secret_problem,
          'Nothing is sent unsigned. Give webhook.secret_key_file the key again and reload, or give the webhook another '
          'secret.')
@@ -3669,6 +3677,8 @@ COMMENT ON FUNCTION webhook_internal.lock_deliveries(uuid) IS
     'Until the transaction ends, nobody else writes what is owed to the webhook. Waits for whoever does.';
 COMMENT ON FUNCTION webhook_internal.lock_instance() IS
     'Until the transaction ends, nobody else makes the row of webhook_instance. Waits for whoever does.';
+COMMENT ON FUNCTION webhook_internal.url_form_problem(text) IS
+    'What is wrong with a URL whatever the settings; null: nothing. The webhooks of a dump are judged by it.';
 COMMENT ON FUNCTION webhook_internal.webhooks_max() IS 'The setting webhook.max_webhooks_per_organization.';
 COMMENT ON FUNCTION webhook_internal.owed_max() IS 'The setting webhook.max_owed_per_organization.';
 COMMENT ON FUNCTION webhook_internal.log_ring(text, bigint) IS

@@ -73,6 +73,7 @@ PG_FUNCTION_INFO_V1(webhook_append);
 PG_FUNCTION_INFO_V1(webhook_flush);
 PG_FUNCTION_INFO_V1(webhook_check_condition);
 PG_FUNCTION_INFO_V1(webhook_url_problem);
+PG_FUNCTION_INFO_V1(webhook_url_form_problem);
 PG_FUNCTION_INFO_V1(webhook_header_problem);
 PG_FUNCTION_INFO_V1(webhook_event_pattern_problem);
 PG_FUNCTION_INFO_V1(webhook_filter_data_problem);
@@ -236,6 +237,14 @@ Datum webhook_url_problem(PG_FUNCTION_ARGS) {
     auto problem = webhook::url_problem(url.value_or(""), webhook::pg::allow_http());
     if (!problem) problem = webhook::port_problem(url.value_or(""), webhook::pg::allowed_ports());
     return text_result(fcinfo, problem);
+  });
+}
+
+// (url text): what is wrong with it whatever the settings; null: nothing.
+Datum webhook_url_form_problem(PG_FUNCTION_ARGS) {
+  return entry([&] {
+    constexpr bool kAllowHttp = true;
+    return text_result(fcinfo, webhook::url_problem(text_argument(fcinfo, 0).value_or(""), kAllowHttp));
   });
 }
 
