@@ -1495,6 +1495,51 @@ BEGIN
 END
 $$;
 
+-- Organizations and keys are compared as texts, which src/pg/row_json.cpp makes the same for values that are equal.
+CREATE FUNCTION webhook_internal.check_comparison(source regclass, columns name[], is_organization boolean)
+    RETURNS void
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    compared record;
+BEGIN
+    FOR compared IN
+        WITH RECURSIVE base AS (
+            SELECT a.attname, a.atttypid AS type, format_type(a.atttypid, a.atttypmod) AS shown, a.attcollation AS collation_oid
+            FROM pg_attribute a
+            WHERE a.attrelid = source AND a.attname = ANY (columns) AND a.attnum > 0 AND NOT a.attisdropped
+            UNION ALL
+            SELECT b.attname, t.typbasetype, b.shown, b.collation_oid
+            FROM base b JOIN pg_type t ON t.oid = b.type WHERE t.typtype = 'd'
+        )
+        SELECT b.attname, b.shown, t.typtype = 'e' AS is_enum, t.oid < 16384 AS is_builtin,
+               b.type = '"char"'::regtype
+                   OR b.type = ANY ('{text,varchar,bpchar,name,int2,int4,int8,numeric,uuid,oid}'::regtype[]) AS is_plain,
+               b.type = ANY ('{interval,timetz,jsonb,record}'::regtype[]) OR t.typcategory IN ('A', 'C', 'R') AS is_loose,
+               coalesce(NOT c.collisdeterministic, false) AS is_folded
+        FROM base b JOIN pg_type t ON t.oid = b.type LEFT JOIN pg_collation c ON c.oid = b.collation_oid
+        WHERE t.typtype <> 'd'
+    LOOP
+        IF is_organization AND NOT (compared.is_plain OR compared.is_enum) AND (compared.is_builtin OR compared.is_loose) THEN
+            RAISE EXCEPTION 'column "%" of table % cannot hold an organization: its type is %',
+                            compared.attname, source, compared.shown
+                USING ERRCODE = 'datatype_mismatch',
+                      HINT = 'Name a column of type text, uuid, integer or the like, or, in a database without tenants, pass '
+                             'organization_column => NULL.';
+        END IF;
+        IF compared.is_folded OR compared.is_loose OR NOT (compared.is_plain OR compared.is_enum OR compared.is_builtin) THEN
+            RAISE WARNING 'column "%" of table % is compared as text, byte by byte, and not as its % compares',
+                          compared.attname, source,
+                          CASE WHEN compared.is_folded THEN 'collation' ELSE 'type ' || compared.shown END
+                USING DETAIL = CASE WHEN is_organization
+                                    THEN 'Values that are equal but written differently are different organizations.'
+                                    ELSE 'Values that are equal but written differently are different keys, whose events '
+                                         'are not ordered among each other.' END;
+        END IF;
+    END LOOP;
+END
+$$;
+
 -- The operation in the one spelling that the rest uses. By default what the event's last part says.
 CREATE FUNCTION webhook_internal.watch_operation(event text, operation text) RETURNS text
     LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
@@ -1663,6 +1708,7 @@ BEGIN
     PERFORM webhook_internal.check_columns(source, 'organization_column', ARRAY[organization_column],
         'Name the column that holds the organization, or, in a database without tenants, pass '
         'organization_column => NULL.') WHERE organization_column IS NOT NULL;
+    PERFORM webhook_internal.check_comparison(source, ARRAY[organization_column], true);
     -- The default names a column that a table need not have.
     IF NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = source AND a.attname = 'updated_at') THEN
         ignore_columns := array_remove(ignore_columns, 'updated_at');
@@ -1685,6 +1731,7 @@ BEGIN
             'Name columns of the table, or leave the parameter out.');
         arguments := arguments || (option.name || '=' || option.columns::text);
     END LOOP;
+    PERFORM webhook_internal.check_comparison(source, coalesce(key_columns, webhook_internal.watch_key(source)), false);
     IF include_previous THEN
         arguments := arguments || 'include_previous=true'::text;
     END IF;
@@ -2979,6 +3026,7 @@ AS $$
         (3, 3, 'EXECUTE ON FUNCTION webhook_internal.check_own_event(text)'),
         (3, 3, 'EXECUTE ON FUNCTION webhook_internal.check_source(regclass)'),
         (3, 3, 'EXECUTE ON FUNCTION webhook_internal.check_columns(regclass, text, name[], text)'),
+        (3, 3, 'EXECUTE ON FUNCTION webhook_internal.check_comparison(regclass, name[], boolean)'),
         (3, 3, 'EXECUTE ON FUNCTION webhook_internal.watch_operation(text, text)'),
         (3, 3, 'EXECUTE ON FUNCTION webhook_internal.watch_trigger_name(regclass, text, text)'),
         (3, 3, 'EXECUTE ON FUNCTION webhook_internal.watch_arguments(regclass, text, text, name[], name[], name, '
@@ -3759,6 +3807,9 @@ COMMENT ON FUNCTION webhook_internal.check_source(regclass) IS
     'An error (42809) unless events can be declared on the relation.';
 COMMENT ON FUNCTION webhook_internal.check_columns(regclass, text, name[], text) IS
     'An error (42703) unless the table has these columns.';
+COMMENT ON FUNCTION webhook_internal.check_comparison(regclass, name[], boolean) IS
+    'A WARNING for each column that its type compares otherwise than as text. An error (42804) if an organization cannot be '
+    'of the type.';
 COMMENT ON FUNCTION webhook_internal.watch_operation(text, text) IS 'The operation that webhook_watch() means.';
 COMMENT ON FUNCTION webhook_internal.watch_trigger_name(regclass, text, text) IS
     'The name of the trigger that webhook_watch() writes.';

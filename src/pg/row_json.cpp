@@ -284,6 +284,7 @@ std::vector<Column> describe_columns(TupleDescData* shape) {
     const Classified classified = guarded([&] { return classify(attribute->atttypid); });
     column.kind = classified.kind;
     column.json_function = classified.function;
+    column.is_padded = guarded([&] { return getBaseType(attribute->atttypid); }) == BPCHAROID;
     column.length = attribute->attlen;
     column.by_value = attribute->attbyval;
     column.is_virtual = attribute->attgenerated == 'v';  // PostgreSQL 18
@@ -371,10 +372,24 @@ std::size_t append_row(std::string& out, std::span<const Column> columns, FmgrIn
   return out.size() > bytes_max ? out.size() : 0;
 }
 
+namespace {
+
+// char(n) compares without the blanks at its end, and its cast to text leaves them out.
+std::string_view without_padding(std::string_view text) { return text.substr(0, text.find_last_not_of(' ') + 1); }
+
+}  // namespace
+
 std::string_view text_of(const Column& column, std::uintptr_t value) {
   switch (column.kind) {
     case ColumnKind::kText:
-      return detoasted(value);
+      return column.is_padded ? without_padding(detoasted(value)) : detoasted(value);
+    // Values that are equal have one text: 1.0 and 1.00, 0 and -0.
+    case ColumnKind::kNumeric:
+      return DatumGetCString(DirectFunctionCall1(numeric_out, DirectFunctionCall1(numeric_trim_scale, value)));
+    case ColumnKind::kFloat4:
+      return DatumGetCString(DirectFunctionCall1(float4out, Float4GetDatum(DatumGetFloat4(value) + 0.0F)));
+    case ColumnKind::kFloat8:
+      return DatumGetCString(DirectFunctionCall1(float8out, Float8GetDatum(DatumGetFloat8(value) + 0.0)));
     case ColumnKind::kInt16:
     case ColumnKind::kInt32:
     case ColumnKind::kInt64: {

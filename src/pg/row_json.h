@@ -50,6 +50,7 @@ struct Column {
   std::uint32_t json_function = 0;  // of kCast and kOutput
   std::int16_t length = 0;          // pg_type.typlen
   bool by_value = false;
+  bool is_padded = false;   // char(n)
   bool is_virtual = false;  // a generated column that is not stored
 };
 
@@ -96,7 +97,8 @@ bool is_same_image(const Column& column, RowValues one, RowValues other);
 std::size_t append_row(std::string& out, std::span<const Column> columns, FmgrInfo* functions, RowValues row,
                        std::size_t bytes_max, const RowValues* unlike = nullptr);
 
-// The value as plain text. It lives as long as the value and the current memory context.
+// The value as plain text, the same for all values that its type takes for equal, as far as PostgreSQL's own types go: char(n)
+// without its padding, numbers without zeros at the end. It lives as long as the value and the current memory context.
 std::string_view text_of(const Column& column, std::uintptr_t value);
 
 }  // namespace webhook::pg

@@ -266,7 +266,7 @@ SELECT CASE WHEN f LIKE 'webhook\_internal.%' THEN f ELSE 'hooks.' || f END, NUL
     'webhook_internal.duration_quantile(bigint[],double precision)', 'webhook_internal.check_event_pattern(text)', 'webhook_internal.check_range(text,integer,integer,integer)',
     'webhook_internal.check_events(text[])', 'webhook_internal.check_headers(jsonb)', 'webhook_internal.check_retry_schedule(interval[])',
     'webhook_internal.trigger_arguments(bytea)', 'webhook_internal.trigger_option(text[],text)', 'webhook_internal.trigger_condition(oid)',
-    'webhook_internal.check_source(regclass)', 'webhook_internal.check_columns(regclass,text,name[],text)',
+    'webhook_internal.check_source(regclass)', 'webhook_internal.check_columns(regclass,text,name[],text)', 'webhook_internal.check_comparison(regclass,name[],boolean)',
     'webhook_internal.watch_operation(text,text)', 'webhook_internal.watch_trigger_name(regclass,text,text)', 'webhook_internal.watch_key(regclass)',
     'webhook_internal.watch_arguments(regclass,text,text,name[],name[],name,name[],name[],name[],boolean)',
     'webhook_internal.watch_conflicts(regclass,text,text,name)', 'webhook_internal.normal_condition(regclass,text,text,text)']) f;
