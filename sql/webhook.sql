@@ -1637,6 +1637,45 @@ EXCEPTION WHEN OTHERS THEN
 END
 $$;
 
+-- The operators, functions and collations of a trigger's condition: what it means, whatever its spelling.
+CREATE FUNCTION webhook_internal.condition_meaning(source regclass, trigger_name name) RETURNS text[]
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT array_agg(DISTINCT m.found[1] ORDER BY m.found[1])
+    FROM pg_trigger t
+    CROSS JOIN LATERAL regexp_matches(t.tgqual::text, ':((?:opno|opnos|funcid|inputcollid|minmaxtype) [^:}]*)', 'g') m (found)
+    WHERE t.tgrelid = source AND t.tgname = trigger_name
+$$;
+
+-- A dump spells the condition for an empty search_path. IS DISTINCT FROM, NULLIF and CASE name no operator: read back, they
+-- find none for a type of another schema, or another one. Reads the trigger back so; an error undoes all of it.
+CREATE FUNCTION webhook_internal.check_restorable(source regclass, trigger_name name) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+AS $$
+DECLARE
+    meant text[] := webhook_internal.condition_meaning(source, trigger_name);
+    trigger_oid oid := (SELECT t.oid FROM pg_trigger t WHERE t.tgrelid = source AND t.tgname = trigger_name);
+    problem text;
+BEGIN
+    BEGIN
+        PERFORM pg_catalog.set_config('search_path', '', true);
+        EXECUTE 'CREATE OR REPLACE' || pg_catalog.substr(pg_catalog.pg_get_triggerdef(trigger_oid), 7);
+        PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+        IF webhook_internal.condition_meaning(source, trigger_name) IS DISTINCT FROM meant THEN
+            problem := 'It would come back with other operators';
+        END IF;
+    EXCEPTION WHEN syntax_error_or_access_rule_violation THEN
+        problem := 'PostgreSQL would say: ' || SQLERRM;
+    END;
+    IF problem IS NOT NULL THEN
+        RAISE EXCEPTION 'pg_dump could not restore the condition'
+            USING ERRCODE = 'invalid_object_definition', DETAIL = problem || '.',
+                  HINT = 'For a type of an extension, name the operator with its schema, as in OLD.x OPERATOR(public.<>) NEW.x, '
+                         'compare OLD.x::text with NEW.x::text, or say by changed_columns what must have changed.';
+    END IF;
+END
+$$;
+
 CREATE FUNCTION webhook_internal.watch_conflicts(source regclass, event text, operation text, trigger_name name)
     RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -1810,6 +1849,9 @@ BEGIN
                              'operation => ''INSERT'' with one that mentions NEW only; or say what must have '
                              'changed by changed_columns instead.';
     END;
+    IF condition IS NOT NULL THEN
+        PERFORM webhook_internal.check_restorable(source, own_trigger);
+    END IF;
     PERFORM webhook_internal.register_event(event);
     RETURN ARRAY[own_trigger];
 END
@@ -1844,6 +1886,47 @@ EXCEPTION WHEN lock_not_available THEN
 END
 $$;
 
+-- For types of an extension such as citext. By the type's default operator class.
+CREATE FUNCTION webhook_internal.foreign_equality(source regclass, column_name name) RETURNS text
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH RECURSIVE base AS (
+        SELECT a.atttypid AS type FROM pg_attribute a
+        WHERE a.attrelid = source AND a.attname = column_name AND a.attnum > 0 AND NOT a.attisdropped
+        UNION ALL
+        SELECT t.typbasetype FROM base b JOIN pg_type t ON t.oid = b.type WHERE t.typtype = 'd'
+    )
+    SELECT format('OPERATOR(%I.%s)', n.nspname, o.oprname)
+    FROM base b
+    JOIN pg_opclass c ON c.opcintype = b.type AND c.opcdefault
+    JOIN pg_am m ON m.oid = c.opcmethod AND m.amname IN ('btree', 'hash')
+    JOIN pg_amop p ON p.amopfamily = c.opcfamily AND p.amoplefttype = b.type AND p.amoprighttype = b.type
+                  AND p.amopstrategy = CASE m.amname WHEN 'btree' THEN 3 ELSE 1 END
+    JOIN pg_operator o ON o.oid = p.amopopr
+    JOIN pg_namespace n ON n.oid = o.oprnamespace
+    WHERE n.nspname <> 'pg_catalog'
+    ORDER BY m.amname LIMIT 1
+$$;
+
+-- IS DISTINCT FROM would not survive pg_dump where the operator is not in pg_catalog: check_restorable().
+CREATE FUNCTION webhook_internal.condition_of_change(source regclass, column_name name) RETURNS text
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN e.operator IS NULL THEN format('OLD.%1$I IS DISTINCT FROM NEW.%1$I', column_name)
+                ELSE format('(OLD.%1$I %2$s NEW.%1$I) IS NOT TRUE AND (OLD.%1$I IS NOT NULL OR NEW.%1$I IS NOT NULL)',
+                            column_name, e.operator) END
+    FROM (SELECT webhook_internal.foreign_equality(source, column_name)) e (operator)
+$$;
+
+-- Compared as text, so that an enum need not have the value.
+CREATE FUNCTION webhook_internal.condition_of_value(source regclass, column_name name, value text) RETURNS text
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN e.operator IS NULL THEN format('NEW.%I::text = %L', column_name, value)
+                ELSE format('NEW.%I %s %L', column_name, e.operator, value) END
+    FROM (SELECT webhook_internal.foreign_equality(source, column_name)) e (operator)
+$$;
+
 -- The tables are looked up by the defaults, and so in the caller's search_path. One row for each trigger.
 CREATE FUNCTION @extschema@.webhook_watch_crm(
     contacts regclass DEFAULT pg_catalog.to_regclass('contacts'),
@@ -1861,17 +1944,12 @@ CREATE FUNCTION @extschema@.webhook_watch_crm(
     message_direction_column name DEFAULT 'direction',
     message_status_column name DEFAULT 'status',
     recording_status_column name DEFAULT 'status',
-    updated_column name DEFAULT 'updated_at',
-    search_path text DEFAULT pg_catalog.current_setting('search_path'))
+    updated_column name DEFAULT 'updated_at')
     RETURNS TABLE (event text, source regclass, trigger_name name)
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    -- For format(): of a column. A value is compared as text, so that an enum need not have it.
-    is_set text := 'NEW.%1$I IS NOT NULL';
-    equals text := 'NEW.%1$I::text = %2$L';
-    changes text := 'OLD.%1$I IS DISTINCT FROM NEW.%1$I';
-    outbound text := format(equals, message_direction_column, 'outbound') || ' AND ';
+    is_set text := 'NEW.%1$I IS NOT NULL';  -- for format()
     missing text;
     used record;
     declared record;
@@ -1912,29 +1990,39 @@ BEGIN
             (contacts, 'contact.created', 'INSERT', NULL),
             (contacts, 'contact.updated', 'UPDATE', NULL),
             (contacts, 'contact.assigned', 'INSERT', format(is_set, contact_assigned_column)),
-            (contacts, 'contact.assigned', 'UPDATE', format(is_set || ' AND ' || changes, contact_assigned_column)),
+            (contacts, 'contact.assigned', 'UPDATE',
+             format(is_set, contact_assigned_column) || ' AND '
+             || webhook_internal.condition_of_change(contacts, contact_assigned_column)),
             (deals, 'deal.created', 'INSERT', NULL),
             (deals, 'deal.updated', 'UPDATE', NULL),
-            (deals, 'deal.stage.changed', 'UPDATE', format(changes, deal_stage_column)),
+            (deals, 'deal.stage.changed', 'UPDATE', webhook_internal.condition_of_change(deals, deal_stage_column)),
             (deals, 'deal.assigned', 'INSERT', format(is_set, deal_assigned_column)),
-            (deals, 'deal.assigned', 'UPDATE', format(is_set || ' AND ' || changes, deal_assigned_column)),
+            (deals, 'deal.assigned', 'UPDATE',
+             format(is_set, deal_assigned_column) || ' AND '
+             || webhook_internal.condition_of_change(deals, deal_assigned_column)),
             (conversations, 'conversation.created', 'INSERT', NULL),
             (conversations, 'conversation.assigned', 'INSERT', format(is_set, conversation_assigned_column)),
             (conversations, 'conversation.assigned', 'UPDATE',
-             format(is_set || ' AND ' || changes, conversation_assigned_column)),
-            (conversations, 'conversation.status.changed', 'UPDATE', format(changes, conversation_status_column)),
-            (messages, 'message.received', 'INSERT', format(equals, message_direction_column, 'inbound')),
+             format(is_set, conversation_assigned_column) || ' AND '
+             || webhook_internal.condition_of_change(conversations, conversation_assigned_column)),
+            (conversations, 'conversation.status.changed', 'UPDATE',
+             webhook_internal.condition_of_change(conversations, conversation_status_column)),
+            (messages, 'message.received', 'INSERT',
+             webhook_internal.condition_of_value(messages, message_direction_column, 'inbound')),
             (broadcast_responses, 'broadcast.response', 'INSERT', NULL),
             (zoom_recordings, 'zoom.recording.completed', 'INSERT',
-             format(equals, recording_status_column, 'completed')),
+             webhook_internal.condition_of_value(zoom_recordings, recording_status_column, 'completed')),
             (zoom_recordings, 'zoom.recording.completed', 'UPDATE',
-             format(equals || ' AND ' || changes, recording_status_column, 'completed'))
+             webhook_internal.condition_of_value(zoom_recordings, recording_status_column, 'completed') || ' AND '
+             || webhook_internal.condition_of_change(zoom_recordings, recording_status_column))
         ) w (table_used, event, operation, condition)
         UNION ALL
         SELECT messages, 'message.' || status, o.operation,
-               outbound || format(equals || o.further, message_status_column, status)
+               webhook_internal.condition_of_value(messages, message_direction_column, 'outbound') || ' AND '
+               || webhook_internal.condition_of_value(messages, message_status_column, status) || o.further
         FROM unnest(ARRAY['sent', 'delivered', 'read', 'failed']) status,
-             (VALUES ('INSERT', ''), ('UPDATE', ' AND ' || changes)) o (operation, further)
+             (VALUES ('INSERT', ''),
+                     ('UPDATE', ' AND ' || webhook_internal.condition_of_change(messages, message_status_column))) o (operation, further)
     LOOP
         CONTINUE WHEN declared.table_used IS NULL;
         event := declared.event;
@@ -1942,7 +2030,7 @@ BEGIN
         FOREACH trigger_name IN ARRAY @extschema@.webhook_watch(
             source, event, declared.operation, declared.condition, organization_column => organization_column,
             ignore_columns => CASE WHEN event LIKE '%.updated' THEN array_remove(ARRAY[updated_column], NULL) END,
-            search_path => webhook_watch_crm.search_path)
+            search_path => 'pg_catalog, pg_temp')
         LOOP
             RETURN NEXT;
         END LOOP;
@@ -3032,6 +3120,11 @@ AS $$
         (3, 3, 'EXECUTE ON FUNCTION webhook_internal.watch_arguments(regclass, text, text, name[], name[], name, '
             'name[], name[], name[], boolean)'),
         (3, 3, 'EXECUTE ON FUNCTION webhook_internal.watch_conflicts(regclass, text, text, name)'),
+        (3, 3, 'EXECUTE ON FUNCTION webhook_internal.condition_meaning(regclass, name)'),
+        (3, 3, 'EXECUTE ON FUNCTION webhook_internal.check_restorable(regclass, name)'),
+        (3, 3, 'EXECUTE ON FUNCTION webhook_internal.foreign_equality(regclass, name)'),
+        (3, 3, 'EXECUTE ON FUNCTION webhook_internal.condition_of_change(regclass, name)'),
+        (3, 3, 'EXECUTE ON FUNCTION webhook_internal.condition_of_value(regclass, name, text)'),
         (3, 3, 'EXECUTE ON FUNCTION webhook_internal.check_condition(text)'),
         (3, 3, 'EXECUTE ON FUNCTION webhook_internal.trigger_declaration(name, regclass, text, text, text[])'),
         (3, 3, 'EXECUTE ON FUNCTION webhook_internal.normal_condition(regclass, text, text, text)'),
@@ -3097,7 +3190,7 @@ AS $$
             'name[], name[], name[], boolean, text)'),
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_unwatch(regclass, text)'),
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_watch_crm(regclass, regclass, regclass, regclass, regclass, '
-            'regclass, name, name, name, name, name, name, name, name, name, name, text)'),
+            'regclass, name, name, name, name, name, name, name, name, name, name)'),
         (3, 3, 'EXECUTE ON FUNCTION webhook_internal.reveal_secret_any(uuid)'),
         (3, 3, 'EXECUTE ON FUNCTION webhook_internal.check_secrets_any(uuid)'),
         (3, 3, 'EXECUTE ON FUNCTION webhook_internal.check_shares_any(uuid)'),
@@ -3568,7 +3661,7 @@ COMMENT ON FUNCTION webhook_internal.decode_id(uuid, text) IS
     'The event that a public id is of, if it is of that instance: any well-formed text is decoded to something. Nulls '
     'for what is none.';
 COMMENT ON FUNCTION @extschema@.webhook_watch_crm(regclass, regclass, regclass, regclass, regclass, regclass, name, 
-    name, name, name, name, name, name, name, name, name, text) IS
+    name, name, name, name, name, name, name, name, name) IS
     'Declares the 17 built-in events on the tables of a CRM, by webhook_watch(), and returns the triggers. Tables that '
     'are not given are looked for in the search_path by these names (for deals also leads); one that is null or not '
     'found is skipped, with a NOTICE. organization_column null: no organizations. updated_column: a change of it alone '
@@ -3819,6 +3912,16 @@ COMMENT ON FUNCTION webhook_internal.watch_arguments(regclass, text, text, name[
     'The arguments of the trigger that webhook_watch() writes. Errors: 22023, 42703.';
 COMMENT ON FUNCTION webhook_internal.watch_conflicts(regclass, text, text, name) IS
     'An error (42710) if another trigger already makes the same change the same event.';
+COMMENT ON FUNCTION webhook_internal.condition_meaning(regclass, name) IS
+    'The operators, functions and collations of a trigger''s condition; null if it has none.';
+COMMENT ON FUNCTION webhook_internal.check_restorable(regclass, name) IS
+    'An error (42P17) unless a dump restores the trigger with the condition that it has.';
+COMMENT ON FUNCTION webhook_internal.foreign_equality(regclass, name) IS
+    'The equality operator of a column''s type as an expression names it, if its schema is not pg_catalog; else null.';
+COMMENT ON FUNCTION webhook_internal.condition_of_change(regclass, name) IS
+    'The condition that an UPDATE has changed the column, in a form that a dump restores.';
+COMMENT ON FUNCTION webhook_internal.condition_of_value(regclass, name, text) IS
+    'The condition that the column has the value, in a form that a dump restores.';
 COMMENT ON FUNCTION webhook_internal.check_condition(text) IS
     'An error (42601) unless PostgreSQL''s parser takes the text for one expression and nothing else.';
 COMMENT ON FUNCTION webhook_internal.trigger_declaration(name, regclass, text, text, text[]) IS
