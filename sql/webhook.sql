@@ -1437,6 +1437,22 @@ CREATE VIEW @extschema@.webhook_watches WITH (security_invoker) AS
     WHERE t.tgfoid = '@extschema@.webhook_capture()'::regprocedure
       AND t.tgparentid = 0;
 
+-- The tables that inherit from a watched one, at any level, and do not have the event themselves: triggers are not inherited.
+-- A partition has its table's.
+CREATE FUNCTION webhook_internal.unwatched_children(source regclass, event text) RETURNS regclass[]
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH RECURSIVE child AS (
+        SELECT i.inhrelid AS oid FROM pg_inherits i JOIN pg_class p ON p.oid = i.inhparent AND p.relkind = 'r'
+        WHERE i.inhparent = source
+        UNION
+        SELECT i.inhrelid FROM child c JOIN pg_inherits i ON i.inhparent = c.oid
+    )
+    SELECT array_agg(c.oid::regclass ORDER BY c.oid) FROM child c
+    WHERE NOT EXISTS (SELECT FROM @extschema@.webhook_watches w
+                      WHERE w.source = c.oid AND w.event = unwatched_children.event)
+$$;
+
 CREATE FUNCTION webhook_internal.check_source(source regclass) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -1801,6 +1817,7 @@ DECLARE
     is_declared boolean;
     declaration text;
     problem text;
+    children regclass[];
 BEGIN
     PERFORM webhook_internal.check_source(source);
     PERFORM webhook_internal.check_event(event);
@@ -1853,6 +1870,11 @@ BEGIN
         PERFORM webhook_internal.check_restorable(source, own_trigger);
     END IF;
     PERFORM webhook_internal.register_event(event);
+    children := webhook_internal.unwatched_children(source, event);
+    IF children IS NOT NULL THEN
+        RAISE NOTICE 'rows of % are no "%": triggers are not inherited', array_to_string(children, ', '), event
+            USING HINT = 'Declare the event for these tables too.';
+    END IF;
     RETURN ARRAY[own_trigger];
 END
 $$;
@@ -2729,6 +2751,13 @@ AS $$
                           WHERE a.attrelid = s.source AND a.attname = u.name AND a.attnum > 0 AND NOT a.attisdropped)) n
     WHERE n.name IS NOT NULL
     UNION ALL
+    SELECT 'warning', format('rows of %s are no %s: %s from %s, but triggers are not inherited',
+                             array_to_string(c.children, ', '), s.event,
+                             CASE WHEN cardinality(c.children) = 1 THEN 'it inherits' ELSE 'they inherit' END, s.source),
+           'SELECT webhook_watch(...) for the table' || CASE WHEN cardinality(c.children) = 1 THEN '' ELSE 's' END || ' too.'
+    FROM watch s CROSS JOIN LATERAL webhook_internal.unwatched_children(s.source, s.event) c (children)
+    WHERE c.children IS NOT NULL
+    UNION ALL
     SELECT 'error', CASE WHEN w.organization_id IS NULL
                          THEN 'its events are declared with an organization, and the webhook has none'
                          ELSE 'its events are declared without an organization, and the webhook has one' END,
@@ -3098,6 +3127,7 @@ AS $$
         (1, 3, 'EXECUTE ON FUNCTION webhook_internal.trigger_arguments(bytea)'),
         (1, 3, 'EXECUTE ON FUNCTION webhook_internal.trigger_option(text[], text)'),
         (1, 3, 'EXECUTE ON FUNCTION webhook_internal.watch_key(regclass)'),
+        (1, 3, 'EXECUTE ON FUNCTION webhook_internal.unwatched_children(regclass, text)'),
         (1, 3, 'EXECUTE ON FUNCTION webhook_internal.trigger_condition(oid)'),
         (1, 3, 'EXECUTE ON FUNCTION webhook_internal.duration_quantile(bigint[], double precision)'),
         (1, 3, 'EXECUTE ON FUNCTION webhook_internal.encode_id(uuid, bigint, timestamptz)'),
@@ -3896,6 +3926,8 @@ COMMENT ON FUNCTION webhook_internal.trigger_option(text[], text) IS
     'The value of an option among the arguments of webhook_capture(); null if it is not set.';
 COMMENT ON FUNCTION webhook_internal.trigger_condition(oid) IS
     'The WHEN condition of a trigger; null if it has none.';
+COMMENT ON FUNCTION webhook_internal.unwatched_children(regclass, text) IS
+    'The tables that inherit from a watched one and do not have the event; null: none.';
 COMMENT ON FUNCTION webhook_internal.check_source(regclass) IS
     'An error (42809) unless events can be declared on the relation.';
 COMMENT ON FUNCTION webhook_internal.check_columns(regclass, text, name[], text) IS

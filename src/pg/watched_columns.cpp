@@ -14,12 +14,15 @@ extern "C" {
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/indexing.h"
+#include "catalog/namespace.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_trigger.h"
 #include "commands/extension.h"
+#include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "tcop/utility.h"
 #include "utils/builtins.h"
@@ -338,6 +341,76 @@ void on_object_access(ObjectAccessType access, Oid object_class, Oid object, int
   }
 }
 
+// --- Tables that inherit ----------------------------------------------------------------------------------------------
+
+// The table that the statement makes inherit from others; nullptr: none. A partition has its table's triggers.
+const RangeVar* new_child(const Node* statement) {
+  if (IsA(statement, CreateStmt) || IsA(statement, CreateForeignTableStmt)) {
+    const auto* create = reinterpret_cast<const CreateStmt*>(statement);
+    return create->inhRelations != NIL && create->partbound == nullptr ? create->relation : nullptr;
+  }
+  if (!IsA(statement, AlterTableStmt)) return nullptr;
+  const auto* alter = reinterpret_cast<const AlterTableStmt*>(statement);
+  ListCell* cell = nullptr;
+  foreach (cell, alter->cmds) {
+    if (lfirst_node(AlterTableCmd, cell)->subtype == AT_AddInherit) return alter->relation;
+  }
+  return nullptr;
+}
+
+// Those at all levels, the nearest first, each once.
+std::vector<Oid> ancestors_of(Oid child) {
+  std::vector<Oid> found = {child};
+  guarded([&] {
+    Relation inherits = table_open(InheritsRelationId, AccessShareLock);
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      CHECK_FOR_INTERRUPTS();
+      ScanKeyData key;
+      ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(found[i]));
+      SysScanDesc scan = systable_beginscan(inherits, InheritsRelidSeqnoIndexId, true, nullptr, 1, &key);
+      while (HeapTuple tuple = systable_getnext(scan)) {
+        const Oid parent = reinterpret_cast<Form_pg_inherits>(GETSTRUCT(tuple))->inhparent;
+        if (std::ranges::find(found, parent) == found.end()) found.push_back(parent);
+      }
+      systable_endscan(scan);
+    }
+    table_close(inherits, AccessShareLock);
+  });
+  found.erase(found.begin());
+  return found;
+}
+
+// Their names with commas between them; of the triggers of the table whose event the child does not have.
+std::string uninherited_events(Oid table, const std::vector<Trigger>& of_child) {
+  std::string names;
+  for (const Trigger& trigger : capture_triggers_of(table)) {
+    if (trigger.is_clone || trigger.arguments.empty()) continue;
+    const std::string& event = trigger.arguments.front();
+    const auto is_same = [&](const Trigger& own) { return !own.arguments.empty() && own.arguments.front() == event; };
+    if (std::ranges::any_of(of_child, is_same)) continue;
+    names.append(names.empty() ? "" : ", ").append(event);
+  }
+  return names;
+}
+
+void tell_of_inheritance(const RangeVar* name) {
+  const Oid child = guarded([&] { return RangeVarGetRelid(name, NoLock, true); });
+  if (!OidIsValid(child)) return;
+  const std::vector<Trigger> of_child = capture_triggers_of(child);
+  for (const Oid ancestor : ancestors_of(child)) {
+    const std::string events = uninherited_events(ancestor, of_child);
+    if (events.empty()) continue;
+    const std::string table = relation_name(child);
+    const std::string parent = relation_name(ancestor);
+    guarded([&] {
+      ereport(NOTICE,
+              (errmsg("rows of %s are no events of %s: triggers are not inherited", table.c_str(), parent.c_str()),
+               errdetail("Declared on %s: %s.", parent.c_str(), events.c_str()),
+               errhint("Declare the events for the table too, by webhook_watch().")));
+    });
+  }
+}
+
 // --- The statement ----------------------------------------------------------------------------------------------------
 
 // No C++ object stands in any frame from here on: errors may pass.
@@ -373,8 +446,11 @@ void on_utility(PlannedStmt* planned, const char* text, bool read_only_tree, Pro
                 ParamListInfo params, QueryEnvironment* environment, DestReceiver* receiver,
                 QueryCompletion* completion) noexcept {
   const auto run = previous_utility_hook != nullptr ? previous_utility_hook : standard_ProcessUtility;
+  // Looked at before: what is executed may change the tree.
+  const RangeVar* const child = new_child(planned->utilityStmt);
   if (!may_drop_columns(planned->utilityStmt)) {
     run(planned, text, read_only_tree, context, params, environment, receiver, completion);
+    if (child != nullptr) entry([&] { tell_of_inheritance(child); });
     return;
   }
   DropScope scope = {planned->utilityStmt, CurrentMemoryContext, NIL, current_scope};
@@ -391,6 +467,7 @@ void on_utility(PlannedStmt* planned, const char* text, bool read_only_tree, Pro
   PG_END_TRY();
   current_scope = scope.outer;
   drop_triggers(scope.triggers);
+  if (child != nullptr) entry([&] { tell_of_inheritance(child); });
 }
 
 }  // namespace

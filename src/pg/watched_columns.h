@@ -10,6 +10,7 @@ namespace webhook::pg {
 // - A renamed column is renamed in the arguments.
 // - A dropped column leaves ignore_columns. If another argument names it, ALTER TABLE ... DROP COLUMN is an error (2BP01);
 //   a drop by CASCADE takes the trigger with it.
+// - A NOTICE says that a table that comes to inherit from a watched one does not inherit its events.
 void install_column_hooks() noexcept;
 
 }  // namespace webhook::pg
