@@ -1008,26 +1008,65 @@ AS $$
     SELECT secret = webhook_internal.mask(secret) OR secret ~ '^(whsec_)?[.]{3}.{4}$'
 $$;
 
+-- What is wrong with a secret, and what to do. What is pasted badly is refused, for the receiver's copy would differ.
 CREATE FUNCTION webhook_internal.check_secret(secret text) RETURNS void
-    LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    bytes text := encode(convert_to(secret, getdatabaseencoding()), 'hex');
+    blanks text := chr(9) || chr(10) || chr(11) || chr(12) || chr(13) || ' ';
+    problem text;
+    explanation text := '';
+    hint text := 'Use @extschema@.webhook_generate_secret(), or null for no signature.';
 BEGIN
-    IF length(secret) < 12 THEN
-        RAISE EXCEPTION 'the secret is shorter than 12 characters'
-            USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'secret',
-                  HINT = 'Use @extschema@.webhook_generate_secret(), or null for no signature.';
+    IF getdatabaseencoding() = 'UTF8' THEN
+        -- Unicode's White_Space, and what has no width.
+        SELECT blanks || string_agg(chr(c), '') INTO blanks
+        FROM unnest(ARRAY[133, 160, 5760, 8192, 8193, 8194, 8195, 8196, 8197, 8198, 8199, 8200, 8201, 8202, 8203, 8204,
+                          8205, 8206, 8207, 8232, 8233, 8239, 8287, 8288, 12288]) c;
     END IF;
-    IF octet_length(secret) > 512 THEN
-        RAISE EXCEPTION 'the secret is longer than 512 bytes'
-            USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'secret',
-                  HINT = 'Use @extschema@.webhook_generate_secret(), or null for no signature.';
+    IF bytes ~ '^(..)*efbbbf' OR starts_with(bytes, 'c3afc2bbc2bf') THEN  -- as it is, and as Latin-1 taken for UTF-8
+        problem := 'the secret contains a byte order mark';
+        hint := 'Remove it: a text editor put it at the beginning of its file.';
+    ELSIF right(secret, 1) IN (chr(10), chr(13)) THEN
+        problem := 'the secret ends with a line end';
+        hint := 'Remove it.';
+    ELSIF btrim(secret, blanks) <> secret THEN
+        problem := CASE WHEN ltrim(secret, blanks) <> secret THEN 'the secret begins with a blank'
+                        ELSE 'the secret ends with a blank' END;
+        explanation := 'Blanks of Unicode and characters without a width count too.';
+        hint := 'Remove it.';
+    ELSIF bytes ~ '^(..)*([01].|7f)' THEN
+        problem := 'the secret contains a line end or another control character';
+        hint := 'Remove it.';
+    ELSIF lower(secret) ~ 'whsec_' AND NOT starts_with(secret, 'whsec_') THEN
+        problem := CASE WHEN lower(secret) ~ '^whsec_' THEN 'the secret''s prefix whsec_ is not in lower case'
+                        ELSE 'the secret has something before whsec_' END;
+        explanation := 'Receivers know a secret in base64 by its beginning, whsec_ (Standard Webhooks).';
+        hint := 'Begin with whsec_, without quotes, names and versions before it.';
+    ELSIF lower(secret) ~ '^wh[sp]k_' THEN
+        problem := 'the secret is an asymmetric key';
+        explanation := 'Requests are signed by HMAC-SHA256, for which both sides have the same secret.';
+    ELSIF length(secret) < 12 THEN
+        problem := 'the secret is shorter than 12 characters';
+    ELSIF octet_length(secret) > 512 THEN
+        problem := 'the secret is longer than 512 bytes';
+    ELSIF starts_with(secret, 'whsec_')
+          AND ((length(secret) - 6) % 4 <> 0 OR secret !~ '^whsec_[A-Za-z0-9+/]+={0,2}$') THEN
+        problem := 'the secret begins with whsec_, but the rest is not base64';
+        explanation := 'Receivers decode the rest to get the key (Standard Webhooks).';
+        hint := 'Use @extschema@.webhook_generate_secret(), or a text without that prefix.';
     END IF;
-    IF starts_with(secret, 'whsec_') AND (length(secret) - 6) % 4 <> 0
-       OR starts_with(secret, 'whsec_') AND secret !~ '^whsec_[A-Za-z0-9+/]+={0,2}$' THEN
-        RAISE EXCEPTION 'the secret begins with whsec_, but the rest is not base64'
+    IF problem IS NOT NULL THEN
+        RAISE EXCEPTION '%', problem
             USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'secret',
-                  DETAIL = 'Receivers decode the rest to get the key (Standard Webhooks).',
-                  HINT = 'Use @extschema@.webhook_generate_secret(), or a text without that prefix.';
+                  DETAIL = explanation, HINT = hint;
+    END IF;
+    IF bytes ~ '^(..)*[89a-f]' THEN
+        RAISE WARNING 'the secret has characters beyond ASCII'
+            USING DETAIL = 'Its UTF-8 is the key. Libraries of Standard Webhooks that are given it as a text compute another '
+                           'one, and refuse what is signed.',
+                  HINT = 'Use @extschema@.webhook_generate_secret().';
     END IF;
 END
 $$;
@@ -1055,8 +1094,8 @@ AS $$
 DECLARE
     plain text := NEW.secret;
 BEGIN
-    -- No mask is longer than whsec_...1234.
-    IF length(plain) <= 13 AND webhook_internal.is_mask(plain) THEN  -- a restore: the secret comes with webhook_secrets
+    -- No mask is longer than whsec_...1234. What becomes of the row decides: it may be an upsert of what was read.
+    IF length(plain) <= 13 AND webhook_internal.is_mask(plain) THEN
         RETURN NEW;
     END IF;
     -- What webhook_generate_secret() makes is right: a call costs more.
@@ -1088,6 +1127,15 @@ BEGIN
         WHERE s.created_xid = pg_current_xact_id_if_assigned() AND s.expires_at = '-infinity'
           AND webhook_internal.mask(o.secret) = i.secret
         ORDER BY i.id, s.created_at, s.ctid);
+    -- A mask. Only in a restore does its secret follow, with webhook_secrets: what pg_dump and pg_restore write sets this.
+    IF cardinality(adopted) < (SELECT count(*) FROM inserted i WHERE i.secret IS NOT NULL)
+       AND current_setting('check_function_bodies')::boolean THEN
+        RAISE EXCEPTION 'the secret is the mask of a secret'
+            USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'secret',
+                  DETAIL = 'A copy of a row of webhook_configurations has no secret: reading shows the mask alone.',
+                  HINT = 'The secret itself is shown by @extschema@.webhook_reveal_secret(id); '
+                         '@extschema@.webhook_generate_secret() makes another one.';
+    END IF;
     IF adopted = '{}' THEN
         RETURN NULL;
     END IF;
@@ -2773,9 +2821,15 @@ $$;
 CREATE FUNCTION webhook_internal.check_secrets_any(webhook uuid) RETURNS text
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT min(webhook_internal.secret_problem(s.configuration_id, s.key_id, s.secret))
-    FROM @extschema@.webhook_secrets s
-    WHERE s.configuration_id = webhook AND (s.expires_at IS NULL OR s.expires_at > now())
+    SELECT CASE WHEN s.problem IS NOT NULL THEN 'the secret cannot be decrypted: ' || s.problem
+                WHEN c.secret IS NOT NULL AND NOT s.has_current
+                THEN 'it shows the mask of a secret, but it has none' END
+    FROM @extschema@.webhook_configurations c,
+         (SELECT min(webhook_internal.secret_problem(s.configuration_id, s.key_id, s.secret)),
+                 count(*) FILTER (WHERE s.expires_at IS NULL) > 0
+          FROM @extschema@.webhook_secrets s
+          WHERE s.configuration_id = webhook AND (s.expires_at IS NULL OR s.expires_at > now())) s (problem, has_current)
+    WHERE c.id = webhook
 $$;
 
 CREATE FUNCTION webhook_internal.check_secrets_own(webhook uuid) RETURNS text
@@ -2897,7 +2951,7 @@ BEGIN
         (@extschema@.webhook_url_problem(webhook.url) IS NOT NULL, 'error',
          'its URL is refused: ' || @extschema@.webhook_url_problem(webhook.url),
          'Correct the URL, or the setting that refuses it.'),
-        (secret_problem IS NOT NULL, 'error', 'the secret cannot be decrypted: ' || secret_problem,
+        (secret_problem IS NOT NULL, 'error', secret_problem,
          'Nothing is sent unsigned. Give webhook.secret_key_file the key again and reload, or give the webhook another '
          'secret.')
     ) f (applies, severity, finding, hint) WHERE f.applies;
@@ -3788,7 +3842,7 @@ COMMENT ON FUNCTION webhook_internal.check_deferred_own(uuid) IS
 COMMENT ON FUNCTION webhook_internal.check_deferred_any(uuid) IS
     'check_deferred_own() for operators: a webhook of any organization.';
 COMMENT ON FUNCTION webhook_internal.check_secrets_own(uuid) IS
-    'Why a secret of a webhook of the session''s organization cannot be decrypted; null if all can, and for any other '
+    'Why a webhook of the session''s organization cannot sign by its secrets; null if it can, and for any other '
     'webhook. Behind webhook_check().';
 COMMENT ON FUNCTION webhook_internal.check_secrets_any(uuid) IS
     'webhook_check_secrets_own() for operators: a webhook of any organization.';

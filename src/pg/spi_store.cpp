@@ -346,10 +346,14 @@ StartState SpiStore::start(const WorkerShare& share) {
 
 namespace {
 
-// rows: "KEY_ID SECRET", as read_webhooks gives them.
+// rows: "KEY_ID SECRET", as read_webhooks gives them, and an empty one if the secret that the webhook shows is missing.
 void open_secrets(const SecretStore& store, const std::vector<std::string>& rows, Webhook* webhook) {
   for (const std::string& row : rows) {
     const std::string_view text = row;
+    if (text.empty()) {
+      webhook->secret_problem = "it shows the mask of a secret, but it has none";
+      continue;
+    }
     const std::size_t blank = text.find(' ');
     const auto key_id = blank == 0 ? std::nullopt : std::optional<std::string_view>(text.substr(0, blank));
     std::string problem;

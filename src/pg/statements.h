@@ -68,7 +68,7 @@ inline constinit Statement read_webhooks(R"(
   SELECT c.id, c.organization_id, c.name, c.url, c.events,
          CASE WHEN c.headers <> '{}'
               THEN ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text(c.headers) AS h ORDER BY h.key) END,
-         s.secrets, c.is_active, coalesce(c.active_since, c.created_at), c.timeout_ms,
+         s.secrets || CASE WHEN c.secret IS NOT NULL AND s.has_current IS NOT TRUE THEN ARRAY[''] END, c.is_active, coalesce(c.active_since, c.created_at), c.timeout_ms,
          CASE WHEN c.retry_schedule IS NOT NULL
               THEN ARRAY(SELECT (least(extract(epoch FROM r.delay), 315360000) * 1000000)::bigint
                            FROM unnest(c.retry_schedule) WITH ORDINALITY AS r (delay, n)
@@ -87,7 +87,7 @@ inline constinit Statement read_webhooks(R"(
          JOIN @extschema@.webhook_configurations AS c ON c.id = wanted.id
          CROSS JOIN LATERAL (SELECT array_agg(coalesce(s.key_id, '') || ' ' || s.secret ORDER BY s.created_at DESC)
                                       AS secrets,
-                                    min(s.expires_at) AS expires_at
+                                    min(s.expires_at) AS expires_at, bool_or(s.expires_at IS NULL) AS has_current
                                FROM @extschema@.webhook_secrets AS s
                               WHERE s.configuration_id = c.id AND (s.expires_at IS NULL OR s.expires_at > now())) AS s
          LEFT JOIN @extschema@.webhook_endpoints AS e
@@ -217,7 +217,11 @@ inline constinit Statement read_testable(R"(
          ARRAY(SELECT coalesce(s.key_id, '') || ' ' || s.secret
                  FROM @extschema@.webhook_secrets AS s
                 WHERE s.configuration_id = c.id AND (s.expires_at IS NULL OR s.expires_at > now())
-                ORDER BY s.created_at DESC),
+                ORDER BY s.created_at DESC)
+         || CASE WHEN c.secret IS NOT NULL
+                      AND NOT EXISTS (SELECT FROM @extschema@.webhook_secrets AS s
+                                       WHERE s.configuration_id = c.id AND s.expires_at IS NULL)
+                 THEN ARRAY[''] END,
          coalesce(c.timeout_ms, 0), t.example
     FROM (SELECT) AS this
          LEFT JOIN @extschema@.webhook_instance AS i ON true

@@ -69,7 +69,7 @@ struct Webhook {
   Duration timeout{};
   std::vector<Duration> retry_schedule;  // empty: the setting's
   LaneLimits limits;
-  std::string secret_problem;             // why a secret cannot be decrypted; empty: they all can
+  std::string secret_problem;             // why it cannot sign by its secrets; empty: it can
   std::optional<Time> secrets_change_at;  // when the next of its secrets expires
   std::optional<Time> next_due;           // of what it is owed; nothing: nothing is pending
   std::optional<EndpointState> endpoint;  // as a worker left it

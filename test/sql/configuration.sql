@@ -10,7 +10,7 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = public, tap;
-SELECT plan(112);
+SELECT plan(153);
 
 -- SQLSTATE, message, detail and hint of what the statement raises; null if it raises nothing. Undone in any case.
 CREATE FUNCTION pg_temp.refusal(statement text, OUT state text, OUT message text, OUT detail text, OUT hint text)
@@ -199,12 +199,68 @@ SELECT is(pg_temp.secrets_of('new'), NULL, 'a null secret removes it');
 SELECT is((SELECT hooks.webhook_reveal_secret(id) FROM hooks.webhook_configurations WHERE name = 'new'), NULL,
           'and there is none to reveal');
 
+-- a mask is never taken for a secret
+SELECT is(r.message, 'the secret is the mask of a secret', name || ' is refused')
+FROM (VALUES ('a copy of a webhook', $$SELECT 'copy', url, events, secret FROM hooks.webhook_configurations WHERE name = 'crm'$$),
+             ('the mask of a secret in base64', $$SELECT 'copy', 'https://example.com/', '{*}', pg_temp.mask('whsec_MfKQ9r8G')$$),
+             ('a mask by another encoding', $$SELECT 'copy', 'https://example.com/', '{*}', '...caus'$$),
+             ('a mask by another encoding, in base64', $$SELECT 'copy', 'https://example.com/', '{*}', 'whsec_...LaSw'$$),
+             ('an upsert that finds no row', $$SELECT 'copy', url, events, secret FROM hooks.webhook_configurations
+                   WHERE name = 'crm' ON CONFLICT (organization_id, name) DO UPDATE SET secret = EXCLUDED.secret$$)
+     ) c (name, query),
+     pg_temp.refusal('INSERT INTO hooks.webhook_configurations (name, url, events, secret) ' || query) r;
+SELECT is(r.message, 'the secret is the mask of a secret', 'so is one that brings the id of a webhook that was deleted')
+FROM pg_temp.refusal($$WITH gone AS (DELETE FROM hooks.webhook_configurations WHERE name = 'crm' RETURNING *)
+                       INSERT INTO hooks.webhook_configurations (id, name, url, events, secret)
+                       SELECT id, 'copy', url, events, secret FROM gone$$) r;
+SELECT is(r.message, NULL, 'an upsert that writes the mask back is not')
+FROM pg_temp.refusal($$INSERT INTO hooks.webhook_configurations (id, name, url, events, secret)
+                       SELECT id, name, url, events, secret FROM hooks.webhook_configurations WHERE name = 'crm'
+                       ON CONFLICT (id) DO UPDATE SET secret = EXCLUDED.secret, url = EXCLUDED.url$$) r;
+SELECT is(pg_temp.secrets_of('crm'), '{staple crm same}', 'and the secret stays');
+
+-- secrets that were pasted badly
+SELECT is((pg_temp.refusal_of('secret', secret)).message, problem, format('%s: %s', coalesce(problem, 'accepted'), to_json(secret)))
+FROM (VALUES
+    (' a text as secret', 'the secret begins with a blank'), ('a text as secret ', 'the secret ends with a blank'),
+    (E'\ta text as secret', 'the secret begins with a blank'), (E'a text as secret\t', 'the secret ends with a blank'),
+    (E'\na text as secret', 'the secret begins with a blank'), (E'\x0Ba text as secret', 'the secret begins with a blank'),
+    (E'a text as secret\n', 'the secret ends with a line end'), (E'a text as secret\r', 'the secret ends with a line end'),
+    (E'a text as secret\r\n', 'the secret ends with a line end'),
+    (E'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n', 'the secret ends with a line end'),
+    ('whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw ', 'the secret ends with a blank'),
+    (' whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw', 'the secret begins with a blank'),
+    (E'a text\nas secret', 'the secret contains a line end or another control character'),
+    (E'a text\x01as secret', 'the secret contains a line end or another control character'),
+    (E'a text\x7Fas secret', 'the secret contains a line end or another control character'),
+    ('v1,whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw', 'the secret has something before whsec_'),
+    ('"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"', 'the secret has something before whsec_'),
+    ('WEBHOOK_SECRET=whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw', 'the secret has something before whsec_'),
+    ('WHSEC_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw', 'the secret''s prefix whsec_ is not in lower case'),
+    ('Whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw', 'the secret''s prefix whsec_ is not in lower case'),
+    ('whsk_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw', 'the secret is an asymmetric key'),
+    ('whpk_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw', 'the secret is an asymmetric key'),
+    ('whsec_MfKQ9r8GKYqrTwjUPD8-LPZIo2LaLaSw', 'the secret begins with whsec_, but the rest is not base64'),
+    ('whsec_', 'the secret is shorter than 12 characters'), ('            ', 'the secret begins with a blank'),
+    ('a text as secret', NULL), ('whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw', NULL)) c (secret, problem);
+SELECT is(r.message, 'the secret ends with a line end', 'in an UPDATE, too')
+FROM pg_temp.refusal($$UPDATE hooks.webhook_configurations SET secret = E'a text as secret\n'$$) r;
+SELECT CASE WHEN getdatabaseencoding() = 'UTF8'
+            THEN is((pg_temp.refusal_of('secret', secret)).message, problem, format('%s: U+%s', problem, to_hex(code)))
+            ELSE pass('only UTF-8 has it') END
+FROM (VALUES (65279, 'the secret contains a byte order mark'), (160, 'the secret begins with a blank'),
+             (8203, 'the secret begins with a blank'), (8232, 'the secret begins with a blank'),
+             (12288, 'the secret begins with a blank')) c (code, problem),
+     LATERAL (SELECT CASE getdatabaseencoding() WHEN 'UTF8' THEN chr(code) ELSE '' END || 'a text as secret') s (secret);
+
 -- a restore
+SET check_function_bodies = off;  -- as pg_dump and pg_restore do
 INSERT INTO hooks.webhook_configurations (id, name, url, events, secret, active_since)
 VALUES ('00000000-0000-4000-8000-000000000001', 'old', 'https://example.com/', '{*}', pg_temp.mask('restored secret'),
         '2024-01-15 10:30+00');
 INSERT INTO hooks.webhook_secrets (configuration_id, secret)
 VALUES ('00000000-0000-4000-8000-000000000001', 'restored secret');
+RESET check_function_bodies;
 SELECT is(pg_temp.shown('old'), pg_temp.mask('restored secret'), 'a dumped mask is stored as it is');
 SELECT is((SELECT active_since FROM hooks.webhook_configurations WHERE name = 'old'), '2024-01-15 10:30+00',
           'and so is the time since which the webhook is active');

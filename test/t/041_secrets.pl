@@ -194,6 +194,23 @@ eventually { sql('SELECT count(*) FROM webhook_deliveries') == 0 } 'and nothing 
 is(check($first), '', 'webhook_check() finds nothing wrong any more');
 eventually { sql("SELECT count(*) FROM webhook_secrets WHERE key_id = 'k3'") == 4 } 'and encrypted by the new key';
 
+# --- a mask without a secret, as after a restore that brings the webhooks alone ---
+
+my $second_sent = $receiver->count('/ok?second');
+sql("DELETE FROM webhook_secrets WHERE configuration_id = '$second'");
+insert_contact('masked');
+eventually { sql("SELECT count(*) FROM webhook_deliveries WHERE configuration_id = '$second' AND state = 'pending' "
+	  . "AND last_error = 'it shows the mask of a secret, but it has none'") == 1 }
+	'what is due to a webhook that shows a mask and has no secret is owed, and says why';
+is(check($second), 'error|it shows the mask of a secret, but it has none', 'webhook_check() says why');
+($code, $out, $err) = $node->psql('postgres', "SELECT * FROM webhook_test('$second')");
+like($err, qr/it shows the mask of a secret, but it has none/, 'a test is not sent either');
+eventually { $receiver->count('/ok?first') == 6 } 'others go on';
+is($receiver->count('/ok?second'), $second_sent, 'nothing was sent unsigned');
+$secrets{ sql("SELECT webhook_rotate_secret('$second', '0')") } = 1;
+eventually { $receiver->count('/ok?second') == $second_sent + 1 } 'with a secret, what was owed is sent';
+is(check($second), '', 'and webhook_check() is content');
+
 # --- nowhere to be seen ---
 
 my $log = slurp_file($node->logfile);
@@ -227,7 +244,7 @@ is(leaks_of($activity), '', 'nor in pg_stat_activity, nor in webhook_logs');
 
 # All that were sent are signed. Last, for these statements hold the secret.
 my @requests = $receiver->received('/ok?first');
-is(scalar(grep { is_signed($_, $secret) } @requests), 5, 'each request was signed');
+is(scalar(grep { is_signed($_, $secret) } @requests), 6, 'each request was signed');
 
 $node->stop;
 
