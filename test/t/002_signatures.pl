@@ -1,4 +1,4 @@
-# Receivers that use the npm packages standardwebhooks and @octokit/webhooks-methods verify our requests.
+# Receivers that use the npm packages standardwebhooks, svix and @octokit/webhooks-methods verify our requests.
 
 use strict;
 use warnings;
@@ -23,6 +23,9 @@ my %secret_by_path = (
 	'/ok?kind=standard' => 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw',
 	'/ok?kind=generated' => $node->safe_psql('postgres', 'SELECT webhook_generate_secret()'),
 	'/ok?kind=text' => 'a secret that is plain text: äöü',
+	'/ok?kind=ascii' => 'correct horse battery',
+	# It is base64, which says nothing.
+	'/ok?kind=base64' => 'MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw',
 	# A receiver that fails at first: a retry is signed anew, with its own timestamp.
 	'/status/500/times/1?kind=retried' => 'whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD');
 create_webhook(
@@ -42,6 +45,12 @@ $node->safe_psql('postgres', q{
 		(4, repeat('long ', 20000), -1, NULL, NULL, NULL);
 });
 
+my ($code, $out, $err) = $node->psql('postgres',
+	"INSERT INTO webhook_configurations (name, url, events, is_active, secret) VALUES ('x', 'https://example.com/', '{*}', false, 'Schlüsselwörter'); "
+	  . "INSERT INTO webhook_configurations (name, url, events, is_active, secret) VALUES ('y', 'https://example.com/', '{*}', false, 'only ASCII here')");
+is(() = $err =~ /WARNING:  the secret has characters beyond ASCII/g, 1, 'a secret beyond ASCII draws a warning, and no other does');
+unlike($err, qr/Schl/, 'which does not show it');
+
 my %expected = map { $_ => /times/ ? 8 : 4 } keys %secret_by_path, '/ok?kind=none';
 foreach my $path (sort keys %expected)
 {
@@ -55,7 +64,17 @@ foreach my $path (sort keys %secret_by_path)
 	my $n = $expected{$path};
 	is_deeply(
 		eval { decode_json($output) } // "$output$errors",
-		{ requests => $n, standardwebhooks => $n, octokit => $n, openssl => $n, failures => [] },
+		{
+			requests => $n,
+			standardwebhooks => $n,
+			svix => $n,
+			octokit => $n,
+			openssl => $n,
+			# What docs/wire-format.md says of the text alone.
+			as_text => $secret_by_path{$path} =~ /^whsec_/ ? $n : 0,
+			as_raw_text => $secret_by_path{$path} =~ /^whsec_|[^\x01-\x7f]/ ? 0 : $n,
+			failures => []
+		},
 		"all verify the requests to $path");
 }
 
@@ -64,8 +83,8 @@ my ($output) =
   run_command([ 'node', support_file('verify_signatures.mjs'), $receiver->record_file, 'another secret', '/ok?kind=text' ]);
 my $summary = decode_json($output);
 is_deeply(
-	[ @$summary{qw(requests standardwebhooks octokit openssl)} ],
-	[ 4, 0, 0, 0 ],
+	[ @$summary{qw(requests standardwebhooks svix octokit openssl as_text as_raw_text)} ],
+	[ 4, 0, 0, 0, 0, 0, 0 ],
 	'nobody verifies them with another secret');
 
 my @signed = grep { $_->{headers}{'webhook-signature'} || $_->{headers}{'x-webhook-signature'} }
