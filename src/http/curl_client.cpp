@@ -224,7 +224,6 @@ void CurlClient::start(HttpRequest request) {
     return;
   }
   finished_.push_back(transfer->finish(code, now));
-  pool.idle.push_back(std::move(transfer));
 }
 
 int CurlClient::fd() const { return poller_->fd(); }
@@ -292,7 +291,7 @@ void CurlClient::collect(Pool& pool) {
     const CURLcode code = message->data.result;  // the message goes with the handle's removal
     std::unique_ptr<Transfer> transfer = pool.remove_active(*Transfer::of(message->easy_handle));
     finished_.push_back(transfer->finish(code, std::chrono::steady_clock::now()));
-    pool.idle.push_back(std::move(transfer));
+    if (transfer->is_reusable()) pool.idle.push_back(std::move(transfer));
   }
 }
 

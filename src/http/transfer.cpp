@@ -175,6 +175,8 @@ void Transfer::set_constant_options() {
   set(easy, CURLOPT_MAXAGE_CONN, kIdleSecondsMax);
   set(easy, CURLOPT_MAXLIFETIME_CONN, kConnectionSecondsMax);
 
+  set(easy, CURLOPT_PREREQFUNCTION, &Transfer::on_attempt);
+  set(easy, CURLOPT_PREREQDATA, static_cast<void*>(this));
   set(easy, CURLOPT_RESOLVER_START_FUNCTION, &Transfer::on_lookup);
   set(easy, CURLOPT_RESOLVER_START_DATA, static_cast<void*>(this));
   set(easy, CURLOPT_OPENSOCKETFUNCTION, &Transfer::on_open_socket);
@@ -259,6 +261,14 @@ bool Transfer::link_headers() {
 }
 
 // --- callbacks: noexcept, and without a word to PostgreSQL -----------------------------------------------------------
+
+// A server that closes connections which it has kept may have several of ours: after the second, libcurl is to make a new
+// one, or it would try them all, and give up after five.
+int Transfer::on_attempt(void* transfer, char*, char*, int, int) noexcept {
+  Transfer& self = *static_cast<Transfer*>(transfer);
+  if (++self.attempts_ == 2) curl_easy_setopt(self.easy_.get(), CURLOPT_FRESH_CONNECT, 1L);
+  return CURL_PREREQFUNC_OK;
+}
 
 // Not 0: libcurl is to start no look-up.
 int Transfer::on_lookup(void*, void*, void* transfer) noexcept {
@@ -406,6 +416,7 @@ HttpResponse Transfer::finish(CURLcode code, SteadyTime now) {
     if (const char* const ip = info<char*>(easy, CURLINFO_PRIMARY_IP)) response_.remote_ip = ip;
   }
   HttpResponse response = std::move(response_);
+  is_reusable_ = response.outcome == HttpOutcome::kResponse && !body_cut_ && attempts_ == 1 && sockets_opened_ <= 1;
   reset();
   return response;
 }
@@ -420,7 +431,7 @@ void Transfer::reset() {
   refusal_ = {};
   lookup_verdict_ = Lookups::Verdict::kStarted;
   socket_ = -1;
-  refused_port_ = sockets_opened_ = socket_errno_ = port_ = 0;
+  refused_port_ = sockets_opened_ = attempts_ = socket_errno_ = port_ = 0;
 }
 
 Transfer::Failure Transfer::failure(CURLcode code) const {
@@ -555,7 +566,7 @@ Transfer::Failure Transfer::url_failure(CURLcode code) const {
 }
 
 Transfer::Failure Transfer::disconnect_failure() const {
-  // CURLINFO_OS_ERRNO may be an earlier transfer's: a success does not reset it.
+  // CURLINFO_OS_ERRNO may be that of an earlier attempt.
   const std::string reset = std::generic_category().message(ECONNRESET);
   const bool was_reset = std::string_view(error_buffer_.data()).find(reset) != std::string_view::npos;
   const std::string how = was_reset ? "the connection was reset " : "the connection was closed ";

@@ -1,6 +1,8 @@
 // One request on its way through libcurl: an easy handle with its constant options, what the handle points to, the
 // callbacks that receive the response within bounds, and what became of it in words. curl_client.cpp keeps these and
-// moves them on; it uses one for many requests, since a new easy handle costs about 5 µs.
+// moves them on; it uses one for many requests, since a new easy handle costs about 5 µs. Only as long as they go well: of
+// what goes otherwise libcurl keeps state in the handle, such as its count of retries, which even curl_easy_reset() or a
+// later success leave there in part.
 //
 // Surprising: a response can be complete without its end. When the body goes on past what is stored and 64 kB more, the
 // transfer is aborted and counts as answered, since the status is what the caller asked for.
@@ -41,8 +43,12 @@ class Transfer {
   // Sets the handle up for the request. On any code but CURLE_OK the request can't be sent: finish() with that code.
   CURLcode begin(HttpRequest request, SteadyTime now);
 
-  // The response, after the handle was taken out of the multi handle. The transfer is then ready for another begin().
+  // The response, after the handle was taken out of the multi handle. Then the transfer is ready for another begin(), if
+  // is_reusable().
   HttpResponse finish(CURLcode code, SteadyTime now);
+
+  // Nothing of the request that finished lives on in the handle.
+  bool is_reusable() const noexcept { return is_reusable_; }
 
   CURL* easy() const noexcept { return easy_.get(); }
   static Transfer* of(CURL* easy) noexcept;
@@ -62,6 +68,7 @@ class Transfer {
     std::string error;
   };
 
+  static int on_attempt(void* transfer, char*, char*, int, int) noexcept;
   static int on_lookup(void* resolver, void* reserved, void* transfer) noexcept;
   static curl_socket_t on_open_socket(void* transfer, curlsocktype purpose, curl_sockaddr* address) noexcept;
   static int on_close_socket(void* poller, curl_socket_t socket) noexcept;
@@ -103,6 +110,7 @@ class Transfer {
   std::vector<curl_slist> header_list_;
   std::array<char, CURL_ERROR_SIZE> error_buffer_{};
 
+  bool is_reusable_ = true;
   bool begun_ = false;  // else what libcurl knows is of the request before
   SteadyTime started_{};
   long timeout_ms_ = 0;
@@ -128,6 +136,7 @@ class Transfer {
   IpAddress address_;
   int port_ = 0;
   int sockets_opened_ = 0;
+  int attempts_ = 0;  // at sending the request; libcurl makes another one if a connection that was kept turns out dead
   int socket_errno_ = 0;  // a socket could not be made: our own trouble, not the peer's
 
   std::unique_ptr<CURL, FreeEasy> easy_;  // the first to go

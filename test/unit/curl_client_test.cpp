@@ -906,6 +906,36 @@ TEST_F(CurlClientTest, ManyRequestsAtOnceAllFinish) {
   EXPECT_LE(server.connections_accepted(), static_cast<int>(kCount));
 }
 
+// Answers the first request of each connection, and closes it at the second.
+LoopbackServer::Handler once_a_connection() {
+  return [](const ReceivedRequest&, Peer& peer) {
+    peer.send(http_response(200));
+    peer.receive();
+    return Then::kClose;
+  };
+}
+
+TEST_F(CurlClientTest, ConnectionsThatTheServerClosesAtTheSecondRequestCostNoAttempt) {
+  const LoopbackServer server(once_a_connection());
+  CurlClient client(loopback_settings());
+  for (int i = 0; i < 60; ++i) {
+    client.start(request_to(server.url()));
+    const HttpResponse response = finish(client, 1).front();
+    ASSERT_EQ(response.outcome, HttpOutcome::kResponse) << "request " << i << ": " << response.error;
+  }
+}
+
+TEST_F(CurlClientTest, ManyKeptConnectionsThatAreDeadCostNoAttempt) {
+  constexpr std::size_t kConnections = 12;
+  const LoopbackServer server(once_a_connection());
+  CurlClient client(loopback_settings());
+  for (std::size_t i = 0; i < kConnections; ++i) client.start(request_to(server.url()));
+  finish(client, kConnections);
+  client.start(request_to(server.url()));
+  const HttpResponse response = finish(client, 1).front();
+  EXPECT_EQ(response.outcome, HttpOutcome::kResponse) << response.error;
+}
+
 TEST_F(CurlClientTest, IdleConnectionThatThePeerClosesDoesNotSpinTheLoop) {
   Gate answered;
   const LoopbackServer server([&](const ReceivedRequest&, Peer& peer) {
