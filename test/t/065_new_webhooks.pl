@@ -33,7 +33,9 @@ ok($_->finish, 'all were created') foreach @sessions;
 
 my $expected = grep { $_ % 5 != 0 && $_ % 3 != 0 } 1 .. $webhooks;
 is(query($node, q{SELECT count(*) FROM webhook_configurations WHERE name ~ '^\d-'}), 2 * $expected, 'and those that are to be there are there');
-eventually { query($node, "SELECT count(*) FROM webhook_deliveries WHERE state = 'pending'") == 0 } 'nothing is owed';
+eventually { query($node, "SELECT count(*) FROM webhook_deliveries WHERE state = 'pending'") == 0 } 'nothing is owed'
+  or diag(query($node, q{SELECT string_agg(format('%s %s %s %s', c.name, d.event_id, d, (d.configuration_created_at = c.created_at)), E'\n')
+	FROM (SELECT * FROM webhook_deliveries WHERE state = 'pending' LIMIT 20) d LEFT JOIN webhook_configurations c ON c.id = d.configuration_id}));
 is(query($node, q{SELECT string_agg(c.name, ' ') FROM webhook_configurations c WHERE }
 	. qq{(SELECT count(DISTINCT l.event_id) FROM webhook_logs l WHERE l.configuration_id = c.id AND l.status = 'success') <> $events}), '',
 	'each got all that was replayed to it');

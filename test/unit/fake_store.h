@@ -145,6 +145,7 @@ class FakeStore : public pg::Store {
   void replay(std::int64_t event_id, const Uuid& webhook) {
     owe(event_id, webhook, process_.now());
     deliveries.at({event_id, webhook}).request = ++last_request_;
+    replayed_.insert({event_id, webhook});
     note_change({.webhook = webhooks_.at(webhook).identity(), .is_owed_changed = true});
     process_.wake();
   }
@@ -855,7 +856,8 @@ class FakeStore : public pg::Store {
 
   void insert_log(const pg::LogRow& row) {
     logs.push_back({++last_log_id_, row});
-    const bool is_new = row.attempt == 0 || attempts_.emplace(row.event_id, row.webhook, row.attempt).second;
+    const bool is_new = row.attempt == 0 || attempts_.emplace(row.event_id, row.webhook, row.attempt).second ||
+                        replayed_.contains({row.event_id, row.webhook});
     EXPECT_TRUE(is_new) << "attempt " << row.attempt << " of event " << row.event_id << " is logged twice";
   }
 
@@ -907,6 +909,7 @@ class FakeStore : public pg::Store {
   std::map<FullXid, std::vector<std::int64_t>> by_xid_;
   std::int64_t last_event_id_ = 0;
   std::int64_t last_request_ = 0;
+  std::unordered_set<pg::DeliveryKey> replayed_;
   std::int64_t last_log_id_ = 0;
   WorkerShare share_;
   std::map<int, Checkpoint> other_checkpoints_;  // by number
