@@ -938,8 +938,7 @@ bool SpiStore::clean_up(const Snapshot& known) {
   Work work(*this, "webhook: cleaning up after deleted webhooks");
   constexpr std::int64_t kFirst = std::numeric_limits<std::int64_t>::min();
   if (!cleaning_up_) {
-    cleaning_up_.emplace();
-    cleaning_up_->known = known;
+    cleaning_up_.emplace(known);
     cleaning_up_->after.xid = cleaned_up_to_;
     cleaning_up_->event_id = cleaning_up_->dead_event_id = kFirst;
   }

@@ -6,6 +6,7 @@
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "pg/event_reader.h"
@@ -106,6 +107,8 @@ class SpiStore final : public Store {
 
   // Where the next step of clean_up() begins.
   struct CleaningUp {
+    explicit CleaningUp(Snapshot snapshot) : known(std::move(snapshot)) {}
+
     Snapshot known;
     Change after;            // rows up to this one are done with, or left
     bool has_left = false;   // some are

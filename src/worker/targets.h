@@ -89,7 +89,7 @@ class Targets {
   std::unordered_map<std::string, Organization> organizations_;  // those with webhooks
   std::size_t routes_ = 0;                                       // of all organizations
   std::string sought_;                                           // a key of organizations_; kept for its memory
-  const std::vector<Target*> nobody_;
+  std::vector<Target*> nobody_;                                  // stays empty
 };
 
 }  // namespace webhook

@@ -68,10 +68,9 @@ foreach my $dbname (qw(latin1 utf8))
 	my $path = "/body/%C3%A9%E2%82%AC%FF?$dbname";
 	my ($output, $errors) = run_command(
 		[ 'node', support_file('verify_signatures.mjs'), $receiver->record_file, "clef secr\xc3\xa8te", $path ]);
-	is_deeply(
-		eval { decode_json($output) } // "$output$errors",
-		{ requests => 8, standardwebhooks => 8, octokit => 8, openssl => 8, failures => [] },
-		'and signed by the UTF-8 of the secret');
+	my $verified = eval { decode_json($output) } // { failures => ["$output$errors"] };
+	my %expected = (requests => 8, standardwebhooks => 8, svix => 8, octokit => 8, openssl => 8, failures => []);
+	is_deeply({ map { $_ => $verified->{$_} } keys %expected }, \%expected, 'and signed by the UTF-8 of the secret');
 }
 
 is_log_clean($node);
