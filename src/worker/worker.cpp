@@ -1005,6 +1005,7 @@ void Worker::refill_lane(Target& target) {
                             .rows_max = limit,
                             .bytes_max = budget_.read_max()});
   bool all_taken = true;
+  bool has_found = false;  // something that is not in memory yet
   Backlog::Position position = backlog_.position(id);
   for (pg::OwedDelivery& owed : due.deliveries) {
     const Backlog::Position row{owed.next_attempt_at, owed.event.id};
@@ -1013,6 +1014,7 @@ void Worker::refill_lane(Target& target) {
       position = row;
       continue;
     }
+    has_found = true;
     const bool is_old = owed.owed_since < oldest;
     if (owed.event.data.empty() || is_old) {
       give_up(owed.event, target.webhook, owed.attempts, is_old ? kTooOld : kNotStored, owed.request);
@@ -1049,7 +1051,9 @@ void Worker::refill_lane(Target& target) {
   } else {
     end_overflow(target, !due.next);
   }
-  if (all_taken) schedule_refill(target);  // else when it has room: see conclude()
+  // Else when it has room, or when some of what is in memory, beyond which a look in order does not see, is done with:
+  // see conclude().
+  if (all_taken && (has_found || is_all || !in_order)) schedule_refill(target);
 }
 
 // All that is due is in memory. is_all: and so is what is not due.
