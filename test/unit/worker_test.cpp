@@ -754,15 +754,15 @@ TEST_P(WorkerRestartOrderTest, WhatHasARowDoesNotPassWhatHasNone) {
   http_.answer = [](const Received&) { return Answer{.delay = 20ms}; };
   const auto emit_some = [this](int count) { store_.emit_many(count, [](Event& event) { event.key = "same"; }); };
   plan(100ms, [&] { emit_some(static_cast<int>(Lanes::kQueuedMax) + 500); });
-  plan(300ms, [&] { emit_some(10); });
-  plan(600ms, [&] {
+  plan(1300ms, [&] { emit_some(10); });  // reading has waited for the lane by then
+  plan(1500ms, [&] {
     EXPECT_GT(store_.count_pending(), 400U);
     EXPECT_EQ(store_.owed({500, webhook}), nullptr) << "it waits in memory";
   });
   if (with.is_crash) {
-    crash_after(700ms);
+    crash_after(1600ms);
   } else {
-    run_for(700ms);
+    run_for(1600ms);
   }
   emit_some(10);
   if (with.is_shared_anew) {
