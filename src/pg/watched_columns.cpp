@@ -442,14 +442,20 @@ void drop_triggers(List* triggers) {
   CommandCounterIncrement();
 }
 
+void run_utility(PlannedStmt* planned, const char* text, bool read_only_tree, ProcessUtilityContext context,
+                 ParamListInfo params, QueryEnvironment* environment, DestReceiver* receiver,
+                 QueryCompletion* completion) {
+  const auto run = previous_utility_hook != nullptr ? previous_utility_hook : standard_ProcessUtility;
+  run(planned, text, read_only_tree, context, params, environment, receiver, completion);
+}
+
 void on_utility(PlannedStmt* planned, const char* text, bool read_only_tree, ProcessUtilityContext context,
                 ParamListInfo params, QueryEnvironment* environment, DestReceiver* receiver,
                 QueryCompletion* completion) noexcept {
-  const auto run = previous_utility_hook != nullptr ? previous_utility_hook : standard_ProcessUtility;
   // Looked at before: what is executed may change the tree.
   const RangeVar* const child = new_child(planned->utilityStmt);
   if (!may_drop_columns(planned->utilityStmt)) {
-    run(planned, text, read_only_tree, context, params, environment, receiver, completion);
+    run_utility(planned, text, read_only_tree, context, params, environment, receiver, completion);
     if (child != nullptr) entry([&] { tell_of_inheritance(child); });
     return;
   }
@@ -457,7 +463,7 @@ void on_utility(PlannedStmt* planned, const char* text, bool read_only_tree, Pro
   PG_TRY();
   {
     current_scope = &scope;
-    run(planned, text, read_only_tree, context, params, environment, receiver, completion);
+    run_utility(planned, text, read_only_tree, context, params, environment, receiver, completion);
   }
   PG_CATCH();
   {
