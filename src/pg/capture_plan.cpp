@@ -14,6 +14,7 @@ extern "C" {
 }
 
 #include <algorithm>
+#include <array>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
@@ -180,20 +181,24 @@ std::vector<Column> find_all(const Names& names, const std::vector<Column>& colu
 
 // The numbers of the primary key's columns, in its order; none without one.
 std::vector<int> primary_key(Relation relation) {
-  std::vector<int> numbers;
-  guarded([&] {
+  // No C++ object grows inside: an exception of its would pass PostgreSQL's error handler.
+  std::array<int, INDEX_MAX_KEYS> numbers{};
+  const int count = guarded([&] {
+    int found = 0;
     ListCell* cell = nullptr;
     foreach (cell, RelationGetIndexList(relation)) {
       HeapTuple tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(lfirst_oid(cell)));
       if (!HeapTupleIsValid(tuple)) continue;
       auto* index = reinterpret_cast<Form_pg_index>(GETSTRUCT(tuple));
       if (index->indisprimary) {
-        numbers.assign(index->indkey.values, index->indkey.values + index->indnkeyatts);
+        found = index->indnkeyatts;
+        std::copy_n(index->indkey.values, found, numbers.begin());
       }
       ReleaseSysCache(tuple);
     }
+    return found;
   });
-  return numbers;
+  return {numbers.begin(), numbers.begin() + count};
 }
 
 std::vector<Column> key_columns(const Arguments& arguments, const std::vector<Column>& columns, Relation relation) {
