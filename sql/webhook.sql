@@ -2860,8 +2860,8 @@ CREATE FUNCTION webhook_internal.check_deferred_any(webhook uuid) RETURNS text
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT format('%s deliveries wait to be recorded since %s: a transaction that is open, or prepared, has called '
-                  'webhook_cancel(), webhook_replay() or webhook_redeliver(), or is about to delete the webhook; or a '
-                  'row is refused, and the server''s log says why',
+                  'webhook_cancel(), webhook_replay() or webhook_redeliver(); or a row is refused, and the '
+                  'server''s log says why',
                   CASE WHEN w.waiting > 1000 THEN 'more than 1000' ELSE w.waiting::text END, w.since)
     FROM (SELECT count(*) AS waiting, min(d.deferred_at) AS since
           FROM (SELECT c.deferred_at FROM webhook_internal.deferred_changes c WHERE c.configuration_id = webhook

@@ -570,7 +570,7 @@ void Worker::read() {
     reading_pauses_since_.reset();
     filters_.hold(now);
     // Whoever resumes deliveries wakes the worker; an invalidation is only seen in a transaction.
-    if (configuration_.is_loaded() && (look_at_log_ || now >= next_look_)) read_changes();
+    if (look_at_log_ || now >= next_look_) read_changes();
     next_look_ = now + kSafetyInterval;
     // If they have just been resumed, the log is looked at by the next turn.
     look_at_log_ = delivers();
