@@ -111,12 +111,11 @@ is(owed('quiet'), 50, 'and pending deliveries');
 
 my $hoard = hook('flood', 'hoard', is_active => 'false');
 emit('flood', 1100, 10);
-my $owed_before = owed('flood');
 my (undef, $errors) = as('flood', "SELECT webhook_replay('$hoard', '-infinity')");
 like($errors, qr/organization "flood" cannot have more than 1000 deliveries that are pending or dead/,
 	'who replays more than the organization may have is told so');
 like($errors, qr/HINT: .*webhook_cancel\(\)/, 'and what to do');
-cmp_ok(owed('flood'), '<=', $owed_before, 'nothing of it is made');
+is(query(qq{SELECT count(*) FROM webhook_deliveries WHERE configuration_id = '$hoard'}), 0, 'nothing of it is made');
 
 # By events to an endpoint that does not answer, which no statement of anybody's is told of.
 my $stuck = hook('flood', 'stuck', timeout_ms => 60000, url => $receiver->url('/hang'));
