@@ -46,32 +46,90 @@ std::optional<unsigned> index_of(const std::array<std::string_view, N>& names, s
   return static_cast<unsigned>(found - names.begin());
 }
 
-// "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110, section 5.6.7). Which weekday it names makes no difference.
-std::optional<Time> parse_imf_fixdate(std::string_view text) {
-  static constexpr std::array<std::string_view, 7> kWeekdays = {"Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"};
-  static constexpr std::array<std::string_view, 12> kMonths = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                                               "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-  constexpr std::string_view kShape = "www, dd mmm yyyy hh:mm:ss GMT";
-  if (text.size() != kShape.size()) return std::nullopt;
-  for (std::size_t i = 0; i < kShape.size(); ++i) {
-    const bool is_field = kShape[i] >= 'a' && kShape[i] <= 'z';
-    if (!is_field && text[i] != kShape[i]) return std::nullopt;
-  }
-  const auto weekday = index_of(kWeekdays, text.substr(0, 3));
-  const auto day = digits_at(text, 5, 2);
-  const auto month = index_of(kMonths, text.substr(8, 3));
-  const auto year = digits_at(text, 12, 4);
-  const auto hour = digits_at(text, 17, 2);
-  const auto minute = digits_at(text, 20, 2);
-  const auto second = digits_at(text, 23, 2);
-  if (!weekday || !day || !month || !year || !hour || !minute || !second) return std::nullopt;
+constexpr std::array<std::string_view, 7> kWeekdays = {"Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"};
+constexpr std::array<std::string_view, 7> kLongWeekdays = {"Monday", "Tuesday",  "Wednesday", "Thursday",
+                                                           "Friday", "Saturday", "Sunday"};
+constexpr std::array<std::string_view, 12> kMonths = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                                      "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 
+// Whether it has the shape: a lower-case letter stands for any character, everything else for itself.
+bool has_shape(std::string_view text, std::string_view shape) {
+  if (text.size() != shape.size()) return false;
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    const bool is_field = shape[i] >= 'a' && shape[i] <= 'z';
+    if (!is_field && text[i] != shape[i]) return false;
+  }
+  return true;
+}
+
+struct DateFields {
+  std::optional<unsigned> year, month, day;  // month: 0 to 11
+  std::optional<unsigned> hour, minute, second;
+};
+
+// "hh:mm:ss" at that place.
+void read_time_of_day(std::string_view text, std::size_t begin, DateFields* fields) {
+  fields->hour = digits_at(text, begin, 2);
+  fields->minute = digits_at(text, begin + 3, 2);
+  fields->second = digits_at(text, begin + 6, 2);
+}
+
+std::optional<Time> time_of(const DateFields& fields) {
+  const auto& [year, month, day, hour, minute, second] = fields;
+  if (!year || !month || !day || !hour || !minute || !second) return std::nullopt;
   const std::chrono::year_month_day date(std::chrono::year(static_cast<int>(*year)), std::chrono::month(*month + 1),
                                          std::chrono::day(*day));
   constexpr unsigned kLeapSecond = 60;
   if (!date.ok() || *hour > 23 || *minute > 59 || *second > kLeapSecond) return std::nullopt;
   return std::chrono::sys_days(date) + std::chrono::hours(*hour) + std::chrono::minutes(*minute) +
          std::chrono::seconds(*second);
+}
+
+// The three forms of RFC 9110, section 5.6.7. Which weekday they name makes no difference.
+
+// "Sun, 06 Nov 1994 08:49:37 GMT"
+std::optional<Time> parse_imf_fixdate(std::string_view text) {
+  if (!has_shape(text, "www, dd mmm yyyy hh:mm:ss GMT") || !index_of(kWeekdays, text.substr(0, 3))) return std::nullopt;
+  DateFields fields{
+      .year = digits_at(text, 12, 4), .month = index_of(kMonths, text.substr(8, 3)), .day = digits_at(text, 5, 2)};
+  read_time_of_day(text, 17, &fields);
+  return time_of(fields);
+}
+
+// "Sunday, 06-Nov-94 08:49:37 GMT". What would be more than 50 years ahead is in the century before.
+std::optional<Time> parse_rfc850_date(std::string_view text, Time now) {
+  const std::size_t comma = text.find(',');
+  if (comma == std::string_view::npos || !index_of(kLongWeekdays, text.substr(0, comma))) return std::nullopt;
+  const std::string_view rest = text.substr(comma);
+  if (!has_shape(rest, ", dd-mmm-yy hh:mm:ss GMT")) return std::nullopt;
+  DateFields fields{.month = index_of(kMonths, rest.substr(5, 3)), .day = digits_at(rest, 2, 2)};
+  read_time_of_day(rest, 12, &fields);
+  const auto year_of_century = digits_at(rest, 9, 2);
+  if (!year_of_century) return std::nullopt;
+  const auto latest_year = static_cast<int>(
+      std::chrono::year_month_day(std::chrono::floor<std::chrono::days>(now + std::chrono::years(50))).year());
+  const auto latest = static_cast<unsigned>(std::max(latest_year, 100));
+  fields.year = latest - latest % 100 + *year_of_century;
+  const std::optional<Time> time = time_of(fields);
+  if (*fields.year <= latest && (!time || *time <= now + std::chrono::years(50))) return time;
+  *fields.year -= 100;
+  return time_of(fields);
+}
+
+// "Sun Nov  6 08:49:37 1994", as asctime() writes it.
+std::optional<Time> parse_asctime_date(std::string_view text) {
+  if (!has_shape(text, "www mmm dd hh:mm:ss yyyy") || !index_of(kWeekdays, text.substr(0, 3))) return std::nullopt;
+  DateFields fields{.year = digits_at(text, 20, 4),
+                    .month = index_of(kMonths, text.substr(4, 3)),
+                    .day = text[8] == ' ' ? digits_at(text, 9, 1) : digits_at(text, 8, 2)};
+  read_time_of_day(text, 11, &fields);
+  return time_of(fields);
+}
+
+std::optional<Time> parse_http_date(std::string_view text, Time now) {
+  if (const auto time = parse_imf_fixdate(text)) return time;
+  if (const auto time = parse_rfc850_date(text, now)) return time;
+  return parse_asctime_date(text);
 }
 
 }  // namespace
@@ -105,7 +163,7 @@ std::optional<Duration> parse_retry_after(std::string_view value, Time now) {
   if (const auto seconds = parse_digits(value, kSecondsMax)) {
     return std::chrono::seconds(std::min(*seconds, kSecondsMax));
   }
-  const std::optional<Time> date = parse_imf_fixdate(value);
+  const std::optional<Time> date = parse_http_date(value, now);
   if (!date) return std::nullopt;
   return std::clamp(*date - now, Duration::zero(), kRetryWaitMax);
 }

@@ -44,12 +44,14 @@ enum class HttpOutcome : std::uint8_t {
 struct HttpResponse {
   std::uint64_t token = 0;
   HttpOutcome outcome = HttpOutcome::kOther;
-  int status = 0;           // 0: none came
-  std::string body;         // at most HttpSettings::response_body_bytes_max bytes, as they came: any bytes at all
-  std::string error;        // for an administrator to read; empty for kResponse
-  std::string remote_ip;    // the address connected to; empty: none was, or a proxy's
-  std::string retry_after;  // the header's value, empty: none
-  Duration elapsed{};       // from start() to the end
+  int status = 0;             // 0: none came
+  std::string body;           // at most HttpSettings::response_body_bytes_max bytes, as they came: any bytes at all
+  std::string error;          // for an administrator to read, in words of ours; empty for kResponse
+  std::string remote_ip;      // the address connected to; empty: none was, or a proxy's
+  std::string retry_after;    // the header's value, empty: none
+  std::string redirect_host;  // that a 3xx's Location names; empty: there is none
+  std::string encoding;       // by which the body came compressed, though nobody had asked for that; empty: it did not
+  Duration elapsed{};         // from start() to the end
 };
 
 struct HttpSettings {

@@ -2,16 +2,18 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <openssl/err.h>
+#include <openssl/x509_vfy.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <exception>
 #include <new>
 #include <optional>
-#include <span>
 #include <stdexcept>
 #include <system_error>
 #include <utility>
@@ -33,19 +35,25 @@ constexpr long kIdleSecondsMax = 50;
 // A busy connection is given up in time, so that a host which moved is followed and its new address judged.
 constexpr long kConnectionSecondsMax = 600;
 
-// What libcurl's several versions put before the reason, which says as much without.
-constexpr std::array<std::string_view, 3> kTlsPrefixes = {
-    "SSL certificate problem: ", "SSL certificate OpenSSL verify result: ", "SSL: "};
+constexpr std::size_t kLocationBytesMax = 2048;
+constexpr std::size_t kEncodingBytesMax = 64;
 
-// What OpenSSL says, and in the words of who reads webhook_logs.
-struct TlsMeaning {
+// What OpenSSL gives as the reason, and in the words of who reads webhook_logs.
+struct Meaning {
   std::string_view said;
   std::string_view means;
 };
-constexpr std::array<TlsMeaning, 3> kTlsMeanings = {{
+constexpr std::array<Meaning, 4> kTlsMeanings = {{
     {"wrong version number", "the receiver does not speak TLS"},
     {"alert protocol version", "the receiver speaks no TLS of version 1.2 or newer"},
     {"unsupported protocol", "the receiver speaks no TLS of version 1.2 or newer"},
+    {"unexpected eof", "the receiver closed the connection"},
+}};
+
+// Words that stand in what each version of libcurl says of a response that it does not take for HTTP.
+constexpr std::array<Meaning, 2> kFormatMeanings = {{
+    {"Content-Length", "its Content-Length is not a length"},
+    {"ul byte", "a header contains a NUL"},
 }};
 
 template <typename Value>
@@ -103,19 +111,34 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(begin, text.find_last_not_of(kBlanks) + 1 - begin);
 }
 
-std::string without_prefix(std::string text, std::span<const std::string_view> prefixes) {
-  for (const std::string_view prefix : prefixes) {
-    if (text.starts_with(prefix)) return text.substr(prefix.size());
+template <std::size_t N>
+std::optional<std::string_view> meaning_of(std::string_view said, const std::array<Meaning, N>& meanings) {
+  for (const Meaning& meaning : meanings) {
+    if (said.find(meaning.said) != std::string_view::npos) return meaning.means;
   }
-  return text;
+  return std::nullopt;
 }
 
-std::string tls_message(const std::string& curl_message) {
-  std::string message = without_prefix(curl_message, kTlsPrefixes);
-  for (const TlsMeaning& meaning : kTlsMeanings) {
-    if (message.find(meaning.said) != std::string::npos) return std::string(meaning.means) + " (" + message + ")";
+// What OpenSSL calls the error whose number stands in the message as "error:0A00010B:…"; empty if none does. The words before it
+// may end in "error:", too.
+std::string_view openssl_reason(std::string_view message) {
+  constexpr std::string_view kMark = "error:";
+  for (std::size_t mark = message.find(kMark); mark != std::string_view::npos; mark = message.find(kMark, mark + 1)) {
+    const std::string_view digits = message.substr(mark + kMark.size());
+    unsigned long number = 0;
+    const auto [end, problem] = std::from_chars(digits.data(), digits.data() + digits.size(), number, 16);
+    if (problem != std::errc()) continue;
+    const char* const reason = ERR_reason_error_string(number);
+    return reason == nullptr ? std::string_view() : reason;
   }
-  return message;
+  return {};
+}
+
+// Of the socket or of TLS, and not of what came over it.
+bool is_socket_failure(std::string_view message) {
+  constexpr std::array<std::string_view, 4> kSaid = {"Recv failure", "SSL_read", "reset", "timed out"};
+  return std::any_of(kSaid.begin(), kSaid.end(),
+                     [&](std::string_view said) { return message.find(said) != std::string_view::npos; });
 }
 
 template <typename Value>
@@ -359,23 +382,52 @@ std::size_t Transfer::on_header(char* data, std::size_t size, std::size_t count,
   } catch (const std::exception&) {
     return CURL_WRITEFUNC_ERROR;
   }
-  return size * count;
+  return self.is_length_bad_ ? CURL_WRITEFUNC_ERROR : size * count;
 }
 
 void Transfer::read_header(std::string_view line) {
-  constexpr std::string_view kRetryAfter = "retry-after:";
   if (!in_headers_ && line.starts_with("HTTP/")) {
     in_headers_ = true;
-    response_.retry_after.clear();  // an earlier one was a 1xx response's
+    // Earlier ones were a 1xx response's.
+    response_.retry_after.clear();
+    response_.encoding.clear();
+    location_.clear();
+    length_.clear();
   } else if (trimmed(line).empty()) {
     in_headers_ = false;  // what comes after the body are trailers
-  } else if (in_headers_ && begins_with_name(line, kRetryAfter)) {
-    response_.retry_after = trimmed(line.substr(kRetryAfter.size())).substr(0, kRetryAfterBytesMax);
+  } else if (in_headers_) {
+    read_field(line);
+  }
+}
+
+void Transfer::read_field(std::string_view line) {
+  const std::size_t colon = std::min(line.find(':'), line.size() - 1);
+  const std::string_view name = line.substr(0, colon + 1);
+  const std::string_view value = trimmed(line.substr(colon + 1));
+  if (begins_with_name(name, "retry-after:")) {
+    response_.retry_after = value.substr(0, kRetryAfterBytesMax);
+  } else if (begins_with_name(name, "location:")) {
+    location_ = value.substr(0, kLocationBytesMax + 1);
+  } else if (begins_with_name(name, "content-length:")) {
+    // RFC 9112, section 6.3: such a response has no end that can be known.
+    const bool is_number = !value.empty() && value.find_first_not_of("0123456789") == std::string_view::npos;
+    is_length_bad_ = !is_number || (!length_.empty() && length_ != value);
+    length_ = value;
+  } else if (begins_with_name(name, "content-encoding:")) {
+    if (!begins_with_name(value, "identity") && !value.empty()) response_.encoding = value.substr(0, kEncodingBytesMax);
+  } else if (begins_with_name(name, "transfer-encoding:")) {
+    is_transfer_encoded_ = !begins_with_name(value, "chunked") && !begins_with_name(value, "identity");
+    if (is_transfer_encoded_) response_.encoding = value.substr(0, kEncodingBytesMax);
   }
 }
 
 std::size_t Transfer::on_body(char* data, std::size_t size, std::size_t count, void* transfer) noexcept {
   Transfer& self = *static_cast<Transfer*>(transfer);
+  // Newer versions of libcurl end such a response themselves.
+  if (self.is_transfer_encoded_) {
+    self.body_cut_ = true;
+    return CURL_WRITEFUNC_ERROR;
+  }
   const std::size_t bytes = size * count;
   const std::size_t stored_max = self.settings_.response_body_bytes_max;
   self.body_bytes_ += bytes;
@@ -403,8 +455,16 @@ HttpResponse Transfer::finish(CURLcode code, SteadyTime now) {
   if (begun_) response_.status = static_cast<int>(info<long>(easy, CURLINFO_RESPONSE_CODE));
   // libcurl takes a status line, and then the end of the connection, for a response.
   if (code == CURLE_OK && in_headers_) code = CURLE_PARTIAL_FILE;
+  // Only of a transfer encoding: bodies are not decoded.
+  if (code == CURLE_BAD_CONTENT_ENCODING && response_.status >= 200) {
+    body_cut_ = true;
+    if (response_.encoding.empty()) response_.encoding = "a transfer encoding";
+  }
   if (code == CURLE_OK || body_cut_) {
     response_.outcome = HttpOutcome::kResponse;
+    if (response_.status >= 300 && response_.status <= 399) {
+      response_.redirect_host = redirect_host(request_.url, location_);
+    }
   } else {
     if (response_.status < 200) response_.status = 0;  // 100 Continue, and then nothing
     auto [outcome, error] = failure(code);
@@ -427,7 +487,9 @@ void Transfer::reset() {
   error_buffer_[0] = '\0';
   response_ = {};
   header_bytes_ = body_bytes_ = 0;
-  begun_ = awaits_peer_ = in_headers_ = headers_oversized_ = body_cut_ = false;
+  begun_ = awaits_peer_ = in_headers_ = headers_oversized_ = is_transfer_encoded_ = body_cut_ = is_length_bad_ = false;
+  location_.clear();
+  length_.clear();
   refusal_ = {};
   lookup_verdict_ = Lookups::Verdict::kStarted;
   socket_ = -1;
@@ -438,6 +500,9 @@ Transfer::Failure Transfer::failure(CURLcode code) const {
   if (headers_oversized_) {
     return {HttpOutcome::kOversized,
             "the response's headers are longer than " + std::to_string(kHeaderBytesMax) + " bytes"};
+  }
+  if (is_length_bad_) {
+    return {HttpOutcome::kOther, "the response is not HTTP: its Content-Length is not a length"};
   }
   if (lookup_verdict_ == Lookups::Verdict::kHostIsSilent) {
     return {HttpOutcome::kDns, "too many look-ups of host " + host() + " are unanswered"};
@@ -476,11 +541,11 @@ Transfer::Failure Transfer::failure(CURLcode code) const {
     case CURLE_SSL_ISSUER_ERROR:
     case CURLE_SSL_INVALIDCERTSTATUS:
     case CURLE_SSL_CACERT_BADFILE:
-      return {HttpOutcome::kTls, "TLS: " + tls_message(curl_message(code))};
+      return {HttpOutcome::kTls, "TLS: " + tls_problem(code)};
     case CURLE_RECV_ERROR:
       // Not that of the socket alone.
-      if (curl_message(code).find("chunked-encoding") != std::string::npos) {
-        return {HttpOutcome::kOther, "the response is not HTTP: " + curl_message(code)};
+      if (response_.status >= 200 && !in_headers_ && !is_socket_failure(error_buffer_.data())) {
+        return {HttpOutcome::kOther, "the response is not HTTP: its chunks are broken"};
       }
       [[fallthrough]];
     case CURLE_GOT_NOTHING:
@@ -488,7 +553,7 @@ Transfer::Failure Transfer::failure(CURLcode code) const {
     case CURLE_PARTIAL_FILE:
       return request_was_sent() ? disconnect_failure() : connect_failure();
     case CURLE_WEIRD_SERVER_REPLY:
-      return {HttpOutcome::kOther, "the response is not HTTP: " + curl_message(code)};
+      return {HttpOutcome::kOther, "the response is not HTTP: " + format_problem(code)};
     default:
       break;
   }
@@ -545,12 +610,39 @@ std::optional<Transfer::Failure> Transfer::tunnel_failure(CURLcode code) const {
     case CURLE_SEND_ERROR:
     case CURLE_PARTIAL_FILE:
     case CURLE_WEIRD_SERVER_REPLY:
+    case CURLE_COULDNT_CONNECT:
       // libcurl has one code for all of that, and no words that stay the same.
       return Failure{HttpOutcome::kConnect,
                      "the proxy did not connect to the host: it closed the connection, or did not answer in HTTP"};
     default:
       return std::nullopt;
   }
+}
+
+std::string Transfer::tls_problem(CURLcode code) const {
+  if (code == CURLE_SSL_CACERT_BADFILE) {
+    return "the certificates that are trusted cannot be read: " +
+           (settings_.ca_file.empty() ? std::string("the server's own") : settings_.ca_file);
+  }
+  if (code == CURLE_PEER_FAILED_VERIFICATION) {
+    const long verified = info<long>(easy_.get(), CURLINFO_SSL_VERIFYRESULT);
+    // Whether it is the host's, libcurl asks itself, and leaves the result as it was.
+    const bool is_of_another_host = verified == X509_V_OK || verified == X509_V_ERR_UNSPECIFIED ||
+                                    verified == X509_V_ERR_HOSTNAME_MISMATCH ||
+                                    verified == X509_V_ERR_IP_ADDRESS_MISMATCH;
+    if (is_of_another_host) return "the certificate has another name than " + host();
+    return X509_verify_cert_error_string(verified);
+  }
+  const std::string_view reason = openssl_reason(error_buffer_.data());
+  if (reason.empty()) return "the handshake failed";
+  if (const auto means = meaning_of(reason, kTlsMeanings))
+    return std::string(*means) + " (" + std::string(reason) + ")";
+  return "the handshake failed (" + std::string(reason) + ")";
+}
+
+std::string Transfer::format_problem(CURLcode code) const {
+  if (response_.status == 0) return "it does not begin with a status line";
+  return std::string(meaning_of(curl_message(code), kFormatMeanings).value_or("a header is malformed"));
 }
 
 Transfer::Failure Transfer::url_failure(CURLcode code) const {
@@ -561,7 +653,7 @@ Transfer::Failure Transfer::url_failure(CURLcode code) const {
     return {HttpOutcome::kBlocked, "invalid URL: " + *problem};
   }
   // libcurl has one code for a protocol that it may not speak and for a reply in one that it doesn't know.
-  if (request_was_sent()) return {HttpOutcome::kOther, "the response is not HTTP: " + curl_message(code)};
+  if (request_was_sent()) return {HttpOutcome::kOther, "the response is not HTTP: " + format_problem(code)};
   return {HttpOutcome::kBadUrl, "invalid URL: " + curl_message(code)};
 }
 

@@ -82,12 +82,15 @@ class Transfer {
   bool start_lookup();
   void end_lookup(bool answered);
   void read_header(std::string_view line);
+  void read_field(std::string_view line);
   void reset();
 
   Failure failure(CURLcode code) const;
   Failure connect_failure() const;
   Failure timeout_failure() const;
   std::optional<Failure> tunnel_failure(CURLcode code) const;
+  std::string tls_problem(CURLcode code) const;
+  std::string format_problem(CURLcode code) const;
   Failure url_failure(CURLcode code) const;
   Failure disconnect_failure() const;
   std::string peer() const;
@@ -122,7 +125,11 @@ class Transfer {
   std::size_t body_bytes_ = 0;
   bool in_headers_ = false;
   bool headers_oversized_ = false;
+  bool is_transfer_encoded_ = false;  // by more than chunks, though nobody had asked for that
   bool body_cut_ = false;
+  std::string location_;
+  std::string length_;          // what Content-Length says
+  bool is_length_bad_ = false;  // no number, or another one than before: some versions of libcurl would take it
 
   // A look-up of the host's name: whether one runs, and why one was not started.
   bool looks_up_ = false;

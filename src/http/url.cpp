@@ -118,4 +118,20 @@ std::string url_host(std::string_view url) {
   return code == CURLUE_OK ? part(parsed.get(), CURLUPART_HOST) : std::string();
 }
 
+std::string redirect_host(std::string_view url, std::string_view location) {
+  if (location.empty() || location.size() > kUrlBytesMax || location.find('\0') != std::string_view::npos) return {};
+  CURLUcode code = CURLUE_OK;
+  const ParsedUrl parsed = parse(url, &code);
+  if (code != CURLUE_OK) return {};
+  // On top of the URL, relative ones are resolved.
+  code = curl_url_set(parsed.get(), CURLUPART_URL, std::string(location).c_str(), 0);
+  if (code == CURLUE_OUT_OF_MEMORY) throw std::bad_alloc();
+  if (code != CURLUE_OK) return {};
+  const std::string scheme = part(parsed.get(), CURLUPART_SCHEME);
+  if (scheme != "https" && scheme != "http") return {};
+  std::string host = part(parsed.get(), CURLUPART_HOST);
+  const auto is_plain = [](char character) { return character > 0x20 && character < 0x7f; };
+  return std::all_of(host.begin(), host.end(), is_plain) ? host : std::string();
+}
+
 }  // namespace webhook

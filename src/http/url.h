@@ -23,4 +23,7 @@ std::optional<std::string> port_problem(std::string_view url, const PortList& al
 // The host as it is resolved, an IPv6 address in its brackets; empty for what is no URL.
 std::string url_host(std::string_view url);
 
+// The host that a redirect from the URL to the location leads to; empty for what is no location of http or https.
+std::string redirect_host(std::string_view url, std::string_view location);
+
 }  // namespace webhook

@@ -86,7 +86,7 @@ void Tester::conclude(const HttpResponse& response) {
   const Judgement judgement = judge(response, process_.now());
   test.row.success = judgement.verdict == Lanes::Verdict::kSuccess;
   test.row.response_status = response.status;
-  test.row.response_body = stored_response(response.body);
+  test.row.response_body = stored_response(response);
   test.row.error = judgement.error;
   test.row.elapsed = response.elapsed;
   test.row.remote_ip = response.remote_ip;

@@ -13,9 +13,15 @@ constexpr int kGone = 410;
 constexpr int kTooManyRequests = 429;
 constexpr int kUnavailable = 503;
 
-std::string status_text(int status) {
+// RFC 9110, section 15.4. A 304 redirects nowhere, nor do 305 and 306 any more.
+bool is_redirect(int status) { return (status >= 300 && status <= 303) || status == 307 || status == 308; }
+
+std::string status_text(int status, const std::string& redirect_host) {
   std::string text = "HTTP status " + std::to_string(status);
-  if (status >= 300 && status <= 399) text += ": redirects are not followed";
+  if (is_redirect(status)) {
+    text += ": redirects are not followed";
+    if (!redirect_host.empty()) text += " (it leads to host " + redirect_host + ")";
+  }
   if (status == kGone) text += ": the endpoint is gone for good";
   return text;
 }
@@ -33,7 +39,7 @@ Judgement judge(const HttpResponse& response, Time now) {
     judgement.verdict = Lanes::Verdict::kSuccess;
     return judgement;
   }
-  judgement.error = status_text(status);
+  judgement.error = to_valid_utf8(status_text(status, response.redirect_host));
   judgement.is_gone = status == kGone;
   if (status < 500 && status != kTooManyRequests) judgement.verdict = Lanes::Verdict::kAnswered;
   if (status == kTooManyRequests || status == kUnavailable) {
@@ -43,8 +49,12 @@ Judgement judge(const HttpResponse& response, Time now) {
   return judgement;
 }
 
-std::string stored_response(const std::string& body) {
-  return std::string(utf8_prefix(to_valid_utf8(body), kResponseBytesMax));
+std::string stored_response(const HttpResponse& response) {
+  std::string text = to_valid_utf8(response.body);
+  if (!response.encoding.empty()) {
+    text.insert(0, "(compressed by " + to_valid_utf8(response.encoding) + ", which was not asked for) ");
+  }
+  return std::string(utf8_prefix(text, kResponseBytesMax));
 }
 
 }  // namespace webhook

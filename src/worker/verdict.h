@@ -22,8 +22,9 @@ struct Judgement {
 // that it is alive and did not want this delivery.
 Judgement judge(const HttpResponse& response, Time now);
 
-// What webhook_logs keeps of a response's body: valid UTF-8, at most kResponseBytesMax bytes.
+// What webhook_logs keeps of a response's body: valid UTF-8, at most kResponseBytesMax bytes. Of one that came compressed
+// it is said so.
 inline constexpr std::size_t kResponseBytesMax = 4096;
-std::string stored_response(const std::string& body);
+std::string stored_response(const HttpResponse& response);
 
 }  // namespace webhook

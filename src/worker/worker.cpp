@@ -1235,7 +1235,7 @@ void Worker::conclude(const InFlight& attempt, const HttpResponse& response) {
                  .attempt = delivery.attempt,
                  .success = judgement.verdict == Lanes::Verdict::kSuccess,
                  .response_status = response.status,
-                 .response_body = stored_response(response.body),
+                 .response_body = stored_response(response),
                  .error = judgement.error,
                  .elapsed = response.elapsed,
                  .remote_ip = response.remote_ip};

@@ -37,6 +37,7 @@ my $no_answer = "failed no response within $timeout_ms ms";
 my $oversized = q{the response's headers are longer than 65536 bytes};
 my $line = q{a line of the response's headers is too long};
 my $no_http = 'the response is not HTTP:';
+my $no_length = "$no_http its Content-Length is not a length";
 my $cut_short = 'failed 200 the connection was closed within the response';
 
 # Where only the status is of use, it is what counts, however the body is framed.
@@ -60,19 +61,19 @@ my %said_of = (
 	'bomb-in-transfer' => 'success 200',
 	# bytes
 	'nul' => 'success 200',
-	'nul-in-header' => qr/^failed 200 $no_http .*nul/i,
+	'nul-in-header' => "failed 200 $no_http a header contains a NUL",
 	'raw-bytes-in-header' => 'failed 503 HTTP status 503',
 	# lengths
 	'length-too-long' => $cut_short,
 	'length-too-short' => 'success 200',
-	'length-negative' => qr/^failed (?:200 )?$no_http .*Content-Length/,
-	'length-beyond-numbers' => qr/^(?:success 200|failed (?:200 )?$no_http .*)$/,
-	'length-twice' => qr/^(?:success 200|failed (?:200 )?$no_http .*)$/,
+	'length-negative' => "failed 200 $no_length",
+	'length-beyond-numbers' => 'success 200',
+	'length-twice' => "failed 200 $no_length",
 	'length-and-chunks' => 'success 200',
-	'chunk-of-no-number' => qr/^failed 200 $no_http .*chunked-encoding/,
-	'chunk-beyond-numbers' => qr/^failed 200 $no_http .*chunked-encoding/,
+	'chunk-of-no-number' => "failed 200 $no_http its chunks are broken",
+	'chunk-beyond-numbers' => "failed 200 $no_http its chunks are broken",
 	# no response
-	'no-http' => qr/^failed $no_http /,
+	'no-http' => "failed $no_http it does not begin with a status line",
 	'close-before-response' => 'failed the connection was closed before a response came',
 	'close-in-headers' => $cut_short,
 	'reset' => 'failed the connection was reset before a response came');
@@ -81,9 +82,9 @@ my %said_of_tls = (
 	'renegotiate-forever' => $no_answer);
 my %said_of_certificate = (
 	'expired' => 'failed TLS: certificate has expired',
-	'wrong-host' => qr/^failed TLS: .*\bname\b.*127\.0\.0\.1/,
-	'untrusted' => qr/^failed TLS: unable to get local issuer certificate/,
-	'self-signed' => qr/^failed TLS: self.signed certificate/);
+	'wrong-host' => 'failed TLS: the certificate has another name than 127.0.0.1',
+	'untrusted' => 'failed TLS: unable to get local issuer certificate',
+	'self-signed' => 'failed TLS: self-signed certificate');
 
 my %expected;
 
@@ -179,7 +180,9 @@ sub bodies
 
 is(bodies($_, 'length(response_body)'), 4096, "$_: 4 kB are kept") foreach qw(endless-body endless-chunks);
 is(bodies($_, q{octet_length(response_body) <= 4096 AND response_body !~ 'xxx' AND strpos(response_body, U&'\\FFFD') > 0}), 't',
-	"$_: what came is kept, not what it inflates to") foreach qw(bomb bomb-of-bombs bomb-in-transfer);
+	"$_: what came is kept, not what it inflates to") foreach qw(bomb bomb-of-bombs);
+is(bodies($_, q{substring(response_body FROM '^\(compressed by .*, which was not asked for\)') IS NOT NULL}), 't', "$_: it is said that it came compressed")
+  foreach qw(bomb bomb-of-bombs bomb-in-transfer);
 is(bodies('nul', 'response_body'), "a\x{ef}\x{bf}\x{bd}b\x{ef}\x{bf}\x{bd}\x{ef}\x{bf}\x{bd}(c", 'bytes that are no text become U+FFFD');
 is(bodies('length-too-short', 'response_body'), 'ok', 'what follows a body does not answer the next request');
 foreach my $certificate (sort keys %with_certificate)

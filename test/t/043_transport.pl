@@ -147,7 +147,8 @@ foreach my $status (301, 302, 303, 307, 308)
 {
 	my $target = percent_encoded($plain->url('/ok?redirected'));
 	my $outcome = delivered($plain->url("/status/$status/location/$target"));
-	is("$outcome->{status} $outcome->{error}", "failed HTTP status $status: redirects are not followed", "$status is a failure");
+	is("$outcome->{status} $outcome->{error}",
+		"failed HTTP status $status: redirects are not followed (it leads to host 127.0.0.1)", "$status is a failure");
 }
 my $outcome = delivered($plain->url('/status/401/header/WWW-Authenticate/Basic%20realm=x'));
 is("$outcome->{status} $outcome->{error}", 'failed HTTP status 401', 'a request for a password is one, too');
@@ -160,6 +161,7 @@ gzip(\$text => \my $compressed) or die $GzipError;
 my $path = '/header/Content-Encoding/gzip/body/' . percent_encoded($compressed);
 $outcome = delivered($plain->url($path));
 is_success($outcome, 'a compressed body is taken');
+like($outcome->{response_body}, qr/^\(compressed by gzip, which was not asked for\) /, 'and said to be one');
 unlike($outcome->{response_body}, qr/inflated inflated/, 'and not inflated');
 cmp_ok(length $outcome->{response_body}, '>', 10, 'but stored as it came');
 is(($plain->received($path))[0]{headers}{'accept-encoding'}, undef, 'and nobody had asked for one');

@@ -96,7 +96,7 @@ my %error_of = (
 	$receiver->url("/close/body/$path_secret") => qr/^the connection was closed/,
 	$receiver->url("/status/503/body/$path_secret") => qr/^HTTP status 503/,
 	$receiver->url("/status/410/body/$path_secret") => qr/^HTTP status 410/,
-	$receiver->url("/status/302/location/%2F$path_secret%3F$token") => qr/^HTTP status 302/,
+	$receiver->url("/status/302/location/%2F$path_secret%3F$token") => qr/^HTTP status 302: redirects are not followed \(it leads to host 127\.0\.0\.1\)$/,
 	map({ ($hostile->url("/$_/$path_secret") => qr/^(?:the response is not HTTP|a line of the response's headers is too long)/) }
 		qw(no-http length-negative nul-in-header chunk-of-no-number endless-header-line)),
 	$receiver->url("/ok?$path_secret") => qr/^$/);

@@ -190,7 +190,7 @@ set('webhook.disable_after', '5d');
 my $refused = start_receiver();
 $refused->kill;
 my %error_of = (
-	$receiver->url('/status/302/location/%2Fok') => qr/^HTTP status 302: redirects are not followed$/,
+	$receiver->url('/status/302/location/%2Fok') => qr/^HTTP status 302: redirects are not followed \(it leads to host 127\.0\.0\.1\)$/,
 	$untrusted->url('/ok') => qr/^TLS: .*certificate/,
 	'https://nothing.invalid/' => qr/^could not resolve host nothing\.invalid/,
 	$refused->url('/ok') => qr/^connection refused by 127\.0\.0\.1 port $refused->{port}$/,

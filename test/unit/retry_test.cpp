@@ -101,6 +101,28 @@ TEST(ParseRetryAfter, ReadsTheDateOfRfc9110) {
   EXPECT_EQ(parse_retry_after("Thu, 29 Feb 2024 23:59:59 GMT", sys_days(2024y / 3 / 1) - 2s), 1s);
 }
 
+TEST(ParseRetryAfter, ReadsTheDateOfRfc850) {
+  EXPECT_EQ(parse_retry_after("Sunday, 06-Nov-94 08:49:37 GMT", kNow - 90s), 90s);
+  EXPECT_EQ(parse_retry_after("Thursday, 29-Feb-24 23:59:59 GMT", sys_days(2024y / 3 / 1) - 2s), 1s);
+}
+
+TEST(ParseRetryAfter, YearOfTwoDigitsIsAtMostFiftyYearsAhead) {
+  const Time now = sys_days(2026y / 11 / 28);
+  EXPECT_EQ(parse_retry_after("Sunday, 29-Nov-26 00:00:00 GMT", now), 24h);
+  EXPECT_EQ(parse_retry_after("Friday, 01-Jan-27 00:00:00 GMT", now), sys_days(2027y / 1 / 1) - now);
+  EXPECT_EQ(parse_retry_after("Tuesday, 01-Jan-75 00:00:00 GMT", now), kRetryWaitMax);
+  EXPECT_EQ(parse_retry_after("Thursday, 31-Dec-76 00:00:00 GMT", now), 0s);
+  EXPECT_EQ(parse_retry_after("Friday, 31-Dec-99 23:59:59 GMT", now), 0s);
+  const Time turn = sys_days(2099y / 12 / 31) + 23h;
+  EXPECT_EQ(parse_retry_after("Friday, 01-Jan-00 00:00:00 GMT", turn), 1h);
+  EXPECT_EQ(parse_retry_after("Thursday, 31-Dec-99 23:30:00 GMT", turn), 30min);
+}
+
+TEST(ParseRetryAfter, ReadsTheDateOfAsctime) {
+  EXPECT_EQ(parse_retry_after("Sun Nov  6 08:49:37 1994", kNow - 90s), 90s);
+  EXPECT_EQ(parse_retry_after("Thu Feb 29 23:59:59 2024", sys_days(2024y / 3 / 1) - 2s), 1s);
+}
+
 TEST(ParseRetryAfter, DateThatHasPassedIsNoWait) {
   EXPECT_EQ(parse_retry_after("Sun, 06 Nov 1994 08:49:37 GMT", kNow + 1h), 0s);
   EXPECT_EQ(parse_retry_after("Sat, 01 Jan 0000 00:00:00 GMT", kNow), 0s);
@@ -134,8 +156,22 @@ TEST(ParseRetryAfter, IgnoresMalformedValues) {
            "Sun, 06 Nov 1994 08:49:61 GMT",  // no such second
            "Sun, 06 Nov -994 08:49:37 GMT",  // sign
            "Sun, 06 Nov 1994 08:49:37 GMT, 1",
-           "Sunday, 06-Nov-94 08:49:37 GMT",  // obsolete, RFC 850
-           "Sun Nov  6 08:49:37 1994",        // obsolete, asctime
+           "Sun, 06-Nov-94 08:49:37 GMT",       // RFC 850's weekday is long
+           "Sunday, 06-Nov-1994 08:49:37 GMT",  // its year is short
+           "Sunday, 06 Nov 94 08:49:37 GMT",    // hyphens
+           "Sunday, 31-Nov-94 08:49:37 GMT",    // no such day
+           "Sunday, 06-Nov-94 08:49:37 UTC",    // zone
+           "Sunday, 06-Nov-94 08:49:37",        // none
+           "Sunday, 6-Nov-94 08:49:37 GMT",     // one digit
+           "Sunday",
+           "Sunday,",
+           "Sun Nov 6 08:49:37 1994",       // asctime pads
+           "Sun Nov 006 08:49:37 1994",     // too many digits
+           "Sunday Nov  6 08:49:37 1994",   // its weekday is short
+           "Sun Nov  6 08:49:37 1994 GMT",  // it has no zone
+           "Sun Nov  0 08:49:37 1994",      // no such day
+           "Sun Nov    08:49:37 1994",      // no day
+           "Sun Feb 30 08:49:37 1994",      // no such day
        }) {
     EXPECT_EQ(parse_retry_after(text, kNow), std::nullopt) << text;
   }

@@ -45,7 +45,25 @@ TEST(VerdictTest, GoneIsGone) {
 }
 
 TEST(VerdictTest, RedirectSaysThatItIsNotFollowed) {
-  EXPECT_EQ(of_status(302).error, "HTTP status 302: redirects are not followed");
+  for (const int status : {300, 301, 302, 303, 307, 308}) {
+    EXPECT_EQ(of_status(status).error, "HTTP status " + std::to_string(status) + ": redirects are not followed");
+  }
+  const HttpResponse response{.outcome = HttpOutcome::kResponse, .status = 301, .redirect_host = "www.example.com"};
+  EXPECT_EQ(judge(response, Time{}).error,
+            "HTTP status 301: redirects are not followed (it leads to host www.example.com)");
+}
+
+TEST(VerdictTest, StatusThatRedirectsNowhereIsNoRedirect) {
+  for (const int status : {304, 305, 306, 399})
+    EXPECT_EQ(of_status(status).error, "HTTP status " + std::to_string(status));
+}
+
+TEST(VerdictTest, StoredResponseSaysThatItCameCompressed) {
+  EXPECT_EQ(stored_response({.body = "a"}), "a");
+  EXPECT_EQ(stored_response({.body = "\xff", .encoding = "gzip"}),
+            "(compressed by gzip, which was not asked for) \xEF\xBF\xBD");
+  EXPECT_EQ(stored_response({.body = std::string(kResponseBytesMax, 'a'), .encoding = "gzip"}).size(),
+            kResponseBytesMax);
 }
 
 TEST(VerdictTest, RetryAfterCountsOn429And503WithinADay) {
