@@ -28,7 +28,7 @@ export const values = (organization = `'organization-00000'`, notes = `''`) =>
   `${organization}, 'Ada Lovelace', 'ada.lovelace@example.com', '+44 20 7946 0958', 'qualified', 12500.00, ${notes}`;
 
 // Notes that make the request's body BODY_BYTES long.
-const envelope = `{"event":"${EVENT}","timestamp":"2024-01-15T10:30:00.000Z","data":}`.length;
+const envelope = `{"event":"${EVENT}","timestamp":"2024-01-15T10:30:00.000000Z","data":}`.length;
 
 export async function notesFor(database) {
   const row = await database.value(`
@@ -102,7 +102,7 @@ export async function drain(database, endpoint, count, { step = count, seconds =
 // A request as the extension sends it, for what it is compared with.
 export function sampleRequest() {
   const data = { id: 1000000, organization_id: 'organization-00000', name: 'Ada Lovelace', notes: '' };
-  const bodyOf = () => JSON.stringify({ event: EVENT, timestamp: '2024-01-15T10:30:00.000Z', data });
+  const bodyOf = () => JSON.stringify({ event: EVENT, timestamp: '2024-01-15T10:30:00.000000Z', data });
   data.notes = 'n'.repeat(BODY_BYTES - bodyOf().length);
   return { body: bodyOf(), headers: headersOf(bodyOf()) };
 }

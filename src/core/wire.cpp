@@ -13,7 +13,7 @@
 namespace webhook {
 namespace {
 
-constexpr std::size_t kTimestampChars = 24;
+constexpr std::size_t kChangeTimeChars = 27;
 
 constexpr Time kTimestampMin = std::chrono::sys_days(std::chrono::year(0) / 1 / 1);
 constexpr Time kTimestampMax = Time(std::chrono::sys_days(std::chrono::year(10000) / 1 / 1)) - Duration(1);
@@ -34,22 +34,24 @@ class Decimal {
   char* end_;
 };
 
-void append_timestamp(std::string& out, Time time) {
+// digits: of the fraction of the second; what is finer is truncated.
+void append_timestamp(std::string& out, Time time, std::size_t digits) {
   time = std::clamp(time, kTimestampMin, kTimestampMax);
   const auto day = std::chrono::floor<std::chrono::days>(time);
   const std::chrono::year_month_day date(day);
-  const std::chrono::hh_mm_ss clock(std::chrono::floor<std::chrono::milliseconds>(time - day));
+  const std::chrono::hh_mm_ss clock(std::chrono::floor<std::chrono::microseconds>(time - day));
 
-  char text[] = "0000-00-00T00:00:00.000Z";
-  static_assert(sizeof text == kTimestampChars + 1);
+  char text[] = "0000-00-00T00:00:00.000000";
+  static_assert(sizeof text == kChangeTimeChars);
   put_digits(&text[0], static_cast<unsigned>(static_cast<int>(date.year())), 4);
   put_digits(&text[5], static_cast<unsigned>(date.month()), 2);
   put_digits(&text[8], static_cast<unsigned>(date.day()), 2);
   put_digits(&text[11], static_cast<unsigned>(clock.hours().count()), 2);
   put_digits(&text[14], static_cast<unsigned>(clock.minutes().count()), 2);
   put_digits(&text[17], static_cast<unsigned>(clock.seconds().count()), 2);
-  put_digits(&text[20], static_cast<unsigned>(clock.subseconds().count()), 3);
-  out.append(text, kTimestampChars);
+  put_digits(&text[20], static_cast<unsigned>(clock.subseconds().count()), 6);
+  out.append(text, kChangeTimeChars - 1 - 6 + digits);
+  out += 'Z';
 }
 
 bool is_escaped(char c) { return static_cast<std::uint8_t>(c) < 0x20 || c == '"' || c == '\\'; }
@@ -94,7 +96,7 @@ std::int64_t unix_seconds(Time time) {
 
 std::string format_timestamp(Time time) {
   std::string text;
-  append_timestamp(text, time);
+  append_timestamp(text, time, 3);
   return text;
 }
 
@@ -105,12 +107,12 @@ std::string build_body(const Event& event) {
   constexpr std::string_view kPrevious = R"(,"previous":)";
 
   std::string body;
-  body.reserve(kEvent.size() + event.name.size() + 2 + kTimestamp.size() + kTimestampChars + kData.size() +
+  body.reserve(kEvent.size() + event.name.size() + 2 + kTimestamp.size() + kChangeTimeChars + kData.size() +
                event.data.size() + (event.previous.empty() ? 0 : kPrevious.size() + event.previous.size()) + 1);
   body += kEvent;
   append_json_string(body, event.name);
   body += kTimestamp;
-  append_timestamp(body, event.created_at);
+  append_timestamp(body, event.created_at, 6);
   body += kData;
   body += event.data;
   if (!event.previous.empty()) {
@@ -173,7 +175,7 @@ std::string build_headers(const Attempt& attempt, std::string_view body, std::sp
   lines.append("\r\nX-Webhook-Id: ").append(attempt.webhook_id);
   lines.append("\r\nwebhook-id: ").append(attempt.webhook_id);
   lines.append("\r\nX-Webhook-Attempt: ").append(Decimal(attempt.number).view());
-  append_timestamp(lines.append("\r\nX-Webhook-Timestamp: "), attempt.time);
+  append_timestamp(lines.append("\r\nX-Webhook-Timestamp: "), attempt.time, 3);
   if (!keys.empty()) {
     append_github_signature(lines.append("\r\nX-Webhook-Signature: "), keys.front().github, body);
   }

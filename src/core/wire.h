@@ -18,9 +18,9 @@ namespace webhook {
 // 2024-01-15T10:30:00.000Z: ISO 8601 (RFC 3339), UTC, milliseconds, truncated.
 std::string format_timestamp(Time time);
 
-// {"event":"contact.created","timestamp":"2024-01-15T10:30:00.000Z","data":{…}}
-// and ,"previous":{…} behind the data if there is one. event.data and event.previous go in as they are: they must be
-// valid JSON in UTF-8.
+// {"event":"contact.created","timestamp":"2024-01-15T10:30:00.000000Z","data":{…}}
+// and ,"previous":{…} behind the data if there is one. The timestamp has microseconds, by which receivers order a row's
+// changes. event.data and event.previous go in as they are: they must be valid JSON in UTF-8.
 std::string build_body(const Event& event);
 
 // A JSON string literal with its quotes: RFC 8259 escapes for the quote, the backslash and the controls, all else unchanged.

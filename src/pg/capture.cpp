@@ -99,7 +99,13 @@ void append(BufferedEvent event) {
   if (is_finishing || buffer().is_full(sub)) write_own(sub);
 }
 
-Time now() { return from_timestamptz(GetCurrentTimestamp()); }
+Time last_change_at{};
+
+// Later with each call, also when the clock is not: receivers tell by it which of a row's changes is the last.
+Time next_change_at() {
+  last_change_at = std::max(from_timestamptz(GetCurrentTimestamp()), last_change_at + Duration(1));
+  return last_change_at;
+}
 
 // --- One row ---------------------------------------------------------------------------------------------------------
 
@@ -378,7 +384,7 @@ void capture_row_change(FunctionCallInfoBaseData* call) {
     event.data = text.substr(0, payload.data_bytes);
     event.previous = text.substr(payload.data_bytes);
   }
-  event.created_at = now();
+  event.created_at = next_change_at();
   append(event);
 }
 
@@ -387,7 +393,7 @@ void capture_event(std::string_view name, std::string_view data, std::optional<s
   if (capture_mode() == CaptureMode::kOff) return;
   accept_subscription_changes();
   if (!is_wanted(organization_id, name)) return;
-  BufferedEvent event{.created_at = now(), .name = name, .organization_id = organization_id, .key = key};
+  BufferedEvent event{.created_at = next_change_at(), .name = name, .organization_id = organization_id, .key = key};
   if (data.size() > payload_bytes_max()) {
     event.oversized_bytes = static_cast<std::int64_t>(data.size());
   } else {

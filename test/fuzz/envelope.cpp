@@ -163,7 +163,7 @@ void check_body(const Event& event) {
       "so does the earlier one");
   std::string name;
   require(Json(members->at(0).second).string(&name) && name == event.name, "the event's name is told as it is");
-  constexpr std::string_view kShape = "\"0000-00-00T00:00:00.000Z\"";
+  constexpr std::string_view kShape = "\"0000-00-00T00:00:00.000000Z\"";
   const std::string_view timestamp = members->at(1).second;
   require(timestamp.size() == kShape.size(), "a timestamp has its length");
   for (std::size_t i = 0; i < kShape.size(); ++i) {

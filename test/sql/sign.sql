@@ -70,9 +70,9 @@ FROM (VALUES ('contact.created', 'contact.created', true), ('contact.created', '
 
 -- The body and the id.
 SELECT is(webhook_internal.body('contact.created', '2024-01-15 10:30:00.1239+00', '{"id": 1}', NULL),
-          '{"event":"contact.created","timestamp":"2024-01-15T10:30:00.123Z","data":{"id": 1}}', 'the body');
+          '{"event":"contact.created","timestamp":"2024-01-15T10:30:00.123900Z","data":{"id": 1}}', 'the body');
 SELECT is(webhook_internal.body('contact.updated', '2024-01-15 10:30:00+00', '{"id":1}', '{"id":2}'),
-          '{"event":"contact.updated","timestamp":"2024-01-15T10:30:00.000Z","data":{"id":1},"previous":{"id":2}}',
+          '{"event":"contact.updated","timestamp":"2024-01-15T10:30:00.000000Z","data":{"id":1},"previous":{"id":2}}',
           'with what it was before');
 SELECT ok((d.event_id, d.created_at) = (e.id, e.at), format('the public id of event %s is turned back', e.id))
 FROM (VALUES (1::bigint, timestamptz '2024-01-15 10:30:00.123456+00'), (9223372036854775807, '1999-12-31 23:59:59+00'))

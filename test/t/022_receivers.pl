@@ -40,7 +40,7 @@ sub works
 
 # --- what a sender signs, written here from the specifications --------------------------------------------------------
 
-my $body = encode_utf8('{"event":"thing.created","timestamp":"2024-01-15T10:30:00.000Z","data":{"name":"Zo' . "\x{eb}" . '"}}');
+my $body = encode_utf8('{"event":"thing.created","timestamp":"2024-01-15T10:30:00.000000Z","data":{"name":"Zo' . "\x{eb}" . '"}}');
 my $request_count = 0;
 
 # A genuine request as ({ headers }, body); id, time, secret and body may be given.
@@ -256,13 +256,56 @@ foreach my $name (sort keys %language)
 
 # --- the SQL of the page ----------------------------------------------------------------------------------------------
 
-my ($verify, $inbox, $receive, $work) = blocks_of('sql');
+my ($verify, $inbox, $receive, $work, $copies, $apply) = blocks_of('sql');
 is(sql($verify), 'f', 'the query that verifies runs');
 sql($inbox);
 is(sql($receive), 'evt_3k9m5r2xq8w7v1n4t6y0b3c5d7', 'the inbox takes an event');
 is(sql($receive), '', 'once');
 is(sql($work), '{"event":"contact.created"}', 'which is worked on');
 is(sql($work), '', 'once');
+
+# --- in which order changes were made, however they come --------------------------------------------------------------
+
+my $orders = start_receiver();
+my $retried = '/status/404/times/1?order';
+sql(q{
+	CREATE TABLE contacts (id int PRIMARY KEY, version int);
+	SELECT webhook_watch('contacts', 'contact.created', organization_column => NULL);
+	SELECT webhook_watch('contacts', 'contact.updated', organization_column => NULL);
+	SELECT webhook_watch('contacts', 'contact.deleted', organization_column => NULL);
+});
+create_webhook($node, organization_id => undef, name => 'order', url => $orders->url($retried), events => ['contact.*'],
+	retry_schedule => ['500 milliseconds']);
+my $changes_of_one = 60;
+sql(qq{
+	DO \$\$
+	BEGIN
+		INSERT INTO contacts VALUES (1, 1), (2, 1);
+		FOR n IN 2 .. $changes_of_one LOOP
+			BEGIN  -- a subtransaction each
+				UPDATE contacts SET version = n;
+				IF n % 7 = 0 THEN RAISE EXCEPTION 'undone'; END IF;
+			EXCEPTION WHEN raise_exception THEN NULL;
+			END;
+		END LOOP;
+		DELETE FROM contacts WHERE id = 2;
+	END \$\$});
+my $last = sql('SELECT version FROM contacts WHERE id = 1');
+my $captured = sql(q{SELECT count(*) FROM webhook_events WHERE event LIKE 'contact.%'});
+eventually { $orders->count($retried) == 2 * $captured } 'each change comes twice, as its first attempt fails';
+is(sql(q{SELECT bool_and(later) FROM (SELECT created_at > lag(created_at) OVER (ORDER BY id) AS later FROM webhook_events
+	WHERE event LIKE 'contact.%') e}), 't', 'each change of a transaction has a later timestamp than the one before');
+sql($copies);
+my $inserted = 0;
+foreach my $request (reverse $orders->received($retried))
+{
+	my ($id, $body) = ($request->{webhook_id}, sql_literal($request->{body}));
+	sql("INSERT INTO inbox (webhook_id, body) VALUES ('$id', $body) ON CONFLICT DO NOTHING");
+	sql($apply) if ++$inserted % 7 == 0;
+}
+sql($apply);
+is(sql('SELECT id, is_deleted, data ->> \'version\' FROM contact_copies ORDER BY id'), "1|f|$last\n2|t|$last",
+	'who orders by it has the last of each row, in whatever order they come');
 
 is_log_clean($node);
 $node->stop;

@@ -95,7 +95,17 @@ TEST(JsonString, AppendsToWhatIsThere) {
 
 TEST(BuildBody, HasEventTimestampAndDataInThisOrder) {
   EXPECT_EQ(build_body(contact_created(R"({"id":1,"name":"Ada"})")),
-            R"({"event":"contact.created","timestamp":"2024-01-15T10:30:00.000Z","data":{"id":1,"name":"Ada"}})");
+            R"({"event":"contact.created","timestamp":"2024-01-15T10:30:00.000000Z","data":{"id":1,"name":"Ada"}})");
+}
+
+TEST(BuildBody, TimestampHasMicroseconds) {
+  Event event;
+  event.name = "a";
+  event.data = "1";
+  event.created_at = utc(2024, 12, 31, seconds(86399), microseconds(1));
+  EXPECT_EQ(build_body(event), R"({"event":"a","timestamp":"2024-12-31T23:59:59.000001Z","data":1})");
+  event.created_at = Time(microseconds(-1));
+  EXPECT_EQ(build_body(event), R"({"event":"a","timestamp":"1969-12-31T23:59:59.999999Z","data":1})");
 }
 
 TEST(BuildBody, TakesTheDataByteForByte) {
@@ -106,7 +116,7 @@ TEST(BuildBody, TakesTheDataByteForByte) {
 TEST(BuildBody, HasThePreviousValuesBesideTheData) {
   Event event = contact_created(R"({"id":1,"name":"Ada"})");
   event.previous = R"({"name":"Eve"})";
-  EXPECT_EQ(build_body(event), R"({"event":"contact.created","timestamp":"2024-01-15T10:30:00.000Z",)"
+  EXPECT_EQ(build_body(event), R"({"event":"contact.created","timestamp":"2024-01-15T10:30:00.000000Z",)"
                                R"("data":{"id":1,"name":"Ada"},"previous":{"name":"Eve"}})");
 }
 
