@@ -1478,6 +1478,8 @@ CREATE VIEW @extschema@.webhook_watches WITH (security_invoker) AS
            webhook_internal.trigger_option(a.arguments, 'exclude_columns')::name[] AS exclude_columns,
            coalesce(webhook_internal.trigger_option(a.arguments, 'include_previous')::boolean, false)
                AS include_previous,
+           coalesce(webhook_internal.trigger_option(a.arguments, 'large_numbers_as_text')::boolean, false)
+               AS large_numbers_as_text,
            t.tgname AS trigger_name,
            t.tgenabled IN ('O', 'A') AS is_enabled
     FROM pg_trigger t
@@ -1790,7 +1792,7 @@ $$;
 CREATE FUNCTION webhook_internal.watch_arguments(
     source regclass, event text, operation text, changed_columns name[], ignore_columns name[],
     organization_column name, key_columns name[], include_columns name[], exclude_columns name[],
-    include_previous boolean) RETURNS text[]
+    include_previous boolean, large_numbers_as_text boolean) RETURNS text[]
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -1838,6 +1840,9 @@ BEGIN
     IF include_previous THEN
         arguments := arguments || 'include_previous=true'::text;
     END IF;
+    IF large_numbers_as_text THEN
+        arguments := arguments || 'large_numbers_as_text=true'::text;
+    END IF;
     RETURN arguments;
 END
 $$;
@@ -1856,6 +1861,7 @@ CREATE FUNCTION @extschema@.webhook_watch(
     include_columns name[] DEFAULT NULL,
     exclude_columns name[] DEFAULT NULL,
     include_previous boolean DEFAULT false,
+    large_numbers_as_text boolean DEFAULT false,
     search_path text DEFAULT pg_catalog.current_setting('search_path')) RETURNS name[]
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' SET standard_conforming_strings = on
 AS $$
@@ -1874,7 +1880,8 @@ BEGIN
     condition := nullif(btrim(condition), '');
     PERFORM webhook_internal.check_condition(condition);
     arguments := webhook_internal.watch_arguments(source, event, operation, changed_columns, ignore_columns,
-        organization_column, key_columns, include_columns, exclude_columns, coalesce(include_previous, false));
+        organization_column, key_columns, include_columns, exclude_columns, coalesce(include_previous, false),
+        coalesce(large_numbers_as_text, false));
     own_trigger := webhook_internal.watch_trigger_name(source, event, operation);
     PERFORM webhook_internal.watch_conflicts(source, event, operation, own_trigger);
 
@@ -3202,7 +3209,7 @@ AS $$
         (3, 3, 'EXECUTE ON FUNCTION webhook_internal.watch_operation(text, text)'),
         (3, 3, 'EXECUTE ON FUNCTION webhook_internal.watch_trigger_name(regclass, text, text)'),
         (3, 3, 'EXECUTE ON FUNCTION webhook_internal.watch_arguments(regclass, text, text, name[], name[], name, '
-            'name[], name[], name[], boolean)'),
+            'name[], name[], name[], boolean, boolean)'),
         (3, 3, 'EXECUTE ON FUNCTION webhook_internal.watch_conflicts(regclass, text, text, name)'),
         (3, 3, 'EXECUTE ON FUNCTION webhook_internal.condition_meaning(regclass, name)'),
         (3, 3, 'EXECUTE ON FUNCTION webhook_internal.check_restorable(regclass, name)'),
@@ -3271,7 +3278,7 @@ AS $$
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_resume()'),
         (3, 3, 'EXECUTE ON FUNCTION webhook_internal.register_event(text)'),
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_watch(regclass, text, text, text, name[], name[], name, '
-            'name[], name[], name[], boolean, text)'),
+            'name[], name[], name[], boolean, boolean, text)'),
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_unwatch(regclass, text)'),
         (3, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_watch_crm(regclass, regclass, regclass, regclass, regclass, '
             'regclass, name, name, name, name, name, name, name, name, name, name)'),
@@ -3701,6 +3708,8 @@ COMMENT ON COLUMN @extschema@.webhook_watches.include_columns IS
 COMMENT ON COLUMN @extschema@.webhook_watches.exclude_columns IS 'The columns that are not sent.';
 COMMENT ON COLUMN @extschema@.webhook_watches.include_previous IS
     'Whether an update also sends the old values of the columns that it changed.';
+COMMENT ON COLUMN @extschema@.webhook_watches.large_numbers_as_text IS
+    'Whether bigint and numeric, and arrays of them, are sent as strings.';
 COMMENT ON COLUMN @extschema@.webhook_watches.trigger_name IS 'The trigger.';
 COMMENT ON COLUMN @extschema@.webhook_watches.is_enabled IS 'Whether it fires in an ordinary session.';
 
@@ -3994,7 +4003,7 @@ COMMENT ON FUNCTION webhook_internal.watch_trigger_name(regclass, text, text) IS
     'The name of the trigger that webhook_watch() writes.';
 COMMENT ON FUNCTION webhook_internal.watch_key(regclass) IS 'The columns of the primary key; null if there is none.';
 COMMENT ON FUNCTION webhook_internal.watch_arguments(regclass, text, text, name[], name[], name, name[], 
-    name[], name[], boolean) IS
+    name[], name[], boolean, boolean) IS
     'The arguments of the trigger that webhook_watch() writes. Errors: 22023, 42703.';
 COMMENT ON FUNCTION webhook_internal.watch_conflicts(regclass, text, text, name) IS
     'An error (42710) if another trigger already makes the same change the same event.';
@@ -4017,7 +4026,7 @@ COMMENT ON FUNCTION webhook_internal.normal_condition(regclass, text, text, text
 COMMENT ON FUNCTION webhook_internal.register_event(text) IS
     'Adds the event to webhook_event_types, with a NOTICE, unless it is there.';
 COMMENT ON FUNCTION @extschema@.webhook_watch(regclass, text, text, text, name[], name[], name, name[], 
-    name[], name[], boolean, text) IS
+    name[], name[], boolean, boolean, text) IS
     'Declares that a change of a table is an event, by a trigger, and returns the trigger''s name. Declaring the same '
     'again does nothing, something else for the same operation replaces it. operation: INSERT, UPDATE, DELETE or '
     'INSERT OR UPDATE; by default what the event''s last part says. condition: one expression with NEW and OLD (42601), read '

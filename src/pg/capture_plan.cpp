@@ -65,6 +65,7 @@ struct Arguments {
   std::optional<Names> include_columns;
   Names exclude_columns;
   bool include_previous = false;
+  bool large_numbers_as_text = false;
 };
 
 constexpr const char* kDeclareHint = "Declare the event with webhook_watch(), which writes the arguments.";
@@ -107,10 +108,12 @@ void parse_option(const TriggerData& trigger, std::string_view argument, Argumen
     arguments.exclude_columns = parse_names(trigger, option, value);
   } else if (option == "include_previous") {
     arguments.include_previous = parse_boolean(trigger, option, value);
+  } else if (option == "large_numbers_as_text") {
+    arguments.large_numbers_as_text = parse_boolean(trigger, option, value);
   } else {
     fail_on_argument(trigger, in_quotes(option) +
                                   " is none of organization_column, key_columns, ignore_columns, changed_columns, "
-                                  "include_columns, exclude_columns, include_previous.");
+                                  "include_columns, exclude_columns, include_previous, large_numbers_as_text.");
   }
 }
 
@@ -250,6 +253,7 @@ std::shared_ptr<CapturePlan> make_plan(const TriggerData& trigger) {
   }
   plan->captures = true;
   plan->payload = payload_columns(arguments, columns);
+  if (arguments.large_numbers_as_text) std::ranges::for_each(plan->payload, write_large_numbers_as_text);
   if (arguments.organization_column) {
     plan->organization = find_all({*arguments.organization_column}, columns).front();
   }

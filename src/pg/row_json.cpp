@@ -186,6 +186,25 @@ void append_jsonb(std::string& out, Datum value) {
   pfree(text.data);
 }
 
+void append_text_array(std::string& out, FmgrInfo* function, Datum value) {
+  ArrayType* array = DatumGetArrayTypeP(value);
+  int16 length;
+  bool by_value;
+  char alignment;
+  get_typlenbyvalalign(ARR_ELEMTYPE(array), &length, &by_value, &alignment);
+  Datum* elements;
+  bool* nulls;
+  int count;
+  deconstruct_array(array, ARR_ELEMTYPE(array), length, by_value, alignment, &elements, &nulls, &count);
+  for (int i = 0; i < count; ++i) {
+    CHECK_FOR_INTERRUPTS();
+    if (!nulls[i]) elements[i] = PointerGetDatum(cstring_to_text(OutputFunctionCall(function, elements[i])));
+  }
+  ArrayType* texts = construct_md_array(elements, nulls, ARR_NDIM(array), ARR_DIMS(array), ARR_LBOUND(array), TEXTOID,
+                                        -1, false, TYPALIGN_INT);
+  out += detoasted(DirectFunctionCall1(array_to_json, PointerGetDatum(texts)));
+}
+
 void append_value(std::string& out, const Column& column, FmgrInfo* function, Datum value) {
   switch (column.kind) {
     case ColumnKind::kBool:
@@ -232,6 +251,9 @@ void append_value(std::string& out, const Column& column, FmgrInfo* function, Da
       break;
     case ColumnKind::kArray:
       out += detoasted(DirectFunctionCall1(array_to_json, value));
+      break;
+    case ColumnKind::kTextArray:
+      append_text_array(out, function, value);
       break;
     case ColumnKind::kComposite:
       out += detoasted(DirectFunctionCall1(row_to_json, value));
@@ -291,6 +313,18 @@ std::vector<Column> describe_columns(TupleDescData* shape) {
     columns.push_back(std::move(column));
   }
   return columns;
+}
+
+void write_large_numbers_as_text(Column& column) {
+  guarded([&] {
+    const Oid base = getBaseType(column.type);
+    const bool is_array = column.kind == ColumnKind::kArray;
+    const Oid number = is_array ? getBaseType(get_element_type(base)) : base;
+    if (number != INT8OID && number != NUMERICOID) return;
+    bool is_varlena;
+    getTypeOutputInfo(number, &column.json_function, &is_varlena);
+    column.kind = is_array ? ColumnKind::kTextArray : ColumnKind::kOutput;
+  });
 }
 
 namespace {

@@ -36,6 +36,7 @@ enum class ColumnKind : std::uint8_t {
   kJson,
   kJsonb,
   kArray,
+  kTextArray,  // an array whose elements are written as text
   kComposite,
   kCast,    // a type with a cast to json
   kOutput,  // any other: its output function's text, as a JSON string
@@ -47,7 +48,7 @@ struct Column {
   std::string json_key;  // "name":
   std::uint32_t type = 0;
   ColumnKind kind = ColumnKind::kOutput;
-  std::uint32_t json_function = 0;  // of kCast and kOutput
+  std::uint32_t json_function = 0;  // of kCast, kOutput and the elements of kTextArray
   std::int16_t length = 0;          // pg_type.typlen
   bool by_value = false;
   bool is_padded = false;   // char(n)
@@ -60,6 +61,10 @@ bool text_reads_settings(const Column& column);
 
 // The row's columns. Throws Error.
 std::vector<Column> describe_columns(TupleDescData* shape);
+
+// From then on a column of bigint or numeric, or of an array of one of them, is written as text: many a parser of JSON makes
+// a double of each number, in which digits are lost. Other columns stay as they are. Throws Error.
+void write_large_numbers_as_text(Column& column);
 
 // A row's values, by column number − 1.
 struct RowValues {

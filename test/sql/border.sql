@@ -271,7 +271,7 @@ SELECT CASE WHEN f LIKE 'webhook\_internal.%' THEN f ELSE 'hooks.' || f END, NUL
     'webhook_internal.condition_of_change(regclass,name)', 'webhook_internal.condition_of_value(regclass,name,text)',
     'webhook_internal.foreign_equality(regclass,name)', 'webhook_internal.unwatched_children(regclass,text)',
     'webhook_internal.watch_operation(text,text)', 'webhook_internal.watch_trigger_name(regclass,text,text)', 'webhook_internal.watch_key(regclass)',
-    'webhook_internal.watch_arguments(regclass,text,text,name[],name[],name,name[],name[],name[],boolean)',
+    'webhook_internal.watch_arguments(regclass,text,text,name[],name[],name,name[],name[],name[],boolean,boolean)',
     'webhook_internal.watch_conflicts(regclass,text,text,name)', 'webhook_internal.normal_condition(regclass,text,text,text)']) f;
 
 SELECT is_empty($$

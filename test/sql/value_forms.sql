@@ -20,7 +20,7 @@ CREATE TEMPORARY TABLE lines (place serial, line text);
 CREATE TEMPORARY TABLE documented AS
     SELECT row_number() OVER (ORDER BY l.place) AS place, m[1] AS type, m[2] AS value, m[3] AS form
     FROM lines l CROSS JOIN LATERAL regexp_matches(l.line, '^\| `([^`]+)` \| `([^`]+)` \| `([^`]+)` \| [^|]+ \|$') m;
-SELECT plan(2 + (SELECT count(*) FROM documented)::integer);
+SELECT plan(8 + (SELECT count(*) FROM documented)::integer);
 SELECT cmp_ok(count(*), '>=', 35::bigint, 'the table is found') FROM documented;
 SELECT set_eq($$SELECT DISTINCT type FROM documented$$,
     '{boolean,integer,bigint,numeric,real,"double precision",text,char(4),bytea,uuid,date,timestamp,timestamptz,time,timetz,interval,
@@ -57,6 +57,38 @@ SELECT webhook_flush() \g /dev/null
 SELECT is(e.data::text, '{"value":' || d.form || '}', d.type || ' ' || d.value)
 FROM documented d
 LEFT JOIN (SELECT data, row_number() OVER (ORDER BY id) AS place FROM webhook_events) e USING (place) ORDER BY d.place;
+
+-- --- large_numbers_as_text ---------------------------------------------------------------------------------------------
+
+CREATE DOMAIN amount AS numeric(20, 2);
+CREATE DOMAIN amounts AS amount[];
+CREATE TYPE pair AS (one bigint, other numeric);
+CREATE TABLE large (
+    id bigint PRIMARY KEY, n numeric, a amount, ids bigint[], ns numeric[], amounts amounts,
+    i integer, f double precision, s integer[], p pair, j jsonb, t text, r int8range);
+SELECT webhook_watch('large', e.event, organization_column => NULL, large_numbers_as_text => true,
+                     include_previous => e.event = 'large.updated')
+FROM (VALUES ('large.created'), ('large.updated'), ('large.deleted')) e (event) \g /dev/null
+INSERT INTO webhook_configurations (name, url, events) VALUES ('large', 'https://example.com/', '{large.*}');
+INSERT INTO large VALUES (-9223372036854775808, 1.50, 7, '{9007199254740993,NULL}', '{{1.0,NaN},{NULL,-0.50}}', '{1,2.5}',
+                          1, 0.5, '{1}', (1, 1.5), '{"a": 9007199254740993}', '1', '[1,2]');
+INSERT INTO large (id, n, ids) VALUES (2, 'NaN', '{}');
+UPDATE large SET n = NULL, ids = '[3:4]={1,2}', i = 2 WHERE id < 0;
+DELETE FROM large WHERE id = 2;
+SELECT webhook_flush() \g /dev/null
+CREATE TEMPORARY VIEW sent AS SELECT row_number() OVER (ORDER BY id) AS place, * FROM webhook_events WHERE event LIKE 'large.%';
+SELECT is(data::text,
+    '{"id":"-9223372036854775808","n":"1.50","a":"7.00","ids":["9007199254740993",null],"ns":[["1.0","NaN"],[null,"-0.50"]],'
+    '"amounts":["1.00","2.50"],"i":1,"f":0.5,"s":[1],"p":{"one":1,"other":1.5},"j":{"a": 9007199254740993},"t":"1","r":"[1,3)"}',
+    'bigint and numeric, and arrays of them, are strings; what else there is stays as it is') FROM sent WHERE place = 1;
+SELECT is(data::text,
+    '{"id":"2","n":"NaN","a":null,"ids":[],"ns":null,"amounts":null,"i":null,"f":null,"s":null,"p":null,"j":null,"t":null,"r":null}',
+    'null stays null') FROM sent WHERE place = 2;
+SELECT is(data ->> 'ids', '["1","2"]', 'whatever the bounds of an array') FROM sent WHERE place = 3;
+SELECT is(previous::text, '{"n":"1.50","ids":["9007199254740993",null],"i":1}', 'so in the previous values') FROM sent WHERE place = 3;
+SELECT is(data ->> 'id', '2', 'and in a deleted row') FROM sent WHERE place = 4;
+SELECT results_eq('SELECT key FROM sent ORDER BY place', ARRAY['-9223372036854775808', '2', '-9223372036854775808', '2'],
+                  'the key is what it is without the option');
 
 SELECT * FROM finish();
 ROLLBACK;

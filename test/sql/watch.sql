@@ -66,12 +66,13 @@ SELECT is(hooks.webhook_watch('contacts', 'contact.assigned', 'INSERT', 'NEW.ass
           '{webhook_contact_assigned_insert}', 'the same event may come from an INSERT too');
 SELECT is(hooks.webhook_watch('settings', 'setting.saved', '  insert  or update', organization_column => NULL,
                               changed_columns => '{value,part}', include_columns => '{value,"odd key, really"}',
-                              include_previous => true),
+                              include_previous => true, large_numbers_as_text => true),
           '{webhook_setting_saved_insert_or_update}', 'the operation may be spelt as one likes');
 SELECT is(pg_temp.definition('settings', 'webhook_setting_saved_insert_or_update'),
           'CREATE TRIGGER webhook_setting_saved_insert_or_update AFTER INSERT OR UPDATE ON settings FOR EACH ROW '
           'EXECUTE FUNCTION hooks.webhook_capture(''setting.saved'', '
-          '''changed_columns={value,part}'', ''include_columns={value,"odd key, really"}'', ''include_previous=true'')',
+          '''changed_columns={value,part}'', ''include_columns={value,"odd key, really"}'', ''include_previous=true'', '
+          '''large_numbers_as_text=true'')',
           'every option is an argument; a column updated_at that is not there is not ignored');
 SELECT alike(pg_temp.definition('contacts', (hooks.webhook_watch('contacts', 'contact.erased', 'DELETE',
                  key_columns => '{name}', exclude_columns => '{doc}'))[1]),
@@ -130,10 +131,10 @@ SELECT bag_eq($$SELECT name, category, is_builtin FROM hooks.webhook_event_types
 -- The view.
 SELECT bag_eq(
     $$SELECT source::text, event, operation, condition, changed_columns, ignore_columns, organization_column,
-             key_columns, include_columns, exclude_columns, include_previous, trigger_name, is_enabled
+             key_columns, include_columns, exclude_columns, include_previous, large_numbers_as_text, trigger_name, is_enabled
       FROM hooks.webhook_watches WHERE event = 'setting.saved'$$,
     $$VALUES ('settings', 'setting.saved', 'INSERT OR UPDATE', NULL::text, '{value,part}'::name[], NULL::name[],
-              NULL::name, '{part,"odd key, really"}'::name[], '{value,"odd key, really"}'::name[], NULL::name[], true,
+              NULL::name, '{part,"odd key, really"}'::name[], '{value,"odd key, really"}'::name[], NULL::name[], true, true,
               'webhook_setting_saved_insert_or_update'::name, true)$$, 'the view shows what was declared');
 SELECT is((SELECT condition FROM hooks.webhook_watches WHERE event = 'contact.assigned' AND operation = 'INSERT'),
           '(new.assigned_to IS NOT NULL)', 'and its condition');
