@@ -3622,7 +3622,7 @@ COMMENT ON COLUMN @extschema@.webhook_endpoints.circuit_opened_at IS 'Since when
 COMMENT ON COLUMN @extschema@.webhook_endpoints.next_probe_at IS 'When one delivery is tried, while the circuit is open.';
 COMMENT ON COLUMN @extschema@.webhook_endpoints.failing_since IS
     'The first failed attempt since the last success. After webhook.disable_after the webhook is switched off.';
-COMMENT ON COLUMN @extschema@.webhook_endpoints.last_success_at IS 'When an attempt was last successful.';
+COMMENT ON COLUMN @extschema@.webhook_endpoints.last_success_at IS 'When an attempt or a test was last successful.';
 COMMENT ON COLUMN @extschema@.webhook_endpoints.last_failure_at IS 'When an attempt last failed.';
 COMMENT ON COLUMN @extschema@.webhook_endpoints.last_error IS 'Why it did.';
 COMMENT ON COLUMN @extschema@.webhook_endpoints.updated_at IS 'When the row was last written.';

@@ -481,7 +481,8 @@ int Lanes::allowance(const Lane& lane, Time now) {
   if (lane.settling > 0) return 0;  // they hold other keys, or none
   if (lane.circuit.is_open()) return now >= lane.circuit.next_probe_at() ? 1 : 0;
   if (lane.limits.ordering == Ordering::kEndpoint) return 1;
-  if (lane.standing == Standing::kUnproven || lane.slow > 0) return 1;
+  if (lane.standing == Standing::kUnproven || lane.slow > 0)
+    return std::min(1 + lane.excused, lane.limits.max_in_flight);
   return std::min(lane.window, lane.limits.max_in_flight);
 }
 
@@ -644,6 +645,7 @@ Circuit::Change Lanes::finish(const Delivery& delivery, Verdict verdict, Time no
     set_standing(lane, was_slow ? Standing::kSlow : Standing::kTrusted);
     set_stalled(lane, lane.slow > 0);
     change = lane.circuit.answered();
+    note_circuit(lane, change);
   }
   if (lane.removed) {  // what becomes of its circuit is nobody's business any more
     if (lane.in_flight == 0) forget(lanes_.find(lane.webhook));
@@ -666,6 +668,7 @@ bool Lanes::land(Lane& lane, const Delivery& delivery) {
   assert(lane.in_flight > 0);
   --lane.in_flight;
   if (delivery.ticket < lane.settles_before && lane.settling > 0) --lane.settling;
+  if (lane.excused > 0 && delivery.ticket < lane.excused_below) --lane.excused;
   --lane.organization->in_flight;
   --lane.organization->of_lanes[index_of(lane.standing)];
   if (lane.standing != Standing::kTrusted) --untrusted_in_flight_;
@@ -729,10 +732,18 @@ void Lanes::reopen_circuit(const Uuid& webhook, Time opened_at, Time now) {
   lanes_.at(webhook).circuit.reopen(opened_at, now);
 }
 
-void Lanes::close_circuit(const Uuid& webhook, Time now) {
+Circuit::Change Lanes::close_circuit(const Uuid& webhook, Time now) {
   Lane& lane = lanes_.at(webhook);
-  lane.circuit = {};
+  const Circuit::Change change = lane.circuit.answered();
+  note_circuit(lane, change);
   enter_turns(lane, now);
+  return change;
+}
+
+void Lanes::note_circuit(Lane& lane, Circuit::Change change) {
+  if (change != Circuit::Change::kClosed) return;
+  lane.excused = lane.in_flight;
+  lane.excused_below = next_ticket_;
 }
 
 void Lanes::clock_set_back(Time now) {

@@ -201,8 +201,8 @@ class Lanes {
   const Circuit* circuit(const Uuid& webhook) const;
   // As another process left it.
   void reopen_circuit(const Uuid& webhook, Time opened_at, Time now);
-  // As if nothing had ever failed.
-  void close_circuit(const Uuid& webhook, Time now);
+  // As if nothing had ever failed: something else than a delivery has told that the endpoint answers, or it is another.
+  Circuit::Change close_circuit(const Uuid& webhook, Time now);
   // All that waits for a time is looked at again.
   void clock_set_back(Time now);
 
@@ -265,6 +265,10 @@ class Lanes {
     int in_flight = 0;
     int slow = 0;    // of those
     int window = 1;  // how many may be, by the answers so far
+    // Of those in flight, the ones that were when its circuit closed: with tickets below that one. The answer that closed it
+    // tells more than their silence, so they take no place of those that follow.
+    int excused = 0;
+    std::uint64_t excused_below = 0;
     Standing standing = Standing::kUnproven;
     bool is_stalled = false;  // its last attempt failed, or one is slow: nothing is gained by waiting for it
     bool overflows = false;
@@ -329,6 +333,7 @@ class Lanes {
   void set_overflows(Lane& lane, bool overflows);
   void set_stalled(Lane& lane, bool stalled);
   void count_moving(const Lane& lane, int sign);
+  void note_circuit(Lane& lane, Circuit::Change change);
   void enter_turns(Lane& lane, Time now);
   void line_up(Lane& lane);
   void wait_until(Lane& lane, Time at);

@@ -66,16 +66,16 @@ std::size_t TestSlots::waiting() const {
       std::count_if(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.state == State::kWaiting; }));
 }
 
-bool TestSlots::is_waiting(std::uint32_t database) const {
-  return std::any_of(slots_.begin(), slots_.end(), [database](const Slot& slot) {
-    return slot.state == State::kWaiting && slot.database == database;
+bool TestSlots::is_waiting(std::uint32_t database, const WorkerShare& share) const {
+  return std::any_of(slots_.begin(), slots_.end(), [&](const Slot& slot) {
+    return slot.state == State::kWaiting && slot.database == database && share.owns(slot.request.webhook);
   });
 }
 
-std::optional<TestRequest> TestSlots::take(std::uint32_t database, std::uint32_t worker) {
+std::optional<TestRequest> TestSlots::take(std::uint32_t database, std::uint32_t worker, const WorkerShare& share) {
   Slot* oldest = nullptr;
   for (Slot& slot : slots_) {
-    if (slot.state != State::kWaiting || slot.database != database) continue;
+    if (slot.state != State::kWaiting || slot.database != database || !share.owns(slot.request.webhook)) continue;
     if (oldest == nullptr || slot.number < oldest->number) oldest = &slot;
   }
   if (oldest == nullptr) return std::nullopt;

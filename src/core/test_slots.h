@@ -22,6 +22,7 @@
 #include <optional>
 #include <string_view>
 
+#include "core/share.h"
 #include "core/time.h"
 #include "core/utf8.h"
 #include "core/uuid.h"
@@ -104,9 +105,9 @@ class TestSlots {
   // --- For workers ---
 
   std::size_t waiting() const;
-  bool is_waiting(std::uint32_t database) const;
-  // The longest waiting request of the database.
-  std::optional<TestRequest> take(std::uint32_t database, std::uint32_t worker);
+  bool is_waiting(std::uint32_t database, const WorkerShare& share) const;
+  // The longest waiting request of the database, of those for webhooks of that share.
+  std::optional<TestRequest> take(std::uint32_t database, std::uint32_t worker, const WorkerShare& share);
   // Returns the caller, who is to be woken. Nothing: the request was withdrawn, or answered.
   std::optional<std::uint32_t> answer(const TestTicket& ticket, const TestAnswer& answer);
   // Answers a request that the worker has taken with kWorkerEnded, and returns its caller. Nothing: it has none.

@@ -231,14 +231,14 @@ SharedTestRequests::SharedTestRequests() {
   guarded([] { before_shmem_exit(abandon_at_exit, 0); });
 }
 
-bool SharedTestRequests::any() {
+bool SharedTestRequests::any(const WorkerShare& share) {
   if (pg_atomic_read_u32(&shared->waiting) == 0) return false;
-  return Locked()->is_waiting(MyDatabaseId);
+  return Locked()->is_waiting(MyDatabaseId, share);
 }
 
-std::optional<TestRequest> SharedTestRequests::take() {
+std::optional<TestRequest> SharedTestRequests::take(const WorkerShare& share) {
   if (pg_atomic_read_u32(&shared->waiting) == 0) return std::nullopt;
-  return Locked()->take(MyDatabaseId, my_process_number());
+  return Locked()->take(MyDatabaseId, my_process_number(), share);
 }
 
 void SharedTestRequests::answer(const TestTicket& ticket, const TestAnswer& answer) {

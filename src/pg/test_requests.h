@@ -9,6 +9,7 @@
 #include <optional>
 #include <string_view>
 
+#include "core/share.h"
 #include "core/test_slots.h"
 #include "core/time.h"
 #include "core/uuid.h"
@@ -21,10 +22,10 @@ class TestRequests {
   virtual ~TestRequests() = default;
 
   // Whether take() would return a request. Cheap while there is none.
-  virtual bool any() = 0;
-  // The longest waiting request of this database. It is to be answered; those that are not when the process ends are
-  // answered with kWorkerEnded.
-  virtual std::optional<TestRequest> take() = 0;
+  virtual bool any(const WorkerShare& share) = 0;
+  // The longest waiting request of this database for a webhook of that share. It is to be answered; those that are not
+  // when the process ends are answered with kWorkerEnded.
+  virtual std::optional<TestRequest> take(const WorkerShare& share) = 0;
   // Dropped if the caller has given up.
   virtual void answer(const TestTicket& ticket, const TestAnswer& answer) = 0;
 };
@@ -34,8 +35,8 @@ class SharedTestRequests final : public TestRequests {
  public:
   SharedTestRequests();
 
-  bool any() override;
-  std::optional<TestRequest> take() override;
+  bool any(const WorkerShare& share) override;
+  std::optional<TestRequest> take(const WorkerShare& share) override;
   void answer(const TestTicket& ticket, const TestAnswer& answer) override;
 };
 

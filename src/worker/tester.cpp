@@ -13,7 +13,7 @@ void Tester::turn(EventIdCipher& event_ids) {
   record_finished();
   bool started = false;
   while (in_flight_.size() < kInFlightMax) {
-    const std::optional<TestRequest> request = requests_.take();
+    const std::optional<TestRequest> request = requests_.take(share_);
     if (!request) break;
     begin(*request, event_ids);
     started = true;
@@ -69,6 +69,8 @@ void Tester::send(const TestRequest& request, const pg::Testable& testable, Even
       .body = body,
       .timeout = testable.timeout};
   in_flight_.emplace(out.token, Test{.ticket = request.ticket,
+                                     .webhook_created_at = request.webhook_created_at,
+                                     .url = testable.url,
                                      .row = {.created_at = now,
                                              .webhook = request.webhook,
                                              .organization_id = testable.organization_id,
@@ -79,9 +81,9 @@ void Tester::send(const TestRequest& request, const pg::Testable& testable, Even
 }
 
 // The database is told in turn().
-void Tester::conclude(const HttpResponse& response) {
+std::optional<Tester::Outcome> Tester::conclude(const HttpResponse& response) {
   const auto found = in_flight_.find(response.token);
-  if (found == in_flight_.end()) return;
+  if (found == in_flight_.end()) return std::nullopt;
   Test& test = found->second;
   const Judgement judgement = judge(response, process_.now());
   test.row.success = judgement.verdict == Lanes::Verdict::kSuccess;
@@ -90,8 +92,13 @@ void Tester::conclude(const HttpResponse& response) {
   test.row.error = judgement.error;
   test.row.elapsed = response.elapsed;
   test.row.remote_ip = response.remote_ip;
+  Outcome outcome{.webhook = test.row.webhook,
+                  .webhook_created_at = test.webhook_created_at,
+                  .url = std::move(test.url),
+                  .verdict = judgement.verdict};
   finished_.push_back(std::move(test));
   in_flight_.erase(found);
+  return outcome;
 }
 
 // One by one, not through the recorder: the caller waits, and wants to know the log row.

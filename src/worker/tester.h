@@ -7,10 +7,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "core/crypto.h"
+#include "core/lanes.h"
+#include "core/share.h"
 #include "core/test_slots.h"
 #include "http/http_client.h"
 #include "pg/process.h"
@@ -24,15 +28,26 @@ class Tester {
  public:
   static constexpr std::size_t kInFlightMax = TestSlots::kSlots;
 
-  Tester(pg::Process& process, pg::Store& store, HttpClient& http, pg::TestRequests& requests, Recorder& recorder)
-      : process_(process), store_(store), http_(http), requests_(requests), recorder_(recorder) {}
+  // What a test tells of its endpoint.
+  struct Outcome {
+    Uuid webhook;
+    Time webhook_created_at{};
+    std::string url;  // which may be another by now
+    Lanes::Verdict verdict = Lanes::Verdict::kFailed;
+  };
+
+  // It sends the tests of the share's webhooks: whose lanes are in this process, so that it knows what they tell.
+  Tester(pg::Process& process, pg::Store& store, HttpClient& http, pg::TestRequests& requests, Recorder& recorder,
+         const WorkerShare& share)
+      : process_(process), store_(store), http_(http), requests_(requests), recorder_(recorder), share_(share) {}
 
   // Whether a response belongs here: tests have tokens that no delivery has.
   static bool is_test(std::uint64_t token) { return token >= kFirstToken; }
-  void conclude(const HttpResponse& response);
+  // Nothing: it is known no more.
+  std::optional<Outcome> conclude(const HttpResponse& response);
 
   // Whether turn() has something to do.
-  bool has_work() { return !finished_.empty() || (in_flight_.size() < kInFlightMax && requests_.any()); }
+  bool has_work() { return !finished_.empty() || (in_flight_.size() < kInFlightMax && requests_.any(share_)); }
   // Records and answers what has finished, begins what is asked for. Throws pg::Error: what it was about is answered.
   void turn(EventIdCipher& event_ids);
 
@@ -45,6 +60,8 @@ class Tester {
 
   struct Test {
     TestTicket ticket;
+    Time webhook_created_at{};
+    std::string url;
     pg::LogRow row;
     TestOutcome outcome = TestOutcome::kSent;
   };
@@ -60,6 +77,7 @@ class Tester {
   HttpClient& http_;
   pg::TestRequests& requests_;
   Recorder& recorder_;
+  const WorkerShare share_;
   std::unordered_map<std::uint64_t, Test> in_flight_;  // by token
   std::vector<Test> finished_;                         // not yet recorded
   std::uint64_t next_token_ = kFirstToken;

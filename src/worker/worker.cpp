@@ -98,7 +98,7 @@ Worker::Worker(pg::Process& process, pg::Store& store, HttpClient& http, pg::Tes
       http_(http),
       share_(share),
       recorder_(store, budget_),
-      tester_(process, store, http, tests, recorder_),
+      tester_(process, store, http, tests, recorder_, share),
       configuration_(store),
       filters_(process, store, targets_, budget_),
       quotas_(process, store),
@@ -1210,7 +1210,7 @@ void Worker::send() {
 void Worker::collect() {
   for (HttpResponse& response : http_.take_finished()) {
     if (Tester::is_test(response.token)) {
-      tester_.conclude(response);
+      if (const auto test = tester_.conclude(response)) note_test(*test);
       continue;
     }
     const auto found = in_flight_.find(response.token);
@@ -1345,18 +1345,37 @@ void Worker::note_endpoint(Target& target, const pg::LogRow& row, Circuit::Chang
                        "Its endpoint failed " + std::to_string(Circuit::kFailuresToOpen) +
                            " times in a row. What is owed to it waits, and one delivery is tried from time to time.");
   }
-  if (change == Circuit::Change::kClosed) {
-    schedule_refill(target);
-    process_.log_about(target.webhook.organization_id, pg::LogLevel::kLog,
-                       "the circuit of " + described(target.webhook) + " has closed",
-                       "Its endpoint answers again. What is owed to it is sent.");
-    // From failures of such news alone the next news would come, and so on for ever.
-    if (target.has_failed_events) {
-      announce(target, webhook_recovered(target.webhook, endpoint.failing_since.value_or(now)));
-    }
-  }
+  if (change == Circuit::Change::kClosed) note_closed(target);
   if (change != Circuit::Change::kNone) endpoints_to_write_.insert(id);
   if (row.success) endpoint.failing_since.reset();
+}
+
+void Worker::note_closed(Target& target) {
+  schedule_refill(target);
+  process_.log_about(target.webhook.organization_id, pg::LogLevel::kLog,
+                     "the circuit of " + described(target.webhook) + " has closed",
+                     "Its endpoint answers again. What is owed to it is sent.");
+  // From failures of such news alone the next news would come, and so on for ever.
+  if (target.has_failed_events) {
+    announce(target, webhook_recovered(target.webhook, target.endpoint.failing_since.value_or(process_.now())));
+  }
+}
+
+// An answer to a test tells of the endpoint what one to a delivery does. A test that fails tells nothing: to test must do
+// no harm.
+void Worker::note_test(const Tester::Outcome& test) {
+  Target* const target = targets_.find(test.webhook);
+  if (target == nullptr || target->webhook.created_at != test.webhook_created_at || target->webhook.url != test.url)
+    return;
+  if (test.verdict == Lanes::Verdict::kFailed) return;
+  const bool has_lane = lanes_.circuit(test.webhook) != nullptr;
+  const bool has_closed = has_lane && lanes_.close_circuit(test.webhook, process_.now()) == Circuit::Change::kClosed;
+  if (has_closed && target->webhook.is_deliverable()) note_closed(*target);
+  if (test.verdict == Lanes::Verdict::kSuccess) {
+    target->endpoint.last_success_at = process_.now();
+    target->endpoint.failing_since.reset();
+  }
+  endpoints_to_write_.insert(test.webhook);
 }
 
 // By a transaction of its own: somebody may have the webhook's row locked, for whom nobody else is to wait.

@@ -164,6 +164,8 @@ class Worker {
   void retry_or_give_up(const InFlight& attempt, Target& target, const Judgement& judgement, pg::LogRow* row);
   void announce(const Target& target, pg::OperationalEvent event);
   void note_endpoint(Target& target, const pg::LogRow& row, Circuit::Change change);
+  void note_closed(Target& target);
+  void note_test(const Tester::Outcome& test);
   void disable(Target& target, const std::string& reason);
   void disable_again();
 

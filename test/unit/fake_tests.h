@@ -35,8 +35,8 @@ class FakeTests : public pg::TestRequests {
 
   // --- pg::TestRequests ---
 
-  bool any() override { return slots_.is_waiting(kDatabase); }
-  std::optional<TestRequest> take() override { return slots_.take(kDatabase, kWorker); }
+  bool any(const WorkerShare& share) override { return slots_.is_waiting(kDatabase, share); }
+  std::optional<TestRequest> take(const WorkerShare& share) override { return slots_.take(kDatabase, kWorker, share); }
   void answer(const TestTicket& ticket, const TestAnswer& answer) override { slots_.answer(ticket, answer); }
 
  private:

@@ -922,6 +922,51 @@ TEST_F(LanesTest, OpenCircuitRefusesAndLetsOneThroughForEachStep) {
   EXPECT_GT(lanes_.room(kFirst, now_), 1U);
 }
 
+// An answer from elsewhere closes it, and what hangs since before does not hold up the rest; what begins then and hangs does.
+TEST_F(LanesTest, WhatHungWhenTheCircuitClosedTakesNoPlace) {
+  set_trusted_lane(kFirst, {.max_in_flight = 3});
+  open_circuit(kFirst);
+  now_ = lanes_.circuit(kFirst)->next_probe_at();
+  ASSERT_TRUE(lanes_.refill(delivery(kFirst, 1)));
+  const auto probe = take_all();
+  ASSERT_EQ(ids(probe), (Ids{1}));
+  now_ += 2s;
+  EXPECT_EQ(lanes_.close_circuit(kFirst, now_), Circuit::Change::kClosed);
+  EXPECT_EQ(lanes_.close_circuit(kFirst, now_), Circuit::Change::kNone) << "once";
+  for (int id = 2; id < 6; ++id) ASSERT_TRUE(lanes_.refill(delivery(kFirst, id)));
+  const auto next = take_all();
+  ASSERT_EQ(ids(next), (Ids{2})) << "one, as behind any failure";
+  finish(next[0]);
+  const auto third = take_all();
+  ASSERT_EQ(ids(third), (Ids{3}));
+  now_ += 2s;
+  EXPECT_EQ(take_ids(), Ids{}) << "that hangs as well";
+  finish(probe[0], Verdict::kFailed);
+  EXPECT_EQ(take_ids(), Ids{}) << "its place is gone with it";
+  finish(third[0]);
+  EXPECT_EQ(take_ids().size(), 2U);
+}
+
+TEST_F(LanesTest, WhatHungWhenTheCircuitClosedKeepsToTheOrderAndTheCap) {
+  for (const LaneLimits& limits :
+       {LaneLimits{.max_in_flight = 1}, LaneLimits{.max_in_flight = 9, .ordering = Ordering::kEndpoint}}) {
+    set_trusted_lane(kFirst, limits);
+    open_circuit(kFirst);
+    now_ = lanes_.circuit(kFirst)->next_probe_at();
+    ASSERT_TRUE(lanes_.refill(delivery(kFirst, 1)));
+    const auto probe = take_all();
+    ASSERT_EQ(probe.size(), 1U);
+    lanes_.close_circuit(kFirst, now_);
+    ASSERT_TRUE(lanes_.refill(delivery(kFirst, 2)));
+    EXPECT_EQ(take_ids(), Ids{});
+    finish(probe[0]);
+    const auto next = take_all();
+    ASSERT_EQ(ids(next), (Ids{2}));
+    finish(next[0]);
+    lanes_.end_overflow(kFirst);
+  }
+}
+
 TEST(CircuitTest, OpensAfterFailuresInARowOnly) {
   Circuit circuit;
   const Time now{};

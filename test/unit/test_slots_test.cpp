@@ -33,15 +33,15 @@ class TestSlotsTest : public testing::Test {
 
 TEST_F(TestSlotsTest, RequestGoesToTheWorkerAndItsAnswerBack) {
   const TestTicket ticket = put();
-  EXPECT_TRUE(slots_.is_waiting(kDatabase));
+  EXPECT_TRUE(slots_.is_waiting(kDatabase, {}));
   EXPECT_FALSE(slots_.answer_to(ticket));
 
-  const std::optional<TestRequest> request = slots_.take(kDatabase, kWorker);
+  const std::optional<TestRequest> request = slots_.take(kDatabase, kWorker, {});
   ASSERT_TRUE(request);
   EXPECT_EQ(request->webhook, webhook_);
   EXPECT_EQ(request->event.view(), "contact.created");
   EXPECT_FALSE(slots_.answer_to(ticket));
-  EXPECT_FALSE(slots_.is_waiting(kDatabase));
+  EXPECT_FALSE(slots_.is_waiting(kDatabase, {}));
 
   TestAnswer answer{.outcome = TestOutcome::kSent, .response_status = 204};
   answer.response_body = FixedText<4096>("done");
@@ -55,15 +55,29 @@ TEST_F(TestSlotsTest, RequestGoesToTheWorkerAndItsAnswerBack) {
 
 TEST_F(TestSlotsTest, RequestIsTakenOnce) {
   put();
-  EXPECT_TRUE(slots_.take(kDatabase, kWorker));
-  EXPECT_FALSE(slots_.take(kDatabase, kWorker + 1));
+  EXPECT_TRUE(slots_.take(kDatabase, kWorker, {}));
+  EXPECT_FALSE(slots_.take(kDatabase, kWorker + 1, {}));
 }
 
 TEST_F(TestSlotsTest, RequestIsTakenByAWorkerOfItsDatabase) {
   put();
-  EXPECT_FALSE(slots_.is_waiting(kDatabase + 1));
-  EXPECT_FALSE(slots_.take(kDatabase + 1, kWorker));
+  EXPECT_FALSE(slots_.is_waiting(kDatabase + 1, {}));
+  EXPECT_FALSE(slots_.take(kDatabase + 1, kWorker, {}));
   EXPECT_EQ(slots_.waiting(), 1U);
+}
+
+TEST_F(TestSlotsTest, RequestIsTakenByTheWorkerThatItsWebhookFallsTo) {
+  for (unsigned char number = 0; number < 20; ++number) {
+    webhook_.bytes[15] = number;
+    const TestTicket ticket = put();
+    for (int worker = 1; worker <= 3; ++worker) {
+      const WorkerShare share{worker, 3};
+      EXPECT_EQ(slots_.is_waiting(kDatabase, share), share.owns(webhook_));
+      EXPECT_EQ(slots_.take(kDatabase, kWorker, share).has_value(), share.owns(webhook_));
+    }
+    slots_.withdraw(ticket);
+    slots_.answer(ticket, {});
+  }
 }
 
 TEST_F(TestSlotsTest, LongestWaitingIsTakenFirst) {
@@ -72,8 +86,8 @@ TEST_F(TestSlotsTest, LongestWaitingIsTakenFirst) {
   slots_.withdraw(first);
   const TestTicket third = put();  // in the first's slot
   EXPECT_EQ(third.slot, first.slot);
-  EXPECT_EQ(slots_.take(kDatabase, kWorker)->ticket.number, second.number);
-  EXPECT_EQ(slots_.take(kDatabase, kWorker)->ticket.number, third.number);
+  EXPECT_EQ(slots_.take(kDatabase, kWorker, {})->ticket.number, second.number);
+  EXPECT_EQ(slots_.take(kDatabase, kWorker, {})->ticket.number, third.number);
 }
 
 TEST_F(TestSlotsTest, NoMoreThanThereAreSlots) {
@@ -130,13 +144,13 @@ TEST_F(TestSlotsTest, WhatIsOfNoOrganizationLeavesAsManyFreeAsItHas) {
 TEST_F(TestSlotsTest, SlotOfAWithdrawnRequestIsInUseUntilItsWorkerIsDone) {
   for (std::size_t i = 0; i < TestSlots::kSlotsOfOrganization; ++i) {
     const TestTicket ticket = put_of(kAcme).value_or(TestTicket{});
-    ASSERT_TRUE(slots_.take(kDatabase, kWorker));
+    ASSERT_TRUE(slots_.take(kDatabase, kWorker, {}));
     slots_.withdraw(ticket);
     slots_.withdraw(ticket);
     EXPECT_FALSE(slots_.answer_to(ticket));
   }
   EXPECT_FALSE(put_of(kAcme));
-  EXPECT_FALSE(slots_.take(kDatabase, kWorker)) << "it is not taken again";
+  EXPECT_FALSE(slots_.take(kDatabase, kWorker, {})) << "it is not taken again";
   EXPECT_FALSE(slots_.answer({0, 1}, {})) << "there is nobody to wake";
   EXPECT_TRUE(put_of(kAcme));
   EXPECT_FALSE(put_of(kAcme));
@@ -145,7 +159,7 @@ TEST_F(TestSlotsTest, SlotOfAWithdrawnRequestIsInUseUntilItsWorkerIsDone) {
 TEST_F(TestSlotsTest, WorkerThatEndsFreesTheSlotsOfWithdrawnRequests) {
   for (std::size_t i = 0; i < TestSlots::kSlotsOfOrganization; ++i) {
     const TestTicket ticket = put_of(kAcme).value_or(TestTicket{});
-    ASSERT_TRUE(slots_.take(kDatabase, kWorker));
+    ASSERT_TRUE(slots_.take(kDatabase, kWorker, {}));
     if (i < 3) slots_.withdraw(ticket);
   }
   EXPECT_EQ(slots_.abandon_one(kWorker), kCaller) << "the one that still waits, behind three that do not";
@@ -157,20 +171,20 @@ TEST_F(TestSlotsTest, WorkerThatEndsFreesTheSlotsOfWithdrawnRequests) {
 TEST_F(TestSlotsTest, WithdrawnRequestIsNotTaken) {
   slots_.withdraw(put());
   EXPECT_EQ(slots_.waiting(), 0U);
-  EXPECT_FALSE(slots_.take(kDatabase, kWorker));
+  EXPECT_FALSE(slots_.take(kDatabase, kWorker, {}));
 }
 
 TEST_F(TestSlotsTest, AnswerToAWithdrawnRequestDoesNotReachTheNextInItsSlot) {
   const TestTicket old = put();
-  ASSERT_TRUE(slots_.take(kDatabase, kWorker));
+  ASSERT_TRUE(slots_.take(kDatabase, kWorker, {}));
   slots_.withdraw(old);
   EXPECT_NE(put().slot, old.slot);
   EXPECT_FALSE(slots_.answer(old, {}));
 
-  ASSERT_TRUE(slots_.take(kDatabase, kWorker));
+  ASSERT_TRUE(slots_.take(kDatabase, kWorker, {}));
   const TestTicket fresh = put();
   ASSERT_EQ(fresh.slot, old.slot);
-  ASSERT_TRUE(slots_.take(kDatabase, kWorker));
+  ASSERT_TRUE(slots_.take(kDatabase, kWorker, {}));
   EXPECT_FALSE(slots_.answer(old, {}));
   EXPECT_FALSE(slots_.answer_to(fresh));
   EXPECT_FALSE(slots_.answer_to(old));
@@ -181,7 +195,7 @@ TEST_F(TestSlotsTest, AnswerToAWithdrawnRequestDoesNotReachTheNextInItsSlot) {
 TEST_F(TestSlotsTest, RequestIsAnsweredOnce) {
   const TestTicket ticket = put();
   EXPECT_FALSE(slots_.answer(ticket, {})) << "nobody has taken it";
-  ASSERT_TRUE(slots_.take(kDatabase, kWorker));
+  ASSERT_TRUE(slots_.take(kDatabase, kWorker, {}));
   EXPECT_TRUE(slots_.answer(ticket, {.outcome = TestOutcome::kSent}));
   EXPECT_FALSE(slots_.answer(ticket, {.outcome = TestOutcome::kFailed}));
   EXPECT_EQ(slots_.answer_to(ticket)->outcome, TestOutcome::kSent);
@@ -193,8 +207,8 @@ TEST_F(TestSlotsTest, WorkerThatEndsAnswersWhatItHasTakenAndNothingElse) {
   const TestTicket taken = put(kDatabase, 1);
   const TestTicket of_another = put(kDatabase, 2);
   const TestTicket waiting = put(kDatabase, 3);
-  ASSERT_TRUE(slots_.take(kDatabase, kWorker));
-  ASSERT_TRUE(slots_.take(kDatabase, kWorker + 1));
+  ASSERT_TRUE(slots_.take(kDatabase, kWorker, {}));
+  ASSERT_TRUE(slots_.take(kDatabase, kWorker + 1, {}));
   EXPECT_EQ(slots_.abandon_one(kWorker), 1U);
   EXPECT_EQ(slots_.abandon_one(kWorker), std::nullopt);
   EXPECT_EQ(slots_.answer_to(taken)->outcome, TestOutcome::kWorkerEnded);

@@ -2730,6 +2730,135 @@ TEST_F(WorkerTesterTest, TestUnderWayAtTheEndIsAnsweredAndLogged) {
   EXPECT_EQ(store_.logs[0].row.error, "the worker was shut down before a response came");
 }
 
+// After an outage, however it looked and in whichever order events go.
+TEST_F(WorkerTesterTest, AnsweredTestClosesTheCircuitAndWhatIsPendingGoesAtOnce) {
+  int number = 0;
+  for (const Ordering ordering : {Ordering::kRelaxed, Ordering::kKey, Ordering::kEndpoint}) {
+    for (const int status : {200, 302, 404, 410}) {
+      for (const bool hangs : {false, true}) {
+        if (hangs && ordering == Ordering::kEndpoint) continue;  // nothing passes what hangs
+        SCOPED_TRACE(testing::Message() << "ordering " << static_cast<int>(ordering) << " status " << status
+                                        << " hangs " << hangs);
+        const Uuid webhook = store_.add_webhook(++number, [&](pg::Webhook& w) {
+          w.limits.ordering = ordering;
+          w.timeout = 1min;
+          // What is the only one to be sent has to fail five times for the circuit to open.
+          w.retry_schedule = ordering == Ordering::kEndpoint ? std::vector<Duration>(9, 1s) : std::vector<Duration>{1h};
+        });
+        http_.answer = [&](const Received& request) {
+          if (request.is_test) return Answer{.status = status};
+          return hangs ? FakeHttp::hangs() : Answer{.status = 503};
+        };
+        plan(1s, [this] { store_.emit_many(200); });
+        // One at a time hangs for a minute, five of them open it, and the first probe comes after 4 to 6 s.
+        const Duration tested = hangs ? Duration(5min + 20s) : Duration(2min);
+        plan(tested, [&, webhook] {
+          EXPECT_TRUE(store_.endpoints.at(webhook).circuit_opened_at);
+          EXPECT_TRUE(store_.endpoints.at(webhook).failing_since);
+          http_.answer = [status](const Received& request) { return Answer{.status = request.is_test ? status : 200}; };
+          ticket_ = tests_.ask(webhook).value();
+        });
+        std::size_t pending = 0;
+        plan(tested + 3s, [&, webhook] {
+          pending = store_.count_pending();
+          EXPECT_FALSE(store_.endpoints.at(webhook).circuit_opened_at);
+          EXPECT_EQ(store_.endpoints.at(webhook).last_success_at.has_value(), true);
+          EXPECT_FALSE(store_.endpoints.at(webhook).failing_since);
+        });
+        run_for(tested + 4s);
+        EXPECT_LE(pending, 6U)
+            << "but for those that failed before it opened, whose time is their schedule's, and the probe";
+        store_.delete_webhook(webhook);
+        tests_.withdraw(ticket_);
+      }
+    }
+  }
+}
+
+// Who has got the answer may kill the worker: the next one finds the circuit closed.
+TEST_F(WorkerTesterTest, CircuitThatATestClosedIsClosedForTheNextWorker) {
+  const Uuid webhook = store_.add_webhook(1, [](pg::Webhook& w) { w.retry_schedule = {1h}; });
+  http_.answer = [](const Received& request) { return Answer{.status = request.is_test ? 200 : 503}; };
+  store_.emit_many(100);
+  plan(1min, [&] {
+    EXPECT_TRUE(store_.endpoints.at(webhook).circuit_opened_at);
+    ticket_ = tests_.ask(webhook).value();
+  });
+  process_.after_turn = [this] {
+    if (tests_.answer_to(ticket_)) throw Crash();
+  };
+  run_for(2min);
+  process_.after_turn = nullptr;
+  EXPECT_FALSE(ended_cleanly_);
+  EXPECT_FALSE(store_.endpoints.at(webhook).circuit_opened_at);
+  http_.answer = [](const Received&) { return Answer{}; };
+  run_for(2s);
+  EXPECT_LE(store_.count_pending(), 25U) << "those that failed before the circuit opened";
+  EXPECT_EQ(process_.count_log("has closed"), 1U);
+}
+
+// It is tested before it is switched on again: there is nothing that is sent then, nor a word of it.
+TEST_F(WorkerTesterTest, AnsweredTestOfAnInactiveWebhookIsNoNewsOfItsCircuit) {
+  const Uuid webhook = store_.add_webhook(1, [](pg::Webhook& w) {
+    w.retry_schedule = {1h};
+    w.timeout = 1min;
+  });
+  http_.answer = [](const Received&) { return Answer{.status = 503}; };
+  store_.emit_many(100);
+  plan(2s, [&] {
+    EXPECT_TRUE(store_.endpoints.at(webhook).circuit_opened_at);
+    http_.answer = [](const Received& request) { return request.is_test ? Answer{} : FakeHttp::hangs(); };
+  });
+  plan(10s, [&] {
+    ASSERT_EQ(http_.in_flight(), 1U) << "a probe, for which the lane is kept";
+    store_.change_webhook(webhook, [](pg::Webhook& w) { w.is_active = false; });
+    process_.wake();
+  });
+  plan(12s, [&] { ticket_ = tests_.ask(webhook).value(); });
+  plan(14s, [&] {
+    EXPECT_TRUE(answer().success);
+    EXPECT_EQ(process_.count_log("has closed"), 0U);
+    EXPECT_TRUE(store_.endpoints.at(webhook).last_success_at);
+    EXPECT_FALSE(store_.endpoints.at(webhook).circuit_opened_at);
+    http_.answer = [](const Received&) { return Answer{}; };
+    store_.change_webhook(webhook, [](pg::Webhook& w) { w.is_active = true; });
+    process_.wake();
+  });
+  run_for(20s);
+  EXPECT_LE(store_.count_pending(), 25U) << "those that failed before the circuit opened, and the probe";
+}
+
+TEST_F(WorkerTesterTest, TestThatFailsTellsNothingOfTheEndpoint) {
+  const Uuid webhook = store_.add_webhook(1);
+  http_.answer = [](const Received& request) { return Answer{.status = request.is_test ? 503 : 200}; };
+  for (int i = 2; i < 20; ++i) {
+    plan(i * 1s, [this, webhook] {
+      tests_.withdraw(ticket_);
+      ticket_ = tests_.ask(webhook).value();
+    });
+  }
+  plan(20s, [this] { store_.emit_many(20); });
+  run_for(21s);
+  EXPECT_EQ(process_.count_log("the circuit of webhook"), 0U);
+  EXPECT_FALSE(store_.endpoints.at(webhook).failing_since);
+  EXPECT_EQ(store_.count_pending(), 0U);
+}
+
+TEST_F(WorkerTesterTest, AnswerFromAnotherUrlTellsNothingOfThisOne) {
+  const Uuid webhook = store_.add_webhook(1);
+  http_.answer = [](const Received& request) {
+    return request.is_test ? Answer{.status = 200, .delay = 3s} : Answer{.status = 503};
+  };
+  store_.emit_many(100);
+  plan_test(webhook);
+  plan(3500ms, [&] { store_.change_webhook(webhook, [](pg::Webhook& w) { w.url += "new"; }); });
+  plan(3600ms, [this] { process_.wake(); });
+  run_for(8s);
+  EXPECT_TRUE(answer().success);
+  EXPECT_TRUE(store_.endpoints.at(webhook).circuit_opened_at);
+  EXPECT_TRUE(store_.endpoints.at(webhook).failing_since);
+}
+
 TEST_F(WorkerTesterTest, LogRowOfATestDoesNotKeepAnEventFromBeingDeliveredAfterACrash) {
   const Uuid webhook = store_.add_webhook(1);
   http_.answer = [](const Received& request) { return request.is_test ? Answer{} : FakeHttp::hangs(); };
