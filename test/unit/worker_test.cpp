@@ -2010,7 +2010,9 @@ class AnotherWebhookOfTheIdTest : public WorkerTest,
 };
 
 TEST_P(AnotherWebhookOfTheIdTest, GetsNothingThatWasMadeForTheFirst) {
-  const auto& [situation, gap] = GetParam();
+  // Names, not a structured binding, which clang lets no lambda capture.
+  const auto& situation = std::get<0>(GetParam());
+  const auto& gap = std::get<1>(GetParam());
   http_.answer = [&](const Received& request) {
     return request.url == FakeStore::url(1) ? situation.answer : Answer{};
   };
