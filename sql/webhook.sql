@@ -399,6 +399,7 @@ CREATE TABLE @extschema@.webhook_minutes (
     attempts         integer NOT NULL,
     successes        integer NOT NULL,
     durations        integer[] NOT NULL,
+    unjudged         integer NOT NULL DEFAULT 0,
     PRIMARY KEY (configuration_id, slot)
 ) WITH (fillfactor = 70);
 CREATE TABLE @extschema@.webhook_endpoints (
@@ -411,6 +412,8 @@ CREATE TABLE @extschema@.webhook_endpoints (
     last_success_at   timestamptz,
     last_failure_at   timestamptz,
     last_error        text,
+    filter_failed_at  timestamptz,
+    filter_error      text,
     updated_at        timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
 ) WITH (fillfactor = 70);
 
@@ -2742,17 +2745,19 @@ CREATE VIEW @extschema@.webhook_stats WITH (security_invoker) AS
            e.last_success_at, e.last_failure_at, e.last_error,
            coalesce(p.owed, 0) AS owed, coalesce(x.dead, 0) AS dead,
            CASE WHEN e.circuit_opened_at IS NULL THEN 'closed' ELSE 'open' END AS circuit,
-           e.circuit_opened_at, e.next_probe_at, e.failing_since
+           e.circuit_opened_at, e.next_probe_at, e.failing_since,
+           coalesce(m.unjudged, 0) AS unjudged, e.filter_failed_at, e.filter_error
     FROM @extschema@.webhook_configurations c
     LEFT JOIN @extschema@.webhook_endpoints e
            ON e.configuration_id = c.id AND e.configuration_created_at = c.created_at
               AND e.organization_id IS NOT DISTINCT FROM c.organization_id
     LEFT JOIN LATERAL (
-        SELECT sum(b.attempts) AS attempts, sum(b.successes) AS successes,
+        SELECT sum(b.attempts) AS attempts, sum(b.successes) AS successes, sum(b.unjudged) AS unjudged,
                array_agg(b.count ORDER BY b.bucket) AS durations
         FROM (SELECT u.bucket, sum(u.count)::bigint AS count,
                      sum(CASE WHEN u.bucket = 1 THEN r.attempts END)::bigint AS attempts,
-                     sum(CASE WHEN u.bucket = 1 THEN r.successes END)::bigint AS successes
+                     sum(CASE WHEN u.bucket = 1 THEN r.successes END)::bigint AS successes,
+                     sum(CASE WHEN u.bucket = 1 THEN r.unjudged END)::bigint AS unjudged
               FROM @extschema@.webhook_minutes r, unnest(r.durations) WITH ORDINALITY u (count, bucket)
               WHERE r.configuration_id = c.id AND r.configuration_created_at = c.created_at
                 AND r.organization_id IS NOT DISTINCT FROM c.organization_id AND r.minute > now() - interval '24 hours'
@@ -2891,6 +2896,7 @@ DECLARE
     server record;
     latest record;
     endpoint record;
+    unjudged bigint;
     owed record;
     dropped record;
     secret_problem text;
@@ -2915,10 +2921,15 @@ BEGIN
         deferred := webhook_internal.check_deferred_own(configuration_id);
     END IF;
     SELECT * INTO server FROM @extschema@.webhook_server_state();
-    SELECT e.circuit_opened_at, e.next_probe_at, e.failing_since, e.last_error INTO endpoint
+    SELECT e.circuit_opened_at, e.next_probe_at, e.failing_since, e.last_error, e.filter_failed_at, e.filter_error
+    INTO endpoint
     FROM @extschema@.webhook_endpoints e
     WHERE e.configuration_id = webhook_check.configuration_id AND e.configuration_created_at = webhook.created_at
       AND e.organization_id IS NOT DISTINCT FROM webhook.organization_id;
+    SELECT sum(m.unjudged) INTO unjudged
+    FROM @extschema@.webhook_minutes m
+    WHERE m.configuration_id = webhook_check.configuration_id AND m.configuration_created_at = webhook.created_at
+      AND m.organization_id IS NOT DISTINCT FROM webhook.organization_id AND m.minute > now() - interval '24 hours';
     SELECT count(*) FILTER (WHERE d.state = 'pending') AS pending, count(*) FILTER (WHERE d.state = 'dead') AS dead,
            min(d.next_attempt_at) AS next_attempt_at INTO owed
     FROM @extschema@.webhook_deliveries d
@@ -2981,6 +2992,10 @@ BEGIN
         (owed.pending > 0, 'info',
          format('%s deliveries are owed, the next is due at %s', owed.pending, owed.next_attempt_at),
          'webhook_cancel() gives them up.'),
+        (unjudged > 0 AND endpoint.filter_failed_at IS NOT NULL, 'warning',
+         format('its filter could not judge %s events in the last 24 hours, which were not delivered; the last at %s: %s',
+                unjudged, endpoint.filter_failed_at, endpoint.filter_error),
+         'webhook_explain() tells of each event. Correct the filter; webhook_replay() then sends what it lets pass.'),
         (owed.dead > 0, 'warning', format('%s deliveries were given up', owed.dead),
          'webhook_deliveries.last_error says why; webhook_replay(..., only_failed => true) sends them again.'),
         (used_up IS NOT NULL, 'warning',
@@ -3576,6 +3591,8 @@ COMMENT ON COLUMN @extschema@.webhook_minutes.organization_id IS 'Whose it is, a
 COMMENT ON COLUMN @extschema@.webhook_minutes.minute IS 'The beginning of the minute. One of another day is out of date.';
 COMMENT ON COLUMN @extschema@.webhook_minutes.attempts IS 'How many attempts ended in it.';
 COMMENT ON COLUMN @extschema@.webhook_minutes.successes IS 'How many of them were successful.';
+COMMENT ON COLUMN @extschema@.webhook_minutes.unjudged IS
+    'How many events the filter could not judge: an error, or beyond its bounds. They were not delivered.';
 COMMENT ON COLUMN @extschema@.webhook_minutes.durations IS
     'How many took how long: element i (from 1) counts those below 0.25 ms * 2^((i - 1) / 2) and not below the one '
     'before it; 48 elements.';
@@ -3625,6 +3642,9 @@ COMMENT ON COLUMN @extschema@.webhook_endpoints.failing_since IS
 COMMENT ON COLUMN @extschema@.webhook_endpoints.last_success_at IS 'When an attempt or a test was last successful.';
 COMMENT ON COLUMN @extschema@.webhook_endpoints.last_failure_at IS 'When an attempt last failed.';
 COMMENT ON COLUMN @extschema@.webhook_endpoints.last_error IS 'Why it did.';
+COMMENT ON COLUMN @extschema@.webhook_endpoints.filter_failed_at IS
+    'When the filter last could not judge an event. Null: never since it was given, or changed.';
+COMMENT ON COLUMN @extschema@.webhook_endpoints.filter_error IS 'Why it could not.';
 COMMENT ON COLUMN @extschema@.webhook_endpoints.updated_at IS 'When the row was last written.';
 
 COMMENT ON VIEW @extschema@.webhook_stats IS
@@ -3649,6 +3669,10 @@ COMMENT ON COLUMN @extschema@.webhook_stats.circuit IS
 COMMENT ON COLUMN @extschema@.webhook_stats.circuit_opened_at IS 'Since when the circuit is open.';
 COMMENT ON COLUMN @extschema@.webhook_stats.next_probe_at IS 'When the next delivery is tried while it is.';
 COMMENT ON COLUMN @extschema@.webhook_stats.failing_since IS 'The first failed attempt since the last success.';
+COMMENT ON COLUMN @extschema@.webhook_stats.unjudged IS
+    'How many events of the last 24 hours the filter could not judge: an error, or beyond its bounds. They were not delivered.';
+COMMENT ON COLUMN @extschema@.webhook_stats.filter_failed_at IS 'When the filter last could not judge an event.';
+COMMENT ON COLUMN @extschema@.webhook_stats.filter_error IS 'Why it could not.';
 
 COMMENT ON TABLE @extschema@.webhook_rings IS
     'Which segment of webhook_events and of webhook_logs is written to. The worker turns them.';

@@ -14,8 +14,9 @@ std::size_t DurationCounts::bucket_of(Duration duration) {
   return std::min(static_cast<std::size_t>(index), kBuckets - 1);
 }
 
-void Statistics::count(const Uuid& webhook, Time webhook_created_at, Time ended_at, bool success, Duration duration) {
-  const Time begin = std::chrono::floor<std::chrono::minutes>(ended_at);
+template <class Add>
+void Statistics::add_to(const Uuid& webhook, Time webhook_created_at, Time at, Add add) {
+  const Time begin = std::chrono::floor<std::chrono::minutes>(at);
   const auto [found, is_new] = counted_.minutes[begin].try_emplace(webhook);
   MinuteOfWebhook& row = found->second;
   if (is_new) {
@@ -24,10 +25,20 @@ void Statistics::count(const Uuid& webhook, Time webhook_created_at, Time ended_
     row.minute = begin;
     ++counted_.rows;
   }
-  ++row.attempts;
-  if (success) ++row.successes;
-  row.durations.add(duration);
+  add(row);
   if (counted_.rows > kRowsMax) counted_.pop();
+}
+
+void Statistics::count(const Uuid& webhook, Time webhook_created_at, Time ended_at, bool success, Duration duration) {
+  add_to(webhook, webhook_created_at, ended_at, [success, duration](MinuteOfWebhook& row) {
+    ++row.attempts;
+    if (success) ++row.successes;
+    row.durations.add(duration);
+  });
+}
+
+void Statistics::count_unjudged(const Uuid& webhook, Time webhook_created_at, Time at) {
+  add_to(webhook, webhook_created_at, at, [](MinuteOfWebhook& row) { ++row.unjudged; });
 }
 
 void Statistics::forget(const Uuid& webhook) {

@@ -36,6 +36,7 @@ struct MinuteOfWebhook {
   Time minute{};              // its beginning
   std::int32_t attempts = 0;
   std::int32_t successes = 0;
+  std::int32_t unjudged = 0;  // events that its filter could not judge, so that no delivery was made
   DurationCounts durations;
 };
 
@@ -44,6 +45,7 @@ class Statistics {
   static constexpr std::size_t kRowsMax = 20'000;  // above it the oldest are forgotten: the database fails for long
 
   void count(const Uuid& webhook, Time webhook_created_at, Time ended_at, bool success, Duration duration);
+  void count_unjudged(const Uuid& webhook, Time webhook_created_at, Time at);
   bool empty() const { return size() == 0; }
   std::size_t size() const { return counted_.rows + round_.rows; }
   // Takes out at most so many, the oldest first, of a round: of what had been counted when its first were taken. What is
@@ -57,6 +59,9 @@ class Statistics {
 
  private:
   using Minute = std::unordered_map<Uuid, MinuteOfWebhook>;
+
+  template <class Add>
+  void add_to(const Uuid& webhook, Time webhook_created_at, Time at, Add add);
 
   struct Counts {
     // Takes one of the oldest minute's out.

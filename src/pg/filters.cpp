@@ -130,6 +130,17 @@ bool matches(Scratch& scratch, const std::string& jsonb, const std::string& json
   });
 }
 
+// Without what PostgreSQL quotes, which may be of the data: who reads webhook_stats may have no right to that. The message
+// may be in any language, so that what is not ASCII may be a quotation mark.
+std::string told(const Error& error) {
+  std::string text = error.message() + (error.detail().empty() ? "" : ": " + error.detail());
+  const auto is_mark = [](char c) { return c == '"' || static_cast<unsigned char>(c) >= 0x80; };
+  const auto first = std::find_if(text.begin(), text.end(), is_mark);
+  const auto last = std::find_if(text.rbegin(), text.rend(), is_mark).base();
+  if (first != text.end()) text.replace(first, last, "\"...\"");
+  return text + " (SQLSTATE " + error.sqlstate() + ")";
+}
+
 bool makes_numbers_of_text(std::string_view filter) {
   return filter.find(".number(") != std::string_view::npos || filter.find(".decimal(") != std::string_view::npos;
 }
@@ -179,9 +190,10 @@ class Evaluation {
       if (error.sqlstate() != kQueryCanceled) {
         if (question.made->is_made) {
           question.answer = FilterAnswer::kError;
+          question.error = told(error);
           return {.next = i + 1};
         }
-        *question.made = {.is_made = true, .problem = FilterAnswer::kError};
+        *question.made = {.is_made = true, .problem = FilterAnswer::kError, .error = told(error)};
         return {.next = i};
       }
       const Duration worked = processor_time() - begin - (i > first ? kGroupTime : Duration::zero());
@@ -204,9 +216,12 @@ class Evaluation {
     made->is_made = true;
   }
 
-  FilterAnswer answer_to(const FilterQuestion& question) {
+  FilterAnswer answer_to(FilterQuestion& question) {
     const FilterData& data = *question.made;
-    if (data.problem != FilterAnswer::kNotAsked) return data.problem;
+    if (data.problem != FilterAnswer::kNotAsked) {
+      question.error = data.error;
+      return data.problem;
+    }
     if (data.has_long_number_text && makes_numbers_of_text(*question.filter)) return FilterAnswer::kBeyond;
     CompiledFilter& compiled = *question.compiled;
     if (compiled.text != *question.filter) {

@@ -275,6 +275,7 @@ std::vector<MinuteOfWebhook> upsert_minutes(const std::vector<MinuteOfWebhook>& 
   std::vector<Time> begins;
   std::vector<std::int32_t> attempts;
   std::vector<std::int32_t> successes;
+  std::vector<std::int32_t> unjudged;
   std::vector<std::optional<std::string>> durations;
   for (const MinuteOfWebhook& minute : minutes) {
     webhooks.push_back(minute.webhook);
@@ -282,6 +283,7 @@ std::vector<MinuteOfWebhook> upsert_minutes(const std::vector<MinuteOfWebhook>& 
     begins.push_back(minute.minute);
     attempts.push_back(minute.attempts);
     successes.push_back(minute.successes);
+    unjudged.push_back(minute.unjudged);
     std::string counts = "{";
     for (const std::int32_t count : minute.durations.counts()) {
       if (counts.size() > 1) counts += ',';
@@ -290,8 +292,14 @@ std::vector<MinuteOfWebhook> upsert_minutes(const std::vector<MinuteOfWebhook>& 
     durations.emplace_back(counts + '}');
   }
   Query query(statements::upsert_minutes);
-  const std::size_t locked =
-      query.bind(webhooks).bind(created_at).bind(begins).bind(attempts).bind(successes).bind(durations).run();
+  const std::size_t locked = query.bind(webhooks)
+                                 .bind(created_at)
+                                 .bind(begins)
+                                 .bind(attempts)
+                                 .bind(successes)
+                                 .bind(durations)
+                                 .bind(unjudged)
+                                 .run();
   return at_places(query, locked, minutes);
 }
 
@@ -304,6 +312,8 @@ std::vector<EndpointState> upsert_endpoints(const std::vector<EndpointState>& en
   std::vector<std::optional<Time>> last_success_at;
   std::vector<std::optional<Time>> last_failure_at;
   std::vector<std::optional<std::string>> last_errors;
+  std::vector<std::optional<Time>> filter_failed_at;
+  std::vector<std::optional<std::string>> filter_errors;
   for (const EndpointState& endpoint : endpoints) {
     webhooks.push_back(endpoint.webhook);
     created_at.push_back(endpoint.webhook_created_at);
@@ -313,10 +323,13 @@ std::vector<EndpointState> upsert_endpoints(const std::vector<EndpointState>& en
     last_success_at.push_back(endpoint.last_success_at);
     last_failure_at.push_back(endpoint.last_failure_at);
     last_errors.push_back(null_if_empty(endpoint.last_error));
+    filter_failed_at.push_back(endpoint.filter_failed_at);
+    filter_errors.push_back(null_if_empty(endpoint.filter_error));
   }
   Query query(statements::upsert_endpoints);
   query.bind(webhooks).bind(created_at).bind(opened_at).bind(next_probe_at).bind(failing_since).bind(last_success_at);
-  const std::size_t locked = query.bind(last_failure_at).bind(last_errors).run();
+  query.bind(last_failure_at).bind(last_errors).bind(filter_failed_at);
+  const std::size_t locked = query.bind(filter_errors).run();
   return at_places(query, locked, endpoints);
 }
 

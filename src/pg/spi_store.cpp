@@ -430,7 +430,9 @@ void read_webhooks(const std::vector<Uuid>& ids, Configuration* configuration) {
                                      .failing_since = query.get_optional_time(row, 22),
                                      .last_success_at = query.get_optional_time(row, 23),
                                      .last_failure_at = query.get_optional_time(row, 24),
-                                     .last_error = query.get_text(row, 25)};
+                                     .last_error = query.get_text(row, 25),
+                                     .filter_failed_at = query.get_optional_time(row, 26),
+                                     .filter_error = query.get_text(row, 27)};
   }
 }
 

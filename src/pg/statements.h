@@ -82,7 +82,7 @@ inline constinit Statement read_webhooks(R"(
            ORDER BY d.next_attempt_at
            LIMIT 1),
          e.configuration_id IS NOT NULL, e.circuit_opened_at, e.next_probe_at, e.failing_since, e.last_success_at,
-         e.last_failure_at, coalesce(e.last_error, '')
+         e.last_failure_at, coalesce(e.last_error, ''), e.filter_failed_at, coalesce(e.filter_error, '')
     FROM unnest($1::uuid[]) AS wanted (id)
          JOIN @extschema@.webhook_configurations AS c ON c.id = wanted.id
          CROSS JOIN LATERAL (SELECT array_agg(coalesce(s.key_id, '') || ' ' || s.secret ORDER BY s.created_at DESC)
@@ -493,9 +493,12 @@ inline constinit Statement delete_finished(R"(
 inline constinit Statement upsert_minutes(R"(
   WITH new AS (
     SELECT n.place, c.id, (extract(epoch FROM n.minute)::bigint / 60 % 1440)::smallint AS slot, c.created_at,
-           c.organization_id, n.minute, n.attempts, n.successes, n.durations::integer[] AS durations
-      FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::integer[], $5::integer[], $6::text[])
-             WITH ORDINALITY AS n (configuration_id, configuration_created_at, minute, attempts, successes, durations, place)
+           c.organization_id, n.minute, n.attempts, n.successes, n.durations::integer[] AS durations,
+           n.unjudged
+      FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::integer[], $5::integer[], $6::text[],
+                  $7::integer[])
+             WITH ORDINALITY AS n (configuration_id, configuration_created_at, minute, attempts, successes, durations,
+                                   unjudged, place)
            JOIN @extschema@.webhook_configurations AS c
              ON c.id = n.configuration_id AND c.created_at = n.configuration_created_at),
   stored AS (
@@ -508,8 +511,9 @@ inline constinit Statement upsert_minutes(R"(
   locked AS (SELECT configuration_id, slot FROM stored EXCEPT SELECT configuration_id, slot FROM free),
   written AS (
   INSERT INTO @extschema@.webhook_minutes AS m
-         (configuration_id, slot, configuration_created_at, organization_id, minute, attempts, successes, durations)
-  SELECT n.id, n.slot, n.created_at, n.organization_id, n.minute, n.attempts, n.successes, n.durations
+         (configuration_id, slot, configuration_created_at, organization_id, minute, attempts, successes, durations,
+          unjudged)
+  SELECT n.id, n.slot, n.created_at, n.organization_id, n.minute, n.attempts, n.successes, n.durations, n.unjudged
     FROM new AS n
    WHERE (n.id, n.slot) NOT IN (SELECT configuration_id, slot FROM locked)
   ON CONFLICT (configuration_id, slot) DO UPDATE
@@ -522,6 +526,9 @@ inline constinit Statement upsert_minutes(R"(
                      + CASE WHEN m.minute = excluded.minute
                                  AND m.configuration_created_at = excluded.configuration_created_at
                             THEN m.successes ELSE 0 END,
+         unjudged = excluded.unjudged
+                    + CASE WHEN m.minute = excluded.minute AND m.configuration_created_at = excluded.configuration_created_at
+                           THEN m.unjudged ELSE 0 END,
          durations = CASE WHEN m.minute = excluded.minute
                                AND m.configuration_created_at = excluded.configuration_created_at
                           THEN ARRAY(SELECT a.count + b.count
@@ -536,11 +543,11 @@ inline constinit Statement upsert_minutes(R"(
 inline constinit Statement upsert_endpoints(R"(
   WITH new AS (
     SELECT n.place, c.id, c.created_at, c.organization_id, n.circuit_opened_at, n.next_probe_at, n.failing_since,
-           n.last_success_at, n.last_failure_at, n.last_error
+           n.last_success_at, n.last_failure_at, n.last_error, n.filter_failed_at, n.filter_error
       FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[],
-                  $6::timestamptz[], $7::timestamptz[], $8::text[]) WITH ORDINALITY
+                  $6::timestamptz[], $7::timestamptz[], $8::text[], $9::timestamptz[], $10::text[]) WITH ORDINALITY
              AS n (configuration_id, configuration_created_at, circuit_opened_at, next_probe_at, failing_since,
-                   last_success_at, last_failure_at, last_error, place)
+                   last_success_at, last_failure_at, last_error, filter_failed_at, filter_error, place)
            JOIN @extschema@.webhook_configurations AS c
              ON c.id = n.configuration_id AND c.created_at = n.configuration_created_at),
   stored AS (
@@ -554,16 +561,18 @@ inline constinit Statement upsert_endpoints(R"(
   written AS (
   INSERT INTO @extschema@.webhook_endpoints AS e
          (configuration_id, configuration_created_at, organization_id, circuit_opened_at, next_probe_at, failing_since,
-          last_success_at, last_failure_at, last_error)
+          last_success_at, last_failure_at, last_error, filter_failed_at, filter_error)
   SELECT n.id, n.created_at, n.organization_id, n.circuit_opened_at, n.next_probe_at, n.failing_since,
-         n.last_success_at, n.last_failure_at, n.last_error
+         n.last_success_at, n.last_failure_at, n.last_error, n.filter_failed_at, n.filter_error
     FROM new AS n
    WHERE n.id NOT IN (SELECT configuration_id FROM locked)
   ON CONFLICT (configuration_id) DO UPDATE
      SET configuration_created_at = excluded.configuration_created_at, organization_id = excluded.organization_id,
          circuit_opened_at = excluded.circuit_opened_at, next_probe_at = excluded.next_probe_at,
          failing_since = excluded.failing_since, last_success_at = excluded.last_success_at,
-         last_failure_at = excluded.last_failure_at, last_error = excluded.last_error, updated_at = clock_timestamp())
+         last_failure_at = excluded.last_failure_at, last_error = excluded.last_error,
+         filter_failed_at = excluded.filter_failed_at, filter_error = excluded.filter_error,
+         updated_at = clock_timestamp())
   SELECT n.place FROM new AS n JOIN locked AS l ON l.configuration_id = n.id)");
 
 // Whether there is still something to switch off; and it, unless somebody holds the row.

@@ -41,6 +41,8 @@ struct EndpointState {
   std::optional<Time> last_success_at;
   std::optional<Time> last_failure_at;
   std::string last_error;
+  std::optional<Time> filter_failed_at;  // when its filter last could not judge an event,
+  std::string filter_error;              // and why
 };
 
 // Which webhook: an id may be given again once its webhook is deleted.
@@ -315,7 +317,8 @@ struct SavedGivenUp {
 struct FilterData {
   bool is_made = false;
   std::string jsonb;
-  FilterAnswer problem = FilterAnswer::kNotAsked;  // or why there is none
+  FilterAnswer problem = FilterAnswer::kNotAsked;  // or why there is none,
+  std::string error;                               // if that is kError, in words
   bool has_long_number_text = false;               // see JsonBounds
 };
 struct CompiledFilter {
@@ -330,6 +333,7 @@ struct FilterQuestion {
   const std::string* data = nullptr;
   FilterData* made = nullptr;
   FilterAnswer answer = FilterAnswer::kNotAsked;
+  std::string error;  // for kError: why
 };
 
 // The questions of one organization: those about an event stand together.

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/json_bounds.h"
+#include "core/utf8.h"
 
 namespace webhook {
 namespace {
@@ -14,6 +15,7 @@ constexpr Duration kLogInterval = std::chrono::minutes(1);  // an organization's
 constexpr std::size_t kQuestionsOfOneMax = 250;             // of one call
 constexpr int kOverrunLinesMax = 10;                        // in that time: each names another webhook
 constexpr std::size_t kAskedAboutMax = 100;
+constexpr std::size_t kErrorBytesMax = 1000;  // of webhook_endpoints.filter_error
 
 // No organization and the organization '' are two things.
 std::string key_of(const std::optional<std::string>& organization_id) {
@@ -48,9 +50,9 @@ bool Filters::has_room(const Event& event, const std::vector<Target*>& receivers
   const bool has_room =
       organization.waiting.size() < kEventsMax - waiting_events_ && bytes + waiting_bytes_ <= budget_.filtered_max();
   if (!is_beyond && has_room) return true;
-  for (const Target* const target : receivers) {
+  for (Target* const target : receivers) {
     if (!target->webhook.filter.empty())
-      note(organization, target->webhook, is_beyond ? Undecided::kBeyond : Undecided::kRefused);
+      note(organization, *target, is_beyond ? Undecided::kBeyond : Undecided::kRefused);
   }
   return false;
 }
@@ -190,11 +192,11 @@ bool Filters::conclude_turn(const Turn& turn, const pg::FilterGroup& group, cons
     Target* const target = find(waiting, step.webhook);
     bool is_match = step.is_match;
     if (step.question) {
-      const pg::FilterAnswer answer = group.questions[*step.question].answer;
-      if (answer == pg::FilterAnswer::kNotAsked) break;
-      is_match = judge(organization, target, answer);
+      const pg::FilterQuestion& question = group.questions[*step.question];
+      if (question.answer == pg::FilterAnswer::kNotAsked) break;
+      is_match = judge(organization, target, question);
     } else if (!is_match && target != nullptr) {
-      note(organization, target->webhook, Undecided::kOverrun);
+      note(organization, *target, Undecided::kOverrun);
     }
     conclude(waiting, is_match ? target : nullptr);
     had_turn = true;
@@ -212,14 +214,15 @@ Target* Filters::find(const Waiting& waiting, const Uuid& webhook) const {
 }
 
 // Returns whether the filter matches.
-bool Filters::judge(Organization& organization, Target* target, pg::FilterAnswer answer) {
+bool Filters::judge(Organization& organization, Target* target, const pg::FilterQuestion& question) {
+  const pg::FilterAnswer answer = question.answer;
   if (answer == pg::FilterAnswer::kOverrun) {
     note_overrun(organization, *target);
     return false;
   }
   if (process_.now() >= target->filter_rests_until) target->filter_overruns = 0;
-  if (answer == pg::FilterAnswer::kError) note(organization, target->webhook, Undecided::kError);
-  if (answer == pg::FilterAnswer::kBeyond) note(organization, target->webhook, Undecided::kBeyond);
+  if (answer == pg::FilterAnswer::kError) note(organization, *target, Undecided::kError, question.error);
+  if (answer == pg::FilterAnswer::kBeyond) note(organization, *target, Undecided::kBeyond);
   return answer == pg::FilterAnswer::kMatch;
 }
 
@@ -228,7 +231,7 @@ void Filters::refuse_oldest(Organization& organization, const Conclude& conclude
   for (; waiting.next < waiting.webhooks->size(); ++waiting.next) {
     Target* const target = find(waiting, (*waiting.webhooks)[waiting.next]);
     const bool is_match = target != nullptr && target->webhook.filter.empty();
-    if (target != nullptr && !is_match) note(organization, target->webhook, Undecided::kRefused);
+    if (target != nullptr && !is_match) note(organization, *target, Undecided::kRefused);
     conclude(waiting, is_match ? target : nullptr);
   }
   take_out_oldest(organization);
@@ -272,32 +275,58 @@ void Filters::clock_set_back(Time now) {
 
 // --- What is said ---------------------------------------------------------------------------------------------------------
 
-// A delivery is not made. An error of a filter is not worth a line: data of another shape makes one.
-void Filters::note(Organization& organization, const pg::Webhook& webhook, Undecided why) {
+// A delivery is not made.
+void Filters::note(Organization& organization, Target& target, Undecided why, const std::string& error) {
   const auto kind = static_cast<std::size_t>(why);
   const Time now = process_.now();
-  ++organization.undecided[kind];
-  if (why == Undecided::kError || why == Undecided::kOverrun || now < organization.next_log[kind]) return;
+  count(organization, target, why, error);
+  if (why == Undecided::kOverrun || now < organization.next_log[kind]) return;
   organization.next_log[kind] = now + kLogInterval;
   const std::string name = organization.id ? "organization \"" + *organization.id + "\"" : "no organization";
   const std::string count =
       " It is one of " + std::to_string(organization.undecided[kind]) + " that were not made so far.";
-  if (why == Undecided::kBeyond) {
+  if (why == Undecided::kError) {
+    process_.log_about(
+        organization.id, pg::LogLevel::kLog,
+        "the filter of " + described(target.webhook) + " could not be evaluated: " + target.endpoint.filter_error,
+        "It counts as no match." + count, "webhook_explain() says so of each event.");
+  } else if (why == Undecided::kBeyond) {
     process_.log_about(organization.id, pg::LogLevel::kLog, "data of " + name + " is beyond what filters may see",
-                       "It counts as no match." + count + " This one was for " + described(webhook) + ".",
+                       "It counts as no match." + count + " This one was for " + described(target.webhook) + ".",
                        "The bounds are in the description of webhook_configurations.filter.");
   } else {
     process_.log_about(
         organization.id, pg::LogLevel::kLog, "the filters of " + name + " take too much time",
         "They may take a tenth of the worker's time. A delivery that waits for them for too long is not made." + count,
-        "The filter of " + described(webhook) + " is one of those that were not evaluated.");
+        "The filter of " + described(target.webhook) + " is one of those that were not evaluated.");
   }
+}
+
+// For webhook_stats and webhook_check().
+void Filters::count(Organization& organization, Target& target, Undecided why, const std::string& error) {
+  const auto reason = [&]() -> std::string {
+    switch (why) {
+      case Undecided::kError:
+        return error;
+      case Undecided::kBeyond:
+        return "the data is beyond what filters may see";
+      case Undecided::kOverrun:
+        return "it took too long";
+      case Undecided::kRefused:
+        return "the organization's filters take too much time";
+    }
+    return {};
+  };
+  ++organization.undecided[static_cast<std::size_t>(why)];
+  target.endpoint.filter_failed_at = process_.now();
+  target.endpoint.filter_error = utf8_prefix(reason(), kErrorBytesMax);
+  statistics_.count_unjudged(target.webhook.id, target.webhook.created_at, process_.now());
 }
 
 void Filters::note_overrun(Organization& organization, Target& target) {
   const auto kind = static_cast<std::size_t>(Undecided::kOverrun);
   const Time now = process_.now();
-  ++organization.undecided[kind];
+  count(organization, target, Undecided::kOverrun, {});
   if (now < target.filter_rests_until) return;
   const Duration rest = std::min<Duration>(kRestMin * (1LL << std::min(target.filter_overruns, 20)), kRestMax);
   target.filter_rests_until = now + rest;

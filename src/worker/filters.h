@@ -6,7 +6,7 @@
 // failures and bounds of its own. What an organization's filters take, converting the data included, it is charged for:
 // they may take a tenth of the time, and 2 s before that (TimeAllowance). When they have had that, what is left waits.
 //
-// A delivery is not made, as if the filter did not match, and note() says so, where
+// A delivery is not made, as if the filter did not match, and note() counts it and says so, where
 //   - the filter cannot be evaluated on the data;
 //   - the data is beyond what filters may see (core/json_bounds.h);
 //   - it takes too long, or has taken too long a while ago: it is left alone, for longer each time;
@@ -32,6 +32,7 @@
 #include "core/event.h"
 #include "core/lanes.h"
 #include "core/ledger.h"
+#include "core/statistics.h"
 #include "core/time.h"
 #include "core/time_allowance.h"
 #include "core/uuid.h"
@@ -66,9 +67,9 @@ class Filters {
   // What the answer is for: nullptr if the webhook is not to get the event.
   using Conclude = std::function<void(Waiting&, Target*)>;
 
-  // The budget outlives it.
-  Filters(pg::Process& process, pg::Store& store, Targets& targets, ByteBudget& budget)
-      : process_(process), store_(store), targets_(targets), budget_(budget) {}
+  // All of these outlive it.
+  Filters(pg::Process& process, pg::Store& store, Targets& targets, ByteBudget& budget, Statistics& statistics)
+      : process_(process), store_(store), targets_(targets), budget_(budget), statistics_(statistics) {}
 
   // Whether the webhook gets the event only when it has been asked about it: it has a filter, or older events wait that
   // it was to be asked about when it had one.
@@ -135,16 +136,18 @@ class Filters {
   Turn prepare(Organization& organization, std::size_t steps_max, pg::FilterGroup* group);
   bool conclude_turn(const Turn& turn, const pg::FilterGroup& group, const Conclude& conclude);
   Target* find(const Waiting& waiting, const Uuid& webhook) const;
-  bool judge(Organization& organization, Target* target, pg::FilterAnswer answer);
+  bool judge(Organization& organization, Target* target, const pg::FilterQuestion& question);
   void refuse_oldest(Organization& organization, const Conclude& conclude);
   void take_out_oldest(Organization& organization);
-  void note(Organization& organization, const pg::Webhook& webhook, Undecided why);
+  void note(Organization& organization, Target& target, Undecided why, const std::string& error = {});
+  void count(Organization& organization, Target& target, Undecided why, const std::string& error);
   void note_overrun(Organization& organization, Target& target);
 
   pg::Process& process_;
   pg::Store& store_;
   Targets& targets_;
   ByteBudget& budget_;
+  Statistics& statistics_;
   std::unordered_map<std::string, Organization> organizations_;
   std::deque<Organization*> turns_;  // those of which something waits
   std::size_t waiting_events_ = 0;

@@ -50,9 +50,12 @@ Targets::Change Targets::put(pg::Webhook webhook, std::uint64_t round) {
     change.filter_removed = !known.filter.empty() && webhook.filter.empty();
     if (change.url) target.endpoint.failing_since.reset();
     if (known.events != webhook.events) forget_routes(organization);
-    if (known.filter != webhook.filter) {
+    change.filter = known.filter != webhook.filter;
+    if (change.filter) {
       target.filter_rests_until = {};
       target.filter_overruns = 0;
+      target.endpoint.filter_failed_at.reset();
+      target.endpoint.filter_error.clear();
     }
     if (known.secrets != webhook.secrets) target.keys_.clear();
   }

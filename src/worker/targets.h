@@ -50,6 +50,7 @@ class Targets {
     bool ordering = false;
     bool url = false;
     bool became_deliverable = false;
+    bool filter = false;
     bool filter_removed = false;
   };
 

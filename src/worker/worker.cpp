@@ -100,7 +100,7 @@ Worker::Worker(pg::Process& process, pg::Store& store, HttpClient& http, pg::Tes
       recorder_(store, budget_),
       tester_(process, store, http, tests, recorder_, share),
       configuration_(store),
-      filters_(process, store, targets_, budget_),
+      filters_(process, store, targets_, budget_, statistics_),
       quotas_(process, store),
       fan_outs_(budget_),
       crowded_pause_(kCrowdedPauseMax),
@@ -415,6 +415,7 @@ void Worker::take_webhook(pg::Webhook webhook, bool with_backlog) {
   set_up_lane(target, change);
   if (change.is_new && endpoint) take_endpoint(target, std::move(*endpoint));
   if (change.filter_removed) filters_.filter_removed(target);
+  if (change.filter) endpoints_to_write_.insert(id);
   // What is owed may be older than what is read now, or newer: it is not known before it is fetched.
   const bool is_due = next_due && *next_due <= process_.now();
   if (recovering_ && lanes_.circuit(id) != nullptr && (is_due || deferrals_.contains(id))) lanes_.begin_overflow(id);

@@ -12,7 +12,7 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = public, tap;
-SELECT plan(32);
+SELECT plan(38);
 
 -- Counts as DurationCounts in src/core/statistics.h keeps them: "DURATION in ms: COUNT".
 CREATE FUNCTION pg_temp.bucket(ms double precision) RETURNS int LANGUAGE sql AS $$
@@ -48,8 +48,8 @@ INSERT INTO hooks.webhook_configurations (id, organization_id, name, url, events
 VALUES (:'a', 'acme', 'busy', 'https://example.com/', '{*}', true), (:'b', 'acme', 'new', 'https://example.com/', '{*}', false),
        (:'c', 'globex', 'failing', 'https://example.com/', '{*}', true);
 INSERT INTO hooks.webhook_minutes (configuration_id, slot, configuration_created_at, organization_id, minute, attempts,
-                                   successes, durations)
-SELECT c.id, m.slot, c.created_at, m.organization_id, m.minute, m.attempts, m.successes, m.durations
+                                   successes, durations, unjudged)
+SELECT c.id, m.slot, c.created_at, m.organization_id, m.minute, m.attempts, m.successes, m.durations, m.attempts / 20
 FROM (VALUES
     (:'a'::uuid, 0, 'acme', date_trunc('minute', now()), 60, 59, pg_temp.durations(10, 60)),
     (:'a', 1, 'acme', now() - interval '23 h 50 min', 40, 40, pg_temp.durations(10, 34, 1000, 6)),
@@ -58,10 +58,12 @@ FROM (VALUES
 ) m (webhook, slot, organization_id, minute, attempts, successes, durations)
 JOIN hooks.webhook_configurations c ON c.id = m.webhook;
 INSERT INTO hooks.webhook_endpoints
-    (configuration_id, configuration_created_at, organization_id, circuit_opened_at, next_probe_at, failing_since, last_success_at, last_failure_at, last_error)
+    (configuration_id, configuration_created_at, organization_id, circuit_opened_at, next_probe_at, failing_since, last_success_at, last_failure_at, last_error,
+     filter_failed_at, filter_error)
 VALUES
-    (:'a', (SELECT created_at FROM hooks.webhook_configurations WHERE id = :'a'), 'acme', NULL, NULL, NULL, '2024-01-15 10:00Z', '2024-01-14 10:00Z', 'HTTP status 500'),
-    (:'c', (SELECT created_at FROM hooks.webhook_configurations WHERE id = :'c'), 'globex', '2024-01-15 09:00Z', '2024-01-15 10:05Z', '2024-01-15 08:00Z', NULL, '2024-01-15 10:00Z', 'timeout');
+    (:'a', (SELECT created_at FROM hooks.webhook_configurations WHERE id = :'a'), 'acme', NULL, NULL, NULL, '2024-01-15 10:00Z', '2024-01-14 10:00Z', 'HTTP status 500',
+     '2024-01-15 11:00Z', 'division by zero'),
+    (:'c', (SELECT created_at FROM hooks.webhook_configurations WHERE id = :'c'), 'globex', '2024-01-15 09:00Z', '2024-01-15 10:05Z', '2024-01-15 08:00Z', NULL, '2024-01-15 10:00Z', 'timeout', NULL, NULL);
 INSERT INTO hooks.webhook_deliveries (event_id, configuration_id, configuration_created_at, organization_id, event, created_at,
                                       state)
 SELECT d.id, c.id, c.created_at, organization, 'contact.created', now(), state
@@ -73,6 +75,8 @@ SELECT is(array_agg(name ORDER BY name), '{busy,failing,new}', 'each webhook has
 SELECT is((attempts, successes)::text, '(100,99)', 'attempts and successes are of the last 24 hours'),
        is(success_percent, 99.0, 'in percent'),
        pg_temp.is_near(p50_ms, 10, 'half were done in 10 ms'), pg_temp.is_near(p95_ms, 1000, '95 of 100 in a second'),
+       is(unjudged, 5::numeric, 'how many events its filter could not judge'),
+       is(concat_ws(' ', filter_failed_at = '2024-01-15 11:00Z', filter_error), 't division by zero', 'when the last, and why'),
        is((owed, dead)::text, '(2,1)', 'what is owed and what was given up'), is(circuit, 'closed', 'the circuit is closed'),
        is(concat_ws(' ', last_success_at = '2024-01-15 10:00Z', last_failure_at = '2024-01-14 10:00Z', last_error),
           't t HTTP status 500', 'when it last went well, and when not, and why')
@@ -108,6 +112,30 @@ FROM (VALUES ('read', 'acme', 'acme acme acme', 'an organization sees its own st
      unnest(ARRAY['webhook_stats', 'webhook_minutes', 'webhook_endpoints']) r
 GROUP BY role, organization, want, what ORDER BY role DESC, organization;
 
+-- What webhook_check() says of the filter, to whom the webhook belongs and to operators, and nothing to others.
+CREATE FUNCTION pg_temp.told(role text, organization text, webhook uuid) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    result text;
+BEGIN
+    PERFORM set_config('webhook.organization_id', organization, true);
+    PERFORM set_config('role', 'regress_webhook_' || role, true);
+    BEGIN
+        SELECT string_agg(severity || ': ' || regexp_replace(finding, 'the last at .*: ', 'the last at ...: '), ', ') INTO result
+        FROM hooks.webhook_check(webhook) WHERE finding ~ 'filter could not judge';
+    EXCEPTION WHEN undefined_object THEN
+        result := 'no such webhook';
+    END;
+    PERFORM set_config('role', 'none', true);
+    RETURN coalesce(result, 'nothing');
+END
+$$;
+SELECT is(pg_temp.told('read', 'acme', :'a'), pg_temp.told('operate', '', :'a'), 'the owner and an operator are told the same'),
+       is(pg_temp.told('read', 'acme', :'a'),
+          'warning: its filter could not judge 5 events in the last 24 hours, which were not delivered; the last at ...: '
+          'division by zero', 'of the filter'),
+       is(pg_temp.told('read', 'globex', :'a'), 'no such webhook', 'another organization is told nothing'),
+       is(pg_temp.told('operate', '', :'c'), 'nothing', 'nor is there anything where no filter failed');
+
 -- --- another webhook of the id ------------------------------------------------------------------------------------------
 
 DELETE FROM hooks.webhook_configurations WHERE id = :'a';
@@ -115,7 +143,7 @@ INSERT INTO hooks.webhook_configurations (id, organization_id, name, url, events
 VALUES (:'a', 'initech', 'heir', 'https://example.com/', '{*}');
 SELECT is((attempts, successes, last_success_at, last_error, owed, dead, circuit)::text, '(0,0,,,0,0,closed)',
           'statistics are of the webhook, not of its id') FROM hooks.webhook_stats WHERE configuration_id = :'a';
-SELECT is_empty(format('SELECT finding FROM hooks.webhook_check(%L) WHERE finding ~ ''owed|given up|last attempt|circuit''',
+SELECT is_empty(format('SELECT finding FROM hooks.webhook_check(%L) WHERE finding ~ ''owed|given up|last attempt|circuit|judge''',
                        :'a'), 'so is what webhook_check finds');
 
 SELECT * FROM finish();

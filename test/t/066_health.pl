@@ -1,4 +1,5 @@
 # Good news is believed: an answer to webhook_test() closes the circuit, whichever worker has it, and what waited goes at once.
+# Bad news is told: a filter that cannot judge an event is no silence.
 
 use strict;
 use warnings;
@@ -49,6 +50,79 @@ eventually { query('SELECT max(owed) FROM webhook_stats') <= 5 } 'what the circu
 is(query("SELECT count(*) FROM webhook_logs WHERE created_at > '$tested' AND status = 'failed'"), 0, 'no probe came first');
 
 query('DELETE FROM webhook_configurations');
+
+# --- Filters that cannot judge ------------------------------------------------------------------------------------------
+
+# What the row is, the filter, and what is said of it: an error of the data or of the filter, or a bound. Of the data
+# nothing is quoted. Without a word, the filter has judged: how often it lets an event pass.
+my %unjudged = (
+	zero => [q{'{"deep": "\u0000"}', 'x'}, '$.id > 0', qr/^unsupported Unicode escape sequence: \\u0000 cannot be converted to text/],
+	number => [q{'{"deep": 1e200000}', 'x'}, '$.id > 0', qr/./],
+	method => [q{'{}', 'secret words'}, '$.note.double()', qr/double/],
+	overflow => [q{'{}', '1e999'}, '$.note.double()', qr/double/],
+	operand => [q{'{}', 'secret words'}, '$.note + 1', qr/operand/],
+	strict => [q{'{}', 'x'}, 'strict $.note.missing', qr/^jsonpath member accessor|^JSON object does not contain key/],
+	division => [q{'{}', 'x'}, '$.id / 0', qr/^division by zero \(SQLSTATE 22012\)$/],
+	nested => [q{repeat('[', 1100) || repeat(']', 1100), 'x'}, '$.id > 0', qr/beyond what filters may see/],
+	large => [q{'{}', repeat('x', 300000)}, '$.id > 0', qr/beyond what filters may see/],
+	slow => [q{(SELECT json_agg(i) FROM generate_series(1, 3000) i)::text, 'x'}, '$.extra[*] ? (@ == $.extra[*]) == "x"',
+		qr/^it took too long$/],
+	control => [q{to_json('a' || chr(1) || 'b')::text, 'x'}, '$.id > 0', undef, 3],
+	lax => [q{'{}', 'x'}, '$.missing.deeper > 0', undef, 0],
+	unknown => [q{'{}', 'x'}, '$.note > 0', undef, 0],
+	no => [q{'{}', 'x'}, '$.id < 0', undef, 0]);
+my %judged;
+query(q{CREATE TABLE documents (id bigint PRIMARY KEY, organization_id text, extra json, note text);
+	SELECT webhook_watch('documents', 'document.created')});
+my $id = 0;
+foreach my $case (sort keys %unjudged)
+{
+	my ($row, $filter, $error, $passes) = @{ $unjudged{$case} };
+	my $webhook = create_webhook($node, name => $case, organization_id => $case, url => $receiver->url("/ok?$case"),
+		events => ['document.created'], filter => $filter);
+	my $all = create_webhook($node, name => "all $case", organization_id => $case, url => $receiver->url("/ok?all-$case"),
+		events => ['document.created']);
+	query("INSERT INTO documents (id, organization_id, extra, note) SELECT ${id} + i, '$case', r.extra::json, r.note
+		FROM generate_series(1, 3) i, (SELECT $row) r (extra, note)");
+	$id += 3;
+	eventually { $receiver->count("/ok?all-$case") == 3 } "$case: who has no filter gets the events";
+	if (!defined $error)
+	{
+		$judged{$webhook} = [ $case, $passes ];
+		next;
+	}
+	eventually { query("SELECT unjudged FROM webhook_stats WHERE configuration_id = '$webhook'") == 3 } "$case: webhook_stats counts";
+	is($receiver->count("/ok?$case"), 0, "$case: nothing is delivered");
+	my $told = query("SELECT filter_error FROM webhook_stats WHERE configuration_id = '$webhook' AND filter_failed_at <= now()");
+	like($told, $error, "$case: and names the last");
+	unlike($told, qr/secret words/, "$case: without the data");
+	like(query("SELECT severity, finding FROM webhook_check('$webhook')"),
+		qr/^warning\|its filter could not judge 3 events in the last 24 hours, which were not delivered; the last at .*: \Q$told\E$/m,
+		"$case: webhook_check tells");
+	my @lines = grep {
+		/LOG: .*(?:the filter of webhook "$case" .* (?:could not be evaluated|took too long)|data of organization "$case" is beyond)/
+	} split /\n/, slurp_file($node->logfile);
+	# A filter that takes too long is left alone for a second, and then has another line.
+	my $lines_max = $case eq 'slow' ? 3 : 1;
+	ok(@lines >= 1 && @lines <= $lines_max, "$case: the log has a line") or diag(@lines);
+	if ($case eq 'division')
+	{
+		query("INSERT INTO documents (id, organization_id) VALUES (-1, '$case')");
+		eventually { query("SELECT unjudged FROM webhook_stats WHERE configuration_id = '$webhook'") == 4 } "$case: what comes later is added";
+	}
+	query("UPDATE webhook_configurations SET filter = '\$.id >= 0' WHERE id = '$webhook'");
+	eventually { query("SELECT filter_failed_at IS NULL FROM webhook_stats WHERE configuration_id = '$webhook'") eq 't' }
+	"$case: another filter makes it good";
+	unlike(query("SELECT finding FROM webhook_check('$webhook')"), qr/its filter could not judge/, "$case: webhook_check too");
+}
+foreach my $webhook (keys %judged)
+{
+	my ($case, $passes) = @{ $judged{$webhook} };
+	is($receiver->count("/ok?$case"), $passes, "$case: the filter has judged");
+	is(query("SELECT unjudged, filter_failed_at IS NULL FROM webhook_stats WHERE configuration_id = '$webhook'"), '0|t',
+		"$case: which is no error");
+}
+
 is_log_clean($node);
 $node->stop;
 

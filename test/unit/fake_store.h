@@ -426,6 +426,7 @@ class FakeStore : public pg::Store {
       kept.minute = minute.minute;
       kept.attempts += minute.attempts;
       kept.successes += minute.successes;
+      kept.unjudged += minute.unjudged;
     }
     if (batch.checkpoint) move_checkpoint(*batch.checkpoint);
     call.commit();
@@ -453,6 +454,7 @@ class FakeStore : public pg::Store {
         ++asked_of_group;
         ++filters_asked;
         question.answer = filters(*question.filter, *question.data);
+        if (question.answer == pg::FilterAnswer::kError) question.error = "simulated error";
         const bool overran = question.answer == pg::FilterAnswer::kOverrun;
         group.cost += overran ? overrun_takes : filter_takes;
         if (overran) break;

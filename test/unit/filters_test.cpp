@@ -20,7 +20,7 @@ using namespace std::chrono_literals;
 
 class FiltersTest : public testing::Test {
  protected:
-  FiltersTest() : store_(process_), filters_(process_, store_, targets_, budget_) {
+  FiltersTest() : store_(process_), filters_(process_, store_, targets_, budget_, statistics_) {
     store_.filters = [](const std::string& filter, const std::string&) {
       return filter == "no" ? pg::FilterAnswer::kNoMatch : pg::FilterAnswer::kMatch;
     };
@@ -86,6 +86,7 @@ class FiltersTest : public testing::Test {
   FakeStore store_;
   Targets targets_;
   ByteBudget budget_;
+  Statistics statistics_;
   Filters filters_;
   std::map<int, pg::Webhook> webhooks_;
   Ledger::Entry entry_ = 0;
@@ -158,6 +159,82 @@ TEST_F(FiltersTest, CostIsChargedWhateverTheAnswer) {
     EXPECT_FALSE(filters_.is_due(process_.now()));
     filters_.refuse_old(entry_ + Filters::kWaitEventsMax + 1, conclude());
   }
+}
+
+// Whatever kept a filter from judging: it is counted, the last of it is kept with its time, and the log says so, once a minute
+// and organization.
+TEST_F(FiltersTest, WhatAFilterCannotJudgeIsCountedNamedAndLogged) {
+  struct Case {
+    std::string organization;
+    pg::FilterAnswer answer;
+    std::string error;
+    std::string line;
+  };
+  const Case cases[] = {
+      {"error", pg::FilterAnswer::kError, "simulated error", "could not be evaluated: simulated error"},
+      {"beyond", pg::FilterAnswer::kBeyond, "the data is beyond what filters may see",
+       "\"beyond\" is beyond what filters"},
+      {"overrun", pg::FilterAnswer::kOverrun, "it took too long", "took too long"}};
+  int number = 0;
+  for (const Case& tried : cases) {
+    store_.filters = [&tried](const std::string& filter, const std::string&) {
+      return filter == "bad" ? tried.answer : pg::FilterAnswer::kNoMatch;
+    };
+    add_webhook(++number, tried.organization, "bad");
+    add_webhook(++number, tried.organization, "bad");
+    add_webhook(++number, tried.organization, "good");
+    const std::size_t lines = process_.count_log(tried.line);
+    const Time first = process_.now();
+    for (int i = 0; i < 20; ++i) ask(event_of(tried.organization));
+    answer_all();
+    process_.pass(2min);
+    ask(event_of(tried.organization));
+    answer_all();
+    std::map<Uuid, int> counted;
+    for (const MinuteOfWebhook& minute : statistics_.take(100)) {
+      counted[minute.webhook] += minute.unjudged;
+      EXPECT_EQ(minute.attempts, 0);
+    }
+    for (int bad = number - 2; bad < number; ++bad) {
+      EXPECT_EQ(counted[FakeStore::uuid(bad)], 21) << tried.organization;
+      const pg::EndpointState& endpoint = targets_.find(FakeStore::uuid(bad))->endpoint;
+      EXPECT_EQ(endpoint.filter_error, tried.error);
+      EXPECT_GE(endpoint.filter_failed_at, first + 2min);
+    }
+    EXPECT_FALSE(counted.contains(FakeStore::uuid(number))) << "a filter that says no has judged";
+    EXPECT_FALSE(targets_.find(FakeStore::uuid(number))->endpoint.filter_failed_at);
+    // Of overruns each webhook has its lines, within bounds.
+    EXPECT_GE(process_.count_log(tried.line) - lines, tried.answer == pg::FilterAnswer::kOverrun ? 1U : 2U);
+    EXPECT_LE(process_.count_log(tried.line) - lines, 4U);
+  }
+}
+
+TEST_F(FiltersTest, WhatIsNotEvenAskedIsCounted) {
+  add_webhook(1, "acme", "yes");
+  add_webhook(2, "globex", "yes");
+  EXPECT_FALSE(ask(event_of("acme", std::string(kJsonBytesMax + 1, ' '))));
+  for (int i = 0; i < 10; ++i) ask(event_of("globex"));
+  filters_.refuse_old(entry_ + Filters::kWaitEventsMax + 1, conclude());
+  std::map<Uuid, int> counted;
+  for (const MinuteOfWebhook& minute : statistics_.take(100)) counted[minute.webhook] = minute.unjudged;
+  EXPECT_EQ(counted[FakeStore::uuid(1)], 1);
+  EXPECT_EQ(counted[FakeStore::uuid(2)], 10);
+  EXPECT_EQ(targets_.find(FakeStore::uuid(1))->endpoint.filter_error, "the data is beyond what filters may see");
+  EXPECT_EQ(targets_.find(FakeStore::uuid(2))->endpoint.filter_error, "the organization's filters take too much time");
+}
+
+TEST_F(FiltersTest, AnotherFilterForgetsWhatTheOneBeforeCouldNotJudge) {
+  store_.filters = [](const std::string&, const std::string&) { return pg::FilterAnswer::kError; };
+  add_webhook(1, "acme", "bad");
+  ask(event_of("acme"));
+  answer_all();
+  EXPECT_TRUE(targets_.find(FakeStore::uuid(1))->endpoint.filter_failed_at);
+  load();
+  EXPECT_TRUE(targets_.find(FakeStore::uuid(1))->endpoint.filter_failed_at) << "the same again";
+  webhooks_.at(1).filter = "better";
+  load();
+  EXPECT_FALSE(targets_.find(FakeStore::uuid(1))->endpoint.filter_failed_at);
+  EXPECT_EQ(targets_.find(FakeStore::uuid(1))->endpoint.filter_error, "");
 }
 
 TEST_F(FiltersTest, WhatWaitsForItsTimeIsAskedLaterAndHoldsUpNobodyElse) {
