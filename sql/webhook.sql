@@ -3643,7 +3643,7 @@ COMMENT ON COLUMN @extschema@.webhook_endpoints.last_success_at IS 'When an atte
 COMMENT ON COLUMN @extschema@.webhook_endpoints.last_failure_at IS 'When an attempt last failed.';
 COMMENT ON COLUMN @extschema@.webhook_endpoints.last_error IS 'Why it did.';
 COMMENT ON COLUMN @extschema@.webhook_endpoints.filter_failed_at IS
-    'When the filter last could not judge an event. Null: never since it was given, or changed.';
+    'When the filter last could not judge an event. Null: never since a worker saw it given, or changed.';
 COMMENT ON COLUMN @extschema@.webhook_endpoints.filter_error IS 'Why it could not.';
 COMMENT ON COLUMN @extschema@.webhook_endpoints.updated_at IS 'When the row was last written.';
 
