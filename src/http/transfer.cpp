@@ -393,6 +393,7 @@ void Transfer::read_header(std::string_view line) {
     response_.encoding.clear();
     location_.clear();
     length_.clear();
+    is_transfer_encoded_ = false;
   } else if (trimmed(line).empty()) {
     in_headers_ = false;  // what comes after the body are trailers
   } else if (in_headers_) {
@@ -416,8 +417,10 @@ void Transfer::read_field(std::string_view line) {
   } else if (begins_with_name(name, "content-encoding:")) {
     if (!begins_with_name(value, "identity") && !value.empty()) response_.encoding = value.substr(0, kEncodingBytesMax);
   } else if (begins_with_name(name, "transfer-encoding:")) {
-    is_transfer_encoded_ = !begins_with_name(value, "chunked") && !begins_with_name(value, "identity");
-    if (is_transfer_encoded_) response_.encoding = value.substr(0, kEncodingBytesMax);
+    // Several lines are one list.
+    if (begins_with_name(value, "chunked") || begins_with_name(value, "identity")) return;
+    is_transfer_encoded_ = true;
+    response_.encoding = value.substr(0, kEncodingBytesMax);
   }
 }
 

@@ -43,7 +43,7 @@ class Tester {
 
   // Whether a response belongs here: tests have tokens that no delivery has.
   static bool is_test(std::uint64_t token) { return token >= kFirstToken; }
-  // Nothing: it is known no more.
+  // Nothing: the test is not under way any more.
   std::optional<Outcome> conclude(const HttpResponse& response);
 
   // Whether turn() has something to do.

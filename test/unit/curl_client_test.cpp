@@ -453,9 +453,25 @@ TEST_F(CurlClientTest, BodyThatCameCompressedUnaskedIsNoted) {
   EXPECT_EQ(encoding_of("Content-Encoding: gzip\r\n", "a").body, "a");
   EXPECT_EQ(encoding_of("Content-Encoding: identity\r\n", "a").encoding, "");
   EXPECT_EQ(encoding_of("Transfer-Encoding: chunked\r\n", "1\r\na\r\n0\r\n\r\n").encoding, "");
-  const HttpResponse response = encoding_of("Transfer-Encoding: gzip, chunked\r\n", "1\r\na\r\n0\r\n\r\n");
-  EXPECT_NE(response.encoding, "");
-  EXPECT_EQ(response.body, "");
+  // Of one header line, or of two, in either order.
+  for (const std::string headers :
+       {"Transfer-Encoding: gzip, chunked\r\n", "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n"}) {
+    const HttpResponse response = encoding_of(headers, "1\r\na\r\n0\r\n\r\n");
+    EXPECT_EQ(response.outcome, HttpOutcome::kResponse) << headers;
+    EXPECT_NE(response.encoding, "") << headers;
+    EXPECT_EQ(response.body, "") << headers;
+  }
+}
+
+TEST_F(CurlClientTest, EncodingOfAnInterimResponseIsNotThatOfTheLast) {
+  const LoopbackServer server(
+      always("HTTP/1.1 103 Early Hints\r\nTransfer-Encoding: gzip\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na",
+             Then::kClose));
+  const HttpResponse response = send(loopback_settings(), request_to(server.url()));
+  EXPECT_EQ(response.outcome, HttpOutcome::kResponse);
+  EXPECT_EQ(response.encoding, "");
+  EXPECT_EQ(response.body, "a");
 }
 
 TEST_F(CurlClientTest, HostThatARedirectLeadsToIsTold) {
