@@ -21,7 +21,9 @@ void check_retry_after(std::string_view value) {
   require(wait_now == parse_retry_after(" \t" + std::string(value) + " ", now), "blanks around it mean nothing");
   if (!wait_now) return;
   require(is_within_bounds(*wait_now) && is_within_bounds(*wait_then), "a wait is within its bounds");
-  require(*wait_now <= *wait_then, "the later it is, the shorter the wait for a date");
+  // Of which century a year of two digits is, the time tells (RFC 9110, section 5.6.7): a later one may read a later date.
+  const bool has_short_year = value.find('-') != std::string_view::npos;
+  require(has_short_year || *wait_now <= *wait_then, "the later it is, the shorter the wait for a date");
 }
 
 void check_schedule(std::string_view list) {
