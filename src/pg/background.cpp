@@ -206,7 +206,13 @@ class Launcher {
 
   void note_what_became_of(Oid oid, Database* database, Time now) {
     const std::optional<int> place = find_place_of(oid);
-    if (!place) return;
+    if (!place) {
+      // Its place was freed before the end of the last one was noted.
+      for (Worker& worker : database->workers) {
+        if (worker.started) note_end(database, &worker, WorkerExit::kShutdown, now);
+      }
+      return;
+    }
     for (int number = 1; number <= kWorkersMax; ++number) {
       Worker& worker = database->workers[static_cast<std::size_t>(number - 1)];
       if (slot(*place, number).state == SlotState::kStarting) note_a_start_that_failed(worker, *place, number);
@@ -235,6 +241,7 @@ class Launcher {
     for (int number = 1; number <= started_max; ++number) {
       Worker& worker = database->workers[static_cast<std::size_t>(number - 1)];
       if (place && slot(*place, number).state != SlotState::kIdle) continue;
+      if (worker.started) continue;  // it has ended in this round, which wakes the launcher: the next round says why
       if (now < worker.next_start) {
         wake_at_ = std::min(wake_at_, worker.next_start);
         continue;
