@@ -203,10 +203,14 @@ CREATE TABLE @extschema@.webhook_configurations (
     created_at      timestamptz NOT NULL DEFAULT pg_catalog.now(),
     updated_at      timestamptz NOT NULL DEFAULT pg_catalog.now(),
     changed_xid     xid8 NOT NULL DEFAULT pg_catalog.pg_current_xact_id(),
+    switches        integer[] NOT NULL DEFAULT '{}',
+    last_switch     integer NOT NULL DEFAULT 0,
     UNIQUE NULLS NOT DISTINCT (organization_id, name)
 );
 -- The worker reads what has changed from snapshot to snapshot, as it reads events.
 CREATE INDEX webhook_configurations_changed_xid_idx ON @extschema@.webhook_configurations (changed_xid, id);
+-- Capture reads the last switch that is committed.
+CREATE INDEX webhook_configurations_last_switch_idx ON @extschema@.webhook_configurations (last_switch);
 
 -- An id may be given again once its webhook is deleted. What belongs to a webhook bears its id, its organization and its
 -- created_at, which together tell it from any other; a row of webhook_logs, which is history, the first two.
@@ -242,8 +246,15 @@ ALTER TABLE @extschema@.webhook_secrets REPLICA IDENTITY FULL;
 -- types are known to src/pg/event_writer.cpp.
 -- Ids are drawn a million at a time and shared out in memory: see src/pg/shared_state.h.
 CREATE SEQUENCE @extschema@.webhook_events_id_seq INCREMENT 1000000 CACHE 1;
+-- Numbers tell which webhooks were active when an event was captured: a webhook gets the next one when it is created and
+-- whenever it is switched on or off, and an event bears the last that was committed when its session looked. Times cannot
+-- tell it: clocks go back, and transactions commit late.
+CREATE SEQUENCE @extschema@.webhook_switches_seq;
+
+-- known_switch fills what would be padding.
 CREATE TABLE @extschema@.webhook_events (
     slot            smallint NOT NULL,
+    known_switch    integer NOT NULL DEFAULT 2147483647,
     id              bigint NOT NULL,
     xid             xid8 NOT NULL,
     created_at      timestamptz NOT NULL,
@@ -840,8 +851,44 @@ CREATE TRIGGER webhook_configurations_0_stamp_replicated BEFORE INSERT OR UPDATE
     FOR EACH ROW EXECUTE FUNCTION webhook_internal.configurations_stamp();
 ALTER TABLE @extschema@.webhook_configurations ENABLE REPLICA TRIGGER webhook_configurations_0_stamp_replicated;
 
+-- After two billion numbers all events know all that follow: what is_active says then holds.
+CREATE FUNCTION webhook_internal.draw_switch() RETURNS integer
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT least(nextval('@extschema@.webhook_switches_seq'), 2147483647)::integer
+$$;
+
+-- If another database drew the numbers, all that is known is that the webhook was not what it is now. Beyond a hundred
+-- switches, the oldest pause is forgotten: the webhook counts as active then.
+CREATE FUNCTION webhook_internal.add_switch(switches integer[], is_active boolean) RETURNS integer[]
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    number integer := webhook_internal.draw_switch();
+    longest CONSTANT integer := 101;
+    all_switches integer[] := CASE WHEN switches[cardinality(switches)] <= number THEN switches ELSE '{0}' END || number;
+    pause integer;
+BEGIN
+    IF cardinality(all_switches) <= longest THEN
+        RETURN all_switches;
+    END IF;
+    -- The first number is that of the creation. Switches change by turns, so the second ends or begins a pause.
+    pause := CASE WHEN is_active = (cardinality(all_switches) % 2 = 0) THEN 3 ELSE 2 END;
+    RETURN all_switches[: pause - 1] || all_switches[pause + 2 :];
+END
+$$;
+
+CREATE FUNCTION webhook_internal.was_active(is_active boolean, switches integer[], known_switch integer) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN switches = '{}' OR known_switch IS NULL THEN is_active
+                WHEN known_switch < switches[1] THEN false
+                ELSE is_active = ((cardinality(switches) - width_bucket(known_switch, switches)) % 2 = 0) END
+$$;
+
 -- Checks what is new in the row, so that a webhook stored under another policy (webhook.allow_http) can still be
--- switched off. A dump's rows come back whatever the settings: one that is refused would take all others with it. SECURITY DEFINER, so that whoever may write the table needs no right on the functions that check.
+-- switched off. A dump's rows come back whatever the settings: one that is refused would take all others with it.
+-- SECURITY DEFINER, so that whoever may write the table needs no right on the functions that check.
 CREATE FUNCTION webhook_internal.configurations_check() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -940,6 +987,10 @@ BEGIN
             NEW.disabled_at := clock_timestamp();
         END IF;
     END IF;
+    NEW.switches := CASE WHEN TG_OP = 'INSERT' THEN ARRAY[webhook_internal.draw_switch()]
+                         WHEN NEW.is_active <> OLD.is_active THEN webhook_internal.add_switch(OLD.switches, NEW.is_active)
+                         ELSE OLD.switches END;
+    NEW.last_switch := coalesce(NEW.switches[cardinality(NEW.switches)], 0);
     RETURN NEW;
 END
 $$;
@@ -2181,11 +2232,11 @@ $$;
 -- and the instance; in a view, current_user is still the caller, which a SECURITY DEFINER function could not tell.
 CREATE VIEW @extschema@.webhook_own_events WITH (security_barrier) AS
     SELECT s.id, webhook_internal.encode_id(i.instance, s.id, s.created_at) AS webhook_id, s.created_at, s.event,
-           s.organization_id, s.key, s.data, s.previous, s.oversized_bytes
-    FROM (SELECT e.id, e.created_at, e.event, e.organization_id, e.key, e.data, e.previous, e.oversized_bytes
+           s.organization_id, s.key, s.data, s.previous, s.oversized_bytes, s.known_switch
+    FROM (SELECT e.id, e.created_at, e.event, e.organization_id, e.key, e.data, e.previous, e.oversized_bytes, e.known_switch
           FROM @extschema@.webhook_events e
           UNION ALL
-          SELECT k.event_id, k.created_at, k.event, k.organization_id, k.key, k.data, k.previous, NULL
+          SELECT k.event_id, k.created_at, k.event, k.organization_id, k.key, k.data, k.previous, NULL, NULL
           FROM webhook_internal.saved_events k
           WHERE NOT EXISTS (SELECT FROM @extschema@.webhook_events e WHERE e.id = k.event_id)) s
     LEFT JOIN @extschema@.webhook_instance i ON true
@@ -3020,10 +3071,10 @@ DECLARE
     happened record;
     payload json;
 BEGIN
-    SELECT e.created_at, e.event, e.organization_id INTO happened FROM @extschema@.webhook_own_events e
+    SELECT e.created_at, e.event, e.organization_id, e.known_switch INTO happened FROM @extschema@.webhook_own_events e
     WHERE e.id = webhook_explain.event_id;
     IF NOT FOUND THEN
-        SELECT NULL::timestamptz AS created_at, l.event, l.organization_id INTO happened
+        SELECT NULL::timestamptz AS created_at, l.event, l.organization_id, NULL::integer AS known_switch INTO happened
         FROM @extschema@.webhook_logs l WHERE l.event_id = webhook_explain.event_id LIMIT 1;
     END IF;
     IF NOT FOUND THEN
@@ -3064,7 +3115,7 @@ BEGIN
         WHEN NOT w.wants THEN format('pattern: %s does not match %s', c.events, happened.event)
         WHEN g.reason IS NOT NULL THEN NULL
         WHEN NOT c.is_active THEN concat_ws(': ', 'inactive: since ' || c.disabled_at, c.disabled_reason)
-        WHEN c.active_since > happened.created_at THEN
+        WHEN NOT webhook_internal.was_active(c.is_active, c.switches, happened.known_switch) THEN
             format('active since %s, the event is of %s', c.active_since, happened.created_at)
         WHEN payload IS NOT NULL THEN @extschema@.webhook_filter_problem(c.filter, payload)
         WHEN c.filter IS NOT NULL THEN format('filter: %s may not match', c.filter) END AS obstacle) m
@@ -3242,7 +3293,7 @@ AS $$
         (1, 3, 'SELECT ON @extschema@.webhook_minutes'),
         (1, 3, 'SELECT ON @extschema@.webhook_endpoints'),
         (1, 3, 'SELECT ON @extschema@.webhook_stats'),
-        (1, 1, 'SELECT (id, webhook_id, created_at, event, organization_id, key, oversized_bytes) '
+        (1, 1, 'SELECT (id, webhook_id, created_at, event, organization_id, key, oversized_bytes, known_switch) '
             'ON @extschema@.webhook_own_events'),
         (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_server_state()'),
         (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_check(uuid)'),
@@ -3254,8 +3305,9 @@ AS $$
         (1, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_find(text)'),
         (1, 3, 'EXECUTE ON FUNCTION webhook_internal.find_own(text)'),
         (1, 1, 'SELECT (id, organization_id, name, url, events, secret, is_active, filter, timeout_ms, '
-            'retry_schedule, rate_limit_per_s, max_in_flight, ordering, test_event, active_since, disabled_at, disabled_reason, created_at, updated_at) '
+            'retry_schedule, rate_limit_per_s, max_in_flight, ordering, test_event, active_since, disabled_at, disabled_reason, created_at, updated_at, switches) '
             'ON @extschema@.webhook_configurations'),
+        (1, 3, 'EXECUTE ON FUNCTION webhook_internal.was_active(boolean, integer[], integer)'),
         (2, 3, 'SELECT, INSERT, UPDATE, DELETE ON @extschema@.webhook_configurations'),
         (2, 3, 'EXECUTE ON FUNCTION webhook_internal.check_limit(text)'),
         (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_reveal_secret(uuid)'),
@@ -3422,8 +3474,11 @@ COMMENT ON COLUMN @extschema@.webhook_configurations.max_in_flight IS
 COMMENT ON COLUMN @extschema@.webhook_configurations.test_event IS
     'The event whose example webhook_test() sends; null: webhook.test. As a reference it also makes pg_dump restore the types first.';
 COMMENT ON COLUMN @extschema@.webhook_configurations.active_since IS
-    'When it last became active: it receives only events captured since then. Null while it is inactive. Kept by a '
-    'trigger.';
+    'When it last became active. Null while it is inactive. Kept by a trigger.';
+COMMENT ON COLUMN @extschema@.webhook_configurations.switches IS
+    'What decides which events it receives: the numbers of its creation and of each time it was switched on or off since, '
+    'from webhook_switches_seq, ascending. An event belongs to it if it was active after as many of them as the event''s '
+    'known_switch reaches. Empty: restored without triggers, and active now is active then. Kept by a trigger.';
 COMMENT ON COLUMN @extschema@.webhook_configurations.disabled_at IS
     'When it was last switched off, by a person or by the worker. It stays when the webhook is switched on again: '
     'webhook_replay(id, disabled_at, active_since) sends what it has missed. Kept by a trigger.';
@@ -3460,12 +3515,18 @@ COMMENT ON COLUMN @extschema@.webhook_secrets.expires_at IS
     'INSERT under way.';
 COMMENT ON COLUMN @extschema@.webhook_secrets.created_xid IS 'The top-level transaction that stored it.';
 
+COMMENT ON SEQUENCE @extschema@.webhook_switches_seq IS
+    'Numbers each creation of a webhook, and each time that one is switched on or off.';
+COMMENT ON COLUMN @extschema@.webhook_configurations.last_switch IS 'The last of switches; 0: it is empty. Kept by a trigger.';
+COMMENT ON INDEX @extschema@.webhook_configurations_last_switch_idx IS 'Finds the last switch of all.';
 COMMENT ON SEQUENCE @extschema@.webhook_events_id_seq IS 'The ids of events, drawn a million at a time.';
 COMMENT ON TABLE @extschema@.webhook_events IS
     'The captured events, append-only, in a ring of 8 segments, and one of 4 for what organizations write beyond their '
     'shares (webhook.organization_share): the oldest segment is emptied when its turn to be written '
     'comes. Not dumped.';
 COMMENT ON COLUMN @extschema@.webhook_events.slot IS 'The segment: 0 to 7; from 8 to 11 of the second ring.';
+COMMENT ON COLUMN @extschema@.webhook_events.known_switch IS
+    'The last number of webhook_switches_seq that its session knew of: what webhooks were active then.';
 COMMENT ON COLUMN @extschema@.webhook_events.id IS 'Unique; of two changes of one row, the later has the higher one.';
 COMMENT ON COLUMN @extschema@.webhook_events.xid IS 'The top-level transaction that caused it.';
 COMMENT ON COLUMN @extschema@.webhook_events.created_at IS 'When the change was captured.';
@@ -3783,6 +3844,8 @@ COMMENT ON FUNCTION @extschema@.webhook_watch_crm(regclass, regclass, regclass, 
     'are not given are looked for in the search_path by these names (for deals also leads); one that is null or not '
     'found is skipped, with a NOTICE. organization_column null: no organizations. updated_column: a change of it alone '
     'is no update. A column that a table does not have is an error (42703). Calling it again does nothing.';
+COMMENT ON COLUMN @extschema@.webhook_own_events.known_switch IS
+    'As in webhook_events; null if that is no longer known.';
 COMMENT ON VIEW @extschema@.webhook_own_events IS
     'The stored events of the caller''s organization, or all for operators. Bodies for those who may manage webhooks.';
 COMMENT ON COLUMN @extschema@.webhook_own_events.id IS 'As in webhook_events.';
@@ -3953,6 +4016,12 @@ COMMENT ON FUNCTION webhook_internal.check_limit(text) IS
     'An error (53400) if the session''s organization has more webhooks than webhook.max_webhooks_per_organization.';
 COMMENT ON FUNCTION webhook_internal.configurations_limit() IS
     'Trigger function of webhook_configurations: keeps organizations to webhook.max_webhooks_per_organization.';
+COMMENT ON FUNCTION webhook_internal.draw_switch() IS 'The next number of webhook_switches_seq.';
+COMMENT ON FUNCTION webhook_internal.add_switch(integer[], boolean) IS
+    'webhook_configurations.switches with one more, by which it has become is_active: at most 101.';
+COMMENT ON FUNCTION webhook_internal.was_active(boolean, integer[], integer) IS
+    'Whether a webhook with these is_active and switches was active when an event was captured that knew that switch; '
+    'null: it is not known, and what is now counts.';
 COMMENT ON FUNCTION webhook_internal.configurations_check() IS
     'Trigger function of webhook_configurations: checks what is new in the row, and keeps its times.';
 COMMENT ON FUNCTION webhook_internal.configurations_stage_secret() IS

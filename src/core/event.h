@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 
@@ -12,7 +13,9 @@ namespace webhook {
 
 struct Event {
   std::int64_t id = 0;
-  int slot = 0;           // the segment of webhook_events
+  int slot = 0;  // the segment of webhook_events
+  // Of webhook_switches_seq, the last that was committed when it was captured.
+  std::int32_t known_switch = std::numeric_limits<std::int32_t>::max();
   std::uint64_t xid = 0;  // of the top-level transaction that captured it, with its epoch
   Time created_at{};
   std::string name;  // contact.created

@@ -43,7 +43,8 @@ void EventBuffer::append(SubtransactionId sub, const BufferedEvent& event) {
                       .oversized_bytes = event.oversized_bytes,
                       .name_bytes = static_cast<std::int32_t>(event.name.size()),
                       .organization_bytes = bytes_or(event.organization_id, kNull),
-                      .key_bytes = bytes_or(event.key, kNull)});
+                      .key_bytes = bytes_or(event.key, kNull),
+                      .known_switch = event.known_switch});
   texts_ += event.name;
   if (event.organization_id) texts_ += *event.organization_id;
   if (event.key) texts_ += *event.key;
@@ -71,7 +72,8 @@ BufferedEvent EventBuffer::event_of(SubtransactionId sub, std::size_t index) con
   assert(index < count_of(sub));
   const Record& record = records_[level_of(sub)->first_record + index];
   std::string_view rest = std::string_view(texts_).substr(record.offset);
-  BufferedEvent event{.created_at = record.created_at, .oversized_bytes = record.oversized_bytes};
+  BufferedEvent event{
+      .created_at = record.created_at, .oversized_bytes = record.oversized_bytes, .known_switch = record.known_switch};
   event.name = take(rest, static_cast<std::size_t>(record.name_bytes));
   if (record.organization_bytes != kNull) {
     event.organization_id = take(rest, static_cast<std::size_t>(record.organization_bytes));

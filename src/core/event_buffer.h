@@ -28,6 +28,7 @@ struct BufferedEvent {
   std::string_view data{};           // the row as JSON
   std::string_view previous{};       // the old values of what an UPDATE changed, as JSON; empty: not asked for
   std::int64_t oversized_bytes = 0;  // above zero: the payload was too large; data and previous are empty
+  std::int32_t known_switch = 0;     // the last switch of a webhook that the session knows of
 };
 
 class EventBuffer {
@@ -80,6 +81,7 @@ class EventBuffer {
     std::int32_t name_bytes;
     std::int32_t organization_bytes;  // kNull: null
     std::int32_t key_bytes;           // kNull: null
+    std::int32_t known_switch;
   };
   // Where the events of a subtransaction begin. Those of levels_[i] end where those of levels_[i + 1] begin.
   struct Level {

@@ -374,6 +374,7 @@ void capture_row_change(FunctionCallInfoBaseData* call) {
     if (plan->reads_settings) settings.emplace();
     const Row row = guarded([&] { return read_row(call, statement, *plan); });
     if (!row.is_event || !is_wanted(row.organization_id, plan->event)) return;
+    event.known_switch = known_switch();
     event.organization_id = row.organization_id;
     event.key = row.key;
     payload = guarded([&] { return build_payload(scratch.text(), statement, *plan, row); });
@@ -393,7 +394,11 @@ void capture_event(std::string_view name, std::string_view data, std::optional<s
   if (capture_mode() == CaptureMode::kOff) return;
   accept_subscription_changes();
   if (!is_wanted(organization_id, name)) return;
-  BufferedEvent event{.created_at = next_change_at(), .name = name, .organization_id = organization_id, .key = key};
+  BufferedEvent event{.created_at = next_change_at(),
+                      .name = name,
+                      .organization_id = organization_id,
+                      .key = key,
+                      .known_switch = known_switch()};
   if (data.size() > payload_bytes_max()) {
     event.oversized_bytes = static_cast<std::int64_t>(data.size());
   } else {

@@ -56,6 +56,8 @@ bool look_up(Catalog* catalog) {
   catalog->changes = relation_named("webhook_changes", catalog->schema);
   catalog->rings = relation_named("webhook_rings", catalog->schema);
   catalog->event_sequence = relation_named("webhook_events_id_seq", catalog->schema);
+  catalog->switch_sequence = relation_named("webhook_switches_seq", catalog->schema);
+  catalog->switch_index = relation_named("webhook_configurations_last_switch_idx", catalog->schema);
   for (int slot = 0; slot < kAllSegments; ++slot) {
     char name[NAMEDATALEN];
     snprintf(name, sizeof name, "webhook_events_%d", slot);
@@ -86,7 +88,7 @@ const Catalog* find_catalog() {
 
 void invalidate_catalog(std::uint32_t relation) noexcept {
   if (!OidIsValid(relation) || relation == cached.configurations || relation == cached.rings ||
-      relation == cached.event_sequence ||
+      relation == cached.event_sequence || relation == cached.switch_sequence || relation == cached.switch_index ||
       std::ranges::find(cached.event_segments, relation) != cached.event_segments.end()) {
     cached_is_valid = false;
   }

@@ -16,6 +16,8 @@ struct Catalog {
   std::uint32_t changes = 0;                                 // webhook_changes
   std::uint32_t rings = 0;                                   // webhook_rings
   std::uint32_t event_sequence = 0;                          // webhook_events_id_seq
+  std::uint32_t switch_sequence = 0;                         // webhook_switches_seq
+  std::uint32_t switch_index = 0;                            // webhook_configurations_last_switch_idx
   std::array<std::uint32_t, kAllSegments> event_segments{};  // webhook_events_0 …
 };
 

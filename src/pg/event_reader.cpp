@@ -45,6 +45,7 @@ struct RawEvent {
   const varlena* key;
   const varlena* data;
   const varlena* previous;
+  int32 known_switch;
   int16 slot;
 };
 
@@ -113,6 +114,7 @@ RawEvent copy_row(TupleTableSlot* slot, const int* places) {
           .key = text(kKey),
           .data = text(kData),
           .previous = text(kPrevious),
+          .known_switch = DatumGetInt32(value(kKnownSwitch)),
           .slot = DatumGetInt16(value(kSlot))};
 }
 
@@ -178,6 +180,7 @@ std::optional<std::string> optional_text_of(const varlena* text) {
 Event event_of(const RawEvent& raw) {
   return {.id = raw.id,
           .slot = raw.slot,
+          .known_switch = raw.known_switch,
           .xid = raw.xid,
           .created_at = from_timestamptz(raw.created_at),
           .name = text_of(raw.event),

@@ -11,8 +11,9 @@ extern "C" {
 namespace webhook::pg {
 namespace {
 
-constexpr const char* kNames[kEventColumns] = {"slot", "id",   "xid",      "created_at",     "event", "organization_id",
-                                               "key",  "data", "previous", "oversized_bytes"};
+constexpr const char* kNames[kEventColumns] = {"slot",           "known_switch",    "id",  "xid",  "created_at",
+                                               "event",          "organization_id", "key", "data", "previous",
+                                               "oversized_bytes"};
 
 }  // namespace
 

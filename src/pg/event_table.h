@@ -8,6 +8,7 @@ namespace webhook::pg {
 // In their order in webhook_events.
 enum EventColumn {
   kSlot,
+  kKnownSwitch,
   kId,
   kXid,
   kCreatedAt,

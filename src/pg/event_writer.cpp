@@ -83,6 +83,7 @@ Datum json_datum(std::string_view json) {
 // All but the slot and the id.
 void fill_row(EventValues* row, const BufferedEvent& event, FullTransactionId xid) {
   std::memset(row, 0, sizeof *row);
+  row->values[kKnownSwitch] = Int32GetDatum(event.known_switch);
   row->values[kXid] = FullTransactionIdGetDatum(xid);
   row->values[kCreatedAt] = TimestampTzGetDatum(to_timestamptz(event.created_at));
   set_text(row, kEvent, event.name);

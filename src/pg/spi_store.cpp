@@ -173,6 +173,7 @@ Event event_of(const Query& query, std::size_t row) {
   event.previous = query.get_optional_text(row, 7).value_or(std::string());
   event.oversized_bytes = query.get_int64(row, 8);
   event.slot = query.get_int16(row, 9);
+  event.known_switch = query.get_int32(row, 10);
   return event;
 }
 
@@ -419,7 +420,7 @@ void read_webhooks(const std::vector<Uuid>& ids, Configuration* configuration) {
                       .ordering = ordering_of(query.get_text(row, 14))};
     webhook.filter = query.get_text(row, 12);
     webhook.created_at = query.get_time(row, 15);
-    webhook.disabled_at = query.get_optional_time(row, 16);
+    webhook.switches = query.get_int64s(row, 16);
     webhook.secrets_change_at = query.get_optional_time(row, 17);
     webhook.next_due = query.get_optional_time(row, 18);
     if (!query.get_boolean(row, 19)) continue;

@@ -74,7 +74,11 @@ inline constinit Statement read_webhooks(R"(
                            FROM unnest(c.retry_schedule) WITH ORDINALITY AS r (delay, n)
                           ORDER BY r.n) END,
          c.max_in_flight, coalesce(c.filter::text, ''), coalesce(c.rate_limit_per_s, 0), c.ordering,
-         c.created_at, c.disabled_at, s.expires_at,
+         c.created_at,
+         -- Another database's, after a restore without triggers, say nothing.
+         CASE WHEN c.switches[cardinality(c.switches)] <= (SELECT last_value FROM @extschema@.webhook_switches_seq)
+              THEN c.switches::bigint[] ELSE '{}' END,
+         s.expires_at,
          (SELECT d.next_attempt_at
             FROM @extschema@.webhook_deliveries AS d
            WHERE d.configuration_id = c.id AND d.configuration_created_at = c.created_at AND d.state = 'pending'
@@ -253,7 +257,7 @@ inline constinit Statement find_events(R"(
    LIMIT $3)");
 
 inline constinit Statement read_events_by_id(R"(
-  SELECT id, xid, created_at, event, organization_id, key, data, previous, coalesce(oversized_bytes, 0), slot
+  SELECT id, xid, created_at, event, organization_id, key, data, previous, coalesce(oversized_bytes, 0), slot, known_switch
     FROM @extschema@.webhook_events
    WHERE slot = $1::smallint AND id = ANY($2)
    ORDER BY id)");

@@ -4,6 +4,7 @@
 // A call that fails throws Error, with its transaction rolled back; ExtensionGone if the extension was dropped.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -66,8 +67,9 @@ struct Webhook {
   std::vector<std::string> secrets;  // newest first; those that expired left out
   bool is_active = false;
   Time created_at{};
-  Time active_since{};              // if it is active
-  std::optional<Time> disabled_at;  // when it was last switched off
+  Time active_since{};  // if it is active
+  // Ascending: the number of its creation, and of each time that it was switched on or off since. Empty: not known.
+  std::vector<std::int64_t> switches;
   Duration timeout{};
   std::vector<Duration> retry_schedule;  // empty: the setting's
   LaneLimits limits;
@@ -78,6 +80,14 @@ struct Webhook {
   bool is_owed_changed = false;           // others than the worker have changed what it is owed
 
   WebhookIdentity identity() const { return {id, created_at, organization_id}; }
+
+  // When an event was captured by a session that knew of no later switch, however late it is routed.
+  bool was_active(std::int32_t known_switch) const {
+    if (switches.empty()) return is_active;
+    const auto later = std::ranges::upper_bound(switches, known_switch);
+    if (later == switches.begin()) return false;  // it was created later
+    return is_active == ((switches.end() - later) % 2 == 0);
+  }
 
   // What is not, is owed: nothing goes out unsigned because a key is missing.
   bool is_deliverable() const { return is_active && secret_problem.empty(); }

@@ -10,6 +10,7 @@ extern "C" {
 #include "access/table.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_type.h"
+#include "commands/sequence.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -23,7 +24,9 @@ extern "C" {
 #include "utils/snapmgr.h"
 }
 
+#include <algorithm>
 #include <functional>
+#include <limits>
 #include <string>
 #include <unordered_map>
 
@@ -64,6 +67,12 @@ Cache& cache() {
 std::uint64_t generation = 1;
 Oid configurations = InvalidOid;
 Oid changes = InvalidOid;
+
+// What known_switch() has read, and the generation for which it holds; 0: for none.
+std::int32_t last_switch = 0;
+std::uint64_t last_switch_generation = 0;
+
+constexpr std::int32_t kAllSwitches = std::numeric_limits<std::int32_t>::max();
 
 std::string_view text_of(Datum datum) { return view_of(DatumGetTextPP(datum)); }
 
@@ -165,6 +174,58 @@ Answer look_up(const std::optional<std::string_view>* organization_id, std::stri
   return found ? Answer::kYes : Answer::kNo;
 }
 
+// kAllSwitches if the sequence is locked. Its one row is changed in place: no snapshot decides what is read.
+std::int32_t last_drawn_switch(Oid sequence) {
+  if (!ConditionalLockRelationOid(sequence, AccessShareLock)) return kAllSwitches;
+  Relation relation = try_relation_open(sequence, NoLock);
+  if (relation == nullptr) {
+    UnlockRelationOid(sequence, AccessShareLock);
+    return kAllSwitches;
+  }
+  std::int32_t number = kAllSwitches;
+  SysScanDesc scan = systable_beginscan(relation, InvalidOid, false, SnapshotAny, 0, nullptr);
+  HeapTuple tuple = systable_getnext(scan);
+  if (HeapTupleIsValid(tuple)) {
+    const auto* row = reinterpret_cast<Form_pg_sequence_data>(GETSTRUCT(tuple));
+    number = static_cast<std::int32_t>(std::min<int64>(row->last_value - (row->is_called ? 0 : 1), kAllSwitches));
+  }
+  systable_endscan(scan);
+  relation_close(relation, AccessShareLock);
+  return number;
+}
+
+// Of all webhooks that this transaction sees. kAllSwitches if that cannot be had without waiting for a lock.
+std::int32_t last_visible_switch(Oid index_oid) {
+  if (!ConditionalLockRelationOid(configurations, AccessShareLock)) return kAllSwitches;
+  Relation table = try_relation_open(configurations, NoLock);
+  if (table == nullptr) {
+    UnlockRelationOid(configurations, AccessShareLock);
+    return kAllSwitches;
+  }
+  std::int32_t number = kAllSwitches;
+  if (OidIsValid(index_oid) && ConditionalLockRelationOid(index_oid, AccessShareLock)) {
+    Relation index = try_relation_open(index_oid, NoLock);
+    if (index != nullptr && index->rd_index->indisvalid) {
+      number = 0;
+      const AttrNumber last_switch_column = attribute_named(table, "last_switch");
+      Snapshot const snapshot = RegisterSnapshot(GetLatestSnapshot());
+      SysScanDesc scan = systable_beginscan_ordered(table, index, snapshot, 0, nullptr);
+      HeapTuple tuple = systable_getnext_ordered(scan, BackwardScanDirection);
+      if (HeapTupleIsValid(tuple)) {
+        bool is_null;
+        const Datum value = heap_getattr(tuple, last_switch_column, RelationGetDescr(table), &is_null);
+        if (!is_null) number = DatumGetInt32(value);
+      }
+      systable_endscan_ordered(scan);
+      UnregisterSnapshot(snapshot);
+    }
+    if (index != nullptr) relation_close(index, NoLock);
+    UnlockRelationOid(index_oid, AccessShareLock);
+  }
+  relation_close(table, AccessShareLock);
+  return number;
+}
+
 void make_key(std::string& key, std::optional<std::string_view> organization_id, std::string_view event) {
   key.assign(event);
   key += organization_id ? '=' : '!';  // no event's name holds either
@@ -199,6 +260,25 @@ bool is_subscribed(std::optional<std::string_view> organization_id, std::string_
     known.answers.emplace(known.key, answer == Answer::kYes);
   }
   return answer != Answer::kNo;
+}
+
+std::int32_t known_switch() {
+  if (last_switch_generation == generation) return last_switch;
+  const Catalog* catalog = find_catalog();
+  if (catalog == nullptr) return kAllSwitches;
+  configurations = catalog->configurations;
+  changes = catalog->changes;
+  const std::uint64_t known_generation = generation;
+  // A webhook that comes from another database may bear a number that is not drawn here yet.
+  const std::int32_t number = guarded([catalog] {
+    return std::min(last_visible_switch(catalog->switch_index), last_drawn_switch(catalog->switch_sequence));
+  });
+  // What has changed during the look-up may or may not be in the answer.
+  if (known_generation == generation) {
+    last_switch = number;
+    last_switch_generation = generation;
+  }
+  return number;
 }
 
 void announce_change_to_worker() {

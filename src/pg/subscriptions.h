@@ -21,6 +21,11 @@ void accept_subscription_changes();
 // can't be had without waiting for a lock. Throws Error.
 bool is_subscribed(std::optional<std::string_view> organization_id, std::string_view event);
 
+// The last number of webhook_switches_seq that this transaction sees on a webhook: it tells which webhooks are active for
+// it. To be called after is_subscribed(). The highest number there is, which leaves it to the worker, if that cannot be
+// had without waiting for a lock. Throws Error.
+std::int32_t known_switch();
+
 // The body of the trigger function webhook_invalidate_subscriptions(): as announce_change_to_worker(), and tells other
 // sessions, too. Throws Error.
 void announce_subscription_change(FunctionCallInfoBaseData* call);

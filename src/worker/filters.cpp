@@ -209,7 +209,7 @@ bool Filters::conclude_turn(const Turn& turn, const pg::FilterGroup& group, cons
 Target* Filters::find(const Waiting& waiting, const Uuid& webhook) const {
   Target* const target = targets_.find(webhook);
   const bool is_another = target == nullptr || target->webhook.organization_id != waiting.event.organization_id ||
-                          target->webhook.created_at > waiting.event.created_at;
+                          !target->webhook.was_active(waiting.event.known_switch);
   return is_another ? nullptr : target;
 }
 

@@ -81,14 +81,6 @@ bool is_ordered(const Target& target) {
   return target.webhook.is_deliverable() && target.webhook.limits.ordering != Ordering::kRelaxed;
 }
 
-// Whether the webhook was active when the event was captured, however late it is routed. One that is switched off by now
-// is owed it.
-bool is_receiver(const pg::Webhook& webhook, Time captured_at) {
-  if (captured_at < webhook.created_at) return false;
-  if (webhook.is_active && captured_at >= webhook.active_since) return true;
-  return webhook.disabled_at && captured_at < *webhook.disabled_at;
-}
-
 }  // namespace
 
 Worker::Worker(pg::Process& process, pg::Store& store, HttpClient& http, pg::TestRequests& tests,
@@ -717,7 +709,7 @@ std::vector<std::vector<Target*>> Worker::route(const std::vector<Event>& events
   for (std::size_t i = 0; i < events.size(); ++i) {
     const Event& event = events[i];
     for (Target* const target : targets_.routes(event)) {
-      if (!is_receiver(target->webhook, event.created_at)) continue;
+      if (!target->webhook.was_active(event.known_switch)) continue;
       const pg::DeliveryKey key{event.id, target->webhook.id};
       if (recovering_ && (recorded_before_.contains(key) || logged_before_.contains(key))) continue;
       receivers[i].push_back(target);

@@ -57,7 +57,7 @@ INSERT INTO good VALUES
     ('text', 'contact.created'), ('name', 'id'), ('uuid', '00000000-0000-0000-0000-00000000000a'), ('bigint', '1'),
     ('integer', '1'), ('boolean', 'true'), ('json', '{}'), ('jsonb', '{}'), ('jsonpath', '$'), ('interval', '1 h'),
     ('timestamp with time zone', '2024-01-15 10:30+00'), ('text[]', '{contact.created}'), ('name[]', '{id}'),
-    ('interval[]', '{1s}'), ('bigint[]', '{1}'), ('regclass', 'contacts'), ('regrole', 'regress_webhook_none'), ('oid', '1'),
+    ('interval[]', '{1s}'), ('bigint[]', '{1}'), ('integer[]', '{1,2}'), ('regclass', 'contacts'), ('regrole', 'regress_webhook_none'), ('oid', '1'),
     ('bytea', '\x6100'), ('double precision', '0.5');
 -- Arguments that need another good value than their type's.
 CREATE TABLE good_argument (argument text PRIMARY KEY, value text);
@@ -97,6 +97,7 @@ UNION ALL SELECT 'name[]', unnest(ARRAY['{}', '{NULL}', '{""}', '{{id},{id}}', '
                                         array_fill('id'::text, ARRAY[3000])::text])
 UNION ALL SELECT 'interval[]', unnest(ARRAY['{}', '{NULL}', '{0}', '{-1s}', '{{1s},{1s}}', '{178000000 years}'])
 UNION ALL SELECT 'bigint[]', unnest(ARRAY['{}', '{NULL}', '{{1},{2}}', '{-1}'])
+UNION ALL SELECT 'integer[]', unnest(ARRAY['{}', '{NULL}', '{{1},{2}}', '{-1}', '{2,1}'])
 UNION ALL SELECT 'regclass', unnest(ARRAY['0', '4294967295', 'pg_class', 'people', 'hooks.webhook_events',
     'hooks.webhook_events_0', 'hooks.webhook_secrets', 'hooks.webhook_logs_id_seq', 'hooks.webhook_events_id_idx',
     'hooks.webhook_watches', 'information_schema.tables'])

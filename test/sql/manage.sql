@@ -237,6 +237,7 @@ SELECT is((SELECT outcome FROM hooks.webhook_explain(33) WHERE name = 'a'), 'wai
 UPDATE hooks.webhook_configurations SET is_active = false, disabled_reason = '410 Gone' WHERE id = :'a';
 SELECT alike((SELECT reason FROM hooks.webhook_explain(4) WHERE name = 'a'), 'inactive: since 20%: 410 Gone', 'inactive');
 UPDATE hooks.webhook_configurations SET is_active = true WHERE id = :'a';
+UPDATE hooks.webhook_events SET known_switch = 0 WHERE id = 4;
 SELECT alike((SELECT reason FROM hooks.webhook_explain(4) WHERE name = 'a'),
              'active since 20%, the event is of 2024-01-15 10:04:00+00', 'active since later');
 SELECT is((pg_temp.refusal('SELECT hooks.webhook_explain(99)')).state, '42704', 'an event must be there');

@@ -54,6 +54,7 @@ class FakeStore : public pg::Store {
                         .active_since = process_.now(),
                         .timeout = std::chrono::seconds(5),
                         .limits = {.max_in_flight = 16}};
+    webhook.switches = {++last_switch_};
     if (change) change(webhook);
     note_change({.webhook = webhook.identity()});
     webhooks_.insert_or_assign(webhook.id, std::move(webhook));
@@ -67,7 +68,8 @@ class FakeStore : public pg::Store {
     pg::Webhook& webhook = webhooks_.at(id);
     if (webhook.is_active == active) return;
     webhook.is_active = active;
-    (active ? webhook.active_since : webhook.disabled_at.emplace()) = process_.now();
+    if (active) webhook.active_since = process_.now();
+    webhook.switches.push_back(++last_switch_);
     note_change({.webhook = webhook.identity()});
   }
   // What belongs to it stays, until the worker cleans up.
@@ -98,7 +100,11 @@ class FakeStore : public pg::Store {
     return next_xid_++;
   }
   std::int64_t append(FullXid xid, const std::function<void(Event&)>& change = {}) {
-    Event event{.id = ++last_event_id_, .xid = xid, .created_at = process_.now(), .name = "contact.created"};
+    Event event{.id = ++last_event_id_,
+                .known_switch = last_switch_,
+                .xid = xid,
+                .created_at = process_.now(),
+                .name = "contact.created"};
     event.data = "{\"id\":" + std::to_string(event.id) + "}";
     if (change) change(event);
     const std::int64_t id = event.id;
@@ -882,9 +888,7 @@ class FakeStore : public pg::Store {
 
   void require(const Event& event) {
     for (const auto& [id, webhook] : webhooks_) {
-      const bool is_wanted = webhook.is_active && event.created_at >= webhook.active_since;
-      const bool was_wanted = webhook.disabled_at && event.created_at < *webhook.disabled_at;
-      if (!is_wanted && !was_wanted) continue;
+      if (!webhook.was_active(event.known_switch)) continue;
       if (webhook.organization_id != event.organization_id) continue;
       const bool subscribed =
           std::any_of(webhook.events.begin(), webhook.events.end(),
@@ -910,6 +914,7 @@ class FakeStore : public pg::Store {
   std::map<std::int64_t, Event> events_;
   std::map<FullXid, std::vector<std::int64_t>> by_xid_;
   std::int64_t last_event_id_ = 0;
+  std::int32_t last_switch_ = 0;
   std::int64_t last_request_ = 0;
   std::unordered_set<pg::DeliveryKey> replayed_;
   std::int64_t last_log_id_ = 0;

@@ -27,7 +27,8 @@ class FiltersTest : public testing::Test {
   }
 
   void add_webhook(int number, const std::string& organization, const std::string& filter) {
-    pg::Webhook webhook{.id = FakeStore::uuid(number), .name = std::to_string(number), .filter = filter};
+    pg::Webhook webhook{
+        .id = FakeStore::uuid(number), .name = std::to_string(number), .filter = filter, .is_active = true};
     if (!organization.empty()) webhook.organization_id = organization;
     webhooks_.insert_or_assign(number, webhook);
     load();
