@@ -37,11 +37,12 @@ struct RingLimits {
   int segments = kRingSegments;
 };
 
-// Whether the current segment is full, in time or in size. The full segments behind it cover the retention.
+// Whether the current segment is full, in time or in size. The full segments behind it cover the retention. One that was
+// opened in the future, by a clock that has been set back since, is not to wait for that time.
 constexpr bool is_segment_full(const RingLimits& limits, Time opened_at, Time now, std::uint64_t segment_bytes,
                                bool segment_is_empty) {
   if (segment_is_empty) return false;
-  return now - opened_at >= limits.retention / (limits.segments - 1) ||
+  return std::chrono::abs(now - opened_at) >= limits.retention / (limits.segments - 1) ||
          segment_bytes >= limits.bytes_max / static_cast<std::uint64_t>(limits.segments);
 }
 

@@ -72,6 +72,11 @@ constexpr int kServerDescriptors = 4;  // that PostgreSQL itself opens beside it
 
 Time current_time() { return from_timestamptz(GetCurrentTimestamp()); }
 
+// Only counts on, from any beginning: whoever sets the wall clock moves no deadline of the launcher's.
+Time steady_time() {
+  return Time(std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now().time_since_epoch()));
+}
+
 std::uint32_t wait_event() {
 #if PG_VERSION_NUM >= 170000
   static const std::uint32_t event = WaitEventExtensionNew("WebhookMain");
@@ -106,9 +111,9 @@ void copy_name(char (&to)[N], const char* from) {
 // Databases that are known to have the extension come first.
 class Launcher {
  public:
-  // One round: looks at every database. Returns until when it may wait.
+  // One round: looks at every database. Returns until when it may wait, by the steady clock.
   Time round() {
-    const Time now = current_time();
+    const Time now = steady_time();
     wake_at_ = now + kSweepInterval;
     const std::vector<Oid> existing = connectable_databases();
     free_dropped(existing);
@@ -575,7 +580,7 @@ void run_launcher() {
     const Time wake_at = launcher.round();
     // A wait in the round may have taken the latch.
     if (is_launcher_called() || ConfigReloadPending || ShutdownRequestPending) continue;
-    const Duration pause = std::max<Duration>(wake_at - current_time(), milliseconds(1));
+    const Duration pause = std::max<Duration>(wake_at - steady_time(), milliseconds(1));
     const long pause_ms = static_cast<long>(std::chrono::ceil<milliseconds>(pause).count());
     guarded([pause_ms] {
       WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, pause_ms, wait_event());

@@ -234,6 +234,15 @@ Query& bind(Query& query, const WebhookIdentity& webhook) {
   return query.bind(webhook.id).bind(webhook.created_at).bind_optional(webhook.organization_id);
 }
 
+void redate_owed(const DeliveryKey& after, const DeliveryKey& last) {
+  limit_waits_for_rows();
+  // What is refused is tried again in the next round.
+  (void)try_to([&] {
+    Query redate(statements::redate_owed);
+    redate.bind(after.event_id).bind(after.webhook).bind(last.event_id).bind(last.webhook).run();
+  });
+}
+
 }  // namespace
 
 // The extension may be dropped, and created anew, between any two transactions, but not during one: whoever drops or
@@ -1179,8 +1188,10 @@ OwedStep SpiStore::count_owed(const std::optional<DeliveryKey>& after, std::size
                            .organization_id = query.get_optional_text(row, 1),
                            .rows = static_cast<std::uint64_t>(query.get_int64(row, 2))});
   }
-  if (rows > 0 && query.get_int64(0, 5) == static_cast<std::int64_t>(rows_max)) {
-    step.last = DeliveryKey{query.get_int64(0, 3), query.get_uuid(0, 4)};
+  if (rows > 0) {
+    const DeliveryKey last{query.get_int64(0, 3), query.get_uuid(0, 4)};
+    if (query.get_int64(0, 5) == static_cast<std::int64_t>(rows_max)) step.last = last;
+    if (query.get_boolean(0, 6)) redate_owed(from, last);
   }
   work.commit();
   return step;

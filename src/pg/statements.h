@@ -837,19 +837,39 @@ inline constinit Statement delete_expired_dead(R"(
 // One step of counting webhook_deliveries: behind ($1, $2), at most $3 rows. By webhook, with the last row of all.
 inline constinit Statement count_owed(R"(
   WITH step AS MATERIALIZED (
-    SELECT event_id, configuration_id, organization_id
+    SELECT event_id, configuration_id, organization_id,
+           state = 'pending' AND updated_at > clock_timestamp() + interval '10 seconds' AS is_ahead
       FROM @extschema@.webhook_deliveries
      WHERE (event_id, configuration_id) > ($1, $2)
      ORDER BY event_id, configuration_id
      LIMIT $3)
   SELECT s.configuration_id, s.organization_id, count(*), last.event_id, last.configuration_id,
-         (SELECT count(*) FROM step)
+         (SELECT count(*) FROM step), (SELECT bool_or(is_ahead) FROM step)
     FROM step AS s
          CROSS JOIN (SELECT event_id, configuration_id
                        FROM step
                       ORDER BY event_id DESC, configuration_id DESC
                       LIMIT 1) AS last
    GROUP BY s.configuration_id, s.organization_id, last.event_id, last.configuration_id)");
+
+// Of the rows from behind ($1, $2) to ($3, $4), those that were written while the clock was ahead of what it is now: they
+// wait as long from now on as they were to wait then.
+inline constinit Statement redate_owed(R"(
+  WITH ahead AS (
+    SELECT event_id, configuration_id
+      FROM @extschema@.webhook_deliveries
+     WHERE (event_id, configuration_id) > ($1, $2) AND (event_id, configuration_id) <= ($3, $4)
+       AND state = 'pending' AND updated_at > clock_timestamp() + interval '10 seconds'
+     ORDER BY event_id, configuration_id
+       FOR UPDATE SKIP LOCKED),
+  redated AS (
+    UPDATE @extschema@.webhook_deliveries AS d
+       SET next_attempt_at = clock_timestamp() + greatest(d.next_attempt_at - d.updated_at, interval '0'),
+           owed_since = least(d.owed_since, clock_timestamp()), updated_at = clock_timestamp()
+      FROM ahead AS a
+     WHERE d.event_id = a.event_id AND d.configuration_id = a.configuration_id
+    RETURNING d.configuration_id)
+  SELECT webhook_internal.announce_owed(r.configuration_id) FROM (SELECT DISTINCT configuration_id FROM redated) AS r)");
 
 // At most $2 of a webhook's dead deliveries, the oldest. webhook_logs says why they are dead.
 inline constinit Statement delete_oldest_dead(R"(

@@ -436,7 +436,8 @@ class Store {
   // Deletes dead deliveries of events from before, some at a time. Returns whether there may be more.
   virtual bool delete_expired(Time before) = 0;
 
-  // One step of counting what webhook_deliveries holds, pending and dead: behind `after`, at most rows_max rows.
+  // One step of counting what webhook_deliveries holds, pending and dead: behind `after`, at most rows_max rows. What a
+  // clock has dated that was ahead of the present one is given the date that it was to have.
   virtual OwedStep count_owed(const std::optional<DeliveryKey>& after, std::size_t rows_max) = 0;
   // Deletes at most rows_max deliveries of a webhook: the oldest that are dead, then those that are due last,
   // with one row in webhook_logs for all. Returns how many.

@@ -46,7 +46,14 @@ void Quotas::turn() {
   round_cost_ = {};
 }
 
-void Quotas::clock_set_back(Time now) { next_turn_ = std::min(next_turn_, now); }
+void Quotas::clock_set_back(Time now) {
+  next_turn_ = std::min(next_turn_, now);
+  round_cost_ = {};
+  // Counting finds what the clock has dated that was ahead.
+  phase_ = Phase::kCount;
+  counted_to_.reset();
+  owed_.clear();
+}
 
 // Whether a round has ended.
 bool Quotas::step() {

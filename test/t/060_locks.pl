@@ -35,8 +35,8 @@ my %situation_of = (
 	(map { $_ => 'ordering' } qw(write_ordering_keys count_ordering_keys)),
 	(map { $_ => 'rings' } qw(read_ring turn_ring save_events has_unsaved_events has_unsettled_events has_needed_logs
 		delete_expired_dead draw_ids)),
-	# Of what webhook_deliveries refers to; these skip what somebody has locked (062_storage.pl).
-	(map { $_ => 'shares' } qw(count_owed delete_oldest_dead delete_last_due delete_deliveries_of log_given_up walk_saved
+	# Of what webhook_deliveries refers to; these skip what somebody has locked (062_storage.pl, 068_clock.pl).
+	(map { $_ => 'shares' } qw(count_owed redate_owed delete_oldest_dead delete_last_due delete_deliveries_of log_given_up walk_saved
 		lock_saved delete_saved oldest_saved delete_old_given_up)),
 	(map { $_ => 'test' } qw(read_testable last_log_id_drawn)),
 	# Only in a copy or an upgraded cluster, where nothing is delivered before.

@@ -54,6 +54,11 @@ TEST(RingTest, SegmentIsFullInTime) {
   EXPECT_TRUE(is_segment_full(kLimits, kOpened, kOpened + days(1), 1, false));
 }
 
+TEST(RingTest, SegmentThatWasOpenedInTheFarFutureIsFull) {
+  EXPECT_FALSE(is_segment_full(kLimits, kOpened, kOpened - days(1) + Duration(1), 1, false));
+  EXPECT_TRUE(is_segment_full(kLimits, kOpened, kOpened - days(1), 1, false));
+}
+
 TEST(RingTest, SegmentIsFullInSize) {
   EXPECT_FALSE(is_segment_full(kLimits, kOpened, kOpened, 999, false));
   EXPECT_TRUE(is_segment_full(kLimits, kOpened, kOpened, 1'000, false));
