@@ -3061,6 +3061,17 @@ BEGIN
 END
 $$;
 
+-- Whether the workers are done with an event: all that it asks for is delivered, or has a row that says what became of it. A
+-- segment is only emptied when they are done with it. SECURITY DEFINER: no tenant reads webhook_checkpoint.
+CREATE FUNCTION webhook_internal.is_settled(event_id bigint) RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT EXISTS (SELECT FROM @extschema@.webhook_checkpoint)
+       AND NOT EXISTS (SELECT FROM @extschema@.webhook_events e, @extschema@.webhook_checkpoint c
+                       WHERE e.id = event_id AND NOT pg_visible_in_snapshot(e.xid, c.snapshot_from)
+                         AND NOT (pg_visible_in_snapshot(e.xid, c.snapshot_to) AND e.id <= c.position))
+$$;
+
 -- Of other organizations only the webhooks without one, or all if the event has none: where that is the mistake.
 CREATE FUNCTION @extschema@.webhook_explain(event_id bigint)
     RETURNS TABLE (configuration_id uuid, name text, matched boolean, reason text, outcome text, attempts integer,
@@ -3089,7 +3100,10 @@ BEGIN
     RETURN QUERY
     SELECT c.id, c.name, m.obstacle IS NULL, m.obstacle,
            coalesce(d.state, CASE l.status WHEN 'success' THEN 'delivered' WHEN 'failed' THEN 'failed' END,
-                    CASE WHEN m.obstacle IS NULL THEN CASE WHEN g.reason IS NULL THEN 'waiting' ELSE 'dead' END END),
+                    CASE WHEN m.obstacle IS NULL THEN
+                        CASE WHEN g.reason IS NOT NULL THEN 'dead'
+                             WHEN webhook_internal.is_settled(webhook_explain.event_id) THEN 'settled'
+                             ELSE 'waiting' END END),
            coalesce(d.attempts, l.attempt), l.created_at,
            coalesce(d.last_error, l.error, CASE WHEN m.obstacle IS NULL THEN g.reason END), d.next_attempt_at
     FROM @extschema@.webhook_configurations c
@@ -3308,6 +3322,7 @@ AS $$
             'retry_schedule, rate_limit_per_s, max_in_flight, ordering, test_event, active_since, disabled_at, disabled_reason, created_at, updated_at, switches) '
             'ON @extschema@.webhook_configurations'),
         (1, 3, 'EXECUTE ON FUNCTION webhook_internal.was_active(boolean, integer[], integer)'),
+        (1, 3, 'EXECUTE ON FUNCTION webhook_internal.is_settled(bigint)'),
         (2, 3, 'SELECT, INSERT, UPDATE, DELETE ON @extschema@.webhook_configurations'),
         (2, 3, 'EXECUTE ON FUNCTION webhook_internal.check_limit(text)'),
         (2, 3, 'EXECUTE ON FUNCTION @extschema@.webhook_reveal_secret(uuid)'),
@@ -3944,10 +3959,13 @@ COMMENT ON FUNCTION webhook_internal.check_secrets_any(uuid) IS
     'webhook_check_secrets_own() for operators: a webhook of any organization.';
 COMMENT ON FUNCTION webhook_internal.check_sources(uuid) IS
     'The part of webhook_check() about where its events come from.';
+COMMENT ON FUNCTION webhook_internal.is_settled(bigint) IS
+    'Whether the workers are done with an event (webhook_events.id), as of the last checkpoint; false before the first.';
 COMMENT ON FUNCTION @extschema@.webhook_explain(bigint) IS
     'For an event (webhook_events.id) and each webhook of its organization: whether it matched, or the reason why not '
     '(organization, pattern, inactive, active since later), and the outcome: delivered, pending, dead, failed (with '
-    'nothing further owed), waiting (not tried yet). 42704 if there is no such event.';
+    'nothing further owed), waiting (not tried yet), settled (nothing is owed, and the log rows that would say more are '
+    'gone). 42704 if there is no such event.';
 COMMENT ON FUNCTION @extschema@.webhook_curl(bigint) IS
     'An attempt (webhook_logs.id) as a curl command for a POSIX shell. URL and headers are the webhook''s of today; '
     'the time and the signatures are those of the attempt, if the secret still is.';

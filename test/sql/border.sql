@@ -260,7 +260,9 @@ SELECT CASE WHEN f LIKE 'webhook\_internal.%' THEN f ELSE 'hooks.' || f END, NUL
     'webhook_event_matches(text,text)', 'webhook_sign(text,text)', 'webhook_sign(text,bigint,text,text)',
     'webhook_verify(text,text,text)', 'webhook_verify(text,bigint,text,text,text)',
     'webhook_internal.body(text,timestamp with time zone,json,json)', 'webhook_internal.encode_id(uuid,bigint,timestamp with time zone)',
-    'webhook_internal.decode_id(uuid,text)', 'webhook_internal.shell_quote(text)', 'webhook_internal.was_active(boolean,integer[],integer)', 'webhook_internal.known_events(text)', 'webhook_internal.check_event(text)',
+    'webhook_internal.decode_id(uuid,text)', 'webhook_internal.shell_quote(text)', 'webhook_internal.was_active(boolean,integer[],integer)',
+    'webhook_internal.is_settled(bigint)',  -- how far the workers are, not whose the event is
+    'webhook_internal.known_events(text)', 'webhook_internal.check_event(text)',
     'webhook_internal.check_known_event(text)', 'webhook_internal.check_own_event(text)', 'webhook_internal.check_filter(jsonpath)',
     'webhook_filter_matches(jsonpath,json)', 'webhook_filter_problem(jsonpath,json)', 'webhook_filter_data_problem(text)',
     'webhook_internal.duration_quantile(bigint[],double precision)', 'webhook_internal.check_event_pattern(text)', 'webhook_internal.check_range(text,integer,integer,integer)',

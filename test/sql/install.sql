@@ -81,7 +81,7 @@ SELECT set_eq('SELECT proname::text FROM pg_temp.functions WHERE prosecdef', ARR
     'reveal_secret_own', 'reveal_secret_any', 'webhook_reencrypt_secrets',
     'check_secrets_own', 'check_secrets_any', 'check_shares_own', 'check_shares_any', 'check_deferred_own', 'check_deferred_any',
     'check_limit',
-    'test_own', 'test_any', 'find_own', 'webhook_server_state'], 'only these functions run as their owner');
+    'test_own', 'test_any', 'find_own', 'is_settled', 'webhook_server_state'], 'only these functions run as their owner');
 SELECT is_empty($$
     SELECT oid::regprocedure FROM pg_temp.functions
     WHERE (prorettype = 'trigger'::regtype OR prosecdef) AND has_function_privilege('public', oid, 'EXECUTE')

@@ -414,7 +414,7 @@ $$, ARRAY['emit_own', 'redeliver_any', 'redeliver_own', 'replay_any', 'replay_ow
           'reveal_secret_own', 'reveal_secret_any', 'webhook_reencrypt_secrets',
           'check_secrets_own', 'check_secrets_any', 'check_shares_own', 'check_shares_any', 'check_deferred_own',
           'check_deferred_any', 'check_limit', 'test_own', 'test_any',
-          'find_own', 'webhook_server_state'],
+          'find_own', 'is_settled', 'webhook_server_state'],
           'no other function runs as its owner');
 
 SELECT * FROM finish();
