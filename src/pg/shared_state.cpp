@@ -5,6 +5,7 @@ extern "C" {
 
 #include <signal.h>
 
+#include "access/xact.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
@@ -64,6 +65,8 @@ struct SharedPlace {
   pg_atomic_uint32 worker_processes[kWorkersMax];
   pg_atomic_uint32 listening[kWorkersMax];  // whether they want to hear of the next commit
   pg_atomic_uint32 called[kWorkersMax];     // whether somebody has called since they last asked
+  // Transactions with changes for the workers that are being committed: they may be visible, but not announced yet.
+  pg_atomic_uint32 committing;
 
   // Capture's side, under pool_lock.
   slock_t pool_lock;
@@ -129,6 +132,7 @@ void init_slot(SharedSlot* slot) {
 void init_place(SharedPlace* place) {
   pg_atomic_init_u32(&place->database, InvalidOid);
   pg_atomic_init_u32(&place->has_extension, 0);
+  pg_atomic_init_u32(&place->committing, 0);
   for (pg_atomic_uint32& process : place->worker_processes) pg_atomic_init_u32(&process, kNoProcess);
   for (pg_atomic_uint32& listens : place->listening) pg_atomic_init_u32(&listens, 0);
   for (pg_atomic_uint32& called : place->called) pg_atomic_init_u32(&called, 0);
@@ -255,10 +259,26 @@ bool wake_wanted = false;
 bool probe_wanted = false;
 bool launcher_wanted = false;
 
+SharedPlace* committing_at = nullptr;  // where the current transaction is counted
+
+// Before the transaction is visible to anybody.
+void before_commit(XactEvent event, void* /*argument*/) noexcept {
+  if (event == XACT_EVENT_PRE_COMMIT && wake_wanted) begin_commit();
+}
+
+// Its invalidations are out.
+void end_commit() {
+  if (committing_at == nullptr) return;
+  pg_memory_barrier();
+  pg_atomic_fetch_sub_u32(&committing_at->committing, 1);
+  committing_at = nullptr;
+}
+
 // Not at XACT_EVENT_COMMIT, when the invalidations of the transaction are not out yet: who wakes up must find them.
 // For PREPARE and COMMIT PREPARED see utility_hook.cpp.
 void at_transaction_end(ResourceReleasePhase phase, bool is_commit, bool is_top_level, void* /*argument*/) noexcept {
   if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !is_top_level) return;
+  end_commit();
   if (is_commit && wake_wanted) wake_workers();
   if (is_commit && probe_wanted) request_probe(MyDatabaseId);
   if (is_commit && launcher_wanted) call_launcher();
@@ -270,6 +290,7 @@ void expect_transaction_end() {
   static bool registered = false;
   if (registered) return;
   RegisterResourceReleaseCallback(at_transaction_end, nullptr);
+  RegisterXactCallback(before_commit, nullptr);
   registered = true;
 }
 
@@ -423,6 +444,21 @@ void wake_at_commit(AtCommit what) {
   wake_wanted = true;
   probe_wanted |= what == AtCommit::kProbe;
   launcher_wanted |= what == AtCommit::kCallLauncher;
+}
+
+void begin_commit() {
+  if (committing_at != nullptr || shared == nullptr) return;
+  SharedPlace* place = find_place(MyDatabaseId);
+  if (place == nullptr) return;
+  expect_transaction_end();
+  pg_atomic_fetch_add_u32(&place->committing, 1);
+  pg_memory_barrier();
+  committing_at = place;
+}
+
+bool is_committing() noexcept {
+  pg_memory_barrier();
+  return pg_atomic_read_u32(&my_place->committing) != 0;
 }
 
 void forget_wakes() noexcept {

@@ -86,6 +86,12 @@ enum class AtCommit : std::uint8_t {
 
 // wake_workers() once the current transaction has committed, if it does. May raise an error.
 void wake_at_commit(AtCommit what);
+// The current transaction is about to make changes visible that the workers must know of: its own, for which
+// wake_at_commit() does it, or a prepared one's. Until its end, is_committing(). May raise an error.
+void begin_commit();
+// For the worker: whether what a snapshot of before this call shows may not have been announced yet. Between the moment
+// that a commit is visible and that of its invalidations, its process may stand still for any time.
+bool is_committing() noexcept;
 // The current transaction is to be prepared: its end wakes nobody, but COMMIT PREPARED does.
 void forget_wakes() noexcept;
 

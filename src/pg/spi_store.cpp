@@ -556,7 +556,9 @@ LogHead SpiStore::current_head() {
   query.run();
   const auto snapshot = parse_snapshot(query.get_text(0, 0));
   if (!snapshot) throw Error("XX000", "could not read pg_current_snapshot()");
-  // A webhook whose creation is in the snapshot must be known before the events in it are routed.
+  // A webhook whose creation is in the snapshot must be known before the events in it are routed. What is not being
+  // committed any more has been announced: so that is asked first.
+  if (is_committing() && watched.news == ConfigurationNews::kNone) watched.news = ConfigurationNews::kChanges;
   guarded([] { AcceptInvalidationMessages(); });
   const std::int64_t last_log_id = query.get_int64(0, 1);
   work.commit();

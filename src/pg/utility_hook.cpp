@@ -196,6 +196,7 @@ void hook(PlannedStmt* planned, const char* text, bool read_only_tree, ProcessUt
   if (brings_extension(statement)) wake_at_commit(AtCommit::kProbe);
   if (drops_extension(statement)) wake_at_commit(AtCommit::kWake);
   if (is_transaction(statement, TRANS_STMT_PREPARE)) forget_wakes();
+  if (commits_prepared) begin_commit();
   if (IsA(statement, CreateTrigStmt)) refuse_capture_of_our_own(reinterpret_cast<CreateTrigStmt*>(statement));
 
   if (OidIsValid(database) && is_owner(database)) {

@@ -1,4 +1,5 @@
-// SQL functions that raise and throw whatever may cross src/pg/guard.h. test/t/010_boundary.pl declares and calls them.
+// SQL functions that raise and throw whatever may cross src/pg/guard.h: test/t/010_boundary.pl declares and calls them.
+// And one by which test/t/067_switches.pl makes a commit take its time.
 //
 // Every function keeps a Witness in each of its C++ frames, so that a frame which was skipped instead of unwound is told
 // by witnesses_alive().
@@ -7,6 +8,7 @@ extern "C" {
 
 #include <malloc.h>
 
+#include "access/xact.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
@@ -34,6 +36,7 @@ PG_FUNCTION_INFO_V1(handlers_after);
 PG_FUNCTION_INFO_V1(descend);
 PG_FUNCTION_INFO_V1(run_guarded_sql);
 PG_FUNCTION_INFO_V1(heap_growth_of_errors);
+PG_FUNCTION_INFO_V1(stand_still_in_commits);
 
 }  // extern "C"
 #pragma GCC visibility pop
@@ -169,6 +172,21 @@ Datum descend(PG_FUNCTION_ARGS) {
     });
     return Datum{0};
   });
+}
+
+// (for_ms integer): from now on the session stands still in each of its commits, when others see what it has done and
+// its invalidations are not out yet.
+Datum stand_still_in_commits(PG_FUNCTION_ARGS) {
+  static long still_us = 0;
+  if (still_us == 0) {
+    RegisterXactCallback(
+        [](XactEvent event, void* /*argument*/) {
+          if (event == XACT_EVENT_COMMIT) pg_usleep(still_us);
+        },
+        nullptr);
+  }
+  still_us = PG_GETARG_INT32(0) * 1000L;
+  PG_RETURN_VOID();
 }
 
 // (statement text): runs it by SPI, all of it guarded

@@ -140,6 +140,37 @@ foreach my $end (qw(COMMIT ROLLBACK))
 	}
 }
 
+# --- Visible, but not announced yet ---------------------------------------------------------------------------------------
+
+# A commit shows what it has done to others before it announces that webhooks have changed; a busy machine may let it stand
+# still in between. The worker then reads an event of that transaction, and must know of what came with it.
+SKIP:
+{
+	my $module = $ENV{WEBHOOK_BOUNDARY_MODULE};
+	skip 'WEBHOOK_BOUNDARY_MODULE does not name the module', 6 unless $module;
+	query($node, "CREATE FUNCTION stand_still_in_commits(integer) RETURNS void LANGUAGE C AS '$module'");
+	my %changes = (
+		created => undef,
+		switched => q{UPDATE webhook_configurations SET is_active = true WHERE name = 'switched'},
+		subscribed => q{UPDATE webhook_configurations SET events = '{item.created}' WHERE name = 'subscribed'});
+	webhook_of('switched', is_active => 'false');
+	webhook_of('subscribed', events => ['contact.created']);
+	foreach my $change (sort keys %changes)
+	{
+		pass_by();
+		my $id = $base + 1;
+		my $sql = $changes{$change} // qq{INSERT INTO webhook_configurations (organization_id, name, url, events)
+			VALUES ('$change', '$change', '@{[$receiver->url("/ok?$change")]}', '{item.created}')};
+		my $session = start_session($node,
+			"SELECT stand_still_in_commits(1500); BEGIN; $sql; @{[insert($change, $id)]}; COMMIT;");
+		wait_until { query($node, "SELECT count(*) FROM items WHERE id = $id") == 1 } 'the change is visible';
+		pass_by();
+		$session->finish;
+		eventually { received($change) eq $id } "an event that is committed with a webhook that is $change arrives";
+		$base += 10_000;
+	}
+}
+
 # --- More often than is remembered ----------------------------------------------------------------------------------------
 
 foreach my $is_on (0, 1)
