@@ -182,7 +182,8 @@ void run_worker(Oid database) {
     // It ends in the server's log alone, and may quote what a tenant wrote.
     using webhook::LogText;
     throw webhook::pg::Error(error.sqlstate().c_str(), LogText(error.message()).text(), LogText(error.detail()).text(),
-                             LogText(error.hint()).text());
+                             LogText(error.hint()).text(),
+                             {.context = LogText(error.origin().context_in_a_line()).text()});
   }
 }
 

@@ -485,10 +485,11 @@ class ServerProcess final : public Process {
     const std::string message = encoded(line.message);
     const std::string detail = encoded(line.detail);
     const std::string hint = encoded(line.hint);
-    guarded([level, m = message.c_str(), d = detail.c_str(), h = hint.c_str()] {
+    const std::string context = encoded(line.context);
+    guarded([level, m = message.c_str(), d = detail.c_str(), h = hint.c_str(), c = context.c_str()] {
       ereport(level == LogLevel::kWarning ? WARNING : LOG,
               (errmsg_internal("webhook: %s", m), *d != '\0' ? errdetail_internal("%s", d) : 0,
-               *h != '\0' ? errhint("%s", h) : 0));
+               *h != '\0' ? errhint("%s", h) : 0, *c != '\0' ? errcontext("%s", c) : 0));
     });
   }
 

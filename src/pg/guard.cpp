@@ -32,6 +32,21 @@ void describe(ErrorReport* report, std::string_view sqlstate, std::string_view m
   copy_text(report->message, message);
   copy_text(report->detail, detail);
   copy_text(report->hint, hint);
+  for (char* origin :
+       {report->context, report->schema, report->table, report->column, report->datatype, report->constraint}) {
+    *origin = '\0';
+  }
+}
+
+void describe(ErrorReport* report, const Error& error) noexcept {
+  describe(report, error.sqlstate(), error.message(), error.detail(), error.hint());
+  const ErrorOrigin& origin = error.origin();
+  copy_text(report->context, origin.context);
+  copy_text(report->schema, origin.schema);
+  copy_text(report->table, origin.table);
+  copy_text(report->column, origin.column);
+  copy_text(report->datatype, origin.datatype);
+  copy_text(report->constraint, origin.constraint);
 }
 
 // Holds the copy of an error until it is an Error: FreeErrorData() would leave pieces of it behind.
@@ -86,7 +101,13 @@ void run_guarded(void (*body)(void*), void* argument) {
     if (raised == nullptr) throw std::bad_alloc();
     ErrorData* const data = raised;
     Error error(unpack_sql_state(data->sqlerrcode), text_or_empty(data->message), text_or_empty(data->detail),
-                text_or_empty(data->hint));
+                text_or_empty(data->hint),
+                {.context = text_or_empty(data->context),
+                 .schema = text_or_empty(data->schema_name),
+                 .table = text_or_empty(data->table_name),
+                 .column = text_or_empty(data->column_name),
+                 .datatype = text_or_empty(data->datatype_name),
+                 .constraint = text_or_empty(data->constraint_name)});
     // Unguarded: it frees, and raises nothing.
     MemoryContextReset(copies);
     throw error;
@@ -98,7 +119,7 @@ void describe_current_exception(ErrorReport* report) noexcept {
   try {
     throw;
   } catch (const Error& error) {
-    describe(report, error.sqlstate(), error.message(), error.detail(), error.hint());
+    describe(report, error);
   } catch (const std::bad_alloc&) {
     describe(report, "53200", "out of memory", "Allocation failed in the webhook extension.");
   } catch (const std::exception& error) {
@@ -110,10 +131,17 @@ void describe_current_exception(ErrorReport* report) noexcept {
 
 void raise(const ErrorReport& report) {
   const char* state = report.sqlstate;
-  ereport(ERROR, (errcode(MAKE_SQLSTATE(state[0], state[1], state[2], state[3], state[4])),
-                  errmsg_internal("%s", report.message),
-                  report.detail[0] != '\0' ? errdetail_internal("%s", report.detail) : 0,
-                  report.hint[0] != '\0' ? errhint("%s", report.hint) : 0));
+  const auto name = [](int field, const char* text) { return *text != '\0' ? err_generic_string(field, text) : 0; };
+  // All that was running has added its line already, when PostgreSQL raised the error. Whoever catches it sets this back.
+  if (report.context[0] != '\0') error_context_stack = nullptr;
+  ereport(
+      ERROR,
+      (errcode(MAKE_SQLSTATE(state[0], state[1], state[2], state[3], state[4])), errmsg_internal("%s", report.message),
+       report.detail[0] != '\0' ? errdetail_internal("%s", report.detail) : 0,
+       report.hint[0] != '\0' ? errhint("%s", report.hint) : 0,
+       report.context[0] != '\0' ? errcontext("%s", report.context) : 0, name(PG_DIAG_SCHEMA_NAME, report.schema),
+       name(PG_DIAG_TABLE_NAME, report.table), name(PG_DIAG_COLUMN_NAME, report.column),
+       name(PG_DIAG_DATATYPE_NAME, report.datatype), name(PG_DIAG_CONSTRAINT_NAME, report.constraint)));
   pg_unreachable();
 }
 

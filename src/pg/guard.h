@@ -22,6 +22,13 @@ struct ErrorReport {
   char message[2048];
   char detail[2048];
   char hint[1024];
+  char context[2048];
+  // Names: see ErrorOrigin.
+  char schema[64];
+  char table[64];
+  char column[64];
+  char datatype[64];
+  char constraint[64];
 };
 
 // Runs body(argument) under PostgreSQL's error handler and throws what it raised as Error.
@@ -36,7 +43,7 @@ void describe_current_exception(ErrorReport* report) noexcept;
 }  // namespace detail
 
 // Calls body, which may call PostgreSQL, and returns what it returns. An error raised inside becomes an Error with its
-// SQLSTATE, message, detail and hint. The transaction has failed then: the Error must reach entry(), or whoever
+// SQLSTATE, its texts, and where it comes from. The transaction has failed then: the Error must reach entry(), or whoever
 // aborts the transaction.
 //
 // What body has on its stack must be trivially destructible, as must be what it returns: a longjmp skips it. After an

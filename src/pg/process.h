@@ -58,9 +58,10 @@ class Process {
   // Reads the configuration file again if the server was told to. Returns whether settings() may have changed.
   virtual bool reload_settings() = 0;
 
-  // A line in the server's log. Empty detail and hint are left out.
-  void log(LogLevel level, std::string_view message, std::string_view detail = {}, std::string_view hint = {}) {
-    write_log(level, {LogText(message), LogText(detail), LogText(hint)});
+  // A line in the server's log. What is empty is left out.
+  void log(LogLevel level, std::string_view message, std::string_view detail = {}, std::string_view hint = {},
+           std::string_view context = {}) {
+    write_log(level, {LogText(message), LogText(detail), LogText(hint), LogText(context)});
   }
   // Likewise one about an organization's webhooks, of which only so many are written: see core/log_limit.h.
   void log_about(const std::optional<std::string>& organization_id, LogLevel level, std::string_view message,
@@ -87,7 +88,8 @@ class Process {
   struct LogLine {
     LogText message;
     LogText detail;  // empty: none
-    LogText hint;    // likewise
+    LogText hint;    // likewise, as what follows
+    LogText context;
   };
   virtual void write_log(LogLevel level, const LogLine& line) = 0;
 

@@ -264,7 +264,7 @@ void Worker::back_off(const pg::Error& error) {
   if (now < next_failure_warning_) return;
   next_failure_warning_ = now + kWarningInterval;
   process_.log(pg::LogLevel::kWarning, "the worker's transaction failed and will be repeated: " + error.message(),
-               error.detail(), error.hint());
+               error.detail(), error.hint(), error.origin().context_in_a_line());
 }
 
 void Worker::report() {

@@ -86,6 +86,81 @@ is_deeply(
 	},
 	'long texts are cut between two characters');
 
+# --- where an error comes from ---
+#
+# What a client is told of each kind of violation, and what it is told when the same statement runs below C++.
+
+$node->safe_psql('postgres', q{
+	CREATE SCHEMA origins;
+	SET search_path TO origins, public;
+	CREATE DOMAIN positive AS integer CONSTRAINT more_than_nothing CHECK (VALUE > 0);
+	CREATE DOMAIN present AS text NOT NULL;
+	CREATE TABLE parents (id integer CONSTRAINT parents_key PRIMARY KEY);
+	CREATE TABLE children (
+		id integer CONSTRAINT children_key PRIMARY KEY,
+		parent integer CONSTRAINT of_a_parent REFERENCES parents,
+		name text NOT NULL,
+		small integer CONSTRAINT is_small CHECK (small < 10),
+		span int4range, CONSTRAINT no_overlap EXCLUDE USING gist (span WITH &&));
+	INSERT INTO children VALUES (1, NULL, 'first', 1, '[1,5)');
+	CREATE FUNCTION fail_with_all() RETURNS void LANGUAGE plpgsql AS $$
+	BEGIN
+		RAISE EXCEPTION 'all' USING ERRCODE = 'P0042', DETAIL = 'a detail', HINT = 'a hint', SCHEMA = 'a schema',
+			TABLE = 'a table', COLUMN = 'a column', DATATYPE = 'a type', CONSTRAINT = 'a constraint';
+	END $$;
+	CREATE FUNCTION diagnostics(statement text) RETURNS text[] LANGUAGE plpgsql AS $$
+	DECLARE
+		state text; message text; detail text; hint text; sch text; tab text; col text; typ text; con text;
+	BEGIN
+		EXECUTE statement;
+		RETURN NULL;
+	EXCEPTION WHEN OTHERS THEN
+		GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
+			hint = PG_EXCEPTION_HINT, sch = SCHEMA_NAME, tab = TABLE_NAME, col = COLUMN_NAME, typ = PG_DATATYPE_NAME,
+			con = CONSTRAINT_NAME;
+		RETURN ARRAY[state, message, detail, hint, sch, tab, col, typ, con];
+	END $$;
+});
+foreach my $statement (
+	q{SELECT origins.fail_with_all()},
+	q{INSERT INTO origins.children VALUES (1, NULL, 'again')},
+	q{INSERT INTO origins.children VALUES (2, 7, 'orphan')},
+	q{INSERT INTO origins.children VALUES (3, NULL, NULL)},
+	q{INSERT INTO origins.children VALUES (4, NULL, 'large', 10)},
+	q{INSERT INTO origins.children VALUES (5, NULL, 'beside', 1, '[4,6)')},
+	q{SELECT 0::origins.positive},
+	q{SELECT NULL::origins.present})
+{
+	my $literal = sql_literal($statement);
+	my $plain = $node->safe_psql('postgres', "SELECT origins.diagnostics($literal)");
+	my $below = $node->safe_psql('postgres', "SELECT origins.diagnostics('SELECT run_guarded_sql(' || quote_literal($literal) || ')')");
+	isnt($plain, '', "$statement fails");
+	is($below, $plain, 'and says the same of its schema, table, column, type and constraint below C++');
+}
+
+# The lines that PostgreSQL adds on its way up, each once.
+sub context
+{
+	my ($statement) = @_;
+	my (undef, $output) = after($statement);
+	return [ grep { !/^(?:SCHEMA NAME|LOCATION):/ } map { s/^CONTEXT:\s+//r } grep { /^CONTEXT:/ .. /^(?:SCHEMA NAME|LOCATION):/ } split /\n/, $output ];
+}
+is_deeply(
+	context(q{DO $do$BEGIN PERFORM run_guarded_sql('SELECT origins.fail_with_all()'); END$do$}),
+	[
+		'PL/pgSQL function origins.fail_with_all() line 3 at RAISE',
+		'SQL statement "SELECT origins.fail_with_all()"',
+		q{SQL statement "SELECT run_guarded_sql('SELECT origins.fail_with_all()')"},
+		'PL/pgSQL function inline_code_block line 1 at PERFORM'
+	],
+	'an error keeps its context, each line of it once');
+is_deeply(
+	context(q{DO $do$BEGIN PERFORM throw_guarded('error', 'thrown'); END$do$}),
+	[ q{SQL statement "SELECT throw_guarded('error', 'thrown')"}, 'PL/pgSQL function inline_code_block line 1 at PERFORM' ],
+	'an exception of C++ gets that of the statement');
+($stdout, $stderr) = after(q{DO $do$BEGIN PERFORM run_guarded_sql('SELECT 1 / 0'); EXCEPTION WHEN division_by_zero THEN PERFORM throw_plainly('error', 'next'); END$do$});
+like($stderr, qr/ERROR:  22023: next.*^CONTEXT:.*throw_plainly/ms, 'and so does one after an error that was caught');
+
 # --- C++ exceptions, outside and inside a guarded body ---
 
 my %expected = (
@@ -229,7 +304,7 @@ cmp_ok($after - $before, '<', 64 * 1024, 'ten thousand errors in exception block
 is_log_clean(
 	$node,
 	expected => [
-		qr/ERROR:  (?:23505|55P03|22000|XX000|53200|22023|22012|57014): /,
+		qr/ERROR:  (?:P0042|23505|55P03|22000|XX000|53200|22023|22012|57014): /,
 		qr/FATAL:  57P01: terminating connection due to administrator command/
 	]);
 $node->stop;

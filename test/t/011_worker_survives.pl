@@ -74,6 +74,9 @@ foreach my $where (reverse sort keys %triggers)
 	is(worker_pid(), $pid, "by the same process ($where)");
 }
 
+like(slurp_file($node->logfile), qr/repeated: refused by the DBA\n.*CONTEXT:  PL\/pgSQL function (?:public\.)?refuse\(\) line 4 at RAISE/,
+	'the log says whose error it is');
+
 # --- pg_cancel_backend() ---
 
 is($node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)"), 't', 'an idle worker is told to cancel its statement');
