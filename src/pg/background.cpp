@@ -79,7 +79,7 @@ Time steady_time() {
 
 std::uint32_t wait_event() {
 #if PG_VERSION_NUM >= 170000
-  static const std::uint32_t event = WaitEventExtensionNew("WebhookMain");
+  static const std::uint32_t event = guarded([] { return WaitEventExtensionNew("WebhookMain"); });
   return event;
 #else
   return PG_WAIT_EXTENSION;
@@ -446,6 +446,7 @@ class ServerProcess final : public Process {
     // is to end reads no settings any more, and would not wait at all for what is in flight.
     if (is_called() || (ConfigReloadPending && !ShutdownRequestPending)) timeout_ms = 0;
     guarded([this, timeout_ms] {
+      check_for_interrupts();  // one that came while the turn held them off, with its latch
       WaitEvent events[3];
       bool is_set = false;
       const int count = WaitEventSetWait(events_, timeout_ms, events, 3, wait_event());
@@ -584,6 +585,7 @@ void run_launcher() {
     const Duration pause = std::max<Duration>(wake_at - steady_time(), milliseconds(1));
     const long pause_ms = static_cast<long>(std::chrono::ceil<milliseconds>(pause).count());
     guarded([pause_ms] {
+      check_for_interrupts();
       WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, pause_ms, wait_event());
       ResetLatch(MyLatch);
     });

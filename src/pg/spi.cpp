@@ -138,11 +138,13 @@ Subtransaction::~Subtransaction() {
 namespace {
 
 TimeoutId time_limit() {
-  static const TimeoutId id = RegisterTimeout(USER_TIMEOUT, []() noexcept {
-    // As pg_cancel_backend() does it.
-    QueryCancelPending = 1;
-    InterruptPending = 1;
-    SetLatch(MyLatch);
+  static const TimeoutId id = guarded([] {
+    return RegisterTimeout(USER_TIMEOUT, []() noexcept {
+      // As pg_cancel_backend() does it.
+      QueryCancelPending = 1;
+      InterruptPending = 1;
+      SetLatch(MyLatch);
+    });
   });
   return id;
 }

@@ -43,7 +43,7 @@ std::optional<TestTicket> my_ticket;  // of this backend
 
 std::uint32_t wait_event() {
 #if PG_VERSION_NUM >= 170000
-  static const std::uint32_t event = WaitEventExtensionNew("WebhookTest");
+  static const std::uint32_t event = guarded([] { return WaitEventExtensionNew("WebhookTest"); });
   return event;
 #else
   return PG_WAIT_EXTENSION;
