@@ -31,6 +31,8 @@ foreach my $mode (qw(asynchronous synchronous))
 	$primary->backup('backup');
 	my $standby = PostgreSQL::Test::Cluster->new("standby_$mode");
 	$standby->init_from_backup($primary, 'backup', has_streaming => 1);
+	# With so few the launcher and the worker wait for the disk, and whoever calls them finds them at it.
+	$standby->append_conf('postgresql.conf', "shared_buffers = '1MB'") if $mode eq 'asynchronous';
 	$standby->start;
 	if ($mode eq 'synchronous')
 	{
