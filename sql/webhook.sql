@@ -2386,8 +2386,9 @@ BEGIN
                                     'Events are kept for webhook.event_retention; log rows may outlive them.'),
                   HINT = 'To send its like again, change the row again, or publish it by @extschema@.webhook_emit().';
     END IF;
+    -- In REPEATABLE READ a row that has been delivered since the snapshot is seen beside the new one.
     RETURN (SELECT d.next_attempt_at FROM @extschema@.webhook_deliveries d
-            WHERE d.configuration_id = webhook AND d.event_id = redelivered);
+            WHERE d.configuration_id = webhook AND d.event_id = redelivered ORDER BY d.owed_since DESC LIMIT 1);
 END
 $$;
 

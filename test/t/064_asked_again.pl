@@ -10,6 +10,7 @@ use lib "$FindBin::RealBin/lib";
 use Test::More;
 use WebhookTest;
 use WebhookTest::Crash;
+use WebhookTest::Session;
 
 my $receiver = start_receiver();
 my $node = new_node();
@@ -33,6 +34,25 @@ foreach my $name (sort keys %ends)
 	eventually { query($node, "SELECT count(*) FROM webhook_deliveries WHERE event_id = $event AND (attempts = 0 OR request > 0)") == 0 }
 	"$name: nothing that was asked for is left";
 }
+
+# The snapshot of a transaction may be older than the delivery's end.
+$receiver->set('/old', '/times/1/status/503');
+create_webhook($node, name => 'old', organization_id => 'old', url => $receiver->url('/old'), events => ['contact.created'],
+	retry_schedule => ['3 seconds']);
+query($node, q{SELECT webhook_emit('contact.created', '{}', organization_id => 'old')});
+my $failed = q{SELECT id FROM webhook_logs WHERE organization_id = 'old' AND status = 'failed'};
+my $owed = q{SELECT count(*) FROM webhook_deliveries WHERE organization_id = 'old'};
+my $session = WebhookTest::Session->new($node, 'postgres');
+eventually
+{
+	$session->query("ROLLBACK; BEGIN ISOLATION LEVEL REPEATABLE READ; $owed") == 1
+}
+'a transaction sees what is owed';
+eventually { query($node, $owed) == 0 } 'which is delivered meanwhile';
+like($session->query("SELECT next_attempt_at > now() FROM webhook_redeliver(($failed))"), qr/^t$/, 'and asked for once more in it');
+$session->query('COMMIT');
+$session->finish;
+eventually { $receiver->count('/old') == 3 } 'it comes again';
 
 is_log_clean($node);
 $node->stop;
