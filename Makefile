@@ -134,6 +134,9 @@ $(FUZZ_DIR)/%.o: %.cpp
 tap:
 	dev/test tap
 
+model:
+	dev/test model
+
 lint:
 	dev/lint
 
@@ -150,10 +153,11 @@ help:
 	@echo 'make unit          build and run the unit tests (UNIT_ARGS=--gtest_filter=…)'
 	@echo 'make fuzz          run the fuzz targets (FUZZ_SECONDS=60 each, FUZZ_JOBS=2 at once)'
 	@echo 'make tap           run the TAP tests on clusters of their own'
+	@echo 'make model         check the promises among random operations (MODEL_SECONDS=60, MODEL_SEED=)'
 	@echo 'make lint          clang-format, clang-tidy and the include rules'
 	@echo 'make format        reformat the C++ sources'
 	@echo 'make demo          rows in, signed webhooks out, in a throw-away cluster'
 	@echo 'make clean         remove what was built'
 
-.PHONY: unit unit-clean fuzz fuzz-build tap lint demo format help
+.PHONY: unit unit-clean fuzz fuzz-build tap model lint demo format help
 .DEFAULT_GOAL := all
