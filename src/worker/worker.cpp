@@ -409,8 +409,11 @@ void Worker::take_webhook(pg::Webhook webhook, bool with_backlog) {
   if (change.filter_removed) filters_.filter_removed(target);
   if (change.filter) endpoints_to_write_.insert(id);
   // What is owed may be older than what is read now, or newer: it is not known before it is fetched.
-  const bool is_due = next_due && *next_due <= process_.now();
-  if (recovering_ && lanes_.circuit(id) != nullptr && (is_due || deferrals_.contains(id))) lanes_.begin_overflow(id);
+  // The same holds for what a webhook was owed while nothing could be delivered to it.
+  const std::optional<Time> first_due = backlog_.next_due(id);
+  const bool is_due = first_due && *first_due <= process_.now();
+  const bool begins = recovering_ || change.became_deliverable;
+  if (begins && lanes_.circuit(id) != nullptr && (is_due || deferrals_.contains(id))) lanes_.begin_overflow(id);
   if (target.webhook.limits.ordering == Ordering::kRelaxed) {
     ordered_.erase(id);
     ordering_jobs_.erase(id);

@@ -1147,6 +1147,25 @@ TEST_F(WorkerTest, OrderingThatChangesIsWrittenIntoWhatIsOwedStepByStep) {
   EXPECT_GE(others, 2'000U / 200);
 }
 
+TEST_F(WorkerTest, WhatWasOwedWhileAWebhookWasOffComesBeforeWhatFollows) {
+  const Uuid webhook = store_.add_webhook(1);
+  http_.answer = [](const Received&) { return Answer{.delay = 20ms}; };
+  store_.emit_many(100);
+  plan(100ms, [this, webhook] {
+    store_.set_active(webhook, false);
+    process_.wake();
+  });
+  plan(5s, [this, webhook] {
+    EXPECT_GT(store_.count_pending(), 50U);
+    store_.set_active(webhook, true);
+    store_.emit_many(100);
+    process_.wake();
+  });
+  run_until([this] { return store_.required().empty() && store_.count_pending() == 0; });
+  const std::vector<std::int64_t> received = received_by(1);
+  EXPECT_TRUE(std::is_sorted(received.begin(), received.end()));
+}
+
 TEST_F(WorkerTest, OperationalEventsCauseNone) {
   process_.settings_in_force.retry_schedule = {};
   store_.add_webhook(1, [](pg::Webhook& w) { w.events = {"webhook.*"}; });
