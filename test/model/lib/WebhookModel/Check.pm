@@ -15,11 +15,6 @@ use Time::HiRes qw(time);
 use WebhookModel::Operations;
 use WebhookTest qw(wait_until);
 
-# TODO: the worker knows since when a webhook is on, and when it was switched off last, no earlier interval. So an event that
-# was captured while it was off is delivered if it was switched on, and off again, before the event was routed.
-# Set this to 0 once it keeps the intervals.
-my $forgets_intervals = 1;
-
 # TODO: where there is no room among the events that wait for filters, those of a webhook whose filter has been removed pass
 # the ones that wait still. Set this to 0 once they don't.
 my $passes_filters = 1;
@@ -273,11 +268,6 @@ sub verdict
 	my $was_on = grep { $_ eq 'on' } @standings;
 	my @subscriptions = $webhook->{subscription}->during($event->{captured_from}, $world->{rested_at});
 	my $matched = grep { WebhookModel::World::matches($_, $event) } @subscriptions;
-	if (!$was_on && $forgets_intervals && $matched)
-	{
-		return 'maybe' if $webhook->{standing}->has_since($event->{captured_from}, sub { $_[0] eq 'off' })
-		  && $webhook->{standing}->has_since(0, sub { $_[0] eq 'on' });
-	}
 	return 'never' if !$was_on || !$matched;
 	return $was_on == @standings && $matched == @subscriptions ? 'must' : 'maybe';
 }
