@@ -112,10 +112,11 @@ like($err, qr/permission denied to create a webhook of another organization/, 't
 # key, which another CREATE EXTENSION draws anew.
 sub lock_of_acme
 {
+	my $pid = $one->query('SELECT pg_backend_pid()');
 	$one->query("BEGIN; INSERT INTO webhook_configurations (name, url, events) VALUES ('hook', 'https://example.com/', '{*}')");
-	my $tag = $node->safe_psql('postgres', q{
+	my $tag = $node->safe_psql('postgres', qq{
 		SELECT string_agg(format('%s %s %s %s', locktype, classid, objid, objsubid), ', ') FROM pg_locks
-		WHERE locktype NOT IN ('relation', 'virtualxid', 'transactionid') AND database = (SELECT oid FROM pg_database WHERE datname = 'postgres')});
+		WHERE locktype NOT IN ('relation', 'virtualxid', 'transactionid') AND pid = $pid});
 	$one->query('ROLLBACK');
 	return $tag;
 }
