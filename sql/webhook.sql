@@ -3082,6 +3082,7 @@ AS $$
 DECLARE
     happened record;
     payload json;
+    is_settled CONSTANT boolean := webhook_internal.is_settled(event_id);
 BEGIN
     SELECT e.created_at, e.event, e.organization_id, e.known_switch INTO happened FROM @extschema@.webhook_own_events e
     WHERE e.id = webhook_explain.event_id;
@@ -3103,7 +3104,7 @@ BEGIN
            coalesce(d.state, CASE l.status WHEN 'success' THEN 'delivered' WHEN 'failed' THEN 'failed' END,
                     CASE WHEN m.obstacle IS NULL THEN
                         CASE WHEN g.reason IS NOT NULL THEN 'dead'
-                             WHEN webhook_internal.is_settled(webhook_explain.event_id) THEN 'settled'
+                             WHEN is_settled THEN 'settled'
                              ELSE 'waiting' END END),
            coalesce(d.attempts, l.attempt), l.created_at,
            coalesce(d.last_error, l.error, CASE WHEN m.obstacle IS NULL THEN g.reason END), d.next_attempt_at

@@ -76,6 +76,14 @@ constexpr std::int32_t kAllSwitches = std::numeric_limits<std::int32_t>::max();
 
 std::string_view text_of(Datum datum) { return view_of(DatumGetTextPP(datum)); }
 
+// Locked for reading. nullptr: it is gone, or its lock cannot be had without waiting, which the application does not do.
+Relation open_without_waiting(Oid oid) {
+  if (!OidIsValid(oid) || !ConditionalLockRelationOid(oid, AccessShareLock)) return nullptr;
+  Relation relation = try_relation_open(oid, NoLock);
+  if (relation == nullptr) UnlockRelationOid(oid, AccessShareLock);
+  return relation;
+}
+
 // The index whose first column is organization_id, locked; InvalidOid: there is none, or someone has locked it.
 Oid lock_organization_index(Relation table, AttrNumber organization) {
   if (IgnoreSystemIndexes) return InvalidOid;  // systable_beginscan() would not use it
@@ -158,14 +166,10 @@ bool scan_for(Relation table, Oid index, AttrNumber organization,
 // Reads webhook_configurations. known_generation becomes the one that the answer stands for.
 Answer look_up(const std::optional<std::string_view>* organization_id, std::string_view event,
                std::uint64_t* known_generation) {
-  // ALTER TABLE, TRUNCATE or LOCK TABLE of an administrator: the application does not wait for it.
-  if (!ConditionalLockRelationOid(configurations, AccessShareLock)) return Answer::kUnknown;
   *known_generation = generation;
-  Relation table = try_relation_open(configurations, NoLock);
-  if (table == nullptr) {
-    UnlockRelationOid(configurations, AccessShareLock);
-    return Answer::kUnknown;
-  }
+  // ALTER TABLE, TRUNCATE or LOCK TABLE of an administrator may hold it.
+  Relation table = open_without_waiting(configurations);
+  if (table == nullptr) return Answer::kUnknown;
   const AttrNumber organization = attribute_named(table, "organization_id");
   const Oid index = lock_organization_index(table, organization);
   const bool found = scan_for(table, index, organization, organization_id, event);
@@ -176,12 +180,8 @@ Answer look_up(const std::optional<std::string_view>* organization_id, std::stri
 
 // kAllSwitches if the sequence is locked. Its one row is changed in place: no snapshot decides what is read.
 std::int32_t last_drawn_switch(Oid sequence) {
-  if (!ConditionalLockRelationOid(sequence, AccessShareLock)) return kAllSwitches;
-  Relation relation = try_relation_open(sequence, NoLock);
-  if (relation == nullptr) {
-    UnlockRelationOid(sequence, AccessShareLock);
-    return kAllSwitches;
-  }
+  Relation relation = open_without_waiting(sequence);
+  if (relation == nullptr) return kAllSwitches;
   std::int32_t number = kAllSwitches;
   SysScanDesc scan = systable_beginscan(relation, InvalidOid, false, SnapshotAny, 0, nullptr);
   HeapTuple tuple = systable_getnext(scan);
@@ -196,16 +196,13 @@ std::int32_t last_drawn_switch(Oid sequence) {
 
 // Of all webhooks that this transaction sees. kAllSwitches if that cannot be had without waiting for a lock.
 std::int32_t last_visible_switch(Oid index_oid) {
-  if (!ConditionalLockRelationOid(configurations, AccessShareLock)) return kAllSwitches;
-  Relation table = try_relation_open(configurations, NoLock);
-  if (table == nullptr) {
-    UnlockRelationOid(configurations, AccessShareLock);
-    return kAllSwitches;
-  }
+  if (IgnoreSystemIndexes) return kAllSwitches;  // systable_beginscan_ordered() would warn of it
+  Relation table = open_without_waiting(configurations);
+  if (table == nullptr) return kAllSwitches;
   std::int32_t number = kAllSwitches;
-  if (OidIsValid(index_oid) && ConditionalLockRelationOid(index_oid, AccessShareLock)) {
-    Relation index = try_relation_open(index_oid, NoLock);
-    if (index != nullptr && index->rd_index->indisvalid) {
+  Relation index = open_without_waiting(index_oid);
+  if (index != nullptr) {
+    if (index->rd_index->indisvalid) {
       number = 0;
       const AttrNumber last_switch_column = attribute_named(table, "last_switch");
       Snapshot const snapshot = RegisterSnapshot(GetLatestSnapshot());
@@ -219,8 +216,7 @@ std::int32_t last_visible_switch(Oid index_oid) {
       systable_endscan_ordered(scan);
       UnregisterSnapshot(snapshot);
     }
-    if (index != nullptr) relation_close(index, NoLock);
-    UnlockRelationOid(index_oid, AccessShareLock);
+    relation_close(index, AccessShareLock);
   }
   relation_close(table, AccessShareLock);
   return number;

@@ -42,6 +42,7 @@ foreach my $round (1 .. 4)
 	my ($matched_before, $unjudged_before) = (query($node, $matches), query($node, $unjudged));
 	query($node, "INSERT INTO readings (id, value) SELECT $last_id + i, '000000001' FROM generate_series(1, $count) i");
 	$last_id += $count;
+	eventually { query($node, 'SELECT count(*) FROM webhook_events') == $last_id } 'events are recorded';
 	wait_until
 	{
 		$matched = query($node, $matches) - $matched_before;

@@ -193,6 +193,22 @@ foreach my $is_on (0, 1)
 	$base += 10_000;
 }
 
+# Off, and on again, while a transaction is open: what came before is delivered.
+sub is_switched_like_any_other
+{
+	my ($organization) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my $session = WebhookTest::Session->new($node, 'postgres');
+	$session->query('BEGIN');
+	$session->query(insert($organization, $base + 2));
+	switch($organization, 'off');
+	$session->query(insert($organization, $base + 3));
+	$session->query('COMMIT');
+	pass_by();
+	switch($organization, 'on');
+	return eventually { received($organization) eq join(' ', $base + 1, $base + 2) } "and is switched like any other: $organization";
+}
+
 # --- Clocks ---------------------------------------------------------------------------------------------------------------
 
 # As after a clock that was an hour ahead, and is set right: what the webhook bears lies in the future.
@@ -200,15 +216,7 @@ my $ahead = query($node, q{SELECT now() + interval '1 hour'});
 webhook_of('ahead', created_at => $ahead, active_since => $ahead);
 query($node, insert('ahead', $base + 1));
 eventually { received('ahead') eq $base + 1 } 'a webhook whose times lie in the future gets its events';
-my $late = WebhookTest::Session->new($node, 'postgres');
-$late->query('BEGIN');
-$late->query(insert('ahead', $base + 2));
-switch('ahead', 'off');
-$late->query(insert('ahead', $base + 3));
-$late->query('COMMIT');
-pass_by();
-switch('ahead', 'on');
-eventually { received('ahead') eq join(' ', $base + 1, $base + 2) } 'and when it is switched, those of before';
+is_switched_like_any_other('ahead');
 $base += 10_000;
 
 # --- Numbers of another database ------------------------------------------------------------------------------------------
@@ -219,15 +227,7 @@ query($node, qq{INSERT INTO webhook_configurations (organization_id, name, url, 
 query($node, q{ALTER TABLE webhook_configurations ENABLE TRIGGER USER});
 query($node, insert('alien', $base + 1));
 eventually { received('alien') eq $base + 1 } 'a webhook that was restored without triggers gets its events';
-my $open = WebhookTest::Session->new($node, 'postgres');
-$open->query('BEGIN');
-$open->query(insert('alien', $base + 2));
-switch('alien', 'off');
-$open->query(insert('alien', $base + 3));
-$open->query('COMMIT');
-pass_by();
-switch('alien', 'on');
-eventually { received('alien') eq join(' ', $base + 1, $base + 2) } 'and is switched like any other';
+is_switched_like_any_other('alien');
 
 is_log_clean($node);
 $node->stop;
