@@ -35,13 +35,6 @@ std::size_t size_of(const Event& event) { return sizeof(Filters::Waiting) + even
 
 // --- Those that wait ------------------------------------------------------------------------------------------------------
 
-bool Filters::decides(const Target& target) const {
-  if (!target.webhook.filter.empty()) return true;
-  if (empty()) return false;
-  const auto organization = organizations_.find(key_of(target.webhook.organization_id));
-  return organization != organizations_.end() && organization->second.no_longer_filtered.contains(target.webhook.id);
-}
-
 bool Filters::has_room(const Event& event, const std::vector<Target*>& receivers) {
   Organization& organization = organization_of(event.organization_id);
   // A filter sees the data of the event; where that was too large to be kept, there is nothing to match.
@@ -51,8 +44,7 @@ bool Filters::has_room(const Event& event, const std::vector<Target*>& receivers
       organization.waiting.size() < kEventsMax - waiting_events_ && bytes + waiting_bytes_ <= budget_.filtered_max();
   if (!is_beyond && has_room) return true;
   for (Target* const target : receivers) {
-    if (!target->webhook.filter.empty())
-      note(organization, *target, is_beyond ? Undecided::kBeyond : Undecided::kRefused);
+    note(organization, *target, is_beyond ? Undecided::kBeyond : Undecided::kRefused);
   }
   return false;
 }
@@ -83,13 +75,15 @@ void Filters::ask(Event event, Ledger::Entry entry, std::shared_ptr<const Outgoi
 }
 
 void Filters::take_out_oldest(Organization& organization) {
-  organization.bytes -= organization.waiting.front().bytes;
-  waiting_bytes_ -= organization.waiting.front().bytes;
-  --waiting_events_;
+  no_longer_waits(organization, organization.waiting.front());
   organization.waiting.pop_front();
-  if (!organization.waiting.empty()) return;
-  organization.asked_about.clear();
-  organization.no_longer_filtered.clear();
+  if (organization.waiting.empty()) organization.asked_about.clear();
+}
+
+void Filters::no_longer_waits(Organization& organization, const Waiting& waiting) {
+  organization.bytes -= waiting.bytes;
+  waiting_bytes_ -= waiting.bytes;
+  --waiting_events_;
 }
 
 Filters::Organization& Filters::organization_of(const std::optional<std::string>& id) {
@@ -166,8 +160,7 @@ Filters::Turn Filters::prepare(Organization& organization, std::size_t steps_max
       if (turn.steps.size() == steps_max) break;
       Step step{.webhook = (*waiting.webhooks)[i]};
       Target* const target = find(waiting, step.webhook);
-      if (target != nullptr && target->webhook.filter.empty()) step.is_match = true;
-      if (target != nullptr && !target->webhook.filter.empty() && now >= target->filter_rests_until) {
+      if (target != nullptr && now >= target->filter_rests_until) {
         if (target->compiled_filter == nullptr) target->compiled_filter = std::make_unique<pg::CompiledFilter>();
         step.question = group->questions.size();
         group->questions.push_back({.filter = &target->webhook.filter,
@@ -190,12 +183,12 @@ bool Filters::conclude_turn(const Turn& turn, const pg::FilterGroup& group, cons
   for (const Step& step : turn.steps) {
     Waiting& waiting = organization.waiting.front();
     Target* const target = find(waiting, step.webhook);
-    bool is_match = step.is_match;
+    bool is_match = false;
     if (step.question) {
       const pg::FilterQuestion& question = group.questions[*step.question];
       if (question.answer == pg::FilterAnswer::kNotAsked) break;
       is_match = judge(organization, target, question);
-    } else if (!is_match && target != nullptr) {
+    } else if (target != nullptr) {
       note(organization, *target, Undecided::kOverrun);
     }
     conclude(waiting, is_match ? target : nullptr);
@@ -230,9 +223,8 @@ void Filters::refuse_oldest(Organization& organization, const Conclude& conclude
   Waiting& waiting = organization.waiting.front();
   for (; waiting.next < waiting.webhooks->size(); ++waiting.next) {
     Target* const target = find(waiting, (*waiting.webhooks)[waiting.next]);
-    const bool is_match = target != nullptr && target->webhook.filter.empty();
-    if (target != nullptr && !is_match) note(organization, *target, Undecided::kRefused);
-    conclude(waiting, is_match ? target : nullptr);
+    if (target != nullptr) note(organization, *target, Undecided::kRefused);
+    conclude(waiting, nullptr);
   }
   take_out_oldest(organization);
 }
@@ -259,10 +251,30 @@ void Filters::forget_idle() {
   });
 }
 
-void Filters::filter_removed(const Target& target) {
-  const auto organization = organizations_.find(key_of(target.webhook.organization_id));
-  if (organization == organizations_.end() || organization->second.waiting.empty()) return;
-  organization->second.no_longer_filtered.insert(target.webhook.id);
+void Filters::filter_removed(const Target& target, const Conclude& conclude) {
+  const auto found = organizations_.find(key_of(target.webhook.organization_id));
+  if (found == organizations_.end() || found->second.waiting.empty()) return;
+  Organization& organization = found->second;
+  using Webhooks = std::shared_ptr<const std::vector<Uuid>>;
+  std::unordered_map<Webhooks, Webhooks> without;  // the webhook; most events wait for the same ones
+  for (Waiting& waiting : organization.waiting) {
+    const auto first = waiting.webhooks->begin() + static_cast<std::ptrdiff_t>(waiting.next);
+    const auto own = std::find(first, waiting.webhooks->end(), target.webhook.id);
+    if (own == waiting.webhooks->end()) continue;
+    conclude(waiting, find(waiting, target.webhook.id));
+    Webhooks& others = without[waiting.webhooks];
+    if (others == nullptr) {
+      auto made = std::make_shared<std::vector<Uuid>>(*waiting.webhooks);
+      made->erase(made->begin() + (own - waiting.webhooks->begin()));
+      others = std::move(made);
+    }
+    waiting.webhooks = others;
+    if (waiting.next == others->size()) no_longer_waits(organization, waiting);
+  }
+  std::erase_if(organization.waiting, [](const Waiting& waiting) { return waiting.next == waiting.webhooks->size(); });
+  if (!organization.waiting.empty()) return;
+  organization.asked_about.clear();
+  std::erase(turns_, &organization);
 }
 
 void Filters::clock_set_back(Time now) {

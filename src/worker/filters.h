@@ -25,7 +25,6 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "core/byte_budget.h"
@@ -71,10 +70,7 @@ class Filters {
   Filters(pg::Process& process, pg::Store& store, Targets& targets, ByteBudget& budget, Statistics& statistics)
       : process_(process), store_(store), targets_(targets), budget_(budget), statistics_(statistics) {}
 
-  // Whether the webhook gets the event only when it has been asked about it: it has a filter, or older events wait that
-  // it was to be asked about when it had one.
-  bool decides(const Target& target) const;
-  // Whether an event may wait for these. If not, those of them that have a filter do not get it.
+  // Whether an event may wait for these, which have filters. If not, they do not get it.
   bool has_room(const Event& event, const std::vector<Target*>& receivers);
   // There must be room.
   void ask(Event event, Ledger::Entry entry, std::shared_ptr<const Outgoing> outgoing,
@@ -93,8 +89,8 @@ class Filters {
   // The time until now does not count as waiting: nobody was asked.
   void hold(Time now) { held_until_ = now; }
 
-  // The webhook has no filter any more.
-  void filter_removed(const Target& target);
+  // The webhook has no filter any more: it gets what waits for its answer, before anything newer.
+  void filter_removed(const Target& target, const Conclude& conclude);
   // Forgets organizations of which nothing needs to be known. For now and then.
   void forget_idle();
   void clock_set_back(Time now);
@@ -111,7 +107,6 @@ class Filters {
     std::size_t bytes = 0;  // that these take
     // Which webhooks were last asked about an event of that name: mostly the next ones, too.
     std::unordered_map<std::string, std::shared_ptr<const std::vector<Uuid>>> asked_about;
-    std::unordered_set<Uuid> no_longer_filtered;  // with older events among those that wait
     std::array<std::uint64_t, kUndecided> undecided{};
     std::array<Time, kUndecided> next_log{};
     int overrun_lines = 0;
@@ -119,11 +114,10 @@ class Filters {
     explicit Organization(std::optional<std::string> name, Time now) : id(std::move(name)), allowance(now) {}
   };
 
-  // A question of a call, or an answer that needs none.
+  // A webhook's answer about an event.
   struct Step {
     Uuid webhook;
-    std::optional<std::size_t> question;
-    bool is_match = false;  // without a question
+    std::optional<std::size_t> question;  // nothing: it does not get the event
   };
   struct Turn {
     Organization* organization = nullptr;
@@ -139,6 +133,7 @@ class Filters {
   bool judge(Organization& organization, Target* target, const pg::FilterQuestion& question);
   void refuse_oldest(Organization& organization, const Conclude& conclude);
   void take_out_oldest(Organization& organization);
+  void no_longer_waits(Organization& organization, const Waiting& waiting);
   void note(Organization& organization, Target& target, Undecided why, const std::string& error = {});
   void count(Organization& organization, Target& target, Undecided why, const std::string& error);
   void note_overrun(Organization& organization, Target& target);

@@ -47,7 +47,6 @@ Targets::Change Targets::put(pg::Webhook webhook, std::uint64_t round) {
     change.ordering = known.limits.ordering != webhook.limits.ordering;
     change.url = known.url != webhook.url;
     change.became_deliverable = !known.is_deliverable() && webhook.is_deliverable();
-    change.filter_removed = !known.filter.empty() && webhook.filter.empty();
     if (change.url) target.endpoint.failing_since.reset();
     if (known.events != webhook.events) forget_routes(organization);
     change.filter = known.filter != webhook.filter;

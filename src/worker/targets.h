@@ -51,7 +51,6 @@ class Targets {
     bool url = false;
     bool became_deliverable = false;
     bool filter = false;
-    bool filter_removed = false;
   };
 
   // Adds the webhook, or takes over what has changed of it. It keeps what was found out about its endpoint, from when it

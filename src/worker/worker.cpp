@@ -406,7 +406,6 @@ void Worker::take_webhook(pg::Webhook webhook, bool with_backlog) {
   }
   set_up_lane(target, change);
   if (change.is_new && endpoint) take_endpoint(target, std::move(*endpoint));
-  if (change.filter_removed) filters_.filter_removed(target);
   if (change.filter) endpoints_to_write_.insert(id);
   // What is owed may be older than what is read now, or newer: it is not known before it is fetched.
   // The same holds for what a webhook was owed while nothing could be delivered to it.
@@ -425,6 +424,9 @@ void Worker::take_webhook(pg::Webhook webhook, bool with_backlog) {
     } else {
       note_nothing_owed(target);
     }
+  }
+  if (target.webhook.filter.empty() && (change.is_new || change.filter)) {
+    filters_.filter_removed(target, [this](auto& waiting, Target* receiver) { conclude_filter(waiting, receiver); });
   }
   schedule_refill(target);
 }
@@ -724,12 +726,8 @@ std::vector<std::vector<Target*>> Worker::route(const std::vector<Event>& events
 void Worker::admit(Event event, const std::vector<Target*>& all_receivers) {
   std::vector<Target*> receivers;
   std::vector<Target*> filtered;
-  for (Target* const target : all_receivers) (filters_.decides(*target) ? filtered : receivers).push_back(target);
-  if (!filtered.empty() && !filters_.has_room(event, filtered)) {
-    std::copy_if(filtered.begin(), filtered.end(), std::back_inserter(receivers),
-                 [](const Target* target) { return target->webhook.filter.empty(); });
-    filtered.clear();
-  }
+  for (Target* const target : all_receivers) (target->webhook.filter.empty() ? receivers : filtered).push_back(target);
+  if (!filtered.empty() && !filters_.has_room(event, filtered)) filtered.clear();
   const auto deliveries = static_cast<std::uint32_t>(receivers.size() + filtered.size());
   const Ledger::Entry entry = ledger_->admit(event.id, deliveries, event.created_at);
   is_checkpoint_stale_ = true;

@@ -43,7 +43,8 @@ class FiltersTest : public testing::Test {
     });
     for (const Uuid& id : gone) targets_.remove(id);
     for (const auto& [number, webhook] : webhooks_) {
-      if (targets_.put(webhook).filter_removed) filters_.filter_removed(*targets_.find(webhook.id));
+      const Targets::Change change = targets_.put(webhook);
+      if (webhook.filter.empty() && change.filter) filters_.filter_removed(*targets_.find(webhook.id), conclude());
     }
   }
 
@@ -58,7 +59,8 @@ class FiltersTest : public testing::Test {
   bool ask(Event event) {
     std::vector<Target*> asked;
     for (auto& [id, target] : targets_) {
-      if (target.webhook.organization_id == event.organization_id && filters_.decides(target)) asked.push_back(&target);
+      if (target.webhook.organization_id == event.organization_id && !target.webhook.filter.empty())
+        asked.push_back(&target);
     }
     std::sort(asked.begin(), asked.end(),
               [](const Target* one, const Target* other) { return one->webhook.id < other->webhook.id; });
@@ -358,18 +360,31 @@ TEST_F(FiltersTest, AFilterThatOverranIsLeftAloneAndItsOrganizationsOthersAreAsk
   EXPECT_EQ(concluded_["acme"], 200U);
 }
 
-TEST_F(FiltersTest, AWebhookThatNoLongerHasAFilterGetsNewerEventsBehindOlderOnes) {
-  add_webhook(1, "acme", "no");
+TEST_F(FiltersTest, AWebhookThatNoLongerHasAFilterGetsAtOnceWhatWaitedForIt) {
+  for (int number = 1; number <= 3; ++number) add_webhook(number, "acme", "no");
+  for (int i = 0; i < 3; ++i) ask(event_of("acme"));
+  store_.filters_of_group_at_once = 2;
+  answer();
+  EXPECT_EQ(concluded_["acme"], 2U) << "webhooks 1 and 2 were asked about the first event";
   add_webhook(2, "acme", "");
-  ask(event_of("acme"));
-  EXPECT_FALSE(filters_.decides(*targets_.find(FakeStore::uuid(2))));
-  add_webhook(1, "acme", "");
-  EXPECT_TRUE(filters_.decides(*targets_.find(FakeStore::uuid(1))));
-  ask(event_of("acme"));
+  EXPECT_EQ(received_, (std::vector<std::pair<Ledger::Entry, std::string>>{{2, "2"}, {3, "2"}}));
   answer_all();
-  EXPECT_EQ(received_, (std::vector<std::pair<Ledger::Entry, std::string>>{{1, "1"}, {2, "1"}}));
-  EXPECT_EQ(store_.filters_asked, 0U);
-  EXPECT_FALSE(filters_.decides(*targets_.find(FakeStore::uuid(1))));
+  EXPECT_EQ(concluded_["acme"], 9U) << "each once";
+  EXPECT_EQ(received_.size(), 2U);
+  EXPECT_TRUE(filters_.empty());
+}
+
+TEST_F(FiltersTest, NothingWaitsForAnybodyWhenTheLastFilterIsRemoved) {
+  add_webhook(1, "acme", "yes");
+  add_webhook(2, "globex", "no");
+  for (int i = 0; i < 3; ++i) ask(event_of("acme"));
+  ask(event_of("globex"));
+  add_webhook(1, "acme", "");
+  EXPECT_EQ(received_.size(), 3U);
+  answer_all();
+  EXPECT_EQ(store_.filters_asked, 1U);
+  EXPECT_TRUE(filters_.empty());
+  EXPECT_EQ(filters_.next_at(process_.now()), std::nullopt);
 }
 
 TEST_F(FiltersTest, AWebhookThatIsGoneOrAnothersByNowIsNotAsked) {

@@ -1563,6 +1563,41 @@ TEST_F(WorkerTest, FiltersOfOneOrganizationMayNotTakeTheTimeOfOthers) {
   EXPECT_LE(process_.count_log("took too long"), 30U) << "ten a minute";
 }
 
+// Some wait for the filter, as many as may, when it is removed.
+class WorkerFilterRemovalTest : public WorkerTest, public testing::WithParamInterface<Ordering> {};
+
+TEST_P(WorkerFilterRemovalTest, NewerEventsDoNotPassThoseThatWaited) {
+  store_.add_webhook(1, [](pg::Webhook& w) {
+    w.organization_id = "acme";
+    w.filter = "costly";
+    w.limits.ordering = GetParam();
+  });
+  const auto emit = [this](std::size_t count) {
+    const FullXid xid = store_.begin();
+    for (std::size_t i = 0; i < count; ++i) store_.append(xid, [](Event& e) { e.organization_id = "acme"; });
+    store_.commit(xid);
+    store_.forget_required_of(FakeStore::uuid(1));
+  };
+  store_.filter_takes = 100ms;
+  store_.filters_of_group_at_once = 1;
+  constexpr std::size_t kBefore = 12'000;
+  plan(0s, [emit] { emit(kBefore); });
+  plan(20s, [this] {
+    EXPECT_LT(received_by(1).size(), 100U);
+    store_.change_webhook(FakeStore::uuid(1), [](pg::Webhook& w) { w.filter.clear(); });
+  });
+  for (int i = 0; i < 100; ++i) plan(20s + i * 10ms, [emit] { emit(1); });
+  run_for(120s);
+  const std::vector<std::int64_t> received = received_by(1);
+  ASSERT_GE(received.size(), Filters::kEventsMax / 2) << "those beyond had no room";
+  EXPECT_TRUE(std::is_sorted(received.begin(), received.end()));
+  EXPECT_EQ(std::set<std::int64_t>(received.end() - 100, received.end()).size(), 100U);
+  EXPECT_EQ(received.back(), static_cast<std::int64_t>(kBefore + 100));
+}
+
+INSTANTIATE_TEST_SUITE_P(All, WorkerFilterRemovalTest,
+                         testing::Values(Ordering::kRelaxed, Ordering::kKey, Ordering::kEndpoint));
+
 TEST_F(WorkerTest, FiltersOfNoOrganizationAreNotLimitedTogether) {
   for (int i = 1; i <= 50; ++i) store_.add_webhook(i, [](pg::Webhook& w) { w.filter = "slow"; });
   store_.overrun_takes = 1s;
