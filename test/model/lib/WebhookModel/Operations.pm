@@ -135,6 +135,8 @@ sub transact
 		12 => 'change', 3 => 'savepoint', 3 => 'rollback_to', 2 => 'release', 1 => 'flush', 5 => 'commit', 2 => 'rollback', 2 => 'prepare');
 	$world->trace("  $client->{name} $step");
 	my $savepoints = $transaction->{savepoints};
+	# Its events take their places when it writes them: when it commits, unless one of these comes first.
+	$transaction->{written_from} //= time() if $step =~ /^(?:release|flush|prepare)$/;
 	if ($step eq 'change')
 	{
 		my ($statements, @items) = $transaction->{only_inserts} ? insert_statement($world, $random)
@@ -298,12 +300,11 @@ sub new_webhook
 sub administer
 {
 	my ($world, $statement) = @_;
-	# What the worker may have switched off meanwhile.
-	$world->read_webhooks($world->{read_at}, time()) if $world->{has_gone};
+	$world->read_webhooks if $world->{has_gone};
 	my $answer = $world->{admin}->run($statement);
 	$world->trace("  $statement" . ($answer->{error} ? " -- $answer->{error}" : ''));
 	$world->wait_for_server if $answer->{is_lost};
-	$world->read_webhooks($answer->{from}, time());
+	$world->read_webhooks($answer->{from});
 	return $answer;
 }
 
@@ -343,7 +344,7 @@ sub create_and_replay
 	send_again($world, $random, $webhook, "$insert;\n" . replay_statements($random, $webhook));
 	end_held($world, $random->chance(90) ? 'COMMIT' : 'ROLLBACK');
 	$world->wait_for_server;
-	$world->read_webhooks($from, time());
+	$world->read_webhooks($from);
 	return;
 }
 

@@ -181,7 +181,7 @@ sub lost
 	}
 	$self->end_lost_transactions;
 	push @{ $self->{crashes} }, [ $from, time() ];
-	$self->read_webhooks($from, time());
+	$self->read_webhooks($from);
 	return;
 }
 
@@ -252,9 +252,13 @@ sub live_webhooks { my ($self) = @_; return grep { $_->{standing}->latest =~ /^(
 # Takes over what the table says. What has changed did so between these moments.
 sub read_webhooks
 {
-	my ($self, $from, $to) = @_;
-	$self->{read_at} = $to;
+	my ($self, $from) = @_;
+	my $last = $self->{read_at};
+	# A worker switches webhooks off that an endpoint wants nothing for any more.
+	$from = $last if !defined $from || $self->{has_gone};
+	$self->{read_at} = time();
 	my %rows = map { $_->{id} => $_ } $self->ask_json('SELECT id, is_active, ordering, events, filter FROM webhook_configurations');
+	my $to = time();
 	foreach my $webhook (@{ $self->{webhooks} })
 	{
 		my $row = $rows{ $webhook->{id} };
