@@ -41,7 +41,7 @@ my @log_lines = (
 	qr/WARNING:  (?:webhook: )?.*deliveries of webhook .* wait to be recorded since/,
 	qr/WARNING:  (?:webhook: )?.*the oldest segment of webhook_(?:events|logs) is kept/,
 	qr/WARNING:  (?:webhook: )?.*the filters of organization .* take too much time/,
-	qr/ERROR:  (?:could not serialize access|event \d+ is not stored)/,
+	qr/ERROR:  (?:could not serialize access|event \d+ is not stored|the webhook of log row \d+ has been deleted)/,
 	qr/ERROR:  current transaction is aborted/,
 	qr/ERROR:  no webhook can be tested/);
 

@@ -7,6 +7,7 @@ use warnings;
 
 use IO::Select ();
 use IPC::Open3 qw(open3);
+use List::Util qw(max);
 use Test::More;
 use Time::HiRes qw(time);
 use WebhookTest ();
@@ -47,12 +48,14 @@ sub send
 	$self->{from} = time();
 	$self->{waiting} = ++$self->{marker};
 	my $unsent = "$statements\n;\n\\echo end of answer $self->{marker}\n";
+	my $deadline = time() + WebhookTest::default_timeout_s();
 	# A script that is longer than the pipe takes while psql prints: read meanwhile.
 	while (length $unsent)
 	{
 		my ($readable, $writable) = IO::Select::select(IO::Select->new($self->{output}), IO::Select->new($self->{input}),
-			undef, WebhookTest::default_timeout_s());
-		BAIL_OUT("psql $self->{name} takes no statements") unless $readable;
+			undef, max(0, $deadline - time()));
+		BAIL_OUT("psql $self->{name} takes no statements") if time() > $deadline;
+		next unless $readable;
 		if (@$readable) { last unless $self->_read; }
 		if (@$writable)
 		{
@@ -75,10 +78,9 @@ sub wait
 	until ($self->{text} =~ s/^\Q$end\E//m)
 	{
 		my $left_s = $deadline - time();
-		if ($left_s < 0 || !IO::Select->new($self->{output})->can_read($left_s))
-		{
-			BAIL_OUT("psql $self->{name} did not answer: $self->{text}");
-		}
+		BAIL_OUT("psql $self->{name} did not answer: $self->{text}") if $left_s < 0;
+		# A signal may end the wait.
+		next unless IO::Select->new($self->{output})->can_read($left_s);
 		next if $self->_read;
 		$is_lost = 1;
 		last;
