@@ -15,7 +15,7 @@
 \setenv SQL '/^```sql$/ { inside = 1; next } /^```$/ { inside = 0 } inside'
 \! awk "$SQL" "$SOURCE/docs/sql.md" > "$RESULTS/docs_examples.sql"
 \! awk "$SQL" "$SOURCE/README.md" > "$RESULTS/docs_readme.sql"
-\! cd "$SOURCE/docs" && ls ./*.md | grep -vxF ./sql.md | xargs awk "$SQL" > "$RESULTS/docs_others.sql"
+\! cd "$SOURCE/docs" && ls ./*.md | grep -vxF -e ./sql.md -e ./quick-start.md -e ./testing.md | xargs awk "$SQL" > "$RESULTS/docs_others.sql"
 BEGIN;
 SET client_min_messages = error;
 CREATE SCHEMA tap;
