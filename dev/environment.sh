@@ -4,6 +4,17 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 jobs=${JOBS:-$(nproc)}
 
+# help_if_asked ARGUMENT…: with --help among them, prints the comment at the head of the script and ends it.
+help_if_asked() {
+  local argument
+  for argument; do
+    if [[ $argument == --help || $argument == -h ]]; then
+      awk 'NR == 1 { next } !/^#/ { exit } { sub(/^# ?/, ""); print }' "$0"
+      exit
+    fi
+  done
+}
+
 step() { printf '==> %s\n' "$*"; }
 fail() { printf '%s: %s\n' "$0" "$*" >&2; exit 1; }
 
