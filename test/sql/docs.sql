@@ -1,4 +1,5 @@
--- Every SQL example of README.md and docs runs, and docs/sql.md mentions everything that the extension makes.
+-- Every SQL example in README.md and docs runs, docs/sql.md mentions everything that the extension makes, and docs/operations.md
+-- every setting. test/t/024_first_steps.pl runs docs/quick-start.md and docs/testing.md, which need a worker.
 \set ECHO none
 \set ON_ERROR_STOP on
 \pset format unaligned
@@ -23,7 +24,7 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA docs;
 SET search_path = docs, tap;
 CREATE EXTENSION webhook SCHEMA docs;
-SELECT plan(7);
+SELECT plan(8);
 
 -- What the examples suppose.
 \i :tables
@@ -83,6 +84,12 @@ SELECT is_empty($$
     EXCEPT SELECT attname::text FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
            WHERE c.relnamespace = 'docs'::regnamespace
 $$, 'and nothing that there is not');
+
+CREATE TEMPORARY TABLE settings (place serial, line text);
+\copy settings (line) FROM PROGRAM 'cat "$SOURCE/docs/operations.md"' WITH (DELIMITER E'\x01', FORMAT csv, QUOTE E'\x02')
+SELECT set_eq($$SELECT (regexp_matches(split_part(line, '|', 2), 'webhook\.\w+', 'g'))[1] FROM settings WHERE line ~ '^\| `webhook\.'$$,
+              $$SELECT name FROM pg_settings WHERE name LIKE 'webhook.%'$$,
+              'docs/operations.md has a row for each setting');
 
 SELECT * FROM finish();
 ROLLBACK;
