@@ -10,6 +10,16 @@ MODULE_big = webhook
 DATA_built = webhook--$(EXTVERSION).sql
 EXTRA_CLEAN = build test/expected results
 
+# The parts of the script that CREATE EXTENSION runs, in that order.
+SQL_PARTS = $(patsubst %,sql/parts/%.sql, \
+	schema tenancy event_types \
+	configurations configuration_checks filters secrets configuration_secrets \
+	wire_format instance \
+	events deliveries logs statistics replication \
+	watches watch_arguments watch watch_crm \
+	redelivery test explain check \
+	privileges closing)
+
 SOURCES = $(sort $(wildcard src/core/*.cpp src/http/*.cpp src/pg/*.cpp src/worker/*.cpp)) src/module.cpp
 OBJS = $(SOURCES:.cpp=.o)
 EXTRA_CLEAN += $(SOURCES:.cpp=.d)
@@ -41,6 +51,9 @@ endif
 ifneq ($(shell $(PKG_CONFIG) --atleast-version=3.0 libcrypto && echo yes),yes)
 $(error OpenSSL 3.0 or newer is missing: install libssl-dev)
 endif
+ifneq ($(filter-out $(SQL_PARTS),$(wildcard sql/parts/*.sql)),)
+$(error SQL_PARTS does not list $(filter-out $(SQL_PARTS),$(wildcard sql/parts/*.sql)))
+endif
 endif
 
 LIBS_CFLAGS := $(shell $(PKG_CONFIG) --cflags libcurl libcrypto 2>/dev/null)
@@ -70,8 +83,9 @@ endif
 
 -include $(SOURCES:.cpp=.d)
 
-webhook--$(EXTVERSION).sql: sql/webhook.sql
-	cp $< $@
+# An empty line separates the parts. The Makefile has their order.
+webhook--$(EXTVERSION).sql: $(SQL_PARTS) Makefile
+	awk 'FNR == 1 && NR > 1 { print "" } { print }' $(SQL_PARTS) >$@
 
 # PostgreSQL 15's pg_regress looks for the expected output below --inputdir.
 installcheck: test/expected

@@ -1,4 +1,4 @@
-// Where PostgreSQL enters: the library's start, and the functions that sql/webhook.sql declares in LANGUAGE C. Each
+// Where PostgreSQL enters: the library's start, and the functions that sql/parts declares in LANGUAGE C. Each
 // is a thin entry() around what the folders below do.
 extern "C" {
 #include "postgres.h"

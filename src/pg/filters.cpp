@@ -99,7 +99,7 @@ bool lets_pass(Datum result) {
   return value.type != jbvNull && (value.type != jbvBool || value.val.boolean);
 }
 
-// As webhook_filter_matches() in sql/webhook.sql: of the results of jsonb_path_query(), which are computed at its first
+// As webhook_filter_matches() in sql/parts/filters.sql: of the results of jsonb_path_query(), which are computed at its first
 // call and come one by one, so that none but the first that matters is copied.
 bool matches(Scratch& scratch, const std::string& jsonb, const std::string& jsonpath, const std::string& variables) {
   return scratch.within([&]() -> bool {

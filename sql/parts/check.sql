@@ -1,0 +1,262 @@
+-- What is wrong with a webhook.
+
+-- What webhook_check() says of where the webhook's events come from.
+CREATE FUNCTION webhook_internal.check_sources(configuration_id uuid)
+    RETURNS TABLE (severity text, finding text, hint text)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH webhook AS (
+        SELECT c.organization_id, c.events FROM @extschema@.webhook_configurations c
+        WHERE c.id = check_sources.configuration_id
+    ), wanted AS (
+        SELECT t.name FROM @extschema@.webhook_event_types t, webhook w
+        WHERE EXISTS (SELECT FROM unnest(w.events) p WHERE @extschema@.webhook_event_matches(p, t.name))
+    ), watch AS (
+        SELECT s.source, s.event, s.trigger_name, s.is_enabled, s.organization_column,
+               s.organization_column || s.key_columns || s.changed_columns || s.include_columns || s.exclude_columns AS needed
+        FROM @extschema@.webhook_watches s JOIN wanted ON wanted.name = s.event
+    ), undeclared AS (
+        SELECT string_agg(n.name, ', ' ORDER BY n.name) FILTER (WHERE n.place <= 20)
+               || CASE WHEN count(*) > 20 THEN ', ...' ELSE '' END AS names
+        FROM (SELECT wanted.name, row_number() OVER (ORDER BY wanted.name) AS place FROM wanted
+              WHERE wanted.name NOT IN (SELECT watch.event FROM watch)) n
+    )
+    SELECT 'warning', 'no trigger of this database declares any of its events',
+           'Declare them with webhook_watch() or webhook_watch_crm(), unless they come from webhook_emit() alone.'
+    WHERE NOT EXISTS (SELECT FROM watch)
+    UNION ALL
+    SELECT 'info', 'no trigger declares ' || u.names, 'These come from webhook_emit() alone.'
+    FROM undeclared u WHERE u.names IS NOT NULL AND EXISTS (SELECT FROM watch)
+    UNION ALL
+    SELECT 'warning', format('trigger %I on table %s is disabled: no %s comes from there', s.trigger_name, s.source,
+                             s.event),
+           format('ALTER TABLE %s ENABLE TRIGGER %I;', s.source, s.trigger_name)
+    FROM watch s WHERE NOT s.is_enabled
+    UNION ALL
+    SELECT 'error', format('trigger %I on table %s names column %I, which does not exist: no %s comes from there',
+                           s.trigger_name, s.source, n.name, s.event),
+           'Declare the event again with webhook_watch().'
+    FROM watch s CROSS JOIN LATERAL (
+        SELECT min(u.name) AS name FROM unnest(s.needed) u (name)
+        WHERE NOT EXISTS (SELECT FROM pg_attribute a
+                          WHERE a.attrelid = s.source AND a.attname = u.name AND a.attnum > 0 AND NOT a.attisdropped)) n
+    WHERE n.name IS NOT NULL
+    UNION ALL
+    SELECT 'warning', format('rows of %s are no %s: %s from %s, but triggers are not inherited',
+                             array_to_string(c.children, ', '), s.event,
+                             CASE WHEN cardinality(c.children) = 1 THEN 'it inherits' ELSE 'they inherit' END, s.source),
+           'SELECT webhook_watch(...) for the table' || CASE WHEN cardinality(c.children) = 1 THEN '' ELSE 's' END || ' too.'
+    FROM watch s CROSS JOIN LATERAL webhook_internal.unwatched_children(s.source, s.event) c (children)
+    WHERE c.children IS NOT NULL
+    UNION ALL
+    SELECT 'error', CASE WHEN w.organization_id IS NULL
+                         THEN 'its events are declared with an organization, and the webhook has none'
+                         ELSE 'its events are declared without an organization, and the webhook has one' END,
+           'A webhook receives the events of its own organization; one without organization those without one. '
+           'Declare them anew, or create the webhook anew.'
+    FROM webhook w
+    WHERE EXISTS (SELECT FROM watch)
+      AND NOT EXISTS (SELECT FROM watch s WHERE (s.organization_column IS NULL) = (w.organization_id IS NULL))
+$$;
+COMMENT ON FUNCTION webhook_internal.check_sources(uuid) IS
+    'The part of webhook_check() about where its events come from.';
+
+-- What webhook_check() says of the secrets that a request is to be signed with. See tenancy.sql about _own and _any:
+-- here both only read.
+CREATE FUNCTION webhook_internal.check_secrets_any(webhook uuid) RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN s.problem IS NOT NULL THEN 'the secret cannot be decrypted: ' || s.problem
+                WHEN c.secret IS NOT NULL AND NOT s.has_current
+                THEN 'it shows the mask of a secret, but it has none' END
+    FROM @extschema@.webhook_configurations c,
+         (SELECT min(webhook_internal.secret_problem(s.configuration_id, s.key_id, s.secret)),
+                 count(*) FILTER (WHERE s.expires_at IS NULL) > 0
+          FROM @extschema@.webhook_secrets s
+          WHERE s.configuration_id = webhook AND (s.expires_at IS NULL OR s.expires_at > now())) s (problem, has_current)
+    WHERE c.id = webhook
+$$;
+COMMENT ON FUNCTION webhook_internal.check_secrets_any(uuid) IS
+    'webhook_check_secrets_own() for operators: a webhook of any organization.';
+
+CREATE FUNCTION webhook_internal.check_secrets_own(webhook uuid) RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT webhook_internal.check_secrets_any(c.id) FROM @extschema@.webhook_configurations c
+    WHERE c.id = webhook AND c.organization_id = (SELECT @extschema@.webhook_current_organization())
+$$;
+COMMENT ON FUNCTION webhook_internal.check_secrets_own(uuid) IS
+    'Why a webhook of the session''s organization cannot sign by its secrets; null if it can, and for any other '
+    'webhook. Behind webhook_check().';
+
+-- What webhook_check() says of the shares of the webhook's organization.
+CREATE FUNCTION webhook_internal.check_shares_any(webhook uuid) RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT string_agg('webhook_' || s.storage, ' and ' ORDER BY s.storage)
+    FROM @extschema@.webhook_configurations c, unnest(ARRAY['events', 'logs']) s (storage)
+    WHERE c.id = webhook AND webhook_internal.used_share(c.organization_id, s.storage) > 0.9
+$$;
+COMMENT ON FUNCTION webhook_internal.check_shares_any(uuid) IS
+    'The tables of which the webhook''s organization has used up its share; null: none. For operators.';
+
+CREATE FUNCTION webhook_internal.check_shares_own(webhook uuid) RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT webhook_internal.check_shares_any(c.id) FROM @extschema@.webhook_configurations c
+    WHERE c.id = webhook AND c.organization_id = (SELECT @extschema@.webhook_current_organization())
+$$;
+COMMENT ON FUNCTION webhook_internal.check_shares_own(uuid) IS
+    'The same for a webhook of the session''s organization.';
+
+-- What is to be written of the webhook's deliveries, and for how long it has waited for somebody else's transaction; null:
+-- nothing, or not for long.
+CREATE FUNCTION webhook_internal.check_deferred_any(webhook uuid) RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT format('%s deliveries wait to be recorded since %s: a transaction that is open, or prepared, has called '
+                  'webhook_cancel(), webhook_replay() or webhook_redeliver(); or a row is refused, and the '
+                  'server''s log says why',
+                  CASE WHEN w.waiting > 1000 THEN 'more than 1000' ELSE w.waiting::text END, w.since)
+    FROM (SELECT count(*) AS waiting, min(d.deferred_at) AS since
+          FROM (SELECT c.deferred_at FROM webhook_internal.deferred_changes c WHERE c.configuration_id = webhook
+                ORDER BY c.id LIMIT 1001) d) w
+    WHERE w.since < clock_timestamp() - interval '2 s'
+$$;
+COMMENT ON FUNCTION webhook_internal.check_deferred_any(uuid) IS
+    'check_deferred_own() for operators: a webhook of any organization.';
+
+CREATE FUNCTION webhook_internal.check_deferred_own(webhook uuid) RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT webhook_internal.check_deferred_any(c.id) FROM @extschema@.webhook_configurations c
+    WHERE c.id = webhook AND c.organization_id = (SELECT @extschema@.webhook_current_organization())
+$$;
+COMMENT ON FUNCTION webhook_internal.check_deferred_own(uuid) IS
+    'What of the deliveries of a webhook of the session''s organization waits to be recorded; null for any other.';
+
+CREATE FUNCTION @extschema@.webhook_check(configuration_id uuid)
+    RETURNS TABLE (severity text, finding text, hint text)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    webhook record;
+    server record;
+    latest record;
+    endpoint record;
+    unjudged bigint;
+    owed record;
+    dropped record;
+    secret_problem text;
+    used_up text;
+    deferred text;
+    preloaded boolean := @extschema@.webhook_is_preloaded();
+BEGIN
+    SELECT c.url, c.is_active, c.disabled_at, c.disabled_reason, c.created_at, c.organization_id INTO webhook
+    FROM @extschema@.webhook_configurations c WHERE c.id = webhook_check.configuration_id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'webhook % does not exist, or belongs to another organization', configuration_id
+            USING ERRCODE = 'undefined_object';
+    END IF;
+    -- Not in one expression: PostgreSQL would ask for the right to both.
+    IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
+        secret_problem := webhook_internal.check_secrets_any(configuration_id);
+        used_up := webhook_internal.check_shares_any(configuration_id);
+        deferred := webhook_internal.check_deferred_any(configuration_id);
+    ELSE
+        secret_problem := webhook_internal.check_secrets_own(configuration_id);
+        used_up := webhook_internal.check_shares_own(configuration_id);
+        deferred := webhook_internal.check_deferred_own(configuration_id);
+    END IF;
+    SELECT * INTO server FROM @extschema@.webhook_server_state();
+    SELECT e.circuit_opened_at, e.next_probe_at, e.failing_since, e.last_error, e.filter_failed_at, e.filter_error
+    INTO endpoint
+    FROM @extschema@.webhook_endpoints e
+    WHERE e.configuration_id = webhook_check.configuration_id AND e.configuration_created_at = webhook.created_at
+      AND e.organization_id IS NOT DISTINCT FROM webhook.organization_id;
+    SELECT sum(m.unjudged) INTO unjudged
+    FROM @extschema@.webhook_minutes m
+    WHERE m.configuration_id = webhook_check.configuration_id AND m.configuration_created_at = webhook.created_at
+      AND m.organization_id IS NOT DISTINCT FROM webhook.organization_id AND m.minute > now() - interval '24 hours';
+    SELECT count(*) FILTER (WHERE d.state = 'pending') AS pending, count(*) FILTER (WHERE d.state = 'dead') AS dead,
+           min(d.next_attempt_at) AS next_attempt_at INTO owed
+    FROM @extschema@.webhook_deliveries d
+    WHERE d.configuration_id = webhook_check.configuration_id AND d.configuration_created_at = webhook.created_at
+      AND d.organization_id IS NOT DISTINCT FROM webhook.organization_id;
+    SELECT sum(g.deliveries) AS deliveries, max(g.minute) AS latest,
+           (array_agg(g.reason ORDER BY g.minute DESC))[1] AS reason INTO dropped
+    FROM webhook_internal.given_up g
+    WHERE g.configuration_id = webhook_check.configuration_id
+      AND g.organization_id IS NOT DISTINCT FROM webhook.organization_id;
+    SELECT l.created_at, l.status, l.error INTO latest FROM @extschema@.webhook_logs l
+    WHERE l.configuration_id = webhook_check.configuration_id
+      AND l.organization_id IS NOT DISTINCT FROM webhook.organization_id
+    ORDER BY l.id DESC LIMIT 1;
+
+    RETURN QUERY
+    SELECT f.severity, f.finding, f.hint FROM (VALUES
+        (NOT preloaded, 'error', 'the server does not preload the library: events are recorded, but not delivered',
+         'Add webhook to shared_preload_libraries in postgresql.conf and restart the server.'),
+        (preloaded AND server.workers = 0, 'error', 'no worker runs for this database',
+         'One starts within moments. If none does, the server log says why: too few max_worker_processes, or a '
+         'library of another version than the extension.'),
+        (server.workers BETWEEN 1 AND current_setting('webhook.workers', true)::integer - 1, 'warning',
+         format('only %s of %s workers run for this database: the others'' webhooks wait', server.workers,
+                current_setting('webhook.workers', true)),
+         'They start within moments. If they do not, max_worker_processes is too low for webhook.workers.'),
+        (current_setting('webhook.enabled', true) = 'off', 'error', 'webhook.enabled is off for the server',
+         'Set it to on in postgresql.conf and reload. Meanwhile events are recorded and wait.'),
+        (server.is_paused, 'error', 'this database is paused' || coalesce(': ' || server.paused_reason, ''),
+         'SELECT webhook_resume();'),
+        (current_setting('webhook.capture', true) = 'off', 'error', 'webhook.capture is off: no events are recorded',
+         'Set it to subscribed.'),
+        (NOT webhook.is_active, 'error',
+         'the webhook is inactive' || coalesce(' since ' || webhook.disabled_at, '')
+         || coalesce(': ' || webhook.disabled_reason, ''),
+         'UPDATE webhook_configurations SET is_active = true ...; webhook_replay() sends what it has missed.'),
+        (@extschema@.webhook_url_problem(webhook.url) IS NOT NULL, 'error',
+         'its URL is refused: ' || @extschema@.webhook_url_problem(webhook.url),
+         'Correct the URL, or the setting that refuses it.'),
+        (secret_problem IS NOT NULL, 'error', secret_problem,
+         'Nothing is sent unsigned. Give webhook.secret_key_file the key again and reload, or give the webhook another '
+         'secret.')
+    ) f (applies, severity, finding, hint) WHERE f.applies;
+    RETURN QUERY SELECT s.severity, s.finding, s.hint FROM webhook_internal.check_sources(configuration_id) s;
+    RETURN QUERY
+    SELECT f.severity, f.finding, f.hint FROM (VALUES
+        (latest.created_at IS NULL, 'info', 'nothing has been sent yet',
+         'It receives what is captured after it became active; webhook_explain() tells of one event.'),
+        (latest.status = 'success', 'info', format('the last attempt, at %s, was successful', latest.created_at),
+         NULL),
+        (latest.status = 'failed', 'warning',
+         format('the last attempt, at %s, failed: %s', latest.created_at, latest.error),
+         'webhook_logs has the response; webhook_curl() repeats the request by hand.'),
+        (endpoint.circuit_opened_at IS NOT NULL, 'warning',
+         format('its endpoint fails since %s: the circuit is open, and one delivery is tried at %s: %s',
+                endpoint.failing_since, endpoint.next_probe_at, endpoint.last_error),
+         'What is owed waits. When the endpoint answers again, all of it is sent, the oldest first.'),
+        (deferred IS NOT NULL, 'warning', deferred,
+         'Until it ends, what fails is not sent again. pg_stat_activity and pg_prepared_xacts show open transactions.'),
+        (owed.pending > 0, 'info',
+         format('%s deliveries are owed, the next is due at %s', owed.pending, owed.next_attempt_at),
+         'webhook_cancel() gives them up.'),
+        (unjudged > 0 AND endpoint.filter_failed_at IS NOT NULL, 'warning',
+         format('its filter could not judge %s events in the last 24 hours, which were not delivered; the last at %s: %s',
+                unjudged, endpoint.filter_failed_at, endpoint.filter_error),
+         'webhook_explain() tells of each event. Correct the filter; webhook_replay() then sends what it lets pass.'),
+        (owed.dead > 0, 'warning', format('%s deliveries were given up', owed.dead),
+         'webhook_deliveries.last_error says why; webhook_replay(..., only_failed => true) sends them again.'),
+        (used_up IS NOT NULL, 'warning',
+         format('its organization has used up its share of %s: what it writes beyond that is kept for a shorter time',
+                used_up),
+         'Fewer or smaller events, or a higher webhook.organization_share.'),
+        (dropped.deliveries > 0, 'warning',
+         format('%s deliveries were given up, the last at %s: %s', dropped.deliveries, dropped.latest, dropped.reason),
+         'webhook_logs has a row with attempt 0 for many of them at once; webhook_replay() sends them again, as far as '
+         'their events are stored.')
+    ) f (applies, severity, finding, hint) WHERE f.applies;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.webhook_check(uuid) IS
+    'Why nothing arrives: what is wrong with a webhook or around it (error, warning), and how it stands (info), each '
+    'with a hint. 42704 if there is no such webhook.';

@@ -1,0 +1,90 @@
+-- What goes for all objects alike, and so comes last.
+
+-- On for every table and every segment. What has no policy is for the owner alone: webhook_secrets, and the
+-- segments, which are read through their parents. Whether a role may use a table at all is a matter of GRANT:
+-- webhook_grant().
+DO $$
+DECLARE
+    relation regclass;
+BEGIN
+    FOR relation IN
+        SELECT c.oid FROM pg_depend d JOIN pg_class c ON c.oid = d.objid
+        WHERE d.classid = 'pg_class'::regclass
+          AND d.refclassid = 'pg_extension'::regclass
+          AND d.refobjid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'webhook')
+          AND c.relkind IN ('r', 'p')
+    LOOP
+        EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', relation);
+    END LOOP;
+END
+$$;
+
+-- The planner takes a leakproof operator to another organization's rows before the policy, and EXPLAIN shows what it expects: of
+-- a value among the most common ones, how many there are. So the tables that have a policy for tenants keep no statistics of
+-- what is in their columns; on a partitioned table that goes for the segments too. What runs often finds its index without.
+DO $$
+DECLARE
+    kept record;
+BEGIN
+    FOR kept IN
+        SELECT p.polrelid::regclass AS relation, a.attname AS name
+        FROM pg_policy p JOIN pg_attribute a ON a.attrelid = p.polrelid
+        WHERE p.polname = 'webhook_tenants' AND a.attnum > 0 AND NOT a.attisdropped
+          AND p.polrelid IN (SELECT d.objid FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+                             WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_extension'::regclass
+                               AND e.extname = 'webhook')
+    LOOP
+        EXECUTE format('ALTER TABLE %s ALTER COLUMN %I SET STATISTICS 0', kept.relation, kept.name);
+    END LOOP;
+END
+$$;
+
+-- Default privileges may have handed out rights on all of the above: to a role, or to PUBLIC.
+DO $$
+DECLARE
+    extension oid := (SELECT e.oid FROM pg_extension e WHERE e.extname = 'webhook');
+    object text;
+    grantee regrole;
+BEGIN
+    FOR grantee IN
+        SELECT acl.grantee FROM pg_depend d JOIN pg_class c ON c.oid = d.objid, aclexplode(c.relacl) acl
+        WHERE d.refclassid = 'pg_extension'::regclass AND d.refobjid = extension AND d.classid = 'pg_class'::regclass
+          AND acl.grantee NOT IN (0, c.relowner)
+        UNION
+        SELECT acl.grantee FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid, aclexplode(p.proacl) acl
+        WHERE d.refclassid = 'pg_extension'::regclass AND d.refobjid = extension AND d.classid = 'pg_proc'::regclass
+          AND acl.grantee NOT IN (0, p.proowner)
+        UNION
+        SELECT acl.grantee FROM pg_namespace n, aclexplode(n.nspacl) acl
+        WHERE n.nspname = 'webhook_internal' AND acl.grantee NOT IN (0, n.nspowner)
+    LOOP
+        PERFORM @extschema@.webhook_revoke(grantee);
+    END LOOP;
+    FOR object IN
+        SELECT format('%s %s', CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass)
+        FROM pg_depend d JOIN pg_class c ON c.oid = d.objid
+        WHERE d.refclassid = 'pg_extension'::regclass AND d.refobjid = extension AND d.classid = 'pg_class'::regclass
+          AND c.relkind IN ('r', 'p', 'v', 'S')
+        UNION ALL
+        SELECT format('FUNCTION %s', d.objid::regprocedure) FROM pg_depend d
+        WHERE d.refclassid = 'pg_extension'::regclass AND d.refobjid = extension AND d.classid = 'pg_proc'::regclass
+    LOOP
+        EXECUTE format('REVOKE ALL ON %s FROM PUBLIC', object);
+    END LOOP;
+    REVOKE ALL ON SCHEMA webhook_internal FROM PUBLIC;
+END
+$$;
+
+-- What the policies call, as whoever reads a table that was granted to them: it tells the session's own organization.
+GRANT EXECUTE ON FUNCTION @extschema@.webhook_current_organization() TO PUBLIC;
+
+DO $$
+BEGIN
+    IF NOT @extschema@.webhook_is_preloaded() THEN
+        RAISE WARNING 'webhook is not preloaded: events are captured, but not delivered'
+            USING DETAIL = 'Nothing is lost: delivery starts with the events captured by then.',
+                  HINT = format('Set shared_preload_libraries = %L in postgresql.conf and restart the server.',
+                                concat_ws(',', nullif(current_setting('shared_preload_libraries'), ''), 'webhook'));
+    END IF;
+END
+$$;

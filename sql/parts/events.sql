@@ -1,0 +1,209 @@
+-- The event log, and how events get there: by the triggers of webhook_watch(), or by webhook_emit().
+
+-- The event log: a ring of 8 segments, and one of 4 for what organizations write beyond their shares. Column order and
+-- types are known to src/pg/event_writer.cpp.
+-- Ids are drawn a million at a time and shared out in memory: see src/pg/shared_state.h.
+CREATE SEQUENCE @extschema@.webhook_events_id_seq INCREMENT 1000000 CACHE 1;
+COMMENT ON SEQUENCE @extschema@.webhook_events_id_seq IS 'The ids of events, drawn a million at a time.';
+
+-- known_switch fills what would be padding.
+CREATE TABLE @extschema@.webhook_events (
+    slot            smallint NOT NULL,
+    known_switch    integer NOT NULL DEFAULT 2147483647,
+    id              bigint NOT NULL,
+    xid             xid8 NOT NULL,
+    created_at      timestamptz NOT NULL,
+    event           text NOT NULL,
+    organization_id text,
+    key             text,
+    data            json,
+    previous        json,
+    oversized_bytes bigint
+) PARTITION BY LIST (slot);
+COMMENT ON TABLE @extschema@.webhook_events IS
+    'The captured events, append-only, in a ring of 8 segments, and one of 4 for what organizations write beyond their '
+    'shares (webhook.organization_share): the oldest segment is emptied when its turn to be written '
+    'comes. Not dumped.';
+COMMENT ON COLUMN @extschema@.webhook_events.slot IS 'The segment: 0 to 7; from 8 to 11 of the second ring.';
+COMMENT ON COLUMN @extschema@.webhook_events.known_switch IS
+    'The last number of webhook_switches_seq that its session knew of: what webhooks were active then.';
+COMMENT ON COLUMN @extschema@.webhook_events.id IS 'Unique; of two changes of one row, the later has the higher one.';
+COMMENT ON COLUMN @extschema@.webhook_events.xid IS 'The top-level transaction that caused it.';
+COMMENT ON COLUMN @extschema@.webhook_events.created_at IS 'When the change was captured.';
+COMMENT ON COLUMN @extschema@.webhook_events.event IS 'The name of the event (webhook_event_types.name).';
+COMMENT ON COLUMN @extschema@.webhook_events.organization_id IS
+    'Whose event it is; null in a database without tenants.';
+COMMENT ON COLUMN @extschema@.webhook_events.key IS 'What it is about: events of one key are delivered in order.';
+COMMENT ON COLUMN @extschema@.webhook_events.data IS 'The row as JSON. Null: it was larger than webhook.max_payload.';
+COMMENT ON COLUMN @extschema@.webhook_events.previous IS
+    'The old values of those columns of data that changed, as JSON. Null unless the watch has include_previous and the '
+    'change is an UPDATE.';
+COMMENT ON COLUMN @extschema@.webhook_events.oversized_bytes IS
+    'How large data and previous were, in bytes, if that was too large; else null.';
+
+CREATE TABLE @extschema@.webhook_events_0 PARTITION OF @extschema@.webhook_events FOR VALUES IN (0);
+CREATE TABLE @extschema@.webhook_events_1 PARTITION OF @extschema@.webhook_events FOR VALUES IN (1);
+CREATE TABLE @extschema@.webhook_events_2 PARTITION OF @extschema@.webhook_events FOR VALUES IN (2);
+CREATE TABLE @extschema@.webhook_events_3 PARTITION OF @extschema@.webhook_events FOR VALUES IN (3);
+CREATE TABLE @extschema@.webhook_events_4 PARTITION OF @extschema@.webhook_events FOR VALUES IN (4);
+CREATE TABLE @extschema@.webhook_events_5 PARTITION OF @extschema@.webhook_events FOR VALUES IN (5);
+CREATE TABLE @extschema@.webhook_events_6 PARTITION OF @extschema@.webhook_events FOR VALUES IN (6);
+CREATE TABLE @extschema@.webhook_events_7 PARTITION OF @extschema@.webhook_events FOR VALUES IN (7);
+CREATE TABLE @extschema@.webhook_events_8 PARTITION OF @extschema@.webhook_events FOR VALUES IN (8);
+CREATE TABLE @extschema@.webhook_events_9 PARTITION OF @extschema@.webhook_events FOR VALUES IN (9);
+CREATE TABLE @extschema@.webhook_events_10 PARTITION OF @extschema@.webhook_events FOR VALUES IN (10);
+CREATE TABLE @extschema@.webhook_events_11 PARTITION OF @extschema@.webhook_events FOR VALUES IN (11);
+DO $$
+BEGIN
+    FOR slot IN 0 .. 11 LOOP
+        EXECUTE format('COMMENT ON TABLE @extschema@.webhook_events_%s IS %L', slot,
+                       'A segment of webhook_events, which is the table to read.');
+    END LOOP;
+END
+$$;
+
+CREATE INDEX webhook_events_id_idx ON @extschema@.webhook_events (id);
+COMMENT ON INDEX @extschema@.webhook_events_id_idx IS 'Walks the events in order.';
+CREATE INDEX webhook_events_xid_idx ON @extschema@.webhook_events (xid);
+COMMENT ON INDEX @extschema@.webhook_events_xid_idx IS
+    'Finds the events of the transactions that ended between two snapshots.';
+
+CREATE POLICY webhook_tenants ON @extschema@.webhook_events FOR SELECT
+    USING (organization_id = (SELECT @extschema@.webhook_current_organization()));
+COMMENT ON POLICY webhook_tenants ON @extschema@.webhook_events IS
+    'An organization reads its own events, if its role may read the table.';
+CREATE POLICY webhook_operators ON @extschema@.webhook_events FOR SELECT
+    USING ((SELECT has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE')));
+COMMENT ON POLICY webhook_operators ON @extschema@.webhook_events IS 'Operators read all events.';
+
+-- The events that outlived their segment, because deliveries refer to them: each once, however many these are.
+CREATE TABLE webhook_internal.saved_events (
+    event_id        bigint PRIMARY KEY,
+    created_at      timestamptz NOT NULL,
+    event           text NOT NULL,
+    organization_id text,
+    key             text,
+    data            json NOT NULL,
+    previous        json,
+    bytes           bigint NOT NULL
+);
+COMMENT ON TABLE webhook_internal.saved_events IS
+    'Events that deliveries refer to and whose segment of webhook_events has been emptied: each once. An event goes with the '
+    'last delivery that refers to it. Not dumped.';
+COMMENT ON COLUMN webhook_internal.saved_events.event_id IS 'webhook_events.id.';
+COMMENT ON COLUMN webhook_internal.saved_events.created_at IS 'When the change was captured.';
+COMMENT ON COLUMN webhook_internal.saved_events.event IS 'The name of the event.';
+COMMENT ON COLUMN webhook_internal.saved_events.organization_id IS 'Whose event it is.';
+COMMENT ON COLUMN webhook_internal.saved_events.key IS 'The key of the event.';
+COMMENT ON COLUMN webhook_internal.saved_events.data IS 'The row as JSON.';
+COMMENT ON COLUMN webhook_internal.saved_events.previous IS 'The old values of what an UPDATE changed, if asked for.';
+COMMENT ON COLUMN webhook_internal.saved_events.bytes IS
+    'How much of webhook.max_saved_size it takes: data and previous as they are stored.';
+
+CREATE INDEX saved_events_organization_id_idx ON webhook_internal.saved_events (organization_id, event_id);
+COMMENT ON INDEX webhook_internal.saved_events_organization_id_idx IS 'Finds the oldest events of an organization.';
+
+-- The events of the caller's organization that are still stored. Not security_invoker, so that it may read webhook_events
+-- and the instance; in a view, current_user is still the caller, which a SECURITY DEFINER function could not tell.
+CREATE VIEW @extschema@.webhook_own_events WITH (security_barrier) AS
+    SELECT s.id, webhook_internal.encode_id(i.instance, s.id, s.created_at) AS webhook_id, s.created_at, s.event,
+           s.organization_id, s.key, s.data, s.previous, s.oversized_bytes, s.known_switch
+    FROM (SELECT e.id, e.created_at, e.event, e.organization_id, e.key, e.data, e.previous, e.oversized_bytes, e.known_switch
+          FROM @extschema@.webhook_events e
+          UNION ALL
+          SELECT k.event_id, k.created_at, k.event, k.organization_id, k.key, k.data, k.previous, NULL, NULL
+          FROM webhook_internal.saved_events k
+          WHERE NOT EXISTS (SELECT FROM @extschema@.webhook_events e WHERE e.id = k.event_id)) s
+    LEFT JOIN @extschema@.webhook_instance i ON true
+    WHERE s.organization_id = (SELECT @extschema@.webhook_current_organization())
+       OR (SELECT has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE'));
+COMMENT ON VIEW @extschema@.webhook_own_events IS
+    'The stored events of the caller''s organization, or all for operators. Bodies for those who may manage webhooks.';
+COMMENT ON COLUMN @extschema@.webhook_own_events.known_switch IS
+    'As in webhook_events; null if that is no longer known.';
+COMMENT ON COLUMN @extschema@.webhook_own_events.id IS 'As in webhook_events.';
+COMMENT ON COLUMN @extschema@.webhook_own_events.webhook_id IS
+    'What receivers get as webhook-id; null before the first worker has started.';
+COMMENT ON COLUMN @extschema@.webhook_own_events.created_at IS 'When the change was captured.';
+COMMENT ON COLUMN @extschema@.webhook_own_events.event IS 'The name of the event.';
+COMMENT ON COLUMN @extschema@.webhook_own_events.organization_id IS 'Whose event it is.';
+COMMENT ON COLUMN @extschema@.webhook_own_events.key IS 'What it is about.';
+COMMENT ON COLUMN @extschema@.webhook_own_events.data IS 'The row as JSON; null if it was too large to be kept.';
+COMMENT ON COLUMN @extschema@.webhook_own_events.previous IS 'The old values of what an UPDATE changed, if asked for.';
+COMMENT ON COLUMN @extschema@.webhook_own_events.oversized_bytes IS 'How large it was, if it was too large.';
+
+-- Without a SET: they look no name up by the search_path, it would cost every captured row, and the casts of a user's
+-- own types, which capture calls, are entitled to the session's.
+CREATE FUNCTION @extschema@.webhook_capture() RETURNS trigger
+    LANGUAGE C AS 'MODULE_PATHNAME', 'webhook_capture';
+COMMENT ON FUNCTION @extschema@.webhook_capture() IS
+    'Trigger function, AFTER ... FOR EACH ROW: makes the change an event. Arguments: the event''s name, then options '
+    'such as ''key_columns={id}''. webhook_watch() writes such triggers. Whoever may execute it can forge events of '
+    'any organization.';
+
+CREATE FUNCTION @extschema@.webhook_flush() RETURNS void
+    LANGUAGE C AS 'MODULE_PATHNAME', 'webhook_flush';
+COMMENT ON FUNCTION @extschema@.webhook_flush() IS
+    'Writes the events that this transaction has captured so far to webhook_events, which otherwise happens at its '
+    'end. For tests that look before they roll back.';
+
+CREATE FUNCTION webhook_internal.append(event text, data json, organization_id text, key text) RETURNS void
+    LANGUAGE C AS 'MODULE_PATHNAME', 'webhook_append';
+COMMENT ON FUNCTION webhook_internal.append(text, json, text, text) IS
+    'Appends an event for any organization, unchecked. Behind webhook_emit().';
+
+-- SECURITY DEFINER, because whoever may call append() itself can forge any organization's events. That this one
+-- cannot does not depend on who calls it.
+CREATE FUNCTION webhook_internal.emit_own(event text, data json, key text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    organization text := @extschema@.webhook_current_organization();
+BEGIN
+    IF organization IS NULL THEN
+        RAISE EXCEPTION 'no organization is set'
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = 'Set webhook.organization_id, or send a claim in request.jwt.claims. '
+                         'Events without an organization are for operators.';
+    END IF;
+    PERFORM webhook_internal.check_known_event(event);
+    PERFORM webhook_internal.check_own_event(event);
+    PERFORM webhook_internal.append(event, data, organization, key);
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.emit_own(text, json, text) IS
+    'Publishes an event of the session''s organization. Behind webhook_emit().';
+
+CREATE FUNCTION @extschema@.webhook_emit(
+    event text,
+    data json,
+    organization_id text DEFAULT @extschema@.webhook_current_organization(),
+    key text DEFAULT NULL) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    own text := @extschema@.webhook_current_organization();
+BEGIN
+    IF data IS NULL THEN
+        RAISE EXCEPTION 'the data of event "%" must not be null', event
+            USING ERRCODE = 'null_value_not_allowed', HINT = 'Pass ''{}'' for an event without data.';
+    END IF;
+    IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
+        PERFORM webhook_internal.check_known_event(event);
+        PERFORM webhook_internal.check_own_event(event);
+        PERFORM webhook_internal.append(event, data, organization_id, key);
+    ELSIF organization_id IS DISTINCT FROM own THEN
+        RAISE EXCEPTION 'permission denied to publish an event of another organization'
+            USING ERRCODE = 'insufficient_privilege',
+                  DETAIL = format('The event is for %s; the current organization is %s.',
+                                  coalesce(quote_literal(organization_id), 'none'),
+                                  coalesce(quote_literal(own), 'not set')),
+                  HINT = 'Only operators may: @extschema@.webhook_grant(role, ''operate'').';
+    ELSE
+        PERFORM webhook_internal.emit_own(event, data, key);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.webhook_emit(text, json, text, text) IS
+    'Publishes an event that no row change shows. It is delivered if the transaction commits. The event must be in '
+    'webhook_event_types (42704); another organization than the session''s is for operators only (42501).';

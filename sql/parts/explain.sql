@@ -1,0 +1,214 @@
+-- What became of one event, and how to repeat one request by hand.
+
+-- Whether the workers are done with an event: all that it asks for is delivered, or has a row that says what became of it. A
+-- segment is only emptied when they are done with it. SECURITY DEFINER: no tenant reads webhook_checkpoint.
+CREATE FUNCTION webhook_internal.is_settled(event_id bigint) RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT EXISTS (SELECT FROM @extschema@.webhook_checkpoint)
+       AND NOT EXISTS (SELECT FROM @extschema@.webhook_events e, @extschema@.webhook_checkpoint c
+                       WHERE e.id = event_id AND NOT pg_visible_in_snapshot(e.xid, c.snapshot_from)
+                         AND NOT (pg_visible_in_snapshot(e.xid, c.snapshot_to) AND e.id <= c.position))
+$$;
+COMMENT ON FUNCTION webhook_internal.is_settled(bigint) IS
+    'Whether the workers are done with an event (webhook_events.id), as of the last checkpoint; false before the first.';
+
+-- Of other organizations only the webhooks without one, or all if the event has none: where that is the mistake.
+CREATE FUNCTION @extschema@.webhook_explain(event_id bigint)
+    RETURNS TABLE (configuration_id uuid, name text, matched boolean, reason text, outcome text, attempts integer,
+                   last_attempt_at timestamptz, last_error text, next_attempt_at timestamptz)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    happened record;
+    payload json;
+    is_settled CONSTANT boolean := webhook_internal.is_settled(event_id);
+BEGIN
+    SELECT e.created_at, e.event, e.organization_id, e.known_switch INTO happened FROM @extschema@.webhook_own_events e
+    WHERE e.id = webhook_explain.event_id;
+    IF NOT FOUND THEN
+        SELECT NULL::timestamptz AS created_at, l.event, l.organization_id, NULL::integer AS known_switch INTO happened
+        FROM @extschema@.webhook_logs l WHERE l.event_id = webhook_explain.event_id LIMIT 1;
+    END IF;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'event % is not stored, or belongs to another organization', event_id
+            USING ERRCODE = 'undefined_object',
+                  HINT = 'An event is recorded if a webhook of its organization subscribes to it, and kept for '
+                         'webhook.event_retention. webhook_find() tells the id of an evt_... .';
+    END IF;
+    IF has_column_privilege('@extschema@.webhook_own_events', 'data', 'SELECT') THEN
+        SELECT e.data INTO payload FROM @extschema@.webhook_own_events e WHERE e.id = webhook_explain.event_id;
+    END IF;
+    RETURN QUERY
+    SELECT c.id, c.name, m.obstacle IS NULL, m.obstacle,
+           coalesce(d.state, CASE l.status WHEN 'success' THEN 'delivered' WHEN 'failed' THEN 'failed' END,
+                    CASE WHEN m.obstacle IS NULL THEN
+                        CASE WHEN g.reason IS NOT NULL THEN 'dead'
+                             WHEN is_settled THEN 'settled'
+                             ELSE 'waiting' END END),
+           coalesce(d.attempts, l.attempt), l.created_at,
+           coalesce(d.last_error, l.error, CASE WHEN m.obstacle IS NULL THEN g.reason END), d.next_attempt_at
+    FROM @extschema@.webhook_configurations c
+    LEFT JOIN @extschema@.webhook_deliveries d
+           ON d.configuration_id = c.id AND d.event_id = webhook_explain.event_id
+              AND d.configuration_created_at = c.created_at
+              AND d.organization_id IS NOT DISTINCT FROM c.organization_id
+    LEFT JOIN LATERAL (SELECT a.status, a.attempt, a.created_at, a.error FROM @extschema@.webhook_logs a
+                       WHERE a.configuration_id = c.id AND a.event_id = webhook_explain.event_id
+                         AND a.organization_id IS NOT DISTINCT FROM c.organization_id
+                       ORDER BY a.id DESC LIMIT 1) l ON true
+    LEFT JOIN LATERAL (SELECT u.reason FROM webhook_internal.given_up u
+                       WHERE u.configuration_id = c.id
+                         AND webhook_explain.event_id BETWEEN u.first_event_id AND u.last_event_id
+                       ORDER BY u.minute LIMIT 1) g ON true
+    CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM unnest(c.events) p
+                                       WHERE @extschema@.webhook_event_matches(p, happened.event)) AS wants) w
+    CROSS JOIN LATERAL (SELECT CASE
+        WHEN d.state IS NOT NULL OR l.status IS NOT NULL THEN NULL
+        WHEN c.organization_id IS DISTINCT FROM happened.organization_id THEN
+            format('organization: the webhook is of %s, the event of %s', coalesce(c.organization_id, 'none'),
+                   coalesce(happened.organization_id, 'none'))
+        WHEN NOT w.wants THEN format('pattern: %s does not match %s', c.events, happened.event)
+        WHEN g.reason IS NOT NULL THEN NULL
+        WHEN NOT c.is_active THEN concat_ws(': ', 'inactive: since ' || c.disabled_at, c.disabled_reason)
+        WHEN NOT webhook_internal.was_active(c.is_active, c.switches, happened.known_switch) THEN
+            format('active since %s, the event is of %s', c.active_since, happened.created_at)
+        WHEN payload IS NOT NULL THEN @extschema@.webhook_filter_problem(c.filter, payload)
+        WHEN c.filter IS NOT NULL THEN format('filter: %s may not match', c.filter) END AS obstacle) m
+    WHERE c.organization_id IS NOT DISTINCT FROM happened.organization_id
+       OR w.wants AND (c.organization_id IS NULL OR happened.organization_id IS NULL)
+    ORDER BY m.obstacle IS NOT NULL, c.name, c.id;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.webhook_explain(bigint) IS
+    'For an event (webhook_events.id) and each webhook of its organization: whether it matched, or the reason why not '
+    '(organization, pattern, inactive, active since later), and the outcome: delivered, pending, dead, failed (with '
+    'nothing further owed), waiting (not tried yet), settled (nothing is owed, and the log rows that would say more are '
+    'gone). 42704 if there is no such event.';
+
+-- Runs as whoever calls it: an operator, or the owner for find_own(). A log row outlives its event.
+CREATE FUNCTION webhook_internal.find_any(webhook_id text)
+    RETURNS TABLE (event_id bigint, created_at timestamptz, event text, organization_id text)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT f.*
+    FROM @extschema@.webhook_instance i
+    CROSS JOIN LATERAL webhook_internal.decode_id(i.instance, webhook_id) k
+    CROSS JOIN LATERAL (
+        SELECT e.id, e.created_at, e.event, e.organization_id FROM @extschema@.webhook_events e
+        WHERE e.id = k.event_id AND e.created_at = k.created_at
+        UNION ALL
+        SELECT d.event_id, d.created_at, d.event, d.organization_id FROM @extschema@.webhook_deliveries d
+        WHERE d.event_id = k.event_id AND d.created_at = k.created_at
+        UNION ALL
+        SELECT l.event_id, k.created_at, l.event, l.organization_id FROM @extschema@.webhook_logs l
+        WHERE l.event_id = k.event_id
+        LIMIT 1) f
+$$;
+COMMENT ON FUNCTION webhook_internal.find_any(text) IS 'webhook_find() for operators.';
+
+CREATE FUNCTION webhook_internal.find_own(webhook_id text)
+    RETURNS TABLE (event_id bigint, created_at timestamptz, event text, organization_id text)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT f.* FROM webhook_internal.find_any(webhook_id) f
+    WHERE f.organization_id = (SELECT @extschema@.webhook_current_organization())
+$$;
+COMMENT ON FUNCTION webhook_internal.find_own(text) IS 'webhook_find() for the session''s organization.';
+
+CREATE FUNCTION @extschema@.webhook_find(webhook_id text)
+    RETURNS TABLE (event_id bigint, created_at timestamptz, event text, organization_id text)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF webhook_id !~ '^evt_[0-9a-z]{26}$' THEN
+        RAISE EXCEPTION 'invalid webhook-id "%"', webhook_id
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'It is evt_ and 26 characters, as in the header webhook-id.';
+    END IF;
+    IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
+        RETURN QUERY SELECT f.* FROM webhook_internal.find_any(webhook_id) f;
+    ELSE
+        RETURN QUERY SELECT f.* FROM webhook_internal.find_own(webhook_id) f;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.webhook_find(text) IS
+    'The event that a webhook-id (evt_...) is of, among those of the caller''s organization that are stored or logged; '
+    'no row if there is none. 22023 if the text is no such id.';
+
+-- Between single quotes a shell leaves everything as it is, but for a single quote.
+CREATE FUNCTION webhook_internal.shell_quote(value text) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT '''' || replace(value, '''', E'''\\''''') || ''''
+$$;
+COMMENT ON FUNCTION webhook_internal.shell_quote(text) IS 'The text as one word of a POSIX shell.';
+
+-- The time of an attempt is that of its log row, so that the signatures are those that were sent.
+CREATE FUNCTION @extschema@.webhook_curl(log_id bigint) RETURNS text
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    attempt record;
+    webhook record;
+    happened record;
+    body text;
+    secret text;
+    sent_s bigint;
+    headers text[];
+BEGIN
+    SELECT l.* INTO attempt FROM @extschema@.webhook_logs l WHERE l.id = log_id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'log row % does not exist, or belongs to another organization', log_id
+            USING ERRCODE = 'undefined_object', HINT = 'Give an id of @extschema@.webhook_logs.';
+    END IF;
+    IF attempt.attempt = 0 THEN
+        RAISE EXCEPTION 'log row % is of no attempt', log_id
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  DETAIL = format('The delivery was given up without one: %s.', attempt.error);
+    END IF;
+    IF attempt.event_id < 0 THEN
+        RAISE EXCEPTION 'log row % is of a test', log_id
+            USING ERRCODE = 'object_not_in_prerequisite_state', DETAIL = 'The body of a test is not stored.',
+                  HINT = 'Call @extschema@.webhook_test() again.';
+    END IF;
+    SELECT c.url, c.headers, c.timeout_ms INTO webhook FROM @extschema@.webhook_configurations c
+    WHERE c.id = attempt.configuration_id AND c.organization_id IS NOT DISTINCT FROM attempt.organization_id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'the webhook of log row % has been deleted', log_id USING ERRCODE = 'undefined_object';
+    END IF;
+    SELECT e.webhook_id, webhook_internal.body(e.event, e.created_at, e.data, e.previous) AS body INTO happened
+    FROM @extschema@.webhook_own_events e WHERE e.id = attempt.event_id AND e.data IS NOT NULL;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'event % is not stored any more', attempt.event_id
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  DETAIL = 'Events are kept for webhook.event_retention; log rows may outlive them.';
+    END IF;
+    secret := @extschema@.webhook_reveal_secret(attempt.configuration_id);
+    body := happened.body;
+    sent_s := floor(extract(epoch FROM attempt.created_at));
+    headers := ARRAY[
+        'Content-Type: application/json',
+        format('User-Agent: webhook/%s (PostgreSQL %s)',
+               (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'webhook'),
+               current_setting('server_version_num')::integer / 10000),
+        'X-Webhook-Event: ' || attempt.event, 'X-Webhook-Id: ' || happened.webhook_id,
+        'webhook-id: ' || happened.webhook_id, 'X-Webhook-Attempt: ' || attempt.attempt,
+        'X-Webhook-Timestamp: '
+            || to_char(attempt.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+        'X-Webhook-Signature: ' || @extschema@.webhook_sign(body, secret),
+        'webhook-timestamp: ' || sent_s,
+        'webhook-signature: ' || @extschema@.webhook_sign(happened.webhook_id, sent_s, body, secret)
+    ] || ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text(webhook.headers) h ORDER BY h.key);
+    RETURN format(E'curl --globoff --include --max-time %s --url %s \\\n%s  --data-raw %s',
+                  round(webhook.timeout_ms / 1000.0, 3), webhook_internal.shell_quote(webhook.url),
+                  (SELECT string_agg(format(E'  --header %s \\\n', webhook_internal.shell_quote(h.line)), ''
+                                     ORDER BY h.place)
+                   FROM unnest(headers) WITH ORDINALITY h (line, place) WHERE h.line IS NOT NULL),
+                  webhook_internal.shell_quote(body));
+END
+$$;
+COMMENT ON FUNCTION @extschema@.webhook_curl(bigint) IS
+    'An attempt (webhook_logs.id) as a curl command for a POSIX shell. URL and headers are the webhook''s of today; '
+    'the time and the signatures are those of the attempt, if the secret still is.';

@@ -1,0 +1,40 @@
+-- What a filter lets pass.
+
+-- The rules of src/core/json_bounds.h.
+CREATE FUNCTION @extschema@.webhook_filter_data_problem(data text) RETURNS text
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_filter_data_problem';
+COMMENT ON FUNCTION @extschema@.webhook_filter_data_problem(text) IS
+    'Why no filter may see such data, of whatever event; null if one may.';
+
+-- What the worker asks of each event, and what webhook_explain() says. Anything but false and null is a match, so that
+-- both a predicate ($.amount > 5) and a filter expression ($ ? (@.amount > 5)) mean what they say. Errors pass: to the
+-- worker they are no match.
+CREATE FUNCTION @extschema@.webhook_filter_matches(filter jsonpath, data json) RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT filter IS NULL
+           OR EXISTS (SELECT FROM jsonb_path_query(data::jsonb, filter) v WHERE v NOT IN ('false', 'null'))
+$$;
+COMMENT ON FUNCTION @extschema@.webhook_filter_matches(jsonpath, json) IS
+    'Whether an event with that data passes a filter (webhook_configurations.filter). Errors as jsonb_path_query().';
+
+-- Why an event does not pass the filter; null if it does.
+CREATE FUNCTION @extschema@.webhook_filter_problem(filter jsonpath, data json) RETURNS text
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    problem text := @extschema@.webhook_filter_data_problem(data::text);
+BEGIN
+    IF filter IS NOT NULL AND problem IS NOT NULL THEN
+        RETURN format('filter: %s cannot be evaluated: the data is beyond what filters may see: %s', filter, problem);
+    END IF;
+    IF @extschema@.webhook_filter_matches(filter, data) THEN
+        RETURN NULL;
+    END IF;
+    RETURN format('filter: %s does not match', filter);
+EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
+    RETURN format('filter: %s cannot be evaluated: %s', filter, SQLERRM);
+END
+$$;
+COMMENT ON FUNCTION @extschema@.webhook_filter_problem(jsonpath, json) IS
+    'Why an event with that data does not pass a filter; null if it does.';

@@ -1,0 +1,194 @@
+-- This database as one among copies of itself: who it is, how far its workers are, and whether they deliver.
+
+CREATE TABLE @extschema@.webhook_instance (
+    instance          uuid NOT NULL,
+    database_oid      oid NOT NULL,
+    system_identifier bigint NOT NULL,
+    is_paused         boolean NOT NULL DEFAULT false,
+    paused_reason     text,
+    created_at        timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+COMMENT ON TABLE @extschema@.webhook_instance IS
+    'Who this database is: one row, made by its first worker. Dumped, so that a restored copy notices that it is one '
+    'and stays silent.';
+COMMENT ON COLUMN @extschema@.webhook_instance.instance IS
+    'Part of the public id of each event, which so is unique across databases.';
+COMMENT ON COLUMN @extschema@.webhook_instance.database_oid IS
+    'pg_database.oid at the time: another one tells that this is a copy.';
+COMMENT ON COLUMN @extschema@.webhook_instance.system_identifier IS
+    'pg_control_system().system_identifier at the time.';
+COMMENT ON COLUMN @extschema@.webhook_instance.is_paused IS
+    'Whether deliveries are held back: webhook_pause(), webhook_resume().';
+COMMENT ON COLUMN @extschema@.webhook_instance.paused_reason IS 'Why.';
+COMMENT ON COLUMN @extschema@.webhook_instance.created_at IS 'When the instance was drawn.';
+
+CREATE UNIQUE INDEX webhook_instance_singleton_idx ON @extschema@.webhook_instance ((true));
+COMMENT ON INDEX @extschema@.webhook_instance_singleton_idx IS 'Keeps it to one row.';
+
+ALTER TABLE @extschema@.webhook_instance REPLICA IDENTITY FULL;
+
+SELECT pg_extension_config_dump('@extschema@.webhook_instance', '');
+
+CREATE POLICY webhook_operators ON @extschema@.webhook_instance
+    USING ((SELECT has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE')));
+COMMENT ON POLICY webhook_operators ON @extschema@.webhook_instance IS 'Operators pause and resume.';
+
+-- For the owner alone: until the transaction ends, nobody else makes the row of webhook_instance.
+CREATE FUNCTION webhook_internal.lock_instance() RETURNS void
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'webhook_lock_instance';
+COMMENT ON FUNCTION webhook_internal.lock_instance() IS
+    'Until the transaction ends, nobody else makes the row of webhook_instance. Waits for whoever does.';
+
+-- A dump's row that comes after the worker has written one of its own: this database was restored, and must not call
+-- anybody before webhook_resume(). Later than webhook_keep_local, by name. The lock is for two who come at once.
+CREATE FUNCTION webhook_internal.instance_restored() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM webhook_internal.lock_instance();
+    UPDATE @extschema@.webhook_instance
+    SET instance = gen_random_uuid(), is_paused = true, created_at = now(),
+        paused_reason = 'this database was restored: webhook_resume() lets it deliver';
+    IF FOUND THEN
+        RETURN NULL;
+    END IF;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.instance_restored() IS
+    'Trigger function: a second row means that the database was restored, and is to start paused.';
+
+CREATE TRIGGER webhook_restored BEFORE INSERT ON @extschema@.webhook_instance
+    FOR EACH ROW EXECUTE FUNCTION webhook_internal.instance_restored();
+
+-- The worker keeps it in memory.
+CREATE TRIGGER webhook_invalidate AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON @extschema@.webhook_instance
+    FOR EACH STATEMENT EXECUTE FUNCTION webhook_internal.invalidate_subscriptions();
+-- pg_restore --data-only --disable-triggers, or a session that has set session_replication_role.
+ALTER TABLE @extschema@.webhook_instance ENABLE ALWAYS TRIGGER webhook_invalidate;
+
+CREATE TABLE @extschema@.webhook_checkpoint (
+    worker        integer PRIMARY KEY,
+    workers       integer NOT NULL,
+    instance      uuid NOT NULL,
+    snapshot_from pg_snapshot NOT NULL,
+    snapshot_to   pg_snapshot NOT NULL,
+    position      bigint NOT NULL,
+    log_floor     bigint NOT NULL,
+    updated_at    timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+);
+COMMENT ON TABLE @extschema@.webhook_checkpoint IS
+    'Up to where the events are settled: delivered, or a row in webhook_deliveries. After a crash the worker reads on '
+    'from here. Not dumped.';
+COMMENT ON COLUMN @extschema@.webhook_checkpoint.worker IS 'Which worker, from 1.';
+COMMENT ON COLUMN @extschema@.webhook_checkpoint.workers IS 'How many there were.';
+COMMENT ON COLUMN @extschema@.webhook_checkpoint.instance IS 'webhook_instance.instance at the time.';
+COMMENT ON COLUMN @extschema@.webhook_checkpoint.snapshot_from IS
+    'The beginning of the window: all transactions that this snapshot sees are settled.';
+COMMENT ON COLUMN @extschema@.webhook_checkpoint.snapshot_to IS 'The end of the window.';
+COMMENT ON COLUMN @extschema@.webhook_checkpoint.position IS 'Within the window, events up to this id are settled.';
+COMMENT ON COLUMN @extschema@.webhook_checkpoint.log_floor IS
+    'What is logged, by any worker, of events that finished after snapshot_from has ids above it.';
+COMMENT ON COLUMN @extschema@.webhook_checkpoint.updated_at IS 'When it was last written.';
+
+CREATE POLICY webhook_operators ON @extschema@.webhook_checkpoint FOR SELECT
+    USING ((SELECT has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE')));
+COMMENT ON POLICY webhook_operators ON @extschema@.webhook_checkpoint IS 'Operators see how far the worker is.';
+
+-- What makes the tags of src/pg/keyed_lock.h a secret.
+CREATE TABLE webhook_internal.lock_key (key uuid PRIMARY KEY);
+COMMENT ON TABLE webhook_internal.lock_key IS
+    'One row, drawn by CREATE EXTENSION: whoever does not know it learns nothing from the tags of our locks in pg_locks.';
+COMMENT ON COLUMN webhook_internal.lock_key.key IS 'The key.';
+
+INSERT INTO webhook_internal.lock_key VALUES (gen_random_uuid());
+
+CREATE FUNCTION webhook_internal.wake() RETURNS void
+    LANGUAGE C AS 'MODULE_PATHNAME', 'webhook_wake';
+COMMENT ON FUNCTION webhook_internal.wake() IS 'Has this database''s worker look for work when the current transaction commits.';
+
+CREATE FUNCTION webhook_internal.set_paused(paused boolean, reason text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    UPDATE @extschema@.webhook_instance SET is_paused = paused, paused_reason = reason;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'no worker has started in this database yet'
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  DETAIL = 'Nothing is delivered before that. The first worker makes the row of webhook_instance.',
+                  HINT = CASE WHEN @extschema@.webhook_is_preloaded()
+                              THEN 'Try again in a moment. If it stays so, the server log says why no worker starts.'
+                              ELSE 'Add webhook to shared_preload_libraries and restart the server.' END;
+    END IF;
+    PERFORM webhook_internal.wake();
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.set_paused(boolean, text) IS 'Behind webhook_pause() and webhook_resume().';
+
+CREATE FUNCTION @extschema@.webhook_pause(reason text DEFAULT NULL) RETURNS void
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT webhook_internal.set_paused(true, coalesce(reason, 'paused by ' || session_user))
+$$;
+COMMENT ON FUNCTION @extschema@.webhook_pause(text) IS
+    'Holds back all deliveries of this database until webhook_resume(). Events are captured as ever. 55000 before the '
+    'first worker has started.';
+
+CREATE FUNCTION @extschema@.webhook_resume() RETURNS void
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT webhook_internal.set_paused(false, NULL)
+$$;
+COMMENT ON FUNCTION @extschema@.webhook_resume() IS
+    'Takes back webhook_pause(), and confirms that a restored copy of a database may deliver. 55000 before the first '
+    'worker has started.';
+
+CREATE FUNCTION @extschema@.webhook_is_preloaded() RETURNS boolean
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'webhook_is_preloaded';
+COMMENT ON FUNCTION @extschema@.webhook_is_preloaded() IS
+    'Whether the server was started with webhook in shared_preload_libraries, without which nothing is delivered.';
+
+-- From shared memory: reading it keeps no worker waiting.
+CREATE FUNCTION webhook_internal.worker_slots(
+    OUT database oid, OUT worker integer, OUT workers integer, OUT pid integer, OUT started_at timestamptz,
+    OUT in_flight bigint, OUT queued bigint, OUT events_ahead bigint, OUT sent bigint, OUT failed bigint,
+    OUT logged bigint, OUT oldest_event_at timestamptz, OUT last_error_at timestamptz)
+    RETURNS SETOF record
+    LANGUAGE c VOLATILE ROWS 10 SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_worker_slots';
+COMMENT ON FUNCTION webhook_internal.worker_slots() IS
+    'The workers of the server as shared memory shows them, what webhook_workers shows in words.';
+
+CREATE VIEW @extschema@.webhook_workers WITH (security_invoker) AS
+    SELECT d.datname AS database, s.worker, s.workers, s.pid, s.started_at, s.in_flight, s.queued, s.events_ahead,
+           s.sent, s.failed, s.logged, pg_catalog.clock_timestamp() - s.oldest_event_at AS lag, s.last_error_at
+    FROM webhook_internal.worker_slots() s LEFT JOIN pg_catalog.pg_database d ON d.oid = s.database;
+COMMENT ON VIEW @extschema@.webhook_workers IS
+    'The workers that run, of all databases of the server, from shared memory. Counts are since the worker''s start.';
+COMMENT ON COLUMN @extschema@.webhook_workers.database IS 'The database that it delivers for.';
+COMMENT ON COLUMN @extschema@.webhook_workers.worker IS 'Which worker of the database, from 1.';
+COMMENT ON COLUMN @extschema@.webhook_workers.workers IS
+    'How many there are, by webhook.workers; each owns the webhooks whose hash falls to it.';
+COMMENT ON COLUMN @extschema@.webhook_workers.pid IS 'Its process, as in pg_stat_activity.';
+COMMENT ON COLUMN @extschema@.webhook_workers.started_at IS 'When it started.';
+COMMENT ON COLUMN @extschema@.webhook_workers.in_flight IS 'Requests that wait for their answer.';
+COMMENT ON COLUMN @extschema@.webhook_workers.queued IS 'Deliveries in its memory that wait for their turn.';
+COMMENT ON COLUMN @extschema@.webhook_workers.events_ahead IS 'Events that it has read ahead of its checkpoint.';
+COMMENT ON COLUMN @extschema@.webhook_workers.sent IS 'Requests begun.';
+COMMENT ON COLUMN @extschema@.webhook_workers.failed IS 'Attempts that failed.';
+COMMENT ON COLUMN @extschema@.webhook_workers.logged IS 'Rows written to webhook_logs.';
+COMMENT ON COLUMN @extschema@.webhook_workers.lag IS
+    'The age of the oldest event that it has read and not settled; null if there is none.';
+COMMENT ON COLUMN @extschema@.webhook_workers.last_error_at IS
+    'When one of its transactions last failed, as the server log says; null: never.';
+
+-- SECURITY DEFINER, because worker_slots() and webhook_instance hide this from tenants, who are to be told.
+CREATE FUNCTION @extschema@.webhook_server_state(OUT workers integer, OUT is_paused boolean, OUT paused_reason text)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT (SELECT count(*)::integer FROM webhook_internal.worker_slots() s JOIN pg_database d ON d.oid = s.database
+            WHERE d.datname = current_database()),
+           coalesce(i.is_paused, false), i.paused_reason
+    FROM (SELECT) this LEFT JOIN @extschema@.webhook_instance i ON true
+$$;
+COMMENT ON FUNCTION @extschema@.webhook_server_state() IS
+    'How many workers run for this database, and whether that is paused.';

@@ -1,0 +1,42 @@
+-- What logical replication of all tables leaves alone.
+
+-- These tables say what this database has captured, owes and sent. A subscriber to all tables keeps its own.
+CREATE FUNCTION webhook_internal.keep_local() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.keep_local() IS 'Trigger function: replication does not change this table.';
+
+DO $$
+DECLARE
+    relation regclass;
+    segment regclass;
+BEGIN
+    FOREACH relation IN ARRAY ARRAY[
+        '@extschema@.webhook_events', '@extschema@.webhook_deliveries', '@extschema@.webhook_logs',
+        '@extschema@.webhook_minutes', '@extschema@.webhook_endpoints',
+        '@extschema@.webhook_checkpoint', '@extschema@.webhook_rings', '@extschema@.webhook_instance',
+        'webhook_internal.lock_key', 'webhook_internal.saved_events', 'webhook_internal.given_up',
+        'webhook_internal.deferred_changes'
+    ]::regclass[] LOOP
+        EXECUTE format(
+            'CREATE TRIGGER webhook_keep_local BEFORE INSERT OR UPDATE OR DELETE ON %s '
+            'FOR EACH ROW EXECUTE FUNCTION webhook_internal.keep_local()', relation);
+        -- On the segments one by one: a clone does not follow its parent everywhere.
+        FOR segment IN
+            SELECT relation UNION
+            SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = relation
+        LOOP
+            EXECUTE format('ALTER TABLE %s ENABLE REPLICA TRIGGER webhook_keep_local', segment);
+        END LOOP;
+    END LOOP;
+END
+$$;
+
+-- Nor what a publisher's sessions have told its worker. What is told here, of what replication brings, comes from a trigger.
+CREATE TRIGGER webhook_keep_local BEFORE INSERT OR UPDATE OR DELETE ON @extschema@.webhook_changes
+    FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION webhook_internal.keep_local();
+ALTER TABLE @extschema@.webhook_changes ENABLE REPLICA TRIGGER webhook_keep_local;

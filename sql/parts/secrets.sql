@@ -1,0 +1,245 @@
+-- The secrets that requests are signed with: stored, encrypted, masked and checked.
+
+CREATE TABLE @extschema@.webhook_secrets (
+    configuration_id uuid NOT NULL,
+    key_id           text,
+    secret           text NOT NULL,
+    created_at       timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    expires_at       timestamptz,
+    created_xid      xid8 NOT NULL DEFAULT pg_catalog.pg_current_xact_id()
+);
+COMMENT ON TABLE @extschema@.webhook_secrets IS
+    'The secrets that requests are signed with. For no application role: triggers of webhook_configurations write it, '
+    'the worker and webhook_reveal_secret() read it.';
+COMMENT ON COLUMN @extschema@.webhook_secrets.configuration_id IS
+    'The webhook that it belongs to (webhook_configurations.id).';
+COMMENT ON COLUMN @extschema@.webhook_secrets.key_id IS
+    'The key of webhook.secret_key_file that it is encrypted by. Null: it stands in clear text.';
+COMMENT ON COLUMN @extschema@.webhook_secrets.secret IS
+    'The secret, encrypted if it has a key_id. The base64 after whsec_ is the key (Standard Webhooks); any other text is '
+    'the key itself.';
+COMMENT ON COLUMN @extschema@.webhook_secrets.created_at IS 'When it was stored. The newest signs X-Webhook-Signature.';
+COMMENT ON COLUMN @extschema@.webhook_secrets.expires_at IS
+    'Until when it signs beside a newer one. Null: the newest, which does not expire. -infinity: only staged by an '
+    'INSERT under way.';
+COMMENT ON COLUMN @extschema@.webhook_secrets.created_xid IS 'The top-level transaction that stored it.';
+
+CREATE INDEX webhook_secrets_configuration_id_idx ON @extschema@.webhook_secrets (configuration_id);
+COMMENT ON INDEX @extschema@.webhook_secrets_configuration_id_idx IS 'Finds the secrets of a webhook.';
+CREATE UNIQUE INDEX webhook_secrets_newest_idx ON @extschema@.webhook_secrets (configuration_id)
+    WHERE expires_at IS NULL;
+COMMENT ON INDEX @extschema@.webhook_secrets_newest_idx IS 'Keeps each webhook to one secret that does not expire.';
+CREATE INDEX webhook_secrets_created_xid_idx ON @extschema@.webhook_secrets (created_xid, configuration_id);
+COMMENT ON INDEX @extschema@.webhook_secrets_created_xid_idx IS 'Finds what the current transaction has staged.';
+
+-- Without a primary key, a publication FOR ALL TABLES would make every UPDATE and DELETE here an error.
+ALTER TABLE @extschema@.webhook_secrets REPLICA IDENTITY FULL;
+
+SELECT pg_extension_config_dump('@extschema@.webhook_secrets', '');
+
+CREATE FUNCTION @extschema@.webhook_generate_secret() RETURNS text
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'webhook_generate_secret';
+COMMENT ON FUNCTION @extschema@.webhook_generate_secret() IS
+    'A new secret: whsec_ and 24 random bytes in base64 (Standard Webhooks).';
+
+-- Secrets at rest, as the setting webhook.secret_key_file says: src/core/secret_box.h. For the owner alone: whoever has
+-- a dump and may call them needs no key.
+CREATE FUNCTION webhook_internal.secret_key_id() RETURNS text
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'webhook_secret_key_id';
+COMMENT ON FUNCTION webhook_internal.secret_key_id() IS
+    'The id of the key that secrets are encrypted by: the first of webhook.secret_key_file. Null if that is not set. F0000 '
+    'if it cannot be used.';
+
+CREATE FUNCTION webhook_internal.seal_secret(configuration_id uuid, secret text, OUT key_id text, OUT sealed text)
+    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'webhook_seal_secret';
+COMMENT ON FUNCTION webhook_internal.seal_secret(uuid, text) IS
+    'key_id and secret of the row of webhook_secrets for the webhook''s secret. F0000 if webhook.secret_key_file cannot be '
+    'used.';
+
+CREATE FUNCTION webhook_internal.open_secret(configuration_id uuid, key_id text, sealed text) RETURNS text
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'webhook_open_secret';
+COMMENT ON FUNCTION webhook_internal.open_secret(uuid, text, text) IS
+    'The secret of a row of webhook_secrets. 55000 if it cannot be decrypted.';
+
+CREATE FUNCTION webhook_internal.secret_problem(configuration_id uuid, key_id text, sealed text) RETURNS text
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'webhook_secret_problem';
+COMMENT ON FUNCTION webhook_internal.secret_problem(uuid, text, text) IS
+    'Why the secret of a row of webhook_secrets cannot be decrypted; null if it can.';
+
+CREATE FUNCTION webhook_internal.is_secret(configuration_id uuid, key_id text, sealed text, secret text)
+    RETURNS boolean
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'webhook_is_secret';
+COMMENT ON FUNCTION webhook_internal.is_secret(uuid, text, text, text) IS
+    'Whether the last argument is the secret of the row of webhook_secrets. False if that cannot be decrypted.';
+
+-- 'whsec_', if the secret has it, an ellipsis, and the last four characters. The mask of a mask is the mask.
+CREATE FUNCTION webhook_internal.mask(secret text) RETURNS text
+    LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_mask_secret';
+COMMENT ON FUNCTION webhook_internal.mask(text) IS 'What is shown of a secret.';
+
+-- Whether the text is a mask, by this database or by one of another encoding.
+CREATE FUNCTION webhook_internal.is_mask(secret text) RETURNS boolean
+    LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT secret = webhook_internal.mask(secret) OR secret ~ '^(whsec_)?[.]{3}.{4}$'
+$$;
+COMMENT ON FUNCTION webhook_internal.is_mask(text) IS 'Whether the text is what is shown of a secret.';
+
+-- What is wrong with a secret, and what to do. What is pasted badly is refused, for the receiver's copy would differ.
+CREATE FUNCTION webhook_internal.check_secret(secret text) RETURNS void
+    LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    bytes text := encode(convert_to(secret, getdatabaseencoding()), 'hex');
+    blanks text := chr(9) || chr(10) || chr(11) || chr(12) || chr(13) || ' ';
+    problem text;
+    explanation text := '';
+    hint text := 'Use @extschema@.webhook_generate_secret(), or null for no signature.';
+BEGIN
+    IF getdatabaseencoding() = 'UTF8' THEN
+        -- Unicode's White_Space, and what has no width.
+        SELECT blanks || string_agg(chr(c), '') INTO blanks
+        FROM unnest(ARRAY[133, 160, 5760, 8192, 8193, 8194, 8195, 8196, 8197, 8198, 8199, 8200, 8201, 8202, 8203, 8204,
+                          8205, 8206, 8207, 8232, 8233, 8239, 8287, 8288, 12288]) c;
+    END IF;
+    IF bytes ~ '^(..)*efbbbf' OR starts_with(bytes, 'c3afc2bbc2bf') THEN  -- as it is, and as Latin-1 taken for UTF-8
+        problem := 'the secret contains a byte order mark';
+        hint := 'Remove it: a text editor put it at the beginning of its file.';
+    ELSIF right(secret, 1) IN (chr(10), chr(13)) THEN
+        problem := 'the secret ends with a line end';
+        hint := 'Remove it.';
+    ELSIF btrim(secret, blanks) <> secret THEN
+        problem := CASE WHEN ltrim(secret, blanks) <> secret THEN 'the secret begins with a blank'
+                        ELSE 'the secret ends with a blank' END;
+        explanation := 'Blanks of Unicode and characters without a width count too.';
+        hint := 'Remove it.';
+    ELSIF bytes ~ '^(..)*([01].|7f)' THEN
+        problem := 'the secret contains a line end or another control character';
+        hint := 'Remove it.';
+    ELSIF lower(secret) ~ 'whsec_' AND NOT starts_with(secret, 'whsec_') THEN
+        problem := CASE WHEN lower(secret) ~ '^whsec_' THEN 'the secret''s prefix whsec_ is not in lower case'
+                        ELSE 'the secret has something before whsec_' END;
+        explanation := 'Receivers know a secret in base64 by its beginning, whsec_ (Standard Webhooks).';
+        hint := 'Begin with whsec_, without quotes, names and versions before it.';
+    ELSIF lower(secret) ~ '^wh[sp]k_' THEN
+        problem := 'the secret is an asymmetric key';
+        explanation := 'Requests are signed by HMAC-SHA256, for which both sides have the same secret.';
+    ELSIF length(secret) < 12 THEN
+        problem := 'the secret is shorter than 12 characters';
+    ELSIF octet_length(secret) > 512 THEN
+        problem := 'the secret is longer than 512 bytes';
+    ELSIF starts_with(secret, 'whsec_')
+          AND ((length(secret) - 6) % 4 <> 0 OR secret !~ '^whsec_[A-Za-z0-9+/]+={0,2}$') THEN
+        problem := 'the secret begins with whsec_, but the rest is not base64';
+        explanation := 'Receivers decode the rest to get the key (Standard Webhooks).';
+        hint := 'Use @extschema@.webhook_generate_secret(), or a text without that prefix.';
+    END IF;
+    IF problem IS NOT NULL THEN
+        RAISE EXCEPTION '%', problem
+            USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'secret',
+                  DETAIL = explanation, HINT = hint;
+    END IF;
+    IF bytes ~ '^(..)*[89a-f]' THEN
+        RAISE WARNING 'the secret has characters beyond ASCII'
+            USING DETAIL = 'Its UTF-8 is the key. Libraries of Standard Webhooks that are given it as a text compute another '
+                           'one, and refuse what is signed.',
+                  HINT = 'Use @extschema@.webhook_generate_secret().';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.check_secret(text) IS
+    'An error (22023) unless it can be a secret. The message does not repeat it.';
+
+CREATE FUNCTION webhook_internal.replace_secret(webhook uuid, plain text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+AS $$
+BEGIN
+    IF EXISTS (SELECT FROM @extschema@.webhook_secrets s
+               WHERE s.configuration_id = webhook AND s.expires_at IS NULL
+                 AND webhook_internal.is_secret(s.configuration_id, s.key_id, s.secret, plain)) THEN
+        RETURN;
+    END IF;
+    DELETE FROM @extschema@.webhook_secrets s WHERE s.configuration_id = webhook;
+    IF plain IS NOT NULL THEN
+        INSERT INTO @extschema@.webhook_secrets (configuration_id, key_id, secret)
+        SELECT webhook, n.key_id, n.sealed FROM webhook_internal.seal_secret(webhook, plain) n;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.replace_secret(uuid, text) IS
+    'Makes the text the webhook''s only secret; null: it has none.';
+
+-- The worker finds a secret that was written by its created_xid, which a dump brings from another cluster, and one that
+-- was deleted by itself, which only the owner can do, in webhook_changes.
+CREATE FUNCTION webhook_internal.secrets_stamp() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    NEW.created_xid := pg_current_xact_id();
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.secrets_stamp() IS
+    'Trigger function of webhook_secrets: created_xid is that of the transaction that wrote the row last.';
+
+CREATE TRIGGER webhook_stamp BEFORE INSERT OR UPDATE ON @extschema@.webhook_secrets
+    FOR EACH ROW WHEN (NEW.created_xid IS DISTINCT FROM pg_current_xact_id())
+    EXECUTE FUNCTION webhook_internal.secrets_stamp();
+-- pg_restore --data-only --disable-triggers, or a session that has set session_replication_role.
+ALTER TABLE @extschema@.webhook_secrets ENABLE ALWAYS TRIGGER webhook_stamp;
+
+CREATE FUNCTION webhook_internal.secrets_forget() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    INSERT INTO @extschema@.webhook_changes (configuration_id, configuration_created_at, organization_id, is_deleted)
+    SELECT c.id, c.created_at, c.organization_id, false FROM @extschema@.webhook_configurations c
+    WHERE c.id = OLD.configuration_id
+    ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.secrets_forget() IS
+    'Trigger function of webhook_secrets: tells the worker of a secret that was deleted.';
+
+CREATE TRIGGER webhook_forget AFTER DELETE ON @extschema@.webhook_secrets
+    FOR EACH ROW WHEN (OLD.expires_at IS DISTINCT FROM '-infinity')
+    EXECUTE FUNCTION webhook_internal.secrets_forget();
+ALTER TABLE @extschema@.webhook_secrets ENABLE ALWAYS TRIGGER webhook_forget;
+
+-- The worker keeps secrets in memory.
+CREATE TRIGGER webhook_invalidate AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON @extschema@.webhook_secrets
+    FOR EACH STATEMENT EXECUTE FUNCTION webhook_internal.invalidate_subscriptions();
+ALTER TABLE @extschema@.webhook_secrets ENABLE ALWAYS TRIGGER webhook_invalidate;
+
+-- SKIP LOCKED: whoever holds the row is changing the secret, or is another worker at the same. What does not open stays
+-- as it is.
+CREATE FUNCTION @extschema@.webhook_reencrypt_secrets() RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    current_key_id text := webhook_internal.secret_key_id();
+    outdated tid[];
+    total bigint := 0;
+BEGIN
+    outdated := ARRAY(
+        SELECT s.ctid FROM @extschema@.webhook_secrets s
+        WHERE s.key_id IS DISTINCT FROM current_key_id
+          AND webhook_internal.secret_problem(s.configuration_id, s.key_id, s.secret) IS NULL
+        FOR UPDATE SKIP LOCKED);
+    IF outdated <> '{}' THEN
+        UPDATE @extschema@.webhook_secrets s
+        SET (key_id, secret) = (
+            SELECT n.key_id, n.sealed
+            FROM webhook_internal.seal_secret(
+                s.configuration_id,
+                webhook_internal.open_secret(s.configuration_id, s.key_id, s.secret)) n)
+        WHERE s.ctid = ANY (outdated);
+        GET DIAGNOSTICS total = ROW_COUNT;
+    END IF;
+    RETURN total;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.webhook_reencrypt_secrets() IS
+    'Encrypts all secrets by the first key of webhook.secret_key_file that are not yet, and returns how many these were. '
+    'The worker calls it at its start and on reload. F0000 if the file cannot be used.';

@@ -1,0 +1,74 @@
+-- Testing a webhook.
+
+-- Has a worker send the event's example to the webhook that was created then, waits for it, and returns what became of
+-- it. The organization, '' if it has none, is for the bound on how many tests it may have under way.
+CREATE FUNCTION webhook_internal.send_test(
+    webhook uuid, created_at timestamptz, organization text, event text, timeout_ms integer, OUT status text,
+    OUT response_status integer, OUT response_body text, OUT error text, OUT duration_ms double precision, OUT log_id bigint)
+    LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'webhook_send_test';
+COMMENT ON FUNCTION webhook_internal.send_test(uuid, timestamptz, text, text, integer) IS
+    'Behind webhook_test(): asks a worker, and waits at most for the webhook''s timeout_ms and 10 s more.';
+
+-- SECURITY DEFINER, because whoever may call send_test() itself could test any webhook.
+CREATE FUNCTION webhook_internal.test_any(
+    webhook uuid, event text, OUT status text, OUT response_status integer, OUT response_body text, OUT error text,
+    OUT duration_ms double precision, OUT log_id bigint)
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    tested record;
+BEGIN
+    SELECT c.timeout_ms, c.created_at, coalesce(c.organization_id, '') AS organization INTO tested
+    FROM @extschema@.webhook_configurations c WHERE c.id = webhook;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'webhook % does not exist', webhook USING ERRCODE = 'undefined_object';
+    END IF;
+    SELECT t.* INTO status, response_status, response_body, error, duration_ms, log_id
+    FROM webhook_internal.send_test(webhook, tested.created_at, tested.organization, event, tested.timeout_ms) t;
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.test_any(uuid, text) IS 'webhook_test() for operators.';
+
+CREATE FUNCTION webhook_internal.test_own(
+    webhook uuid, event text, OUT status text, OUT response_status integer, OUT response_body text, OUT error text,
+    OUT duration_ms double precision, OUT log_id bigint)
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM webhook_internal.check_own(webhook);
+    SELECT t.* INTO status, response_status, response_body, error, duration_ms, log_id
+    FROM webhook_internal.test_any(webhook, event) t;
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.test_own(uuid, text) IS 'webhook_test() for the session''s organization.';
+
+CREATE FUNCTION @extschema@.webhook_test(
+    configuration_id uuid, event text DEFAULT NULL, OUT status text, OUT response_status integer,
+    OUT response_body text, OUT error text, OUT duration_ms double precision, OUT log_id bigint)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    tested text;
+BEGIN
+    SELECT coalesce(event, c.test_event, 'webhook.test') INTO tested
+    FROM @extschema@.webhook_configurations c WHERE c.id = configuration_id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'webhook % does not exist, or belongs to another organization', configuration_id
+            USING ERRCODE = 'undefined_object', HINT = 'Give an id of @extschema@.webhook_configurations.';
+    END IF;
+    PERFORM webhook_internal.check_known_event(tested);
+    -- Not in one expression: PostgreSQL would ask for the right to both.
+    IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
+        SELECT t.* INTO status, response_status, response_body, error, duration_ms, log_id
+        FROM webhook_internal.test_any(configuration_id, tested) t;
+    ELSE
+        SELECT t.* INTO status, response_status, response_body, error, duration_ms, log_id
+        FROM webhook_internal.test_own(configuration_id, tested) t;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.webhook_test(uuid, text) IS
+    'Sends the webhook an event''s example now and returns what came back, as in webhook_logs. The event is its '
+    'test_event, else webhook.test, unless given. A worker sends it, whether the webhook is active or not, as it is '
+    'committed; it is logged, and stays so if the transaction is rolled back. Not retried. An error if nothing was sent: '
+    'no worker, database paused, webhook not committed, too many tests at once.';

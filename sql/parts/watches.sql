@@ -1,0 +1,105 @@
+-- What is declared: the triggers of webhook_watch(), read back from the catalog.
+
+-- pg_trigger.tgargs: texts in the database's encoding, each ended by a zero byte.
+CREATE FUNCTION webhook_internal.trigger_arguments(tgargs bytea) RETURNS text[]
+    LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+    -- In this format a backslash is doubled: a zero byte, one backslash and 000, cannot be mistaken.
+    SELECT trim_array(array_agg(convert_from(decode(a.part, 'escape'), getdatabaseencoding()) ORDER BY a.place), 1)
+    FROM regexp_split_to_table(replace(encode(tgargs, 'escape'), E'\\\\', E'\\134'), E'\\\\000')
+         WITH ORDINALITY a (part, place)
+$$;
+COMMENT ON FUNCTION webhook_internal.trigger_arguments(bytea) IS
+    'The arguments of a trigger, from pg_trigger.tgargs.';
+
+CREATE FUNCTION webhook_internal.trigger_option(arguments text[], option text) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT substr(a, length(option) + 2) FROM unnest(arguments[2:]) a WHERE starts_with(a, option || '=')
+$$;
+COMMENT ON FUNCTION webhook_internal.trigger_option(text[], text) IS
+    'The value of an option among the arguments of webhook_capture(); null if it is not set.';
+
+CREATE FUNCTION webhook_internal.trigger_condition(trigger_oid oid) RETURNS text
+    LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT substring(pg_get_triggerdef(trigger_oid) FROM ' FOR EACH ROW WHEN [(](.*)[)] EXECUTE FUNCTION ')
+$$;
+COMMENT ON FUNCTION webhook_internal.trigger_condition(oid) IS
+    'The WHEN condition of a trigger; null if it has none.';
+
+CREATE FUNCTION webhook_internal.watch_key(source regclass) RETURNS name[]
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT array_agg(a.attname ORDER BY k.place)
+    FROM pg_constraint c
+    CROSS JOIN LATERAL unnest(c.conkey) WITH ORDINALITY k (attnum, place)
+    JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.attnum
+    WHERE c.conrelid = source AND c.contype = 'p'
+$$;
+COMMENT ON FUNCTION webhook_internal.watch_key(regclass) IS 'The columns of the primary key; null if there is none.';
+
+CREATE VIEW @extschema@.webhook_watches WITH (security_invoker) AS
+    SELECT t.tgrelid::regclass AS source,
+           a.arguments[1] AS event,
+           concat_ws(' OR ', CASE WHEN t.tgtype & 4 <> 0 THEN 'INSERT' END,
+                             CASE WHEN t.tgtype & 16 <> 0 THEN 'UPDATE' END,
+                             CASE WHEN t.tgtype & 8 <> 0 THEN 'DELETE' END) AS operation,
+           webhook_internal.trigger_condition(t.oid) AS condition,
+           webhook_internal.trigger_option(a.arguments, 'changed_columns')::name[] AS changed_columns,
+           webhook_internal.trigger_option(a.arguments, 'ignore_columns')::name[] AS ignore_columns,
+           webhook_internal.trigger_option(a.arguments, 'organization_column')::name AS organization_column,
+           nullif(coalesce(webhook_internal.trigger_option(a.arguments, 'key_columns')::name[],
+                           webhook_internal.watch_key(t.tgrelid)), '{}') AS key_columns,
+           webhook_internal.trigger_option(a.arguments, 'include_columns')::name[] AS include_columns,
+           webhook_internal.trigger_option(a.arguments, 'exclude_columns')::name[] AS exclude_columns,
+           coalesce(webhook_internal.trigger_option(a.arguments, 'include_previous')::boolean, false)
+               AS include_previous,
+           coalesce(webhook_internal.trigger_option(a.arguments, 'large_numbers_as_text')::boolean, false)
+               AS large_numbers_as_text,
+           t.tgname AS trigger_name,
+           t.tgenabled IN ('O', 'A') AS is_enabled
+    FROM pg_trigger t
+    CROSS JOIN LATERAL (SELECT webhook_internal.trigger_arguments(t.tgargs) AS arguments) a
+    WHERE t.tgfoid = '@extschema@.webhook_capture()'::regprocedure
+      AND t.tgparentid = 0;
+COMMENT ON VIEW @extschema@.webhook_watches IS
+    'Which changes of which tables are events: the triggers that call webhook_capture(), made by webhook_watch() or '
+    'by hand.';
+COMMENT ON COLUMN @extschema@.webhook_watches.source IS 'The table.';
+COMMENT ON COLUMN @extschema@.webhook_watches.event IS 'The event.';
+COMMENT ON COLUMN @extschema@.webhook_watches.operation IS 'INSERT, UPDATE, DELETE, or several of them.';
+COMMENT ON COLUMN @extschema@.webhook_watches.condition IS 'What must hold, in terms of NEW and OLD. Null: nothing.';
+COMMENT ON COLUMN @extschema@.webhook_watches.changed_columns IS
+    'An update is an event only if one of these changed. Null: any.';
+COMMENT ON COLUMN @extschema@.webhook_watches.ignore_columns IS 'An update that changes nothing but these is no event.';
+COMMENT ON COLUMN @extschema@.webhook_watches.organization_column IS
+    'The column that says whose event it is. Null: nobody''s.';
+COMMENT ON COLUMN @extschema@.webhook_watches.key_columns IS 'The columns that say what it is about.';
+COMMENT ON COLUMN @extschema@.webhook_watches.include_columns IS
+    'The columns that are sent. Null: all but exclude_columns.';
+COMMENT ON COLUMN @extschema@.webhook_watches.exclude_columns IS 'The columns that are not sent.';
+COMMENT ON COLUMN @extschema@.webhook_watches.include_previous IS
+    'Whether an update also sends the old values of the columns that it changed.';
+COMMENT ON COLUMN @extschema@.webhook_watches.large_numbers_as_text IS
+    'Whether bigint and numeric, and arrays of them, are sent as strings.';
+COMMENT ON COLUMN @extschema@.webhook_watches.trigger_name IS 'The trigger.';
+COMMENT ON COLUMN @extschema@.webhook_watches.is_enabled IS 'Whether it fires in an ordinary session.';
+
+-- The tables that inherit from a watched one, at any level, and do not have the event themselves: triggers are not inherited.
+-- A partition has its table's.
+CREATE FUNCTION webhook_internal.unwatched_children(source regclass, event text) RETURNS regclass[]
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH RECURSIVE child AS (
+        SELECT i.inhrelid AS oid FROM pg_inherits i JOIN pg_class p ON p.oid = i.inhparent AND p.relkind = 'r'
+        WHERE i.inhparent = source
+        UNION
+        SELECT i.inhrelid FROM child c JOIN pg_inherits i ON i.inhparent = c.oid
+    )
+    SELECT array_agg(c.oid::regclass ORDER BY c.oid) FROM child c
+    WHERE NOT EXISTS (SELECT FROM @extschema@.webhook_watches w
+                      WHERE w.source = c.oid AND w.event = unwatched_children.event)
+$$;
+COMMENT ON FUNCTION webhook_internal.unwatched_children(regclass, text) IS
+    'The tables that inherit from a watched one and do not have the event; null: none.';
