@@ -18,7 +18,7 @@ SQL_PARTS = $(patsubst %,sql/parts/%.sql, \
 	events deliveries logs statistics replication \
 	watches watch_arguments watch watch_crm \
 	redelivery test explain check \
-	privileges closing)
+	grant closing)
 
 SOURCES = $(sort $(wildcard src/core/*.cpp src/http/*.cpp src/pg/*.cpp src/worker/*.cpp)) src/module.cpp
 OBJS = $(SOURCES:.cpp=.o)

@@ -60,6 +60,8 @@ AS $$
 $$;
 COMMENT ON FUNCTION webhook_internal.check_sources(uuid) IS
     'The part of webhook_check() about where its events come from.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.check_sources(uuid)');
 
 -- What webhook_check() says of the secrets that a request is to be signed with. See tenancy.sql about _own and _any:
 -- here both only read.
@@ -78,6 +80,8 @@ AS $$
 $$;
 COMMENT ON FUNCTION webhook_internal.check_secrets_any(uuid) IS
     'webhook_check_secrets_own() for operators: a webhook of any organization.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'EXECUTE ON FUNCTION webhook_internal.check_secrets_any(uuid)');
 
 CREATE FUNCTION webhook_internal.check_secrets_own(webhook uuid) RETURNS text
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -88,6 +92,8 @@ $$;
 COMMENT ON FUNCTION webhook_internal.check_secrets_own(uuid) IS
     'Why a webhook of the session''s organization cannot sign by its secrets; null if it can, and for any other '
     'webhook. Behind webhook_check().';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.check_secrets_own(uuid)');
 
 -- What webhook_check() says of the shares of the webhook's organization.
 CREATE FUNCTION webhook_internal.check_shares_any(webhook uuid) RETURNS text
@@ -99,6 +105,8 @@ AS $$
 $$;
 COMMENT ON FUNCTION webhook_internal.check_shares_any(uuid) IS
     'The tables of which the webhook''s organization has used up its share; null: none. For operators.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'EXECUTE ON FUNCTION webhook_internal.check_shares_any(uuid)');
 
 CREATE FUNCTION webhook_internal.check_shares_own(webhook uuid) RETURNS text
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -108,6 +116,8 @@ AS $$
 $$;
 COMMENT ON FUNCTION webhook_internal.check_shares_own(uuid) IS
     'The same for a webhook of the session''s organization.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.check_shares_own(uuid)');
 
 -- What is to be written of the webhook's deliveries, and for how long it has waited for somebody else's transaction; null:
 -- nothing, or not for long.
@@ -125,6 +135,8 @@ AS $$
 $$;
 COMMENT ON FUNCTION webhook_internal.check_deferred_any(uuid) IS
     'check_deferred_own() for operators: a webhook of any organization.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'EXECUTE ON FUNCTION webhook_internal.check_deferred_any(uuid)');
 
 CREATE FUNCTION webhook_internal.check_deferred_own(webhook uuid) RETURNS text
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -134,6 +146,8 @@ AS $$
 $$;
 COMMENT ON FUNCTION webhook_internal.check_deferred_own(uuid) IS
     'What of the deliveries of a webhook of the session''s organization waits to be recorded; null for any other.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.check_deferred_own(uuid)');
 
 CREATE FUNCTION @extschema@.webhook_check(configuration_id uuid)
     RETURNS TABLE (severity text, finding text, hint text)
@@ -260,3 +274,5 @@ $$;
 COMMENT ON FUNCTION @extschema@.webhook_check(uuid) IS
     'Why nothing arrives: what is wrong with a webhook or around it (error, warning), and how it stands (info), each '
     'with a hint. 42704 if there is no such webhook.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION @extschema@.webhook_check(uuid)');

@@ -44,6 +44,7 @@ DO $$
 DECLARE
     extension oid := (SELECT e.oid FROM pg_extension e WHERE e.extname = 'webhook');
     object text;
+    privilege text;
     grantee regrole;
 BEGIN
     FOR grantee IN
@@ -72,11 +73,11 @@ BEGIN
         EXECUTE format('REVOKE ALL ON %s FROM PUBLIC', object);
     END LOOP;
     REVOKE ALL ON SCHEMA webhook_internal FROM PUBLIC;
+    FOR privilege IN SELECT p.privilege FROM webhook_internal.privileges p WHERE 'public' = ANY (p.levels) LOOP
+        EXECUTE format('GRANT %s TO PUBLIC', privilege);
+    END LOOP;
 END
 $$;
-
--- What the policies call, as whoever reads a table that was granted to them: it tells the session's own organization.
-GRANT EXECUTE ON FUNCTION @extschema@.webhook_current_organization() TO PUBLIC;
 
 DO $$
 BEGIN

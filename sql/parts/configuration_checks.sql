@@ -5,6 +5,8 @@ CREATE FUNCTION @extschema@.webhook_url_problem(url text) RETURNS text
     LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_url_problem';
 COMMENT ON FUNCTION @extschema@.webhook_url_problem(text) IS
     'Why the URL cannot be a webhook''s, without repeating it; null if it can.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION @extschema@.webhook_url_problem(text)');
 
 -- What is wrong with it whatever the settings.
 CREATE FUNCTION webhook_internal.url_form_problem(url text) RETURNS text
@@ -16,6 +18,8 @@ CREATE FUNCTION @extschema@.webhook_header_problem(name text, value text) RETURN
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_header_problem';
 COMMENT ON FUNCTION @extschema@.webhook_header_problem(text, text) IS
     'Why the header cannot be sent (RFC 9110, section 5), without repeating its value; null if it can.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION @extschema@.webhook_header_problem(text, text)');
 
 CREATE FUNCTION webhook_internal.check_range(parameter text, value integer, lowest integer, highest integer)
     RETURNS void
@@ -56,6 +60,8 @@ END
 $$;
 COMMENT ON FUNCTION webhook_internal.check_events(text[]) IS
     'An error (22023, 42704) unless it can be the events of a webhook.';
+INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.check_events(text[])');
 
 CREATE FUNCTION webhook_internal.check_headers(headers jsonb) RETURNS void
     LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
@@ -285,6 +291,8 @@ END
 $$;
 COMMENT ON FUNCTION webhook_internal.check_limit(text) IS
     'An error (53400) if the session''s organization has more webhooks than webhook.max_webhooks_per_organization.';
+INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.check_limit(text)');
 
 -- Operators are not limited. Once a statement, by the rows themselves: the session's organization may have changed since
 -- they were checked.

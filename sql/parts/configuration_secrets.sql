@@ -153,6 +153,8 @@ AS $$
 $$;
 COMMENT ON FUNCTION webhook_internal.reveal_secret_any(uuid) IS
     'webhook_reveal_secret() for operators: a webhook of any organization.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'EXECUTE ON FUNCTION webhook_internal.reveal_secret_any(uuid)');
 
 CREATE FUNCTION webhook_internal.reveal_secret_own(webhook uuid) RETURNS text
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -162,6 +164,8 @@ AS $$
 $$;
 COMMENT ON FUNCTION webhook_internal.reveal_secret_own(uuid) IS
     'webhook_reveal_secret() for a webhook of the session''s organization; null for any other.';
+INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.reveal_secret_own(uuid)');
 
 CREATE FUNCTION @extschema@.webhook_reveal_secret(configuration_id uuid) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -181,6 +185,8 @@ $$;
 COMMENT ON FUNCTION @extschema@.webhook_reveal_secret(uuid) IS
     'The secret of a webhook of the caller''s organization; null if it has none. 42704 if there is no such webhook; '
     '55000 if it cannot be decrypted.';
+INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
+    'EXECUTE ON FUNCTION @extschema@.webhook_reveal_secret(uuid)');
 
 -- The trigger of the UPDATE drops the old secrets. Back come the newest of them that have not expired: no more, or the
 -- header with their signatures would grow.
@@ -209,6 +215,8 @@ END
 $$;
 COMMENT ON FUNCTION webhook_internal.rotate_secret_any(uuid, interval) IS
     'webhook_rotate_secret() for operators.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'EXECUTE ON FUNCTION webhook_internal.rotate_secret_any(uuid, interval)');
 
 CREATE FUNCTION webhook_internal.rotate_secret_own(webhook uuid, overlap interval) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -220,6 +228,8 @@ END
 $$;
 COMMENT ON FUNCTION webhook_internal.rotate_secret_own(uuid, interval) IS
     'webhook_rotate_secret() for the session''s organization.';
+INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.rotate_secret_own(uuid, interval)');
 
 CREATE FUNCTION @extschema@.webhook_rotate_secret(configuration_id uuid, overlap interval DEFAULT '24 hours')
     RETURNS text
@@ -241,3 +251,5 @@ $$;
 COMMENT ON FUNCTION @extschema@.webhook_rotate_secret(uuid, interval) IS
     'Gives the webhook a new secret and returns it. For the overlap (at most 1 year) the old one signs beside it in '
     'webhook-signature; X-Webhook-Signature is by the new one at once. Of several older ones the newest 3 go on.';
+INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
+    'EXECUTE ON FUNCTION @extschema@.webhook_rotate_secret(uuid, interval)');

@@ -100,6 +100,12 @@ COMMENT ON INDEX @extschema@.webhook_configurations_last_switch_idx IS 'Finds th
 
 SELECT pg_extension_config_dump('@extschema@.webhook_configurations', '');
 
+INSERT INTO webhook_internal.privileges VALUES ('{read}',
+    'SELECT (id, organization_id, name, url, events, secret, is_active, filter, timeout_ms, retry_schedule, '
+    'rate_limit_per_s, max_in_flight, ordering, test_event, active_since, disabled_at, disabled_reason, '
+    'created_at, updated_at, switches) ON @extschema@.webhook_configurations');
+INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
+    'SELECT, INSERT, UPDATE, DELETE ON @extschema@.webhook_configurations');
 CREATE POLICY webhook_tenants ON @extschema@.webhook_configurations
     USING (organization_id = (SELECT @extschema@.webhook_current_organization()))
     WITH CHECK (organization_id = (SELECT @extschema@.webhook_current_organization()));
@@ -212,6 +218,8 @@ $$;
 COMMENT ON FUNCTION webhook_internal.was_active(boolean, integer[], integer) IS
     'Whether a webhook with these is_active and switches was active when an event was captured that knew that switch; '
     'null: it is not known, and what is now counts.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.was_active(boolean, integer[], integer)');
 
 -- The worker deletes the rest of what belonged to the webhook, step by step: see webhook_changes. So the session
 -- holds no row that the worker writes. SECURITY DEFINER for both tables.

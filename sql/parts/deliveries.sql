@@ -71,6 +71,7 @@ CREATE INDEX webhook_deliveries_body_idx ON @extschema@.webhook_deliveries
 COMMENT ON INDEX @extschema@.webhook_deliveries_body_idx IS
     'Finds the deliveries whose event is to be saved before its segment is emptied.';
 
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}', 'SELECT ON @extschema@.webhook_deliveries');
 CREATE POLICY webhook_tenants ON @extschema@.webhook_deliveries FOR SELECT
     USING (organization_id = (SELECT @extschema@.webhook_current_organization()));
 COMMENT ON POLICY webhook_tenants ON @extschema@.webhook_deliveries IS 'An organization reads its own deliveries.';
@@ -103,6 +104,7 @@ COMMENT ON COLUMN webhook_internal.given_up.reason IS 'Which setting they were b
 CREATE INDEX given_up_minute_idx ON webhook_internal.given_up (minute);
 COMMENT ON INDEX webhook_internal.given_up_minute_idx IS 'Finds what is to be deleted.';
 
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}', 'SELECT ON webhook_internal.given_up');
 CREATE POLICY webhook_tenants ON webhook_internal.given_up FOR SELECT
     USING (organization_id = (SELECT @extschema@.webhook_current_organization()));
 COMMENT ON POLICY webhook_tenants ON webhook_internal.given_up IS

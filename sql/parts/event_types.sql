@@ -4,12 +4,16 @@ CREATE FUNCTION @extschema@.webhook_event_pattern_problem(pattern text) RETURNS 
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_event_pattern_problem';
 COMMENT ON FUNCTION @extschema@.webhook_event_pattern_problem(text) IS
     'What is wrong with a name or pattern of events; null if nothing is.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION @extschema@.webhook_event_pattern_problem(text)');
 
 -- "prefix.*", "*" or a name: the rules of src/core/event_pattern.h.
 CREATE FUNCTION @extschema@.webhook_event_matches(pattern text, event text) RETURNS boolean
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_event_matches';
 COMMENT ON FUNCTION @extschema@.webhook_event_matches(text, text) IS
     'Whether a pattern as in webhook_configurations.events (contact.created, contact.*, *) matches the event.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION @extschema@.webhook_event_matches(text, text)');
 
 CREATE TABLE @extschema@.webhook_event_types (
     name        text PRIMARY KEY,
@@ -34,6 +38,10 @@ COMMENT ON COLUMN @extschema@.webhook_event_types.is_builtin IS
 
 SELECT pg_extension_config_dump('@extschema@.webhook_event_types', 'WHERE NOT is_builtin');
 
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}', 'SELECT ON @extschema@.webhook_event_types');
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'INSERT (name, category, description, example), UPDATE (category, description, example), DELETE ON '
+    '@extschema@.webhook_event_types');
 CREATE POLICY webhook_readers ON @extschema@.webhook_event_types FOR SELECT USING (true);
 COMMENT ON POLICY webhook_readers ON @extschema@.webhook_event_types IS 'Whoever may read the table sees all types.';
 -- pg_dump leaves the built-in types out: a change of theirs would be lost.
@@ -131,6 +139,8 @@ AS $$
 $$;
 COMMENT ON FUNCTION webhook_internal.known_events(text) IS
     'The detail of an error about an unknown event: the known ones, nearest first.';
+INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.known_events(text)');
 
 CREATE FUNCTION webhook_internal.check_event(event text) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -151,6 +161,8 @@ END
 $$;
 COMMENT ON FUNCTION webhook_internal.check_event(text) IS
     'An error (22023) unless the text can be the name of an event.';
+INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.check_event(text)');
 
 -- Events about webhooks come from the worker alone.
 CREATE FUNCTION webhook_internal.check_own_event(event text) RETURNS void
@@ -167,6 +179,8 @@ END
 $$;
 COMMENT ON FUNCTION webhook_internal.check_own_event(text) IS
     'An error (42939) if the name is one of the events about webhooks themselves.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'EXECUTE ON FUNCTION webhook_internal.check_own_event(text)');
 
 CREATE FUNCTION webhook_internal.check_known_event(event text) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -185,6 +199,8 @@ END
 $$;
 COMMENT ON FUNCTION webhook_internal.check_known_event(text) IS
     'An error (22023, 42704) unless the event is in webhook_event_types.';
+INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.check_known_event(text)');
 
 -- The rules of src/core/event_pattern.h: "*" leaves out the events about webhooks themselves.
 CREATE FUNCTION webhook_internal.check_event_pattern(pattern text) RETURNS void
@@ -213,3 +229,5 @@ END
 $$;
 COMMENT ON FUNCTION webhook_internal.check_event_pattern(text) IS
     'An error (22023, 42704) unless a webhook may subscribe to that.';
+INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.check_event_pattern(text)');

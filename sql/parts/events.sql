@@ -68,6 +68,7 @@ CREATE INDEX webhook_events_xid_idx ON @extschema@.webhook_events (xid);
 COMMENT ON INDEX @extschema@.webhook_events_xid_idx IS
     'Finds the events of the transactions that ended between two snapshots.';
 
+INSERT INTO webhook_internal.privileges VALUES ('{operate}', 'SELECT ON @extschema@.webhook_events');
 CREATE POLICY webhook_tenants ON @extschema@.webhook_events FOR SELECT
     USING (organization_id = (SELECT @extschema@.webhook_current_organization()));
 COMMENT ON POLICY webhook_tenants ON @extschema@.webhook_events IS
@@ -131,6 +132,10 @@ COMMENT ON COLUMN @extschema@.webhook_own_events.key IS 'What it is about.';
 COMMENT ON COLUMN @extschema@.webhook_own_events.data IS 'The row as JSON; null if it was too large to be kept.';
 COMMENT ON COLUMN @extschema@.webhook_own_events.previous IS 'The old values of what an UPDATE changed, if asked for.';
 COMMENT ON COLUMN @extschema@.webhook_own_events.oversized_bytes IS 'How large it was, if it was too large.';
+INSERT INTO webhook_internal.privileges VALUES ('{read}',
+    'SELECT (id, webhook_id, created_at, event, organization_id, key, oversized_bytes, known_switch) ON '
+    '@extschema@.webhook_own_events');
+INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}', 'SELECT ON @extschema@.webhook_own_events');
 
 -- Without a SET: they look no name up by the search_path, it would cost every captured row, and the casts of a user's
 -- own types, which capture calls, are entitled to the session's.
@@ -140,17 +145,22 @@ COMMENT ON FUNCTION @extschema@.webhook_capture() IS
     'Trigger function, AFTER ... FOR EACH ROW: makes the change an event. Arguments: the event''s name, then options '
     'such as ''key_columns={id}''. webhook_watch() writes such triggers. Whoever may execute it can forge events of '
     'any organization.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}', 'EXECUTE ON FUNCTION @extschema@.webhook_capture()');
 
 CREATE FUNCTION @extschema@.webhook_flush() RETURNS void
     LANGUAGE C AS 'MODULE_PATHNAME', 'webhook_flush';
 COMMENT ON FUNCTION @extschema@.webhook_flush() IS
     'Writes the events that this transaction has captured so far to webhook_events, which otherwise happens at its '
     'end. For tests that look before they roll back.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION @extschema@.webhook_flush()');
 
 CREATE FUNCTION webhook_internal.append(event text, data json, organization_id text, key text) RETURNS void
     LANGUAGE C AS 'MODULE_PATHNAME', 'webhook_append';
 COMMENT ON FUNCTION webhook_internal.append(text, json, text, text) IS
     'Appends an event for any organization, unchecked. Behind webhook_emit().';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'EXECUTE ON FUNCTION webhook_internal.append(text, json, text, text)');
 
 -- SECURITY DEFINER, because whoever may call append() itself can forge any organization's events. That this one
 -- cannot does not depend on who calls it.
@@ -173,6 +183,8 @@ END
 $$;
 COMMENT ON FUNCTION webhook_internal.emit_own(text, json, text) IS
     'Publishes an event of the session''s organization. Behind webhook_emit().';
+INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.emit_own(text, json, text)');
 
 CREATE FUNCTION @extschema@.webhook_emit(
     event text,
@@ -207,3 +219,5 @@ $$;
 COMMENT ON FUNCTION @extschema@.webhook_emit(text, json, text, text) IS
     'Publishes an event that no row change shows. It is delivered if the transaction commits. The event must be in '
     'webhook_event_types (42704); another organization than the session''s is for operators only (42501).';
+INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
+    'EXECUTE ON FUNCTION @extschema@.webhook_emit(text, json, text, text)');

@@ -12,6 +12,8 @@ AS $$
 $$;
 COMMENT ON FUNCTION webhook_internal.is_settled(bigint) IS
     'Whether the workers are done with an event (webhook_events.id), as of the last checkpoint; false before the first.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.is_settled(bigint)');
 
 -- Of other organizations only the webhooks without one, or all if the event has none: where that is the mistake.
 CREATE FUNCTION @extschema@.webhook_explain(event_id bigint)
@@ -85,6 +87,8 @@ COMMENT ON FUNCTION @extschema@.webhook_explain(bigint) IS
     '(organization, pattern, inactive, active since later), and the outcome: delivered, pending, dead, failed (with '
     'nothing further owed), waiting (not tried yet), settled (nothing is owed, and the log rows that would say more are '
     'gone). 42704 if there is no such event.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION @extschema@.webhook_explain(bigint)');
 
 -- Runs as whoever calls it: an operator, or the owner for find_own(). A log row outlives its event.
 CREATE FUNCTION webhook_internal.find_any(webhook_id text)
@@ -106,6 +110,7 @@ AS $$
         LIMIT 1) f
 $$;
 COMMENT ON FUNCTION webhook_internal.find_any(text) IS 'webhook_find() for operators.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}', 'EXECUTE ON FUNCTION webhook_internal.find_any(text)');
 
 CREATE FUNCTION webhook_internal.find_own(webhook_id text)
     RETURNS TABLE (event_id bigint, created_at timestamptz, event text, organization_id text)
@@ -115,6 +120,8 @@ AS $$
     WHERE f.organization_id = (SELECT @extschema@.webhook_current_organization())
 $$;
 COMMENT ON FUNCTION webhook_internal.find_own(text) IS 'webhook_find() for the session''s organization.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.find_own(text)');
 
 CREATE FUNCTION @extschema@.webhook_find(webhook_id text)
     RETURNS TABLE (event_id bigint, created_at timestamptz, event text, organization_id text)
@@ -136,6 +143,8 @@ $$;
 COMMENT ON FUNCTION @extschema@.webhook_find(text) IS
     'The event that a webhook-id (evt_...) is of, among those of the caller''s organization that are stored or logged; '
     'no row if there is none. 22023 if the text is no such id.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION @extschema@.webhook_find(text)');
 
 -- Between single quotes a shell leaves everything as it is, but for a single quote.
 CREATE FUNCTION webhook_internal.shell_quote(value text) RETURNS text
@@ -144,6 +153,8 @@ AS $$
     SELECT '''' || replace(value, '''', E'''\\''''') || ''''
 $$;
 COMMENT ON FUNCTION webhook_internal.shell_quote(text) IS 'The text as one word of a POSIX shell.';
+INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.shell_quote(text)');
 
 -- The time of an attempt is that of its log row, so that the signatures are those that were sent.
 CREATE FUNCTION @extschema@.webhook_curl(log_id bigint) RETURNS text
@@ -212,3 +223,5 @@ $$;
 COMMENT ON FUNCTION @extschema@.webhook_curl(bigint) IS
     'An attempt (webhook_logs.id) as a curl command for a POSIX shell. URL and headers are the webhook''s of today; '
     'the time and the signatures are those of the attempt, if the secret still is.';
+INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
+    'EXECUTE ON FUNCTION @extschema@.webhook_curl(bigint)');

@@ -5,6 +5,8 @@ CREATE FUNCTION @extschema@.webhook_filter_data_problem(data text) RETURNS text
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_filter_data_problem';
 COMMENT ON FUNCTION @extschema@.webhook_filter_data_problem(text) IS
     'Why no filter may see such data, of whatever event; null if one may.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION @extschema@.webhook_filter_data_problem(text)');
 
 -- What the worker asks of each event, and what webhook_explain() says. Anything but false and null is a match, so that
 -- both a predicate ($.amount > 5) and a filter expression ($ ? (@.amount > 5)) mean what they say. Errors pass: to the
@@ -17,6 +19,8 @@ AS $$
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_filter_matches(jsonpath, json) IS
     'Whether an event with that data passes a filter (webhook_configurations.filter). Errors as jsonb_path_query().';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION @extschema@.webhook_filter_matches(jsonpath, json)');
 
 -- Why an event does not pass the filter; null if it does.
 CREATE FUNCTION @extschema@.webhook_filter_problem(filter jsonpath, data json) RETURNS text
@@ -38,3 +42,5 @@ END
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_filter_problem(jsonpath, json) IS
     'Why an event with that data does not pass a filter; null if it does.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION @extschema@.webhook_filter_problem(jsonpath, json)');

@@ -29,6 +29,8 @@ ALTER TABLE @extschema@.webhook_instance REPLICA IDENTITY FULL;
 
 SELECT pg_extension_config_dump('@extschema@.webhook_instance', '');
 
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'SELECT, UPDATE (is_paused, paused_reason) ON @extschema@.webhook_instance');
 CREATE POLICY webhook_operators ON @extschema@.webhook_instance
     USING ((SELECT has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE')));
 COMMENT ON POLICY webhook_operators ON @extschema@.webhook_instance IS 'Operators pause and resume.';
@@ -91,6 +93,7 @@ COMMENT ON COLUMN @extschema@.webhook_checkpoint.log_floor IS
     'What is logged, by any worker, of events that finished after snapshot_from has ids above it.';
 COMMENT ON COLUMN @extschema@.webhook_checkpoint.updated_at IS 'When it was last written.';
 
+INSERT INTO webhook_internal.privileges VALUES ('{operate}', 'SELECT ON @extschema@.webhook_checkpoint');
 CREATE POLICY webhook_operators ON @extschema@.webhook_checkpoint FOR SELECT
     USING ((SELECT has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE')));
 COMMENT ON POLICY webhook_operators ON @extschema@.webhook_checkpoint IS 'Operators see how far the worker is.';
@@ -106,6 +109,7 @@ INSERT INTO webhook_internal.lock_key VALUES (gen_random_uuid());
 CREATE FUNCTION webhook_internal.wake() RETURNS void
     LANGUAGE C AS 'MODULE_PATHNAME', 'webhook_wake';
 COMMENT ON FUNCTION webhook_internal.wake() IS 'Has this database''s worker look for work when the current transaction commits.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}', 'EXECUTE ON FUNCTION webhook_internal.wake()');
 
 CREATE FUNCTION webhook_internal.set_paused(paused boolean, reason text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -124,6 +128,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.set_paused(boolean, text) IS 'Behind webhook_pause() and webhook_resume().';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'EXECUTE ON FUNCTION webhook_internal.set_paused(boolean, text)');
 
 CREATE FUNCTION @extschema@.webhook_pause(reason text DEFAULT NULL) RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, pg_temp
@@ -133,6 +139,7 @@ $$;
 COMMENT ON FUNCTION @extschema@.webhook_pause(text) IS
     'Holds back all deliveries of this database until webhook_resume(). Events are captured as ever. 55000 before the '
     'first worker has started.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}', 'EXECUTE ON FUNCTION @extschema@.webhook_pause(text)');
 
 CREATE FUNCTION @extschema@.webhook_resume() RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, pg_temp
@@ -142,11 +149,14 @@ $$;
 COMMENT ON FUNCTION @extschema@.webhook_resume() IS
     'Takes back webhook_pause(), and confirms that a restored copy of a database may deliver. 55000 before the first '
     'worker has started.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}', 'EXECUTE ON FUNCTION @extschema@.webhook_resume()');
 
 CREATE FUNCTION @extschema@.webhook_is_preloaded() RETURNS boolean
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'webhook_is_preloaded';
 COMMENT ON FUNCTION @extschema@.webhook_is_preloaded() IS
     'Whether the server was started with webhook in shared_preload_libraries, without which nothing is delivered.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION @extschema@.webhook_is_preloaded()');
 
 -- From shared memory: reading it keeps no worker waiting.
 CREATE FUNCTION webhook_internal.worker_slots(
@@ -157,6 +167,7 @@ CREATE FUNCTION webhook_internal.worker_slots(
     LANGUAGE c VOLATILE ROWS 10 SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_worker_slots';
 COMMENT ON FUNCTION webhook_internal.worker_slots() IS
     'The workers of the server as shared memory shows them, what webhook_workers shows in words.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}', 'EXECUTE ON FUNCTION webhook_internal.worker_slots()');
 
 CREATE VIEW @extschema@.webhook_workers WITH (security_invoker) AS
     SELECT d.datname AS database, s.worker, s.workers, s.pid, s.started_at, s.in_flight, s.queued, s.events_ahead,
@@ -180,6 +191,7 @@ COMMENT ON COLUMN @extschema@.webhook_workers.lag IS
     'The age of the oldest event that it has read and not settled; null if there is none.';
 COMMENT ON COLUMN @extschema@.webhook_workers.last_error_at IS
     'When one of its transactions last failed, as the server log says; null: never.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}', 'SELECT ON @extschema@.webhook_workers');
 
 -- SECURITY DEFINER, because worker_slots() and webhook_instance hide this from tenants, who are to be told.
 CREATE FUNCTION @extschema@.webhook_server_state(OUT workers integer, OUT is_paused boolean, OUT paused_reason text)
@@ -192,3 +204,5 @@ AS $$
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_server_state() IS
     'How many workers run for this database, and whether that is paused.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION @extschema@.webhook_server_state()');

@@ -67,6 +67,7 @@ COMMENT ON INDEX @extschema@.webhook_logs_id_idx IS 'Finds what was recorded sin
 CREATE INDEX webhook_logs_configuration_id_idx ON @extschema@.webhook_logs (configuration_id, id);
 COMMENT ON INDEX @extschema@.webhook_logs_configuration_id_idx IS 'Finds the attempts of a webhook, the latest first.';
 
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}', 'SELECT ON @extschema@.webhook_logs');
 CREATE POLICY webhook_tenants ON @extschema@.webhook_logs FOR SELECT
     USING (organization_id = (SELECT @extschema@.webhook_current_organization()));
 COMMENT ON POLICY webhook_tenants ON @extschema@.webhook_logs IS 'An organization reads its own logs.';
@@ -88,6 +89,7 @@ COMMENT ON COLUMN @extschema@.webhook_rings.ring IS
 COMMENT ON COLUMN @extschema@.webhook_rings.slot IS 'The segment that is written to: 0 to 7, or 8 to 11.';
 COMMENT ON COLUMN @extschema@.webhook_rings.opened_at IS 'Since when.';
 
+INSERT INTO webhook_internal.privileges VALUES ('{operate}', 'SELECT ON @extschema@.webhook_rings');
 CREATE POLICY webhook_operators ON @extschema@.webhook_rings FOR SELECT
     USING ((SELECT has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE')));
 COMMENT ON POLICY webhook_operators ON @extschema@.webhook_rings IS 'Operators see which segments are written to.';

@@ -146,6 +146,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.redeliver_any(uuid, bigint) IS 'webhook_redeliver() for operators.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'EXECUTE ON FUNCTION webhook_internal.redeliver_any(uuid, bigint)');
 
 CREATE FUNCTION webhook_internal.redeliver_own(webhook uuid, redelivered bigint) RETURNS timestamptz
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -157,6 +159,8 @@ END
 $$;
 COMMENT ON FUNCTION webhook_internal.redeliver_own(uuid, bigint) IS
     'webhook_redeliver() for the session''s organization.';
+INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.redeliver_own(uuid, bigint)');
 
 CREATE FUNCTION @extschema@.webhook_redeliver(log_id bigint, OUT configuration_id uuid, OUT event_id bigint,
                                               OUT event text, OUT next_attempt_at timestamptz)
@@ -193,6 +197,8 @@ COMMENT ON FUNCTION @extschema@.webhook_redeliver(bigint) IS
     'Owes the event of an attempt (webhook_logs.id) to its webhook again, with the same webhook-id and the full '
     'schedule, and returns what is owed. To an inactive webhook it goes once that is active again. 55000 if the event '
     'is not stored any more, 42704 if the webhook or the log row is gone.';
+INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
+    'EXECUTE ON FUNCTION @extschema@.webhook_redeliver(bigint)');
 
 -- The stored events in [since, until) that the webhook's patterns match, and, unless they are null, the given ones too.
 CREATE FUNCTION webhook_internal.replayable(
@@ -233,6 +239,8 @@ END
 $$;
 COMMENT ON FUNCTION webhook_internal.replay_any(uuid, timestamptz, timestamptz, text[], boolean, boolean) IS
     'webhook_replay() for operators.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'EXECUTE ON FUNCTION webhook_internal.replay_any(uuid, timestamptz, timestamptz, text[], boolean, boolean)');
 
 CREATE FUNCTION webhook_internal.replay_own(
     webhook uuid, since timestamptz, until timestamptz, patterns text[], only_failed boolean, dry_run boolean)
@@ -246,6 +254,8 @@ END
 $$;
 COMMENT ON FUNCTION webhook_internal.replay_own(uuid, timestamptz, timestamptz, text[], boolean, boolean) IS
     'webhook_replay() for the session''s organization.';
+INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.replay_own(uuid, timestamptz, timestamptz, text[], boolean, boolean)');
 
 CREATE FUNCTION @extschema@.webhook_replay(
     configuration_id uuid,
@@ -280,6 +290,8 @@ COMMENT ON FUNCTION @extschema@.webhook_replay(uuid, timestamptz, timestamptz, t
     'it subscribes to them; delivered or not, with the same webhook-id and the full schedule. Returns how many. '
     'events: only those that these names or patterns match. only_failed: only what was given up. dry_run: only '
     'counts. Also what came while it was inactive: webhook_replay(id, disabled_at, active_since).';
+INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
+    'EXECUTE ON FUNCTION @extschema@.webhook_replay(uuid, timestamptz, timestamptz, text[], boolean, boolean)');
 
 -- A delivery that dies without an attempt gets a log row with attempt 0, here too.
 CREATE FUNCTION webhook_internal.cancel_any(webhook uuid, cancelled bigint) RETURNS bigint
@@ -314,6 +326,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.cancel_any(uuid, bigint) IS 'webhook_cancel() for operators.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'EXECUTE ON FUNCTION webhook_internal.cancel_any(uuid, bigint)');
 
 CREATE FUNCTION webhook_internal.cancel_own(webhook uuid, cancelled bigint) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -324,6 +338,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.cancel_own(uuid, bigint) IS 'webhook_cancel() for the session''s organization.';
+INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.cancel_own(uuid, bigint)');
 
 CREATE FUNCTION @extschema@.webhook_cancel(configuration_id uuid, event_id bigint DEFAULT NULL) RETURNS bigint
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -338,3 +354,5 @@ $$;
 COMMENT ON FUNCTION @extschema@.webhook_cancel(uuid, bigint) IS
     'Gives up what is owed to a webhook, all or one event, and returns how much. It stays in webhook_deliveries, dead '
     'and cancelled, for webhook_replay(). What the worker has in its hands already may still arrive.';
+INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
+    'EXECUTE ON FUNCTION @extschema@.webhook_cancel(uuid, bigint)');

@@ -20,7 +20,7 @@ BEGIN
         '@extschema@.webhook_minutes', '@extschema@.webhook_endpoints',
         '@extschema@.webhook_checkpoint', '@extschema@.webhook_rings', '@extschema@.webhook_instance',
         'webhook_internal.lock_key', 'webhook_internal.saved_events', 'webhook_internal.given_up',
-        'webhook_internal.deferred_changes'
+        'webhook_internal.deferred_changes', 'webhook_internal.privileges'
     ]::regclass[] LOOP
         EXECUTE format(
             'CREATE TRIGGER webhook_keep_local BEFORE INSERT OR UPDATE OR DELETE ON %s '

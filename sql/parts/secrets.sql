@@ -41,6 +41,8 @@ CREATE FUNCTION @extschema@.webhook_generate_secret() RETURNS text
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'webhook_generate_secret';
 COMMENT ON FUNCTION @extschema@.webhook_generate_secret() IS
     'A new secret: whsec_ and 24 random bytes in base64 (Standard Webhooks).';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION @extschema@.webhook_generate_secret()');
 
 -- Secrets at rest, as the setting webhook.secret_key_file says: src/core/secret_box.h. For the owner alone: whoever has
 -- a dump and may call them needs no key.
@@ -243,3 +245,5 @@ $$;
 COMMENT ON FUNCTION @extschema@.webhook_reencrypt_secrets() IS
     'Encrypts all secrets by the first key of webhook.secret_key_file that are not yet, and returns how many these were. '
     'The worker calls it at its start and on reload. F0000 if the file cannot be used.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'EXECUTE ON FUNCTION @extschema@.webhook_reencrypt_secrets()');

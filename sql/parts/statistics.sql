@@ -30,6 +30,7 @@ COMMENT ON COLUMN @extschema@.webhook_minutes.durations IS
     'How many took how long: element i (from 1) counts those below 0.25 ms * 2^((i - 1) / 2) and not below the one '
     'before it; 48 elements.';
 
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}', 'SELECT ON @extschema@.webhook_minutes');
 CREATE POLICY webhook_tenants ON @extschema@.webhook_minutes FOR SELECT
     USING (organization_id = (SELECT @extschema@.webhook_current_organization()));
 COMMENT ON POLICY webhook_tenants ON @extschema@.webhook_minutes IS 'An organization reads its own statistics.';
@@ -70,6 +71,7 @@ COMMENT ON COLUMN @extschema@.webhook_endpoints.filter_failed_at IS
 COMMENT ON COLUMN @extschema@.webhook_endpoints.filter_error IS 'Why it could not.';
 COMMENT ON COLUMN @extschema@.webhook_endpoints.updated_at IS 'When the row was last written.';
 
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}', 'SELECT ON @extschema@.webhook_endpoints');
 CREATE POLICY webhook_tenants ON @extschema@.webhook_endpoints FOR SELECT
     USING (organization_id = (SELECT @extschema@.webhook_current_organization()));
 COMMENT ON POLICY webhook_tenants ON @extschema@.webhook_endpoints IS 'An organization reads its own state of endpoints.';
@@ -91,6 +93,8 @@ AS $$
 $$;
 COMMENT ON FUNCTION webhook_internal.duration_quantile(bigint[], double precision) IS
     'A quantile (0 to 1) of counts as in webhook_minutes.durations, in milliseconds, to within 20 %; null without any.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.duration_quantile(bigint[], double precision)');
 
 -- Of the last 24 hours. The sums come before the join, so that each webhook's minutes are read once.
 CREATE VIEW @extschema@.webhook_stats WITH (security_invoker) AS
@@ -151,3 +155,4 @@ COMMENT ON COLUMN @extschema@.webhook_stats.unjudged IS
     'How many events of the last 24 hours the filter could not judge: an error, or beyond its bounds. They were not delivered.';
 COMMENT ON COLUMN @extschema@.webhook_stats.filter_failed_at IS 'When the filter last could not judge an event.';
 COMMENT ON COLUMN @extschema@.webhook_stats.filter_error IS 'Why it could not.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}', 'SELECT ON @extschema@.webhook_stats');

@@ -36,6 +36,9 @@ COMMENT ON FUNCTION @extschema@.webhook_current_organization() IS
     'The organization that the session acts for: the claim named by webhook.organization_claim in request.jwt.claims; '
     'if it has none, the setting webhook.organization_id; null if there is neither, or both and they differ. An error '
     'if the claims are malformed.';
+-- The policies call it, as whoever reads a table that was granted to them: it tells the session's own organization.
+INSERT INTO webhook_internal.privileges VALUES ('{public}',
+    'EXECUTE ON FUNCTION @extschema@.webhook_current_organization()');
 
 -- Whoever may execute it is an operator. The policies only ask whether one may.
 CREATE FUNCTION @extschema@.webhook_is_operator() RETURNS boolean
@@ -43,6 +46,7 @@ CREATE FUNCTION @extschema@.webhook_is_operator() RETURNS boolean
 COMMENT ON FUNCTION @extschema@.webhook_is_operator() IS
     'A marker: whoever may execute it sees and manages all organizations. Granted by webhook_grant(role, '
     '''operate'').';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}', 'EXECUTE ON FUNCTION @extschema@.webhook_is_operator()');
 
 -- What changes tables that no role may write comes in threes: the function to call; _own, which does it for the webhooks
 -- of the session's organization; _any, which does it for all and is granted to operators alone. Both of these are

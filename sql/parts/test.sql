@@ -28,6 +28,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.test_any(uuid, text) IS 'webhook_test() for operators.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'EXECUTE ON FUNCTION webhook_internal.test_any(uuid, text)');
 
 CREATE FUNCTION webhook_internal.test_own(
     webhook uuid, event text, OUT status text, OUT response_status integer, OUT response_body text, OUT error text,
@@ -41,6 +43,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.test_own(uuid, text) IS 'webhook_test() for the session''s organization.';
+INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.test_own(uuid, text)');
 
 CREATE FUNCTION @extschema@.webhook_test(
     configuration_id uuid, event text DEFAULT NULL, OUT status text, OUT response_status integer,
@@ -72,3 +76,5 @@ COMMENT ON FUNCTION @extschema@.webhook_test(uuid, text) IS
     'test_event, else webhook.test, unless given. A worker sends it, whether the webhook is active or not, as it is '
     'committed; it is logged, and stays so if the transaction is rolled back. Not retried. An error if nothing was sent: '
     'no worker, database paused, webhook not committed, too many tests at once.';
+INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
+    'EXECUTE ON FUNCTION @extschema@.webhook_test(uuid, text)');

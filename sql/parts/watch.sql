@@ -25,12 +25,16 @@ END
 $$;
 COMMENT ON FUNCTION webhook_internal.watch_trigger_name(regclass, text, text) IS
     'The name of the trigger that webhook_watch() writes.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'EXECUTE ON FUNCTION webhook_internal.watch_trigger_name(regclass, text, text)');
 
 -- STABLE: it depends on the setting standard_conforming_strings.
 CREATE FUNCTION webhook_internal.check_condition(condition text) RETURNS void
     LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'webhook_check_condition';
 COMMENT ON FUNCTION webhook_internal.check_condition(text) IS
     'An error (42601) unless PostgreSQL''s parser takes the text for one expression and nothing else.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'EXECUTE ON FUNCTION webhook_internal.check_condition(text)');
 
 -- The one place where texts become a statement. The operation comes from a list, the condition is one expression, the rest
 -- is quoted. Whoever executes the result pins standard_conforming_strings, as this does, so that both read the same.
@@ -52,6 +56,8 @@ END
 $$;
 COMMENT ON FUNCTION webhook_internal.trigger_declaration(name, regclass, text, text, text[]) IS
     'The statement that declares a trigger of webhook_watch(). Errors: 22023, 42601.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'EXECUTE ON FUNCTION webhook_internal.trigger_declaration(name, regclass, text, text, text[])');
 
 -- The condition as PostgreSQL would show it for a trigger on the source; null if that cannot be told. Tried out on an
 -- empty copy, which is rolled back: on the source it would lock out writers only to find that nothing has to be done.
@@ -79,6 +85,8 @@ END
 $$;
 COMMENT ON FUNCTION webhook_internal.normal_condition(regclass, text, text, text) IS
     'A condition as PostgreSQL shows it; null if it is not valid.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'EXECUTE ON FUNCTION webhook_internal.normal_condition(regclass, text, text, text)');
 
 -- The operators, functions and collations of a trigger's condition: what it means, whatever its spelling.
 CREATE FUNCTION webhook_internal.condition_meaning(source regclass, trigger_name name) RETURNS text[]
@@ -91,6 +99,8 @@ AS $$
 $$;
 COMMENT ON FUNCTION webhook_internal.condition_meaning(regclass, name) IS
     'The operators, functions and collations of a trigger''s condition; null if it has none.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'EXECUTE ON FUNCTION webhook_internal.condition_meaning(regclass, name)');
 
 -- A dump spells the condition for an empty search_path. IS DISTINCT FROM, NULLIF and CASE name no operator: read back, they
 -- find none for a type of another schema, or another one. Reads the trigger back so; an error undoes all of it.
@@ -122,6 +132,8 @@ END
 $$;
 COMMENT ON FUNCTION webhook_internal.check_restorable(regclass, name) IS
     'An error (42P17) unless a dump restores the trigger with the condition that it has.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'EXECUTE ON FUNCTION webhook_internal.check_restorable(regclass, name)');
 
 CREATE FUNCTION webhook_internal.register_event(event text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -138,6 +150,8 @@ END
 $$;
 COMMENT ON FUNCTION webhook_internal.register_event(text) IS
     'Adds the event to webhook_event_types, with a NOTICE, unless it is there.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'EXECUTE ON FUNCTION webhook_internal.register_event(text)');
 
 -- Its own search_path is pinned; the caller's, in which the condition is read, comes in by a default, which is
 -- evaluated before.
@@ -232,6 +246,9 @@ COMMENT ON FUNCTION @extschema@.webhook_watch(regclass, text, text, text, name[]
     'INSERT OR UPDATE; by default what the event''s last part says. condition: one expression with NEW and OLD (42601), read '
     'in search_path (by default the session''s), with standard_conforming_strings on. key_columns: by default the primary key. Needs the right TRIGGER on '
     'the table. Waits 2 s for the table''s lock, then 55P03.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'EXECUTE ON FUNCTION @extschema@.webhook_watch(regclass, text, text, text, name[], name[], name, name[], '
+    'name[], name[], boolean, boolean, text)');
 
 CREATE FUNCTION @extschema@.webhook_unwatch(source regclass, event text) RETURNS name[]
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s'
@@ -264,3 +281,5 @@ $$;
 COMMENT ON FUNCTION @extschema@.webhook_unwatch(regclass, text) IS
     'Takes back webhook_watch(): drops the triggers of the event on the table and returns their names. 42704 if there '
     'is none. Waits 2 s for the table''s lock, then 55P03.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'EXECUTE ON FUNCTION @extschema@.webhook_unwatch(regclass, text)');

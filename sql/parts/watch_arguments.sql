@@ -37,6 +37,8 @@ END
 $$;
 COMMENT ON FUNCTION webhook_internal.check_source(regclass) IS
     'An error (42809) unless events can be declared on the relation.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'EXECUTE ON FUNCTION webhook_internal.check_source(regclass)');
 
 CREATE FUNCTION webhook_internal.check_columns(source regclass, parameter text, columns name[], hint text)
     RETURNS void
@@ -61,6 +63,8 @@ END
 $$;
 COMMENT ON FUNCTION webhook_internal.check_columns(regclass, text, name[], text) IS
     'An error (42703) unless the table has these columns.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'EXECUTE ON FUNCTION webhook_internal.check_columns(regclass, text, name[], text)');
 
 -- Organizations and keys are compared as texts, which src/pg/row_json.cpp makes the same for values that are equal.
 CREATE FUNCTION webhook_internal.check_comparison(source regclass, columns name[], is_organization boolean)
@@ -109,6 +113,8 @@ $$;
 COMMENT ON FUNCTION webhook_internal.check_comparison(regclass, name[], boolean) IS
     'A WARNING for each column that its type compares otherwise than as text. An error (42804) if an organization cannot be '
     'of the type.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'EXECUTE ON FUNCTION webhook_internal.check_comparison(regclass, name[], boolean)');
 
 -- The operation in the one spelling that the rest uses. By default what the event's last part says.
 CREATE FUNCTION webhook_internal.watch_operation(event text, operation text) RETURNS text
@@ -139,6 +145,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.watch_operation(text, text) IS 'The operation that webhook_watch() means.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'EXECUTE ON FUNCTION webhook_internal.watch_operation(text, text)');
 
 CREATE FUNCTION webhook_internal.watch_conflicts(source regclass, event text, operation text, trigger_name name)
     RETURNS void
@@ -173,6 +181,8 @@ END
 $$;
 COMMENT ON FUNCTION webhook_internal.watch_conflicts(regclass, text, text, name) IS
     'An error (42710) if another trigger already makes the same change the same event.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'EXECUTE ON FUNCTION webhook_internal.watch_conflicts(regclass, text, text, name)');
 
 -- The trigger's arguments: the event, then the options that are set. See src/pg/capture.h.
 CREATE FUNCTION webhook_internal.watch_arguments(
@@ -235,3 +245,6 @@ $$;
 COMMENT ON FUNCTION webhook_internal.watch_arguments(regclass, text, text, name[], name[], name, name[], 
     name[], name[], boolean, boolean) IS
     'The arguments of the trigger that webhook_watch() writes. Errors: 22023, 42703.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'EXECUTE ON FUNCTION webhook_internal.watch_arguments(regclass, text, text, name[], name[], name, name[], '
+    'name[], name[], boolean, boolean)');

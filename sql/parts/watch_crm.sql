@@ -23,6 +23,8 @@ AS $$
 $$;
 COMMENT ON FUNCTION webhook_internal.foreign_equality(regclass, name) IS
     'The equality operator of a column''s type as an expression names it, if its schema is not pg_catalog; else null.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'EXECUTE ON FUNCTION webhook_internal.foreign_equality(regclass, name)');
 
 -- IS DISTINCT FROM would not survive pg_dump where the operator is not in pg_catalog: check_restorable().
 CREATE FUNCTION webhook_internal.condition_of_change(source regclass, column_name name) RETURNS text
@@ -35,6 +37,8 @@ AS $$
 $$;
 COMMENT ON FUNCTION webhook_internal.condition_of_change(regclass, name) IS
     'The condition that an UPDATE has changed the column, in a form that a dump restores.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'EXECUTE ON FUNCTION webhook_internal.condition_of_change(regclass, name)');
 
 -- Compared as text, so that an enum need not have the value.
 CREATE FUNCTION webhook_internal.condition_of_value(source regclass, column_name name, value text) RETURNS text
@@ -46,6 +50,8 @@ AS $$
 $$;
 COMMENT ON FUNCTION webhook_internal.condition_of_value(regclass, name, text) IS
     'The condition that the column has the value, in a form that a dump restores.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'EXECUTE ON FUNCTION webhook_internal.condition_of_value(regclass, name, text)');
 
 -- The tables are looked up by the defaults, and so in the caller's search_path. One row for each trigger.
 CREATE FUNCTION @extschema@.webhook_watch_crm(
@@ -163,3 +169,6 @@ COMMENT ON FUNCTION @extschema@.webhook_watch_crm(regclass, regclass, regclass, 
     'are not given are looked for in the search_path by these names (for deals also leads); one that is null or not '
     'found is skipped, with a NOTICE. organization_column null: no organizations. updated_column: a change of it alone '
     'is no update. A column that a table does not have is an error (42703). Calling it again does nothing.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'EXECUTE ON FUNCTION @extschema@.webhook_watch_crm(regclass, regclass, regclass, regclass, regclass, regclass, '
+    'name, name, name, name, name, name, name, name, name, name)');

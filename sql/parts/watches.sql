@@ -11,6 +11,8 @@ AS $$
 $$;
 COMMENT ON FUNCTION webhook_internal.trigger_arguments(bytea) IS
     'The arguments of a trigger, from pg_trigger.tgargs.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.trigger_arguments(bytea)');
 
 CREATE FUNCTION webhook_internal.trigger_option(arguments text[], option text) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -19,6 +21,8 @@ AS $$
 $$;
 COMMENT ON FUNCTION webhook_internal.trigger_option(text[], text) IS
     'The value of an option among the arguments of webhook_capture(); null if it is not set.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.trigger_option(text[], text)');
 
 CREATE FUNCTION webhook_internal.trigger_condition(trigger_oid oid) RETURNS text
     LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -27,6 +31,8 @@ AS $$
 $$;
 COMMENT ON FUNCTION webhook_internal.trigger_condition(oid) IS
     'The WHEN condition of a trigger; null if it has none.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.trigger_condition(oid)');
 
 CREATE FUNCTION webhook_internal.watch_key(source regclass) RETURNS name[]
     LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
@@ -38,6 +44,8 @@ AS $$
     WHERE c.conrelid = source AND c.contype = 'p'
 $$;
 COMMENT ON FUNCTION webhook_internal.watch_key(regclass) IS 'The columns of the primary key; null if there is none.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.watch_key(regclass)');
 
 CREATE VIEW @extschema@.webhook_watches WITH (security_invoker) AS
     SELECT t.tgrelid::regclass AS source,
@@ -85,6 +93,7 @@ COMMENT ON COLUMN @extschema@.webhook_watches.large_numbers_as_text IS
     'Whether bigint and numeric, and arrays of them, are sent as strings.';
 COMMENT ON COLUMN @extschema@.webhook_watches.trigger_name IS 'The trigger.';
 COMMENT ON COLUMN @extschema@.webhook_watches.is_enabled IS 'Whether it fires in an ordinary session.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}', 'SELECT ON @extschema@.webhook_watches');
 
 -- The tables that inherit from a watched one, at any level, and do not have the event themselves: triggers are not inherited.
 -- A partition has its table's.
@@ -103,3 +112,5 @@ AS $$
 $$;
 COMMENT ON FUNCTION webhook_internal.unwatched_children(regclass, text) IS
     'The tables that inherit from a watched one and do not have the event; null: none.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.unwatched_children(regclass, text)');

@@ -206,7 +206,7 @@ INSERT INTO judged VALUES
     ('foreign_equality', 0, 1, 'The name of an operator, which has no letters.'),
     ('condition_of_value', 0, 1, 'What foreign_equality() wrote.'),
     ('webhook_unwatch', 1, 1, 'A quoted name and a regclass, which is quoted.'),
-    ('webhook_grant', 1, 2, 'A line of privileges(), and a regrole, which is quoted.'),
+    ('webhook_grant', 1, 2, 'A row of privileges, which only the owner writes, and a regrole, which is quoted.'),
     ('webhook_revoke', 1, 5, 'A word of a list, a regclass, regprocedure or regrole, which are quoted, and a quoted name.'),
     ('webhook_watch_crm', 0, 1, 'A name of ours, in a hint.');
 SELECT set_eq($$SELECT name, executes, pastes FROM judged WHERE length(why) > 10$$, $$

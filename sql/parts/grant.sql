@@ -1,0 +1,60 @@
+-- Giving a role what its level may do, and taking it back.
+
+-- Takes away what the role was given on the extension's own objects. USAGE on the schema stays: other things live
+-- there.
+CREATE FUNCTION @extschema@.webhook_revoke(role regrole) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    extension oid := (SELECT e.oid FROM pg_extension e WHERE e.extname = 'webhook');
+    object text;
+BEGIN
+    FOR object IN
+        SELECT format('%s %s', CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass)
+        FROM pg_depend d JOIN pg_class c ON c.oid = d.objid
+        WHERE d.refclassid = 'pg_extension'::regclass AND d.refobjid = extension AND d.deptype = 'e'
+          AND d.classid = 'pg_class'::regclass AND c.relkind IN ('r', 'p', 'v', 'S') AND c.relowner <> role
+          AND (EXISTS (SELECT FROM aclexplode(c.relacl) acl WHERE acl.grantee = role)
+               OR EXISTS (SELECT FROM pg_attribute a, aclexplode(a.attacl) acl
+                          WHERE a.attrelid = c.oid AND acl.grantee = role))
+        UNION ALL
+        SELECT format('FUNCTION %s', p.oid::regprocedure)
+        FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid
+        WHERE d.refclassid = 'pg_extension'::regclass AND d.refobjid = extension AND d.deptype = 'e'
+          AND d.classid = 'pg_proc'::regclass AND p.proowner <> role
+          AND EXISTS (SELECT FROM aclexplode(p.proacl) acl WHERE acl.grantee = role)
+        UNION ALL
+        SELECT format('SCHEMA %I', n.nspname)
+        FROM pg_depend d JOIN pg_namespace n ON n.oid = d.objid
+        WHERE d.refclassid = 'pg_extension'::regclass AND d.refobjid = extension AND d.deptype = 'e'
+          AND d.classid = 'pg_namespace'::regclass AND n.nspowner <> role
+          AND EXISTS (SELECT FROM aclexplode(n.nspacl) acl WHERE acl.grantee = role)
+    LOOP
+        EXECUTE format('REVOKE ALL ON %s FROM %s CASCADE', object, role);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.webhook_revoke(regrole) IS 'Takes back webhook_grant(), but for USAGE on the schema.';
+
+-- GRANTs only, which pg_dump carries; policies on an extension's tables it does not.
+CREATE FUNCTION @extschema@.webhook_grant(role regrole, level text DEFAULT 'manage') RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    privilege text;
+BEGIN
+    IF level IS NULL OR level NOT IN ('read', 'manage', 'operate') THEN
+        RAISE EXCEPTION 'invalid level "%"', level
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'It is ''read'', ''manage'' or ''operate''.';
+    END IF;
+    PERFORM @extschema@.webhook_revoke(role);
+    FOR privilege IN SELECT p.privilege FROM webhook_internal.privileges p WHERE level = ANY (p.levels) LOOP
+        EXECUTE format('GRANT %s TO %s', privilege, role);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.webhook_grant(regrole, text) IS
+    'Gives the role a level instead of the one it has. read: logs, deliveries without their data, webhooks without '
+    'their headers, and finding out about them. manage: also the data, and to create, change, delete and reveal '
+    'webhooks, send again, cancel, publish events. operate: all organizations, declaring events, pausing. By GRANTs '
+    'alone.';
