@@ -63,9 +63,9 @@ COMMENT ON FUNCTION webhook_internal.check_sources(uuid) IS
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.check_sources(uuid)');
 
--- What webhook_check() says of the secrets that a request is to be signed with. See tenancy.sql about _own and _any:
+-- What webhook_check() says of the secrets that a request is to be signed with. See tenancy.sql about _tenant and _operator:
 -- here both only read.
-CREATE FUNCTION webhook_internal.check_secrets_any(webhook uuid) RETURNS text
+CREATE FUNCTION webhook_internal.check_secrets_operator(webhook uuid) RETURNS text
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE WHEN s.problem IS NOT NULL THEN 'the secret cannot be decrypted: ' || s.problem
@@ -78,50 +78,50 @@ AS $$
           WHERE s.configuration_id = webhook AND (s.expires_at IS NULL OR s.expires_at > now())) s (problem, has_current)
     WHERE c.id = webhook
 $$;
-COMMENT ON FUNCTION webhook_internal.check_secrets_any(uuid) IS
-    'webhook_check_secrets_own() for operators: a webhook of any organization.';
+COMMENT ON FUNCTION webhook_internal.check_secrets_operator(uuid) IS
+    'check_secrets_tenant() for operators: a webhook of any organization.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
-    'EXECUTE ON FUNCTION webhook_internal.check_secrets_any(uuid)');
+    'EXECUTE ON FUNCTION webhook_internal.check_secrets_operator(uuid)');
 
-CREATE FUNCTION webhook_internal.check_secrets_own(webhook uuid) RETURNS text
+CREATE FUNCTION webhook_internal.check_secrets_tenant(webhook uuid) RETURNS text
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT webhook_internal.check_secrets_any(c.id) FROM @extschema@.webhook_configurations c
+    SELECT webhook_internal.check_secrets_operator(c.id) FROM @extschema@.webhook_configurations c
     WHERE c.id = webhook AND c.organization_id = (SELECT @extschema@.webhook_current_organization())
 $$;
-COMMENT ON FUNCTION webhook_internal.check_secrets_own(uuid) IS
+COMMENT ON FUNCTION webhook_internal.check_secrets_tenant(uuid) IS
     'Why a webhook of the session''s organization cannot sign by its secrets; null if it can, and for any other '
     'webhook. Behind webhook_check().';
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
-    'EXECUTE ON FUNCTION webhook_internal.check_secrets_own(uuid)');
+    'EXECUTE ON FUNCTION webhook_internal.check_secrets_tenant(uuid)');
 
 -- What webhook_check() says of the shares of the webhook's organization.
-CREATE FUNCTION webhook_internal.check_shares_any(webhook uuid) RETURNS text
+CREATE FUNCTION webhook_internal.check_shares_operator(webhook uuid) RETURNS text
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT string_agg('webhook_' || s.storage, ' and ' ORDER BY s.storage)
     FROM @extschema@.webhook_configurations c, unnest(ARRAY['events', 'logs']) s (storage)
     WHERE c.id = webhook AND webhook_internal.used_share(c.organization_id, s.storage) > 0.9
 $$;
-COMMENT ON FUNCTION webhook_internal.check_shares_any(uuid) IS
+COMMENT ON FUNCTION webhook_internal.check_shares_operator(uuid) IS
     'The tables of which the webhook''s organization has used up its share; null: none. For operators.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
-    'EXECUTE ON FUNCTION webhook_internal.check_shares_any(uuid)');
+    'EXECUTE ON FUNCTION webhook_internal.check_shares_operator(uuid)');
 
-CREATE FUNCTION webhook_internal.check_shares_own(webhook uuid) RETURNS text
+CREATE FUNCTION webhook_internal.check_shares_tenant(webhook uuid) RETURNS text
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT webhook_internal.check_shares_any(c.id) FROM @extschema@.webhook_configurations c
+    SELECT webhook_internal.check_shares_operator(c.id) FROM @extschema@.webhook_configurations c
     WHERE c.id = webhook AND c.organization_id = (SELECT @extschema@.webhook_current_organization())
 $$;
-COMMENT ON FUNCTION webhook_internal.check_shares_own(uuid) IS
+COMMENT ON FUNCTION webhook_internal.check_shares_tenant(uuid) IS
     'The same for a webhook of the session''s organization.';
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
-    'EXECUTE ON FUNCTION webhook_internal.check_shares_own(uuid)');
+    'EXECUTE ON FUNCTION webhook_internal.check_shares_tenant(uuid)');
 
 -- What is to be written of the webhook's deliveries, and for how long it has waited for somebody else's transaction; null:
 -- nothing, or not for long.
-CREATE FUNCTION webhook_internal.check_deferred_any(webhook uuid) RETURNS text
+CREATE FUNCTION webhook_internal.check_deferred_operator(webhook uuid) RETURNS text
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT format('%s deliveries wait to be recorded since %s: a transaction that is open, or prepared, has called '
@@ -133,21 +133,21 @@ AS $$
                 ORDER BY c.id LIMIT 1001) d) w
     WHERE w.since < clock_timestamp() - interval '2 s'
 $$;
-COMMENT ON FUNCTION webhook_internal.check_deferred_any(uuid) IS
-    'check_deferred_own() for operators: a webhook of any organization.';
+COMMENT ON FUNCTION webhook_internal.check_deferred_operator(uuid) IS
+    'check_deferred_tenant() for operators: a webhook of any organization.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
-    'EXECUTE ON FUNCTION webhook_internal.check_deferred_any(uuid)');
+    'EXECUTE ON FUNCTION webhook_internal.check_deferred_operator(uuid)');
 
-CREATE FUNCTION webhook_internal.check_deferred_own(webhook uuid) RETURNS text
+CREATE FUNCTION webhook_internal.check_deferred_tenant(webhook uuid) RETURNS text
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT webhook_internal.check_deferred_any(c.id) FROM @extschema@.webhook_configurations c
+    SELECT webhook_internal.check_deferred_operator(c.id) FROM @extschema@.webhook_configurations c
     WHERE c.id = webhook AND c.organization_id = (SELECT @extschema@.webhook_current_organization())
 $$;
-COMMENT ON FUNCTION webhook_internal.check_deferred_own(uuid) IS
+COMMENT ON FUNCTION webhook_internal.check_deferred_tenant(uuid) IS
     'What of the deliveries of a webhook of the session''s organization waits to be recorded; null for any other.';
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
-    'EXECUTE ON FUNCTION webhook_internal.check_deferred_own(uuid)');
+    'EXECUTE ON FUNCTION webhook_internal.check_deferred_tenant(uuid)');
 
 CREATE FUNCTION @extschema@.webhook_check(configuration_id uuid)
     RETURNS TABLE (severity text, finding text, hint text)
@@ -174,13 +174,13 @@ BEGIN
     END IF;
     -- Not in one expression: PostgreSQL would ask for the right to both.
     IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
-        secret_problem := webhook_internal.check_secrets_any(configuration_id);
-        used_up := webhook_internal.check_shares_any(configuration_id);
-        deferred := webhook_internal.check_deferred_any(configuration_id);
+        secret_problem := webhook_internal.check_secrets_operator(configuration_id);
+        used_up := webhook_internal.check_shares_operator(configuration_id);
+        deferred := webhook_internal.check_deferred_operator(configuration_id);
     ELSE
-        secret_problem := webhook_internal.check_secrets_own(configuration_id);
-        used_up := webhook_internal.check_shares_own(configuration_id);
-        deferred := webhook_internal.check_deferred_own(configuration_id);
+        secret_problem := webhook_internal.check_secrets_tenant(configuration_id);
+        used_up := webhook_internal.check_shares_tenant(configuration_id);
+        deferred := webhook_internal.check_deferred_tenant(configuration_id);
     END IF;
     SELECT * INTO server FROM @extschema@.webhook_server_state();
     SELECT e.circuit_opened_at, e.next_probe_at, e.failing_since, e.last_error, e.filter_failed_at, e.filter_error

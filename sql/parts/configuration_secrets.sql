@@ -144,28 +144,28 @@ CREATE TRIGGER webhook_configurations_5_changed AFTER INSERT OR UPDATE OR DELETE
     ON @extschema@.webhook_configurations
     FOR EACH STATEMENT EXECUTE FUNCTION webhook_internal.configurations_changed();
 
--- See tenancy.sql about _own and _any.
-CREATE FUNCTION webhook_internal.reveal_secret_any(webhook uuid) RETURNS text
+-- See tenancy.sql about _tenant and _operator.
+CREATE FUNCTION webhook_internal.reveal_secret_operator(webhook uuid) RETURNS text
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT webhook_internal.open_secret(s.configuration_id, s.key_id, s.secret) FROM @extschema@.webhook_secrets s
     WHERE s.configuration_id = webhook AND s.expires_at IS NULL
 $$;
-COMMENT ON FUNCTION webhook_internal.reveal_secret_any(uuid) IS
+COMMENT ON FUNCTION webhook_internal.reveal_secret_operator(uuid) IS
     'webhook_reveal_secret() for operators: a webhook of any organization.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
-    'EXECUTE ON FUNCTION webhook_internal.reveal_secret_any(uuid)');
+    'EXECUTE ON FUNCTION webhook_internal.reveal_secret_operator(uuid)');
 
-CREATE FUNCTION webhook_internal.reveal_secret_own(webhook uuid) RETURNS text
+CREATE FUNCTION webhook_internal.reveal_secret_tenant(webhook uuid) RETURNS text
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT webhook_internal.reveal_secret_any(c.id) FROM @extschema@.webhook_configurations c
+    SELECT webhook_internal.reveal_secret_operator(c.id) FROM @extschema@.webhook_configurations c
     WHERE c.id = webhook AND c.organization_id = (SELECT @extschema@.webhook_current_organization())
 $$;
-COMMENT ON FUNCTION webhook_internal.reveal_secret_own(uuid) IS
+COMMENT ON FUNCTION webhook_internal.reveal_secret_tenant(uuid) IS
     'webhook_reveal_secret() for a webhook of the session''s organization; null for any other.';
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
-    'EXECUTE ON FUNCTION webhook_internal.reveal_secret_own(uuid)');
+    'EXECUTE ON FUNCTION webhook_internal.reveal_secret_tenant(uuid)');
 
 CREATE FUNCTION @extschema@.webhook_reveal_secret(configuration_id uuid) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -177,9 +177,9 @@ BEGIN
             USING ERRCODE = 'undefined_object';
     END IF;
     IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
-        RETURN webhook_internal.reveal_secret_any(configuration_id);
+        RETURN webhook_internal.reveal_secret_operator(configuration_id);
     END IF;
-    RETURN webhook_internal.reveal_secret_own(configuration_id);
+    RETURN webhook_internal.reveal_secret_tenant(configuration_id);
 END
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_reveal_secret(uuid) IS
@@ -190,7 +190,7 @@ INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
 
 -- The trigger of the UPDATE drops the old secrets. Back come the newest of them that have not expired: no more, or the
 -- header with their signatures would grow.
-CREATE FUNCTION webhook_internal.rotate_secret_any(webhook uuid, overlap interval) RETURNS text
+CREATE FUNCTION webhook_internal.rotate_secret_operator(webhook uuid, overlap interval) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
@@ -213,23 +213,23 @@ BEGIN
     RETURN fresh;
 END
 $$;
-COMMENT ON FUNCTION webhook_internal.rotate_secret_any(uuid, interval) IS
+COMMENT ON FUNCTION webhook_internal.rotate_secret_operator(uuid, interval) IS
     'webhook_rotate_secret() for operators.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
-    'EXECUTE ON FUNCTION webhook_internal.rotate_secret_any(uuid, interval)');
+    'EXECUTE ON FUNCTION webhook_internal.rotate_secret_operator(uuid, interval)');
 
-CREATE FUNCTION webhook_internal.rotate_secret_own(webhook uuid, overlap interval) RETURNS text
+CREATE FUNCTION webhook_internal.rotate_secret_tenant(webhook uuid, overlap interval) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM webhook_internal.check_own(webhook);
-    RETURN webhook_internal.rotate_secret_any(webhook, overlap);
+    PERFORM webhook_internal.check_tenant(webhook);
+    RETURN webhook_internal.rotate_secret_operator(webhook, overlap);
 END
 $$;
-COMMENT ON FUNCTION webhook_internal.rotate_secret_own(uuid, interval) IS
+COMMENT ON FUNCTION webhook_internal.rotate_secret_tenant(uuid, interval) IS
     'webhook_rotate_secret() for the session''s organization.';
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
-    'EXECUTE ON FUNCTION webhook_internal.rotate_secret_own(uuid, interval)');
+    'EXECUTE ON FUNCTION webhook_internal.rotate_secret_tenant(uuid, interval)');
 
 CREATE FUNCTION @extschema@.webhook_rotate_secret(configuration_id uuid, overlap interval DEFAULT '24 hours')
     RETURNS text
@@ -243,9 +243,9 @@ BEGIN
                          'learn the new one.';
     END IF;
     IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
-        RETURN webhook_internal.rotate_secret_any(configuration_id, overlap);
+        RETURN webhook_internal.rotate_secret_operator(configuration_id, overlap);
     END IF;
-    RETURN webhook_internal.rotate_secret_own(configuration_id, overlap);
+    RETURN webhook_internal.rotate_secret_tenant(configuration_id, overlap);
 END
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_rotate_secret(uuid, interval) IS

@@ -164,7 +164,7 @@ INSERT INTO webhook_internal.privileges VALUES ('{operate}',
 
 -- SECURITY DEFINER, because whoever may call append() itself can forge any organization's events. That this one
 -- cannot does not depend on who calls it.
-CREATE FUNCTION webhook_internal.emit_own(event text, data json, key text) RETURNS void
+CREATE FUNCTION webhook_internal.emit_tenant(event text, data json, key text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -181,10 +181,10 @@ BEGIN
     PERFORM webhook_internal.append(event, data, organization, key);
 END
 $$;
-COMMENT ON FUNCTION webhook_internal.emit_own(text, json, text) IS
+COMMENT ON FUNCTION webhook_internal.emit_tenant(text, json, text) IS
     'Publishes an event of the session''s organization. Behind webhook_emit().';
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
-    'EXECUTE ON FUNCTION webhook_internal.emit_own(text, json, text)');
+    'EXECUTE ON FUNCTION webhook_internal.emit_tenant(text, json, text)');
 
 CREATE FUNCTION @extschema@.webhook_emit(
     event text,
@@ -212,7 +212,7 @@ BEGIN
                                   coalesce(quote_literal(own), 'not set')),
                   HINT = 'Only operators may: @extschema@.webhook_grant(role, ''operate'').';
     ELSE
-        PERFORM webhook_internal.emit_own(event, data, key);
+        PERFORM webhook_internal.emit_tenant(event, data, key);
     END IF;
 END
 $$;

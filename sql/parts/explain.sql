@@ -90,8 +90,8 @@ COMMENT ON FUNCTION @extschema@.webhook_explain(bigint) IS
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION @extschema@.webhook_explain(bigint)');
 
--- Runs as whoever calls it: an operator, or the owner for find_own(). A log row outlives its event.
-CREATE FUNCTION webhook_internal.find_any(webhook_id text)
+-- Runs as whoever calls it: an operator, or the owner for find_tenant(). A log row outlives its event.
+CREATE FUNCTION webhook_internal.find_operator(webhook_id text)
     RETURNS TABLE (event_id bigint, created_at timestamptz, event text, organization_id text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -109,19 +109,19 @@ AS $$
         WHERE l.event_id = k.event_id
         LIMIT 1) f
 $$;
-COMMENT ON FUNCTION webhook_internal.find_any(text) IS 'webhook_find() for operators.';
-INSERT INTO webhook_internal.privileges VALUES ('{operate}', 'EXECUTE ON FUNCTION webhook_internal.find_any(text)');
+COMMENT ON FUNCTION webhook_internal.find_operator(text) IS 'webhook_find() for operators.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}', 'EXECUTE ON FUNCTION webhook_internal.find_operator(text)');
 
-CREATE FUNCTION webhook_internal.find_own(webhook_id text)
+CREATE FUNCTION webhook_internal.find_tenant(webhook_id text)
     RETURNS TABLE (event_id bigint, created_at timestamptz, event text, organization_id text)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT f.* FROM webhook_internal.find_any(webhook_id) f
+    SELECT f.* FROM webhook_internal.find_operator(webhook_id) f
     WHERE f.organization_id = (SELECT @extschema@.webhook_current_organization())
 $$;
-COMMENT ON FUNCTION webhook_internal.find_own(text) IS 'webhook_find() for the session''s organization.';
+COMMENT ON FUNCTION webhook_internal.find_tenant(text) IS 'webhook_find() for the session''s organization.';
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
-    'EXECUTE ON FUNCTION webhook_internal.find_own(text)');
+    'EXECUTE ON FUNCTION webhook_internal.find_tenant(text)');
 
 CREATE FUNCTION @extschema@.webhook_find(webhook_id text)
     RETURNS TABLE (event_id bigint, created_at timestamptz, event text, organization_id text)
@@ -134,9 +134,9 @@ BEGIN
                   HINT = 'It is evt_ and 26 characters, as in the header webhook-id.';
     END IF;
     IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
-        RETURN QUERY SELECT f.* FROM webhook_internal.find_any(webhook_id) f;
+        RETURN QUERY SELECT f.* FROM webhook_internal.find_operator(webhook_id) f;
     ELSE
-        RETURN QUERY SELECT f.* FROM webhook_internal.find_own(webhook_id) f;
+        RETURN QUERY SELECT f.* FROM webhook_internal.find_tenant(webhook_id) f;
     END IF;
 END
 $$;

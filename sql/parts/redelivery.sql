@@ -123,7 +123,7 @@ $$;
 COMMENT ON FUNCTION webhook_internal.owe(uuid, bigint[]) IS
     'Owes events to a webhook again. Behind webhook_redeliver() and webhook_replay().';
 
-CREATE FUNCTION webhook_internal.redeliver_any(webhook uuid, redelivered bigint) RETURNS timestamptz
+CREATE FUNCTION webhook_internal.redeliver_operator(webhook uuid, redelivered bigint) RETURNS timestamptz
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -145,22 +145,22 @@ BEGIN
             WHERE d.configuration_id = webhook AND d.event_id = redelivered ORDER BY d.owed_since DESC LIMIT 1);
 END
 $$;
-COMMENT ON FUNCTION webhook_internal.redeliver_any(uuid, bigint) IS 'webhook_redeliver() for operators.';
+COMMENT ON FUNCTION webhook_internal.redeliver_operator(uuid, bigint) IS 'webhook_redeliver() for operators.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
-    'EXECUTE ON FUNCTION webhook_internal.redeliver_any(uuid, bigint)');
+    'EXECUTE ON FUNCTION webhook_internal.redeliver_operator(uuid, bigint)');
 
-CREATE FUNCTION webhook_internal.redeliver_own(webhook uuid, redelivered bigint) RETURNS timestamptz
+CREATE FUNCTION webhook_internal.redeliver_tenant(webhook uuid, redelivered bigint) RETURNS timestamptz
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM webhook_internal.check_own(webhook);
-    RETURN webhook_internal.redeliver_any(webhook, redelivered);
+    PERFORM webhook_internal.check_tenant(webhook);
+    RETURN webhook_internal.redeliver_operator(webhook, redelivered);
 END
 $$;
-COMMENT ON FUNCTION webhook_internal.redeliver_own(uuid, bigint) IS
+COMMENT ON FUNCTION webhook_internal.redeliver_tenant(uuid, bigint) IS
     'webhook_redeliver() for the session''s organization.';
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
-    'EXECUTE ON FUNCTION webhook_internal.redeliver_own(uuid, bigint)');
+    'EXECUTE ON FUNCTION webhook_internal.redeliver_tenant(uuid, bigint)');
 
 CREATE FUNCTION @extschema@.webhook_redeliver(log_id bigint, OUT configuration_id uuid, OUT event_id bigint,
                                               OUT event text, OUT next_attempt_at timestamptz)
@@ -187,9 +187,9 @@ BEGIN
     END IF;
     -- Not in one expression: PostgreSQL would ask for the right to both.
     IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
-        next_attempt_at := webhook_internal.redeliver_any(configuration_id, event_id);
+        next_attempt_at := webhook_internal.redeliver_operator(configuration_id, event_id);
     ELSE
-        next_attempt_at := webhook_internal.redeliver_own(configuration_id, event_id);
+        next_attempt_at := webhook_internal.redeliver_tenant(configuration_id, event_id);
     END IF;
 END
 $$;
@@ -221,7 +221,7 @@ $$;
 COMMENT ON FUNCTION webhook_internal.replayable(uuid, timestamptz, timestamptz, text[], boolean) IS
     'The events that webhook_replay() would send.';
 
-CREATE FUNCTION webhook_internal.replay_any(
+CREATE FUNCTION webhook_internal.replay_operator(
     webhook uuid, since timestamptz, until timestamptz, patterns text[], only_failed boolean, dry_run boolean)
     RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -237,25 +237,25 @@ BEGIN
         SELECT r FROM webhook_internal.replayable(webhook, since, until, patterns, only_failed) r));
 END
 $$;
-COMMENT ON FUNCTION webhook_internal.replay_any(uuid, timestamptz, timestamptz, text[], boolean, boolean) IS
+COMMENT ON FUNCTION webhook_internal.replay_operator(uuid, timestamptz, timestamptz, text[], boolean, boolean) IS
     'webhook_replay() for operators.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
-    'EXECUTE ON FUNCTION webhook_internal.replay_any(uuid, timestamptz, timestamptz, text[], boolean, boolean)');
+    'EXECUTE ON FUNCTION webhook_internal.replay_operator(uuid, timestamptz, timestamptz, text[], boolean, boolean)');
 
-CREATE FUNCTION webhook_internal.replay_own(
+CREATE FUNCTION webhook_internal.replay_tenant(
     webhook uuid, since timestamptz, until timestamptz, patterns text[], only_failed boolean, dry_run boolean)
     RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM webhook_internal.check_own(webhook);
-    RETURN webhook_internal.replay_any(webhook, since, until, patterns, only_failed, dry_run);
+    PERFORM webhook_internal.check_tenant(webhook);
+    RETURN webhook_internal.replay_operator(webhook, since, until, patterns, only_failed, dry_run);
 END
 $$;
-COMMENT ON FUNCTION webhook_internal.replay_own(uuid, timestamptz, timestamptz, text[], boolean, boolean) IS
+COMMENT ON FUNCTION webhook_internal.replay_tenant(uuid, timestamptz, timestamptz, text[], boolean, boolean) IS
     'webhook_replay() for the session''s organization.';
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
-    'EXECUTE ON FUNCTION webhook_internal.replay_own(uuid, timestamptz, timestamptz, text[], boolean, boolean)');
+    'EXECUTE ON FUNCTION webhook_internal.replay_tenant(uuid, timestamptz, timestamptz, text[], boolean, boolean)');
 
 CREATE FUNCTION @extschema@.webhook_replay(
     configuration_id uuid,
@@ -280,9 +280,9 @@ BEGIN
     END IF;
     PERFORM webhook_internal.check_events(events);
     IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
-        RETURN webhook_internal.replay_any(configuration_id, since, until, events, only_failed, dry_run);
+        RETURN webhook_internal.replay_operator(configuration_id, since, until, events, only_failed, dry_run);
     END IF;
-    RETURN webhook_internal.replay_own(configuration_id, since, until, events, only_failed, dry_run);
+    RETURN webhook_internal.replay_tenant(configuration_id, since, until, events, only_failed, dry_run);
 END
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_replay(uuid, timestamptz, timestamptz, text[], boolean, boolean) IS
@@ -294,7 +294,7 @@ INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
     'EXECUTE ON FUNCTION @extschema@.webhook_replay(uuid, timestamptz, timestamptz, text[], boolean, boolean)');
 
 -- A delivery that dies without an attempt gets a log row with attempt 0, here too.
-CREATE FUNCTION webhook_internal.cancel_any(webhook uuid, cancelled bigint) RETURNS bigint
+CREATE FUNCTION webhook_internal.cancel_operator(webhook uuid, cancelled bigint) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -325,30 +325,30 @@ BEGIN
     RETURN total;
 END
 $$;
-COMMENT ON FUNCTION webhook_internal.cancel_any(uuid, bigint) IS 'webhook_cancel() for operators.';
+COMMENT ON FUNCTION webhook_internal.cancel_operator(uuid, bigint) IS 'webhook_cancel() for operators.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
-    'EXECUTE ON FUNCTION webhook_internal.cancel_any(uuid, bigint)');
+    'EXECUTE ON FUNCTION webhook_internal.cancel_operator(uuid, bigint)');
 
-CREATE FUNCTION webhook_internal.cancel_own(webhook uuid, cancelled bigint) RETURNS bigint
+CREATE FUNCTION webhook_internal.cancel_tenant(webhook uuid, cancelled bigint) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM webhook_internal.check_own(webhook);
-    RETURN webhook_internal.cancel_any(webhook, cancelled);
+    PERFORM webhook_internal.check_tenant(webhook);
+    RETURN webhook_internal.cancel_operator(webhook, cancelled);
 END
 $$;
-COMMENT ON FUNCTION webhook_internal.cancel_own(uuid, bigint) IS 'webhook_cancel() for the session''s organization.';
+COMMENT ON FUNCTION webhook_internal.cancel_tenant(uuid, bigint) IS 'webhook_cancel() for the session''s organization.';
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
-    'EXECUTE ON FUNCTION webhook_internal.cancel_own(uuid, bigint)');
+    'EXECUTE ON FUNCTION webhook_internal.cancel_tenant(uuid, bigint)');
 
 CREATE FUNCTION @extschema@.webhook_cancel(configuration_id uuid, event_id bigint DEFAULT NULL) RETURNS bigint
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
-        RETURN webhook_internal.cancel_any(configuration_id, event_id);
+        RETURN webhook_internal.cancel_operator(configuration_id, event_id);
     END IF;
-    RETURN webhook_internal.cancel_own(configuration_id, event_id);
+    RETURN webhook_internal.cancel_tenant(configuration_id, event_id);
 END
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_cancel(uuid, bigint) IS

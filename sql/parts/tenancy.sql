@@ -48,11 +48,11 @@ COMMENT ON FUNCTION @extschema@.webhook_is_operator() IS
     '''operate'').';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}', 'EXECUTE ON FUNCTION @extschema@.webhook_is_operator()');
 
--- What changes tables that no role may write comes in threes: the function to call; _own, which does it for the webhooks
--- of the session's organization; _any, which does it for all and is granted to operators alone. Both of these are
--- SECURITY DEFINER. That _own crosses no border does not depend on who calls it.
+-- What changes tables that no role may write comes in threes: the function to call; _tenant, which does it for the webhooks
+-- of the session's organization; _operator, which does it for all and is granted to operators alone. Both of these are
+-- SECURITY DEFINER. That _tenant crosses no border does not depend on who calls it.
 
-CREATE FUNCTION webhook_internal.check_own(webhook uuid) RETURNS void
+CREATE FUNCTION webhook_internal.check_tenant(webhook uuid) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -64,5 +64,5 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION webhook_internal.check_own(uuid) IS
+COMMENT ON FUNCTION webhook_internal.check_tenant(uuid) IS
     'An error (42704) unless the webhook is of the session''s organization.';

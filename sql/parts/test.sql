@@ -10,7 +10,7 @@ COMMENT ON FUNCTION webhook_internal.send_test(uuid, timestamptz, text, text, in
     'Behind webhook_test(): asks a worker, and waits at most for the webhook''s timeout_ms and 10 s more.';
 
 -- SECURITY DEFINER, because whoever may call send_test() itself could test any webhook.
-CREATE FUNCTION webhook_internal.test_any(
+CREATE FUNCTION webhook_internal.test_operator(
     webhook uuid, event text, OUT status text, OUT response_status integer, OUT response_body text, OUT error text,
     OUT duration_ms double precision, OUT log_id bigint)
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -27,24 +27,24 @@ BEGIN
     FROM webhook_internal.send_test(webhook, tested.created_at, tested.organization, event, tested.timeout_ms) t;
 END
 $$;
-COMMENT ON FUNCTION webhook_internal.test_any(uuid, text) IS 'webhook_test() for operators.';
+COMMENT ON FUNCTION webhook_internal.test_operator(uuid, text) IS 'webhook_test() for operators.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
-    'EXECUTE ON FUNCTION webhook_internal.test_any(uuid, text)');
+    'EXECUTE ON FUNCTION webhook_internal.test_operator(uuid, text)');
 
-CREATE FUNCTION webhook_internal.test_own(
+CREATE FUNCTION webhook_internal.test_tenant(
     webhook uuid, event text, OUT status text, OUT response_status integer, OUT response_body text, OUT error text,
     OUT duration_ms double precision, OUT log_id bigint)
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM webhook_internal.check_own(webhook);
+    PERFORM webhook_internal.check_tenant(webhook);
     SELECT t.* INTO status, response_status, response_body, error, duration_ms, log_id
-    FROM webhook_internal.test_any(webhook, event) t;
+    FROM webhook_internal.test_operator(webhook, event) t;
 END
 $$;
-COMMENT ON FUNCTION webhook_internal.test_own(uuid, text) IS 'webhook_test() for the session''s organization.';
+COMMENT ON FUNCTION webhook_internal.test_tenant(uuid, text) IS 'webhook_test() for the session''s organization.';
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
-    'EXECUTE ON FUNCTION webhook_internal.test_own(uuid, text)');
+    'EXECUTE ON FUNCTION webhook_internal.test_tenant(uuid, text)');
 
 CREATE FUNCTION @extschema@.webhook_test(
     configuration_id uuid, event text DEFAULT NULL, OUT status text, OUT response_status integer,
@@ -64,10 +64,10 @@ BEGIN
     -- Not in one expression: PostgreSQL would ask for the right to both.
     IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
         SELECT t.* INTO status, response_status, response_body, error, duration_ms, log_id
-        FROM webhook_internal.test_any(configuration_id, tested) t;
+        FROM webhook_internal.test_operator(configuration_id, tested) t;
     ELSE
         SELECT t.* INTO status, response_status, response_body, error, duration_ms, log_id
-        FROM webhook_internal.test_own(configuration_id, tested) t;
+        FROM webhook_internal.test_tenant(configuration_id, tested) t;
     END IF;
 END
 $$;

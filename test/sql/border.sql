@@ -228,31 +228,31 @@ INSERT INTO tried VALUES
     ('hooks.webhook_server_state()', NULL),
     ('hooks.webhook_check(uuid)', 'SELECT c FROM hooks.webhook_check(WEBHOOK) c'),
     ('webhook_internal.check_sources(uuid)', 'SELECT c FROM webhook_internal.check_sources(WEBHOOK) c'),
-    ('webhook_internal.check_deferred_own(uuid)', 'SELECT webhook_internal.check_deferred_own(WEBHOOK)'),
-    ('webhook_internal.check_secrets_own(uuid)', 'SELECT webhook_internal.check_secrets_own(WEBHOOK)'),
-    ('webhook_internal.check_shares_own(uuid)', 'SELECT webhook_internal.check_shares_own(WEBHOOK)'),
+    ('webhook_internal.check_deferred_tenant(uuid)', 'SELECT webhook_internal.check_deferred_tenant(WEBHOOK)'),
+    ('webhook_internal.check_secrets_tenant(uuid)', 'SELECT webhook_internal.check_secrets_tenant(WEBHOOK)'),
+    ('webhook_internal.check_shares_tenant(uuid)', 'SELECT webhook_internal.check_shares_tenant(WEBHOOK)'),
     ('hooks.webhook_explain(bigint)', 'SELECT e FROM hooks.webhook_explain(EVENT) e'),
     ('hooks.webhook_find(text)', 'SELECT f FROM hooks.webhook_find(PUBLIC_ID) f'),
-    ('webhook_internal.find_own(text)', 'SELECT f FROM webhook_internal.find_own(PUBLIC_ID) f'),
+    ('webhook_internal.find_tenant(text)', 'SELECT f FROM webhook_internal.find_tenant(PUBLIC_ID) f'),
     ('hooks.webhook_reveal_secret(uuid)', 'SELECT hooks.webhook_reveal_secret(WEBHOOK)'),
-    ('webhook_internal.reveal_secret_own(uuid)', 'SELECT webhook_internal.reveal_secret_own(WEBHOOK)'),
+    ('webhook_internal.reveal_secret_tenant(uuid)', 'SELECT webhook_internal.reveal_secret_tenant(WEBHOOK)'),
     ('webhook_internal.check_limit(text)', 'SELECT webhook_internal.check_limit(ORGANIZATION)'),
     ('hooks.webhook_redeliver(bigint)', 'SELECT r FROM hooks.webhook_redeliver(LOG) r'),
-    ('webhook_internal.redeliver_own(uuid,bigint)', 'SELECT webhook_internal.redeliver_own(WEBHOOK, EVENT)'),
+    ('webhook_internal.redeliver_tenant(uuid,bigint)', 'SELECT webhook_internal.redeliver_tenant(WEBHOOK, EVENT)'),
     ('hooks.webhook_replay(uuid,timestamp with time zone,timestamp with time zone,text[],boolean,boolean)',
      'SELECT hooks.webhook_replay(WEBHOOK, ''-infinity'')'),
-    ('webhook_internal.replay_own(uuid,timestamp with time zone,timestamp with time zone,text[],boolean,boolean)',
-     'SELECT webhook_internal.replay_own(WEBHOOK, ''-infinity'', ''infinity'', NULL, false, false)'),
+    ('webhook_internal.replay_tenant(uuid,timestamp with time zone,timestamp with time zone,text[],boolean,boolean)',
+     'SELECT webhook_internal.replay_tenant(WEBHOOK, ''-infinity'', ''infinity'', NULL, false, false)'),
     ('hooks.webhook_cancel(uuid,bigint)', 'SELECT hooks.webhook_cancel(WEBHOOK, EVENT)'),
-    ('webhook_internal.cancel_own(uuid,bigint)', 'SELECT webhook_internal.cancel_own(WEBHOOK, EVENT)'),
+    ('webhook_internal.cancel_tenant(uuid,bigint)', 'SELECT webhook_internal.cancel_tenant(WEBHOOK, EVENT)'),
     ('hooks.webhook_rotate_secret(uuid,interval)', 'SELECT hooks.webhook_rotate_secret(WEBHOOK)'),
-    ('webhook_internal.rotate_secret_own(uuid,interval)', 'SELECT webhook_internal.rotate_secret_own(WEBHOOK, ''1 h'')'),
+    ('webhook_internal.rotate_secret_tenant(uuid,interval)', 'SELECT webhook_internal.rotate_secret_tenant(WEBHOOK, ''1 h'')'),
     ('hooks.webhook_curl(bigint)', 'SELECT hooks.webhook_curl(LOG)'),
     ('hooks.webhook_test(uuid,text)', 'SELECT t FROM hooks.webhook_test(WEBHOOK) t'),
-    ('webhook_internal.test_own(uuid,text)', 'SELECT t FROM webhook_internal.test_own(WEBHOOK, ''contact.created'') t'),
+    ('webhook_internal.test_tenant(uuid,text)', 'SELECT t FROM webhook_internal.test_tenant(WEBHOOK, ''contact.created'') t'),
     ('hooks.webhook_emit(text,json,text,text)',
      'SELECT hooks.webhook_emit(''contact.created'', ''{}'', ORGANIZATION) FROM hooks.webhook_flush()'),
-    ('webhook_internal.emit_own(text,json,text)', NULL),  -- takes no organization: test/sql/tenancy.sql
+    ('webhook_internal.emit_tenant(text,json,text)', NULL),  -- takes no organization: test/sql/tenancy.sql
     ('hooks.webhook_current_organization()', 'SELECT hooks.webhook_current_organization()');
 INSERT INTO tried
 SELECT CASE WHEN f LIKE 'webhook\_internal.%' THEN f ELSE 'hooks.' || f END, NULL FROM unnest(ARRAY['webhook_flush()', 'webhook_is_preloaded()', 'webhook_generate_secret()',
@@ -318,7 +318,7 @@ SELECT set_eq($$
 $$, $$
     SELECT signature FROM tried
     WHERE call IS NOT NULL AND to_regprocedure(signature) IS NOT NULL
-      AND signature !~ '_own\(|(webhook_emit|webhook_current_organization|check_limit|check_sources)\('
+      AND signature !~ '_tenant\(|(webhook_emit|webhook_current_organization|check_limit|check_sources)\('
 $$, 'an operator is answered by all of them');
 
 -- --- a session as PostgREST makes it ---------------------------------------------------------------------------------

@@ -84,12 +84,12 @@ SELECT set_eq('SELECT proname::text FROM pg_temp.functions WHERE prosecdef', ARR
     'configurations_check', 'configurations_stage_secret', 'configurations_adopt_secrets',
     'configurations_change_secret', 'configurations_changed', 'configurations_forget', 'configurations_draw_identity',
     'secrets_forget',
-    'emit_own', 'redeliver_own', 'redeliver_any', 'replay_own', 'replay_any',
-    'cancel_own', 'cancel_any', 'rotate_secret_own', 'rotate_secret_any',
-    'reveal_secret_own', 'reveal_secret_any', 'webhook_reencrypt_secrets',
-    'check_secrets_own', 'check_secrets_any', 'check_shares_own', 'check_shares_any', 'check_deferred_own', 'check_deferred_any',
+    'emit_tenant', 'redeliver_tenant', 'redeliver_operator', 'replay_tenant', 'replay_operator',
+    'cancel_tenant', 'cancel_operator', 'rotate_secret_tenant', 'rotate_secret_operator',
+    'reveal_secret_tenant', 'reveal_secret_operator', 'webhook_reencrypt_secrets',
+    'check_secrets_tenant', 'check_secrets_operator', 'check_shares_tenant', 'check_shares_operator', 'check_deferred_tenant', 'check_deferred_operator',
     'check_limit',
-    'test_own', 'test_any', 'find_own', 'is_settled', 'webhook_server_state'], 'only these functions run as their owner');
+    'test_tenant', 'test_operator', 'find_tenant', 'is_settled', 'webhook_server_state'], 'only these functions run as their owner');
 SELECT is_empty($$
     SELECT oid::regprocedure FROM pg_temp.functions
     WHERE (prorettype = 'trigger'::regtype OR prosecdef) AND has_function_privilege('public', oid, 'EXECUTE')

@@ -352,18 +352,18 @@ UPDATE hooks.webhook_configurations SET test_event = NULL, timeout_ms = 5000 WHE
 CREATE TEMPORARY TABLE tried (call text, lowest text);
 INSERT INTO tried VALUES
     ('webhook_check(%1$L)', 'read'), ('webhook_explain(%2$s)', 'read'),
-    ('webhook_cancel(%1$L)', 'manage'), ('webhook_internal.cancel_own(%1$L, NULL)', 'manage'),
-    ('webhook_redeliver(%3$s)', 'manage'), ('webhook_internal.redeliver_own(%1$L, %2$s)', 'manage'),
+    ('webhook_cancel(%1$L)', 'manage'), ('webhook_internal.cancel_tenant(%1$L, NULL)', 'manage'),
+    ('webhook_redeliver(%3$s)', 'manage'), ('webhook_internal.redeliver_tenant(%1$L, %2$s)', 'manage'),
     ('webhook_replay(%1$L, ''-infinity'')', 'manage'),
-    ('webhook_internal.replay_own(%1$L, ''-infinity'', now(), NULL, false, true)', 'manage'),
+    ('webhook_internal.replay_tenant(%1$L, ''-infinity'', now(), NULL, false, true)', 'manage'),
     ('webhook_curl(%3$s)', 'manage'), ('webhook_rotate_secret(%1$L)', 'manage'),
-    ('webhook_internal.rotate_secret_own(%1$L, ''1 h'')', 'manage'),
-    ('webhook_test(%1$L)', 'manage'), ('webhook_internal.test_own(%1$L, ''webhook.test'')', 'manage'),
-    ('webhook_internal.test_any(%1$L, ''webhook.test'')', 'operate'),
+    ('webhook_internal.rotate_secret_tenant(%1$L, ''1 h'')', 'manage'),
+    ('webhook_test(%1$L)', 'manage'), ('webhook_internal.test_tenant(%1$L, ''webhook.test'')', 'manage'),
+    ('webhook_internal.test_operator(%1$L, ''webhook.test'')', 'operate'),
     ('webhook_internal.send_test(%1$L, now(), '''', ''webhook.test'', 1000)', 'owner'),
-    ('webhook_internal.cancel_any(%1$L, NULL)', 'operate'), ('webhook_internal.redeliver_any(%1$L, %2$s)', 'operate'),
-    ('webhook_internal.replay_any(%1$L, ''-infinity'', now(), NULL, false, true)', 'operate'),
-    ('webhook_internal.rotate_secret_any(%1$L, ''1 h'')', 'operate'),
+    ('webhook_internal.cancel_operator(%1$L, NULL)', 'operate'), ('webhook_internal.redeliver_operator(%1$L, %2$s)', 'operate'),
+    ('webhook_internal.replay_operator(%1$L, ''-infinity'', now(), NULL, false, true)', 'operate'),
+    ('webhook_internal.rotate_secret_operator(%1$L, ''1 h'')', 'operate'),
     ('webhook_internal.owe(%1$L, ARRAY[%2$s])', 'owner'), ('webhook_internal.hold(%1$L)', 'owner'),
     ('webhook_internal.replayable(%1$L, now(), now(), NULL, false)', 'owner');
 CREATE FUNCTION pg_temp.outcomes(call text) RETURNS text LANGUAGE sql AS $$
@@ -375,19 +375,19 @@ CREATE FUNCTION pg_temp.outcomes(call text) RETURNS text LANGUAGE sql AS $$
 $$;
 SELECT is(pg_temp.outcomes(format(call, :'a', 1, 101)),
           CASE lowest WHEN 'read' THEN 'none=42501 read=ok manage=ok operate=ok'
-                      WHEN 'manage' THEN CASE WHEN call LIKE '%\_own(%' THEN 'none=42501 read=42501 manage=ok operate=42704'
+                      WHEN 'manage' THEN CASE WHEN call LIKE '%\_tenant(%' THEN 'none=42501 read=42501 manage=ok operate=42704'
                                               ELSE 'none=42501 read=42501 manage=ok operate=ok' END
                       WHEN 'operate' THEN 'none=42501 read=42501 manage=42501 operate=ok'
                       ELSE 'none=42501 read=42501 manage=42501 operate=42501' END, 'own: ' || call)
 FROM tried;
 SELECT is(pg_temp.outcomes(format(call, :'g', 11, 111)),
           CASE lowest WHEN 'read' THEN 'none=42501 read=42704 manage=42704 operate=ok'
-                      WHEN 'manage' THEN CASE WHEN call LIKE '%\_own(%' THEN 'none=42501 read=42501 manage=42704 operate=42704'
+                      WHEN 'manage' THEN CASE WHEN call LIKE '%\_tenant(%' THEN 'none=42501 read=42501 manage=42704 operate=42704'
                                               ELSE 'none=42501 read=42501 manage=42704 operate=ok' END
                       WHEN 'operate' THEN 'none=42501 read=42501 manage=42501 operate=ok'
                       ELSE 'none=42501 read=42501 manage=42501 operate=42501' END, 'another''s: ' || call)
 FROM tried;
-SELECT is(pg_temp.as_role('manage', 'acme', format('SELECT webhook_internal.redeliver_own(%L, 11)', :'a')), '55000',
+SELECT is(pg_temp.as_role('manage', 'acme', format('SELECT webhook_internal.redeliver_tenant(%L, 11)', :'a')), '55000',
           'another''s event is not sent to one''s own webhook');
 SELECT is(pg_temp.as_role('manage', NULL, format('SELECT hooks.webhook_cancel(%L)', :'a')), '42704',
           'without an organization nothing is one''s own');
@@ -409,12 +409,12 @@ SELECT is(pg_temp.as_role('read', 'acme', 'SELECT data FROM hooks.webhook_own_ev
 SELECT set_eq($$
     SELECT proname::text FROM pg_proc
     WHERE prosecdef AND pronamespace IN ('hooks'::regnamespace, 'webhook_internal'::regnamespace) AND prorettype <> 'trigger'::regtype
-$$, ARRAY['emit_own', 'redeliver_any', 'redeliver_own', 'replay_any', 'replay_own',
-          'cancel_any', 'cancel_own', 'rotate_secret_any', 'rotate_secret_own',
-          'reveal_secret_own', 'reveal_secret_any', 'webhook_reencrypt_secrets',
-          'check_secrets_own', 'check_secrets_any', 'check_shares_own', 'check_shares_any', 'check_deferred_own',
-          'check_deferred_any', 'check_limit', 'test_own', 'test_any',
-          'find_own', 'is_settled', 'webhook_server_state'],
+$$, ARRAY['emit_tenant', 'redeliver_operator', 'redeliver_tenant', 'replay_operator', 'replay_tenant',
+          'cancel_operator', 'cancel_tenant', 'rotate_secret_operator', 'rotate_secret_tenant',
+          'reveal_secret_tenant', 'reveal_secret_operator', 'webhook_reencrypt_secrets',
+          'check_secrets_tenant', 'check_secrets_operator', 'check_shares_tenant', 'check_shares_operator', 'check_deferred_tenant',
+          'check_deferred_operator', 'check_limit', 'test_tenant', 'test_operator',
+          'find_tenant', 'is_settled', 'webhook_server_state'],
           'no other function runs as its owner');
 
 SELECT * FROM finish();

@@ -143,9 +143,9 @@ SELECT is(pg_temp.as_role('manage', 'acme', 'SELECT hooks.webhook_reveal_secret(
               'WHERE name = ''hook'''), 'the secret of acme', 'manage reveals its own secrets');
 SELECT is(pg_temp.as_role('manage', 'acme', format('SELECT hooks.webhook_reveal_secret(%L)', :'globex')), '42704',
           'not another''s');
-SELECT is(pg_temp.as_role('manage', 'acme', format('SELECT webhook_internal.reveal_secret_own(%L)', :'globex')), 'null',
+SELECT is(pg_temp.as_role('manage', 'acme', format('SELECT webhook_internal.reveal_secret_tenant(%L)', :'globex')), 'null',
           'not by the way round either');
-SELECT is(pg_temp.as_role('manage', 'acme', format('SELECT webhook_internal.reveal_secret_any(%L)', :'globex')), '42501',
+SELECT is(pg_temp.as_role('manage', 'acme', format('SELECT webhook_internal.reveal_secret_operator(%L)', :'globex')), '42501',
           'nor by that of operators');
 SELECT is(pg_temp.as_role('read', 'acme', 'SELECT hooks.webhook_reveal_secret(gen_random_uuid())'), '42501',
           'read reveals none');

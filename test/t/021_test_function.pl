@@ -193,7 +193,7 @@ my $own = sql(as_tenant('acme', "INSERT INTO webhook_configurations (name, url, 
 sql(as_tenant('acme', "UPDATE webhook_configurations SET timeout_ms = 2000 WHERE id = '$own'"));
 is(sql(as_tenant('acme', "SELECT status, response_status FROM webhook_test('$own')")), 'success|200', 'a tenant tests its webhook');
 like(refused(as_tenant('globex', "SELECT webhook_test('$own')")), qr/does not exist, or belongs to another organization/, 'another tenant does not');
-like(refused(as_tenant('globex', "SELECT webhook_internal.test_own('$own', 'webhook.test')")), qr/does not exist, or belongs to another organization/, 'nor round the corner');
+like(refused(as_tenant('globex', "SELECT webhook_internal.test_tenant('$own', 'webhook.test')")), qr/does not exist, or belongs to another organization/, 'nor round the corner');
 like(refused(as_tenant('acme', "SELECT webhook_internal.send_test('$own', now(), '', 'webhook.test', 1000)")), qr/permission denied/, 'nor directly');
 is($receiver->count('/ok?tenant'), 1, 'nothing was sent for it');
 is(sql(as_tenant('acme', "UPDATE webhook_configurations SET is_active = false WHERE id = '$own' RETURNING is_active")), 'f', 'a tenant switches it off');

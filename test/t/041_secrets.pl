@@ -164,8 +164,8 @@ is(check($unsigned), '', 'but not of one without a secret');
 my $own_check = "finding FROM webhook_check('$tenants') WHERE severity = 'error' AND finding LIKE '%secret%'";
 is(checked_by_tenant('acme', $own_check), qq($finding key "k2" is not in webhook.secret_key_file), 'it tells the tenant, too');
 like(checked_by_tenant('globex', $own_check), qr/does not exist, or belongs to another organization/, 'another is not told');
-is(checked_by_tenant('globex', "coalesce(webhook_internal.check_secrets_own('$tenants'), 'nothing')"), 'nothing', 'nor round the corner');
-like(checked_by_tenant('acme', "webhook_internal.check_secrets_any('$tenants')"), qr/permission denied for function/, 'nor directly');
+is(checked_by_tenant('globex', "coalesce(webhook_internal.check_secrets_tenant('$tenants'), 'nothing')"), 'nothing', 'nor round the corner');
+like(checked_by_tenant('acme', "webhook_internal.check_secrets_operator('$tenants')"), qr/permission denied for function/, 'nor directly');
 sql("DELETE FROM webhook_configurations WHERE id = '$unsigned'");
 
 # A file that others may read is not used, and nothing is stored in clear text instead.
