@@ -1,4 +1,4 @@
--- What is wrong with a webhook.
+-- webhook_check(): what is wrong with a webhook.
 
 -- What webhook_check() says of where the webhook's events come from.
 CREATE FUNCTION webhook_internal.check_sources(configuration_id uuid)

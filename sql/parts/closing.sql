@@ -1,4 +1,5 @@
--- What goes for all objects alike, and so comes last.
+-- What applies to all objects, and so comes last: row-level security, statistics, privileges. Then a warning if nothing
+-- will be delivered.
 
 -- On for every table and every segment. What has no policy is for the owner alone: webhook_secrets, and the
 -- segments, which are read through their parents. Whether a role may use a table at all is a matter of GRANT:

@@ -1,4 +1,4 @@
--- What is owed to webhooks, and what was given up.
+-- The deliveries that are pending or dead, and what the worker has still to write of them.
 
 CREATE TABLE @extschema@.webhook_deliveries (
     event_id         bigint NOT NULL,

@@ -1,4 +1,4 @@
--- What became of one event, and how to repeat one request by hand.
+-- What became of one event (webhook_explain(), webhook_find()), and how to repeat a request by hand (webhook_curl()).
 
 -- Whether the workers are done with an event: all that it asks for is delivered, or has a row that says what became of it. A
 -- segment is only emptied when they are done with it. SECURITY DEFINER: no tenant reads webhook_checkpoint.

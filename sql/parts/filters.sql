@@ -1,4 +1,4 @@
--- What a filter lets pass.
+-- Which events a filter lets pass.
 
 -- The rules of src/core/json_bounds.h.
 CREATE FUNCTION @extschema@.webhook_filter_data_problem(data text) RETURNS text

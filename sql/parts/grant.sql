@@ -1,4 +1,4 @@
--- Giving a role what its level may do, and taking it back.
+-- webhook_grant() and webhook_revoke(): what a role may do by its level.
 
 -- Takes away what the role was given on the extension's own objects. USAGE on the schema stays: other things live
 -- there.

@@ -1,4 +1,4 @@
--- Sending again, and giving up.
+-- Sending again, by webhook_redeliver() and webhook_replay(), and giving up, by webhook_cancel().
 
 -- The row, which stays until the transaction ends: its deletion would have to see what is owed to it. Nobody else writes
 -- that until then. The row is locked first, as by DELETE.

@@ -1,6 +1,6 @@
--- How deliveries go.
+-- How deliveries go: by the minute, by the endpoint, and summed up.
 
--- How deliveries go. A minute's row is written over a day later: without a DELETE there is never more than a day.
+-- A minute's row is written over a day later: without a DELETE there is never more than a day.
 CREATE TABLE @extschema@.webhook_minutes (
     configuration_id uuid NOT NULL,
     slot             smallint NOT NULL,

@@ -1,4 +1,4 @@
--- Testing a webhook.
+-- webhook_test(): sends an example to a webhook.
 
 -- Has a worker send the event's example to the webhook that was created then, waits for it, and returns what became of
 -- it. The organization, '' if it has none, is for the bound on how many tests it may have under way.

@@ -1,4 +1,4 @@
--- Declaring events.
+-- Declaring events: webhook_watch() and webhook_unwatch().
 
 -- webhook_contact_created, with the operation behind it where the event's name says another one or none. A digest
 -- takes the place of what does not fit into 63 bytes, and tells apart names that differ by "." and "_" or "-" alone.

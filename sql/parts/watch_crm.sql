@@ -1,4 +1,4 @@
--- Declaring the built-in events of a CRM's tables.
+-- webhook_watch_crm(): declares the built-in events on the tables of a CRM.
 
 -- For types of an extension such as citext. By the type's default operator class.
 CREATE FUNCTION webhook_internal.foreign_equality(source regclass, column_name name) RETURNS text

@@ -1,6 +1,5 @@
 -- The wire format (docs/wire-format.md) for SQL.
 
--- The wire format (docs/wire-format.md) for SQL.
 CREATE FUNCTION @extschema@.webhook_sign(body text, secret text) RETURNS text
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_sign';
 COMMENT ON FUNCTION @extschema@.webhook_sign(text, text) IS
