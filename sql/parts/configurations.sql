@@ -208,10 +208,12 @@ $$;
 COMMENT ON FUNCTION webhook_internal.add_switch(integer[], boolean) IS
     'webhook_configurations.switches with one more, by which it has become is_active: at most 101.';
 
+-- Numbers beyond the sequence's come from another database. SECURITY DEFINER: no tenant reads the sequence.
 CREATE FUNCTION webhook_internal.was_active(is_active boolean, switches integer[], known_switch integer) RETURNS boolean
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE WHEN switches = '{}' OR known_switch IS NULL THEN is_active
+                WHEN switches[cardinality(switches)] > (SELECT last_value FROM @extschema@.webhook_switches_seq) THEN is_active
                 WHEN known_switch < switches[1] THEN false
                 ELSE is_active = ((cardinality(switches) - width_bucket(known_switch, switches)) % 2 = 0) END
 $$;

@@ -225,8 +225,12 @@ query($node, q{ALTER TABLE webhook_configurations DISABLE TRIGGER USER});
 query($node, qq{INSERT INTO webhook_configurations (organization_id, name, url, events, is_active, active_since, switches)
 	VALUES ('alien', 'alien', '} . $receiver->url('/ok?alien') . q{', '{item.created}', true, now(), '{5000000,5000007}')});
 query($node, q{ALTER TABLE webhook_configurations ENABLE TRIGGER USER});
+query($node, q{SELECT webhook_pause('test')});
 query($node, insert('alien', $base + 1));
-eventually { received('alien') eq $base + 1 } 'a webhook that was restored without triggers gets its events';
+is(query($node, q{SELECT matched, reason, outcome FROM webhook_events e, webhook_explain(e.id) WHERE e.organization_id = 'alien'}),
+	't||waiting', 'of an event that a webhook will get which was restored without triggers, webhook_explain() says that it waits');
+query($node, 'SELECT webhook_resume()');
+eventually { received('alien') eq $base + 1 } 'and it gets it';
 is_switched_like_any_other('alien');
 
 is_log_clean($node);
