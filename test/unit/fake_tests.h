@@ -8,7 +8,7 @@
 
 #include "core/test_slots.h"
 #include "fake_process.h"
-#include "pg/test_requests.h"
+#include "pg/server/test_requests.h"
 
 namespace webhook {
 
