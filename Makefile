@@ -20,7 +20,7 @@ SQL_PARTS = $(patsubst %,sql/parts/%.sql, \
 	redelivery test explain check \
 	grant closing)
 
-SOURCES = $(sort $(wildcard src/core/*.cpp src/http/*.cpp src/pg/*.cpp src/worker/*.cpp)) src/module.cpp
+SOURCES = $(sort $(wildcard src/core/*.cpp src/http/*.cpp src/pg/*.cpp src/pg/*/*.cpp src/worker/*.cpp)) src/module.cpp
 OBJS = $(SOURCES:.cpp=.o)
 EXTRA_CLEAN += $(SOURCES:.cpp=.d)
 

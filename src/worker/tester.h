@@ -19,7 +19,7 @@
 #include "http/http_client.h"
 #include "pg/process.h"
 #include "pg/store.h"
-#include "pg/test_requests.h"
+#include "pg/server/test_requests.h"
 #include "worker/recorder.h"
 
 namespace webhook {

@@ -35,7 +35,7 @@
 #include "http/http_client.h"
 #include "pg/process.h"
 #include "pg/store.h"
-#include "pg/test_requests.h"
+#include "pg/server/test_requests.h"
 #include "worker/configuration_reader.h"
 #include "worker/filters.h"
 #include "worker/quotas.h"

@@ -213,7 +213,7 @@ $node->stop;
 #
 # With synchronous_commit off a commit is visible before it is on disk. What the server has handed to the operating
 # system outlives an immediate stop, so the loss needs WAL that is still in the server's buffers: nobody else may write
-# them out. Where the worker does not flush WAL before it sends (flush_commits() in src/pg/spi_store.cpp), the first
+# them out. Where the worker does not flush WAL before it sends (flush_commits() in src/pg/store/spi_store.cpp), the first
 # round loses the row that the receiver holds, and the test fails.
 
 my $lossy = new_node(

@@ -17,7 +17,7 @@ use WebhookTest::Session;
 
 # --- what the worker runs, and what here makes it do so ------------------------------------------------------------------
 
-# The situations below that run each statement of src/pg/statements.h. A new statement needs a line, and, if there is none
+# The situations below that run each statement of src/pg/store/statements.h. A new statement needs a line, and, if there is none
 # yet that runs it, a situation.
 my %situation_of = (
 	(map { $_ => 'start' } qw(find_extension find_relations read_identity create_identity read_checkpoints delete_checkpoints
@@ -41,7 +41,7 @@ my %situation_of = (
 	(map { $_ => 'test' } qw(read_testable last_log_id_drawn)),
 	# Only in a copy or an upgraded cluster, where nothing is delivered before.
 	(map { $_ => 'identity' } qw(create_paused_identity delete_identity update_system_identifier update_checkpoint_instance)));
-my @statements = slurp_file("$FindBin::RealBin/../../src/pg/statements.h") =~ /^inline constinit Statement (\w+)\(/mg;
+my @statements = slurp_file("$FindBin::RealBin/../../src/pg/store/statements.h") =~ /^inline constinit Statement (\w+)\(/mg;
 is_deeply([ sort @statements ], [ sort keys %situation_of ], 'every statement of the worker has a situation');
 
 # --- the locks -----------------------------------------------------------------------------------------------------------

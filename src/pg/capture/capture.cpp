@@ -1,4 +1,4 @@
-#include "pg/capture.h"
+#include "pg/capture/capture.h"
 
 extern "C" {
 #include "postgres.h"
@@ -26,14 +26,14 @@ extern "C" {
 
 #include "core/crypto.h"
 #include "core/event_buffer.h"
-#include "pg/capture_plan.h"
+#include "pg/capture/capture_plan.h"
+#include "pg/capture/event_writer.h"
+#include "pg/capture/row_json.h"
+#include "pg/capture/subscriptions.h"
 #include "pg/catalog.h"
-#include "pg/event_writer.h"
 #include "pg/guard.h"
-#include "pg/row_json.h"
+#include "pg/server/shared_state.h"
 #include "pg/settings.h"
-#include "pg/shared_state.h"
-#include "pg/subscriptions.h"
 #include "pg/timestamps.h"
 
 namespace webhook::pg {

@@ -1,4 +1,4 @@
-#include "pg/capture_plan.h"
+#include "pg/capture/capture_plan.h"
 
 extern "C" {
 #include "postgres.h"

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "pg/row_json.h"
+#include "pg/capture/row_json.h"
 
 struct TriggerData;
 

@@ -1,4 +1,4 @@
-#include "pg/condition.h"
+#include "pg/capture/condition.h"
 
 extern "C" {
 #include "postgres.h"

@@ -1,4 +1,4 @@
-#include "pg/event_writer.h"
+#include "pg/capture/event_writer.h"
 
 extern "C" {
 #include "postgres.h"
@@ -32,7 +32,7 @@ extern "C" {
 #include "pg/encoding.h"
 #include "pg/event_table.h"
 #include "pg/guard.h"
-#include "pg/shared_state.h"
+#include "pg/server/shared_state.h"
 #include "pg/timestamps.h"
 
 namespace webhook::pg {

@@ -1,4 +1,4 @@
-#include "pg/row_json.h"
+#include "pg/capture/row_json.h"
 
 extern "C" {
 #include "postgres.h"

@@ -1,4 +1,4 @@
-#include "pg/subscriptions.h"
+#include "pg/capture/subscriptions.h"
 
 extern "C" {
 #include "postgres.h"
@@ -34,7 +34,7 @@ extern "C" {
 #include "pg/catalog.h"
 #include "pg/encoding.h"
 #include "pg/guard.h"
-#include "pg/shared_state.h"
+#include "pg/server/shared_state.h"
 
 namespace webhook::pg {
 namespace {

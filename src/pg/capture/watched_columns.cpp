@@ -3,7 +3,7 @@
 //
 // What surprises: no dependency in pg_depend ties the trigger to its columns. With one, ALTER COLUMN ... TYPE would be an
 // error for a column that is only excluded or in the key.
-#include "pg/watched_columns.h"
+#include "pg/capture/watched_columns.h"
 
 extern "C" {
 #include "postgres.h"

@@ -1,4 +1,4 @@
-#include "pg/webhook_limit.h"
+#include "pg/capture/webhook_limit.h"
 
 extern "C" {
 #include "postgres.h"

@@ -1,4 +1,4 @@
-#include "pg/background.h"
+#include "pg/server/background.h"
 
 extern "C" {
 #include "postgres.h"
@@ -43,8 +43,8 @@ extern "C" {
 
 #include "core/test_slots.h"
 #include "pg/guard.h"
-#include "pg/session.h"
-#include "pg/shared_state.h"
+#include "pg/server/session.h"
+#include "pg/server/shared_state.h"
 #include "pg/timestamps.h"
 
 namespace webhook::pg {

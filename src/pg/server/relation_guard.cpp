@@ -1,4 +1,4 @@
-#include "pg/relation_guard.h"
+#include "pg/server/relation_guard.h"
 
 extern "C" {
 #include "postgres.h"

@@ -1,4 +1,4 @@
-#include "pg/session.h"
+#include "pg/server/session.h"
 
 extern "C" {
 #include "postgres.h"

@@ -1,4 +1,4 @@
-#include "pg/shared_state.h"
+#include "pg/server/shared_state.h"
 
 extern "C" {
 #include "postgres.h"

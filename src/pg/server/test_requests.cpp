@@ -1,4 +1,4 @@
-#include "pg/test_requests.h"
+#include "pg/server/test_requests.h"
 
 extern "C" {
 #include "postgres.h"
@@ -20,7 +20,7 @@ extern "C" {
 #include "pg/encoding.h"
 #include "pg/error.h"
 #include "pg/guard.h"
-#include "pg/shared_state.h"
+#include "pg/server/shared_state.h"
 #include "pg/timestamps.h"
 
 namespace webhook::pg {

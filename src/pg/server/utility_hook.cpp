@@ -1,4 +1,4 @@
-#include "pg/utility_hook.h"
+#include "pg/server/utility_hook.h"
 
 extern "C" {
 #include "postgres.h"
@@ -25,8 +25,8 @@ extern "C" {
 
 #include <cstring>
 
-#include "pg/relation_guard.h"
-#include "pg/shared_state.h"
+#include "pg/server/relation_guard.h"
+#include "pg/server/shared_state.h"
 
 // No C++ object stands in any frame of this file: errors may pass.
 

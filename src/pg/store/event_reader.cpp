@@ -1,4 +1,4 @@
-#include "pg/event_reader.h"
+#include "pg/store/event_reader.h"
 
 extern "C" {
 #include "postgres.h"

@@ -1,4 +1,4 @@
-#include "pg/filters.h"
+#include "pg/store/filter_evaluation.h"
 
 extern "C" {
 #include "postgres.h"

@@ -1,4 +1,4 @@
-#include "pg/log_writer.h"
+#include "pg/store/log_writer.h"
 
 extern "C" {
 #include "postgres.h"
@@ -33,9 +33,9 @@ extern "C" {
 #include "pg/error.h"
 #include "pg/guard.h"
 #include "pg/input_table.h"
-#include "pg/shared_state.h"
+#include "pg/server/shared_state.h"
 #include "pg/spi.h"
-#include "pg/statements.h"
+#include "pg/store/statements.h"
 #include "pg/timestamps.h"
 
 namespace webhook::pg {

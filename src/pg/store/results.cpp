@@ -1,4 +1,4 @@
-#include "pg/results.h"
+#include "pg/store/results.h"
 
 extern "C" {
 #include "postgres.h"
@@ -16,14 +16,14 @@ extern "C" {
 #include <unordered_map>
 #include <utility>
 
-#include "pg/capture.h"
+#include "pg/capture/capture.h"
 #include "pg/error.h"
 #include "pg/guard.h"
 #include "pg/input_table.h"
 #include "pg/keyed_lock.h"
-#include "pg/log_writer.h"
 #include "pg/spi.h"
-#include "pg/statements.h"
+#include "pg/store/log_writer.h"
+#include "pg/store/statements.h"
 
 namespace webhook::pg {
 namespace {

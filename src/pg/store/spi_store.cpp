@@ -1,4 +1,4 @@
-#include "pg/spi_store.h"
+#include "pg/store/spi_store.h"
 
 extern "C" {
 #include "postgres.h"
@@ -30,15 +30,15 @@ extern "C" {
 #include <tuple>
 #include <utility>
 
-#include "pg/capture.h"
-#include "pg/event_reader.h"
-#include "pg/filters.h"
+#include "pg/capture/capture.h"
 #include "pg/guard.h"
 #include "pg/keyed_lock.h"
-#include "pg/results.h"
 #include "pg/secret_store.h"
-#include "pg/shared_state.h"
-#include "pg/statements.h"
+#include "pg/server/shared_state.h"
+#include "pg/store/event_reader.h"
+#include "pg/store/filter_evaluation.h"
+#include "pg/store/results.h"
+#include "pg/store/statements.h"
 
 namespace webhook::pg {
 namespace {

@@ -9,10 +9,10 @@
 #include <utility>
 #include <vector>
 
-#include "pg/event_reader.h"
-#include "pg/results.h"
 #include "pg/spi.h"
 #include "pg/store.h"
+#include "pg/store/event_reader.h"
+#include "pg/store/results.h"
 
 namespace webhook::pg {
 

@@ -1,0 +1,121 @@
+// What the server does now: workers, webhook_test().
+extern "C" {
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+}
+
+#include <chrono>
+#include <iterator>
+#include <optional>
+#include <string>
+
+#include "core/time.h"
+#include "pg/capture/subscriptions.h"
+#include "pg/encoding.h"
+#include "pg/functions/arguments.h"
+#include "pg/guard.h"
+#include "pg/server/shared_state.h"
+#include "pg/server/test_requests.h"
+#include "pg/timestamps.h"
+
+#pragma GCC visibility push(default)
+extern "C" {
+PG_FUNCTION_INFO_V1(webhook_is_preloaded);
+PG_FUNCTION_INFO_V1(webhook_wake);
+PG_FUNCTION_INFO_V1(webhook_worker_slots);
+PG_FUNCTION_INFO_V1(webhook_send_test);
+}
+#pragma GCC visibility pop
+
+using webhook::pg::entry;
+using webhook::pg::guarded;
+using webhook::pg::row_result;
+using webhook::pg::text_argument;
+using webhook::pg::text_result;
+using webhook::pg::uuid_argument;
+
+Datum webhook_is_preloaded(PG_FUNCTION_ARGS) {
+  (void)fcinfo;
+  return BoolGetDatum(webhook::pg::has_shared_state());
+}
+
+Datum webhook_wake(PG_FUNCTION_ARGS) {
+  (void)fcinfo;
+  return entry([] {
+    webhook::pg::announce_change_to_worker();
+    return Datum{0};
+  });
+}
+
+namespace {
+
+// The row of webhook_internal.worker_slots() for a worker. No C++ object may stand here: tuplestore_putvalues() may raise
+// an error.
+void put_worker(ReturnSetInfo* result, const webhook::pg::WorkerReport& worker) {
+  const webhook::pg::WorkerFigures& figures = worker.figures;
+  const auto time = [](const std::optional<webhook::Time>& at) {
+    return TimestampTzGetDatum(at ? webhook::pg::to_timestamptz(*at) : 0);
+  };
+  Datum values[] = {ObjectIdGetDatum(worker.database),
+                    Int32GetDatum(worker.share.number),
+                    Int32GetDatum(worker.share.count),
+                    Int32GetDatum(worker.pid),
+                    time(worker.started_at),
+                    Int64GetDatum(static_cast<std::int64_t>(figures.in_flight)),
+                    Int64GetDatum(static_cast<std::int64_t>(figures.queued)),
+                    Int64GetDatum(static_cast<std::int64_t>(figures.events_ahead)),
+                    Int64GetDatum(figures.sent),
+                    Int64GetDatum(figures.failed),
+                    Int64GetDatum(figures.logged),
+                    time(figures.oldest_event_at),
+                    time(figures.last_error_at)};
+  bool nulls[std::size(values)] = {};
+  nulls[11] = !figures.oldest_event_at;
+  nulls[12] = !figures.last_error_at;
+  tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+}  // namespace
+
+// (): the columns of the view webhook_workers, one row for each worker that runs; none without shared memory.
+Datum webhook_worker_slots(PG_FUNCTION_ARGS) {
+  return entry([&] {
+    guarded([fcinfo] { InitMaterializedSRF(fcinfo, 0); });
+    auto* result = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
+    for (int place = 0; place < webhook::pg::place_count(); ++place) {
+      for (int number = 1; number <= webhook::pg::kWorkersMax; ++number) {
+        const auto worker = webhook::pg::worker_report(place, number);
+        if (worker) guarded([&] { put_worker(result, *worker); });
+      }
+    }
+    return Datum{0};
+  });
+}
+
+// (webhook uuid, event text, timeout_ms integer, OUT status text, OUT response_status integer, OUT response_body text,
+// OUT error text, OUT duration_ms double precision, OUT log_id bigint): STRICT. timeout_ms: the webhook's.
+Datum webhook_send_test(PG_FUNCTION_ARGS) {
+  return entry([&] {
+    constexpr webhook::Duration kGrace = std::chrono::seconds(10);  // for the worker to come to it, and to record it
+    const webhook::TestAnswer answer =
+        webhook::pg::run_test(uuid_argument(fcinfo, 0), webhook::pg::from_timestamptz(PG_GETARG_TIMESTAMPTZ(1)),
+                              text_argument(fcinfo, 2).value_or(""), text_argument(fcinfo, 3).value_or(""),
+                              std::chrono::milliseconds(PG_GETARG_INT32(4)) + kGrace);
+    const std::string body = webhook::pg::from_utf8(answer.response_body.view());
+    const std::string error = webhook::pg::from_utf8(answer.error.view());
+    const double duration_ms = std::chrono::duration<double, std::milli>(answer.elapsed).count();
+    Datum values[] = {text_result(answer.success ? "success" : "failed"),
+                      Int32GetDatum(answer.response_status),
+                      text_result(body),
+                      text_result(error),
+                      Float8GetDatum(duration_ms),
+                      Int64GetDatum(answer.log_id)};
+    bool nulls[] = {false, answer.response_status == 0, body.empty(), error.empty(), false, answer.log_id == 0};
+    return row_result(fcinfo, values, nulls);
+  });
+}
