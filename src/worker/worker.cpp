@@ -408,10 +408,10 @@ void Worker::take_webhook(pg::Webhook webhook, bool with_backlog) {
   if (change.is_new && endpoint) take_endpoint(target, std::move(*endpoint));
   if (change.filter) endpoints_to_write_.insert(id);
   // What is owed may be older than what is read now, or newer: it is not known before it is fetched.
-  // The same holds for what a webhook was owed while nothing could be delivered to it.
+  // The same holds for what a webhook was owed while nothing could be delivered to it, or under another ordering.
   const std::optional<Time> first_due = backlog_.next_due(id);
   const bool is_due = first_due && *first_due <= process_.now();
-  const bool begins = recovering_ || change.became_deliverable;
+  const bool begins = recovering_ || change.became_deliverable || change.ordering;
   if (begins && lanes_.circuit(id) != nullptr && (is_due || deferrals_.contains(id))) lanes_.begin_overflow(id);
   if (target.webhook.limits.ordering == Ordering::kRelaxed) {
     ordered_.erase(id);

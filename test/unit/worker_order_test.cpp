@@ -58,5 +58,40 @@ TEST_P(WorkerOrderTest, KeysAndEndpointsKeepTheirOrderThroughRetriesAndCrashes) 
 
 INSTANTIATE_TEST_SUITE_P(Seeds, WorkerOrderTest, testing::Range(1, 6));
 
+// From which ordering to which, while some events wait and others come.
+class WorkerOrderingChangeTest : public WorkerTest,
+                                 public testing::WithParamInterface<std::pair<Ordering, Ordering>> {};
+
+TEST_P(WorkerOrderingChangeTest, NewEventsDoNotPassThoseOfTheirKeyThatWait) {
+  const auto [before, after] = GetParam();
+  const Uuid webhook = store_.add_webhook(1, [before = before](pg::Webhook& w) {
+    w.limits.ordering = before;
+    w.limits.max_in_flight = 10;
+  });
+  http_.answer = [](const Received&) { return Answer{.status = 200, .delay = 20ms}; };
+  const auto emit = [this](std::size_t count) {
+    store_.emit_many(count, [](Event& event) { event.key = "k" + std::to_string(event.id % 2); });
+  };
+  plan(0s, [emit] { emit(40); });
+  plan(200ms, [this, webhook, after = after] {
+    store_.change_webhook(webhook, [after](pg::Webhook& w) { w.limits.ordering = after; });
+  });
+  for (int i = 0; i < 100; ++i) plan(150ms + i * 5ms, [emit] { emit(1); });
+  run_until([this] { return received_by(1).size() == 140; });
+  std::map<std::int64_t, std::int64_t> last;  // by key
+  for (const std::int64_t id : received_by(1)) {
+    EXPECT_GT(id, last[id % 2]);
+    last[id % 2] = id;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, WorkerOrderingChangeTest,
+                         testing::Values(std::pair(Ordering::kRelaxed, Ordering::kKey),
+                                         std::pair(Ordering::kRelaxed, Ordering::kEndpoint),
+                                         std::pair(Ordering::kKey, Ordering::kRelaxed),
+                                         std::pair(Ordering::kKey, Ordering::kEndpoint),
+                                         std::pair(Ordering::kEndpoint, Ordering::kRelaxed),
+                                         std::pair(Ordering::kEndpoint, Ordering::kKey)));
+
 }  // namespace
 }  // namespace webhook
