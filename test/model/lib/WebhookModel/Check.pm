@@ -9,7 +9,7 @@ use strict;
 use warnings;
 
 use Digest::SHA qw(hmac_sha256);
-use List::Util qw(first max min);
+use List::Util qw(first max min sum);
 use MIME::Base64 qw(decode_base64 encode_base64);
 use Time::HiRes qw(time);
 use WebhookModel::Operations;
@@ -181,6 +181,14 @@ sub read_journal
 			}
 			$event->{written_from} //= $event->{commit_from};
 		}
+	}
+	my %by_transaction;
+	push @{ $by_transaction{ $_->{transaction} } }, $_ foreach @rows;
+	foreach my $own (values %by_transaction)
+	{
+		# It writes what it has when that is a thousand events, or 1 MB, with the JSON around them.
+		next if @$own < 1000 && sum(map { $_->{filler_length} + 500 } @$own) < 1 << 20;
+		$_->{written_from} = $_->{captured_from} foreach @$own;
 	}
 	$world->{events}{ $_->{name} } = $_ foreach @rows;
 	return @rows;
@@ -508,7 +516,8 @@ sub check_endpoint
 	return;
 }
 
-# Attempts that overlap, of events that were to go one after the other. The times are the worker's own.
+# Attempts that overlap, of events that were to go one after the other. The times are the worker's own. A change of the
+# ordering is in force for events that commit after it.
 sub check_overlaps
 {
 	my ($world, $webhook, @names) = @_;
@@ -519,7 +528,7 @@ sub check_overlaps
 		foreach my $row (grep { $_->{attempt} > 0 && !$_->{was_seen}++ } @{ $webhook->{log}{$name} })
 		{
 			my $attempt = { name => $name, from => $row->{at}, to => $row->{at} + $row->{duration_ms} / 1000 };
-			my $orderings = join(' ', $webhook->{ordering}->during(@$attempt{qw(from to)}));
+			my $orderings = join(' ', $webhook->{ordering}->during(min($event->{commit_from}, $attempt->{from}), $attempt->{to}));
 			next if $orderings =~ /relaxed/;
 			push @{ $by_key{ $event->{item} } }, $attempt;
 			push @{ $by_key{all} }, $attempt if $orderings eq 'endpoint';
