@@ -1,6 +1,8 @@
 /*
- * Preloaded into a server by a test: to read a number that begins with eight zeros takes STAND_STILL_MS of the time in
- * which the process does nothing, as if the machine were busy with others.
+ * Preloaded into a server by a test. To read a number that begins with eight zeros takes STAND_STILL_MS of the time in
+ * which the process does nothing, as if the machine were busy with others. To read one that begins with eight nines takes
+ * BURN_MS of the processor's time, but only the first time in each process, as if a virtual machine had charged the process
+ * with the time of others.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -9,6 +11,23 @@
 #include <time.h>
 
 #define STAND_STILL_MS 12
+#define BURN_MS 12
+
+static void burn(void)
+{
+	static int has_burned;
+	struct timespec now;
+	long until_ns;
+
+	if (has_burned)
+		return;
+	has_burned = 1;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	until_ns = now.tv_sec * 1000000000L + now.tv_nsec + BURN_MS * 1000000L;
+	do
+		clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	while (now.tv_sec * 1000000000L + now.tv_nsec < until_ns);
+}
 
 double strtod(const char *text, char **end)
 {
@@ -28,5 +47,7 @@ double strtod(const char *text, char **end)
 		while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
 			;
 	}
+	if (strncmp(text, "99999999", 8) == 0)
+		burn();
 	return real(text, end);
 }

@@ -57,6 +57,16 @@ foreach my $round (1 .. 4)
 is($matched, $count, 'a filter that has not had its time is tried again, and its organization not charged for the wait');
 is($complaints, '', 'and nothing is said to take too long');
 eventually { $receiver->count >= $count } 'all of it arrives';
+
+# Charged with the time of others once: the library does that to the first such number that the worker reads.
+my $charged = create_webhook($node, organization_id => 'globex', url => $receiver->url('/ok?charged'), events => ['reading.created'],
+	filter => '$.value.double() == 99999999');
+query($node, "INSERT INTO readings (id, organization_id, value) VALUES (" . ($last_id + 1) . ", 'globex', '99999999')");
+wait_until { query($node, qq{SELECT count(*) > 0 FROM webhook_logs WHERE configuration_id = '$charged'}) eq 't'
+		|| query($node, qq{SELECT coalesce(sum(unjudged), 0) FROM webhook_stats WHERE configuration_id = '$charged'}) > 0 }
+	'it is judged, or given up';
+is(query($node, qq{SELECT count(*) FROM webhook_logs WHERE configuration_id = '$charged' AND status = 'success'}), 1,
+	'a filter that took too long once is asked once more');
 is_log_clean($node);
 $node->stop;
 
