@@ -1,5 +1,5 @@
-// Where PostgreSQL enters: the library's start and the background processes. What sql/parts declares in LANGUAGE C stands in
-// pg/functions.
+// PostgreSQL's entry points: the library's start and the background processes. The C functions that sql/parts declares
+// are in pg/functions.
 extern "C" {
 #include "postgres.h"
 
@@ -25,7 +25,7 @@ extern "C" {
 #include "pg/store/spi_store.h"
 #include "worker/worker.h"
 
-// What PostgreSQL looks up by name. Until version 16 its macros do not make it visible themselves.
+// PostgreSQL looks these symbols up by name. Before version 16 its macros do not make them visible.
 #pragma GCC visibility push(default)
 extern "C" {
 
@@ -48,7 +48,7 @@ void _PG_init(void) {
   entry([] {
     webhook::pg::define_settings();
     webhook::pg::init_capture();
-    // pg_upgrade's servers deliver nothing, and change no columns.
+    // A server that pg_upgrade runs delivers nothing and changes no columns.
     if (IsBinaryUpgrade) return;
     webhook::pg::install_column_hooks();
     if (!process_shared_preload_libraries_in_progress) return;
@@ -63,13 +63,13 @@ void _PG_init(void) {
 
 void webhook_launcher_main(Datum /*argument*/) {
   entry([] { webhook::pg::run_launcher(); });
-  // Unguarded: it does not return. Not 0, with which the launcher would never be started again.
+  // Needs no guard, because proc_exit() does not return. With status 0 the postmaster would never restart the launcher.
   proc_exit(1);
 }
 
 namespace {
 
-// Whether a worker has something to do is for the worker to find out: see background.h.
+// The worker itself finds out whether it has anything to do: see background.h.
 void run_worker(Oid database) {
   const webhook::WorkerShare share = webhook::pg::share_of_this_worker();
   const std::unique_ptr<webhook::pg::Process> process = webhook::pg::begin_worker(database, share);
@@ -92,7 +92,7 @@ void run_worker(Oid database) {
   } catch (const webhook::pg::ExtensionGone&) {
     webhook::pg::set_exit_reason(webhook::pg::WorkerExit::kNoExtension);
   } catch (const webhook::pg::Error& error) {
-    // It ends in the server's log alone, and may quote what a tenant wrote.
+    // This error goes to the server's log only, and may quote text that a tenant wrote.
     using webhook::LogText;
     throw webhook::pg::Error(error.sqlstate().c_str(), LogText(error.message()).text(), LogText(error.detail()).text(),
                              LogText(error.hint()).text(),
@@ -102,7 +102,7 @@ void run_worker(Oid database) {
 
 }  // namespace
 
-// argument: the database's OID. The launcher starts it again, if need be: see background.cpp.
+// argument: the database's OID. The launcher restarts this process when needed: see background.cpp.
 void webhook_worker_main(Datum argument) {
   entry([argument] { run_worker(DatumGetObjectId(argument)); });
 }

@@ -1,5 +1,5 @@
-// Text between the database's encoding and UTF-8, in which all of C++ works and all that goes over the wire is. Neither
-// direction fails: what has no counterpart becomes a replacement character.
+// Converts text between the database's encoding and UTF-8. All C++ code and everything on the wire uses UTF-8. Neither
+// direction fails: a character without a counterpart becomes a replacement character.
 #pragma once
 
 #include <string>
@@ -9,14 +9,13 @@ struct varlena;
 
 namespace webhook::pg {
 
-// The bytes of a text, or of any value of varying length, that is neither compressed nor stored elsewhere: as long as it
-// lives.
+// The bytes of a varlena value that is neither compressed nor stored out of line. Valid as long as the value lives.
 std::string_view view_of(const varlena* value);
 
 // From the database's encoding. What cannot be UTF-8 becomes U+FFFD.
 std::string to_utf8(std::string_view text);
 
-// To the database's encoding, from valid UTF-8. What it does not have becomes '?'.
+// From valid UTF-8 to the database's encoding. A character that this encoding lacks becomes '?'.
 std::string from_utf8(std::string_view text);
 void append_from_utf8(std::string& out, std::string_view text);
 

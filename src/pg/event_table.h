@@ -21,8 +21,8 @@ enum EventColumn {
   kEventColumns
 };
 
-// The place of each column in the table, from 0: a segment may have another order, and columns that an administrator has
-// added. Raises an error of PostgreSQL's.
+// Finds the position of each column in the table, from 0. A segment may have another column order, and columns that an
+// administrator added. Raises PostgreSQL errors.
 void find_event_columns(TupleDescData* shape, const char* table, int* places);
 
 }  // namespace webhook::pg

@@ -1,9 +1,9 @@
 // The boundary between C++ and PostgreSQL, in both directions. PostgreSQL raises errors by longjmp, which skips
-// destructors; a C++ exception in one of its frames is undefined behaviour. So nothing crosses but here:
+// destructors. A C++ exception in a PostgreSQL frame is undefined behaviour. So errors cross only here:
 //
 //   PostgreSQL → entry() → C++ code → guarded() → PostgreSQL
 //
-// entry() stands in every function that PostgreSQL calls, guarded() around every call that may raise an error.
+// entry() wraps the body of every function that PostgreSQL calls. guarded() wraps every call that may raise an error.
 #pragma once
 
 #include <exception>
@@ -16,14 +16,14 @@ namespace webhook::pg {
 
 namespace detail {
 
-// What is left of an exception once its scope is closed: trivially destructible, so that longjmp may pass it.
+// What remains of an exception once its scope is closed. Trivially destructible, so that longjmp may skip it.
 struct ErrorReport {
   char sqlstate[6];
   char message[2048];
   char detail[2048];
   char hint[1024];
   char context[2048];
-  // Names: see ErrorOrigin.
+  // Names of objects: see ErrorOrigin.
   char schema[64];
   char table[64];
   char column[64];
@@ -31,10 +31,10 @@ struct ErrorReport {
   char constraint[64];
 };
 
-// Runs body(argument) under PostgreSQL's error handler and throws what it raised as Error.
+// Runs body(argument) under PostgreSQL's error handler, and throws a raised error as Error.
 void run_guarded(void (*body)(void*), void* argument);
 
-// Inside a catch block: puts down the exception in flight.
+// Inside a catch block: describes the exception in flight.
 void describe_current_exception(ErrorReport* report) noexcept;
 
 // ereport(ERROR).
@@ -42,12 +42,12 @@ void describe_current_exception(ErrorReport* report) noexcept;
 
 }  // namespace detail
 
-// Calls body, which may call PostgreSQL, and returns what it returns. An error raised inside becomes an Error with its
-// SQLSTATE, its texts, and where it comes from. The transaction has failed then: the Error must reach entry(), or whoever
-// aborts the transaction.
+// Calls body, which may call PostgreSQL, and returns its result. An error raised inside becomes an Error with its
+// SQLSTATE, texts and origin. The transaction has then failed: the Error must reach entry() or the code that aborts the
+// transaction.
 //
-// What body has on its stack must be trivially destructible, as must be what it returns: a longjmp skips it. After an
-// error the current memory context is that of before, which body therefore must not delete.
+// Body's local variables and its result must be trivially destructible, because a longjmp skips them. After an error
+// the current memory context is the one from before the call, so body must not delete that context.
 template <class Body>
 auto guarded(Body&& body) {
   using Result = std::invoke_result_t<Body&>;
@@ -69,10 +69,11 @@ auto guarded(Body&& body) {
   }
 }
 
-// Calls body, which is C++ and may throw anything. What it throws is raised as an ordinary ERROR when all C++ scopes are
-// closed: XX000 for what is not an Error, 53200 for std::bad_alloc.
+// Calls body, which is C++ and may throw anything. An exception is raised as an ordinary ERROR after all C++ scopes are
+// closed: an Error with its own SQLSTATE, std::bad_alloc as 53200, anything else as XX000.
 //
-// To be the only thing in a function that PostgreSQL calls; what stands beside it there must be trivially destructible.
+// Must be the only statement in a function that PostgreSQL calls. Any local variable next to it must be trivially
+// destructible.
 template <class Body>
 auto entry(Body&& body) {
   using Result = std::invoke_result_t<Body&>;

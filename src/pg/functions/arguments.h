@@ -16,17 +16,17 @@ extern "C" {
 
 namespace webhook::pg {
 
-// An argument, in the current memory context; nothing: null.
+// The argument, in the current memory context; nullopt for null.
 std::optional<std::string_view> text_argument(FunctionCallInfo fcinfo, int number);
-// The rest are of arguments that are not null. What was signed and sent is UTF-8.
+// The following require an argument that is not null. Signed and sent text is UTF-8.
 std::string utf8_argument(FunctionCallInfo fcinfo, int number);
 Time time_argument(FunctionCallInfo fcinfo, int number);
 Uuid uuid_argument(FunctionCallInfo fcinfo, int number);
 
 Datum text_result(std::string_view text);
-// Null for nothing.
+// nullopt becomes null.
 Datum text_result(FunctionCallInfo fcinfo, const std::optional<std::string>& text);
-// A row of the function's OUT columns, as many as there are values.
+// A row with one value for each of the function's OUT columns.
 Datum row_result(FunctionCallInfo fcinfo, Datum* values, bool* nulls);
 
 }  // namespace webhook::pg

@@ -1,10 +1,10 @@
-// The background processes: one launcher a server, one worker a database that has the extension.
+// The background processes: one launcher per server, and workers for each database that has the extension.
 //
 //   postmaster ── launcher ──starts──▶ worker (database A)
 //                                      worker (database B) …
 //
-// The launcher is connected to no database. It cannot see where the extension is installed, so a worker doubles as the
-// probe: it looks, and leaves if there is nothing for it. CREATE EXTENSION tells the launcher to look again.
+// The launcher connects to no database, so it cannot see where the extension is installed. A worker doubles as the
+// probe: it looks, and exits if the extension is missing. CREATE EXTENSION tells the launcher to probe again.
 #pragma once
 
 #include <cstdint>
@@ -18,15 +18,16 @@ namespace webhook::pg {
 // From _PG_init, while the server loads shared_preload_libraries.
 void register_launcher();
 
-// The launcher's process. Returns when it is to end.
+// The launcher's main function. Returns when the launcher is to end.
 void run_launcher();
 
-// A worker's process: takes its place, connects. Nothing: there is nothing to do here, now; end quietly.
+// In a worker's process: takes its slot and connects. Null if there is nothing to do in this database now; the process
+// then ends quietly.
 std::unique_ptr<Process> begin_worker(std::uint32_t database, const WorkerShare& share);
-// This worker's share, as the launcher told it.
+// This worker's share, as the launcher assigned it.
 WorkerShare share_of_this_worker() noexcept;
 
-// Why this worker ends, once it was asked to.
+// Records why this worker ends, after it was asked to end.
 void note_shutdown() noexcept;
 
 }  // namespace webhook::pg

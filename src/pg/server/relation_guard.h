@@ -1,18 +1,19 @@
 // Keeps strong locks off the extension's relations.
 //
-// PostgreSQL locks what a statement names before it asks, in many of its statements, whether the caller may: CREATE RULE, CREATE
-// TRIGGER, COMMENT, DROP TRIGGER, CREATE STATISTICS, a foreign key, a partition. The lock waits for whoever reads the relation,
-// and the application's INSERT waits behind it. LOCK TABLE asks first, but an UPDATE or DELETE that is granted will do for it.
-// So these statements are refused before they begin.
+// Many statements lock the relation that they name before PostgreSQL checks the caller's privileges: CREATE RULE,
+// CREATE TRIGGER, COMMENT, DROP TRIGGER, CREATE STATISTICS, a foreign key, a partition. Such a lock waits for every
+// reader of the relation, and the application's INSERT waits behind it. LOCK TABLE checks first, but UPDATE or DELETE
+// privilege is enough for it. So these statements are refused before they begin.
 #pragma once
 
 struct PlannedStmt;
 
 namespace webhook::pg {
 
-// Before a utility statement runs. An ereport(ERROR), 42501, if it would lock a relation of ours in a stronger mode than ROW
-// EXCLUSIVE, and the user is neither the relation's owner nor a superuser. Returns the statement to run: the one that was given,
-// or a copy in which names that could come to mean a relation of ours are qualified.
+// To be called before a utility statement runs. Raises an ERROR (42501) if the statement would lock one of the
+// extension's relations in a stronger mode than ROW EXCLUSIVE and the user is neither the relation's owner nor a
+// superuser. Returns the statement to run: the given one, or a copy that schema-qualifies names which could otherwise
+// come to mean one of these relations.
 PlannedStmt* guard_relations(PlannedStmt* planned);
 
 }  // namespace webhook::pg

@@ -1,6 +1,6 @@
-// Statements that concern whole databases or the extension itself: the worker steps aside for DROP DATABASE and its
-// like, the launcher looks again after CREATE EXTENSION, and COMMIT PREPARED, for which PostgreSQL calls no
-// transaction callback, wakes the worker.
+// Handles statements that concern a whole database or the extension itself. Workers step aside for DROP DATABASE and
+// similar statements. The launcher probes again after CREATE EXTENSION. COMMIT PREPARED wakes the workers, because
+// PostgreSQL calls no transaction callback for it.
 #pragma once
 
 namespace webhook::pg {
