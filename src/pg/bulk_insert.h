@@ -1,4 +1,4 @@
-// Appends rows to a table past the executor. Raises errors of PostgreSQL's: for guarded code.
+// Appends rows to a table without the executor. Raises PostgreSQL errors, so call it inside guarded().
 #pragma once
 
 #include <cstddef>
@@ -10,10 +10,11 @@ namespace webhook::pg {
 
 enum class Constraints : bool { kUnchecked, kChecked };
 
-// The table is open and locked, the slots are virtual and filled, and a snapshot is active. All rows go in together and
-// get their index entries one by one. No trigger fires and no default is filled in. Checked: NOT NULL and CHECK.
-// ascending: the number, from 1, of a bigint column in which the rows ascend; 0: there is none. A BRIN index on it alone
-// learns nothing from what lies between the first and the last row of a page, and is not asked to.
+// The table must be open and locked, the slots virtual and filled, and a snapshot active. All rows are inserted
+// together and get their index entries one by one. No trigger fires and no default is filled in. kChecked: checks NOT
+// NULL and CHECK constraints. ascending: the number, from 1, of a bigint column in which the rows ascend; 0: none. For
+// a BRIN index on this column alone, only the first and the last row of a page get an index call, because the rows
+// between them add nothing.
 void bulk_insert(RelationData* table, TupleTableSlot** slots, std::size_t count, Constraints constraints,
                  int ascending = 0);
 

@@ -1,5 +1,5 @@
-// The extension's own tables in this database, by OID. Looked up by the extension, not by search_path, and kept until
-// PostgreSQL says that one of them has changed.
+// The OIDs of the extension's own tables in this database. They are looked up through the extension, not by
+// search_path, and kept until PostgreSQL reports that one of the tables has changed.
 #pragma once
 
 #include <array>
@@ -21,11 +21,11 @@ struct Catalog {
   std::array<std::uint32_t, kAllSegments> event_segments{};  // webhook_events_0 …
 };
 
-// Null: the extension is not installed in this database, perhaps no longer. What it points to changes with any call
-// that processes invalidations: a lock taken, above all. Throws Error; needs a transaction.
+// Null if the extension is not, or no longer, installed in this database. Any call that processes invalidations may
+// change what the pointer refers to, above all taking a lock. Throws Error. Needs a transaction.
 const Catalog* find_catalog();
 
-// From the relcache callback. relation 0: any.
+// For the relcache callback. relation 0: any.
 void invalidate_catalog(std::uint32_t relation) noexcept;
 
 }  // namespace webhook::pg

@@ -1,4 +1,4 @@
-// An error on its way between C++ and PostgreSQL, with all that a client would see of it.
+// An error on its way between C++ and PostgreSQL, with everything that a client sees of it.
 #pragma once
 
 #include <exception>
@@ -7,9 +7,9 @@
 
 namespace webhook::pg {
 
-// Where an error of PostgreSQL's comes from. Empty: it does not say.
+// Where a PostgreSQL error comes from. Empty fields: unknown.
 struct ErrorOrigin {
-  std::string context;  // what was running, the innermost first, a line each
+  std::string context;  // what was running, innermost first, one per line
   std::string context_in_a_line() const {
     std::string joined;
     for (const char c : context) {
@@ -21,7 +21,7 @@ struct ErrorOrigin {
     }
     return joined;
   }
-  // What it is about.
+  // The object that the error is about.
   std::string schema;
   std::string table;
   std::string column;
@@ -31,7 +31,7 @@ struct ErrorOrigin {
 
 class Error : public std::exception {
  public:
-  // sqlstate: five characters, as in PostgreSQL's appendix "Error Codes". The texts follow PostgreSQL's message style.
+  // sqlstate: five characters, see PostgreSQL's appendix "Error Codes". The texts follow PostgreSQL's message style.
   Error(const char* sqlstate, std::string message, std::string detail = {}, std::string hint = {},
         ErrorOrigin origin = {})
       : sqlstate_(sqlstate),

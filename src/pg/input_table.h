@@ -1,5 +1,5 @@
-// Rows of the worker's that a statement reads as a table: how many rows are handed over at once. PostgreSQL's own means for
-// it, those of a trigger's transition tables, cost a third of what an array for each column does.
+// Rows that the worker passes to a statement as a table, many at once. It uses PostgreSQL's mechanism for the
+// transition tables of triggers, which costs a third of passing an array for each column.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +14,9 @@
 
 namespace webhook::pg {
 
-// In a Transaction, and gone before it ends. A statement finds it under its name, before any relation so called. Put a
-// row's values in the order of the columns, then end the row. All texts in UTF-8. Throws Error.
+// Lives within a Transaction and must be gone before it ends. A statement finds it by its name, ahead of any relation
+// with that name. Put a row's values in the order of the columns, then call end_row(). All texts are UTF-8. Throws
+// Error.
 class InputTable {
  public:
   enum class Type : std::uint8_t { kInteger, kBigint, kDouble, kText, kTimestamp, kUuid };
@@ -24,13 +25,13 @@ class InputTable {
     Type type;
   };
 
-  // The name outlives it.
+  // name must outlive the table.
   InputTable(const char* name, std::initializer_list<Column> columns);
   ~InputTable();
   InputTable(const InputTable&) = delete;
   InputTable& operator=(const InputTable&) = delete;
 
-  // A value of the column's type.
+  // The value must have the column's type.
   InputTable& put(std::int32_t value);
   InputTable& put(std::int64_t value);
   InputTable& put(double value);
@@ -38,7 +39,7 @@ class InputTable {
   InputTable& put(const char* value) { return put(std::string_view(value)); }
   InputTable& put(const std::string& value) { return put(std::string_view(value)); }
   InputTable& put(Time value);
-  InputTable& put(const Uuid& value);  // which must live until the row ends
+  InputTable& put(const Uuid& value);  // must live until the row ends
   InputTable& put_null();
   template <class Value>
   InputTable& put(const std::optional<Value>& value) {
@@ -54,10 +55,10 @@ class InputTable {
   const char* name_;
   void* description_;  // TupleDesc
   void* rows_;         // Tuplestorestate
-  // The row to come.
+  // The row being built.
   std::vector<std::uintptr_t> values_;
   std::vector<char> nulls_;
-  std::vector<std::string> texts_;  // one a column: what its value points to
+  std::vector<std::string> texts_;  // one per column: what its value points to
 };
 
 }  // namespace webhook::pg

@@ -1,5 +1,5 @@
-// SQL from a background worker: a transaction, a statement with its parameters, the rows that come back. Plain C++ to
-// see, SPI inside. All throw Error.
+// SQL from a background worker: a transaction, a statement with parameters, its result rows. The interface is plain
+// C++, the implementation SPI. All of it throws Error.
 #pragma once
 
 #include <cstddef>
@@ -17,14 +17,14 @@
 namespace webhook::pg {
 
 enum class Isolation : std::uint8_t {
-  kReadCommitted,   // each statement has a snapshot of its own
-  kRepeatableRead,  // all have the same one
+  kReadCommitted,   // each statement has its own snapshot
+  kRepeatableRead,  // all statements share a snapshot
 };
 
-// A transaction with a snapshot and SPI. Rolled back unless commit() is called. Not nested.
+// A transaction with a snapshot and SPI. Rolled back unless commit() is called. Cannot be nested.
 class Transaction {
  public:
-  // activity is what pg_stat_activity shows meanwhile; it must outlive the transaction.
+  // activity is shown in pg_stat_activity during the transaction. It must outlive the transaction.
   explicit Transaction(const char* activity, Isolation isolation = Isolation::kReadCommitted);
   ~Transaction();
   Transaction(const Transaction&) = delete;
@@ -36,7 +36,8 @@ class Transaction {
   bool open_ = true;
 };
 
-// A savepoint in a Transaction: what fails in it does not end the transaction. Rolled back unless release() is called.
+// A savepoint in a Transaction: a failure inside it does not end the transaction. Rolled back unless release() is
+// called.
 class Subtransaction {
  public:
   Subtransaction();
@@ -47,12 +48,13 @@ class Subtransaction {
   void release();
 
  private:
-  void* context_;  // MemoryContext and ResourceOwner around it
+  void* context_;  // the MemoryContext and ResourceOwner around it
   void* owner_;
   bool open_ = true;
 };
 
-// A bound of time for what runs while it lives: beyond it, whatever processes interrupts throws Error 57014.
+// Limits the time of the code that runs while it lives. After limit_ms, any call that processes interrupts throws Error
+// 57014.
 class TimeLimit {
  public:
   explicit TimeLimit(int limit_ms);
@@ -61,7 +63,7 @@ class TimeLimit {
   TimeLimit& operator=(const TimeLimit&) = delete;
 };
 
-// A text of SQL in which @extschema@ stands for the extension's schema, prepared at its first use and kept.
+// SQL text in which @extschema@ stands for the extension's schema. Prepared at its first use and kept.
 class Statement {
  public:
   constexpr explicit Statement(const char* sql) : sql_(sql) {}
@@ -74,11 +76,11 @@ class Statement {
   void* plan_ = nullptr;
 };
 
-// The quoted name that replaces @extschema@. To be set before the first statement is prepared.
+// Sets the quoted name that replaces @extschema@. Call it before the first statement is prepared.
 void set_extension_schema(const std::string& quoted_name);
 
-// One execution of a statement, all texts in UTF-8: bind the parameters in order, run, read the rows. They live as long
-// as the Transaction does.
+// One execution of a statement: bind the parameters in order, run, read the rows. All texts are UTF-8. The rows live as
+// long as the Transaction.
 class Query {
  public:
   explicit Query(Statement& statement) : statement_(statement) {}
@@ -103,10 +105,11 @@ class Query {
   Query& bind(const std::vector<std::optional<std::string>>& values);
   Query& bind_xids(const std::vector<FullXid>& values);
 
-  // Runs it. rows_max 0: all. Returns the number of rows, found or changed.
+  // Executes the statement. rows_max 0: no limit. Returns the number of rows found or changed.
   std::size_t run(std::size_t rows_max = 0);
 
-  // The column of a row of the result, both counted from 0. Null where the type says so; otherwise a null is an Error.
+  // The value in a row and column of the result, both counted from 0. A null is an Error unless the return type allows
+  // it.
   bool is_null(std::size_t row, int column) const;
   std::int16_t get_int16(std::size_t row, int column) const;
   std::int32_t get_int32(std::size_t row, int column) const;
@@ -120,9 +123,9 @@ class Query {
   Uuid get_uuid(std::size_t row, int column) const;
   std::string get_text(std::size_t row, int column) const;  // text or json, as UTF-8
   std::optional<std::string> get_optional_text(std::size_t row, int column) const;
-  // Of a text or json, 0 if it is null: as it is in memory, for which it is not expanded.
+  // The size of a text or json value in memory, without expanding it. 0 if null.
   std::size_t expanded_bytes(std::size_t row, int column) const;
-  std::vector<std::string> get_texts(std::size_t row, int column) const;  // text[]; a null array is empty
+  std::vector<std::string> get_texts(std::size_t row, int column) const;  // text[]; a null array becomes empty
   std::vector<std::int64_t> get_int64s(std::size_t row, int column) const;
 
  private:
@@ -138,7 +141,7 @@ class Query {
   Statement& statement_;
   std::vector<std::uint32_t> types_;
   std::vector<std::uintptr_t> values_;
-  std::string nulls_;             // as SPI_execute_plan() wants them
+  std::string nulls_;             // as SPI_execute_plan() expects them
   std::deque<std::string> kept_;  // what the values point to
   void* rows_ = nullptr;          // SPITupleTable
 };

@@ -1,7 +1,7 @@
-// The worker's view of the database. Each call is one transaction of its own, so that none is open while the worker
-// waits for the network. spi_store.h implements it by SPI, the unit tests in memory.
+// The worker's view of the database. Each call is one transaction, so none is open while the worker waits for the
+// network. spi_store.h implements it with SPI, the unit tests in memory.
 //
-// A call that fails throws Error, with its transaction rolled back; ExtensionGone if the extension was dropped.
+// A call that fails rolls back its transaction and throws Error, or ExtensionGone if the extension was dropped.
 #pragma once
 
 #include <algorithm>
@@ -32,21 +32,21 @@ class ExtensionGone : public Error {
   ExtensionGone() : Error("42704", "extension \"webhook\" is not installed in this database") {}
 };
 
-// How a webhook's endpoint was found, for whoever reads webhook_stats, and for the next worker.
+// The state of a webhook's endpoint, for readers of webhook_stats and for the next worker.
 struct EndpointState {
   Uuid webhook;
-  Time webhook_created_at{};              // tells which webhook of that id
-  std::optional<Time> circuit_opened_at;  // nothing: it is closed
+  Time webhook_created_at{};              // with the id, identifies the webhook
+  std::optional<Time> circuit_opened_at;  // nullopt: the circuit is closed
   std::optional<Time> next_probe_at;
   std::optional<Time> failing_since;  // the first failure since the last success
   std::optional<Time> last_success_at;
   std::optional<Time> last_failure_at;
   std::string last_error;
-  std::optional<Time> filter_failed_at;  // when its filter last could not judge an event,
-  std::string filter_error;              // and why
+  std::optional<Time> filter_failed_at;  // when the filter last failed to judge an event
+  std::string filter_error;              // why the filter failed then
 };
 
-// Which webhook: an id may be given again once its webhook is deleted.
+// Identifies a webhook. An id alone does not, because a new webhook may reuse the id of a deleted one.
 struct WebhookIdentity {
   Uuid id;
   Time created_at{};
@@ -55,70 +55,70 @@ struct WebhookIdentity {
   bool operator==(const WebhookIdentity&) const = default;
 };
 
-// A row of webhook_configurations with its secrets, and what stands elsewhere about it.
+// A row of webhook_configurations, with its secrets and what other tables hold about the webhook.
 struct Webhook {
   Uuid id;
   std::optional<std::string> organization_id;
   std::string name;
   std::string url;
   std::vector<std::string> events;   // names and patterns
-  std::string filter;                // jsonpath over the data; empty: none
+  std::string filter;                // jsonpath over the event's data; empty: none
   std::vector<std::string> headers;  // "Name: value"
-  std::vector<std::string> secrets;  // newest first; those that expired left out
+  std::vector<std::string> secrets;  // newest first, without expired ones
   bool is_active = false;
   Time created_at{};
-  Time active_since{};  // if it is active
-  // Ascending: the number of its creation, and of each time that it was switched on or off since. Empty: not known.
+  Time active_since{};  // meaningful only if is_active
+  // Ascending: the number of the webhook's creation, then of each time it was switched on or off. Empty: unknown.
   std::vector<std::int64_t> switches;
   Duration timeout{};
-  std::vector<Duration> retry_schedule;  // empty: the setting's
+  std::vector<Duration> retry_schedule;  // empty: use the setting
   LaneLimits limits;
-  std::string secret_problem;             // why it cannot sign by its secrets; empty: it can
-  std::optional<Time> secrets_change_at;  // when the next of its secrets expires
-  std::optional<Time> next_due;           // of what it is owed; nothing: nothing is pending
-  std::optional<EndpointState> endpoint;  // as a worker left it
-  bool is_owed_changed = false;           // others than the worker have changed what it is owed
+  std::string secret_problem;             // why its secrets cannot sign; empty: they can
+  std::optional<Time> secrets_change_at;  // when the next secret expires
+  std::optional<Time> next_due;           // of its pending deliveries; nullopt: none
+  std::optional<EndpointState> endpoint;  // as a worker last saved it
+  bool is_owed_changed = false;           // somebody other than a worker changed its pending deliveries
 
   WebhookIdentity identity() const { return {id, created_at, organization_id}; }
 
-  // When an event was captured by a session that knew of no later switch, however late it is routed.
+  // Whether the webhook was active for an event whose session knew of no switch after known_switch.
   bool was_active(std::int32_t known_switch) const {
     if (switches.empty()) return is_active;
     const auto later = std::ranges::upper_bound(switches, known_switch);
-    if (later == switches.begin()) return false;  // it was created later
+    if (later == switches.begin()) return false;  // the webhook was created later
     return is_active == ((switches.end() - later) % 2 == 0);
   }
 
-  // What is not, is owed: nothing goes out unsigned because a key is missing.
+  // Deliveries of a webhook that is not deliverable stay pending. Nothing is sent unsigned because a key is missing.
   bool is_deliverable() const { return is_active && secret_problem.empty(); }
 };
 
-// What one step of reading says is to be delivered.
+// What one step of reading the configuration returns.
 struct Configuration {
-  Snapshot snapshot;  // with which it was read
-  // Another one than before: the database was restored while the worker ran. Nothing: none is stored.
+  Snapshot snapshot;  // that the configuration was read with
+  // Differs from the known instance if the database was restored while the worker ran. nullopt: none is stored.
   std::optional<Uuid> instance;
   bool is_paused = false;
   std::string paused_reason;
   std::string key_file_problem;  // what is wrong with webhook.secret_key_file; empty: nothing
-  // To be taken over in this order: an id may be another webhook's by now.
+  // Apply deleted before webhooks: a new webhook may have the id of a deleted one.
   std::vector<WebhookIdentity> deleted;
   std::vector<Webhook> webhooks;
-  bool is_all = true;  // there is nothing more to read
+  bool is_all = true;  // false: there is more to read
 };
 
-// What may have changed, as far as the worker has been told.
+// What may have changed, as far as the worker was told.
 enum class ConfigurationNews : std::uint8_t {
   kNone,
-  kChanges,   // changes() tells them
-  kAnything,  // the tables may have been changed in a way that changes() does not find
+  kChanges,   // changes() returns them
+  kAnything,  // the tables may have changed in a way that changes() does not find
 };
 
 struct StartState {
   IdentityVerdict verdict = IdentityVerdict::kSame;
   Uuid instance;
   Checkpoint checkpoint;
-  std::vector<Uuid> deferred;  // webhooks, of whichever worker, with changes that are not applied yet
+  std::vector<Uuid> deferred;  // webhooks of any worker with deferred changes that are not applied yet
 };
 
 struct DeliveryKey {
@@ -145,33 +145,33 @@ struct LogRow {
   std::optional<Time> next_attempt_at;
 };
 
-// A delivery that has succeeded. request: as in OwedRow.
+// A delivery that has succeeded. request: see OwedRow.
 struct Finished {
   DeliveryKey key;
   std::int64_t request = 0;
 };
 
-// A row of webhook_deliveries; dead if next_attempt_at is nothing.
+// A row of webhook_deliveries. It is dead if next_attempt_at is nullopt, otherwise pending.
 struct OwedRow {
   DeliveryKey key;
-  // Which webhook_redeliver() or webhook_replay() the delivery was fetched with; 0: none. A row with another one says what
-  // was asked for last, and stays.
+  // The webhook_redeliver() or webhook_replay() call that the delivery was fetched with; 0: none. A row with another
+  // request holds the latest one, so it stays.
   std::int64_t request = 0;
   Time webhook_created_at{};
   std::optional<std::string> organization_id;
   std::string event;
   std::optional<std::string> event_key;
-  int slot = 0;       // of the event
-  Time created_at{};  // likewise
+  int slot = 0;       // segment of the event
+  Time created_at{};  // of the event
   int attempts = 0;
-  int probes = 0;  // of the attempts
+  int probes = 0;  // how many of the attempts were probes
   Time owed_since{};
   std::optional<Time> next_attempt_at;
   std::string last_error;  // empty: null
   std::optional<std::string> ordering_key;
 };
 
-// An event about a webhook itself, for the other webhooks of its organization.
+// An event about a webhook itself, sent to the other webhooks of its organization.
 struct OperationalEvent {
   std::string name;
   std::optional<std::string> organization_id;
@@ -181,8 +181,8 @@ struct OperationalEvent {
 // What one transaction records.
 struct Batch {
   std::vector<LogRow> logs;
-  std::vector<OwedRow> owed;       // inserted, or updated
-  std::vector<Finished> finished;  // no longer owed: deleted
+  std::vector<OwedRow> owed;       // to insert or update
+  std::vector<Finished> finished;  // no longer pending: to delete
   std::vector<OperationalEvent> events;
   std::vector<EndpointState> endpoints;
   std::vector<MinuteOfWebhook> minutes;
@@ -192,43 +192,44 @@ struct Batch {
   bool empty() const { return !has_results() && endpoints.empty() && minutes.empty() && !checkpoint; }
 };
 
-// What disable() did.
+// The outcome of disable().
 enum class DisableResult : std::uint8_t {
   kDisabled,
-  kNothingToDo,  // it is off already, gone, or has another URL
-  kLocked,       // somebody has the row locked, or its change is refused
+  kNothingToDo,  // it is inactive already, deleted, or has another URL
+  kLocked,       // the row is locked, or the change was refused
 };
 
-// What record() did. All results are durable.
+// The outcome of record(). All results are durable.
 struct Recorded {
-  // Webhooks of which somebody else is writing rows of webhook_deliveries, or of which a row could not be written: what the
-  // batch says of these is stored as a change for apply_deferred(), and counts as written but for due(), next_due(),
-  // give_up_old(), write_ordering_keys() and owed_by_key(), which must wait for it.
+  // Webhooks for which another transaction writes rows of webhook_deliveries, or for which a row could not be written.
+  // Their part of the batch is stored as changes for apply_deferred(). These changes count as written, except that
+  // due(), next_due, give_up_old(), write_ordering_keys() and owed_by_key() must wait until they are applied.
   std::vector<Uuid> deferred;
-  // Not written, because somebody has the rows locked.
+  // Rows not written, because they are locked.
   std::vector<MinuteOfWebhook> minutes;
   std::vector<Uuid> endpoints;
-  // Why a row of webhook_logs lacks what the attempt brought, or statistics were dropped. Empty: nothing of that kind.
+  // Why a row of webhook_logs lacks the attempt's response and error, or why statistics were dropped. Empty: neither
+  // happened.
   std::string problem;
 };
 
-// What apply_deferred() did for a webhook.
+// The outcome of apply_deferred() for a webhook.
 struct Applied {
   enum class State : std::uint8_t {
-    kBusy,    // somebody else is writing its rows still
-    kFailed,  // it took time and was in vain: a row is locked, or refused for a reason that may pass
+    kBusy,    // another transaction is still writing its rows
+    kFailed,  // time was spent in vain: a row is locked, or refused for a reason that may pass
     kMore,    // some of the changes are applied
-    kDone,    // all are
+    kDone,    // all changes are applied
   };
   Uuid webhook;
   State state = State::kBusy;
-  std::optional<Time> next_due;  // kDone: of what is owed to it
-  std::string problem;           // why it failed, if nobody has locked it; or why a delivery was given up
+  std::optional<Time> next_due;  // kDone: of its pending deliveries
+  std::string problem;           // why it failed, unless because of a lock; or why a delivery was given up
 };
 
-// What write_ordering_keys() did.
+// The outcome of write_ordering_keys().
 struct OrderingStep {
-  bool is_busy = false;  // somebody else is writing the webhook's rows, or one is refused: nothing is done
+  bool is_busy = false;  // another transaction is writing the webhook's rows, or a row is refused: nothing was done
   bool is_all = false;
   Backlog::Position position;  // of the last row
 };
@@ -238,44 +239,44 @@ struct Chunk {
   bool window_is_read = false;
 };
 
-// What had happened at one moment.
+// The state of the event log and the delivery log at one moment.
 struct LogHead {
   Snapshot snapshot;
-  // No lower id is drawn for webhook_logs any more, by whichever worker. Read after the snapshot was taken: a row about an
-  // event that has not finished in a later snapshot has an id above it.
+  // No worker draws an id up to this one for webhook_logs any more. It is read after the snapshot was taken, so a log
+  // row about an event that is not finished in a later snapshot has a higher id.
   std::int64_t last_log_id = 0;
 };
 
-// A pending row of webhook_deliveries with its event, whose data is empty if nothing holds it any more.
+// A pending row of webhook_deliveries with its event. The event's data is empty if it is stored nowhere any more.
 struct OwedDelivery {
   Event event;
   int attempts = 0;          // already made
-  int probes = 0;            // of those
-  std::int64_t request = 0;  // as in OwedRow
+  int probes = 0;            // how many of the attempts were probes
+  std::int64_t request = 0;  // see OwedRow
   Time owed_since{};
   Time next_attempt_at{};
 };
 
-// What due() looks for.
+// The arguments of due().
 struct DueQuery {
   WebhookIdentity webhook;
   Time now{};
-  // With ordering: the oldest deliveries, of each ordering_key only if the oldest of all with it is due. Else by
-  // next_attempt_at, behind `after`.
+  // true: oldest events first, and only those whose ordering_key has no older pending delivery that is not due yet.
+  // false: by next_attempt_at, starting after `after`.
   bool in_order = false;
   Backlog::Position after;
   std::size_t rows_max = 0;
-  // Of the events, as they are expanded in memory; one comes in any case.
+  // The limit on the events' size when expanded in memory. One event is returned in any case.
   std::size_t bytes_max = 0;
 };
 
 struct Due {
   std::vector<OwedDelivery> deliveries;  // the longest due first; in_order: the oldest events first
-  bool is_all = true;                    // no more are due
-  std::optional<Time> next;              // when the next one is, of those that are not due yet
+  bool is_all = true;                    // false: more are due
+  std::optional<Time> next;              // when the next delivery becomes due, among those that are not due yet
 };
 
-// What webhook_test() sends, as far as it is committed.
+// What webhook_test() sends, from committed data.
 struct Testable {
   bool is_paused = false;
   std::string paused_reason;
@@ -283,20 +284,20 @@ struct Testable {
   bool has_event = false;
   std::optional<std::string> organization_id;
   std::string url;
-  std::vector<std::string> headers;  // these as in Webhook
-  std::vector<std::string> secrets;  //
-  std::string secret_problem;        // why one cannot be decrypted; empty: they all can
-  Duration timeout{};                //
-  std::string example;               // the event's, JSON in UTF-8
+  std::vector<std::string> headers;  // as in Webhook
+  std::vector<std::string> secrets;  // as in Webhook
+  std::string secret_problem;        // why a secret cannot be decrypted; empty: all can
+  Duration timeout{};                // as in Webhook
+  std::string example;               // the event's example, JSON in UTF-8
 };
 
 enum class FilterAnswer : std::uint8_t {
-  kNotAsked,  // the call had no time for it: to be asked again
+  kNotAsked,  // the call ran out of time: ask again
   kMatch,
   kNoMatch,
-  kError,    // it cannot be evaluated on this data
-  kBeyond,   // the data is beyond the bounds within which filters see it
-  kOverrun,  // it took too long
+  kError,    // the filter cannot be evaluated on this data
+  kBeyond,   // the data exceeds the bounds for filters
+  kOverrun,  // the evaluation took too long
 };
 
 // How many rows a webhook has in a part of webhook_deliveries.
@@ -308,35 +309,35 @@ struct OwedCount {
 
 struct OwedStep {
   std::vector<OwedCount> counts;
-  std::optional<DeliveryKey> last;  // nothing: there are no more
+  std::optional<DeliveryKey> last;  // nullopt: there are no more
 };
 
 // How many bytes organizations have in a part of the saved events.
 struct SavedStep {
   std::unordered_map<std::string, std::uint64_t> bytes;
-  std::optional<std::int64_t> last;  // nothing: there are no more
+  std::optional<std::int64_t> last;  // nullopt: there are no more
 };
 
 struct SavedGivenUp {
-  std::uint64_t bytes = 0;  // of the events that went
-  bool more = false;        // something went, and there may be more
+  std::uint64_t bytes = 0;  // of the deleted events
+  bool more = false;        // something was deleted, and there may be more
 };
 
-// What filter() makes of an event's data and of a filter when it first sees them. The caller keeps it for the next call,
-// so that nothing is made twice; only filter() knows what is in it.
+// What filter() prepares from an event's data, or from a filter, on first use. The caller keeps it for later calls, so
+// that nothing is prepared twice. Only filter() interprets it.
 struct FilterData {
   bool is_made = false;
   std::string jsonb;
-  FilterAnswer problem = FilterAnswer::kNotAsked;  // or why there is none,
-  std::string error;                               // if that is kError, in words
+  FilterAnswer problem = FilterAnswer::kNotAsked;  // why jsonb is missing, if it is
+  std::string error;                               // for kError: the reason in words
   bool has_long_number_text = false;               // see JsonBounds
 };
 struct CompiledFilter {
-  std::string text;  // what it was made of
+  std::string text;  // the filter that jsonpath was compiled from
   std::string jsonpath;
 };
 
-// Whether an event's data passes a webhook's filter. The pointers are good as long as the call lasts.
+// The question whether an event's data passes a webhook's filter. The pointers must be valid during the call.
 struct FilterQuestion {
   const std::string* filter = nullptr;
   CompiledFilter* compiled = nullptr;
@@ -346,107 +347,107 @@ struct FilterQuestion {
   std::string error;  // for kError: why
 };
 
-// The questions of one organization: those about an event stand together.
+// The questions of one organization. Questions about the same event are adjacent.
 struct FilterGroup {
   std::vector<FilterQuestion> questions;
-  Duration cost{};  // what they took of the worker's time
+  Duration cost{};  // processor time that they took
 };
 
-// The excess: what organizations write beyond their shares.
+// Excess rings hold what organizations write beyond their shares.
 enum class Ring : std::uint8_t { kEvents, kExcessEvents, kLogs, kExcessLogs };
 inline constexpr std::size_t kRings = 4;
 constexpr bool holds_events(Ring ring) { return ring == Ring::kEvents || ring == Ring::kExcessEvents; }
 
-// What maintain_ring() did.
+// The outcome of maintain_ring().
 struct RingReport {
-  bool more = false;         // there is more to do at once
-  std::string kept_because;  // not empty: the ring should have turned and could not
+  bool more = false;         // call it again at once
+  std::string kept_because;  // not empty: why a ring that should have turned could not
 };
 
 class Store {
  public:
   virtual ~Store() = default;
 
-  // Reads, or on the first start and in a copy writes, who this database is and how far this worker of it got. If there
-  // were another number of workers before, all of the new ones go on from the oldest checkpoint of the old ones, none of
-  // which may run any more.
+  // Reads the identity of this database and this worker's checkpoint. On the first start, and in a copy of a database,
+  // writes them instead. If the number of workers has changed, every new worker starts from the oldest checkpoint of
+  // the old workers, none of which may still run.
   virtual StartState start(const WorkerShare& share) = 0;
 
-  // The first webhooks_max behind that id, in the order of their ids, of those that exist now.
+  // The first webhooks_max existing webhooks with an id after `after`, in the order of their ids.
   virtual Configuration webhooks(const std::optional<Uuid>& after, std::size_t webhooks_max) = 0;
-  // These, if they exist.
+  // The webhooks with these ids that exist.
   virtual Configuration webhooks(const std::vector<Uuid>& ids) = 0;
-  // The next step through what has changed between two snapshots: from known, until now. If it was the last one, the
-  // changes are known of all that had finished in its snapshot. Else the next call, with the same `known`, goes on; after
-  // its last step, known is what the first step returned as its snapshot.
+  // The next step through the changes since the snapshot `known`. If is_all, the worker now knows all changes that had
+  // finished in the returned snapshot. Otherwise call again with the same `known`. After the last step, the next
+  // `known` is the snapshot that the first step returned.
   virtual Configuration changes(const Snapshot& known, std::size_t changes_max) = 0;
-  // What there may be to read since the last call of this. No transaction; up to date after any call.
+  // What may have changed since the last call of this function. Opens no transaction. Up to date after any other call.
   virtual ConfigurationNews take_news() = 0;
   virtual bool has_news() const = 0;
 
   virtual LogHead current_head() = 0;
-  // The window's events behind after_id, at most events_max, and no more of them than bytes_max once they are expanded in
-  // memory; one comes in any case. Returns only what is durable, even if it was committed with synchronous_commit off.
+  // The window's events after after_id: at most events_max, and at most bytes_max when expanded in memory, but one in
+  // any case. Returns only what is durable, even if it was committed with synchronous_commit off.
   virtual Chunk read(const Window& window, std::int64_t after_id, std::size_t events_max, std::size_t bytes_max) = 0;
 
-  // What was logged, by any worker, above the floor.
+  // The deliveries that any worker logged above the floor.
   virtual std::vector<DeliveryKey> logged_since(std::int64_t log_floor) = 0;
-  // Those of these events that webhook_deliveries holds.
+  // The deliveries of these events that webhook_deliveries holds.
   virtual std::vector<DeliveryKey> owed_of(const std::vector<std::int64_t>& event_ids) = 0;
 
-  // Evaluates filters: of each group at least the first question, if it has any, and as many more, in their order, as a
-  // bound of time lets it. When the whole has had its time, the groups that are left have no answer. No group's failure or
-  // time is another's.
+  // Evaluates filters. Answers at least the first question of each group, and more of them in order as the group's time
+  // limit allows. When the time for the whole call is over, the remaining groups get no answer. A failure or overrun in
+  // one group does not affect another.
   virtual void filter(std::vector<FilterGroup>* groups) = 0;
 
-  // Logs the attempt of a test by itself, and returns the id of its row.
+  // Logs the attempt of a test in its own transaction, and returns the row's id.
   virtual std::int64_t log_test(const LogRow& row) = 0;
-  // Records a batch, durably. Waits for nobody who writes what is owed to a webhook.
+  // Records a batch durably. Does not wait for transactions that write a webhook's deliveries.
   virtual Recorded record(const Batch& batch) = 0;
-  // Applies what is deferred of these webhooks, in this order: of one at most, and there rows_max changes at most. Returns
-  // what became of those that it has come to.
+  // Applies deferred changes of these webhooks, in this order: at most rows_max changes, all of one webhook. Returns
+  // the outcome for each webhook that it reached.
   virtual std::vector<Applied> apply_deferred(const std::vector<Uuid>& webhooks, std::size_t rows_max) = 0;
-  // Who keeps the webhook's deliveries from being recorded, for the log.
+  // Describes, for the log, who keeps the webhook's deliveries from being recorded.
   virtual std::string holder(const Uuid& webhook) = 0;
-  // Switches the webhook off, unless its URL is another one by now, and emits the event, if it did.
+  // Deactivates the webhook and emits the event, unless the webhook's URL has changed.
   virtual DisableResult disable(const WebhookIdentity& webhook, const std::string& url, const std::string& reason,
                                 const OperationalEvent& event) = 0;
 
   virtual Testable testable(const Uuid& webhook, Time created_at, const std::string& event) = 0;
 
-  // The pending deliveries of a webhook that are due.
+  // The due pending deliveries of a webhook.
   virtual Due due(const DueQuery& query) = 0;
-  // Gives up the oldest pending deliveries of a webhook that are due and have been owed since before, at most rows_max,
-  // each with a row in webhook_logs. Returns their events' ids.
+  // Gives up the oldest due deliveries of a webhook that have been pending since before `before`: at most rows_max,
+  // each with a row in webhook_logs. Returns the ids of their events.
   virtual std::vector<std::int64_t> give_up_old(const WebhookIdentity& webhook, Time before, const std::string& reason,
                                                 std::size_t rows_max) = 0;
-  // Writes the webhook's ordering into the next rows that it is owed, behind `after`, at most rows_max.
+  // Writes the webhook's ordering into its next pending rows after `after`, at most rows_max.
   virtual OrderingStep write_ordering_keys(const WebhookIdentity& webhook, Ordering ordering,
                                            const Backlog::Position& after, std::size_t rows_max) = 0;
-  // How much is owed to it by ordering_key; nothing: more than rows_max rows.
+  // How many deliveries are pending, by ordering_key. nullopt: more than rows_max rows.
   virtual std::optional<std::unordered_map<std::string, std::int64_t>> owed_by_key(const WebhookIdentity& webhook,
                                                                                    std::size_t rows_max) = 0;
-  // Takes a step in deleting what is left of deleted webhooks of this worker's share. known: the worker knows of all
-  // changes that had finished in it. Returns whether there is more to do now; what somebody has locked is for another time.
+  // Takes one step in deleting what remains of deleted webhooks in this worker's share. known: the worker knows all
+  // changes that had finished in this snapshot. Returns whether there is more to do now. Locked rows are left for
+  // later.
   virtual bool clean_up(const Snapshot& known) = 0;
 
-  // Takes the ring one step further, if the current segment is full, and empties the oldest segment, if the ring is too
-  // large.
+  // Turns the ring to the next segment if the current one is full. Empties the oldest segment if the ring is too large.
   virtual RingReport maintain_ring(Ring ring, const RingLimits& limits) = 0;
-  // Deletes dead deliveries of events from before, some at a time. Returns whether there may be more.
+  // Deletes some of the dead deliveries of events from before `before`. Returns whether there may be more.
   virtual bool delete_expired(Time before) = 0;
 
-  // One step of counting what webhook_deliveries holds, pending and dead: behind `after`, at most rows_max rows. What a
-  // clock has dated that was ahead of the present one is given the date that it was to have.
+  // One step of counting the rows of webhook_deliveries, pending and dead: at most rows_max rows after `after`. Also
+  // corrects the dates of rows that were written while the clock was ahead of the present one.
   virtual OwedStep count_owed(const std::optional<DeliveryKey>& after, std::size_t rows_max) = 0;
-  // Deletes at most rows_max deliveries of a webhook: the oldest that are dead, then those that are due last,
-  // with one row in webhook_logs for all. Returns how many.
+  // Deletes at most rows_max deliveries of a webhook: dead ones first, oldest first, then the pending ones that are due
+  // last. Writes one row to webhook_logs for all pending ones. Returns how many were deleted.
   virtual std::size_t give_up_excess(const Uuid& webhook, const std::string& reason, std::size_t rows_max) = 0;
-  // One step through the events that outlived their segment: behind `after`, at most events_max. Deletes those that no
+  // One step through the events that outlived their segment: at most events_max after `after`. Deletes events that no
   // delivery refers to any more.
   virtual SavedStep tidy_saved(std::int64_t after, std::size_t events_max) = 0;
-  // Deletes an organization's oldest saved events, of about so many bytes, with the deliveries that refer to them, at most
-  // rows_max: the pending ones with a row in webhook_logs for each webhook.
+  // Deletes about this many bytes of an organization's oldest saved events, and at most rows_max deliveries that refer
+  // to them. Writes one row to webhook_logs for each webhook that loses pending deliveries.
   virtual SavedGivenUp give_up_saved(const std::string& organization, std::uint64_t bytes, const std::string& reason,
                                      std::size_t rows_max) = 0;
 

@@ -1,4 +1,4 @@
-// PostgreSQL's timestamptz counts microseconds since 2000-01-01 UTC, Time since 1970-01-01 UTC.
+// PostgreSQL's timestamptz counts microseconds since 2000-01-01 UTC. Time counts them since 1970-01-01 UTC.
 #pragma once
 
 #include <chrono>

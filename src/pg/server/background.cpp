@@ -56,23 +56,24 @@ using std::chrono::seconds;
 
 constexpr const char* kLibrary = "webhook";
 constexpr int kLauncherRestartSeconds = 5;
-constexpr Duration kSweepInterval = minutes(1);  // looks for new databases though nobody called
-constexpr Duration kBackoffMin = seconds(1);     // between a worker's failure and its next start
-constexpr Duration kBackoffMax = minutes(1);     //
-constexpr Duration kCalm = minutes(1);           // a worker that ran so long starts without back-off
-constexpr int kProbesAtOnce = 3;                 // databases of which it is not known whether they have the extension
-constexpr Duration kStartingCheck = seconds(1);  // looks whether one that was started has come
-constexpr Duration kSlotWaitMin = milliseconds(50);     // between tries to get a slot; doubles,
-constexpr Duration kSlotWaitMax = seconds(5);           // up to this, until one of ours is free again
-constexpr Duration kSlotPatience = seconds(10);         // without a slot, after which there is a warning:
-constexpr Duration kSlotWarningInterval = minutes(10);  // again
-constexpr int kSpareDescriptors = 16;                   // of curl and OpenSSL beside the sockets
-constexpr int kDescriptorsBeside = static_cast<int>(TestSlots::kSlots) + kSpareDescriptors;  // of these and of tests
-constexpr int kServerDescriptors = 4;  // that PostgreSQL itself opens beside its files: what wait() waits on
+constexpr Duration kSweepInterval = minutes(1);  // how often the launcher looks for new databases without being called
+constexpr Duration kBackoffMin = seconds(1);     // shortest time between a worker's failure and its next start
+constexpr Duration kBackoffMax = minutes(1);     // longest time between them
+constexpr Duration kCalm = minutes(1);           // a worker that ran this long restarts without back-off
+constexpr int kProbesAtOnce = 3;                 // databases probed at once for the extension
+constexpr Duration kStartingCheck = seconds(1);  // how soon to check whether a started worker has come
+constexpr Duration kSlotWaitMin = milliseconds(50);  // shortest time between tries to get a slot; it doubles
+constexpr Duration kSlotWaitMax = seconds(5);        // longest time between them, until a worker of ours frees a slot
+constexpr Duration kSlotPatience = seconds(10);      // time without a slot before a warning
+constexpr Duration kSlotWarningInterval = minutes(10);  // time between two such warnings
+constexpr int kSpareDescriptors = 16;                   // for curl and OpenSSL, besides the sockets
+constexpr int kDescriptorsBeside =
+    static_cast<int>(TestSlots::kSlots) + kSpareDescriptors;  // for tests and spares together
+constexpr int kServerDescriptors = 4;                         // that PostgreSQL opens for wait(), besides its files
 
 Time current_time() { return from_timestamptz(GetCurrentTimestamp()); }
 
-// Only counts on, from any beginning: whoever sets the wall clock moves no deadline of the launcher's.
+// Only ever advances, so setting the wall clock moves no deadline of the launcher.
 Time steady_time() {
   return Time(std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now().time_since_epoch()));
 }
@@ -92,7 +93,7 @@ void set_signal_handlers() {
   BackgroundWorkerUnblockSignals();
 }
 
-// For a process between two transactions: there is no statement that pg_cancel_backend() could mean, and its error would
+// For a process between transactions. There is no statement that pg_cancel_backend() could mean, and its error would
 // end the process.
 void check_for_interrupts() {
   QueryCancelPending = 0;
@@ -106,12 +107,12 @@ void copy_name(char (&to)[N], const char* from) {
 
 // --- The launcher -----------------------------------------------------------------------------------------------------
 
-// A database without a worker may be one that has no extension, so a worker is started to look: a probe. A server may have
-// hundreds of databases and a handful of slots for workers, so few are probed at once, and the next when one has ended.
-// Databases that are known to have the extension come first.
+// Starts the workers of all databases. A database without a known extension gets a single worker as a probe. A server
+// may have hundreds of databases and only a few background worker slots, so only a few probes run at once, and the next
+// starts when one ends. Databases that are known to have the extension come first.
 class Launcher {
  public:
-  // One round: looks at every database. Returns until when it may wait, by the steady clock.
+  // Checks every database once. Returns until when the launcher may wait, by the steady clock.
   Time round() {
     const Time now = steady_time();
     wake_at_ = now + kSweepInterval;
@@ -133,14 +134,14 @@ class Launcher {
 
  private:
   struct Worker {
-    bool started = false;  // by this launcher, and its end is not noted yet
+    bool started = false;  // started by this launcher, and its end is not noted yet
     BackgroundWorkerHandle* handle = nullptr;
     int failures = 0;
     Time started_at{};
     Time next_start{};
   };
   struct Database {
-    std::optional<bool> has_extension;  // nothing: not known
+    std::optional<bool> has_extension;  // nullopt: unknown
     Time probe_requested_at{};
     std::optional<Time> without_slot_since;
     std::array<Worker, kWorkersMax> workers;  // by number, from 1
@@ -151,7 +152,7 @@ class Launcher {
       Oid* oids;
       std::size_t count;
     };
-    // The list outlives the transaction in the memory context of this round.
+    // The list is allocated in the round's memory context, so it outlives the transaction.
     const List list = guarded([]() -> List {
       MemoryContext const round = CurrentMemoryContext;
       StartTransactionCommand();
@@ -163,7 +164,7 @@ class Launcher {
       TableScanDesc scan = table_beginscan_catalog(relation, 0, nullptr);
       while (HeapTuple tuple = heap_getnext(scan, ForwardScanDirection)) {
         const auto* row = reinterpret_cast<Form_pg_database>(GETSTRUCT(tuple));
-        // −2: an interrupted DROP DATABASE left it behind.
+        // −2 marks the remains of an interrupted DROP DATABASE.
         if (!row->datallowconn || row->datistemplate || row->datconnlimit == -2) continue;
         if (found.count == capacity) {
           capacity *= 2;
@@ -212,7 +213,7 @@ class Launcher {
   void note_what_became_of(Oid oid, Database* database, Time now) {
     const std::optional<int> place = find_place_of(oid);
     if (!place) {
-      // Its place was freed before the end of the last one was noted.
+      // The entry was freed before the end of its last worker was noted.
       for (Worker& worker : database->workers) {
         if (worker.started) note_end(database, &worker, WorkerExit::kShutdown, now);
       }
@@ -223,7 +224,7 @@ class Launcher {
       if (slot(*place, number).state == SlotState::kStarting) note_a_start_that_failed(worker, *place, number);
       const Slot s = slot(*place, number);
       if (s.state == SlotState::kIdle && worker.started) note_end(database, &worker, s.last_exit, now);
-      // The postmaster says that one has ended by a signal, which is no flag.
+      // The postmaster reports a worker's end by a signal, which sets no flag. So check again soon.
       if (s.state == SlotState::kStarting) wake_at_ = std::min(wake_at_, now + kStartingCheck);
     }
     if (has_extension(*place)) database->has_extension = true;
@@ -237,21 +238,21 @@ class Launcher {
       return;
     }
     const bool is_known = database->has_extension.has_value();
-    // All of the old ones leave before the first of the new ones comes; each end wakes the launcher.
+    // All workers of the old number end before the first of the new number starts. Each end wakes the launcher.
     const int count = workers();
     if (place && stop_others(*place, count)) return;
-    if (is_held(oid)) return;  // its release wakes the launcher
-    // The first looks whether there is anything to do for the others.
+    if (is_held(oid)) return;  // releasing the hold wakes the launcher
+    // The first worker finds out whether the others have anything to do.
     const int started_max = place && has_extension(*place) ? count : 1;
     for (int number = 1; number <= started_max; ++number) {
       Worker& worker = database->workers[static_cast<std::size_t>(number - 1)];
       if (place && slot(*place, number).state != SlotState::kIdle) continue;
-      if (worker.started) continue;  // it has ended in this round, which wakes the launcher: the next round says why
+      if (worker.started) continue;  // it ended during this round, which wakes the launcher: the next round notes why
       if (now < worker.next_start) {
         wake_at_ = std::min(wake_at_, worker.next_start);
         continue;
       }
-      if (!is_known && probes_ >= kProbesAtOnce) return;  // the end of one wakes the launcher
+      if (!is_known && probes_ >= kProbesAtOnce) return;  // the end of a probe wakes the launcher
       if (!place) place = is_out_of_slots_ ? std::nullopt : claim_place(oid);
       if (!place || !start(oid, &worker, *place, {number, count}, now)) {
         wait_for_slot(database, now);
@@ -262,14 +263,14 @@ class Launcher {
     }
   }
 
-  // A worker that ended before it took its slot says nothing.
+  // A worker that ended before it took its slot has reported nothing.
   static void note_a_start_that_failed(const Worker& worker, int place, int number) {
     if (worker.handle == nullptr) {
-      set_start_failed(place, number);  // started by a launcher before this one
+      set_start_failed(place, number);  // started by an earlier launcher
       return;
     }
     pid_t pid = 0;
-    // Unguarded: it reads shared memory under a lock and raises nothing.
+    // Needs no guard: it reads shared memory under a lock and raises no error.
     if (GetBackgroundWorkerPid(worker.handle, &pid) == BGWH_STOPPED) set_start_failed(place, number);
   }
 
@@ -281,7 +282,7 @@ class Launcher {
     if (now - worker->started_at >= kCalm) worker->failures = 0;
     switch (reason) {
       case WorkerExit::kNoExtension:
-        // What a worker from before the request saw may be the extension that was dropped, not the one that followed it.
+        // A worker started before the request may have seen the dropped extension, not the one created after it.
         database->has_extension.reset();
         if (worker->started_at >= database->probe_requested_at) database->has_extension = false;
         worker->failures = 0;
@@ -300,7 +301,7 @@ class Launcher {
     }
   }
 
-  // False: there is no slot for it.
+  // Returns false if there is no background worker slot.
   bool start(Oid oid, Worker* started, int place, const WorkerShare& share, Time now) {
     if (is_out_of_slots_) return false;
     set_starting(place, share);
@@ -309,7 +310,7 @@ class Launcher {
       BackgroundWorker worker{};
       worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
       worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-      worker.bgw_restart_time = BGW_NEVER_RESTART;  // the launcher does it, with back-off
+      worker.bgw_restart_time = BGW_NEVER_RESTART;  // the launcher restarts it, with back-off
       worker.bgw_notify_pid = MyProcPid;
       worker.bgw_main_arg = ObjectIdGetDatum(oid);
       static_assert(sizeof share <= BGW_EXTRALEN);
@@ -335,7 +336,7 @@ class Launcher {
     return true;
   }
 
-  // Other users of slots do not say when they leave one.
+  // Other extensions that free a slot do not tell the launcher, so it tries again after a time.
   void wait_for_slot(Database* database, Time now) {
     is_out_of_slots_ = true;
     wake_at_ = std::min(wake_at_, now + slot_wait_);
@@ -360,14 +361,14 @@ class Launcher {
   std::map<Oid, Database> databases_;
   Time wake_at_{};
   Time next_warning_{};
-  int probes_ = 0;                // that run in this round
+  int probes_ = 0;                // running in this round
   bool is_out_of_slots_ = false;  // in this round
   Duration slot_wait_ = kSlotWaitMin;
 };
 
 // --- The worker's process ---------------------------------------------------------------------------------------------
 
-// Ends waits that are shorter than the milliseconds that WaitEventSetWait() counts in.
+// Ends waits that are shorter than a millisecond, the unit of WaitEventSetWait().
 class ShortTimer {
  public:
   ShortTimer() : fd_(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)) {
@@ -377,7 +378,7 @@ class ShortTimer {
   ShortTimer(const ShortTimer&) = delete;
   ShortTimer& operator=(const ShortTimer&) = delete;
 
-  // Readable once the time that was set has passed.
+  // Becomes readable once the time is over.
   int fd() const { return fd_; }
 
   // Zero: never.
@@ -394,11 +395,11 @@ class ShortTimer {
   bool is_set_ = false;
 };
 
-// What fd.c is told of the descriptors that it does not open itself. It lets a process have a third of what its files may
-// take: max_files_per_process, or what the system allows if that is less.
+// Tells fd.c about the descriptors that it does not open itself. fd.c allows a process to use a third of its file limit
+// for them: of max_files_per_process, or of the system's limit if that is lower.
 class ExternalDescriptors {
  public:
-  // Reserves so many, or as many as there may be. Returns how many that are.
+  // Reserves the wanted number of descriptors, or as many as are allowed. Returns how many are reserved.
   int reserve(int wanted) {
     return guarded([this, wanted] {
       while (reserved_ > wanted) release();
@@ -417,8 +418,8 @@ class ExternalDescriptors {
   int reserved_ = 0;
 };
 
-// What the worker holds goes and comes in pieces of up to megabytes. Left to itself glibc keeps those that were freed once,
-// up to 32 MB each, and has a heap for each of libcurl's threads.
+// The worker allocates and frees pieces of up to megabytes. By default glibc keeps freed pieces of up to 32 MB each,
+// and has a separate heap for each of libcurl's threads.
 void keep_heap_small() {
 #ifdef __GLIBC__
   mallopt(M_MMAP_THRESHOLD, 256 * 1024);
@@ -434,7 +435,7 @@ class ServerProcess final : public Process {
   Time now() override { return current_time(); }
 
   double random() override {
-    // Unguarded: arithmetic.
+    // Needs no guard: it is arithmetic.
     return pg_prng_double(&pg_global_prng_state);
   }
 
@@ -442,11 +443,12 @@ class ServerProcess final : public Process {
     if (events_ == nullptr || fd != fd_) watch(fd);
     short_timer_.set(timeout && *timeout < milliseconds(1) ? *timeout : Duration::zero());
     long timeout_ms = timeout ? static_cast<long>(std::chrono::ceil<milliseconds>(*timeout).count()) : -1;
-    // A wait in the turn, for a lock or for the disk, may have taken the latch: what is to be done says a flag. A worker that
-    // is to end reads no settings any more, and would not wait at all for what is in flight.
+    // A wait earlier in the turn, for a lock or for the disk, may have reset the latch, so the flags say whether there
+    // is work. A worker that is to end rereads no settings, so ConfigReloadPending must not keep it from waiting for
+    // requests in flight.
     if (is_called() || (ConfigReloadPending && !ShutdownRequestPending)) timeout_ms = 0;
     guarded([this, timeout_ms] {
-      check_for_interrupts();  // one that came while the turn held them off, with its latch
+      check_for_interrupts();  // one that arrived while the turn held interrupts off and took its latch
       WaitEvent events[3];
       bool is_set = false;
       const int count = WaitEventSetWait(events_, timeout_ms, events, 3, wait_event());
@@ -479,7 +481,7 @@ class ServerProcess final : public Process {
   }
 
   void write_log(LogLevel level, const LogLine& line) override {
-    // No transaction is open, in which PostgreSQL could convert it.
+    // No transaction is open, and PostgreSQL needs one to convert the text.
     const int encoding = GetDatabaseEncoding();
     const bool is_utf8 = encoding == PG_UTF8 || encoding == PG_SQL_ASCII;
     const auto encoded = [is_utf8](const LogText& text) { return is_utf8 ? text.text() : text.ascii(); };
@@ -498,7 +500,7 @@ class ServerProcess final : public Process {
   void take_settings() {
     settings_ = worker_settings();
     const int wanted = settings_.max_in_flight;
-    // A worker that can send no more than one request at a time delivers, too.
+    // A worker that can only send one request at a time delivers too.
     settings_.max_in_flight =
         std::clamp(descriptors_.reserve(wanted + kDescriptorsBeside) - kDescriptorsBeside, 1, wanted);
     settings_.http.connections_max = static_cast<std::size_t>(settings_.max_in_flight) + TestSlots::kSlots;
@@ -506,7 +508,7 @@ class ServerProcess final : public Process {
     is_lowering_unsaid_ = settings_.max_in_flight < wanted && (is_new || is_lowering_unsaid_);
   }
 
-  // Not before settings() is asked for: a worker that finds nothing to do says nothing.
+  // Only when settings() is asked for, so that a worker with nothing to do logs nothing.
   void say_what_is_lowered() {
     is_lowering_unsaid_ = false;
     log(LogLevel::kWarning,
@@ -580,7 +582,7 @@ void run_launcher() {
     });
     take_launcher_call();
     const Time wake_at = launcher.round();
-    // A wait in the round may have taken the latch.
+    // A wait during the round may have reset the latch.
     if (is_launcher_called() || ConfigReloadPending || ShutdownRequestPending) continue;
     const Duration pause = std::max<Duration>(wake_at - steady_time(), milliseconds(1));
     const long pause_ms = static_cast<long>(std::chrono::ceil<milliseconds>(pause).count());

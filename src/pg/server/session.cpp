@@ -12,12 +12,12 @@ extern "C" {
 
 namespace webhook::pg {
 
-// No C++ object stands in any frame of this file: errors may pass.
+// No frame in this file holds a C++ object, so errors may pass through.
 
 struct SettingsBefore {
   struct Setting {
     char* name;
-    char* value;  // nullptr: it cannot be told
+    char* value;  // nullptr: the value is not available
   };
   Setting* settings;
   int count;
@@ -36,7 +36,7 @@ config_generic** all_settings(int* count) {
 
 bool is_ours(const char* name) { return strncmp(name, "webhook.", strlen("webhook.")) == 0; }
 
-// Set by pg_db_role_setting, which has these sources and no other.
+// The sources that pg_db_role_setting uses, and nothing else uses.
 bool is_of_database_or_role(GucSource source) {
   switch (source) {
     case PGC_S_GLOBAL:
@@ -49,7 +49,7 @@ bool is_of_database_or_role(GucSource source) {
   }
 }
 
-// nullptr: it was not there, or cannot be told.
+// nullptr: the setting did not exist, or its value is not available.
 const char* value_before(const SettingsBefore* before, const char* name) {
   for (int i = 0; i < before->count; ++i) {
     if (strcmp(before->settings[i].name, name) == 0) return before->settings[i].value;
@@ -84,7 +84,7 @@ void restore_settings(const SettingsBefore* before) {
     if (!is_of_database_or_role(all[i]->source)) continue;
     const char* const value = value_before(before, all[i]->name);
     if (value == nullptr) continue;
-    // A value that cannot be restored is no reason not to work.
+    // The worker goes on even if a value cannot be restored.
     (void)set_config_option(all[i]->name, value, PGC_SUSET, PGC_S_OVERRIDE, GUC_ACTION_SET, true, WARNING, false);
   }
 }

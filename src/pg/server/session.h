@@ -1,16 +1,16 @@
-// Whose settings a worker's session has: postgresql.conf's and its own. ALTER DATABASE … SET, ALTER ROLE … SET and ALTER
-// ROLE … IN DATABASE … SET are meant for applications. A role, a timeout or a planner setting of theirs would keep a worker
-// from its work: see process_settings() in PostgreSQL's utils/init/postinit.c, which applies them to every session.
+// Keeps a worker's session on postgresql.conf's settings and its own. ALTER DATABASE … SET, ALTER ROLE … SET and ALTER
+// ROLE … IN DATABASE … SET are meant for applications: a role, a timeout or a planner setting from them would keep a
+// worker from its work. PostgreSQL applies them to every session, see process_settings() in utils/init/postinit.c.
 #pragma once
 
 namespace webhook::pg {
 
-// What the settings are before the process is connected to a database. May raise an error; not freed.
+// The settings' values before the process connects to a database. May raise an error. Never freed.
 struct SettingsBefore;
 SettingsBefore* note_settings();
 
-// After the connection: gives those their value back that the database or the role has set otherwise. The extension's own
-// settings stay as they are set. Needs a transaction. May raise an error.
+// After the connection: restores the values of settings that the database or the role has set. Leaves the extension's
+// own settings as they are. Needs a transaction. May raise an error.
 void restore_settings(const SettingsBefore* before);
 
 }  // namespace webhook::pg

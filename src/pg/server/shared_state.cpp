@@ -31,13 +31,13 @@ namespace {
 
 constexpr const char* kName = "webhook";
 
-// How many databases can wait to be probed before all are.
+// How many databases can wait to be probed. Beyond that, all databases are probed.
 constexpr int kProbesMax = 32;
 
-// A process that has no latch to set.
+// Stands for a process without a latch to set.
 constexpr std::uint32_t kNoProcess = PG_UINT32_MAX;
 
-// One worker's. The state's fields are written under Shared::lock, the figures by the worker alone.
+// One worker's slot. The fields of the state are written under Shared::lock, the figures only by the worker.
 struct SharedSlot {
   pg_atomic_uint32 state;      // SlotState
   pg_atomic_uint32 last_exit;  // WorkerExit
@@ -58,21 +58,21 @@ struct SharedSlot {
 
 // What the processes of one database share.
 struct SharedPlace {
-  // Written under Shared::lock, database under pool_lock as well; read without it where a stale value does no harm.
-  pg_atomic_uint32 database;  // 0: the place is free
+  // Written under Shared::lock, and database under pool_lock too. Read without a lock where a stale value does no harm.
+  pg_atomic_uint32 database;  // 0: the entry is free
   pg_atomic_uint32 has_extension;
-  // The workers' numbers in ProcGlobal, side by side: every commit looks at them.
+  // The workers' numbers in ProcGlobal. They are adjacent because every commit reads them.
   pg_atomic_uint32 worker_processes[kWorkersMax];
-  pg_atomic_uint32 listening[kWorkersMax];  // whether they want to hear of the next commit
-  pg_atomic_uint32 called[kWorkersMax];     // whether somebody has called since they last asked
-  // Transactions with changes for the workers that are being committed: they may be visible, but not announced yet.
+  pg_atomic_uint32 listening[kWorkersMax];  // whether the worker wants to hear of the next commit
+  pg_atomic_uint32 called[kWorkersMax];     // whether the worker was called since its last take_call()
+  // How many transactions with changes for the workers are committing: visible perhaps, but not announced yet.
   pg_atomic_uint32 committing;
 
-  // Capture's side, under pool_lock.
+  // Capture's part, under pool_lock.
   slock_t pool_lock;
   Oid sequence;
   IdRange pool;
-  int segments[2];   // of the ring for all, and of the excess; −1: not known
+  int segments[2];   // of the main ring and of the excess ring; −1: unknown
   Shares shares[2];  // by Storage
 
   SharedSlot slots[kWorkersMax];
@@ -81,14 +81,14 @@ struct SharedPlace {
 struct Shared {
   LWLock* lock;
   pg_atomic_uint32 launcher_process;
-  pg_atomic_uint32 launcher_called;             // since it last asked
+  pg_atomic_uint32 launcher_called;             // since its last take_launcher_call()
   pg_atomic_uint32 probe_requests[kProbesMax];  // databases to be probed; 0: free
-  pg_atomic_uint32 all_probes_requested;        // there were more
+  pg_atomic_uint32 all_probes_requested;        // probe_requests was full
   int place_count;
   int hold_count;
   std::uint64_t
       owner_seed;  // of the hashes by which Shares know organizations: nobody can look for one that meets another's
-  // Behind this: place_count SharedPlaces, then the held database of each backend, by its number.
+  // Followed in memory by place_count SharedPlaces, then by each backend's held database, by process number.
 };
 
 Shared* shared = nullptr;
@@ -113,7 +113,7 @@ Size shared_bytes() {
 
 void request() noexcept {
   if (previous_shmem_request != nullptr) previous_shmem_request();
-  // Unguarded, as all of this file that runs in the postmaster: it has no C++ frames above.
+  // Needs no guard, like all code of this file that runs in the postmaster: there are no C++ frames above it.
   RequestAddinShmemSpace(shared_bytes());
   RequestNamedLWLockTranche(kName, 1);
 }
@@ -166,7 +166,7 @@ void startup() noexcept {
   LWLockRelease(AddinShmemInitLock);
 }
 
-// An LWLock held in a scope without C++ objects or calls that raise errors.
+// Holds an LWLock for a scope without C++ objects and without calls that raise errors.
 class Locked {
  public:
   explicit Locked(LWLockMode mode) { LWLockAcquire(shared->lock, mode); }
@@ -175,7 +175,7 @@ class Locked {
   Locked& operator=(const Locked&) = delete;
 };
 
-// The place of a database; nullptr: it has none.
+// The entry of a database, or nullptr if it has none.
 SharedPlace* find_place(Oid database) {
   if (shared == nullptr) return nullptr;
   for (int i = 0; i < shared->place_count; ++i) {
@@ -185,12 +185,12 @@ SharedPlace* find_place(Oid database) {
   return nullptr;
 }
 
-// The place of this process's database with its pool_lock held; nullptr, and no lock: it has none.
+// The entry of this process's database, with its pool_lock held; nullptr and no lock if it has none.
 SharedPlace* lock_pool() {
   SharedPlace* place = find_place(MyDatabaseId);
   if (place == nullptr) return nullptr;
   SpinLockAcquire(&place->pool_lock);
-  // The launcher may have given the place to another database since, whose sequence may have the same OID.
+  // The launcher may have given the entry to another database since, in which a sequence may have the same OID.
   if (pg_atomic_read_u32(&place->database) == MyDatabaseId) return place;
   SpinLockRelease(&place->pool_lock);
   return nullptr;
@@ -213,7 +213,7 @@ bool all_idle(SharedPlace* place) {
                      [](SharedSlot& slot) { return state_of(&slot) == SlotState::kIdle; });
 }
 
-// The flag says that there is something to do. The latch only ends a wait: any other wait of the process may take it.
+// The flag says that there is work. The latch only ends a wait, and another wait of the process may have reset it.
 void call_launcher() noexcept {
   pg_atomic_exchange_u32(&shared->launcher_called, 1);
   set_latch_of(pg_atomic_read_u32(&shared->launcher_process));
@@ -261,12 +261,12 @@ bool launcher_wanted = false;
 
 SharedPlace* committing_at = nullptr;  // where the current transaction is counted
 
-// Before the transaction is visible to anybody.
+// Runs before the transaction is visible to anybody.
 void before_commit(XactEvent event, void* /*argument*/) noexcept {
   if (event == XACT_EVENT_PRE_COMMIT && wake_wanted) begin_commit();
 }
 
-// Its invalidations are out.
+// Runs after the invalidations were sent.
 void end_commit() {
   if (committing_at == nullptr) return;
   pg_memory_barrier();
@@ -274,8 +274,8 @@ void end_commit() {
   committing_at = nullptr;
 }
 
-// Not at XACT_EVENT_COMMIT, when the invalidations of the transaction are not out yet: who wakes up must find them.
-// For PREPARE and COMMIT PREPARED see utility_hook.cpp.
+// XACT_EVENT_COMMIT would be too early: the transaction's invalidations are not sent yet, and a woken process must find
+// them. For PREPARE and COMMIT PREPARED see utility_hook.cpp.
 void at_transaction_end(ResourceReleasePhase phase, bool is_commit, bool is_top_level, void* /*argument*/) noexcept {
   if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !is_top_level) return;
   end_commit();
@@ -420,8 +420,9 @@ void wake_workers() noexcept {
   for (int i = 0; i < kWorkersMax; ++i) call_worker(place, i);
 }
 
-// The barrier stands between the commit and the look at who listens, as listen_for_events() has one between saying so
-// and the worker's next snapshot: either this sees that it listens, or its snapshot sees the commit.
+// The barrier is between the commit and the read of listening. listen_for_events() has a barrier between its write and
+// the worker's next snapshot. So either this function sees that the worker listens, or the worker's snapshot sees the
+// commit.
 void wake_listening_workers() noexcept {
   SharedPlace* place = find_place(MyDatabaseId);
   if (place == nullptr) return;
@@ -575,7 +576,7 @@ bool attach_worker(std::uint32_t database, const WorkerShare& share) {
     set_state(mine, SlotState::kRunning);
   }
   on_shmem_exit(detach_worker, 0);
-  // It may have decided on another number of workers meanwhile.
+  // The launcher may have decided on another number of workers since it started this one.
   call_launcher();
   return true;
 }
