@@ -81,7 +81,7 @@ struct Webhook {
 
   WebhookIdentity identity() const { return {id, created_at, organization_id}; }
 
-  // Whether the webhook was active for an event whose session knew of no switch after known_switch.
+  // Whether the webhook was active when a session captured an event knowing of no switch after known_switch.
   bool was_active(std::int32_t known_switch) const {
     if (switches.empty()) return is_active;
     const auto later = std::ranges::upper_bound(switches, known_switch);
@@ -261,7 +261,7 @@ struct OwedDelivery {
 struct DueQuery {
   WebhookIdentity webhook;
   Time now{};
-  // true: oldest events first, and only those whose ordering_key has no older pending delivery that is not due yet.
+  // true: oldest events first, and those of an ordering_key only if its oldest pending delivery is due.
   // false: by next_attempt_at, starting after `after`.
   bool in_order = false;
   Backlog::Position after;
@@ -370,7 +370,7 @@ class Store {
 
   // Reads the identity of this database and this worker's checkpoint. On the first start, and in a copy of a database,
   // writes them instead. If the number of workers has changed, every new worker starts from the oldest checkpoint of
-  // the old workers, none of which may still run.
+  // the old workers. The old workers must have ended.
   virtual StartState start(const WorkerShare& share) = 0;
 
   // The first webhooks_max existing webhooks with an id after `after`, in the order of their ids.

@@ -1,7 +1,7 @@
 // Capture: from a row change to a row in webhook_events, inside the application's transaction.
 //
-// webhook_capture(), a trigger function, builds the event and buffers it in this process; the buffer is written
-// just before the transaction commits or is prepared, or when it passes its bound. See docs/architecture.md.
+// The trigger function webhook_capture() builds the event and buffers it in this process. The buffer is written just
+// before the transaction commits or is prepared, or when it exceeds its limit. See docs/architecture.md.
 #pragma once
 
 #include <optional>
@@ -17,13 +17,13 @@ void init_capture();
 // The body of the trigger function webhook_capture(). Throws Error.
 void capture_row_change(FunctionCallInfoBaseData* call);
 
-// Captures an event that no row change shows; data is JSON. Like a row's, it is dropped if nobody asks for it, and it
-// may be too large. Throws Error.
+// Captures an event without a row change. data is JSON. As for a row, the event is dropped if no webhook subscribes to
+// it, and loses its data if that is too large. Throws Error.
 void capture_event(std::string_view name, std::string_view data, std::optional<std::string_view> organization_id,
                    std::optional<std::string_view> key);
 
-// Writes what the current subtransaction has captured. What belongs to those around it stays in memory: it would roll
-// back with this one. Throws Error.
+// Writes the events that the current subtransaction has captured. Events of outer subtransactions stay in memory,
+// because they would roll back with this one. Throws Error.
 void flush_captured_events();
 
 }  // namespace webhook::pg

@@ -1,13 +1,14 @@
-// What may stand in the WHEN clause of a trigger that webhook_watch() writes: text that becomes part of a statement.
+// Checks the condition that webhook_watch() puts into a trigger's WHEN clause, because it becomes part of a statement's
+// text.
 #pragma once
 
 #include <string_view>
 
 namespace webhook::pg {
 
-// An Error (42601) unless PostgreSQL's parser, with the settings of now, takes the text for one expression and nothing
-// else. What it means is not looked at. Text that passes can be put between "(" and "\n)" wherever a statement has an
-// expression there, and changes nothing else of the statement.
+// Throws Error (42601) unless PostgreSQL's parser, with the current settings, reads the text as exactly one expression.
+// The meaning is not checked. Text that passes can be put between "(" and "\n)" wherever a statement takes an
+// expression, without changing the rest of the statement.
 void check_condition(std::string_view text);
 
 }  // namespace webhook::pg

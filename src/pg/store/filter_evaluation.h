@@ -1,7 +1,7 @@
-// Evaluates webhooks' filters, which tenants write, within bounds of time and memory.
+// Evaluates the filters of webhooks within limits of time and memory, because tenants write them.
 //
-// In C rather than in SQL: data and filter are converted once, whatever the number of questions about them, and an error
-// is that of one question.
+// It calls C functions instead of SQL. So data and filter are converted once however many questions use them, and an
+// error concerns one question only.
 #pragma once
 
 #include <vector>
@@ -10,13 +10,15 @@
 
 namespace webhook::pg {
 
-// The time for which this thread has worked, whatever else the machine did.
+// The processor time that this thread has used.
 Duration processor_time();
 
-// As Store::filter(), in a Transaction, but that cost lacks what is no group's own. Throws Error.
+// Like Store::filter(), but within a Transaction. Leaves the time that belongs to no single group out of cost. Throws
+// Error.
 void evaluate_filters(std::vector<FilterGroup>* groups);
 
-// What all took, but for the groups' own, is shared by those that had answers.
+// Adds the time beyond the groups' own costs to the groups that have answers, in equal parts. all: the time of the
+// whole call.
 void share_cost(std::vector<FilterGroup>* groups, Duration all);
 
 }  // namespace webhook::pg

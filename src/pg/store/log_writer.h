@@ -7,8 +7,8 @@
 
 namespace webhook::pg {
 
-// In a Transaction. Straight into the current segment and its indexes where that is all an INSERT would do: nobody has
-// given the table a trigger, a rule or another shape. Else by an INSERT. Throws Error.
+// Needs a Transaction. If an INSERT would only append rows, writes straight into the current segment and its indexes.
+// If the table has a trigger, a rule or another shape, uses an INSERT. Throws Error.
 void write_logs(const std::vector<LogRow>& rows);
 
 }  // namespace webhook::pg

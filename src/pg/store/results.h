@@ -1,8 +1,9 @@
-// Writes what became of deliveries.
+// Writes the outcomes of deliveries.
 //
-// Whoever else writes rows of webhook_deliveries has the webhook's lock (pg/keyed_lock.h) until his transaction ends. The
-// worker takes it only if it is free. What it cannot write now goes to webhook_internal.deferred_changes, which refuses
-// nothing and where nobody is waited for: so a batch is always durable as a whole.
+// Everybody else who writes rows of webhook_deliveries holds the webhook's lock (pg/keyed_lock.h) until the end of the
+// transaction. The worker takes this lock only if it is free. What it cannot write now goes to
+// webhook_internal.deferred_changes, a table that refuses nothing and has no other writers to wait for. So a batch
+// always becomes durable as a whole.
 #pragma once
 
 #include <cstddef>
@@ -19,11 +20,12 @@
 
 namespace webhook::pg {
 
-// Whether an error may be the fault of one row, or of somebody who has locked one: then write_batch() is worth another
-// try, with every part by itself.
+// Whether an error may come from a single row or a lock on one. If so, write_batch() is worth another try with
+// Care::kEachRow.
 bool may_be_of_a_row(const Error& error);
 
-// In a Transaction: runs write in a savepoint. Nothing: it is done. Throws what may not be the fault of a row.
+// Needs a Transaction. Runs write in a savepoint. Returns nullopt on success, or the error if it may come from a row.
+// Throws any other error.
 template <class Write>
 std::optional<Error> try_to(Write write) {
   try {
@@ -37,25 +39,25 @@ std::optional<Error> try_to(Write write) {
   }
 }
 
-// How a batch is written: as if nothing could go wrong, or so that what goes wrong with one row concerns no other.
+// How to write a batch: all at once, or so that a failure of one row affects no other row.
 enum class Care : std::uint8_t { kNone, kEachRow };
 
-// In a Transaction. worker: whose checkpoint it is. deferred: webhooks with changes that are not applied, whose further
-// changes are deferred too. Throws Error.
+// Needs a Transaction. worker: the number of the worker that owns the checkpoint. deferred: webhooks with changes that
+// are not applied yet; further changes of these are deferred too. Throws Error.
 Recorded write_batch(const Batch& batch, int worker, const std::unordered_set<Uuid>& deferred, Care care);
 
-// In a Transaction. Writes rows of webhook_logs; one that is refused is written without what the attempt brought. Returns
-// why, or nothing. Throws Error if that is refused, too.
+// Needs a Transaction. Writes rows of webhook_logs. A row that is refused is written without the attempt's response and
+// error. Returns why, or an empty text. Throws Error if the reduced row is refused too.
 std::string write_logs_each(const std::vector<LogRow>& rows);
 
-// In a Transaction that has locked the webhook's deliveries (KeyedLock::kDeliveries). Throws Error for what is not the
-// fault of a row.
+// Needs a Transaction that holds the webhook's KeyedLock::kDeliveries. Throws Error if the error cannot come from a
+// row.
 Applied apply_deferred_changes(const Uuid& webhook, std::size_t rows_max);
 
-// Until the transaction ends: nobody who writes webhook_deliveries by hand is waited for for long.
+// Until the transaction ends, limits how long it waits for sessions that write webhook_deliveries by hand.
 void limit_waits_for_rows();
 
-// Of rows that begin with the event's id and the webhook's.
+// The keys of rows that begin with the event's id and the webhook's id.
 std::vector<DeliveryKey> keys_of(const Query& query, std::size_t rows);
 
 }  // namespace webhook::pg

@@ -1,4 +1,4 @@
-// The store on PostgreSQL's tables, by SPI. One a worker process.
+// The store on PostgreSQL's tables, through SPI. One per worker process.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +18,8 @@ namespace webhook::pg {
 
 class SpiStore final : public Store {
  public:
-  // Of the extension that is installed now; throws ExtensionGone if there is none. Also overrides what postgresql.conf
-  // may have set for this session, and registers this process's callbacks: once a process.
+  // For the extension that is installed now. Throws ExtensionGone if there is none. Also overrides session settings
+  // that postgresql.conf may have set, and registers this process's callbacks, so create only one per process.
   SpiStore();
 
   StartState start(const WorkerShare& share) override;
@@ -68,15 +68,15 @@ class SpiStore final : public Store {
     std::int16_t slot;
   };
 
-  // What is known of the window being read, between two calls of read().
+  // The state of reading a window, kept between calls of read().
   struct Reading {
     Window window;
-    std::vector<Found> found;  // in id order: all, or, if it is too large, what the last step of the walk found
-    bool too_large = false;    // to be walked by id, in steps
+    std::vector<Found> found;  // in id order: all of the window, or if too_large, those found by the last step
+    bool too_large = false;    // read by id, in steps
     std::int64_t walked_to = 0;
   };
 
-  // How far a segment's bodies have been taken along, and expired deliveries deleted: the last row that was looked at.
+  // The last row visited in saving a segment's events, and in deleting expired deliveries.
   struct Saving {
     int segment = -1;
     std::int64_t event_id = 0;
@@ -88,12 +88,12 @@ class SpiStore final : public Store {
     Uuid webhook;
   };
 
-  // Where the next step of changes() begins.
+  // Where the next step of changes() starts.
   struct ReadingChanges {
     Snapshot known;
     Snapshot until;
-    std::size_t source = 0;  // of changes, one after the other
-    FullXid xid = 0;         // in it, from here on
+    std::size_t source = 0;  // index of the source being read
+    FullXid xid = 0;         // in that source, continue from here
     Uuid webhook;
   };
 
@@ -105,21 +105,21 @@ class SpiStore final : public Store {
     bool webhook_exists = false;
   };
 
-  // Where the next step of clean_up() begins.
+  // Where the next step of clean_up() starts.
   struct CleaningUp {
     explicit CleaningUp(Snapshot snapshot) : known(std::move(snapshot)) {}
 
     Snapshot known;
-    Change after;            // rows up to this one are done with, or left
-    bool has_left = false;   // some are
-    Time next_attempt_at{};  // of the webhook after that, pending rows up to here, likewise
+    Change after;            // rows up to this one are done, or left for later
+    bool has_left = false;   // some rows are left for later
+    Time next_attempt_at{};  // in the webhook after `after`: pending rows up to this time and event_id
     std::int64_t event_id = 0;
-    std::int64_t dead_event_id = 0;  // and dead ones
+    std::int64_t dead_event_id = 0;  // in the same webhook: dead rows up to this event
   };
 
-  class Work;  // a transaction in which the extension is known to be there
+  class Work;  // a transaction in which the extension is known to be installed
 
-  // False, with nothing in the chunk, if the window has more than a few events.
+  // Returns false, with nothing in the chunk, if the window has more than a few events.
   bool read_few(const Window& window, std::int64_t after_id, std::size_t bytes_max, Chunk* chunk);
   void find(const Window& window, std::int64_t after_id);
   void read_found(const Window& window, std::int64_t after_id, std::size_t events_max, std::size_t bytes_max,
@@ -140,14 +140,14 @@ class SpiStore final : public Store {
   std::uint32_t events_sequence_ = 0;
   bool has_published_segment_ = false;
   Reading reading_;
-  std::unordered_set<Uuid> deferred_;  // webhooks with changes that are not applied
-  // How far the events of a segment that is to be emptied are saved.
+  std::unordered_set<Uuid> deferred_;  // webhooks with changes that are not applied yet
+  // How far the events of the segment to be emptied are saved.
   int saving_segment_ = -1;
   DeliveryKey saved_to_;
   Expired expired_;
   std::optional<ReadingChanges> reading_changes_;
   std::optional<CleaningUp> cleaning_up_;
-  FullXid cleaned_up_to_ = 0;  // there is nothing more to do about changes of transactions below
+  FullXid cleaned_up_to_ = 0;  // changes of transactions before this one are done
 };
 
 }  // namespace webhook::pg

@@ -1,12 +1,12 @@
-// All SQL that the worker runs, by name. Times, ids and counts are parameters or the rows of an InputTable; nothing is
-// pieced together.
+// All SQL that the worker runs, by name. Times, ids and counts are parameters or rows of an InputTable. No statement is
+// assembled from pieces.
 #pragma once
 
 #include "pg/spi.h"
 
 namespace webhook::pg::statements {
 
-// --- Start ------------------------------------------------------------------------------------------------------------
+// --- Start -----------------------------------------------------------------------------------------------------------
 
 inline constinit Statement find_extension(R"(
   SELECT e.oid, n.oid, quote_ident(n.nspname), e.extversion
@@ -47,7 +47,7 @@ inline constinit Statement read_checkpoints(R"(
 
 inline constinit Statement delete_checkpoints("DELETE FROM @extschema@.webhook_checkpoint");
 
-// One for each of $1 workers.
+// One row for each of $1 workers.
 inline constinit Statement create_checkpoints(R"(
   INSERT INTO @extschema@.webhook_checkpoint
          (worker, workers, instance, snapshot_from, snapshot_to, position, log_floor)
@@ -56,14 +56,14 @@ inline constinit Statement create_checkpoints(R"(
 inline constinit Statement update_checkpoint_instance(R"(
   UPDATE @extschema@.webhook_checkpoint SET instance = $1)");
 
-// --- Configuration ----------------------------------------------------------------------------------------------------
+// --- Configuration ---------------------------------------------------------------------------------------------------
 
 inline constinit Statement current_snapshot("SELECT pg_current_snapshot()::text");
 
 inline constinit Statement find_webhooks_from(R"(
   SELECT id FROM @extschema@.webhook_configurations WHERE id >= $1 ORDER BY id LIMIT $2)");
 
-// What stands beside a row is only looked up where there is something.
+// Other tables are only read for a webhook that has rows there.
 inline constinit Statement read_webhooks(R"(
   SELECT c.id, c.organization_id, c.name, c.url, c.events,
          CASE WHEN c.headers <> '{}'
@@ -75,7 +75,7 @@ inline constinit Statement read_webhooks(R"(
                           ORDER BY r.n) END,
          c.max_in_flight, coalesce(c.filter::text, ''), coalesce(c.rate_limit_per_s, 0), c.ordering,
          c.created_at,
-         -- Another database's, after a restore without triggers, say nothing.
+         -- After a restore without triggers, numbers from another database are meaningless.
          CASE WHEN c.switches[cardinality(c.switches)] <= (SELECT last_value FROM @extschema@.webhook_switches_seq)
               THEN c.switches::bigint[] ELSE '{}' END,
          s.expires_at,
@@ -98,7 +98,7 @@ inline constinit Statement read_webhooks(R"(
                 ON e.configuration_id = c.id AND e.configuration_created_at = c.created_at
                    AND e.organization_id IS NOT DISTINCT FROM c.organization_id)");
 
-// The changes of transactions in [low, high), pair by pair, from ($3, $4) on, in that order: to webhooks,
+// Changes to webhooks by transactions in [low, high), pair by pair, from ($3, $4) on in that order.
 inline constinit Statement find_changed_webhooks(R"(
   SELECT c.changed_xid, c.id
     FROM unnest($1::xid8[], $2::xid8[]) AS range (low, high)
@@ -110,7 +110,7 @@ inline constinit Statement find_changed_webhooks(R"(
    ORDER BY c.changed_xid, c.id
    LIMIT $5)");
 
-// to their secrets,
+// The same for changes to the webhooks' secrets.
 inline constinit Statement find_changed_secrets(R"(
   SELECT s.created_xid, s.configuration_id
     FROM unnest($1::xid8[], $2::xid8[]) AS range (low, high)
@@ -123,7 +123,7 @@ inline constinit Statement find_changed_secrets(R"(
    ORDER BY s.created_xid, s.configuration_id
    LIMIT $5)");
 
-// and what webhook_changes tells.
+// The same for the rows of webhook_changes.
 inline constinit Statement find_changes(R"(
   SELECT c.xid, c.configuration_id, c.configuration_created_at, c.organization_id, c.is_deleted
     FROM unnest($1::xid8[], $2::xid8[]) AS range (low, high)
@@ -135,9 +135,9 @@ inline constinit Statement find_changes(R"(
    ORDER BY c.xid, c.configuration_id
    LIMIT $5)");
 
-// --- Deleted webhooks -------------------------------------------------------------------------------------------------
+// --- Deleted webhooks ------------------------------------------------------------------------------------------------
 
-// Behind ($1, $2, $3, $4) and known in the snapshot; and whether the webhook exists (again).
+// Rows after ($1, $2, $3, $4) that are visible in the snapshot $5, and whether the webhook exists (again).
 inline constinit Statement find_left_over(R"(
   SELECT g.xid, g.configuration_id, g.configuration_created_at, g.organization_id, g.is_deleted,
          EXISTS (SELECT FROM @extschema@.webhook_configurations AS c
@@ -153,8 +153,8 @@ inline constinit Statement delete_change(R"(
   DELETE FROM @extschema@.webhook_changes
    WHERE xid = $1 AND configuration_id = $2 AND configuration_created_at = $3 AND is_deleted = $4)");
 
-// What is left of a webhook, but for what somebody has locked. Behind ($4, $5), so that what was deleted, and an old
-// snapshot keeps, is not visited again.
+// Deletes what is left of a webhook, except for locked rows. Starts after ($4, $5), so that deleted rows that an old
+// snapshot still needs are not visited again.
 inline constinit Statement delete_left_pending(R"(
   WITH left_over AS (
     SELECT ctid, next_attempt_at, event_id
@@ -213,7 +213,7 @@ inline constinit Statement has_left_over(R"(
                   WHERE configuration_id = $1 AND configuration_created_at = $2
                     AND organization_id IS NOT DISTINCT FROM $3))");
 
-// Always one row.
+// Always returns one row.
 inline constinit Statement read_testable(R"(
   SELECT coalesce(i.is_paused, false), coalesce(i.paused_reason, ''), c.id IS NOT NULL, c.organization_id,
          coalesce(c.url, ''),
@@ -237,14 +237,14 @@ inline constinit Statement has_outdated_secrets(R"(
 
 inline constinit Statement reencrypt_secrets("SELECT @extschema@.webhook_reencrypt_secrets()");
 
-// --- The event log ----------------------------------------------------------------------------------------------------
+// --- The event log ---------------------------------------------------------------------------------------------------
 
-// The snapshot is the statement's, taken before the sequence is read. Null: no id was ever drawn.
+// The statement's snapshot is taken before the sequence is read. Null: no id was ever drawn.
 inline constinit Statement current_head(R"(
   SELECT pg_current_snapshot()::text,
          coalesce(pg_sequence_last_value('@extschema@.webhook_logs_id_seq'::regclass), 0))");
 
-// The events of transactions in [low, high), pair by pair. OFFSET 0 keeps each pair an index scan of its own.
+// The events of transactions in [low, high), pair by pair. OFFSET 0 makes each pair an index scan of its own.
 inline constinit Statement find_events(R"(
   SELECT e.slot, e.id, e.xid, e.stored_bytes
     FROM unnest($1::xid8[], $2::xid8[]) AS range (low, high)
@@ -262,7 +262,7 @@ inline constinit Statement read_events_by_id(R"(
    WHERE slot = $1::smallint AND id = ANY($2)
    ORDER BY id)");
 
-// The next ids in id order, whatever their transaction, so that the number of rows visited is bounded.
+// The next events in id order, whatever their transaction, so that the number of visited rows is limited.
 inline constinit Statement walk_events(R"(
   SELECT slot, id, xid, coalesce(pg_column_size(data), 0) + coalesce(pg_column_size(previous), 0)
     FROM @extschema@.webhook_events
@@ -278,7 +278,7 @@ inline constinit Statement find_lowest_event(R"(
                               WHERE xid >= range.low AND xid < range.high
                              OFFSET 0) AS e)");
 
-// --- Recovery ---------------------------------------------------------------------------------------------------------
+// --- Recovery --------------------------------------------------------------------------------------------------------
 
 inline constinit Statement read_logged(R"(
   SELECT event_id, configuration_id FROM @extschema@.webhook_logs WHERE id > $1)");
@@ -288,7 +288,7 @@ inline constinit Statement read_owed_of(R"(
   UNION ALL
   SELECT event_id, configuration_id FROM webhook_internal.deferred_changes WHERE event_id = ANY($1))");
 
-// The webhooks with some, one index look each.
+// The webhooks with deferred changes, one index lookup each.
 inline constinit Statement read_deferred_webhooks(R"(
   WITH RECURSIVE webhooks (id) AS (
     (SELECT configuration_id FROM webhook_internal.deferred_changes ORDER BY configuration_id LIMIT 1)
@@ -302,9 +302,9 @@ inline constinit Statement read_deferred_webhooks(R"(
      WHERE w.id IS NOT NULL)
   SELECT id FROM webhooks WHERE id IS NOT NULL)");
 
-// --- Recording --------------------------------------------------------------------------------------------------------
+// --- Recording -------------------------------------------------------------------------------------------------------
 
-// Of the ring for all, and of that for what is beyond the shares.
+// The current segments of the main ring and the excess ring.
 inline constinit Statement current_log_segments(R"(
   SELECT max(slot) FILTER (WHERE ring = 'logs'), max(slot) FILTER (WHERE ring = 'excess_logs')
     FROM @extschema@.webhook_rings)");
@@ -318,11 +318,11 @@ inline constinit Statement insert_logs(R"(
          l.response_status, l.response_body, l.error, l.duration_ms, l.remote_ip::inet, l.next_attempt_at
     FROM new_logs AS l)");
 
-// By this session.
+// The last id that this session drew.
 inline constinit Statement last_log_id_drawn("SELECT currval('@extschema@.webhook_logs_id_seq')");
 
-// new_owed: an InputTable. What webhook_cancel() gave up while it was on its way stays given up. A row that another webhook
-// of that id has left is written over.
+// new_owed: an InputTable. A delivery that webhook_cancel() gave up while its request was in flight stays given up. A
+// row that belongs to an earlier webhook with the same id is overwritten.
 inline constinit Statement upsert_owed(R"(
   INSERT INTO @extschema@.webhook_deliveries AS d
          (event_id, configuration_id, configuration_created_at, organization_id, event, key, created_at, state, attempts,
@@ -344,9 +344,9 @@ inline constinit Statement upsert_owed(R"(
       OR d.configuration_created_at <> excluded.configuration_created_at
       OR d.organization_id IS DISTINCT FROM excluded.organization_id)");
 
-// --- What can't be written into webhook_deliveries now --------------------------------------------------------------
+// --- Changes that cannot be written to webhook_deliveries now --------------------------------------------------------
 //
-// Nobody but a worker writes webhook_internal.deferred_changes, and none another's webhooks: these wait for nobody.
+// Only workers write webhook_internal.deferred_changes, each for its own webhooks. So these statements wait for nobody.
 
 // new_owed: an InputTable.
 inline constinit Statement defer_owed(R"(
@@ -362,8 +362,8 @@ inline constinit Statement defer_finished(R"(
   SELECT f.configuration_id, f.event_id, true, f.request
     FROM unnest($1::bigint[], $2::uuid[], $3::bigint[]) AS f (event_id, configuration_id, request))");
 
-// Writes the oldest of what is deferred of a webhook, at most $2 changes, and returns how many these were. What somebody
-// has written into a row since its change was deferred stays.
+// Applies the oldest deferred changes of a webhook, at most $2, and returns their number. A row that somebody has
+// written since its change was deferred stays as it is.
 inline constinit Statement apply_deferred(R"(
   WITH taken AS (
     DELETE FROM webhook_internal.deferred_changes
@@ -402,7 +402,8 @@ inline constinit Statement apply_deferred(R"(
         OR d.organization_id IS DISTINCT FROM excluded.organization_id)
   SELECT count(*) FROM taken)");
 
-// Gives the oldest up, whose row cannot be written, for the reason $2: what of the row is a user's goes with it.
+// Gives up the oldest deferred change, because its row cannot be written, for the reason $2. Drops the parts of the row
+// that come from a user.
 inline constinit Statement give_up_deferred(R"(
   WITH taken AS (
     DELETE FROM webhook_internal.deferred_changes
@@ -433,7 +434,7 @@ inline constinit Statement give_up_deferred(R"(
      WHERE NOT t.is_finished AND ring.ring = 'logs')
   SELECT count(*) FROM taken)");
 
-// The same, where not even that can be written: without a row.
+// The same if even that row cannot be written: deletes the row instead.
 inline constinit Statement drop_deferred(R"(
   WITH taken AS (
     DELETE FROM webhook_internal.deferred_changes
@@ -463,7 +464,7 @@ inline constinit Statement has_deferred(R"(
            ORDER BY d.next_attempt_at
            LIMIT 1))");
 
-// Who has a lock: a process, or, null, a prepared transaction.
+// The holder of a lock: a process, or null for a prepared transaction.
 inline constinit Statement find_holder(R"(
   SELECT l.pid
     FROM pg_catalog.pg_locks AS l
@@ -472,7 +473,7 @@ inline constinit Statement find_holder(R"(
      AND l.classid::bigint = $1 AND l.objid::bigint = $2 AND l.objsubid = $3
    LIMIT 1)");
 
-// The webhooks of these rows that somebody else has locked.
+// The webhooks of these rows with rows that somebody else has locked.
 inline constinit Statement find_locked(R"(
   WITH free AS (
     SELECT d.event_id, d.configuration_id
@@ -492,8 +493,8 @@ inline constinit Statement delete_finished(R"(
    USING unnest($1::bigint[], $2::uuid[], $3::bigint[]) AS f (event_id, configuration_id, request)
    WHERE d.event_id = f.event_id AND d.configuration_id = f.configuration_id AND d.request = f.request)");
 
-// A row of yesterday's same minute is written over. Several of one minute add up. What somebody else has locked is left
-// out: the rows' places (from 1) are returned.
+// Overwrites the row of the same minute of the day before. Adds up rows of the same minute. Leaves locked rows out and
+// returns their places, from 1.
 inline constinit Statement upsert_minutes(R"(
   WITH new AS (
     SELECT n.place, c.id, (extract(epoch FROM n.minute)::bigint / 60 % 1440)::smallint AS slot, c.created_at,
@@ -543,7 +544,7 @@ inline constinit Statement upsert_minutes(R"(
    WHERE m.minute <= excluded.minute OR m.configuration_created_at <> excluded.configuration_created_at)
   SELECT n.place FROM new AS n JOIN locked AS l ON l.configuration_id = n.id AND l.slot = n.slot)");
 
-// The same: places of rows that are left out.
+// Leaves locked rows out and returns their places, like upsert_minutes.
 inline constinit Statement upsert_endpoints(R"(
   WITH new AS (
     SELECT n.place, c.id, c.created_at, c.organization_id, n.circuit_opened_at, n.next_probe_at, n.failing_since,
@@ -579,7 +580,7 @@ inline constinit Statement upsert_endpoints(R"(
          updated_at = clock_timestamp())
   SELECT n.place FROM new AS n JOIN locked AS l ON l.configuration_id = n.id)");
 
-// Whether there is still something to switch off; and it, unless somebody holds the row.
+// Whether there is still a webhook to disable. disable_webhook then disables it, unless its row is locked.
 inline constinit Statement read_disabling(R"(
   SELECT FROM @extschema@.webhook_configurations
    WHERE id = $1 AND created_at = $2 AND organization_id IS NOT DISTINCT FROM $3 AND is_active AND url = $4)");
@@ -599,12 +600,12 @@ inline constinit Statement update_checkpoint(R"(
          updated_at = clock_timestamp()
    WHERE worker = $5)");
 
-// --- What is owed -----------------------------------------------------------------------------------------------------
+// --- Pending deliveries ----------------------------------------------------------------------------------------------
 
 // $1, $2 and $3 are the webhook's id, created_at and organization, here and below.
 
-// The events are in webhook_events, or among those that outlived their segment.
-// Behind ($5, $6), at most $7 rows, and of those only as many as begin within $8 bytes as stored; found counts them all.
+// The events are in webhook_events, or among the events that outlived their segment. Returns rows after ($5, $6): at
+// most $7, and of those only as many as begin within $8 stored bytes. found counts all of the at most $7 rows.
 inline constinit Statement read_due(R"(
   SELECT b.event_id, b.created_at, b.event, b.organization_id, b.key, b.data, b.previous, b.attempts, b.probes,
          b.owed_since, b.next_attempt_at, b.found, coalesce(b.slot, 0::smallint), b.request
@@ -633,7 +634,8 @@ inline constinit Statement read_due(R"(
    WHERE b.bytes_before < $8
    ORDER BY b.next_attempt_at, b.event_id)");
 
-// The same for a webhook with an ordering: the oldest events, of each ordering_key only if the oldest of all is due.
+// The same for a webhook with an ordering: the oldest events, but for each ordering_key only if its oldest pending
+// delivery is due.
 inline constinit Statement read_due_in_order(R"(
   SELECT b.event_id, b.created_at, b.event, b.organization_id, b.key, b.data, b.previous, b.attempts, b.probes,
          b.owed_since, b.next_attempt_at, b.found, coalesce(b.slot, 0::smallint), b.request
@@ -673,7 +675,7 @@ inline constinit Statement read_due_next(R"(
    WHERE configuration_id = $1 AND configuration_created_at = $2 AND state = 'pending'
      AND organization_id IS NOT DISTINCT FROM $3 AND next_attempt_at > $4)");
 
-// Of the first rows that are due, those that have been owed for too long.
+// Gives up deliveries that have been pending too long, among the first rows that are due.
 inline constinit Statement give_up_old(R"(
   WITH old AS (
     SELECT event_id, configuration_id
@@ -699,7 +701,7 @@ inline constinit Statement give_up_old(R"(
      WHERE ring.ring = (SELECT webhook_internal.log_ring(max(organization_id), count(*)) FROM given_up))
   SELECT event_id FROM given_up)");
 
-// One step through what is owed: behind ($5, $6), at most $7 rows. The last of them, and how many there were.
+// One step through the pending deliveries: at most $7 rows after ($5, $6). Returns the last row and the number of rows.
 inline constinit Statement write_ordering_keys(R"(
   WITH step AS (
     SELECT event_id, configuration_id, next_attempt_at
@@ -719,7 +721,7 @@ inline constinit Statement write_ordering_keys(R"(
    ORDER BY s.next_attempt_at DESC, s.event_id DESC
    LIMIT 1)");
 
-// Of at most $4 rows. A delivery without a key (#) holds nothing back.
+// Counts at most $4 rows. A delivery without a key (#) holds nothing back.
 inline constinit Statement count_ordering_keys(R"(
   SELECT o.ordering_key, count(*), sum(count(*)) OVER ()::bigint
     FROM (SELECT ordering_key
@@ -730,10 +732,10 @@ inline constinit Statement count_ordering_keys(R"(
            LIMIT $4) AS o
    GROUP BY o.ordering_key)");
 
-// --- Rings ------------------------------------------------------------------------------------------------------------
+// --- Rings -----------------------------------------------------------------------------------------------------------
 
-// The current segment, its size with and without indexes, the ring's size, and the oldest segment behind it that is not
-// empty. $1: the ring, whose segments are $4 of the table $2, from number $3 on.
+// The current segment, its size with and without indexes, the ring's size, and the oldest other segment that is not
+// empty. $1: the ring. Its segments are $4 of table $2, starting at number $3.
 inline constinit Statement read_ring(R"(
   WITH segments AS (
     SELECT r.slot AS current, r.opened_at, step, ($3 + (r.slot - $3 + step) % $4)::smallint AS slot,
@@ -749,8 +751,8 @@ inline constinit Statement read_ring(R"(
 inline constinit Statement turn_ring(R"(
   UPDATE @extschema@.webhook_rings SET slot = $2, opened_at = now() WHERE ring = $1)");
 
-// One step of saving the events that deliveries refer to before their segment goes: behind ($2, $3), at most $4 deliveries.
-// What somebody has locked is left out. The last of them, and how many there were.
+// One step of saving the events that deliveries refer to, before their segment is emptied: at most $4 deliveries after
+// ($2, $3). Leaves locked rows out. Returns the last row and the number of rows.
 inline constinit Statement save_events(R"(
   WITH step AS (
     SELECT event_id, configuration_id
@@ -785,12 +787,12 @@ inline constinit Statement save_events(R"(
    ORDER BY s.event_id DESC, s.configuration_id DESC
    LIMIT 1)");
 
-// Whether a delivery's event is in the segment only; and whether that of one is of which the row is still to be written.
+// Whether a delivery's event is only in this segment, and whether the same holds for a deferred change.
 inline constinit Statement has_unsaved_events(R"(
   SELECT EXISTS (SELECT FROM @extschema@.webhook_deliveries WHERE slot = $1::smallint),
          EXISTS (SELECT FROM webhook_internal.deferred_changes WHERE slot = $1::smallint))");
 
-// Whether an event of the segment belongs to a transaction that is not behind every checkpoint.
+// Whether the segment has an event of a transaction that is not before every checkpoint.
 inline constinit Statement has_unsettled_events(R"(
   SELECT NOT EXISTS (SELECT FROM @extschema@.webhook_checkpoint)
       OR EXISTS (SELECT FROM @extschema@.webhook_checkpoint AS c,
@@ -802,14 +804,14 @@ inline constinit Statement has_unsettled_events(R"(
                         LATERAL pg_snapshot_xip(c.snapshot_from) AS running (xid)
                         JOIN @extschema@.webhook_events AS e ON e.slot = $1 AND e.xid = running.xid))");
 
-// Whether a crash could need a log row of the segment, to know what was delivered.
+// Whether recovery after a crash could need a log row of the segment to know what was delivered.
 inline constinit Statement has_needed_logs(R"(
   SELECT NOT EXISTS (SELECT FROM @extschema@.webhook_checkpoint)
       OR EXISTS (SELECT FROM @extschema@.webhook_checkpoint AS c
                          JOIN @extschema@.webhook_logs AS l ON l.slot = $1 AND l.id > c.log_floor))");
 
-// One step: behind ($2, $3, $4), at most $5 rows; what somebody has locked is left for later. The last row, and how many
-// there were.
+// One step: at most $5 rows after ($2, $3, $4). Locked rows are left for later. Returns the last row and the number of
+// rows.
 inline constinit Statement delete_expired_dead(R"(
   WITH step AS (
     SELECT created_at, event_id, configuration_id
@@ -832,9 +834,10 @@ inline constinit Statement delete_expired_dead(R"(
    ORDER BY s.created_at DESC, s.event_id DESC, s.configuration_id DESC
    LIMIT 1)");
 
-// --- Shares ---------------------------------------------------------------------------------------------------------------
+// --- Shares ----------------------------------------------------------------------------------------------------------
 
-// One step of counting webhook_deliveries: behind ($1, $2), at most $3 rows. By webhook, with the last row of all.
+// One step of counting webhook_deliveries: at most $3 rows after ($1, $2). Returns a row for each webhook, with the
+// step's last row.
 inline constinit Statement count_owed(R"(
   WITH step AS MATERIALIZED (
     SELECT event_id, configuration_id, organization_id,
@@ -852,8 +855,8 @@ inline constinit Statement count_owed(R"(
                       LIMIT 1) AS last
    GROUP BY s.configuration_id, s.organization_id, last.event_id, last.configuration_id)");
 
-// Of the rows from behind ($1, $2) to ($3, $4), those that were written while the clock was ahead of what it is now: they
-// wait as long from now on as they were to wait then.
+// Corrects rows after ($1, $2) up to ($3, $4) that were written while the clock was ahead of the present one. From now
+// on they wait as long as they were meant to wait then.
 inline constinit Statement redate_owed(R"(
   WITH ahead AS (
     SELECT event_id, configuration_id
@@ -871,7 +874,7 @@ inline constinit Statement redate_owed(R"(
     RETURNING d.configuration_id)
   SELECT webhook_internal.announce_owed(r.configuration_id) FROM (SELECT DISTINCT configuration_id FROM redated) AS r)");
 
-// At most $2 of a webhook's dead deliveries, the oldest. webhook_logs says why they are dead.
+// Deletes at most $2 of a webhook's dead deliveries, the oldest first. webhook_logs says why they are dead.
 inline constinit Statement delete_oldest_dead(R"(
   WITH first AS (
     SELECT event_id, configuration_id
@@ -884,7 +887,7 @@ inline constinit Statement delete_oldest_dead(R"(
    USING first AS f
    WHERE d.event_id = f.event_id AND d.configuration_id = f.configuration_id)");
 
-// At most $2 of a webhook's pending deliveries, those that are due last: the first are in the worker's memory.
+// Deletes at most $2 of a webhook's pending deliveries, those due last. The first ones are in the worker's memory.
 inline constinit Statement delete_last_due(R"(
   WITH first AS (
     SELECT event_id, configuration_id
@@ -898,8 +901,8 @@ inline constinit Statement delete_last_due(R"(
    WHERE d.event_id = f.event_id AND d.configuration_id = f.configuration_id
   RETURNING d.event_id, d.configuration_id, d.organization_id, d.event)");
 
-// At most $2 of the deliveries that refer to the saved events $1. Returns those that were pending: the others' rows of
-// webhook_logs say why they were dead.
+// Deletes at most $2 of the deliveries that refer to the saved events $1. Returns all of them and whether they were
+// pending. For dead ones webhook_logs already says why.
 inline constinit Statement delete_deliveries_of(R"(
   WITH old AS (
     SELECT event_id, configuration_id
@@ -914,7 +917,7 @@ inline constinit Statement delete_deliveries_of(R"(
     RETURNING d.event_id, d.configuration_id, d.organization_id, d.event, d.state)
   SELECT event_id, configuration_id, organization_id, event, state = 'pending' FROM deleted)");
 
-// One row of webhook_logs for each webhook, whatever the number of deliveries. $1 says why these were given up.
+// Writes one row of webhook_logs for each webhook, whatever the number of deliveries. $1: why they were given up.
 inline constinit Statement log_given_up(R"(
   WITH summary AS (
     SELECT g.configuration_id, g.organization_id, count(*) AS deliveries, min(g.event_id) AS first_event_id,
@@ -941,7 +944,7 @@ inline constinit Statement log_given_up(R"(
          CROSS JOIN @extschema@.webhook_rings AS ring
    WHERE ring.ring = (SELECT webhook_internal.log_ring(max(organization_id), count(*)) FROM summary))");
 
-// One step through the saved events: behind $1, at most $2. Of each, whether a delivery refers to it.
+// One step through the saved events: at most $2 after $1, and whether a delivery refers to each.
 inline constinit Statement walk_saved(R"(
   SELECT k.event_id, k.organization_id, k.bytes,
          EXISTS (SELECT FROM @extschema@.webhook_deliveries AS d WHERE d.event_id = k.event_id)
@@ -950,7 +953,8 @@ inline constinit Statement walk_saved(R"(
    ORDER BY k.event_id
    LIMIT $2)");
 
-// Those of the saved events that nobody is about to refer to; and, by a later snapshot, they go if nobody has.
+// Locks the saved events that no other transaction is about to refer to. delete_saved, with a later snapshot, deletes
+// those that no delivery refers to.
 inline constinit Statement lock_saved(R"(
   SELECT event_id FROM webhook_internal.saved_events WHERE event_id = ANY($1) FOR UPDATE SKIP LOCKED)");
 
@@ -977,7 +981,7 @@ inline constinit Statement oldest_saved(R"(
 inline constinit Statement delete_old_given_up(R"(
   DELETE FROM webhook_internal.given_up WHERE minute < $1)");
 
-// --- Ids --------------------------------------------------------------------------------------------------------------
+// --- Ids -------------------------------------------------------------------------------------------------------------
 
 inline constinit Statement draw_ids("SELECT nextval('@extschema@.webhook_events_id_seq')");
 
