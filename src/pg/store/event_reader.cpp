@@ -34,7 +34,7 @@ extern "C" {
 namespace webhook::pg {
 namespace {
 
-// A row, its texts in the database's encoding and in the Transaction's memory; null is null.
+// A row. Its texts are in the database's encoding and in the Transaction's memory; nullptr is null.
 struct RawEvent {
   int64 id;
   FullXid xid;
@@ -49,13 +49,13 @@ struct RawEvent {
   int16 slot;
 };
 
-// Ids, or xids: at least low and less than high.
+// A range of ids or xids, from low to below high.
 struct Range {
   std::uint64_t low;
   std::uint64_t high;
 };
 
-// What is looked for: rows with this column, kId or kXid, in one of the ranges.
+// The rows to find: those with this column, kId or kXid, in one of the ranges.
 struct Wanted {
   EventColumn column;
   const Range* ranges;
@@ -66,12 +66,12 @@ struct Reading {
   Wanted wanted;
   RawEvent* events;  // room for events_max
   std::size_t events_max;
-  std::size_t bytes_max;  // of their texts, as they are expanded; the first comes in any case
+  std::size_t bytes_max;  // limit on the expanded texts; the first event is returned in any case
   std::size_t count;
   std::size_t bytes;
 };
 
-// The segment's index with this as its first column, to be closed by whoever gets it.
+// The segment's index with this attribute as its first column, or nullptr. The caller closes it.
 Relation open_index(Relation segment, AttrNumber attribute) {
   List* const indexes = RelationGetIndexList(segment);
   ListCell* cell;
@@ -87,7 +87,7 @@ Relation open_index(Relation segment, AttrNumber attribute) {
   return nullptr;
 }
 
-// Of a row's texts, as they are when they are expanded, which they are not for this.
+// The size of a row's texts when expanded, computed without expanding them.
 std::size_t expanded_bytes(TupleTableSlot* slot, const int* places) {
   slot_getallattrs(slot);
   std::size_t bytes = 0;
@@ -129,7 +129,7 @@ void seek(IndexScanDesc scan, const Wanted& wanted, std::size_t i) {
   index_rescan(scan, keys, kKeys, nullptr, 0);
 }
 
-// False: there is more than there is room for.
+// Returns false if there is no room for more.
 bool read_next(IndexScanDesc scan, TupleTableSlot* slot, const int* places, Reading* reading) {
   while (index_getnext_slot(scan, ForwardScanDirection, slot)) {
     if (reading->count == reading->events_max) return false;
@@ -140,7 +140,7 @@ bool read_next(IndexScanDesc scan, TupleTableSlot* slot, const int* places, Read
   return true;
 }
 
-// False: there is more than there is room for, or no index.
+// Returns false if there is no room for more, or no index.
 bool read_segment(Oid relation, Reading* reading) {
   Relation segment = table_open(relation, AccessShareLock);
   bool is_read = true;
@@ -193,10 +193,10 @@ Event event_of(const RawEvent& raw) {
 
 struct Read {
   std::vector<Event> events;
-  bool is_whole = false;  // else there is more than there was room for, or no index
+  bool is_whole = false;  // false: there was no room for more, or no index
 };
 
-// The segments by their slots.
+// segments: in the order of their numbers.
 Read read(const Oid* segments, std::size_t segment_count, const Wanted& wanted, std::size_t events_max,
           std::size_t bytes_max) {
   Reading reading{
@@ -214,7 +214,7 @@ Read read(const Oid* segments, std::size_t segment_count, const Wanted& wanted, 
   return found;
 }
 
-// A copy: a lock that is waited for may bring an invalidation of the catalog.
+// Returns a copy, because waiting for a lock may invalidate the catalog.
 std::array<Oid, kAllSegments> segments() {
   const Catalog* const catalog = find_catalog();
   if (catalog == nullptr) throw ExtensionGone();
@@ -235,13 +235,13 @@ std::optional<std::vector<Event>> read_few_events(const Window::Ranges& ranges, 
 
 std::optional<FoundEvents> read_events(int slot, const std::vector<std::int64_t>& ids, std::size_t bytes_max) {
   const Oid segment = segments().at(static_cast<std::size_t>(slot));
-  std::vector<Range> ranges;  // a search takes as long as several rows: one for those that follow each other
+  std::vector<Range> ranges;  // one range for consecutive ids, because an index search takes as long as several rows
   for (const std::int64_t id : ids) {
     const auto low = static_cast<std::uint64_t>(id);
     if (ranges.empty() || ranges.back().high != low) ranges.push_back({low, low});
     ranges.back().high = low + 1;
   }
-  // The ids are those of rows: it is cut short by the bytes alone, or has no index.
+  // Every id is one of an existing row, so the read is incomplete only because of bytes_max or a missing index.
   Read found = read(&segment, 1, {kId, ranges.data(), ranges.size()}, ids.size(), bytes_max);
   if (!found.is_whole && found.events.empty()) return std::nullopt;
   return FoundEvents{.events = std::move(found.events), .is_cut = !found.is_whole};

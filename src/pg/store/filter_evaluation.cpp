@@ -32,15 +32,15 @@ namespace {
 using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 
-constexpr Duration kFilterTime = milliseconds(5);  // of the processor, for one question
-constexpr Duration kGroupTime = milliseconds(1);   // of the clock, after which no other question of the group begins,
-constexpr Duration kCallTime = milliseconds(5);    // and likewise no other group
-// Interrupts a question that began within kGroupTime, but none before it had its time.
+constexpr Duration kFilterTime = milliseconds(5);  // processor time for one question
+constexpr Duration kGroupTime = milliseconds(1);   // elapsed time after which a group starts no further question
+constexpr Duration kCallTime = milliseconds(5);    // elapsed time after which no further group starts
+// Interrupts an overlong question that began within kGroupTime, but never before the question has had its time.
 constexpr int kRunLimitMs = 7;
-// On a busy machine the clock runs while the process does not: a question that has not had its time is asked again, with
-// twice the limit, up to this.
+// On a busy machine time passes while the process does not run. A question that was interrupted too early is asked
+// again with twice the limit, up to this limit.
 constexpr int kRunLimitMaxMs = 224;
-// Data above this is converted outside of the time of the question that needs it.
+// Larger data is converted separately, so that the conversion does not count as the question's time.
 constexpr std::size_t kSmallData = 4096;
 
 constexpr const char* kQueryCanceled = "57014";
@@ -52,23 +52,23 @@ std::string bytes_of(Datum value) {
 
 Datum datum_of(const std::string& bytes) { return PointerGetDatum(bytes.data()); }
 
-// Where one conversion or evaluation has its memory: emptied after each, and after an error.
+// The memory for one conversion or evaluation. Reset before each, also after an error.
 class Scratch {
  public:
   Scratch()
       : context_(guarded(
             [] { return AllocSetContextCreate(CurrentMemoryContext, "webhook filter", ALLOCSET_DEFAULT_SIZES); })) {}
   ~Scratch() {
-    // Unguarded: it frees memory, and raises nothing.
+    // Needs no guard: it frees memory and raises no error.
     MemoryContextDelete(context_);
   }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
 
-  // What body returns, with the scratch as the current context.
+  // Returns what body returns. The scratch is the current context during the call.
   template <class Body>
   auto within(Body body) {
-    // Unguarded: as above.
+    // Needs no guard: see above.
     MemoryContextReset(context_);
     return guarded([this, &body] {
       const MemoryContext before = MemoryContextSwitchTo(context_);
@@ -83,14 +83,14 @@ class Scratch {
   MemoryContext context_;
 };
 
-// jsonb_in() and the like.
+// Converts text with jsonb_in() or a similar function.
 std::string converted(Scratch& scratch, PGFunction input, std::string_view text) {
   const std::string encoded = from_utf8(text);
   return bytes_of(
       scratch.within([input, &encoded] { return DirectFunctionCall1(input, CStringGetDatum(encoded.c_str())); }));
 }
 
-// A filter lets pass what has any result but false and null.
+// A filter passes an event if it has any result other than false and null.
 bool lets_pass(Datum result) {
   JsonbValue value;
   Jsonb* const jsonb = DatumGetJsonbP(result);
@@ -99,8 +99,8 @@ bool lets_pass(Datum result) {
   return value.type != jbvNull && (value.type != jbvBool || value.val.boolean);
 }
 
-// As webhook_filter_matches() in sql/parts/filters.sql: of the results of jsonb_path_query(), which are computed at its first
-// call and come one by one, so that none but the first that matters is copied.
+// The same as webhook_filter_matches() in sql/parts/filters.sql. jsonb_path_query() computes all results at its first
+// call and returns them one by one, so results after the first relevant one are not copied.
 bool matches(Scratch& scratch, const std::string& jsonb, const std::string& jsonpath, const std::string& variables) {
   return scratch.within([&]() -> bool {
     const MemoryContext context = scratch.context();
@@ -131,8 +131,8 @@ bool matches(Scratch& scratch, const std::string& jsonb, const std::string& json
   });
 }
 
-// Without what PostgreSQL quotes, which may be of the data: who reads webhook_stats may have no right to that. The message
-// may be in any language, so that what is not ASCII may be a quotation mark.
+// The error's text without quoted parts. PostgreSQL may quote the data, and a reader of webhook_stats may lack the
+// right to see it. The message may be in any language, so any non-ASCII character may be a quotation mark.
 std::string told(const Error& error) {
   std::string text = error.message() + (error.detail().empty() ? "" : ": " + error.detail());
   const auto is_mark = [](char c) { return c == '"' || static_cast<unsigned char>(c) >= 0x80; };
@@ -146,8 +146,8 @@ bool makes_numbers_of_text(std::string_view filter) {
   return filter.find(".number(") != std::string_view::npos || filter.find(".decimal(") != std::string_view::npos;
 }
 
-// A question that takes too long is asked once more before its filter is blamed: a virtual machine may charge a process
-// with time that it has given to others.
+// Answers questions. A question that takes too long is asked once more before its filter is blamed, because a virtual
+// machine may charge a process for time that it gave to others.
 class Evaluation {
  public:
   Evaluation() : variables_(converted(scratch_, jsonb_in, "{}")) {}
@@ -170,12 +170,12 @@ class Evaluation {
 
  private:
   struct Run {
-    std::size_t next = 0;      // the first question that it left
-    bool had_no_time = false;  // it was interrupted though the process had not worked for as long as a question may
-    bool overran = false;      // it was interrupted, and the process has worked for that long
+    std::size_t next = 0;      // the first question without an answer
+    bool had_no_time = false;  // interrupted before the process had worked for kFilterTime
+    bool overran = false;      // interrupted after the process had worked for kFilterTime
   };
 
-  // In one subtransaction, so that an error is that of one question.
+  // Runs in one subtransaction, so that an error affects one question only.
   Run answer_from(std::vector<FilterQuestion>& questions, std::size_t first, Clock::time_point end, int limit_ms) {
     const Duration begin = processor_time();
     std::size_t i = first;

@@ -41,10 +41,10 @@ extern "C" {
 namespace webhook::pg {
 namespace {
 
-// What a row takes beside its texts: the tuple and its index entries.
+// What a row takes besides its texts: the tuple and its index entries.
 constexpr std::uint64_t kRowBytes = 200;
 
-// By the ring that they go into: the one for all, and the one for what is beyond the shares.
+// Rows for the main ring, and rows for the excess ring.
 using Parts = std::array<std::vector<const LogRow*>, 2>;
 
 Parts parts_of(const std::vector<LogRow>& rows) {
@@ -91,7 +91,7 @@ void insert(const Parts& parts, const std::array<int, 2>& slots) {
   Query(statements::insert_logs).run();
 }
 
-// --- Past the executor --------------------------------------------------------------------------------------------------
+// --- Without the executor --------------------------------------------------------------------------------------------
 
 enum LogColumn {
   kSlot,
@@ -143,7 +143,7 @@ bool has_our_columns(TupleDesc shape) {
   return true;
 }
 
-// Those of the extension's own fire for a subscriber of logical replication alone.
+// The extension's own triggers on the table fire only for a subscriber of logical replication.
 bool fires_a_trigger(const TriggerDesc* triggers) {
   const char not_here =
       SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA ? TRIGGER_FIRES_ON_ORIGIN : TRIGGER_FIRES_ON_REPLICA;
@@ -155,7 +155,7 @@ bool fires_a_trigger(const TriggerDesc* triggers) {
   return false;
 }
 
-// Whether an INSERT would do nothing more than to append rows.
+// Whether an INSERT would only append rows.
 bool is_plain(Relation table) { return !fires_a_trigger(table->trigdesc) && table->rd_rules == nullptr; }
 
 bool is_plain_segment(Relation segment) {
@@ -164,7 +164,7 @@ bool is_plain_segment(Relation segment) {
          has_our_columns(RelationGetDescr(segment));
 }
 
-// Puts the values of one row after the other into slots.
+// Fills slots with the values of one row after another.
 class Filler {
  public:
   Filler(int slot, Oid sequence) : slot_(slot), sequence_(sequence) {}
@@ -202,7 +202,7 @@ class Filler {
     return PointerGetDatum(cstring_to_text_with_len(text.data(), static_cast<int>(text.size())));
   }
 
-  // Mostly the same as of the row before.
+  // Mostly the same address as in the row before.
   Datum address(const std::string& text) {
     if (address_text_ == nullptr || *address_text_ != text) {
       address_ = DirectFunctionCall1(inet_in, CStringGetDatum(text.c_str()));
@@ -223,7 +223,7 @@ class Filler {
 void append(Relation segment, int slot, Oid sequence, const std::vector<const LogRow*>& rows) {
   MemoryContext const context = AllocSetContextCreate(CurrentMemoryContext, "webhook logs", ALLOCSET_DEFAULT_SIZES);
   MemoryContext const previous = MemoryContextSwitchTo(context);
-  // A copy has no reference count, which would be kept for each slot.
+  // A copy of the descriptor has no reference count that each slot would have to track.
   TupleDesc const shape = CreateTupleDescCopy(RelationGetDescr(segment));
   auto** slots = static_cast<TupleTableSlot**>(palloc(sizeof(TupleTableSlot*) * rows.size()));
   Filler filler(slot, sequence);
@@ -240,7 +240,7 @@ void append(Relation segment, int slot, Oid sequence, const std::vector<const Lo
   MemoryContextDelete(context);
 }
 
-// False, with nothing written: it takes an INSERT.
+// Returns false, with nothing written, if an INSERT is needed.
 bool append_directly(int slot, const std::vector<const LogRow*>& rows) {
   if (GetDatabaseEncoding() != PG_UTF8) return false;
   const Catalog* const catalog = find_catalog();

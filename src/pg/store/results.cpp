@@ -28,11 +28,12 @@ extern "C" {
 namespace webhook::pg {
 namespace {
 
-// Only whoever writes webhook_deliveries by hand, without the webhook's lock, is ever waited for.
+// Only sessions that write webhook_deliveries by hand, without the webhook's lock, are ever waited for.
 constexpr const char* kRowLockTimeout = "50ms";
-// Locks that one transaction takes: the rest of a batch is deferred, rather than that it fills the server's lock table.
+// How many locks one transaction takes. The rest of the batch is deferred, so that it does not fill the server's lock
+// table.
 constexpr std::size_t kLocksMax = 1'000;
-// Failures in the search for the rows that are at fault, after which the others are deferred, or reduced, with them.
+// After this many failures the search for the failing rows ends, and the remaining rows are deferred, or reduced, too.
 constexpr int kFailuresMax = 64;
 
 std::optional<std::string> null_if_empty(const std::string& text) {
@@ -40,7 +41,7 @@ std::optional<std::string> null_if_empty(const std::string& text) {
   return text;
 }
 
-// What a batch says of webhook_deliveries.
+// What a batch changes in webhook_deliveries.
 struct Changes {
   std::vector<const OwedRow*> owed;
   std::vector<const Finished*> finished;
@@ -124,7 +125,7 @@ std::vector<Uuid> find_locked(const Changes& changes) {
   return locked;
 }
 
-// Somebody else was faster, or has a lock.
+// Another transaction was faster, or holds a lock.
 bool is_lock_error(const Error& error) {
   const std::string& state = error.sqlstate();
   return state == "55P03" || state == "40P01" || state == "40001";
@@ -159,7 +160,8 @@ Changes all_of(std::span<const WebhookChanges> webhooks) {
   return all;
 }
 
-// Writes what can be written, in halves, so that one webhook's row concerns no other; the rest is deferred.
+// Writes changes in halves to find the failing ones, so that a row of one webhook does not affect another. Defers the
+// rest.
 class HalvingWriter {
  public:
   explicit HalvingWriter(std::vector<WebhookChanges>* deferred) : deferred_(deferred) {}
@@ -171,7 +173,8 @@ class HalvingWriter {
     const std::optional<Error> error = try_to([&changes] { write_changes(changes); });
     if (!error) return;
     ++failures_;
-    // A row that somebody has inserted and not committed is nowhere to be seen. Each try would take its time.
+    // find_locked cannot see a row that another transaction has inserted and not committed. Each further try would wait
+    // for it.
     if (webhooks.size() == 1 || is_lock_error(*error)) return defer(webhooks);
     write(webhooks.first(webhooks.size() / 2));
     write(webhooks.subspan(webhooks.size() / 2));
@@ -186,8 +189,8 @@ class HalvingWriter {
   int failures_ = 0;
 };
 
-// Returns the webhooks whose changes are deferred: whoever is writing what is owed to one webhook must not hold up the
-// others.
+// Returns the webhooks with deferred changes. A transaction that writes one webhook's deliveries must not delay the
+// other webhooks.
 std::vector<Uuid> write_deliveries(const Batch& batch, const std::unordered_set<Uuid>& deferred_before, Care care) {
   std::vector<WebhookChanges> writable;
   std::vector<WebhookChanges> deferred;
@@ -215,7 +218,7 @@ std::vector<Uuid> write_deliveries(const Batch& batch, const std::unordered_set<
   return webhooks;
 }
 
-// What is certain to fit, if anything does, in place of a row that was refused.
+// Replaces a refused log row by one with only the parts that are certain to fit.
 LogRow reduced(const LogRow& row, const Error& error) {
   return {.created_at = row.created_at,
           .webhook = row.webhook,
@@ -229,7 +232,7 @@ LogRow reduced(const LogRow& row, const Error& error) {
           .next_attempt_at = row.next_attempt_at};
 }
 
-// Writes log rows in halves: one that is refused is reduced. If that is refused too, it is not the row's fault.
+// Writes log rows in halves. A refused row is reduced. If the reduced row is refused too, the row is not at fault.
 class HalvingLogWriter {
  public:
   explicit HalvingLogWriter(std::string* problem) : problem_(problem) {}
@@ -259,7 +262,7 @@ class HalvingLogWriter {
   int failures_ = 0;
 };
 
-// Of rows that hold places, from 1, in rows. Those at them are returned.
+// The rows at the places, counted from 1, that the query returned.
 template <class Row>
 std::vector<Row> at_places(const Query& query, std::size_t places, const std::vector<Row>& rows) {
   std::vector<Row> found;
@@ -268,7 +271,7 @@ std::vector<Row> at_places(const Query& query, std::size_t places, const std::ve
   return found;
 }
 
-// These return the rows that somebody has locked.
+// These return the rows that are locked.
 std::vector<MinuteOfWebhook> upsert_minutes(const std::vector<MinuteOfWebhook>& minutes) {
   std::vector<Uuid> webhooks;
   std::vector<Time> created_at;
@@ -333,8 +336,8 @@ std::vector<EndpointState> upsert_endpoints(const std::vector<EndpointState>& en
   return at_places(query, locked, endpoints);
 }
 
-// Writes rows of statistics; what is locked is added to locked. Where rows are refused, each is tried by itself, and those
-// that are refused again are left out.
+// Writes rows of statistics and adds the locked ones to locked. If rows are refused, tries each one alone and leaves
+// out those that are refused again.
 template <class Row, class Upsert>
 void write_statistics(const std::vector<Row>& rows, Upsert upsert, Care care, std::vector<Row>* locked,
                       std::string* problem) {
@@ -374,7 +377,7 @@ std::vector<DeliveryKey> keys_of(const Query& query, std::size_t rows) {
 }
 
 bool may_be_of_a_row(const Error& error) {
-  // The connection, the transaction's state, resources, an operator's intervention, the system, an internal error.
+  // Connection, transaction state, resources, operator intervention, system error, configuration file, internal error.
   static constexpr std::string_view kClasses[] = {"08", "25", "53", "57", "58", "F0", "XX"};
   const std::string_view state = error.sqlstate();
   return std::find(std::begin(kClasses), std::end(kClasses), state.substr(0, 2)) == std::end(kClasses);
@@ -390,7 +393,8 @@ std::string write_logs_each(const std::vector<LogRow>& rows) {
 
 Recorded write_batch(const Batch& batch, int worker, const std::unordered_set<Uuid>& deferred, Care care) {
   Recorded recorded;
-  // A checkpoint alone need not be on disk: whoever begins at the one before it finds in webhook_logs what is behind it.
+  // A checkpoint alone need not be flushed: a worker that starts from the one before finds in webhook_logs what was
+  // delivered since.
   if (!batch.has_results()) set_local("synchronous_commit", "off");
   if (care == Care::kNone) {
     if (!batch.logs.empty()) write_logs(batch.logs);
@@ -409,17 +413,17 @@ Recorded write_batch(const Batch& batch, int worker, const std::unordered_set<Uu
   return recorded;
 }
 
-// --- What was deferred ------------------------------------------------------------------------------------------------
+// --- Deferred changes ------------------------------------------------------------------------------------------------
 
 namespace {
 
-// Not a trigger's own will, which may pass, but values that a column, a constraint or an index never takes.
+// Values that a column, a constraint or an index never accepts. An error that a trigger raises may pass.
 bool is_final(const Error& error) {
   const std::string_view type = std::string_view(error.sqlstate()).substr(0, 2);
   return type == "22" || type == "23" || type == "54";
 }
 
-// The oldest change of a webhook is of a row that is refused: its delivery is given up, or its change is dropped.
+// The row of the webhook's oldest change is refused. Gives up the delivery, or drops the change.
 Applied give_up_oldest(const Uuid& webhook, const Error& error) {
   Applied applied{.webhook = webhook,
                   .state = Applied::State::kMore,

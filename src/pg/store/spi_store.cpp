@@ -43,32 +43,32 @@ extern "C" {
 namespace webhook::pg {
 namespace {
 
-// A window of so few events is read in one go, for the sake of latency.
+// A window with at most this many events is read at once, to keep latency low.
 constexpr std::size_t kFewEvents = 32;
-// A window of up to so many events is found by transaction and sorted in memory, 16 bytes an event.
+// A window with at most this many events is found by transaction and sorted in memory, at 16 bytes per event.
 constexpr std::size_t kFoundMax = 200'000;
-// Index entries visited by one step through a larger one.
+// How many index entries one step through a larger window visits.
 constexpr std::size_t kWalkStep = 5'000;
-// Deliveries whose events are saved by one step of a ring's turn.
+// How many deliveries' events one step of save_events() saves.
 constexpr std::int32_t kSaveStep = 200;
-// Saved events that are given up by one step.
+// How many saved events one step gives up.
 constexpr std::int32_t kSavedEventsPerStep = 200;
-// Dead deliveries that one step deletes.
+// How many dead deliveries one step deletes.
 constexpr std::int64_t kExpiredPerStep = 500;
-// Capture finds at least half of this in memory.
+// Capture finds at least half of a block in memory.
 constexpr std::int64_t kIdBlock = 1'000'000;  // the sequence's INCREMENT
 
 constexpr const char* kCopyReason = "this database is a copy or was restored: webhook_resume() lets it deliver";
 
 constexpr DeliveryKey kBeforeAllDeliveries{std::numeric_limits<std::int64_t>::min(), {}};
-// Rows of webhook_changes that one step of cleaning up looks at, and rows that it deletes.
+// How many rows of webhook_changes one step of clean_up() visits, and how many rows it deletes.
 constexpr std::size_t kChangesPerStep = 20;
 constexpr std::size_t kLeftOverPerStep = 500;
 
-// Set by invalidation messages. Process-wide, for the callback has no other way in.
+// Set by invalidation messages. Process-wide, because the callback has no other access to the store.
 struct Watched {
-  Oid announced[2] = {};  // triggers and functions invalidate the first; webhook_instance is read with each step
-  Oid tables[2] = {};     // invalidated by what fires no trigger: ALTER TABLE … DISABLE TRIGGER above all
+  Oid announced[2] = {};  // [0]: invalidated by triggers and functions; [1]: webhook_instance, read in each step
+  Oid tables[2] = {};     // invalidated by changes that fire no trigger, above all ALTER TABLE … DISABLE TRIGGER
   ConfigurationNews news = ConfigurationNews::kAnything;
 };
 Watched watched;
@@ -84,7 +84,7 @@ void note_invalidation(Datum /*argument*/, Oid relation) noexcept {
   }
 }
 
-// What postgresql.conf may say otherwise, and the worker relies on. Of ALTER DATABASE and ALTER ROLE see session.h.
+// Settings that the worker relies on and postgresql.conf may change. For ALTER DATABASE and ALTER ROLE see session.h.
 void override_session_settings() {
   static constexpr const char* kSettings[][2] = {
       {"search_path", "pg_catalog, pg_temp"},
@@ -109,8 +109,8 @@ void override_session_settings() {
 #endif
 }
 
-// Makes the commits of these transactions durable: with synchronous_commit off, they may be visible before they are.
-// A no-op for those that are.
+// Makes the commits of these transactions durable. With synchronous_commit off, a transaction may be visible before it
+// is durable. Does nothing for durable ones.
 void flush_commits(const std::vector<FullXid>& xids) {
   if (xids.empty()) return;
   const FullXid* begin = xids.data();
@@ -124,11 +124,11 @@ void flush_commits(const std::vector<FullXid>& xids) {
 #else
     const TransactionId oldest_known = ShmemVariableCache->oldestClogXid;
 #endif
-    // All 64 bits: an event may have waited while the lower 32 went round.
+    // Compares all 64 bits, because the lower 32 may have wrapped around while the event waited.
     const FullXid oldest = next - static_cast<TransactionId>(static_cast<TransactionId>(next) - oldest_known);
     FullXid last = 0;
     for (const FullXid* full = begin; full != end; ++full) {
-      // What the commit log has forgotten was flushed long ago.
+      // A transaction that is no longer in the commit log was flushed long ago.
       if (*full == last || *full < oldest) continue;
       last = *full;
       newest = std::max(newest, TransactionIdGetCommitLSN(static_cast<TransactionId>(*full)));
@@ -138,7 +138,7 @@ void flush_commits(const std::vector<FullXid>& xids) {
   });
 }
 
-// The name of the ring in webhook_rings; and its table's, without its prefix.
+// The ring's name in webhook_rings, and the name of its table without the prefix.
 const char* ring_name(Ring ring) {
   switch (ring) {
     case Ring::kEvents:
@@ -186,7 +186,7 @@ Checkpoint checkpoint_of(const Query& query, std::size_t row) {
 
 // The rows of webhook_checkpoint.
 struct Checkpoints {
-  std::vector<Checkpoint> of;  // worker 1, 2, …
+  std::vector<Checkpoint> of;  // by worker: 1, 2, …
   bool are_of_this_count = true;
 };
 
@@ -229,14 +229,14 @@ const char* ordering_name(Ordering ordering) {
   return "relaxed";
 }
 
-// As $1, $2 and $3.
+// Binds $1, $2 and $3.
 Query& bind(Query& query, const WebhookIdentity& webhook) {
   return query.bind(webhook.id).bind(webhook.created_at).bind_optional(webhook.organization_id);
 }
 
 void redate_owed(const DeliveryKey& after, const DeliveryKey& last) {
   limit_waits_for_rows();
-  // What is refused is tried again in the next round.
+  // A refused change is tried again in the next round.
   (void)try_to([&] {
     Query redate(statements::redate_owed);
     redate.bind(after.event_id).bind(after.webhook).bind(last.event_id).bind(last.webhook).run();
@@ -245,8 +245,9 @@ void redate_owed(const DeliveryKey& after, const DeliveryKey& last) {
 
 }  // namespace
 
-// The extension may be dropped, and created anew, between any two transactions, but not during one: whoever drops or
-// alters it locks it before its tables, so that he and the worker do not wait for each other in turn.
+// A transaction in which the extension stays installed. Between transactions it may be dropped and created again, but
+// not during one. DROP and ALTER EXTENSION lock the extension before its tables, as the worker does, so they do not
+// deadlock with the worker.
 class SpiStore::Work : public Transaction {
  public:
   Work(const SpiStore& store, const char* activity, Isolation isolation = Isolation::kReadCommitted)
@@ -278,12 +279,12 @@ SpiStore::SpiStore() {
   guarded([] { CacheRegisterRelcacheCallback(note_invalidation, 0); });
 }
 
-// --- Start and configuration --------------------------------------------------------------------------------------------
+// --- Start and configuration -----------------------------------------------------------------------------------------
 
 StartState SpiStore::start(const WorkerShare& share) {
   Work work(*this, "webhook: starting");
-  // One after the other: the first finds what the workers before them left, the others what the first has made of it.
-  // It keeps nobody else waiting.
+  // Workers start one after the other. The first finds the state that the previous workers left, the others what the
+  // first made of it. The lock blocks nobody else.
   guarded([schema = schema_] {
     LockRelationOid(get_relname_relid("webhook_checkpoint", schema), ShareUpdateExclusiveLock);
   });
@@ -316,7 +317,7 @@ StartState SpiStore::start(const WorkerShare& share) {
     case IdentityVerdict::kFresh: {
       Query create(statements::create_identity);
       if (create.bind(oid).bind(identifier).run() == 0) {
-        // A dump's row came at the same moment: webhook_internal.instance_restored() has said so in it.
+        // The row of a dump was restored at the same moment. webhook_internal.instance_restored() has marked it.
         work.commit();
         return start(share);
       }
@@ -356,7 +357,7 @@ StartState SpiStore::start(const WorkerShare& share) {
 
 namespace {
 
-// rows: "KEY_ID SECRET", as read_webhooks gives them, and an empty one if the secret that the webhook shows is missing.
+// rows: "KEY_ID SECRET", from read_webhooks. A row is empty if the webhook shows a secret that is missing.
 void open_secrets(const SecretStore& store, const std::vector<std::string>& rows, Webhook* webhook) {
   for (const std::string& row : rows) {
     const std::string_view text = row;
@@ -377,7 +378,7 @@ void open_secrets(const SecretStore& store, const std::vector<std::string>& rows
 
 }  // namespace
 
-// What is not encrypted, or by a key that is no longer the first.
+// Encrypts secrets that are stored in clear text, or with a key that is no longer the first.
 void SpiStore::reencrypt_secrets() {
   const SecretStore secrets;
   if (!secrets.file_problem().empty()) return;
@@ -393,7 +394,7 @@ void SpiStore::reencrypt_secrets() {
 
 namespace {
 
-// As far as they exist, with what each step tells beside.
+// Reads the webhooks that exist, and what every step returns in addition.
 void read_webhooks(const std::vector<Uuid>& ids, Configuration* configuration) {
   Query identity(statements::read_identity);
   if (identity.run() > 0) {
@@ -454,7 +455,7 @@ Snapshot read_snapshot() {
   return *snapshot;
 }
 
-// Nothing: it is the last there is.
+// nullopt if id is the highest possible.
 std::optional<Uuid> successor(Uuid id) {
   for (std::size_t i = id.bytes.size(); i-- > 0;) {
     if (++id.bytes[i] != 0) return id;
@@ -462,7 +463,7 @@ std::optional<Uuid> successor(Uuid id) {
   return std::nullopt;
 }
 
-// What changes() reads, one after the other.
+// The sources of changes(), in the order in which they are read.
 Statement* const kChangeSources[] = {&statements::find_changes, &statements::find_changed_webhooks,
                                      &statements::find_changed_secrets};
 
@@ -495,8 +496,8 @@ Configuration SpiStore::webhooks(const std::vector<Uuid>& ids) {
   return configuration;
 }
 
-// Each source from where the step before ended, that row included: it may not have been the last of its transaction and
-// webhook.
+// Continues each source at the row where the previous step ended, that row included: the same transaction and webhook
+// may have more rows.
 Configuration SpiStore::changes(const Snapshot& known, std::size_t changes_max) {
   Work work(*this, "webhook: reading changed webhooks", Isolation::kRepeatableRead);
   ReadingChanges next;
@@ -547,17 +548,17 @@ ConfigurationNews SpiStore::take_news() { return std::exchange(watched.news, Con
 
 bool SpiStore::has_news() const { return watched.news != ConfigurationNews::kNone; }
 
-// --- The event log ------------------------------------------------------------------------------------------------------
+// --- The event log ---------------------------------------------------------------------------------------------------
 
 LogHead SpiStore::current_head() {
-  // Read before anything of ours has a transaction number: a snapshot leaves its owner out.
+  // Taken before this transaction has an xid, because a snapshot leaves out its own transaction.
   Work work(*this, "webhook: looking for events");
   Query query(statements::current_head);
   query.run();
   const auto snapshot = parse_snapshot(query.get_text(0, 0));
   if (!snapshot) throw Error("XX000", "could not read pg_current_snapshot()");
-  // A webhook whose creation is in the snapshot must be known before the events in it are routed. What is not being
-  // committed any more has been announced: so that is asked first.
+  // A webhook must be known before events are routed that are in the same snapshot as its creation. A transaction that
+  // is no longer committing has been announced, so check for committing ones first.
   if (is_committing() && watched.news == ConfigurationNews::kNone) watched.news = ConfigurationNews::kChanges;
   guarded([] { AcceptInvalidationMessages(); });
   const std::int64_t last_log_id = query.get_int64(0, 1);
@@ -575,7 +576,7 @@ Chunk SpiStore::read(const Window& window, std::int64_t after_id, std::size_t ev
   return chunk;
 }
 
-// The next of what find() has found. Nothing is taken out of it, so that the call can be repeated.
+// Reads the next of the events that find() found. Removes none of them, so that the call can be repeated.
 void SpiStore::read_found(const Window& window, std::int64_t after_id, std::size_t events_max, std::size_t bytes_max,
                           Chunk* chunk) {
   const auto first_behind = [this, after_id] {
@@ -591,7 +592,7 @@ void SpiStore::read_found(const Window& window, std::int64_t after_id, std::size
   for (std::size_t bytes = 0; last != reading_.found.end(); ++last) {
     bytes += static_cast<std::size_t>(last->stored_bytes);
     const auto count = static_cast<std::size_t>(last - first);
-    // Expanded, they are no smaller.
+    // The expanded size is at least the stored size.
     if (count == events_max || (count > 0 && bytes > bytes_max)) break;
   }
   FoundEvents fetched = fetch({first, last}, bytes_max);
@@ -630,7 +631,7 @@ void SpiStore::find(const Window& window, std::int64_t after_id) {
   reading_.window = window;
 }
 
-// Takes a step through the id index, which may find nothing of the window.
+// Takes one step through the id index. It may find no event of the window.
 void SpiStore::walk(const Window& window, std::int64_t after_id, std::size_t events_max) {
   const std::size_t step = std::max(kWalkStep, events_max);
   Query query(statements::walk_events);
@@ -679,7 +680,7 @@ FoundEvents fetch_from(int slot, const std::vector<std::int64_t>& ids, std::size
 
 }  // namespace
 
-// In the order of their ids, as found is, whichever segments they are in.
+// Returns the events in the order of found, which ascends by id across segments.
 FoundEvents SpiStore::fetch(const std::vector<Found>& found, std::size_t bytes_max) {
   FoundEvents fetched;
   std::size_t bytes = 0;
@@ -705,7 +706,7 @@ void SpiStore::filter(std::vector<FilterGroup>* groups) {
   share_cost(groups, processor_time() - begin);
 }
 
-// --- Recovery -----------------------------------------------------------------------------------------------------------
+// --- Recovery --------------------------------------------------------------------------------------------------------
 
 std::vector<DeliveryKey> SpiStore::logged_since(std::int64_t log_floor) {
   Work work(*this, "webhook: recovering");
@@ -723,7 +724,7 @@ std::vector<DeliveryKey> SpiStore::owed_of(const std::vector<std::int64_t>& even
   return keys;
 }
 
-// --- Recording ----------------------------------------------------------------------------------------------------------
+// --- Recording -------------------------------------------------------------------------------------------------------
 
 Recorded SpiStore::record(const Batch& batch) {
   std::optional<Error> error;
@@ -827,7 +828,7 @@ Testable SpiStore::testable(const Uuid& webhook, Time created_at, const std::str
   return testable;
 }
 
-// --- What is owed -------------------------------------------------------------------------------------------------------
+// --- Pending deliveries ----------------------------------------------------------------------------------------------
 
 Due SpiStore::due(const DueQuery& wanted) {
   Work work(*this, "webhook: reading what is owed");
@@ -841,7 +842,7 @@ Due SpiStore::due(const DueQuery& wanted) {
   due.deliveries.reserve(rows);
   std::size_t bytes = 0;
   for (std::size_t row = 0; row < rows; ++row) {
-    // Expanded, they may be larger than the statement could know.
+    // The statement knows only the stored size. Expanded events may be larger.
     bytes += expanded_bytes(query, row, 2, 6);
     if (row > 0 && bytes > wanted.bytes_max) {
       due.is_all = false;
@@ -873,7 +874,7 @@ std::vector<std::int64_t> SpiStore::give_up_old(const WebhookIdentity& webhook, 
                                                 std::size_t rows_max) {
   Work work(*this, "webhook: giving up old deliveries");
   std::vector<std::int64_t> ids;
-  // A row that is refused stays, and what is behind it: the webhook's own matter.
+  // If a row is refused, it stays, and so do the rows after it. That affects only this webhook.
   try_to([&] {
     Query query(statements::give_up_old);
     const std::size_t rows =
@@ -921,9 +922,10 @@ std::optional<std::unordered_map<std::string, std::int64_t>> SpiStore::owed_by_k
   return counts;
 }
 
-// --- Deleted webhooks -----------------------------------------------------------------------------------------------------
+// --- Deleted webhooks ------------------------------------------------------------------------------------------------
 
-// At most about rows_max rows; how many. Fewer: there are no more that nobody has locked.
+// Deletes about rows_max rows at most and returns their number. If it is less than rows_max, the remaining rows are
+// locked.
 std::size_t SpiStore::delete_left_over(const Change& change, std::size_t rows_max) {
   std::size_t deleted = 0;
   for (Statement* const statement : {&statements::delete_left_endpoint, &statements::delete_left_minutes}) {
@@ -956,7 +958,7 @@ bool SpiStore::clean_up(const Snapshot& known) {
     cleaning_up_->after.xid = cleaned_up_to_;
     cleaning_up_->event_id = cleaning_up_->dead_event_id = kFirst;
   }
-  // Back to there if the transaction fails.
+  // The state to return to if the transaction fails.
   const CleaningUp next = *cleaning_up_;
   Query query(statements::find_left_over);
   query.bind_xid(next.after.xid).bind(next.after.webhook.id).bind(next.after.webhook.created_at);
@@ -972,7 +974,7 @@ bool SpiStore::clean_up(const Snapshot& known) {
                           .webhook_exists = query.get_boolean(row, 5)};
       bool is_done = share_.owns(change.webhook.id);
       if (is_done && change.is_deleted && !change.webhook_exists) {
-        // What is refused stays, and holds up no other webhook's.
+        // If a deletion is refused, the rows stay. Other webhooks go on.
         std::size_t deleted = 0;
         is_done = false;
         try_to([&] {
@@ -1008,14 +1010,14 @@ bool SpiStore::clean_up(const Snapshot& known) {
   return false;
 }
 
-// --- Rings --------------------------------------------------------------------------------------------------------------
+// --- Rings -----------------------------------------------------------------------------------------------------------
 
 RingReport SpiStore::maintain_ring(Ring ring, const RingLimits& limits) {
   RingReport report;
   int current = 0;
   bool full = false;
   bool too_large = false;
-  std::optional<int> oldest;  // that is not empty
+  std::optional<int> oldest;  // not empty, and not the current one
   {
     Work work(*this, "webhook: looking after the rings");
     Query query(statements::read_ring);
@@ -1030,7 +1032,7 @@ RingReport SpiStore::maintain_ring(Ring ring, const RingLimits& limits) {
   const int next = next_segment(current);
   const bool next_is_empty = oldest != next;
   if (oldest && (too_large || (full && !next_is_empty))) {
-    // In a transaction of its own: nobody may see the segment as the current one while it is locked.
+    // In a separate transaction, so that nobody sees the segment as the current one while it is locked.
     const bool emptied = make_room(ring, *oldest, &report);
     if (emptied) report.more = too_large;
     if (!emptied && !next_is_empty) return report;
@@ -1044,8 +1046,8 @@ RingReport SpiStore::maintain_ring(Ring ring, const RingLimits& limits) {
   return report;
 }
 
-// One step of saving those events of a segment that deliveries refer to. Returns whether all are saved, but for those whose
-// deliveries somebody has locked, or, as the report says then, one is refused.
+// One step of saving the events of a segment that deliveries refer to. Returns whether all are saved, except those with
+// locked deliveries. If a row was refused, returns true and sets kept_because.
 bool SpiStore::save_events(int segment, RingReport* report) {
   if (saving_segment_ != segment) {
     saving_segment_ = segment;
@@ -1072,7 +1074,7 @@ bool SpiStore::save_events(int segment, RingReport* report) {
   return is_all;
 }
 
-// Empties a segment that nobody needs any more. False: it is still needed, or there is more to do first.
+// Empties a segment that is no longer needed. Returns false if it is still needed, or if something must be done first.
 bool SpiStore::make_room(Ring ring, int segment, RingReport* report) {
   if (holds_events(ring) && !save_events(segment, report)) {
     report->more = true;
@@ -1084,7 +1086,7 @@ bool SpiStore::make_room(Ring ring, int segment, RingReport* report) {
   const std::string name = std::string("webhook_") + table_name(ring) + '_' + std::to_string(segment);
   const Oid schema = schema_;
   const Oid relation = guarded([schema, text = name.c_str()] { return get_relname_relid(text, schema); });
-  // Without waiting: a lock that is queued for makes everyone queue behind it.
+  // Does not wait, because everybody else would queue behind a waiting lock request.
   if (!guarded([relation] { return ConditionalLockRelationOid(relation, AccessExclusiveLock); })) {
     report->kept_because = "a transaction holds a lock on it";
     return false;
@@ -1097,7 +1099,7 @@ bool SpiStore::make_room(Ring ring, int segment, RingReport* report) {
     return false;
   }
   if (holds_events(ring)) {
-    // What came to be owed since the last step, or is locked.
+    // Deliveries that became pending since the last step, or are locked.
     Query unsaved(statements::has_unsaved_events);
     unsaved.bind(slot).run();
     if (unsaved.get_boolean(0, 1)) {
@@ -1136,12 +1138,12 @@ bool SpiStore::delete_expired(Time before) {
   return has_more;
 }
 
-// --- Shares -------------------------------------------------------------------------------------------------------------
+// --- Shares ----------------------------------------------------------------------------------------------------------
 
 namespace {
 
-// Those of the saved events that no delivery refers to. Returns their bytes. Two statements: whoever refers to one has
-// locked it, and is seen by the second.
+// Deletes the saved events that no delivery refers to, and returns their bytes. Takes two statements: a transaction
+// that adds a reference has locked the saved event, and the second statement sees its commit.
 std::uint64_t delete_saved(const std::vector<std::int64_t>& ids) {
   Query lock(statements::lock_saved);
   const std::size_t locked = lock.bind(ids).run();
@@ -1154,10 +1156,10 @@ std::uint64_t delete_saved(const std::vector<std::int64_t>& ids) {
   return bytes;
 }
 
-// What was given up, for one row in webhook_logs a webhook.
+// Collects deliveries that were given up, to write one row to webhook_logs per webhook.
 class GivenUp {
  public:
-  // A row of what deleted it: event id, webhook, organization, event.
+  // Adds a row of the deleting statement: event id, webhook, organization, event.
   void add(const Query& query, std::size_t row) {
     event_ids_.push_back(query.get_int64(row, 0));
     webhooks_.push_back(query.get_uuid(row, 1));
@@ -1255,10 +1257,10 @@ SavedGivenUp SpiStore::give_up_saved(const std::string& organization, std::uint6
   return {.bytes = freed, .more = freed > 0 || deleted > 0};
 }
 
-// --- Ids ----------------------------------------------------------------------------------------------------------------
+// --- Ids -------------------------------------------------------------------------------------------------------------
 
 void SpiStore::refill_ids() {
-  // Once in any case: a worker before this one may have ended between turning the ring and saying so.
+  // Done at least once, because an earlier worker may have ended between turning the ring and publishing the segment.
   if (!has_published_segment_ || !current_event_segment(events_sequence_, false) ||
       !current_event_segment(events_sequence_, true)) {
     Work work(*this, "webhook: looking after the rings");
