@@ -39,22 +39,22 @@ extern "C" {
 namespace webhook::pg {
 namespace {
 
-// The text of one payload is kept between rows, up to this size, so that it need not grow anew.
+// The buffer for a payload's text is kept between rows, up to this size, so that it need not grow again.
 constexpr std::size_t kScratchBytesMax = 256 * 1024;
 
 // --- Names and keys --------------------------------------------------------------------------------------------------
 
-// The name, the organization and the key go with an event through every table and queue, and into indexes: a longer one is
-// cut, and its SHA-256 in hexadecimal put behind it, so that equal ones stay equal and different ones different. No webhook
-// is of an organization with so long an id.
+// An event's name, organization and key go through every table and queue, and into indexes. A longer value is cut, and
+// its SHA-256 in hexadecimal is appended. So equal values stay equal and different ones stay different. No webhook's
+// organization has an id this long.
 constexpr std::size_t kIdentifierBytesMax = 1000;
 constexpr std::size_t kIdentifierBytesKept = 900;
 
-// What it has lost. kept holds the text, if it is too long.
+// Returns the number of bytes cut off. kept stores the shortened text, if text was too long.
 std::size_t shorten(std::string_view* text, std::string* kept) {
   if (text->size() <= kIdentifierBytesMax) return 0;
   const std::size_t lost = text->size() - kIdentifierBytesKept;
-  // Unguarded: it looks at the text alone.
+  // Needs no guard: it only reads the text.
   const int size = pg_mbcliplen(text->data(), kIdentifierBytesMax, kIdentifierBytesKept);
   kept->assign(text->substr(0, static_cast<std::size_t>(size))).append("...");
   append_hex(*kept, sha256(*text));
@@ -62,27 +62,27 @@ std::size_t shorten(std::string_view* text, std::string* kept) {
   return lost;
 }
 
-// Likewise, where there is one.
+// The same, if there is a text.
 std::size_t shorten(std::optional<std::string_view>* text, std::string* kept) {
   return *text ? shorten(&**text, kept) : 0;
 }
 
 // --- The transaction -------------------------------------------------------------------------------------------------
 
-// Lives as long as the process: nothing of ours runs at its exit.
+// Never destroyed, so that no code of ours runs at the process's exit.
 EventBuffer& buffer() {
   static auto* const instance = new EventBuffer;
   return *instance;
 }
 
 bool has_written = false;   // in this transaction
-bool is_finishing = false;  // the last write has begun: what is captured from now on is written at once
+bool is_finishing = false;  // the last write has begun: later events are written at once
 
 void write_own(SubtransactionId sub) {
   if (write_events(buffer(), sub)) has_written = true;
 }
 
-// What names and keys are too long by counts as payload.
+// The bytes cut off from names and keys count as payload.
 void append(BufferedEvent event) {
   std::string name;
   std::string organization_id;
@@ -101,7 +101,7 @@ void append(BufferedEvent event) {
 
 Time last_change_at{};
 
-// Later with each call, also when the clock is not: receivers tell by it which of a row's changes is the last.
+// Later with each call, even if the clock is not: receivers use it to tell which of a row's changes is the last.
 Time next_change_at() {
   last_change_at = std::max(from_timestamptz(GetCurrentTimestamp()), last_change_at + Duration(1));
   return last_change_at;
@@ -109,12 +109,12 @@ Time next_change_at() {
 
 // --- One row ---------------------------------------------------------------------------------------------------------
 
-// What is set up for a statement (strictly, for each time that the executor prepares the trigger); it lives in
-// fn_extra. That there is one means that the statement has learned what other sessions have committed.
+// State for one statement, or strictly for each time that the executor prepares the trigger. Kept in fn_extra. If it
+// exists, the statement has learned what other sessions have committed.
 struct Statement {
   std::uint64_t plan_serial;  // 0: none yet
-  FmgrInfo* functions;        // one for each column of the payload
-  ExprState** expressions;    // one for each virtual column
+  FmgrInfo* functions;        // one per payload column
+  ExprState** expressions;    // one per virtual column
   ExprContext* context;
 };
 
@@ -163,7 +163,7 @@ void prepare_virtual_columns(Statement* statement, const CapturePlan& plan, Rela
 void prepare_virtual_columns(Statement*, const CapturePlan&, Relation) {}
 #endif
 
-// Everything that is made for one statement and depends on the plan.
+// Prepares everything that belongs to one statement and depends on the plan.
 void prepare(Statement* statement, const CapturePlan& plan, Relation relation, MemoryContext context) {
   MemoryContext const previous = MemoryContextSwitchTo(context);
   statement->functions = static_cast<FmgrInfo*>(palloc0(sizeof(FmgrInfo) * (plan.payload.size() + 1)));
@@ -176,7 +176,7 @@ void prepare(Statement* statement, const CapturePlan& plan, Relation relation, M
   MemoryContextSwitchTo(previous);
 }
 
-// PostgreSQL leaves a virtual column of a trigger's row undefined: computes them in a copy.
+// PostgreSQL leaves the virtual columns of a trigger's row undefined, so this computes them in a copy.
 RowValues compute_virtual_columns(const Statement* statement, const CapturePlan& plan, TupleTableSlot* slot) {
   const auto count = static_cast<std::size_t>(slot->tts_tupleDescriptor->natts);
   auto* values = static_cast<Datum*>(palloc(sizeof(Datum) * count));
@@ -209,7 +209,7 @@ std::optional<std::string_view> organization_of(const CapturePlan& plan, RowValu
   return text_of(*plan.organization, row.values[index]);
 }
 
-// The key columns' texts with commas between them, a null one empty; none if all are null.
+// The texts of the key columns, separated by commas, with nulls as empty texts. nullopt if all are null.
 std::optional<std::string_view> key_of(const CapturePlan& plan, RowValues row) {
   StringInfoData key;
   initStringInfo(&key);
@@ -243,8 +243,8 @@ Row read_row(FunctionCallInfo call, Statement* statement, const CapturePlan& pla
   return row;
 }
 
-// A string to build a payload in, with the room that the last one took. One that is in use is not there for a nested
-// capture: the output function of a type may change rows itself.
+// A string to build a payload in. It reuses the memory of the last one. A nested capture gets a new string, because the
+// output function of a type may itself change rows.
 class Scratch {
  public:
   Scratch() : text_(std::move(kept())) { text_.clear(); }
@@ -265,8 +265,8 @@ class Scratch {
 };
 
 struct Payload {
-  std::size_t data_bytes = 0;       // what follows them is the previous values
-  std::size_t oversized_bytes = 0;  // above zero: the size at which it was too large
+  std::size_t data_bytes = 0;       // the previous values follow them
+  std::size_t oversized_bytes = 0;  // above zero: the size at which the payload was too large
 };
 
 Payload build_payload(std::string& out, const Statement* statement, const CapturePlan& plan, const Row& row) {
@@ -279,7 +279,7 @@ Payload build_payload(std::string& out, const Statement* statement, const Captur
   return payload;
 }
 
-// Whether an event is to be recorded at all.
+// Whether the event is to be recorded.
 bool is_wanted(std::optional<std::string_view> organization_id, std::string_view event) {
   return capture_mode() == CaptureMode::kAll || is_subscribed(organization_id, event);
 }
@@ -340,13 +340,13 @@ void on_relation_change(Datum /*argument*/, Oid relation) noexcept {
 
 void on_type_change(Datum /*argument*/, int /*cache*/, uint32 hash) noexcept { invalidate_plans_of_type(hash); }
 
-// Seldom enough to make all plans anew.
+// Casts change so seldom that all plans are made again.
 void on_cast_change(Datum /*argument*/, int /*cache*/, uint32 /*hash*/) noexcept { invalidate_plans_of_type(0); }
 
 }  // namespace
 
 void init_capture() {
-  // What the callbacks touch is made now: they may not allocate.
+  // Creates what the callbacks use, because they may not allocate.
   buffer().clear();
   invalidate_plans(InvalidOid);
   invalidate_subscriptions(InvalidOid);

@@ -29,7 +29,7 @@ namespace {
 
 using Names = std::vector<std::string>;
 
-// A clone of a partitioned table's trigger has an OID of its own, but let the table count too.
+// The clones of a partitioned table's trigger have OIDs of their own. The table is part of the key all the same.
 struct PlanKey {
   Oid trigger;
   Oid relation;
@@ -44,7 +44,7 @@ struct PlanKeyHash {
 
 using Plans = std::unordered_map<PlanKey, std::shared_ptr<CapturePlan>, PlanKeyHash>;
 
-// Lives as long as the process: nothing of ours runs at its exit.
+// Never destroyed, so that no code of ours runs at the process's exit.
 Plans& plans() {
   static auto* const instance = new Plans;
   return *instance;
@@ -52,14 +52,14 @@ Plans& plans() {
 
 std::uint64_t last_serial = 0;
 
-// Bumped by each invalidation, so that one that comes while a plan is made is not missed.
+// Incremented by each invalidation, so that one that arrives while a plan is being made is noticed.
 std::uint64_t invalidations = 0;
 
-// The trigger's arguments as they stand in CREATE TRIGGER.
+// The trigger's arguments, as in CREATE TRIGGER.
 struct Arguments {
   std::string event;
   std::optional<std::string> organization_column;
-  std::optional<Names> key_columns;  // by default the primary key
+  std::optional<Names> key_columns;  // nullopt: the primary key
   Names ignore_columns;
   Names changed_columns;
   std::optional<Names> include_columns;
@@ -129,8 +129,8 @@ Arguments parse_arguments(const TriggerData& trigger) {
   return arguments;
 }
 
-// Recording an event or what became of it would cause the next one, without end. CREATE TRIGGER refuses it already
-// (utility_hook.cpp), but a table can get the trigger in other ways, and a server do without our hooks.
+// Recording an event, or its outcome, would cause another event, without end. CREATE TRIGGER refuses such a trigger
+// (utility_hook.cpp), but a table can get one in other ways, and a server may run without our hooks.
 void check_relation(const TriggerData& trigger) {
   const Catalog* catalog = find_catalog();
   if (catalog == nullptr) return;
@@ -149,8 +149,8 @@ void check_relation(const TriggerData& trigger) {
 
 bool contains(const Names& names, const std::string& name) { return std::ranges::find(names, name) != names.end(); }
 
-// The first column that an argument names, but for ignore_columns, and the table does not have. There is none unless the
-// table was changed in a process without our hooks: watched_columns.h.
+// The first column that is named by an argument other than ignore_columns and missing in the table. There is none
+// unless a process without our hooks changed the table: see watched_columns.h.
 std::optional<std::string> find_missing(const Arguments& arguments, const std::vector<Column>& columns) {
   Names needed = arguments.key_columns.value_or(Names());
   const Names included = arguments.include_columns.value_or(Names());
@@ -175,16 +175,16 @@ void log_missing(const TriggerData& trigger, const std::string& column) {
   });
 }
 
-// In the order of names. All of them are there.
+// The columns in the order of names. All names must exist.
 std::vector<Column> find_all(const Names& names, const std::vector<Column>& columns) {
   std::vector<Column> found;
   for (const std::string& name : names) found.push_back(*std::ranges::find(columns, name, &Column::name));
   return found;
 }
 
-// The numbers of the primary key's columns, in its order; none without one.
+// The numbers of the primary key's columns, in the key's order. Empty without a primary key.
 std::vector<int> primary_key(Relation relation) {
-  // No C++ object grows inside: an exception of its would pass PostgreSQL's error handler.
+  // No C++ container may grow inside guarded(): its exception would pass through PostgreSQL's error handler.
   std::array<int, INDEX_MAX_KEYS> numbers{};
   const int count = guarded([&] {
     int found = 0;

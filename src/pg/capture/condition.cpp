@@ -13,18 +13,18 @@ extern "C" {
 namespace webhook::pg {
 namespace {
 
-// With ALL, which cannot stand there twice nor beside DISTINCT, whatever follows is a list of targets or a clause.
+// ALL can stand neither twice nor next to DISTINCT, so whatever follows it is a target list or a clause.
 constexpr char kPrefix[] = "SELECT ALL ";
 constexpr int kPrefixLength = sizeof kPrefix - 1;
 
 constexpr const char* kHint = "Give one expression, such as NEW.status = 'open'.";
 
-// The statement that text is the rest of; nullptr: there are several, or it is of another kind.
+// The statement that text completes; nullptr if there are several, or it is of another kind.
 SelectStmt* parse_select(const char* text) {
   List* const statements = raw_parser(text, RAW_PARSE_DEFAULT);
   if (list_length(statements) != 1) return nullptr;
   auto* const raw = linitial_node(RawStmt, statements);
-  // A length is that of a statement that a semicolon ends.
+  // A length above 0 means that a semicolon ends the statement.
   if (raw->stmt_len != 0 || !IsA(raw->stmt, SelectStmt)) return nullptr;
   return reinterpret_cast<SelectStmt*>(raw->stmt);
 }
@@ -40,15 +40,15 @@ bool is_one_expression(const char* text) {
   if (select == nullptr || list_length(select->targetList) != 1) return false;
   auto* const target = linitial_node(ResTarget, select->targetList);
   if (target->name != nullptr || target->indirection != NIL || is_star(target->val)) return false;
-  // Whatever else a SELECT may have, also in versions to come, this one has none of.
+  // Compares the rest with a bare SELECT: this one must have no other clause, including those of future versions.
   SelectStmt* const bare = parse_select("SELECT ALL NULL");
   select->targetList = NIL;
   bare->targetList = NIL;
   return equal(select, bare);
 }
 
-// Raises what the parser found in our words, with the place in the text. Everything else passes: a cancellation, a lack of
-// memory, an expression nested too deeply.
+// Reports a syntax error of the parser in our own words, with its position in the text. Lets every other error pass,
+// such as a cancellation, a lack of memory or an expression nested too deeply.
 bool parses_as_one_expression(const char* text) {
   MemoryContext const context = CurrentMemoryContext;
   volatile bool is_one = false;
@@ -61,7 +61,7 @@ bool parses_as_one_expression(const char* text) {
     const int category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
     if (category != ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION && category != ERRCODE_DATA_EXCEPTION) PG_RE_THROW();
     FlushErrorState();
-    // Inside SPI its callback has moved the place.
+    // Inside SPI, its error callback has moved the position to internalpos.
     const int position = (error->cursorpos > 0 ? error->cursorpos : error->internalpos) - kPrefixLength;
     ereport(ERROR, (errcode(ERRCODE_SYNTAX_ERROR), errmsg("invalid condition"),
                     position > 0 ? errdetail("At character %d: %s.", position, error->message)

@@ -38,10 +38,10 @@ extern "C" {
 namespace webhook::pg {
 namespace {
 
-// Ids that one nextval of webhook_events_id_seq stands for: its INCREMENT.
+// How many ids one nextval of webhook_events_id_seq stands for: its INCREMENT.
 constexpr std::int64_t kIdsPerBlock = 1'000'000;
 
-// Nobody but an administrator locks what capture needs, and then it is for an instant as a rule.
+// Only administrators lock what capture needs, and usually only for an instant.
 constexpr int kLockAttempts = 100;
 constexpr long kLockPause_us = 1000;
 
@@ -59,8 +59,9 @@ void set_text(EventValues* row, EventColumn column, const std::optional<std::str
   row->values[column] = text ? text_datum(*text) : 0;
 }
 
-// JSON whose every byte is text in the database's encoding, or in UTF-8 if the encoding is SQL_ASCII. What is not (the
-// type "char" can hold it, and SQL_ASCII anything) can only be inside a string and becomes U+FFFD, escaped.
+// JSON in which every byte is valid text in the database's encoding, or in UTF-8 if that is SQL_ASCII. An invalid byte
+// can come from the type "char", or from any text in SQL_ASCII. It can only be inside a string, and becomes an escaped
+// U+FFFD.
 Datum json_datum(std::string_view json) {
   const int encoding = GetDatabaseEncoding() == PG_SQL_ASCII ? PG_UTF8 : GetDatabaseEncoding();
   auto valid_bytes = [encoding](std::string_view text) {
@@ -80,7 +81,7 @@ Datum json_datum(std::string_view json) {
   return text_datum({repaired.data, static_cast<std::size_t>(repaired.len)});
 }
 
-// All but the slot and the id.
+// Fills all columns except the slot and the id.
 void fill_row(EventValues* row, const BufferedEvent& event, FullTransactionId xid) {
   std::memset(row, 0, sizeof *row);
   row->values[kKnownSwitch] = Int32GetDatum(event.known_switch);
@@ -100,7 +101,7 @@ void fill_row(EventValues* row, const BufferedEvent& event, FullTransactionId xi
 
 // --- Ids -------------------------------------------------------------------------------------------------------------
 
-// Draws a block from the sequence itself, even in a transaction that has become read-only.
+// Draws a block from the sequence, even in a transaction that has become read-only.
 IdRange draw_block(Oid sequence) {
   const bool was_read_only = XactReadOnly;
   IdRange block;
@@ -116,10 +117,10 @@ IdRange draw_block(Oid sequence) {
   return block;
 }
 
-// Gives each buffered event its id, also those that outer subtransactions have captured before and write later.
+// Gives each buffered event its id, including events that outer subtransactions captured earlier and write later.
 void assign_ids(EventBuffer* buffer, Oid sequence) {
   static Oid drawn_from = InvalidOid;
-  // The extension may have been dropped and created anew since.
+  // The extension may have been dropped and created again.
   if (drawn_from != sequence) buffer->forget_ids();
   drawn_from = sequence;
   auto missing = static_cast<std::int64_t>(buffer->count_without_id());
@@ -127,7 +128,7 @@ void assign_ids(EventBuffer* buffer, Oid sequence) {
   for (; missing > 0; --missing) {
     if (ids.next == ids.limit) {
       ids = draw_block(sequence);
-      // At once: whoever draws from now on gets higher ids than the events at hand.
+      // Published at once, so that later draws get higher ids than these events.
       const IdRange rest{ids.next + missing, ids.limit};
       publish_ids(sequence, rest);
     }
@@ -137,7 +138,7 @@ void assign_ids(EventBuffer* buffer, Oid sequence) {
 
 // --- The segment -----------------------------------------------------------------------------------------------------
 
-// Locks, without a wait as long as that is likely to succeed.
+// Takes the lock. Waits in the lock's queue only after many tries without waiting have failed.
 void lock_soon(Oid relation, LOCKMODE mode) {
   for (int attempt = 0; attempt < kLockAttempts; ++attempt) {
     if (ConditionalLockRelationOid(relation, mode)) return;
@@ -184,8 +185,8 @@ struct Target {
   int slot = 0;
 };
 
-// Locks the current segment or, if somebody has locked that or waits to, the newest before it in its ring that is free. Not
-// the one behind the current one, which the worker empties. Nothing: none is free.
+// Locks the current segment. If it is locked or somebody waits for such a lock, locks the newest free segment before it
+// in its ring, except the one after the current one, which the worker empties. nullopt if none is free.
 std::optional<int> lock_free_segment(const Catalog& catalog, int current) {
   for (int slot = current; slot != next_segment(current); slot = previous_segment(slot)) {
     if (ConditionalLockRelationOid(catalog.event_segments[static_cast<std::size_t>(slot)], RowExclusiveLock)) {
@@ -195,8 +196,8 @@ std::optional<int> lock_free_segment(const Catalog& catalog, int current) {
   return std::nullopt;
 }
 
-// The same, sooner or later. Only if an administrator has locked them all for long does the transaction wait in the lock's
-// queue, where a deadlock with him is found.
+// The same, but always succeeds in the end. Only if an administrator keeps all segments locked for long does the
+// transaction wait in the lock's queue, where deadlocks are detected.
 int lock_segment(const Catalog& catalog, int current) {
   for (int attempt = 0; attempt < kLockAttempts; ++attempt) {
     if (const std::optional<int> slot = lock_free_segment(catalog, current)) return *slot;
@@ -207,9 +208,9 @@ int lock_segment(const Catalog& catalog, int current) {
   return current;
 }
 
-// Locks a segment until the end of the transaction, for rows within or beyond their organization's share. The worker empties
-// only the one behind the current one, so one that is another before and after the lock was taken is not emptied under us;
-// and from then on the lock keeps the worker from it.
+// Locks a segment until the end of the transaction, for rows within or beyond their organization's share. The worker
+// empties only the segment after the current one. If the current segment is the same before and after locking, the
+// locked segment was not emptied in between, and the lock keeps the worker from emptying it now.
 Target lock_some_segment(bool excess) {
   for (;;) {
     const Catalog* catalog = find_catalog();
@@ -234,7 +235,7 @@ TupleTableSlot** make_slots(Relation segment, const EventValues* rows, std::size
   TupleDesc const shape = RelationGetDescr(segment);
   int places[kEventColumns];
   find_event_columns(shape, RelationGetRelationName(segment), places);
-  // A copy has no reference count, which would be kept for each slot.
+  // A copy of the descriptor has no reference count that each slot would have to track.
   TupleDesc const slots_shape = count > 1 ? CreateTupleDescCopy(shape) : shape;
   auto** slots = static_cast<TupleTableSlot**>(palloc(sizeof(TupleTableSlot*) * count));
   for (std::size_t i = 0; i < count; ++i) {
@@ -255,13 +256,14 @@ void insert_rows(Relation segment, const EventValues* rows, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) ExecDropSingleTupleTableSlot(slots[i]);
 }
 
-// What a row takes beside its texts: the tuple and its index entries.
+// What a row takes besides its texts: the tuple and its index entries.
 constexpr std::uint64_t kRowBytes = 150;
 
-// Events of an organization are judged together up to so many bytes, that a large transaction may fill up a share.
+// Consecutive events of an organization are checked against its share together, up to about this many bytes. So a large
+// transaction can fill up a share.
 constexpr std::uint64_t kJudgedTogether = 32 * 1024;
 
-// Which of the events are beyond the shares of their organizations. Returns how many are.
+// Marks the events that are beyond their organization's share, and returns their number.
 std::size_t find_excess(const EventBuffer& buffer, SubtransactionId sub, bool* is_excess) {
   const std::size_t count = buffer.count_of(sub);
   std::size_t found = 0;
@@ -273,7 +275,7 @@ std::size_t find_excess(const EventBuffer& buffer, SubtransactionId sub, bool* i
       if (event.organization_id != organization) break;
       bytes += kRowBytes + event.name.size() + event.data.size() + event.previous.size();
     }
-    // Who has no organization has no share.
+    // Events without an organization have no share.
     const bool is_beyond = organization && !take_share(Storage::kEvents, *organization, bytes);
     std::fill(is_excess + begin, is_excess + end, is_beyond);
     if (is_beyond) found += end - begin;
@@ -308,7 +310,7 @@ bool write_own(EventBuffer* buffer, SubtransactionId sub) {
     row->values[kSlot] = Int16GetDatum(static_cast<int16>(targets[part].slot));
     row->values[kId] = Int64GetDatum(buffer->id_of(sub, i));
   }
-  // Before the rows are written: the function of an index may capture events itself.
+  // Discarded before the rows are written, because an index's function may itself capture events.
   buffer->discard(sub);
   for (int part = 0; part < 2; ++part) {
     if (counts[part] == 0) continue;

@@ -43,10 +43,10 @@ namespace {
 
 static_assert(std::is_same_v<Datum, std::uintptr_t>);
 
-// A value larger than this in memory is not turned into text at all: no output function makes more than 8 bytes of text
-// of one byte, and PostgreSQL raises an error at 1 GB.
+// A larger value is not converted at all. Output functions make at most 8 bytes of text from one byte, and PostgreSQL
+// raises an error at 1 GB.
 constexpr std::size_t kValueBytesMax = 100 * 1024 * 1024;
-// Text is at least this share of the value: numbers in arrays and jsonb are shorter as text.
+// The text is at least the value's size divided by this: numbers in arrays and jsonb can be shorter as text.
 constexpr std::size_t kBinaryPerText = 4;
 
 std::string_view detoasted(Datum value) {
@@ -95,7 +95,7 @@ struct Classified {
   Oid function;
 };
 
-// The same distinctions as PostgreSQL's json_categorize_type (utils/adt/json.c; jsonfuncs.c from 16).
+// Makes the same distinctions as PostgreSQL's json_categorize_type (utils/adt/json.c; jsonfuncs.c from 16).
 Classified classify(Oid type) {
   const Oid base = getBaseType(type);
   const ColumnKind builtin = kind_of_builtin(base);
@@ -127,7 +127,7 @@ void append_quoted(std::string& out, std::string_view text) {
   out += '"';
 }
 
-// JSON has no NaN and no infinity: strings, as PostgreSQL writes them.
+// JSON has neither NaN nor infinity, so they become strings, as in PostgreSQL.
 void append_special_float(std::string& out, double number) {
   append_quoted(out, std::isnan(number) ? "NaN" : number > 0 ? "Infinity" : "-Infinity");
 }
@@ -160,7 +160,7 @@ void append_datetime(std::string& out, Datum value, Oid type) {
   append_quoted(out, JsonEncodeDateTime(text, value, type, type == TIMESTAMPTZOID ? &utc : nullptr));
 }
 
-// 36 characters.
+// Writes 36 characters.
 void write_uuid(char* to, Datum value) {
   constexpr char kDigits[] = "0123456789abcdef";
   const pg_uuid_t* uuid = DatumGetUUIDP(value);
@@ -267,7 +267,8 @@ void append_value(std::string& out, const Column& column, FmgrInfo* function, Da
   }
 }
 
-// The least size of the value as JSON, so that what is too large is neither read from its TOAST table nor converted.
+// The minimum size of the value as JSON. A value that is too large is then neither read from its TOAST table nor
+// converted.
 std::size_t json_bytes_min(const Column& column, Datum value) {
   if (column.length != -1) return 0;
   const std::size_t bytes = toast_raw_datum_size(value) - VARHDRSZ;
@@ -330,7 +331,7 @@ void write_large_numbers_as_text(Column& column) {
 namespace {
 
 pg_tz* utc() {
-  // PostgreSQL keeps every time zone that it has loaded, and GMT needs no file.
+  // Never freed: PostgreSQL keeps every time zone that it has loaded. GMT needs no file.
   static pg_tz* const zone = guarded([] { return pg_tzset("GMT"); });
   return zone;
 }
@@ -408,7 +409,7 @@ std::size_t append_row(std::string& out, std::span<const Column> columns, FmgrIn
 
 namespace {
 
-// char(n) compares without the blanks at its end, and its cast to text leaves them out.
+// char(n) compares without trailing blanks, and its cast to text removes them.
 std::string_view without_padding(std::string_view text) { return text.substr(0, text.find_last_not_of(' ') + 1); }
 
 }  // namespace
@@ -417,7 +418,7 @@ std::string_view text_of(const Column& column, std::uintptr_t value) {
   switch (column.kind) {
     case ColumnKind::kText:
       return column.is_padded ? without_padding(detoasted(value)) : detoasted(value);
-    // Values that are equal have one text: 1.0 and 1.00, 0 and -0.
+    // Equal values get the same text: 1.0 and 1.00, 0 and -0.
     case ColumnKind::kNumeric:
       return DatumGetCString(DirectFunctionCall1(numeric_out, DirectFunctionCall1(numeric_trim_scale, value)));
     case ColumnKind::kFloat4:

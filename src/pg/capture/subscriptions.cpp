@@ -51,24 +51,24 @@ struct TextHash {
 
 struct Cache {
   std::unordered_map<std::string, bool, TextHash, std::equal_to<>> answers;
-  std::string key;  // of the question at hand
+  std::string key;  // of the current question
   std::uint64_t generation = 0;
 };
 
-// Lives as long as the process: nothing of ours runs at its exit.
+// Never destroyed, so that no code of ours runs at the process's exit.
 Cache& cache() {
   static auto* const instance = new Cache;
   return *instance;
 }
 
-// Of webhook_configurations: how often it has changed, as far as this process knows; and its OID and that of
-// webhook_changes as of the last look. Changes of its rows are announced by the latter: invalidating the former
-// would have every session plan its statements on it anew.
+// generation counts the changes of webhook_configurations that this process knows of. The OIDs are those of the last
+// lookup. webhook_changes announces changes to rows of webhook_configurations, because invalidating
+// webhook_configurations itself would make every session replan its statements on it.
 std::uint64_t generation = 1;
 Oid configurations = InvalidOid;
 Oid changes = InvalidOid;
 
-// What known_switch() has read, and the generation for which it holds; 0: for none.
+// The result of known_switch(), and the generation that it is valid for; 0: none.
 std::int32_t last_switch = 0;
 std::uint64_t last_switch_generation = 0;
 
@@ -76,7 +76,8 @@ constexpr std::int32_t kAllSwitches = std::numeric_limits<std::int32_t>::max();
 
 std::string_view text_of(Datum datum) { return view_of(DatumGetTextPP(datum)); }
 
-// Locked for reading. nullptr: it is gone, or its lock cannot be had without waiting, which the application does not do.
+// Opens and locks the relation for reading. nullptr if it is gone, or if locking would mean waiting, which the
+// application must not do.
 Relation open_without_waiting(Oid oid) {
   if (!OidIsValid(oid) || !ConditionalLockRelationOid(oid, AccessShareLock)) return nullptr;
   Relation relation = try_relation_open(oid, NoLock);
@@ -84,7 +85,8 @@ Relation open_without_waiting(Oid oid) {
   return relation;
 }
 
-// The index whose first column is organization_id, locked; InvalidOid: there is none, or someone has locked it.
+// The index with organization_id as its first column, locked. InvalidOid if there is none, or if it cannot be locked
+// without waiting.
 Oid lock_organization_index(Relation table, AttrNumber organization) {
   if (IgnoreSystemIndexes) return InvalidOid;  // systable_beginscan() would not use it
   Oid found = InvalidOid;
@@ -107,7 +109,7 @@ Oid lock_organization_index(Relation table, AttrNumber organization) {
   return found;
 }
 
-// text = organization_id, or organization_id IS NULL.
+// The scan key for organization_id = text, or for organization_id IS NULL.
 void init_key(ScanKey key, AttrNumber attribute, Oid collation,
               const std::optional<std::string_view>* organization_id) {
   if (*organization_id) {
@@ -140,7 +142,7 @@ AttrNumber attribute_named(Relation table, const char* name) {
   return attribute;
 }
 
-// Compares the organization itself, so that it holds without an index too.
+// Compares the organization itself, so that the result is right without an index too.
 bool scan_for(Relation table, Oid index, AttrNumber organization,
               const std::optional<std::string_view>* organization_id, std::string_view event) {
   const AttrNumber events = attribute_named(table, "events");
@@ -163,11 +165,11 @@ bool scan_for(Relation table, Oid index, AttrNumber organization,
   return found;
 }
 
-// Reads webhook_configurations. known_generation becomes the one that the answer stands for.
+// Reads webhook_configurations. Sets known_generation to the generation that the answer is valid for.
 Answer look_up(const std::optional<std::string_view>* organization_id, std::string_view event,
                std::uint64_t* known_generation) {
   *known_generation = generation;
-  // ALTER TABLE, TRUNCATE or LOCK TABLE of an administrator may hold it.
+  // An administrator's ALTER TABLE, TRUNCATE or LOCK TABLE may hold the lock.
   Relation table = open_without_waiting(configurations);
   if (table == nullptr) return Answer::kUnknown;
   const AttrNumber organization = attribute_named(table, "organization_id");
@@ -178,7 +180,8 @@ Answer look_up(const std::optional<std::string_view>* organization_id, std::stri
   return found ? Answer::kYes : Answer::kNo;
 }
 
-// kAllSwitches if the sequence is locked. Its one row is changed in place: no snapshot decides what is read.
+// The last number drawn from the sequence; kAllSwitches if the sequence is locked. Its single row is changed in place,
+// so every snapshot reads the same.
 std::int32_t last_drawn_switch(Oid sequence) {
   Relation relation = open_without_waiting(sequence);
   if (relation == nullptr) return kAllSwitches;
@@ -194,9 +197,10 @@ std::int32_t last_drawn_switch(Oid sequence) {
   return number;
 }
 
-// Of all webhooks that this transaction sees. kAllSwitches if that cannot be had without waiting for a lock.
+// The highest number of all webhooks that this transaction sees; kAllSwitches if finding out would mean waiting for a
+// lock.
 std::int32_t last_visible_switch(Oid index_oid) {
-  if (IgnoreSystemIndexes) return kAllSwitches;  // systable_beginscan_ordered() would warn of it
+  if (IgnoreSystemIndexes) return kAllSwitches;  // systable_beginscan_ordered() would warn
   Relation table = open_without_waiting(configurations);
   if (table == nullptr) return kAllSwitches;
   std::int32_t number = kAllSwitches;
@@ -224,7 +228,7 @@ std::int32_t last_visible_switch(Oid index_oid) {
 
 void make_key(std::string& key, std::optional<std::string_view> organization_id, std::string_view event) {
   key.assign(event);
-  key += organization_id ? '=' : '!';  // no event's name holds either
+  key += organization_id ? '=' : '!';  // no event name contains either
   if (organization_id) key += *organization_id;
 }
 
@@ -250,7 +254,7 @@ bool is_subscribed(std::optional<std::string_view> organization_id, std::string_
   changes = catalog->changes;
   std::uint64_t known_generation = 0;
   const Answer answer = guarded([&] { return look_up(&organization_id, event, &known_generation); });
-  // What changed during the look-up may or may not be in the answer.
+  // A change during the lookup may or may not be in the answer.
   if (answer != Answer::kUnknown && known_generation == generation && known.generation == generation &&
       known.key.size() <= kKeyBytesMax) {
     known.answers.emplace(known.key, answer == Answer::kYes);
@@ -265,11 +269,11 @@ std::int32_t known_switch() {
   configurations = catalog->configurations;
   changes = catalog->changes;
   const std::uint64_t known_generation = generation;
-  // A webhook that comes from another database may bear a number that is not drawn here yet.
+  // A webhook that was restored from another database may have a number that is not drawn here yet.
   const std::int32_t number = guarded([catalog] {
     return std::min(last_visible_switch(catalog->switch_index), last_drawn_switch(catalog->switch_sequence));
   });
-  // What has changed during the look-up may or may not be in the answer.
+  // A change during the lookup may or may not be in the answer.
   if (known_generation == generation) {
     last_switch = number;
     last_switch_generation = generation;

@@ -1,8 +1,9 @@
-// PostgreSQL tells of each column that is renamed or dropped, in whatever way, by object_access_hook. It calls it before the
-// change can be seen by a catalog scan, so that the old name is the syscache's and the new one SnapshotSelf's.
+// object_access_hook reports each column that is renamed or dropped, in whatever way. PostgreSQL calls it before a
+// catalog scan can see the change. So the old name comes from the syscache, and the new one from a scan with
+// SnapshotSelf.
 //
-// What surprises: no dependency in pg_depend ties the trigger to its columns. With one, ALTER COLUMN ... TYPE would be an
-// error for a column that is only excluded or in the key.
+// No dependency in pg_depend connects the trigger to its columns. With one, ALTER COLUMN ... TYPE would fail for a
+// column that is only excluded or part of the key.
 #include "pg/capture/watched_columns.h"
 
 extern "C" {
@@ -58,25 +59,25 @@ constexpr std::array<std::string_view, 5> kColumnLists = {"key_columns", kIgnore
 object_access_hook_type previous_access_hook = nullptr;
 ProcessUtility_hook_type previous_utility_hook = nullptr;
 
-// A statement that may drop columns, while it is executed. They nest.
+// A statement that may drop columns, while it runs. Scopes nest.
 struct DropScope {
   Node* statement;
   MemoryContext context;
-  List* triggers;  // to be dropped when it is done: a column that they need went by CASCADE
+  List* triggers;  // to drop after the statement, because a column that they need was dropped by CASCADE
   DropScope* outer;
 };
 
 DropScope* current_scope = nullptr;
 
-// --- The arguments of a trigger ---------------------------------------------------------------------------------------
+// --- The arguments of a trigger --------------------------------------------------------------------------------------
 
-// name=value, where value is a column or a list of them.
+// An argument name=value. The value is a column or a list of columns.
 struct Option {
   std::string_view name;
   Texts columns;
 };
 
-// Nothing: the argument names no columns, or is malformed, which capture reports.
+// nullopt if the argument names no columns, or if it is malformed, which capture reports.
 std::optional<Option> parse_columns(std::string_view argument) {
   const std::size_t sign = argument.find('=');
   if (sign == std::string_view::npos) return std::nullopt;
@@ -94,7 +95,7 @@ std::string format_columns(const Option& option) {
          (option.name == kOrganizationColumn ? option.columns.front() : format_array_literal(option.columns));
 }
 
-// Whether anything was replaced.
+// Returns whether anything was replaced.
 bool rename_column(Texts& arguments, const std::string& from, const std::string& to) {
   bool has_changed = false;
   for (std::size_t i = 1; i < arguments.size(); ++i) {
@@ -121,7 +122,7 @@ bool forget_ignored(Texts& arguments, const std::string& column) {
   return false;
 }
 
-// The option, but for ignore_columns, that names a column for which is_meant holds; and the column.
+// The first option other than ignore_columns that names a column for which is_meant is true, and that column.
 template <class IsMeant>
 std::optional<std::pair<std::string, std::string>> find_needed(const Texts& arguments, IsMeant is_meant) {
   for (std::size_t i = 1; i < arguments.size(); ++i) {
@@ -133,12 +134,12 @@ std::optional<std::pair<std::string, std::string>> find_needed(const Texts& argu
   return std::nullopt;
 }
 
-// --- pg_trigger -------------------------------------------------------------------------------------------------------
+// --- pg_trigger ------------------------------------------------------------------------------------------------------
 
 struct Trigger {
   Oid oid = InvalidOid;
   Oid relation = InvalidOid;
-  bool is_clone = false;  // of a partitioned table's
+  bool is_clone = false;  // of a partitioned table's trigger
   std::string name;
   Texts arguments;
 };
@@ -171,7 +172,7 @@ void add_if_capture(std::vector<Trigger>* found, HeapTuple tuple, TupleDesc shap
                     read_arguments(tuple, shape, row->tgnargs)});
 }
 
-// Calls act(row, pg_trigger) for each row that the scan finds. To be called inside guarded().
+// Calls act(row, pg_trigger) for each row that the scan finds. Only inside guarded().
 template <class Act>
 void scan_triggers(LOCKMODE lock, Oid index, AttrNumber column, Oid value, Snapshot snapshot, Act act) {
   ScanKeyData key;
@@ -193,7 +194,7 @@ std::vector<Trigger> capture_triggers_of(Oid relation) {
   return found;
 }
 
-// Also one that the current command has made.
+// Also finds a trigger that the current command has created.
 std::optional<Trigger> capture_trigger(Oid trigger) {
   std::vector<Trigger> found;
   guarded([&] {
@@ -226,15 +227,15 @@ void write_arguments(const Trigger& trigger) {
   });
 }
 
-// --- What happens to columns ------------------------------------------------------------------------------------------
+// --- Renamed and dropped columns -------------------------------------------------------------------------------------
 
-// Empty: there is none.
+// Empty if the column does not exist.
 std::string column_name(Oid relation, AttrNumber column) {
   const char* const name = guarded([&] { return get_attname(relation, column, true); });
   return name == nullptr ? std::string() : std::string(name);
 }
 
-// As the current command leaves it.
+// The name after the current command.
 std::string new_column_name(Oid relation, AttrNumber column) {
   std::string name;
   guarded([&] {
@@ -273,7 +274,8 @@ void follow_rename(Oid relation, AttrNumber column) {
   }
 }
 
-// Whether the statement that is being executed drops the column by name, without CASCADE. What goes otherwise goes by one.
+// Whether the running statement drops the column by name and without CASCADE. A column that is dropped in another way
+// is dropped by CASCADE.
 bool is_restricted(const std::string& column) {
   if (current_scope == nullptr || !IsA(current_scope->statement, AlterTableStmt)) return false;
   const List* const commands = reinterpret_cast<AlterTableStmt*>(current_scope->statement)->cmds;
@@ -300,7 +302,7 @@ void follow_drop(Oid relation, AttrNumber number) {
   if (column.empty()) return;
   for (Trigger& trigger : capture_triggers_of(relation)) {
     if (const auto needed = find_needed(trigger.arguments, [&](const std::string& name) { return name == column; })) {
-      // The partitioned table's column goes too, and decides.
+      // The partitioned table's column is dropped too, and its trigger decides.
       if (trigger.is_clone) continue;
       if (is_restricted(column)) {
         throw Error("2BP01",
@@ -341,9 +343,10 @@ void on_object_access(ObjectAccessType access, Oid object_class, Oid object, int
   }
 }
 
-// --- Tables that inherit ----------------------------------------------------------------------------------------------
+// --- Tables that inherit ---------------------------------------------------------------------------------------------
 
-// The table that the statement makes inherit from others; nullptr: none. A partition has its table's triggers.
+// The table that the statement makes inherit from others, or nullptr. Partitions do not count, because they get the
+// partitioned table's triggers.
 const RangeVar* new_child(const Node* statement) {
   if (IsA(statement, CreateStmt) || IsA(statement, CreateForeignTableStmt)) {
     const auto* create = reinterpret_cast<const CreateStmt*>(statement);
@@ -358,7 +361,7 @@ const RangeVar* new_child(const Node* statement) {
   return nullptr;
 }
 
-// Those at all levels, the nearest first, each once.
+// The ancestors at all levels, nearest first, each once.
 std::vector<Oid> ancestors_of(Oid child) {
   std::vector<Oid> found = {child};
   guarded([&] {
@@ -380,7 +383,7 @@ std::vector<Oid> ancestors_of(Oid child) {
   return found;
 }
 
-// Their names with commas between them; of the triggers of the table whose event the child does not have.
+// The events declared on the table and not on the child, separated by commas.
 std::string uninherited_events(Oid table, const std::vector<Trigger>& of_child) {
   std::string names;
   for (const Trigger& trigger : capture_triggers_of(table)) {
@@ -411,9 +414,9 @@ void tell_of_inheritance(const RangeVar* name) {
   }
 }
 
-// --- The statement ----------------------------------------------------------------------------------------------------
+// --- The statement ---------------------------------------------------------------------------------------------------
 
-// No C++ object stands in any frame from here on: errors may pass.
+// From here on no frame holds a C++ object, so errors may pass through.
 
 bool may_drop_columns(const Node* statement) {
   switch (nodeTag(statement)) {
@@ -452,7 +455,7 @@ void run_utility(PlannedStmt* planned, const char* text, bool read_only_tree, Pr
 void on_utility(PlannedStmt* planned, const char* text, bool read_only_tree, ProcessUtilityContext context,
                 ParamListInfo params, QueryEnvironment* environment, DestReceiver* receiver,
                 QueryCompletion* completion) noexcept {
-  // Looked at before: what is executed may change the tree.
+  // Determined before the statement runs, because running it may change the tree.
   const RangeVar* const child = new_child(planned->utilityStmt);
   if (!may_drop_columns(planned->utilityStmt)) {
     run_utility(planned, text, read_only_tree, context, params, environment, receiver, completion);

@@ -18,7 +18,7 @@ extern "C" {
 namespace webhook::pg {
 namespace {
 
-// By the index on (organization_id, name).
+// Uses the index on (organization_id, name).
 std::int64_t count_webhooks(Oid table, std::string_view organization_id) {
   const char* const sql =
       psprintf("SELECT pg_catalog.count(*) FROM %s WHERE organization_id OPERATOR(pg_catalog.=) $1",
@@ -29,7 +29,7 @@ std::int64_t count_webhooks(Oid table, std::string_view organization_id) {
   if (SPI_connect() != SPI_OK_CONNECT) elog(ERROR, "SPI_connect failed");
   SPIPlanPtr const plan = SPI_prepare(sql, 1, &type);
   if (plan == nullptr) elog(ERROR, "SPI_prepare failed");
-  CommandCounterIncrement();  // what the statement has inserted
+  CommandCounterIncrement();  // makes rows visible that the current statement inserted
   Snapshot const snapshot = RegisterSnapshot(GetLatestSnapshot());
   if (SPI_execute_snapshot(plan, &value, nullptr, snapshot, InvalidSnapshot, true, false, 1) != SPI_OK_SELECT) {
     elog(ERROR, "could not count the webhooks");
