@@ -59,7 +59,7 @@ void _PG_init(void) {
   });
 }
 
-// --- The background processes ---------------------------------------------------------------------------------------------
+// --- The background processes ----------------------------------------------------------------------------------------
 
 void webhook_launcher_main(Datum /*argument*/) {
   entry([] { webhook::pg::run_launcher(); });

@@ -20,7 +20,7 @@ namespace webhook::pg {
 namespace {
 
 void insert_index_entries(ResultRelInfo* target, TupleTableSlot* slot, EState* state) {
-  // Constraints that an administrator has deferred are not checked: the list that comes back is of those.
+  // Constraints that an administrator has deferred are not checked. The returned list names them.
 #if PG_VERSION_NUM >= 160000
   list_free(ExecInsertIndexTuples(target, slot, state, false, false, nullptr, NIL, false));
 #else
@@ -29,8 +29,8 @@ void insert_index_entries(ResultRelInfo* target, TupleTableSlot* slot, EState* s
   ResetPerTupleExprContext(state);
 }
 
-// The place among the target's indexes of one that keeps of this column the lowest and the highest value, page by page;
-// -1: there is none.
+// The position, among the target's indexes, of an index that stores the lowest and highest value of this column per
+// page; −1 if there is none.
 int find_minmax_index(const ResultRelInfo* target, int column) {
   for (int i = 0; column > 0 && i < target->ri_NumIndices; ++i) {
     Relation index = target->ri_IndexRelationDescs[i];
@@ -55,7 +55,7 @@ bool is_at_an_edge(TupleTableSlot** slots, std::size_t count, std::size_t i) {
 void bulk_insert(Relation table, TupleTableSlot** slots, std::size_t count, Constraints constraints, int ascending) {
   EState* state = CreateExecutorState();
   ResultRelInfo* target = makeNode(ResultRelInfo);
-  InitResultRelInfo(target, table, 0, nullptr, 0);  // of no range table, to which an error message would look
+  InitResultRelInfo(target, table, 0, nullptr, 0);  // 0: error messages have no range table to read
   ExecOpenIndices(target, false);
   if (constraints == Constraints::kChecked && RelationGetDescr(table)->constr != nullptr) {
     for (std::size_t i = 0; i < count; ++i) {
@@ -68,7 +68,7 @@ void bulk_insert(Relation table, TupleTableSlot** slots, std::size_t count, Cons
   Relation const minmax_index = minmax < 0 ? nullptr : target->ri_IndexRelationDescs[minmax];
   for (std::size_t i = 0; i < count; ++i) {
     CHECK_FOR_INTERRUPTS();
-    // ExecInsertIndexTuples() passes over an index that is not there.
+    // ExecInsertIndexTuples() skips an index that is null.
     if (minmax >= 0) target->ri_IndexRelationDescs[minmax] = is_at_an_edge(slots, count, i) ? minmax_index : nullptr;
     insert_index_entries(target, slots[i], state);
   }

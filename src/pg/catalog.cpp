@@ -32,7 +32,7 @@ Oid relation_named(const char* name, Oid schema) {
   return relation;
 }
 
-// Reads pg_extension. False: not there.
+// Reads pg_extension. Returns false if the extension is not installed.
 bool find_extension(Catalog* catalog) {
   ScanKeyData key;
   ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ, CStringGetDatum("webhook"));
@@ -70,7 +70,7 @@ bool look_up(Catalog* catalog) {
 
 const Catalog* find_catalog() {
   if (cached_is_valid) return &cached;
-  // Set first: an invalidation that arrives during the look-up clears it, and the next call looks again.
+  // Set first: an invalidation that arrives during the lookup clears it, and the next call looks up again.
   cached_is_valid = true;
   bool installed = false;
   try {

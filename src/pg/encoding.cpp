@@ -20,14 +20,14 @@ namespace {
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
 
-// Converts as much as it can, puts replacement for each character that has no counterpart, and goes on behind it.
+// Converts the text. Writes the replacement for each character without a counterpart, and continues after it.
 std::string convert(std::string_view text, int from, int to, std::string_view replacement) {
   const Oid conversion = guarded([from, to] { return FindDefaultConversionProc(from, to); });
   if (!OidIsValid(conversion)) return {};
   std::string converted;
   std::string chunk;
   while (!text.empty()) {
-    // So much that the result, which may be several times as long, stays small.
+    // In pieces, because a result may be several times as long as its input.
     const std::size_t piece = std::min<std::size_t>(text.size(), 64 * 1024);
     chunk.resize(piece * MAX_CONVERSION_GROWTH + 1);
     auto* source = const_cast<unsigned char*>(reinterpret_cast<const unsigned char*>(text.data()));
@@ -42,7 +42,7 @@ std::string convert(std::string_view text, int from, int to, std::string_view re
     if (done == piece || (done > 0 && piece < text.size() + done)) continue;
     if (text.empty()) break;
     converted.append(replacement);
-    // Unguarded: it looks at the text alone.
+    // Needs no guard: it only reads the text.
     const int character = pg_encoding_mblen(from, text.data());
     text.remove_prefix(std::clamp<std::size_t>(static_cast<std::size_t>(character), 1, text.size()));
   }

@@ -21,7 +21,7 @@ void find_event_columns(TupleDescData* shape, const char* table, int* places) {
   for (int column = 0; column < kEventColumns; ++column) {
     places[column] = -1;
     for (int i = 0; i < shape->natts && places[column] < 0; ++i) {
-      // Nearly always found at the first look.
+      // Nearly always found in the first iteration.
       const int candidate = (column + i) % shape->natts;
       const Form_pg_attribute attribute = TupleDescAttr(shape, candidate);
       if (!attribute->attisdropped && std::strcmp(NameStr(attribute->attname), kNames[column]) == 0) {

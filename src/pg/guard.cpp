@@ -16,11 +16,11 @@ extern "C" {
 namespace webhook::pg::detail {
 namespace {
 
-// Copies what fits, whole characters only, so that the message stays valid in the server's encoding.
+// Copies what fits, in whole characters, so that the text stays valid in the server's encoding.
 template <std::size_t N>
 void copy_text(char (&to)[N], std::string_view from) noexcept {
   std::size_t length = from.size();
-  // Unguarded: pg_mbcliplen reads the text and raises nothing.
+  // Needs no guard: pg_mbcliplen() reads the text and raises no error.
   if (length >= N) length = static_cast<std::size_t>(pg_mbcliplen(from.data(), static_cast<int>(N - 1), N - 1));
   std::memcpy(to, from.data(), length);
   to[length] = '\0';
@@ -49,11 +49,12 @@ void describe(ErrorReport* report, const Error& error) noexcept {
   copy_text(report->constraint, origin.constraint);
 }
 
-// Holds the copy of an error until it is an Error: FreeErrorData() would leave pieces of it behind.
+// Holds the copy of an error until it has become an Error. FreeErrorData() would leave parts of the copy behind.
 MemoryContext copies = nullptr;
 
-// Takes the error being handled off PostgreSQL's hands, as a copy in copies. nullptr: there was no memory for it. To be
-// called in PG_CATCH, where no handler of ours stands any more: an error of its own would skip the C++ frames above.
+// Takes the current error from PostgreSQL, as a copy in copies. nullptr: there was no memory for the copy. Runs inside
+// PG_CATCH, where none of our handlers is active, so an error of its own would skip the C++ frames above. That is why
+// it has its own handler.
 ErrorData* take_error() {
   ErrorData* volatile error = nullptr;
   PG_TRY();
@@ -64,7 +65,7 @@ ErrorData* take_error() {
   }
   PG_CATCH();
   {
-    // Nothing: the caller is told.
+    // Nothing to do: nullptr tells the caller.
   }
   PG_END_TRY();
   FlushErrorState();
@@ -108,7 +109,7 @@ void run_guarded(void (*body)(void*), void* argument) {
                  .column = text_or_empty(data->column_name),
                  .datatype = text_or_empty(data->datatype_name),
                  .constraint = text_or_empty(data->constraint_name)});
-    // Unguarded: it frees, and raises nothing.
+    // Needs no guard: it frees memory and raises no error.
     MemoryContextReset(copies);
     throw error;
   }
@@ -132,7 +133,8 @@ void describe_current_exception(ErrorReport* report) noexcept {
 void raise(const ErrorReport& report) {
   const char* state = report.sqlstate;
   const auto name = [](int field, const char* text) { return *text != '\0' ? err_generic_string(field, text) : 0; };
-  // All that was running has added its line already, when PostgreSQL raised the error. Whoever catches it sets this back.
+  // Every context callback added its line when PostgreSQL raised the error, so none may add it again. The handler that
+  // catches this error restores the stack.
   if (report.context[0] != '\0') error_context_stack = nullptr;
   ereport(
       ERROR,

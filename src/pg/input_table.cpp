@@ -19,7 +19,7 @@ extern "C" {
 namespace webhook::pg {
 namespace {
 
-// What the planner takes for the number of rows: a batch of results under load.
+// The planner's estimate of the number of rows: a batch of results under load.
 constexpr double kTypicalRows = 256;
 
 Oid type_oid(InputTable::Type type) {
@@ -59,7 +59,8 @@ InputTable::InputTable(const char* name, std::initializer_list<Column> columns) 
     relation->md.enrtype = ENR_NAMED_TUPLESTORE;
     relation->md.enrtuples = kTypicalRows;
     relation->reldata = rows;
-    // One from before an error in a function of another language, whose connection to SPI the destructor met.
+    // Removes a table left over from an earlier error: a function in another language may have connected to SPI, and
+    // the destructor then unregistered in that connection.
     SPI_unregister_relation(name_);
     const int code = SPI_register_relation(relation);
     if (code < 0) elog(ERROR, "SPI_register_relation failed: %s", SPI_result_code_string(code));
@@ -75,7 +76,7 @@ InputTable::~InputTable() {
       tuplestore_end(static_cast<Tuplestorestate*>(rows_));
     });
   } catch (...) {
-    // It goes with the transaction.
+    // The transaction's end removes it.
   }
 }
 
@@ -92,7 +93,7 @@ InputTable& InputTable::put(Time value) { return add(Int64GetDatum(to_timestampt
 InputTable& InputTable::put(const Uuid& value) { return add(PointerGetDatum(value.bytes.data())); }
 InputTable& InputTable::put_null() { return add(0, true); }
 
-// A text datum outside PostgreSQL's memory: nothing to allocate there, so nothing that may fail.
+// Builds the text datum outside PostgreSQL's memory, so that no PostgreSQL allocation can fail.
 InputTable& InputTable::put(std::string_view value) {
   std::string& datum = texts_.at(values_.size());
   datum.assign(VARHDRSZ, '\0');

@@ -24,10 +24,10 @@ extern "C" {
 namespace webhook::pg {
 namespace {
 
-// objsubid of a lock is this and its kind.
+// The objsubid of a lock is this number plus its kind.
 constexpr std::uint16_t kFirstSubid = 0x5740;
 
-// All zeros: there is no row. Then the locks hold as ever, but tags can be computed.
+// All zeros if the row is missing. The locks then still work, but their tags can be computed.
 Uuid read_key(Oid table_id) {
   Uuid key{};
   guarded([table_id, to = key.bytes.data()] {

@@ -24,14 +24,14 @@ constexpr std::size_t kFileBytesMax = 64 * 1024;
 
 std::string system_error(const char* what) { return std::string(what) + ": " + strerror(errno); }
 
-// The rule of ssl_key_file (src/backend/libpq/be-secure-common.c): the server's user alone may read it, or, if it is
-// root's, his group too.
+// The rule of ssl_key_file (src/backend/libpq/be-secure-common.c): only the server's user may read the file, or, if
+// root owns it, also its group.
 bool is_private(const struct stat& status) {
   if (status.st_uid == geteuid()) return (status.st_mode & (S_IRWXG | S_IRWXO)) == 0;
   return status.st_uid == 0 && (status.st_mode & (S_IWGRP | S_IXGRP | S_IRWXO)) == 0;
 }
 
-// What is wrong with the open file; nothing, and its text, if all is well.
+// Returns what is wrong with the open file. If nothing is, returns an empty text and stores the file's text.
 std::string read_private_file(int fd, std::string* text) {
   struct stat status;
   if (fstat(fd, &status) != 0) return system_error("it cannot be read");
@@ -54,7 +54,7 @@ std::string read_private_file(int fd, std::string* text) {
 }
 
 std::string read_keys(const char* path, SecretKeys* keys) {
-  // O_NONBLOCK: a FIFO is refused, not waited for.
+  // With O_NONBLOCK, a FIFO is refused instead of waited for.
   const int fd = guarded([path] { return OpenTransientFile(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); });
   if (fd < 0) return system_error("it cannot be opened");
   std::string text;

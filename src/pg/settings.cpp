@@ -27,9 +27,9 @@ constexpr int kMegabytesPerGigabyte = 1024;
 constexpr int kWorkerMemoryDefaultMb = static_cast<int>(ByteBudget::kDefault >> 20);
 constexpr const char* kRetryScheduleDefault = "5s, 30s, 5min, 30min, 2h, 5h, 10h, 10h";
 
-// The variables that PostgreSQL sets. The defaults stand in define_settings().
+// The variables that PostgreSQL sets. define_settings() has the defaults.
 bool enabled;
-int capture = static_cast<int>(CaptureMode::kSubscribed);  // an assertion of PostgreSQL's wants an enum's default here
+int capture = static_cast<int>(CaptureMode::kSubscribed);  // PostgreSQL asserts that an enum has its default here
 char* claim;
 char* organization;
 int organization_webhooks_max;
@@ -62,13 +62,13 @@ const config_enum_entry kCaptureModes[] = {
     {nullptr, 0, false},
 };
 
-// What a check hook says of a value that it refuses. Empty: the value is fine.
+// Why a check hook refuses a value. Empty: the value is accepted.
 struct Refusal {
   char detail[300] = "";
   const char* hint = nullptr;
 };
 
-// Runs a check that is C++; what it throws refuses the value.
+// Runs a check written in C++. An exception refuses the value.
 template <class Check>
 bool run_check(Check check) {
   Refusal refusal;
@@ -226,7 +226,7 @@ std::optional<ShareLimit> share_of(int size_max_mb, int retention_s) {
 
 HttpSettings http_settings() {
   HttpSettings http;
-  // All lists passed their check hooks.
+  // All lists have passed their check hooks.
   if (auto networks = parse_networks(allowed_networks, nullptr))
     http.address_policy = AddressPolicy(std::move(*networks));
   http.allowed_ports = allowed_ports();

@@ -31,11 +31,11 @@ namespace {
 
 Datum timestamp_datum(Time time) { return Int64GetDatum(to_timestamptz(time)); }
 
-// The catalogs' OIDs of what has no macro in pg_type.h.
+// OIDs from the catalog that have no macro in pg_type.h.
 constexpr Oid kUuidArray = 2951;
 
 std::string& extension_schema() {
-  static std::string& name = *new std::string;  // never destroyed: FATAL runs exit()
+  static std::string& name = *new std::string;  // never destroyed, because FATAL runs exit()
   return name;
 }
 
@@ -49,10 +49,10 @@ std::string qualified(std::string_view sql) {
   return text.append(sql);
 }
 
-// Rolls back whatever is open. Nothing can go on where that fails: the process ends.
+// Rolls back everything that is open. If that fails, the process cannot go on and ends.
 void rollback() noexcept {
   bool failed = false;
-  // The current one may go with the transaction.
+  // The current context may be deleted with the transaction.
   MemoryContextSwitchTo(TopMemoryContext);
   try {
     guarded([] {
@@ -66,7 +66,7 @@ void rollback() noexcept {
   } catch (...) {
     failed = true;
   }
-  // Unguarded: FATAL does not jump, it exits.
+  // Needs no guard: FATAL exits instead of jumping.
   if (failed) ereport(FATAL, (errmsg("webhook worker could not roll back a transaction")));
 }
 
@@ -91,7 +91,7 @@ Transaction::Transaction(const char* activity, Isolation isolation) {
 }
 
 void Transaction::commit() {
-  // SPI_finish() deletes the current one, and what commits may raise an error afterwards.
+  // SPI_finish() deletes the current context, and later steps of the commit may raise an error.
   MemoryContextSwitchTo(TopMemoryContext);
   guarded([] {
     SPI_finish();
@@ -129,7 +129,7 @@ Subtransaction::~Subtransaction() {
   } catch (...) {
     failed = true;
   }
-  // Unguarded: FATAL does not jump, it exits.
+  // Needs no guard: FATAL exits instead of jumping.
   if (failed) ereport(FATAL, (errmsg("webhook worker could not roll back a subtransaction")));
   MemoryContextSwitchTo(static_cast<MemoryContext>(context_));
   CurrentResourceOwner = static_cast<ResourceOwner>(owner_);
@@ -140,7 +140,7 @@ namespace {
 TimeoutId time_limit() {
   static const TimeoutId id = guarded([] {
     return RegisterTimeout(USER_TIMEOUT, []() noexcept {
-      // As pg_cancel_backend() does it.
+      // The same as pg_cancel_backend().
       QueryCancelPending = 1;
       InterruptPending = 1;
       SetLatch(MyLatch);
@@ -156,13 +156,13 @@ TimeLimit::TimeLimit(int limit_ms) {
 }
 
 TimeLimit::~TimeLimit() {
-  // Unguarded: it disarms a timer, and its only error is that there is none.
+  // Needs no guard: it disarms a timer, and raises an error only if the timer does not exist.
   disable_timeout(time_limit(), false);
-  // One that came when all was done.
+  // Clears a request that arrived after the work was done.
   QueryCancelPending = 0;
 }
 
-// --- Parameters -------------------------------------------------------------------------------------------------------
+// --- Parameters ------------------------------------------------------------------------------------------------------
 
 Query& Query::add(std::uint32_t type, std::uintptr_t datum) {
   types_.push_back(type);
@@ -190,7 +190,7 @@ Query& Query::bind(const Uuid& value) {
   return add(UUIDOID, PointerGetDatum(kept_.back().data()));
 }
 
-// A text datum outside PostgreSQL's memory: nothing to allocate there, so nothing that may fail.
+// Builds the text datum outside PostgreSQL's memory, so that no PostgreSQL allocation can fail.
 std::uintptr_t Query::keep_text(std::string_view value) {
   const std::string encoded = from_utf8(value);
   std::string& datum = kept_.emplace_back();
@@ -283,7 +283,7 @@ Query& Query::bind_xids(const std::vector<FullXid>& values) {
   return add_array(XID8ARRAYOID, XID8OID, elements, {});
 }
 
-// --- Execution --------------------------------------------------------------------------------------------------------
+// --- Execution -------------------------------------------------------------------------------------------------------
 
 std::size_t Query::run(std::size_t rows_max) {
   if (statement_.plan_ == nullptr) {
@@ -311,12 +311,12 @@ std::size_t Query::run(std::size_t rows_max) {
   return outcome.count;
 }
 
-// --- Results ----------------------------------------------------------------------------------------------------------
+// --- Results ---------------------------------------------------------------------------------------------------------
 
 bool Query::is_null(std::size_t row, int column) const {
   auto* table = static_cast<SPITupleTable*>(rows_);
   bool is_null = false;
-  // Unguarded: SPI_getbinval reports an unknown column in SPI_result and raises nothing.
+  // Needs no guard: SPI_getbinval() reports an unknown column in SPI_result and raises no error.
   SPI_getbinval(table->vals[row], table->tupdesc, column + 1, &is_null);
   return is_null;
 }
@@ -324,7 +324,7 @@ bool Query::is_null(std::size_t row, int column) const {
 std::uintptr_t Query::value(std::size_t row, int column) const {
   auto* table = static_cast<SPITupleTable*>(rows_);
   bool is_null = false;
-  // Unguarded: as in is_null().
+  // Needs no guard: see is_null().
   const Datum datum = SPI_getbinval(table->vals[row], table->tupdesc, column + 1, &is_null);
   if (is_null) throw Error("XX000", "unexpected null in column " + std::to_string(column) + " of a webhook table");
   return datum;
@@ -355,7 +355,8 @@ std::string Query::get_text(std::size_t row, int column) const {
   const Datum datum = value(row, column);
   varlena* const text = guarded([datum] { return PG_DETOAST_DATUM_PACKED(datum); });
   std::string utf8 = to_utf8(view_of(text));
-  // Unguarded: it is valid. Rows are read by the hundred, and what was expanded would stay until the transaction's end.
+  // Needs no guard: the pointer is valid. Freed at once, because hundreds of expanded values would stay until the end
+  // of the transaction.
   if (text != reinterpret_cast<varlena*>(DatumGetPointer(datum))) pfree(text);
   return utf8;
 }

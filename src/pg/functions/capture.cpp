@@ -1,4 +1,4 @@
-// What capture offers to SQL: the trigger functions, webhook_emit() and webhook_flush().
+// The SQL functions of capture: the trigger functions, webhook_emit() and webhook_flush().
 extern "C" {
 #include "postgres.h"
 
@@ -39,7 +39,7 @@ Datum webhook_invalidate_subscriptions(PG_FUNCTION_ARGS) {
   });
 }
 
-// (event text, data json, organization_id text, key text). A null data is JSON's null.
+// (event text, data json, organization_id text, key text). Null data becomes JSON's null.
 Datum webhook_append(PG_FUNCTION_ARGS) {
   return entry([&] {
     const std::optional<std::string_view> event = text_argument(fcinfo, 0);

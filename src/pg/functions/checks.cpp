@@ -1,4 +1,5 @@
-// What is wrong with what a user enters, for constraints, triggers and forms.
+// Checks of user input, for constraints, triggers and forms. A problem is described as text; null means that there is
+// none.
 extern "C" {
 #include "postgres.h"
 
@@ -33,7 +34,7 @@ using webhook::pg::entry;
 using webhook::pg::text_argument;
 using webhook::pg::text_result;
 
-// (url text): what is wrong with it; null: nothing.
+// (url text): the problem with the URL under the current settings.
 Datum webhook_url_problem(PG_FUNCTION_ARGS) {
   return entry([&] {
     const auto url = text_argument(fcinfo, 0);
@@ -43,7 +44,7 @@ Datum webhook_url_problem(PG_FUNCTION_ARGS) {
   });
 }
 
-// (url text): what is wrong with it whatever the settings; null: nothing.
+// (url text): the problem with the URL under any settings.
 Datum webhook_url_form_problem(PG_FUNCTION_ARGS) {
   return entry([&] {
     constexpr bool kAllowHttp = true;
@@ -68,7 +69,7 @@ Datum webhook_event_pattern_problem(PG_FUNCTION_ARGS) {
   });
 }
 
-// (condition text): STRICT.
+// (condition text). STRICT.
 Datum webhook_check_condition(PG_FUNCTION_ARGS) {
   return entry([&] {
     webhook::pg::check_condition(text_argument(fcinfo, 0).value_or(""));
@@ -76,7 +77,7 @@ Datum webhook_check_condition(PG_FUNCTION_ARGS) {
   });
 }
 
-// (data text): why no filter may see it; null: one may.
+// (data text): why no filter may see the data.
 Datum webhook_filter_data_problem(PG_FUNCTION_ARGS) {
   return entry([&] {
     const char* const problem = webhook::json_bounds(text_argument(fcinfo, 0).value_or("")).problem;

@@ -1,4 +1,4 @@
-// What an organization may have, and the locks that make counting safe.
+// The limits of an organization, and the locks that make counting safe.
 extern "C" {
 #include "postgres.h"
 
@@ -66,7 +66,7 @@ Datum webhook_lock_instance(PG_FUNCTION_ARGS) {
 
 // (organization_id text, rows bigint).
 Datum webhook_log_ring(PG_FUNCTION_ARGS) {
-  constexpr std::uint64_t kRowBytes = 250;  // of a row that tells of no attempt
+  constexpr std::uint64_t kRowBytes = 250;  // of a row without an attempt
   return entry([&] {
     const auto organization = text_argument(fcinfo, 0);
     const auto rows = PG_ARGISNULL(1) ? 0 : static_cast<std::uint64_t>(PG_GETARG_INT64(1));

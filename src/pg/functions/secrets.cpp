@@ -1,4 +1,5 @@
-// Secrets: drawn, masked, and sealed for webhook_secrets. Not STRICT where a key_id may be null: such a secret is not sealed.
+// Secrets: generated, masked, and sealed for webhook_secrets. Functions that accept a null key_id are not STRICT: such
+// a secret is not sealed.
 extern "C" {
 #include "postgres.h"
 
@@ -43,7 +44,7 @@ using webhook::pg::uuid_argument;
 
 namespace {
 
-// (configuration_id uuid, key_id text, sealed text), all of a row of webhook_secrets. What is sealed is UTF-8.
+// (configuration_id uuid, key_id text, sealed text): the columns of a row of webhook_secrets. A sealed secret is UTF-8.
 std::optional<std::string> open_argument(FunctionCallInfo fcinfo, std::string* problem) {
   if (PG_ARGISNULL(0) || PG_ARGISNULL(2)) throw webhook::pg::Error("22004", "a secret's row must not be null");
   const auto key_id = text_argument(fcinfo, 1);
@@ -62,7 +63,7 @@ Datum webhook_secret_key_id(PG_FUNCTION_ARGS) {
   });
 }
 
-// (configuration_id uuid, secret text): key_id and secret of its row. STRICT.
+// (configuration_id uuid, secret text): the key_id and secret to store in the row. STRICT.
 Datum webhook_seal_secret(PG_FUNCTION_ARGS) {
   return entry([&] {
     const webhook::pg::SecretStore store;
@@ -84,7 +85,7 @@ Datum webhook_open_secret(PG_FUNCTION_ARGS) {
   });
 }
 
-// Null: it opens.
+// Null if the secret can be opened.
 Datum webhook_secret_problem(PG_FUNCTION_ARGS) {
   return entry([&] {
     std::string problem;
@@ -93,8 +94,8 @@ Datum webhook_secret_problem(PG_FUNCTION_ARGS) {
   });
 }
 
-// (configuration_id uuid, key_id text, sealed text, secret text): whether that is the secret. One that does not open is
-// not. In constant time.
+// (configuration_id uuid, key_id text, sealed text, secret text): whether this is the secret. False if the row cannot
+// be opened. Compares in constant time.
 Datum webhook_is_secret(PG_FUNCTION_ARGS) {
   return entry([&] {
     std::string problem;
@@ -109,7 +110,7 @@ Datum webhook_generate_secret(PG_FUNCTION_ARGS) {
   return entry([] { return text_result(webhook::generate_secret()); });
 }
 
-// (secret text): what is shown of it.
+// (secret text): the part to show.
 Datum webhook_mask_secret(PG_FUNCTION_ARGS) {
   return entry([&] {
     return guarded([&] {

@@ -1,4 +1,4 @@
-// What the server does now: workers, webhook_test().
+// The server's current state: workers and webhook_test().
 extern "C" {
 #include "postgres.h"
 
@@ -54,8 +54,8 @@ Datum webhook_wake(PG_FUNCTION_ARGS) {
 
 namespace {
 
-// The row of webhook_internal.worker_slots() for a worker. No C++ object may stand here: tuplestore_putvalues() may raise
-// an error.
+// Adds a worker's row of webhook_internal.worker_slots(). This function may hold no C++ object, because
+// tuplestore_putvalues() may raise an error.
 void put_worker(ReturnSetInfo* result, const webhook::pg::WorkerReport& worker) {
   const webhook::pg::WorkerFigures& figures = worker.figures;
   const auto time = [](const std::optional<webhook::Time>& at) {
@@ -82,7 +82,7 @@ void put_worker(ReturnSetInfo* result, const webhook::pg::WorkerReport& worker) 
 
 }  // namespace
 
-// (): the columns of the view webhook_workers, one row for each worker that runs; none without shared memory.
+// (): the columns of the view webhook_workers, one row for each running worker. No rows without shared memory.
 Datum webhook_worker_slots(PG_FUNCTION_ARGS) {
   return entry([&] {
     guarded([fcinfo] { InitMaterializedSRF(fcinfo, 0); });
@@ -97,11 +97,12 @@ Datum webhook_worker_slots(PG_FUNCTION_ARGS) {
   });
 }
 
-// (webhook uuid, event text, timeout_ms integer, OUT status text, OUT response_status integer, OUT response_body text,
-// OUT error text, OUT duration_ms double precision, OUT log_id bigint): STRICT. timeout_ms: the webhook's.
+// (webhook uuid, created_at timestamptz, organization text, event text, timeout_ms integer, OUT status text, OUT
+// response_status integer, OUT response_body text, OUT error text, OUT duration_ms double precision, OUT log_id
+// bigint). STRICT. created_at, organization (empty: none) and timeout_ms are the webhook's.
 Datum webhook_send_test(PG_FUNCTION_ARGS) {
   return entry([&] {
-    constexpr webhook::Duration kGrace = std::chrono::seconds(10);  // for the worker to come to it, and to record it
+    constexpr webhook::Duration kGrace = std::chrono::seconds(10);  // for the worker to start and to record the test
     const webhook::TestAnswer answer =
         webhook::pg::run_test(uuid_argument(fcinfo, 0), webhook::pg::from_timestamptz(PG_GETARG_TIMESTAMPTZ(1)),
                               text_argument(fcinfo, 2).value_or(""), text_argument(fcinfo, 3).value_or(""),

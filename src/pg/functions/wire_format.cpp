@@ -1,4 +1,4 @@
-// Signatures, bodies and ids as receivers see them. All but webhook_body() are STRICT.
+// Signatures, bodies and ids as receivers see them. All functions except webhook_body() are STRICT.
 extern "C" {
 #include "postgres.h"
 
@@ -38,7 +38,7 @@ using webhook::pg::utf8_argument;
 
 namespace {
 
-// Of webhook-signature.
+// The key for webhook-signature.
 webhook::HmacKey key_argument(FunctionCallInfo fcinfo, int number) {
   return webhook::HmacKey::from_secret(utf8_argument(fcinfo, number));
 }
@@ -49,7 +49,7 @@ webhook::EventIdCipher cipher_argument(FunctionCallInfo fcinfo, int number) {
 
 }  // namespace
 
-// (body text, secret text): the value of X-Webhook-Signature, whose key is the secret's text.
+// (body text, secret text): the value of X-Webhook-Signature. The secret's text is the key.
 Datum webhook_sign(PG_FUNCTION_ARGS) {
   return entry([&] {
     webhook::HmacKey key(utf8_argument(fcinfo, 1));
@@ -83,7 +83,7 @@ Datum webhook_verify_message(PG_FUNCTION_ARGS) {
   });
 }
 
-// (event text, created_at timestamptz, data json, previous json): null if any of the first three is.
+// (event text, created_at timestamptz, data json, previous json): null if any of the first three is null.
 Datum webhook_body(PG_FUNCTION_ARGS) {
   return entry([&] {
     if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2)) return text_result(fcinfo, std::nullopt);
@@ -102,7 +102,7 @@ Datum webhook_encode_id(PG_FUNCTION_ARGS) {
       [&] { return text_result(cipher_argument(fcinfo, 0).encode(PG_GETARG_INT64(1), time_argument(fcinfo, 2))); });
 }
 
-// (instance uuid, webhook_id text, OUT event_id bigint, OUT created_at timestamptz): nulls if it is no such id.
+// (instance uuid, webhook_id text, OUT event_id bigint, OUT created_at timestamptz): nulls if the id is not valid.
 Datum webhook_decode_id(PG_FUNCTION_ARGS) {
   return entry([&] {
     const auto decoded = cipher_argument(fcinfo, 0).decode(text_argument(fcinfo, 1).value_or(""));

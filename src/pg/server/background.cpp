@@ -67,9 +67,8 @@ constexpr Duration kSlotWaitMax = seconds(5);        // longest time between the
 constexpr Duration kSlotPatience = seconds(10);      // time without a slot before a warning
 constexpr Duration kSlotWarningInterval = minutes(10);  // time between two such warnings
 constexpr int kSpareDescriptors = 16;                   // for curl and OpenSSL, besides the sockets
-constexpr int kDescriptorsBeside =
-    static_cast<int>(TestSlots::kSlots) + kSpareDescriptors;  // for tests and spares together
-constexpr int kServerDescriptors = 4;                         // that PostgreSQL opens for wait(), besides its files
+constexpr int kDescriptorsBeside = static_cast<int>(TestSlots::kSlots) + kSpareDescriptors;  // spares and tests
+constexpr int kServerDescriptors = 4;  // that PostgreSQL opens for wait(), besides its files
 
 Time current_time() { return from_timestamptz(GetCurrentTimestamp()); }
 
@@ -105,7 +104,7 @@ void copy_name(char (&to)[N], const char* from) {
   strlcpy(to, from, N);
 }
 
-// --- The launcher -----------------------------------------------------------------------------------------------------
+// --- The launcher ----------------------------------------------------------------------------------------------------
 
 // Starts the workers of all databases. A database without a known extension gets a single worker as a probe. A server
 // may have hundreds of databases and only a few background worker slots, so only a few probes run at once, and the next
@@ -366,7 +365,7 @@ class Launcher {
   Duration slot_wait_ = kSlotWaitMin;
 };
 
-// --- The worker's process ---------------------------------------------------------------------------------------------
+// --- The worker's process --------------------------------------------------------------------------------------------
 
 // Ends waits that are shorter than a millisecond, the unit of WaitEventSetWait().
 class ShortTimer {

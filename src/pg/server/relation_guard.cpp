@@ -31,21 +31,22 @@ extern "C" {
 
 #include <cstring>
 
-// No C++ object stands in any frame of this file: errors may pass.
+// No frame in this file holds a C++ object, so errors may pass through.
 
 namespace webhook::pg {
 namespace {
 
-// How a statement is looked at: once as it is, which is enough as a rule, and then in a copy whose names are qualified.
+// The state of checking a statement. The first pass leaves the statement as it is, which is usually enough. The second
+// pass works on a copy and qualifies names.
 struct Look {
   Oid extension;
-  bool pins;        // the statement may be changed
-  bool has_to_pin;  // found: a name that could come to mean another relation
+  bool pins;        // names may be qualified
+  bool has_to_pin;  // found a name that could come to mean another relation
 };
 
-// --- Whose a relation is ----------------------------------------------------------------------------------------------
+// --- Ownership -------------------------------------------------------------------------------------------------------
 
-// Tables of TOAST are left out: nobody but a superuser may look a name up in their schema.
+// TOAST tables do not count, because only a superuser may look up names in their schema.
 bool is_of_extension(Oid relation, const Look& look) {
   const char kind = get_rel_relkind(relation);
   if (kind == RELKIND_INDEX || kind == RELKIND_PARTITIONED_INDEX) relation = IndexGetRelation(relation, true);
@@ -69,16 +70,16 @@ void refuse(Oid relation, const Look& look) {
                   errhint("Only the owner of the relation may.")));
 }
 
-// --- Names ------------------------------------------------------------------------------------------------------------
+// --- Names -----------------------------------------------------------------------------------------------------------
 
-// From here on the name means what it means now, whatever another session drops or renames.
+// Fixes what the name means now, whatever other sessions drop or rename.
 void pin(RangeVar* name, Oid relation, Look* look) {
   if (name->schemaname != nullptr) return;
   look->has_to_pin = true;
   if (look->pins) name->schemaname = get_namespace_name(get_rel_namespace(relation));
 }
 
-// Whether the search_path has another relation of that name.
+// Whether another schema of the search_path has a relation with this name.
 bool is_ambiguous(const char* name, Oid relation) {
   ListCell* cell = nullptr;
   foreach (cell, fetch_search_path(true)) {
@@ -106,8 +107,8 @@ void look_at_all(List* names, Look* look) {
   }
 }
 
-// A relation's name as a list of words, followed by so many words that name something of it. Returns the list, with the schema
-// if that is pinned.
+// Checks a relation's name given as a list of words. The last `trailing` words name a part of the relation. Returns the
+// list, with the schema if the name was qualified.
 List* look_at_words(List* words, int trailing, Look* look) {
   const int length = list_length(words) - trailing;
   if (length < 1 || length > 3) return words;
@@ -117,7 +118,7 @@ List* look_at_words(List* words, int trailing, Look* look) {
   return is_pinned ? lcons(makeString(name->schemaname), words) : words;
 }
 
-// How many words follow the relation's name in the name of an object of that type; negative: it is none of a relation.
+// How many words follow the relation's name in the name of an object of this type. Negative: no relation is named.
 int words_behind_relation(ObjectType type) {
   switch (type) {
     case OBJECT_TABLE:
@@ -138,7 +139,7 @@ int words_behind_relation(ObjectType type) {
   }
 }
 
-// The name is left alone unless names are pinned: it may be a plan's.
+// Changes the name only if names may be qualified, because the statement may belong to a cached plan.
 void look_at_object(ObjectType type, Node** object, Look* look) {
   const int trailing = words_behind_relation(type);
   if (trailing < 0 || !IsA(*object, List)) return;
@@ -146,7 +147,7 @@ void look_at_object(ObjectType type, Node** object, Look* look) {
   if (look->pins) *object = reinterpret_cast<Node*>(words);
 }
 
-// --- LOCK TABLE -------------------------------------------------------------------------------------------------------
+// --- LOCK TABLE ------------------------------------------------------------------------------------------------------
 
 #if PG_VERSION_NUM >= 170000
 constexpr AclMode kMayLock = ACL_MAINTAIN | ACL_UPDATE | ACL_DELETE | ACL_TRUNCATE;
@@ -154,7 +155,7 @@ constexpr AclMode kMayLock = ACL_MAINTAIN | ACL_UPDATE | ACL_DELETE | ACL_TRUNCA
 constexpr AclMode kMayLock = ACL_UPDATE | ACL_DELETE | ACL_TRUNCATE;
 #endif
 
-// The relations that a view reads, by the dependencies of its rule.
+// The relations that a view reads, found by the dependencies of its rule.
 List* relations_of_view(Oid view) {
   const Oid rule = get_rewrite_oid(view, ViewSelectRuleName, true);
   ScanKeyData keys[2];
@@ -183,8 +184,9 @@ void lock(Oid view, const LockStmt* statement) {
   }
 }
 
-// LOCK TABLE of a view locks what the view reads, for the view's owner. As LOCK TABLE itself: permission first, then the view,
-// then what it reads; so that nobody gives the view another query in between.
+// LOCK TABLE on a view also locks what the view reads, with the view owner's privileges. As LOCK TABLE does, this
+// checks the privilege first, then locks the view, then checks what it reads. So nobody can change the view's query in
+// between.
 void look_at_view(Oid view, Oid user, const LockStmt* statement, Look* look) {
   check_stack_depth();
   if (pg_class_aclcheck(view, user, kMayLock) != ACLCHECK_OK) {
@@ -214,12 +216,12 @@ void look_at_lock(LockStmt* statement, Look* look) {
     const Oid relation = RangeVarGetRelid(name, NoLock, true);
     if (get_rel_relkind(relation) != RELKIND_VIEW) continue;
     pin(name, relation, look);
-    // Not before the name is fast.
+    // Only once the name is qualified and so cannot change its meaning.
     if (name->schemaname != nullptr) look_at_view(relation, GetUserId(), statement, look);
   }
 }
 
-// --- The other statements ---------------------------------------------------------------------------------------------
+// --- The other statements --------------------------------------------------------------------------------------------
 
 void look_at_constraints(List* constraints, Look* look) {
   ListCell* cell = nullptr;
@@ -229,7 +231,8 @@ void look_at_constraints(List* constraints, Look* look) {
   }
 }
 
-// What a subcommand of ALTER TABLE names beside the table: a partition, a parent, what a foreign key refers to.
+// Checks what a subcommand of ALTER TABLE names besides the table: a partition, a parent, or a table that a foreign key
+// refers to.
 void look_at_subcommands(List* commands, Look* look) {
   ListCell* cell = nullptr;
   foreach (cell, commands) {
@@ -269,7 +272,7 @@ void look_at_published(List* objects, Look* look) {
   }
 }
 
-// VACUUM and ANALYZE ask before they lock, and lock softly, but for FULL.
+// VACUUM and ANALYZE check privileges before they lock, and take a weaker lock, except for VACUUM FULL.
 void look_at_vacuumed(VacuumStmt* statement, Look* look) {
   bool is_full = false;
   ListCell* cell = nullptr;
@@ -286,7 +289,7 @@ Statement* as(Node* statement) {
   return reinterpret_cast<Statement*>(statement);
 }
 
-// Each kind of statement that locks a relation by its name in a stronger mode than ROW EXCLUSIVE.
+// Covers every statement that locks a relation by name in a stronger mode than ROW EXCLUSIVE.
 void look_at_statement(Node* statement, Look* look) {
   switch (nodeTag(statement)) {
     case T_LockStmt:
@@ -349,7 +352,7 @@ void look_at_statement(Node* statement, Look* look) {
 }  // namespace
 
 PlannedStmt* guard_relations(PlannedStmt* planned) {
-  // Outside a transaction there is no statement that names a relation.
+  // Statements that run outside a transaction name no relation.
   if (!IsTransactionState() || superuser()) return planned;
   Look look{};
   look_at_statement(planned->utilityStmt, &look);

@@ -87,7 +87,7 @@ struct Shared {
   int place_count;
   int hold_count;
   std::uint64_t
-      owner_seed;  // of the hashes by which Shares know organizations: nobody can look for one that meets another's
+      owner_seed;  // of the hashes that identify organizations in Shares, so that nobody can construct a colliding id
   // Followed in memory by place_count SharedPlaces, then by each backend's held database, by process number.
 };
 
@@ -307,7 +307,7 @@ void request_shared_state() {
 
 bool has_shared_state() noexcept { return shared != nullptr; }
 
-// --- Ids and segment --------------------------------------------------------------------------------------------------
+// --- Ids and segment -------------------------------------------------------------------------------------------------
 
 IdRange take_ids(std::uint32_t sequence_oid, std::int64_t count) noexcept {
   IdRange taken;
@@ -468,7 +468,7 @@ void forget_wakes() noexcept {
   launcher_wanted = false;
 }
 
-// --- Places -----------------------------------------------------------------------------------------------------------
+// --- Entries of databases --------------------------------------------------------------------------------------------
 
 int place_count() noexcept { return shared == nullptr ? 0 : shared->place_count; }
 
@@ -650,7 +650,7 @@ bool take_launcher_call() noexcept { return pg_atomic_exchange_u32(&shared->laun
 
 bool is_launcher_called() noexcept { return pg_atomic_read_u32(&shared->launcher_called) != 0; }
 
-// --- Holds ------------------------------------------------------------------------------------------------------------
+// --- Holds -----------------------------------------------------------------------------------------------------------
 
 void hold_database(std::uint32_t database) {
   static bool registered = false;

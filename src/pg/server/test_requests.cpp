@@ -27,11 +27,11 @@ namespace webhook::pg {
 namespace {
 
 constexpr const char* kName = "webhook_test";
-constexpr long kLookIntervalMs = 1000;  // whether there still is a worker
+constexpr long kLookIntervalMs = 1000;  // how often to check that a worker still runs
 
 struct Shared {
   LWLock* lock;
-  pg_atomic_uint32 waiting;  // of all databases; written under lock
+  pg_atomic_uint32 waiting;  // number of waiting requests in all databases; written under lock
   TestSlots slots;
 };
 
@@ -39,7 +39,7 @@ Shared* shared = nullptr;
 shmem_request_hook_type previous_shmem_request = nullptr;
 shmem_startup_hook_type previous_shmem_startup = nullptr;
 
-std::optional<TestTicket> my_ticket;  // of this backend
+std::optional<TestTicket> my_ticket;  // this backend's request
 
 std::uint32_t wait_event() {
 #if PG_VERSION_NUM >= 170000
@@ -52,7 +52,7 @@ std::uint32_t wait_event() {
 
 void request() noexcept {
   if (previous_shmem_request != nullptr) previous_shmem_request();
-  // Unguarded, as startup(): the postmaster has no C++ frames above.
+  // Needs no guard, like startup(): the postmaster has no C++ frames above.
   RequestAddinShmemSpace(MAXALIGN(sizeof(Shared)));
   RequestNamedLWLockTranche(kName, 1);
 }
@@ -70,7 +70,7 @@ void startup() noexcept {
   LWLockRelease(AddinShmemInitLock);
 }
 
-// The slots, locked. In its scope nothing allocates and nothing raises an error.
+// Locks the slots. Nothing in its scope may allocate or raise an error.
 class Locked {
  public:
   Locked() { LWLockAcquire(shared->lock, LW_EXCLUSIVE); }
@@ -90,7 +90,7 @@ void withdraw_mine() noexcept {
   my_ticket.reset();
 }
 
-// A backend that is terminated unwinds no C++ scope.
+// Needed because terminating a backend unwinds no C++ scope.
 void withdraw_at_exit(int /*code*/, Datum /*argument*/) noexcept { withdraw_mine(); }
 
 void abandon_at_exit(int /*code*/, Datum /*argument*/) noexcept {
@@ -98,7 +98,7 @@ void abandon_at_exit(int /*code*/, Datum /*argument*/) noexcept {
   while (const auto caller = locked->abandon_one(my_process_number())) set_latch_of(*caller);
 }
 
-// Those with the same number share their slots, no more.
+// The organization as a number. Organizations with the same number only share their slots.
 std::uint64_t number_of(std::string_view organization) {
   if (organization.empty()) return TestSlots::kNoOrganization;
   const std::uint64_t hash = hash_bytes_extended(reinterpret_cast<const unsigned char*>(organization.data()),
@@ -106,7 +106,7 @@ std::uint64_t number_of(std::string_view organization) {
   return hash == TestSlots::kNoOrganization ? 1 : hash;
 }
 
-// This backend's request, withdrawn however the scope is left.
+// This backend's request. It is withdrawn however the scope is left.
 class MyRequest {
  public:
   MyRequest(const Uuid& webhook, Time webhook_created_at, std::string_view organization, std::string_view event) {
@@ -179,7 +179,7 @@ TestAnswer wait_for_answer(Duration wait_max) {
   }
 }
 
-// What keeps a test from being sent is an error.
+// Throws Error if the test was not sent.
 void check_sent(const TestAnswer& answer, const Uuid& webhook, std::string_view event) {
   const std::string error = from_utf8(answer.error.view());
   switch (answer.outcome) {

@@ -28,17 +28,17 @@ extern "C" {
 #include "pg/server/relation_guard.h"
 #include "pg/server/shared_state.h"
 
-// No C++ object stands in any frame of this file: errors may pass.
+// No frame in this file holds a C++ object, so errors may pass through.
 
 namespace webhook::pg {
 namespace {
 
 constexpr long kPollMs = 10;
-constexpr int kPollsMax = 500;  // five seconds, as PostgreSQL itself waits for other sessions to leave
+constexpr int kPollsMax = 500;  // five seconds, the time for which PostgreSQL itself waits for other sessions to leave
 
 ProcessUtility_hook_type previous_hook = nullptr;
 
-// The database that a statement needs without sessions; nullptr: it needs none so.
+// The database that the statement needs without sessions, or nullptr.
 const char* wanted_database(Node* statement) {
   switch (nodeTag(statement)) {
     case T_DropdbStmt:
@@ -76,7 +76,7 @@ bool is_owner(Oid database) {
 #endif
 }
 
-// Waits until the database's worker has left. If it does not in time, the statement itself will say so.
+// Waits until the database's workers have left. If they do not leave in time, the statement itself raises the error.
 void wait_until_vacated(Oid database) {
   for (int i = 0; i < kPollsMax && !is_vacated(database); ++i) {
     CHECK_FOR_INTERRUPTS();
@@ -85,13 +85,13 @@ void wait_until_vacated(Oid database) {
   }
 }
 
-// Whether the statement may give this database the extension, or another version of it.
+// Whether the statement may install the extension in this database, or change its version.
 bool brings_extension(Node* statement) {
   switch (nodeTag(statement)) {
     case T_CreateExtensionStmt: {
       auto* create = reinterpret_cast<CreateExtensionStmt*>(statement);
       if (strcmp(create->extname, "webhook") == 0) return true;
-      // CASCADE creates what the extension requires, and calls no hook for it.
+      // CASCADE creates required extensions without calling a hook for them.
       ListCell* cell = nullptr;
       foreach (cell, create->options) {
         if (strcmp(lfirst_node(DefElem, cell)->defname, "cascade") == 0) return true;
@@ -105,7 +105,7 @@ bool brings_extension(Node* statement) {
   }
 }
 
-// Whether it names the extension to be dropped. What drops it otherwise, by a CASCADE, its worker finds out by itself.
+// Whether the statement drops the extension by name. If a CASCADE drops it, the worker finds out by itself.
 bool drops_extension(Node* statement) {
   if (!IsA(statement, DropStmt)) return false;
   auto* drop = reinterpret_cast<DropStmt*>(statement);
@@ -121,7 +121,8 @@ bool is_transaction(Node* statement, TransactionStmtKind kind) {
   return IsA(statement, TransactionStmt) && reinterpret_cast<TransactionStmt*>(statement)->kind == kind;
 }
 
-// What was prepared may have been a CREATE EXTENSION. It is committed by now: nothing here may raise an error.
+// A prepared transaction may have contained CREATE EXTENSION. It is already committed, so nothing here may raise an
+// error.
 void look_for_extension() {
   if (has_extension_here()) return;
   bool may_be_there = true;
@@ -134,8 +135,8 @@ void look_for_extension() {
   if (may_be_there) request_probe(MyDatabaseId);
 }
 
-// A trigger that captures the rows of one of our own tables would have each event cause the next. Where one comes to be
-// otherwise, it fails when it fires: capture_plan.cpp.
+// A trigger that captures rows of the extension's own tables would make each event cause another. If such a trigger
+// comes about in another way, it fails when it fires: see capture_plan.cpp.
 void refuse_capture_of_our_own(CreateTrigStmt* create) {
   const Oid webhook = get_extension_oid("webhook", true);
   const Oid relation = RangeVarGetRelid(create->relation, NoLock, true);
@@ -150,7 +151,7 @@ void refuse_capture_of_our_own(CreateTrigStmt* create) {
                   errhint("Declare events on tables that hold your own rows.")));
 }
 
-// What the hook was called with.
+// The arguments that the hook was called with.
 struct Call {
   PlannedStmt* planned;
   const char* text;
