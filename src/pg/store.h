@@ -81,7 +81,8 @@ struct Webhook {
 
   WebhookIdentity identity() const { return {id, created_at, organization_id}; }
 
-  // Whether the webhook was active when a session captured an event knowing of no switch after known_switch.
+  // Whether the webhook was active for an event that a session captured while it knew of no switch after known_switch.
+  // The time of routing does not matter.
   bool was_active(std::int32_t known_switch) const {
     if (switches.empty()) return is_active;
     const auto later = std::ranges::upper_bound(switches, known_switch);
@@ -154,8 +155,8 @@ struct Finished {
 // A row of webhook_deliveries. It is dead if next_attempt_at is nullopt, otherwise pending.
 struct OwedRow {
   DeliveryKey key;
-  // The webhook_redeliver() or webhook_replay() call that the delivery was fetched with; 0: none. A row with another
-  // request holds the latest one, so it stays.
+  // The webhook_redeliver() or webhook_replay() call that the delivery was fetched with; 0: none. A stored row with
+  // another request was asked for later, so it stays.
   std::int64_t request = 0;
   Time webhook_created_at{};
   std::optional<std::string> organization_id;

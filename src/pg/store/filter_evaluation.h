@@ -13,8 +13,7 @@ namespace webhook::pg {
 // The processor time that this thread has used.
 Duration processor_time();
 
-// Like Store::filter(), but within a Transaction. Leaves the time that belongs to no single group out of cost. Throws
-// Error.
+// Like Store::filter(), but within a Transaction, and cost holds only the group's own time. Throws Error.
 void evaluate_filters(std::vector<FilterGroup>* groups);
 
 // Adds the time beyond the groups' own costs to the groups that have answers, in equal parts. all: the time of the
