@@ -1,9 +1,10 @@
-// Which addresses a webhook may reach: SSRF protection. Judged on the address that a socket is about to be connected
-// to, after name resolution, so that there is nothing to rebind.
+// Which addresses a webhook may reach: SSRF protection. The policy checks the address that a socket is about to connect
+// to, after name resolution, so DNS rebinding has no effect.
 //
-// Refused unless the policy's networks contain it: every address that the IANA special-purpose address registries
-// (RFC 6890 and updates) do not call globally reachable, multicast, and addresses that carry an IPv4 address
-// inside (mapped, compatible, 6to4, Teredo, NAT64, ISATAP) when that one would be refused.
+// These addresses are refused unless the policy's networks contain them:
+// - every address that the IANA special-purpose address registries (RFC 6890 and updates) don't call globally reachable
+// - multicast addresses
+// - addresses that embed a refused IPv4 address (mapped, compatible, 6to4, Teredo, NAT64, ISATAP)
 #pragma once
 
 #include <array>
@@ -34,7 +35,7 @@ struct Network {
   IpAddress base;
   int prefix_length = 0;
 
-  // "10.0.0.0/8", "fd00::/8", or a lone address. Nothing when malformed or when bits beyond the prefix are set.
+  // "10.0.0.0/8", "fd00::/8", or a single address. Nothing if the text is malformed or has bits set beyond the prefix.
   static std::optional<Network> parse(std::string_view text);
   bool contains(const IpAddress& address) const;
   bool operator==(const Network&) const = default;
@@ -45,9 +46,9 @@ class AddressPolicy {
   AddressPolicy() = default;
   explicit AddressPolicy(std::vector<Network> allowed) : allowed_(std::move(allowed)) {}
 
-  // Why the address is refused ("private address (RFC 1918)"), in static storage; nothing: it may be reached. An
-  // IPv4-mapped address is looked for among the allowed networks in both of its forms; other addresses that carry an
-  // IPv4 address inside only as they stand.
+  // Why the address is refused ("private address (RFC 1918)"), in static storage. Nothing if it may be reached.
+  // The allowed networks may name an IPv4-mapped address in its IPv4 or its IPv6 form. They must name other addresses
+  // that embed an IPv4 address in their IPv6 form.
   std::optional<std::string_view> refusal(const IpAddress& address) const;
 
   bool operator==(const AddressPolicy&) const = default;
@@ -56,8 +57,8 @@ class AddressPolicy {
   std::vector<Network> allowed_;
 };
 
-// The comma-separated list of webhook.allowed_networks; a list of blanks has no items. On failure returns nothing and
-// names the item in bad_item, unless that is null.
+// Parses the comma-separated list of webhook.allowed_networks. A blank list has no items. On failure returns nothing
+// and sets *bad_item to the invalid item, unless bad_item is null.
 std::optional<std::vector<Network>> parse_networks(std::string_view list, std::string* bad_item);
 
 }  // namespace webhook

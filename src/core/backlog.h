@@ -1,9 +1,9 @@
-// What is owed to each webhook, as far as the worker must know it: when the next row of webhook_deliveries is due, from
-// where on to look for it, and which rows are in memory already.
+// The pending rows of each webhook, as far as the worker must know them: when the next row of webhook_deliveries is
+// due, where to start searching for it, and which rows are in memory already.
 //
-// A look at what is due begins behind the rows that the last one found, not at the start of the index: rows that are done
-// with stay there for as long as an old snapshot could see them, and would be visited by every look. So whatever makes a
-// row that lies before that position says so here. Pure.
+// A search for due rows starts after the rows that the last search found, not at the start of the index. The index
+// keeps dead rows for as long as an old snapshot can see them, and every search from the start would visit them. So
+// code that adds a row before that position must report it here. Pure.
 #pragma once
 
 #include <compare>
@@ -30,37 +30,41 @@ class Backlog {
     auto operator<=>(const Position&) const = default;
   };
 
-  // All that is known of the webhook is forgotten, but for what is in memory: what it is owed is first due then; nothing: it
-  // is owed nothing. The webhook is not scheduled.
+  // Forgets everything about the webhook except which rows are in memory, and unschedules it. first_due: when its first
+  // pending row is due. Nothing if it has none.
   void reset(const Uuid& webhook, std::optional<Time> first_due);
   // The webhook is gone.
   void forget(const Uuid& webhook);
 
-  // A row is pending, at that position.
+  // A row is pending at that position and not in memory.
   void owe(const Uuid& webhook, const Position& row);
-  // A row is in memory, or is about to be written for what is. request: as in the row.
+  // A row is in memory, or is about to be written for a delivery in memory. request: as in the row.
   void hold(const Uuid& webhook, const Position& row, std::int64_t request = 0);
   bool is_held(const Uuid& webhook, std::int64_t event_id) const;
-  // A look has found a row that is held. If another request stands there than was held, it is to be fetched once it is let go.
+  // A search has found a row that is held. If its request differs from the held one, the row must be fetched again once
+  // it is let go.
   void note_found(const Uuid& webhook, const Position& row, std::int64_t request);
   std::size_t held(const Uuid& webhook) const;
-  // It is not in memory any more and still pending, as it was: it has to be fetched again.
+  // The row is no longer in memory and is still pending, unchanged. It must be fetched again.
   void put_back(const Uuid& webhook, std::int64_t event_id);
-  // It is not in memory any more: done with, or written anew, which owe() says. Returns whether it is to be fetched again.
+  // The row is no longer in memory: it is done, or it has been rewritten, which the caller reports with owe(). Returns
+  // whether it must be fetched again because of note_found().
   bool let_go(const Uuid& webhook, std::int64_t event_id);
 
-  // Where the next look begins: all pending rows that are not held lie behind it.
+  // Where the next search starts. All pending rows that are not held lie after it.
   Position position(const Uuid& webhook) const;
-  // A look found all rows up to there. next_due: of those behind; nothing: there are none.
+  // A search found all rows up to that position. next_due: when the first row after it is due. Nothing if there is
+  // none.
   void advance(const Uuid& webhook, const Position& to, std::optional<Time> next_due);
   std::optional<Time> next_due(const Uuid& webhook) const;
 
-  // The webhooks to look at, each organization's by time. A webhook stands in it at most once. Organizations are numbers,
-  // the caller's matter.
+  // The schedule: which webhooks to search next, in order of time within an organization. A webhook is scheduled at
+  // most once. The caller chooses the organizations' numbers.
   void schedule(const Uuid& webhook, std::uint64_t organization, Time at);
   void unschedule(const Uuid& webhook);
   std::optional<Time> first_scheduled() const;
-  // Takes out the first of an organization, if its time has come. Organizations take turns.
+  // Unschedules and returns the first webhook that is due, from the organization that has the turn. Organizations take
+  // turns. Nothing if none is due.
   std::optional<Uuid> take_scheduled(Time now);
 
  private:
@@ -68,27 +72,27 @@ class Backlog {
   struct Held {
     Time next_attempt_at{};
     std::int64_t request = 0;
-    std::optional<Position> again;  // where it stands with another request
+    std::optional<Position> again;  // where note_found() saw it with another request
   };
   struct Owed {
     Position position;
     std::optional<Time> next_due;
     std::optional<Time> scheduled;
-    std::uint64_t organization = 0;               // for which it is
+    std::uint64_t organization = 0;               // that it is scheduled for
     std::unordered_map<std::int64_t, Held> held;  // by event_id
   };
 
   struct Organization {
     Schedule schedule;
-    std::optional<Time> listed_at;  // where it stands in upcoming_; nothing: in due_
+    std::optional<Time> listed_at;  // its time in upcoming_; nothing: it is in due_
   };
 
   void list_anew(std::uint64_t number, Organization& organization);
 
   std::unordered_map<Uuid, Owed> owed_;
-  std::unordered_map<std::uint64_t, Organization> organizations_;  // those in one of these two, once:
-  std::set<std::pair<Time, std::uint64_t>> upcoming_;              // by their first webhook's time
-  std::deque<std::uint64_t> due_;                                  // in turn; may have been unscheduled since
+  std::unordered_map<std::uint64_t, Organization> organizations_;  // each is in upcoming_ or due_, once
+  std::set<std::pair<Time, std::uint64_t>> upcoming_;              // by the time of the organization's first webhook
+  std::deque<std::uint64_t> due_;                                  // in turn; its webhooks may be unscheduled by now
 };
 
 }  // namespace webhook

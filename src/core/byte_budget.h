@@ -1,14 +1,17 @@
-// The account of the bytes that the worker holds on others' behalf: bodies, keys and names, counted once for each copy in
-// memory, as long as they are there; what is read, what waits, what libcurl sends, what is to be recorded. Whoever holds
-// them keeps a Charge, so that nothing is forgotten on any path.
+// Counts the bytes of bodies, keys and names that the worker holds in memory: what it has read, what waits, what
+// libcurl sends, and what is to be recorded. Each copy counts. The holder of the bytes keeps a Charge, so that every
+// path releases them.
 //
-// The budget is divided: half of it for deliveries that wait or are in flight (core/lanes.h), an eighth for events that wait
-// for their filters (worker/filters.h), an eighth for results that wait to be recorded, a sixteenth for deliveries that wait
-// to be written down (core/fan_outs.h), a thirty-second for what is read at once, of which there are three copies for a
-// moment. The rest is for what is counted only roughly, and for what the memory allocator doesn't give back.
+// The budget is divided:
+//   1/2   deliveries that wait or are in flight (core/lanes.h)
+//   1/8   events that wait for their filters (worker/filters.h)
+//   1/8   results that wait to be recorded
+//   1/16  deliveries that wait to be spilled (core/fan_outs.h)
+//   1/32  what is read at once, of which three copies exist for a moment
+// The rest covers what is counted only roughly, and memory that the allocator doesn't give back.
 //
-// What is larger than a quarter of the budget is not counted: there is one such delivery at a time, on top of the rest,
-// rather than that it could never be sent, or kept all others waiting.
+// A delivery larger than a quarter of the budget is not counted. Only one such delivery is in memory at a time, on top
+// of the budget. If it counted, it could never be sent, or it would keep all others waiting.
 //
 // Pure. Charges may outlive the budget.
 #pragma once
@@ -26,7 +29,7 @@ class ByteBudget {
   static constexpr std::size_t kReadMin = 64ULL << 10;
   static constexpr std::size_t kReadMax = 2ULL << 20;
 
-  // Bytes that are held, until it is destroyed.
+  // Counts bytes as held until it is released or destroyed.
   class Charge {
    public:
     Charge() = default;
@@ -65,7 +68,7 @@ class ByteBudget {
   std::size_t max() const { return max_; }
   std::size_t used() const { return *used_; }
 
-  // Never refused: whoever brings bytes in asks for room before he does.
+  // Never refused: a caller checks for room before it takes bytes in.
   [[nodiscard]] Charge charge(std::size_t bytes) { return Charge(used_, is_large(bytes) ? 0 : bytes); }
   bool is_large(std::size_t bytes) const { return bytes > max_ / 4; }
 
@@ -73,7 +76,7 @@ class ByteBudget {
   std::size_t results_max() const { return max_ / 8; }
   std::size_t filtered_max() const { return max_ / 8; }
   std::size_t fan_outs_max() const { return max_ / 16; }
-  // What may be read from the database at once; a row that is larger comes alone.
+  // How much may be read from the database at once. A larger row is read alone.
   std::size_t read_max() const { return std::clamp(max_ / 32, kReadMin, kReadMax); }
   bool has_room_to_read() const { return *used_ == 0 || *used_ + read_max() <= max_; }
 

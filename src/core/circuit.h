@@ -1,12 +1,12 @@
-// Whether an endpoint is worth the whole of what waits for it. After some failures in a row the circuit opens: from then
-// on one delivery at a time is tried, a probe for each step of a back-off, until one is answered.
+// Whether an endpoint is worth trying. After several failures in a row the circuit opens. While it is open, one
+// delivery at a time is sent as a probe, one per back-off step, until a probe is answered.
 //
 //   closed ── kFailuresToOpen failures in a row ──▶ open ── an answer ──▶ closed
 //                                                   │  ▲
 //                                                   └──┘ a failed probe: the next one is a step later
 //
-// What counts as a failure is the caller's judgement: what speaks of the endpoint as a whole, not of one delivery. Pure:
-// time and chance are the caller's.
+// The caller decides what counts as a failure: an error of the endpoint as a whole, not of a single delivery. Pure: the
+// caller supplies the time and the random numbers.
 #pragma once
 
 #include <cstdint>
@@ -31,13 +31,13 @@ class Circuit {
 
   // The endpoint answered.
   Change answered();
-  // The endpoint failed. random: from [0,1), spreads the probes of many webhooks by ±20 %. not_before: no probe before
-  // then (Retry-After).
+  // The endpoint failed. random: from [0,1), spreads the probes of many webhooks by ±20 %. not_before: the earliest
+  // time for the next probe (Retry-After).
   Change failed(Time now, double random, std::optional<Time> not_before = std::nullopt);
 
-  // As it was when another process saw it last: open, with the next probe at once.
+  // Restores an open circuit from another process. The next probe is due at once.
   void reopen(Time opened_at, Time now);
-  // The clock was set back: a probe is never further away than its step.
+  // The clock was set back. The next probe is moved up so that it is never further away than its step.
   void clock_set_back(Time now);
 
  private:

@@ -1,4 +1,4 @@
-// Lists as settings hold them: items with commas between them and blanks around them.
+// Parses the lists in settings: items separated by commas, with optional blanks around them.
 #pragma once
 
 #include <algorithm>
@@ -10,7 +10,7 @@
 
 namespace webhook {
 
-// The text without the blanks and line ends around it.
+// The text without leading and trailing blanks and line ends.
 inline std::string_view trim_blanks(std::string_view text) {
   constexpr std::string_view kBlanks = " \t\r\n";
   const std::size_t begin = text.find_first_not_of(kBlanks);
@@ -18,8 +18,8 @@ inline std::string_view trim_blanks(std::string_view text) {
   return text.substr(begin, text.find_last_not_of(kBlanks) - begin + 1);
 }
 
-// What parse_item, which returns an optional Item, makes of each item; a list of blanks has none. When it makes nothing
-// of one, returns nothing and names that item in bad_item, unless that is null.
+// Parses each item with parse_item, which returns an optional Item. A blank list has no items. If parse_item rejects an
+// item, returns nothing and sets *bad_item to that item, unless bad_item is null.
 template <typename Item, typename ParseItem>
 std::optional<std::vector<Item>> parse_comma_list(std::string_view list, ParseItem parse_item, std::string* bad_item) {
   std::vector<Item> items;

@@ -1,4 +1,4 @@
-// The webhooks of which something waits to be written because somebody else is at it, and when to try again. Pure.
+// Webhooks with rows that can't be written yet because another session is changing them, and when to try again. Pure.
 #pragma once
 
 #include <cstddef>
@@ -18,25 +18,26 @@ class Deferrals {
   static constexpr Duration kRetry = std::chrono::seconds(1);
   static constexpr Duration kRetryMax = std::chrono::minutes(1);
 
-  // Something of the webhook waits; it is tried at once if nothing did before. False: something did.
+  // Rows of the webhook wait. If none waited before, the first try is due at once. Returns false if some did.
   bool add(const Uuid& webhook, Time now);
   bool contains(const Uuid& webhook) const { return waiting_.contains(webhook); }
   std::size_t size() const { return waiting_.size(); }
 
   std::optional<Time> next_try_at() const;
-  // Those to be tried now, at most count_max, the longest due first. Each is to be told of below.
+  // The webhooks to try now, at most count_max, longest due first. The caller reports the outcome of each with one of
+  // the functions below.
   std::vector<Uuid> due(Time now, std::size_t count_max) const;
-  // Somebody is still at it: again after kRetry.
+  // Another session is still changing them. The next try is after kRetry.
   void note_busy(const Uuid& webhook, Time now);
-  // It took time and was in vain: again later each time, up to kRetryMax.
+  // The try took time and failed. The wait doubles with each failure, from kRetry up to kRetryMax.
   void note_failed(const Uuid& webhook, Time now);
-  // Some of it has been written: the rest at once.
+  // Some rows have been written. The next try is due at once.
   void note_progress(const Uuid& webhook, Time now);
-  // Nothing waits any more.
+  // No rows of the webhook wait any more.
   void remove(const Uuid& webhook);
   void clock_set_back(Time now);
 
-  // Since when something of the webhook waits. Nothing: nothing does.
+  // Since when rows of the webhook wait. Nothing if none do.
   std::optional<Time> since(const Uuid& webhook) const;
 
  private:

@@ -1,9 +1,9 @@
-// Deliveries of events that go to many webhooks whose lanes do not take them: they are to be written into
-// webhook_deliveries. All at once, a million of them would hold up whatever was committed since, so they wait here, and are
-// taken a few at a time.
+// Deliveries of events with many receivers, for webhooks with no room in their lanes. They are to be spilled to
+// webhook_deliveries. Spilling a million at once would hold up all later events, so they wait here and are taken a few
+// at a time.
 //
-// Organizations take turns. Within one, deliveries are taken in the order of their events; what is made for a webhook while
-// something waits here for it must wait here, too, or it would pass that.
+// Organizations take turns. Within an organization, deliveries are taken in the order of their events. While deliveries
+// for a webhook wait here, new deliveries for the webhook must wait here too, or they would overtake them.
 //
 // Pure.
 #pragma once
@@ -27,9 +27,9 @@ namespace webhook {
 
 class FanOuts {
  public:
-  static constexpr std::size_t kDirectMax = 20;  // deliveries of an event that need not wait here
-  static constexpr std::size_t kTurn = 50;       // deliveries of an organization, before it is another's turn
-  static constexpr std::size_t kListsMax = 100;  // lists of receivers of an organization that events share
+  static constexpr std::size_t kDirectMax = 20;  // an event with so many deliveries or fewer need not wait here
+  static constexpr std::size_t kTurn = 50;       // deliveries taken from an organization before the next one's turn
+  static constexpr std::size_t kListsMax = 100;  // lists of receivers per organization that events can share
 
   struct Receiver {
     Uuid webhook;
@@ -43,20 +43,20 @@ class FanOuts {
     Receiver receiver;
   };
 
-  // The budget outlives it.
+  // The budget must outlive this object.
   explicit FanOuts(ByteBudget& budget) : budget_(budget) {}
 
   bool empty() const { return turns_.empty(); }
-  // Whether no event is to be admitted before some have gone.
+  // Whether no event may be admitted until some deliveries have been taken.
   bool is_full() const { return bytes_ >= budget_.fan_outs_max(); }
-  // Whether an event waits whose entry is lower.
+  // Whether an event with a lower entry waits.
   bool has_older_than(Ledger::Entry entry) const;
   // Whether deliveries of the webhook wait.
   bool contains(const Uuid& webhook) const { return waiting_.contains(webhook); }
 
-  // event: its body is not needed. There is at least one receiver.
+  // event: needs no body. receivers: at least one.
   void add(std::shared_ptr<const Outgoing> event, Ledger::Entry entry, std::vector<Receiver> receivers);
-  // The next delivery; nothing: none waits.
+  // The next delivery. Nothing if none waits.
   std::optional<Taken> take();
 
  private:
@@ -76,12 +76,12 @@ class FanOuts {
   void count(std::ptrdiff_t bytes);
 
   ByteBudget& budget_;
-  std::unordered_map<std::optional<std::string>, Organization> organizations_;  // of which something waits
+  std::unordered_map<std::optional<std::string>, Organization> organizations_;  // with waiting deliveries
   TurnQueue<Organization> turns_;
-  std::size_t taken_ = 0;                          // of the first of these, in this turn
-  std::unordered_map<Uuid, std::size_t> waiting_;  // how many deliveries
+  std::size_t taken_ = 0;                          // deliveries of turns_.front(), in this turn
+  std::unordered_map<Uuid, std::size_t> waiting_;  // deliveries per webhook
   std::size_t bytes_ = 0;
-  ByteBudget::Charge charge_;  // for these
+  ByteBudget::Charge charge_;  // for bytes_
 };
 
 }  // namespace webhook

@@ -1,7 +1,7 @@
-// Whether a database is the one that its webhooks were declared in, or a copy of it, which must not call anyone.
+// Whether a database is the one where its webhooks were created, or a copy. A copy must not send requests.
 //
-// webhook_instance is dumped with the webhooks, webhook_checkpoint is not; both remember the database's OID and the
-// cluster's system identifier. See docs/architecture.md, "Identity".
+// pg_dump dumps webhook_instance with the webhooks, but not webhook_checkpoint. webhook_instance holds the database's
+// OID and the cluster's system identifier. See docs/architecture.md, "Identity".
 #pragma once
 
 #include <cstdint>
@@ -18,10 +18,10 @@ struct StoredIdentity {
 };
 
 enum class IdentityVerdict : std::uint8_t {
-  kFresh,     // just installed: draw an instance, go on
-  kSame,      // go on
-  kUpgraded,  // pg_upgrade: remember the new system identifier, go on
-  kCopy,      // restored from a dump or copied as a template: draw a new instance, pause
+  kFresh,     // just installed: generate an instance, continue
+  kSame,      // continue
+  kUpgraded,  // pg_upgrade: store the new system identifier, continue
+  kCopy,      // restored from a dump or copied as a template: generate a new instance, pause
 };
 
 // stored: the row of webhook_instance; has_checkpoint: whether webhook_checkpoint has a row.
