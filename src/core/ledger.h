@@ -1,8 +1,8 @@
 // Which events of the log are settled, and so how far the checkpoint may move.
 //
-// Events are admitted in the order in which they are read, window by window, each with the number of deliveries that it
-// asks for. A delivery is settled once the database knows of it: as a row in webhook_logs or in webhook_deliveries.
-// The checkpoint stands before the oldest event with a delivery that is not.
+// Events are admitted in the order in which they are read, window by window, each with its number of deliveries.
+// A delivery is settled once the database has it, as a row in webhook_logs or in webhook_deliveries.
+// The checkpoint is just before the oldest event with an unsettled delivery.
 #pragma once
 
 #include <cstddef>
@@ -16,27 +16,27 @@
 
 namespace webhook {
 
-// What webhook_checkpoint holds. All windows before this one are settled, and in this one all events up to position.
+// A row of webhook_checkpoint. All windows before this one are settled, and all events of this one up to position.
 struct Checkpoint {
   Window window;               // both ends equal: nothing was unsettled
   std::int64_t position = 0;   // an event id; ids are positive
-  std::int64_t log_floor = 0;  // what is logged, by any worker, of events that finished after window.from has ids above
+  std::int64_t log_floor = 0;  // log rows, of any worker, for events that finished after window.from have higher ids
 
   bool operator==(const Checkpoint&) const = default;
 };
 
-// From where workers go on that share the webhooks out anew: what it has behind it is behind all of these, which are
-// those of all workers before, at least one.
+// The checkpoint to resume from after the number of workers changes: no later than any of the old workers' checkpoints.
+// There must be at least one.
 Checkpoint oldest(const std::vector<Checkpoint>& checkpoints);
 
 class Ledger {
  public:
   using Entry = std::uint64_t;
 
-  // Starts behind a checkpoint: its window is open.
+  // Resumes from a checkpoint. The checkpoint's window is open.
   explicit Ledger(const Checkpoint& start);
 
-  // The newest window, the one being read, and the last event of it that was admitted.
+  // The newest window, which is being read, and the id of its last admitted event.
   const Window& window() const { return windows_.back().window; }
   std::int64_t read_position() const { return read_position_; }
   bool window_is_read() const { return windows_.back().read; }
@@ -52,11 +52,11 @@ class Ledger {
   void settle(Entry entry);
 
   const Checkpoint& checkpoint() const { return checkpoint_; }
-  // Admitted events from the oldest unsettled one on: what a crash would read again.
+  // The number of admitted events from the oldest unsettled one on. A restart after a crash reads these again.
   std::size_t events_ahead() const { return events_.size(); }
-  // The oldest unsettled event, if events_ahead() is not 0: every entry below it is settled.
+  // The oldest unsettled event, if events_ahead() is not 0. Every lower entry is settled.
   Entry oldest() const { return first_entry_; }
-  // When that event was captured. Nothing: all is settled.
+  // When the oldest unsettled event was captured. Nothing if all events are settled.
   std::optional<Time> oldest_created_at() const {
     return events_.empty() ? std::nullopt : std::optional(events_.front().created_at);
   }
@@ -65,7 +65,7 @@ class Ledger {
   struct OpenWindow {
     Window window;
     std::int64_t log_floor;
-    Entry end;  // the first entry behind the window, once it is read
+    Entry end;  // the first entry after the window, once the window is read
     bool read;
   };
   struct OpenEvent {

@@ -1,4 +1,4 @@
-// How several that share a quota are held to it: those that have the most give up first, down to a common level.
+// How owners that share a quota are held to it: those with the largest holdings are cut first, down to a common level.
 #pragma once
 
 #include <algorithm>
@@ -7,8 +7,8 @@
 
 namespace webhook {
 
-// The highest level at which the holdings, each cut off there, are no more than total_max together. The largest holding,
-// or more, if they are within it as they are.
+// The highest level such that the holdings, each capped at it, sum to at most total_max. If the sum is within total_max
+// without a cap, the result is at least the largest holding.
 inline std::uint64_t common_level(std::vector<std::uint64_t> holdings, std::uint64_t total_max) {
   std::ranges::sort(holdings);
   std::uint64_t left = total_max;

@@ -1,8 +1,7 @@
-// How many lines the server's log takes about webhooks: so many a minute about those of one organization, and so many about
-// all, since what one tenant's thousand failing webhooks say is not to fill the disk or to hide what others say. What is
-// left out is counted.
+// Limits the lines about webhooks in the server's log, per organization and in total. Otherwise one tenant's thousand
+// failing webhooks could fill the disk or hide the lines about others. Suppressed lines are counted.
 //
-// Pure: the time is the caller's. It remembers no more organizations than it lets through lines.
+// Pure: the caller supplies the time. It remembers no more organizations than the lines that it admits in a minute.
 #pragma once
 
 #include <cstddef>
@@ -17,21 +16,21 @@ namespace webhook {
 
 class LogLimit {
  public:
-  static constexpr std::size_t kLinesMax = 10;     // a minute and organization; webhooks without one count as one
-  static constexpr std::size_t kAllLinesMax = 60;  // a minute
+  static constexpr std::size_t kLinesMax = 10;     // per minute and organization; webhooks without one share a count
+  static constexpr std::size_t kAllLinesMax = 60;  // per minute
   static constexpr Duration kPeriod = std::chrono::minutes(1);
 
-  // What was left out in a minute.
+  // The lines suppressed in a minute.
   struct LeftOut {
     std::size_t lines = 0;
-    std::optional<std::string> most_of;  // the organization that most of them were about, as far as it is known
+    std::optional<std::string> most_of;  // the organization with the most suppressed lines, of those remembered
     std::size_t lines_of_most = 0;
   };
 
-  // Whether a line about the organization's webhooks may be written now. end() is to be called first.
+  // Whether a line about the organization's webhooks may be written now. Call end() first.
   bool admit(const std::optional<std::string>& organization_id, Time now);
 
-  // Ends the minute if it is over, or the clock was set back. Returns what was left out in it, if anything was.
+  // Ends the minute if it is over or the clock was set back. Returns what the minute suppressed, if anything.
   std::optional<LeftOut> end(Time now);
 
  private:
@@ -40,7 +39,7 @@ class LogLimit {
     std::size_t left_out = 0;
   };
 
-  std::optional<Time> began_at_;  // the minute, with its first line
+  std::optional<Time> began_at_;  // the time of the minute's first line
   std::unordered_map<std::string, Count> counts_;
   std::size_t written_ = 0;
   std::size_t left_out_ = 0;

@@ -1,8 +1,7 @@
-// What others wrote (names, organizations, what an endpoint or PostgreSQL says) on its way into the server's log, made so
-// that it can neither begin a line of its own, nor drive the terminal that shows it, nor stand there in another order or
-// unseen.
+// Makes untrusted text (names, organizations, messages of an endpoint or of PostgreSQL) safe for the server's log. The
+// result can't begin a new line, control the terminal that shows it, reorder the text around it, or be invisible.
 //
-// pg::Process writes nothing but LogText, which is made of any text: none gets there as it came.
+// pg::Process writes only LogText, so no text reaches the log unescaped.
 #pragma once
 
 #include <cstddef>
@@ -11,9 +10,9 @@
 
 namespace webhook {
 
-// Well-formed UTF-8 in which each character of the Unicode categories Cc, Cf, Zl and Zp, and each that is shown as nothing
-// (the property Default_Ignorable_Code_Point), stands as \u001B or \U000E0001, and each byte that is no UTF-8 as \xFF. At
-// most bytes_max bytes, and behind them "..." where there were more.
+// Returns well-formed UTF-8. Characters of the Unicode categories Cc, Cf, Zl and Zp, and those that are displayed as
+// nothing (the property Default_Ignorable_Code_Point), become \u001B or \U000E0001. Bytes that are not UTF-8 become
+// \xFF. The result is at most bytes_max bytes, followed by "..." if it was cut.
 std::string printable(std::string_view text, std::size_t bytes_max);
 
 class LogText {
@@ -23,7 +22,7 @@ class LogText {
   explicit LogText(std::string_view text) : text_(printable(text, kBytesMax)) {}
 
   const std::string& text() const { return text_; }
-  // The same in ASCII, for a log in another encoding than UTF-8: each other character stands as \u00E9, too.
+  // The text in ASCII, for a log in another encoding than UTF-8. Every other character becomes \u00E9 as well.
   std::string ascii() const;
   bool empty() const { return text_.empty(); }
 

@@ -1,6 +1,7 @@
-// When a ring of segments turns. webhook_events and webhook_logs are two rings each, so that retention costs no DELETE: the
-// segment that is written to moves on and the oldest is truncated. The first ring, of 8 segments, is everybody's; the
-// second, of 4, takes what organizations write beyond their shares, which so pushes nothing of others out.
+// When a ring of segments moves on to its next segment. webhook_events and webhook_logs have two rings each. Retention
+// needs no DELETE: writing moves on to the next segment, and the oldest segment is truncated. All organizations share
+// the first ring, of 8 segments. The second ring, of 4, takes what organizations write beyond their shares, so that the
+// excess displaces no data of others.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +28,7 @@ constexpr int previous_segment(int segment) {
   return (segment + kRingSegments - 1) % kRingSegments;
 }
 
-// Of the room for events, or logs, a quarter is for what is beyond the shares.
+// A quarter of the space for events, or for logs, is for what exceeds the shares.
 constexpr std::uint64_t excess_bytes(std::uint64_t bytes_max) { return bytes_max / 4; }
 constexpr std::uint64_t shared_bytes(std::uint64_t bytes_max) { return bytes_max - excess_bytes(bytes_max); }
 
@@ -37,8 +38,9 @@ struct RingLimits {
   int segments = kRingSegments;
 };
 
-// Whether the current segment is full, in time or in size. The full segments behind it cover the retention. One that was
-// opened in the future, by a clock that has been set back since, is not to wait for that time.
+// Whether the current segment is full, in time or in size. The full segments before it cover the retention. If the
+// clock was set back, opened_at may be in the future. The segment then counts as full once opened_at is far enough
+// away.
 constexpr bool is_segment_full(const RingLimits& limits, Time opened_at, Time now, std::uint64_t segment_bytes,
                                bool segment_is_empty) {
   if (segment_is_empty) return false;

@@ -1,15 +1,15 @@
-// How a secret stands in webhook_secrets while webhook.secret_key_file names keys, and how that file reads.
+// How secrets are encrypted in webhook_secrets when webhook.secret_key_file is set, and the format of that file.
 //
-// A sealed secret is a text:
+// A sealed secret is this text:
 //
 //   v1. base64( nonce of 12 bytes | AES-256-GCM ciphertext | tag of 16 bytes )
 //
-// The additional data is the webhook's id, its 16 bytes: a sealed secret that is copied to another webhook does not
-// open. The id of the key stands beside it, in webhook_secrets.key_id; null there means that the secret is not sealed.
-// docs/security.md has test vectors.
+// The additional data is the 16 bytes of the webhook's id, so a sealed secret that is copied to another webhook does
+// not open. webhook_secrets.key_id holds the id of the key. Null means that the secret is not sealed. docs/security.md
+// has test vectors.
 //
-// The file has a key on each line, "id base64", of 32 bytes; the first one seals, all of them open. Empty lines and
-// those that begin with # are skipped.
+// Each line of the file is a key, "id base64", of 32 bytes. The first key seals, and every key can open. Empty lines
+// and lines that begin with # are skipped.
 #pragma once
 
 #include <cstddef>
@@ -28,17 +28,17 @@ struct SecretKey {
   Aes256Key key;
 };
 
-// Those of the file, in its order.
+// In the order of the file.
 using SecretKeys = std::vector<SecretKey>;
 
 inline constexpr std::size_t kSecretKeysMax = 100;
 
-// Nothing if the text is no such file, and in problem why: what is wrong with which line, without repeating it.
+// Parses the file. On failure returns nothing and sets *problem to what is wrong with which line, without quoting it.
 std::optional<SecretKeys> parse_secret_keys(std::string_view text, std::string* problem);
 
 std::string seal_secret(const SecretKey& key, const GcmNonce& nonce, const Uuid& webhook, std::string_view secret);
 
-// Nothing if it does not open, and in problem why, as in "key "k1" is not in webhook.secret_key_file".
+// If the secret does not open, returns nothing and sets *problem, as in "key "k1" is not in webhook.secret_key_file".
 std::optional<std::string> open_secret(const SecretKeys& keys, const Uuid& webhook, std::string_view key_id,
                                        std::string_view sealed, std::string* problem);
 

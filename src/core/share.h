@@ -1,5 +1,5 @@
-// Which webhooks are whose, where several workers deliver for one database: worker n of N owns those whose hash falls to
-// it. A webhook has one owner at a time, so its lane, its circuit and its order live in one process.
+// Which webhooks a worker owns when several workers deliver for one database: worker n of N owns those with hash n - 1
+// modulo N. A webhook has one owner at a time, so its lane, its circuit and its order live in one process.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +14,8 @@ struct WorkerShare {
 
   bool operator==(const WorkerShare&) const = default;
 
-  // Whether the webhook is this worker's. Nothing but the two numbers and all 16 bytes decide: ids that somebody counts
-  // up spread as evenly as random ones.
+  // Whether this worker owns the webhook. It depends only on the two numbers and on all 16 bytes of the id, so that
+  // sequential ids spread as evenly as random ones.
   bool owns(const Uuid& webhook) const noexcept {
     std::uint64_t hash = 0;
     for (std::size_t begin = 0; begin < webhook.bytes.size(); begin += 8) {

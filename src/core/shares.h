@@ -1,10 +1,10 @@
-// What each of many owners has written lately, by which whoever writes more than its share is known. In shared memory:
-// plain numbers, of a fixed number, and valid when all are zero.
+// Counts what each owner has written lately, to find the owners that write more than their share. It lives in shared
+// memory, so it is a fixed number of plain counters, and all zeros are a valid state.
 //
-// A share is so many bytes, and is free again after a time: it drains steadily. As many owners as there are counters are
-// known; if more write, all are taken for a little less than they have written (Misra and Gries, "Finding repeated
-// elements", 1982), by less than a counter's part of all that is written. So who writes little is never taken for more, and
-// who writes more than that part is known.
+// A share is a number of bytes that drains steadily to nothing within a time. The number of counters limits how many
+// owners are tracked. If more owners write, each is counted for a little less than it wrote (Misra and Gries, "Finding
+// repeated elements", 1982). The error is less than the total written divided by the number of counters. So an owner
+// that writes little is never overestimated, and an owner that writes more than the error is found.
 #pragma once
 
 #include <algorithm>
@@ -25,14 +25,15 @@ class Shares {
  public:
   static constexpr std::size_t kCounters = 64;
 
-  // The owner, a hash that is not 0, is about to write. Returns whether that is within its share; if not, it isn't counted.
+  // The owner is about to write bytes. owner: a hash other than 0. Returns whether the write is within the owner's
+  // share. If not, it is not counted.
   bool take(std::uint64_t owner, std::uint64_t bytes, const ShareLimit& limit, Time now) noexcept {
     const std::int64_t now_us = now.time_since_epoch().count();
     const std::int64_t limit_us = limit.drains_in.count();
     const std::int64_t cost_us = drain_time_us(bytes, limit);
     Counter* free = nullptr;
     for (Counter& counter : counters_) {
-      // Full at most: a clock that was set back, or a limit that was lowered, makes nobody wait for longer.
+      // Never more than full, so that nobody waits longer after the clock was set back or a limit was lowered.
       counter.drained_at_us = std::min(counter.drained_at_us, now_us + limit_us);
       if (counter.owner == owner && counter.drained_at_us > now_us) {
         if (counter.drained_at_us - now_us + cost_us > limit_us) return false;
@@ -62,7 +63,7 @@ class Shares {
  private:
   struct Counter {
     std::uint64_t owner;
-    std::int64_t drained_at_us;  // since 1970; not later than now: the counter is free
+    std::int64_t drained_at_us;  // since 1970; the counter is free from then on
   };
 
   static std::int64_t drain_time_us(std::uint64_t bytes, const ShareLimit& limit) noexcept {
@@ -71,7 +72,8 @@ class Shares {
     return static_cast<std::int64_t>(std::min(time_us, 1e18));
   }
 
-  // All give up what the least has. Returns a counter for the rest of the cost; nullptr: nothing is left of it.
+  // Reduces the cost and all counters by the smallest counter. Returns a counter for the rest of the cost, or nullptr
+  // if nothing is left of the cost.
   Counter* make_room(std::int64_t now_us, std::int64_t* rest_us) noexcept {
     Counter* least =
         &*std::min_element(std::begin(counters_), std::end(counters_),

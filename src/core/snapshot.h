@@ -1,6 +1,6 @@
-// Snapshots as pg_current_snapshot() gives them, and the window between two of them. The event log is read from
-// snapshot to snapshot (DESIGN: "The log and its cursor"), as PgQ does: ids are not committed in their order, but a
-// transaction is either finished in a snapshot or not.
+// Snapshots as pg_current_snapshot() returns them, and the window between two of them. The event log is read from
+// snapshot to snapshot, as PgQ does (docs/architecture.md, "The event log and its cursor"). Ids are not committed in
+// order, but in a snapshot a transaction is either finished or not.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 namespace webhook {
 
-using FullXid = std::uint64_t;  // a transaction's number with its epoch, as xid8
+using FullXid = std::uint64_t;  // a transaction id with its epoch, as xid8
 
 // Which transactions had finished at one moment: all below xmin, and those below xmax that are not in running.
 struct Snapshot {
@@ -21,10 +21,10 @@ struct Snapshot {
 
   bool operator==(const Snapshot&) const = default;
   bool has_finished(FullXid xid) const;
-  // Whether a transaction has finished in other that had not in this one. Snapshots of one server are totally ordered.
+  // Whether a transaction is finished in other but not in this one. Snapshots of one server are totally ordered.
   bool is_before(const Snapshot& other) const;
 
-  // Before every transaction: a window from here holds the whole log.
+  // A snapshot before every transaction: a window from here holds the whole log.
   static Snapshot beginning() { return {.xmin = 3, .xmax = 3, .running = {}}; }
 };
 
@@ -32,7 +32,7 @@ struct Snapshot {
 std::string to_string(const Snapshot& snapshot);
 std::optional<Snapshot> parse_snapshot(std::string_view text);
 
-// The transactions that finished between two snapshots, the later of which must be the later.
+// The transactions that finished between two snapshots. to must not be before from.
 struct Window {
   Snapshot from;
   Snapshot to;
@@ -41,12 +41,12 @@ struct Window {
 
   // Whether xid finished in the window.
   bool contains(FullXid xid) const { return to.has_finished(xid) && !from.has_finished(xid); }
-  // Whether no transaction can have.
+  // Whether no transaction can have finished in the window.
   bool empty() const;
-  // Those that ran in from and have finished in to.
+  // The transactions that were running in from and are finished in to.
   std::vector<FullXid> stragglers() const;
-  // All that contains() as ascending half-open ranges [low, high): each straggler by itself, then what lies in
-  // [from.xmax, to.xmax) with those that still run cut out, so that nobody visits their rows.
+  // The transactions of the window as ascending half-open ranges [low, high): first each straggler by itself, then
+  // [from.xmax, to.xmax) without the transactions that are still running in to, so that a scan skips their rows.
   struct Ranges {
     std::vector<FullXid> low;
     std::vector<FullXid> high;

@@ -1,5 +1,5 @@
-// How deliveries go, webhook by webhook, rolled up by the minute: what webhook_stats is made of. Counts gather here until
-// the worker writes them down, a bounded number at a time. Pure.
+// Counts attempts and successes per webhook and minute, for webhook_stats. The counts stay here until the worker writes
+// them to the database, a bounded number at a time. Pure.
 #pragma once
 
 #include <array>
@@ -14,8 +14,8 @@
 
 namespace webhook {
 
-// How long attempts took: counts by duration, the bounds growing by the square root of two, so that a quantile is known
-// to within 20 %. webhook_minutes.durations holds the counts, webhook_duration_quantile() reads them.
+// A histogram of how long attempts took. The bucket bounds grow by a factor of the square root of two, so quantiles are
+// accurate to 20 %. webhook_minutes.durations holds the counts, and webhook_duration_quantile() reads them.
 class DurationCounts {
  public:
   static constexpr std::size_t kBuckets = 48;
@@ -32,25 +32,25 @@ class DurationCounts {
 
 struct MinuteOfWebhook {
   Uuid webhook;
-  Time webhook_created_at{};  // tells which webhook of that id
-  Time minute{};              // its beginning
+  Time webhook_created_at{};  // distinguishes webhooks that reuse an id
+  Time minute{};              // when it begins
   std::int32_t attempts = 0;
   std::int32_t successes = 0;
-  std::int32_t unjudged = 0;  // events that its filter could not judge, so that no delivery was made
+  std::int32_t unjudged = 0;  // events that the webhook's filter could not judge, so that no delivery was made
   DurationCounts durations;
 };
 
 class Statistics {
  public:
-  static constexpr std::size_t kRowsMax = 20'000;  // above it the oldest are forgotten: the database fails for long
+  static constexpr std::size_t kRowsMax = 20'000;  // while the database fails, the oldest rows above it are dropped
 
   void count(const Uuid& webhook, Time webhook_created_at, Time ended_at, bool success, Duration duration);
   void count_unjudged(const Uuid& webhook, Time webhook_created_at, Time at);
   bool empty() const { return size() == 0; }
   std::size_t size() const { return counted_.rows + round_.rows; }
-  // Takes out at most so many, the oldest first, of a round: of what had been counted when its first were taken. What is
-  // counted meanwhile is for the next: or a round of many webhooks would never end. What could not be written is given
-  // back.
+  // Takes out at most rows_max rows of the current round, oldest first. A round has the rows counted before its first
+  // take(). Later counts go into the next round, or a round of many webhooks would never end. The caller gives back the
+  // rows that it could not write.
   std::vector<MinuteOfWebhook> take(std::size_t rows_max);
   void give_back(const std::vector<MinuteOfWebhook>& minutes);
   bool has_round() const { return round_.rows > 0; }
@@ -64,10 +64,10 @@ class Statistics {
   void add_to(const Uuid& webhook, Time webhook_created_at, Time at, Add add);
 
   struct Counts {
-    // Takes one of the oldest minute's out.
+    // Takes out a row of the oldest minute.
     MinuteOfWebhook pop();
 
-    std::map<Time, Minute> minutes;  // by when they begin: one or two. None is empty.
+    std::map<Time, Minute> minutes;  // by when they begin, usually one or two; none is empty
     std::size_t rows = 0;
   };
 

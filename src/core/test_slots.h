@@ -1,18 +1,18 @@
-// The requests of webhook_test() on their way from callers to workers, and the answers on their way back: a fixed number
-// of slots, fixed in size and without pointers, so that they can live in shared memory. Whoever shares them between
-// processes calls this under one lock.
+// Passes the requests of webhook_test() from callers to workers, and the answers back. It is a fixed number of slots,
+// fixed in size and without pointers, so that it can live in shared memory. Processes that share it must call it under
+// one lock.
 //
 //   free ──put──▶ waiting ──take──▶ taken ──answer──▶ answered ──withdraw──▶ free
 //                    └──withdraw──▶ free └──withdraw──▶ given up ──answer──▶ free
 //
-// A caller may withdraw at any time. The slot of a request that a worker has taken stays in use until the worker is done
-// with it, for it is the slots that bound how many are being sent: in all, and of an organization, so that none can use
-// up all of them, not even by callers that give up at once. What is of no organization is, in each database, one more.
+// A caller may withdraw at any time. Once a worker has taken a request, its slot stays in use until the worker is done
+// with it. So the slots bound how many requests are being sent, in total and per organization, even if callers give up
+// at once. In each database, webhooks without an organization count as one more organization.
 //
-// An organization may have kSlotsOfOrganization, and never takes more than it leaves free; kSlotsSpare of the slots are
-// for organizations that have none, one each. So the first test of an organization finds a slot unless those of a dozen
-// others are under way at the same time, four of some. Each request bears a number that is never drawn again: what
-// comes late for it finds its number nowhere.
+// An organization may use kSlotsOfOrganization slots, and never more than it leaves free. kSlotsSpare slots are
+// reserved for organizations that use none, one each. So the first test of an organization finds a slot unless a dozen
+// others are testing at the same time, some with four requests. Each request has a unique number, so a late answer
+// matches no other request.
 #pragma once
 
 #include <array>
@@ -29,12 +29,12 @@
 
 namespace webhook {
 
-// A text of at most kBytesMax bytes, in place.
+// A text of at most kBytesMax bytes, stored inline.
 template <std::size_t kBytesMax>
 class FixedText {
  public:
   FixedText() = default;
-  // What is longer is cut, not within a character.
+  // Cuts a longer text, never within a character.
   explicit FixedText(std::string_view text) {
     const std::string_view kept = utf8_prefix(text, kBytesMax);
     size_ = kept.size();
@@ -56,61 +56,61 @@ struct TestTicket {
 struct TestRequest {
   TestTicket ticket;
   Uuid webhook;
-  Time webhook_created_at{};  // tells which webhook of that id
-  FixedText<100> event;       // the longest name there is: event_pattern.cpp
+  Time webhook_created_at{};  // distinguishes webhooks that reuse an id
+  FixedText<100> event;       // fits the longest name that event_pattern.h allows
 };
 
 // What became of a request.
 enum class TestOutcome : std::uint8_t {
-  kSent,         // the rest of the answer says how that went
+  kSent,         // the rest of the answer has the result
   kNoWebhook,    // no such webhook is committed
   kNoEvent,      // no such event is committed
   kPaused,       // the database is paused; error has the reason
   kDisabled,     // webhook.enabled is off
   kFailed,       // the worker's transaction failed; error says how
-  kWorkerEnded,  // before the answer came
+  kWorkerEnded,  // the worker ended before it answered
 };
 
 // Texts are UTF-8.
 struct TestAnswer {
   TestOutcome outcome = TestOutcome::kWorkerEnded;
   bool success = false;
-  int response_status = 0;        // 0: none came
-  FixedText<4096> response_body;  // as much of it as webhook_logs stores
+  int response_status = 0;        // 0: no response
+  FixedText<4096> response_body;  // as much as webhook_logs stores
   FixedText<1000> error;          // empty: none
   Duration elapsed{};
-  std::int64_t log_id = 0;  // in webhook_logs; 0: not known
+  std::int64_t log_id = 0;  // in webhook_logs; 0: unknown
 };
 
-// Processes and organizations are numbers, the owner's matter.
+// The owner chooses the numbers of processes and organizations.
 class TestSlots {
  public:
   static constexpr std::size_t kSlots = 32;
   static constexpr std::size_t kSlotsSpare = 8;
   static constexpr std::size_t kSlotsOfOrganization = 4;
-  static constexpr std::uint64_t kNoOrganization = 0;  // may have as many as it leaves free
+  static constexpr std::uint64_t kNoOrganization = 0;  // limited only by what it leaves free
 
   // --- For callers ---
 
-  // Whether the organization has all the slots that it may have, however many are free.
+  // Whether the organization uses kSlotsOfOrganization slots, so that it gets no other however many are free.
   bool is_used_up_by(std::uint32_t database, std::uint64_t organization) const;
-  // Nothing: all slots are in use, or as many as the organization may have now.
+  // Nothing if all slots are in use, or the organization uses as many as it may now.
   std::optional<TestTicket> put(std::uint32_t database, std::uint32_t caller, std::uint64_t organization,
                                 const Uuid& webhook, Time webhook_created_at, std::string_view event);
-  // Nothing: not yet.
+  // Nothing if there is no answer yet.
   std::optional<TestAnswer> answer_to(const TestTicket& ticket) const;
-  // The request is given up, or its answer has been read. Again: nothing happens.
+  // The caller gives the request up, or has read its answer. A repeated call has no effect.
   void withdraw(const TestTicket& ticket);
 
   // --- For workers ---
 
   std::size_t waiting() const;
   bool is_waiting(std::uint32_t database, const WorkerShare& share) const;
-  // The longest waiting request of the database, of those for webhooks of that share.
+  // The longest waiting request of the database for a webhook of the share. Nothing if none waits.
   std::optional<TestRequest> take(std::uint32_t database, std::uint32_t worker, const WorkerShare& share);
-  // Returns the caller, who is to be woken. Nothing: the request was withdrawn, or answered.
+  // Returns the caller, to be woken up. Nothing if the request was withdrawn or has been answered.
   std::optional<std::uint32_t> answer(const TestTicket& ticket, const TestAnswer& answer);
-  // Answers a request that the worker has taken with kWorkerEnded, and returns its caller. Nothing: it has none.
+  // Answers one request that the worker has taken with kWorkerEnded, and returns its caller. Nothing if there is none.
   std::optional<std::uint32_t> abandon_one(std::uint32_t worker);
 
  private:

@@ -1,5 +1,5 @@
-// How much time somebody may still take: an account that fills by a share of the time that passes, up to a bound, and may
-// be overdrawn.
+// Limits an activity to a share of the time. The allowance grows by that share of the time that passes, up to kMost,
+// and may be overdrawn.
 #pragma once
 
 #include <algorithm>
@@ -17,14 +17,14 @@ class TimeAllowance {
 
   bool is_full(Time now) const { return left_ + (now - as_of_) / kShare >= kMost; }
 
-  // What is left at that time, to be spent by whoever it is handed to. A clock that was set back takes nothing away.
+  // What is left now. The caller spends it by subtracting. A clock that was set back takes nothing away.
   Duration& left(Time now) {
     if (now > as_of_) left_ = std::min<Duration>(kMost, left_ + (now - as_of_) / kShare);
     as_of_ = now;
     return left_;
   }
 
-  // When something is left again, or now.
+  // The earliest time, now or later, when something is left.
   Time next(Time now) { return left(now) > Duration::zero() ? now : now + (Duration(1) - left_) * kShare; }
 
  private:

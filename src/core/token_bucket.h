@@ -1,5 +1,5 @@
-// Lets so many through a second on average, and at once no more than a second's worth or a burst. Pure: the time is the
-// caller's.
+// A rate limit: rate_per_s on average, and at once at most a second's worth or the burst, whichever is more. Pure: the
+// caller supplies the time.
 #pragma once
 
 #include <algorithm>
@@ -11,10 +11,11 @@ namespace webhook {
 
 class TokenBucket {
  public:
-  // Without a limit.
+  // No limit.
   TokenBucket() = default;
 
-  // rate_per_s 0: no limit. A bucket that had none begins full; otherwise what is in it stays.
+  // rate_per_s 0: no limit. A bucket that had no limit starts full. Otherwise it keeps its tokens, up to the new
+  // capacity.
   void set_rate(double rate_per_s, Time now, double burst = 1) {
     refill(now);
     const bool had_none = rate_per_s_ == 0;
@@ -31,12 +32,12 @@ class TokenBucket {
     return tokens_ >= 1;
   }
 
-  // To be called only when there is one.
+  // Call only if has_token().
   void take() {
     if (rate_per_s_ > 0) tokens_ -= 1;
   }
 
-  // When there is a token, now or later.
+  // The earliest time, now or later, when there is a token.
   Time next_token_at(Time now) {
     if (has_token(now)) return now;
     const double seconds = (1 - tokens_) / rate_per_s_;

@@ -1,5 +1,6 @@
-// A queue whose elements bear its links: entering, leaving and moving on take no memory and no time that grows with it. An
-// element stands in one queue at most, derives from TurnQueueLink, stays where it is in memory, and leaves before it ends.
+// An intrusive queue: entering, leaving and moving on allocate nothing and take constant time. An element derives from
+// TurnQueueLink and is in at most one queue. It must not move in memory, and must leave the queue before it is
+// destroyed.
 #pragma once
 
 #include <cassert>
@@ -49,7 +50,7 @@ class TurnQueue {
     ++size_;
   }
 
-  // These two: the queue must not be empty.
+  // For both, the queue must not be empty.
   T* front() const { return first_; }
   T* pop_front() {
     T* const element = first_;
