@@ -72,8 +72,8 @@ class Shares {
     return static_cast<std::int64_t>(std::min(time_us, 1e18));
   }
 
-  // Reduces the cost and all counters by the smallest counter. Returns a counter for the rest of the cost, or nullptr
-  // if nothing is left of the cost.
+  // Subtracts the smallest counter, or the cost if that is less, from the cost and from all counters. Returns a counter
+  // for the rest of the cost, or nullptr if nothing is left of the cost.
   Counter* make_room(std::int64_t now_us, std::int64_t* rest_us) noexcept {
     Counter* least =
         &*std::min_element(std::begin(counters_), std::end(counters_),

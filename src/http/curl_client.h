@@ -1,14 +1,14 @@
-// HttpClient by libcurl's multi interface, with sockets in an epoll fd of its own. transfer.h has what concerns one
-// request, poller.h the sockets; here they are moved on together.
+// Implements HttpClient with libcurl's multi interface and its own epoll fd. transfer.h has the parts of one request
+// and poller.h the sockets. This class drives them.
 //
-// Surprising: a configure() that changes anything starts over with a new multi handle, and with it new connections, DNS
-// and TLS caches. A connection made under other settings (another CA file, policy or proxy, or the same CA file with other
-// contents) is then never used again, whatever libcurl compares; requests under way end on the old handle, which goes with
-// its last. One that changes nothing, or only how many connections are kept, changes nothing: descriptors do not grow with
-// the server's reloads.
+// Surprising: a configure() that changes anything starts over with a new multi handle, and so with new connections and
+// new DNS and TLS caches. A connection made under other settings (another CA file, policy or proxy, or the same CA file
+// with other contents) is never reused, whatever libcurl compares. Requests in flight end on the old handle, which is
+// destroyed after its last request. A configure() that changes nothing, or only connections_max, keeps the handle, so
+// that the number of descriptors does not grow with the server's reloads.
 //
-// Linux. The process must ignore SIGPIPE, as PostgreSQL's do. A std::bad_alloc from drive() leaves it fit only to be
-// destroyed.
+// Linux only. The process must ignore SIGPIPE, as PostgreSQL's processes do. After a std::bad_alloc from drive() the
+// client can only be destroyed.
 #pragma once
 
 #include <cstddef>
@@ -23,16 +23,16 @@ namespace webhook {
 class Lookups;
 class Poller;
 
-// Makes libcurl ready; once per process that sends, never in the postmaster: what libcurl and its TLS library set up
-// must not be shared by a fork. Throws std::runtime_error if libcurl is unfit: too old, no TLS, or resolving in the
-// foreground.
+// Initializes libcurl. Call it once in each process that sends, and never in the postmaster, because the state of
+// libcurl and of its TLS library must not be shared by a fork. Throws std::runtime_error if libcurl is unsuitable: too
+// old, without TLS, or with a resolver that blocks.
 void init_http();
 
 class CurlClient final : public HttpClient {
  public:
-  // After init_http(). Throws std::system_error, std::runtime_error, std::bad_alloc.
+  // Call after init_http(). Throws std::system_error, std::runtime_error, std::bad_alloc.
   explicit CurlClient(const HttpSettings& settings);
-  // Drops what is in flight.
+  // Drops the requests in flight.
   ~CurlClient() override;
   CurlClient(const CurlClient&) = delete;
   CurlClient& operator=(const CurlClient&) = delete;
@@ -55,8 +55,8 @@ class CurlClient final : public HttpClient {
   void fail_all(Pool& pool);
   void retire_pools();
 
-  std::unique_ptr<Poller> poller_;            // outlives the pools: they close their connections through it
-  std::unique_ptr<Lookups> lookups_;          // outlives the pools too
+  std::unique_ptr<Poller> poller_;            // outlives the pools, which close their connections through it
+  std::unique_ptr<Lookups> lookups_;          // outlives the pools
   std::vector<std::unique_ptr<Pool>> pools_;  // the last is the current one
   std::vector<HttpResponse> finished_;
 };

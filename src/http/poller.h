@@ -1,9 +1,9 @@
-// The sockets of libcurl in one epoll fd, which the owner of the event loop waits for. Linux; another system's poller
-// goes behind the same functions.
+// Keeps libcurl's sockets in one epoll fd. The owner of the event loop waits for that fd. Linux only: a poller for
+// another system would have the same functions.
 //
-// Surprising: a socket that libcurl no longer watches stays in epoll, since the next request on its connection watches
-// it again in the same way, and that saves two system calls a request. The first event on it takes it out: otherwise
-// an idle connection that the peer closed would keep the fd readable for ever.
+// Surprising: a socket that libcurl no longer watches stays in epoll. The next request on its connection watches it
+// again in the same way, so this saves two system calls per request. The first event on an unwatched socket removes it
+// from epoll. Otherwise an idle connection that the peer closed would keep the fd readable forever.
 #pragma once
 
 #include <sys/epoll.h>
@@ -25,13 +25,14 @@ class Poller {
 
   int fd() const noexcept { return epoll_fd_; }
 
-  // The socket is new, and closing() will be called before it is closed. Only such a socket stays in epoll unwatched:
-  // libcurl closes some of its own (a resolver's wake-up pair) and says no more than unwatch(). False: no memory.
+  // The socket is new, and closing() will be called before it is closed. Only such a socket stays in epoll when
+  // unwatched, because libcurl closes some of its own sockets (a resolver's wake-up pair) after no more than unwatch().
+  // Returns false if out of memory.
   bool opened(int socket) noexcept;
-  // Call before close(socket): the number may come back at once for another socket.
+  // Call before close(socket), because the number may be reused at once for another socket.
   void closing(int socket) noexcept;
 
-  // Events on the socket are for the owner, from now on. False: epoll refused, or no memory.
+  // From now on, events on the socket are for owner. Returns false if epoll refused or out of memory.
   bool watch(int socket, bool readable, bool writable, void* owner) noexcept;
   void unwatch(int socket) noexcept;
 
@@ -42,16 +43,16 @@ class Poller {
     bool writable;
     bool failed;
   };
-  // Fetches what is ready, without waiting, and next() hands it out. What was closed or unwatched between the two calls
-  // is left out, even if its number is in use again.
+  // poll() fetches the ready sockets without waiting, and next() returns them one by one. next() skips sockets that
+  // were closed or unwatched since poll(), even if their number is in use again.
   void poll() noexcept;
   std::optional<Ready> next() noexcept;
 
  private:
   struct Socket {
-    std::uint32_t generation = 0;  // of this number; events of an earlier one are stale
-    std::uint32_t watched = 0;     // what libcurl wants
-    std::uint32_t registered = 0;  // what epoll was told; 0: not in epoll
+    std::uint32_t generation = 0;  // counts the sockets with this number; events of earlier ones are stale
+    std::uint32_t watched = 0;     // the events that libcurl wants
+    std::uint32_t registered = 0;  // the events registered with epoll; 0: not in epoll
     bool ours = false;             // closing() will be called
     void* owner = nullptr;
   };
@@ -61,7 +62,7 @@ class Poller {
   void unregister(int socket, Socket& state) noexcept;
 
   int epoll_fd_ = -1;
-  std::vector<Socket> sockets_;  // by number
+  std::vector<Socket> sockets_;  // indexed by socket number
   std::array<epoll_event, 128> events_{};
   std::size_t event_count_ = 0;
   std::size_t event_next_ = 0;

@@ -1,11 +1,11 @@
-// One request on its way through libcurl: an easy handle with its constant options, what the handle points to, the
-// callbacks that receive the response within bounds, and what became of it in words. curl_client.cpp keeps these and
-// moves them on; it uses one for many requests, since a new easy handle costs about 5 µs. Only as long as they go well: of
-// what goes otherwise libcurl keeps state in the handle, such as its count of retries, which even curl_easy_reset() or a
-// later success leave there in part.
+// One request in libcurl: an easy handle with its constant options, the data that the handle points to, the callbacks
+// that receive the response within bounds, and a description of the outcome. curl_client.cpp owns and drives the
+// transfers. It reuses a transfer for many requests, because a new easy handle costs about 5 µs. A transfer is reused
+// only while its requests succeed. After a failure libcurl keeps state in the handle, such as its count of retries,
+// that neither curl_easy_reset() nor a later success clears completely.
 //
-// Surprising: a response can be complete without its end. When the body goes on past what is stored and 64 kB more, the
-// transfer is aborted and counts as answered, since the status is what the caller asked for.
+// Surprising: a response can count as complete before its end. If the body exceeds the stored part by more than 64 kB,
+// the transfer is aborted and counts as answered, because the caller needs only the status.
 #pragma once
 
 #include <curl/curl.h>
@@ -33,31 +33,32 @@ class Transfer {
   static constexpr std::size_t kDiscardedBodyBytesMax = 64 * 1024;
   static constexpr std::size_t kHeaderBytesMax = 64 * 1024;
 
-  // All outlive it. The poller outlives the connections too, which stay in the multi handle's cache. Throws
-  // std::bad_alloc, and std::runtime_error if libcurl lacks an option.
+  // The arguments must outlive the transfer. The poller must also outlive the connections, which stay in the multi
+  // handle's cache. Throws std::bad_alloc, and std::runtime_error if libcurl lacks an option.
   Transfer(const HttpSettings& settings, Poller& poller, Lookups& lookups);
   Transfer(const Transfer&) = delete;
   Transfer& operator=(const Transfer&) = delete;
   ~Transfer();
 
-  // Sets the handle up for the request. On any code but CURLE_OK the request can't be sent: finish() with that code.
+  // Sets the handle up for the request. On any code but CURLE_OK the request can't be sent. Call finish() with that
+  // code.
   CURLcode begin(HttpRequest request, SteadyTime now);
 
-  // The response, after the handle was taken out of the multi handle. Then the transfer is ready for another begin(), if
-  // is_reusable().
+  // Returns the response. Call it after removing the handle from the multi handle. Afterwards the transfer is ready for
+  // another begin() if is_reusable().
   HttpResponse finish(CURLcode code, SteadyTime now);
 
-  // Nothing of the request that finished lives on in the handle.
+  // Whether the handle keeps no state of the finished request.
   bool is_reusable() const noexcept { return is_reusable_; }
 
   CURL* easy() const noexcept { return easy_.get(); }
   static Transfer* of(CURL* easy) noexcept;
 
-  // libcurl waits for bytes on the socket. Only so is it known, before the TLS handshake is over, that TCP connected:
-  // what CURLINFO_ tells by then differs from version to version.
+  // Notes that libcurl waits for bytes on the socket. Until the TLS handshake is over, this is the only sign that TCP
+  // is connected, because what CURLINFO_ values tell by then depends on the version of libcurl.
   void waits_for_bytes(curl_socket_t socket) noexcept { awaits_peer_ |= socket == socket_; }
 
-  std::size_t position = 0;  // among the active ones; curl_client.cpp's
+  std::size_t position = 0;  // in the active transfers of curl_client.cpp, which sets it
 
  private:
   struct FreeEasy {
@@ -107,35 +108,34 @@ class Transfer {
   Poller& poller_;
   Lookups& lookups_;
 
-  // What the easy handle points to.
-  std::string user_agent_;  // the header
+  // The easy handle points to these.
+  std::string user_agent_;  // the whole header line
   HttpRequest request_;
   std::vector<curl_slist> header_list_;
   std::array<char, CURL_ERROR_SIZE> error_buffer_{};
 
   bool is_reusable_ = true;
-  bool begun_ = false;  // else what libcurl knows is of the request before
+  bool begun_ = false;  // if not, libcurl's information is about the previous request
   SteadyTime started_{};
   long timeout_ms_ = 0;
   long connect_timeout_ms_ = 0;
 
-  // What came.
+  // What was received.
   HttpResponse response_;
   std::size_t header_bytes_ = 0;
   std::size_t body_bytes_ = 0;
   bool in_headers_ = false;
   bool headers_oversized_ = false;
-  bool is_transfer_encoded_ = false;  // by more than chunks, though nobody had asked for that
+  bool is_transfer_encoded_ = false;  // with another encoding than chunked, though not requested
   bool body_cut_ = false;
   std::string location_;
-  std::string length_;          // what Content-Length says
-  bool is_length_bad_ = false;  // no number, or another one than before: some versions of libcurl would take it
+  std::string length_;          // the value of Content-Length
+  bool is_length_bad_ = false;  // not a number, or two different ones; some versions of libcurl accept that
 
-  // A look-up of the host's name: whether one runs, and why one was not started.
-  bool looks_up_ = false;
-  Lookups::Verdict lookup_verdict_ = Lookups::Verdict::kStarted;
+  bool looks_up_ = false;                                         // a look-up of the host's name is running
+  Lookups::Verdict lookup_verdict_ = Lookups::Verdict::kStarted;  // why a look-up was not started
 
-  // The last address that a socket was opened for, and the last one refused.
+  // The last address that a socket was opened for, and the last refusal.
   std::string_view refusal_;  // empty: none was refused
   int refused_port_ = 0;      // 0: it was the address
   curl_socket_t socket_ = -1;
@@ -143,10 +143,10 @@ class Transfer {
   IpAddress address_;
   int port_ = 0;
   int sockets_opened_ = 0;
-  int attempts_ = 0;  // at sending the request; libcurl makes another one if a connection that was kept turns out dead
-  int socket_errno_ = 0;  // a socket could not be made: our own trouble, not the peer's
+  int attempts_ = 0;      // to send the request; libcurl makes another one if a kept connection turns out to be dead
+  int socket_errno_ = 0;  // why a socket could not be made: a problem of this machine, not of the peer
 
-  std::unique_ptr<CURL, FreeEasy> easy_;  // the first to go
+  std::unique_ptr<CURL, FreeEasy> easy_;  // last, so that it is destroyed before the data it points to
 };
 
 }  // namespace webhook
