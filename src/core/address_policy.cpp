@@ -1,8 +1,8 @@
 // The special-purpose address registries of the IANA as two tables, and the search through them.
 //
-// Surprising: the tables are read top down and the first block that contains the address decides, so an exception
-// stands above the block that it is cut out of. A network-specific NAT64 prefix (RFC 6052, section 2.2) looks like any
-// other address: where an operator has one, it leads wherever that translator lets it.
+// Surprising: the first block that contains the address decides, so an exception is above the block that it belongs to.
+// A network-specific NAT64 prefix (RFC 6052, section 2.2) looks like any other address. If an operator has one,
+// webhooks can reach every address that the translator allows.
 #include "core/address_policy.h"
 
 #include <algorithm>
@@ -21,7 +21,7 @@ constexpr std::size_t kV6Bytes = 16;
 
 constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-// Decimal without sign or leading zero, which some parsers take for octal; nothing above max.
+// Parses a decimal number. Nothing for a sign, a value above max, or a leading zero, which some parsers read as octal.
 constexpr std::optional<int> parse_decimal(std::string_view text, int max) {
   if (text.empty() || text.size() > 3 || (text.size() > 1 && text.front() == '0')) return std::nullopt;
   int number = 0;
@@ -33,7 +33,8 @@ constexpr std::optional<int> parse_decimal(std::string_view text, int max) {
   return number;
 }
 
-// What stands before the separator, which is taken off the text with it; all of the text where there is none.
+// Removes the part before the separator, and the separator, from text. Returns that part: all of text if it has no
+// separator.
 constexpr std::string_view take_until(std::string_view& text, char separator) {
   const std::size_t end = text.find(separator);
   const std::string_view part = text.substr(0, end);
@@ -70,7 +71,7 @@ struct Groups {
   std::size_t size = 0;
 };
 
-// Groups of hexadecimal digits between single colons; the last may be a dotted quad where the address ends.
+// Groups of hexadecimal digits separated by single colons. At the end of the address, the last may be a dotted quad.
 constexpr std::optional<Groups> parse_groups(std::string_view text, bool at_end) {
   Groups groups;
   if (text.empty()) return groups;
@@ -91,7 +92,7 @@ constexpr std::optional<Groups> parse_groups(std::string_view text, bool at_end)
   return groups;
 }
 
-// RFC 4291, section 2.2: eight groups, or fewer with one "::" for the rest, which is at least one group.
+// RFC 4291, section 2.2: eight groups, or fewer with one "::" that stands for one or more groups.
 constexpr std::optional<IpAddress> parse_v6(std::string_view text) {
   IpAddress address;
   address.is_v6 = true;
@@ -158,7 +159,7 @@ struct Block {
   }
 };
 
-// https://www.iana.org/assignments/iana-ipv4-special-registry, multicast, and "globally reachable" for the rest.
+// https://www.iana.org/assignments/iana-ipv4-special-registry and multicast. The rest is globally reachable.
 constexpr Block kV4Blocks[] = {
     {"0.0.0.0/8", Verdict::kRefused, "address of \"this network\" (RFC 791)"},
     {"10.0.0.0/8", Verdict::kRefused, "private address (RFC 1918)"},
@@ -182,8 +183,8 @@ constexpr Block kV4Blocks[] = {
     {"0.0.0.0/0", Verdict::kReachable},
 };
 
-// https://www.iana.org/assignments/iana-ipv6-special-registry, the carriers of IPv4 addresses, and of the rest only
-// what the IETF has delegated for global unicast.
+// https://www.iana.org/assignments/iana-ipv6-special-registry and the blocks that embed IPv4 addresses. Of the rest,
+// only what the IETF has delegated for global unicast is reachable.
 constexpr Block kV6Blocks[] = {
     {"::/128", Verdict::kRefused, "unspecified address (RFC 4291)"},
     {"::1/128", Verdict::kRefused, "loopback address (RFC 4291)"},
@@ -218,7 +219,7 @@ constexpr Block kV6Blocks[] = {
 
 constexpr Block kMapped("::ffff:0:0/96", Verdict::kIpv4At12);
 
-// Both tables end in a block that contains everything.
+// Finds a block, because both tables end with one that contains every address.
 const Block& block_of(const IpAddress& address) {
   const std::span<const Block> blocks = address.is_v6 ? std::span<const Block>(kV6Blocks) : kV4Blocks;
   return *std::find_if(blocks.begin(), blocks.end(),
@@ -231,7 +232,7 @@ IpAddress ipv4_inside(const IpAddress& address, std::size_t offset, std::uint8_t
   return inside;
 }
 
-// An interface identifier 0000:5efe or 0200:5efe carries the IPv4 address that a tunnel leads to (RFC 5214, section
+// After the interface identifier 0000:5efe or 0200:5efe comes the IPv4 address of a tunnel's end (RFC 5214, section
 // 6.1).
 bool is_isatap(const IpAddress& address) {
   return address.is_v6 && (address.bytes[8] & 0xfdU) == 0 && address.bytes[9] == 0 && address.bytes[10] == 0x5e &&

@@ -1,5 +1,5 @@
-// Follows array_in() of PostgreSQL (src/backend/utils/adt/arrayfuncs.c), of whose input this is the part that
-// array_out() writes for a list of names, and a little more: blanks and escapes outside of quotes.
+// Follows PostgreSQL's array_in() (src/backend/utils/adt/arrayfuncs.c). It accepts what array_out() writes for a list
+// of names, and also blanks and escapes outside of quotes.
 #include "core/array_literal.h"
 
 #include <algorithm>
@@ -20,7 +20,7 @@ bool is_null(std::string_view text) {
   return true;
 }
 
-// Goes through the text once. Each function leaves the position behind what it has read, or returns nothing.
+// Reads the text once. Each function moves the position past what it has read, or returns nothing.
 class Parser {
  public:
   explicit Parser(std::string_view text) : text_(text) {}
@@ -48,14 +48,14 @@ class Parser {
     while (position_ < text_.size() && is_blank(text_[position_])) ++position_;
   }
 
-  // Also skips the blanks before it, whether it is there or not.
+  // Takes c if it is the next character that is not a blank. Skips the blanks before that character in either case.
   bool take_char(char c) {
     if (at_end() || text_[position_] != c) return false;
     ++position_;
     return true;
   }
 
-  // From behind the opening quote to behind the closing one.
+  // Reads from after the opening quote to after the closing one.
   std::optional<std::string> quoted() {
     std::string element;
     while (position_ < text_.size()) {
@@ -70,8 +70,8 @@ class Parser {
     return std::nullopt;
   }
 
-  // From its first character, which is no blank, up to the comma or the brace behind it. Blanks at its end don't belong
-  // to it, unless escaped.
+  // Reads from the first character, which is not a blank, to the comma or brace that follows. Trailing blanks are not
+  // part of the element unless escaped.
   std::optional<std::string> unquoted() {
     std::string element;
     std::size_t kept = 0;

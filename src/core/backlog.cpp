@@ -6,7 +6,7 @@
 namespace webhook {
 namespace {
 
-// The last position before that of the row.
+// The last position before the row.
 Backlog::Position before(const Backlog::Position& row) { return {row.next_attempt_at, row.event_id - 1}; }
 
 }  // namespace
@@ -30,7 +30,7 @@ void Backlog::forget(const Uuid& webhook) {
 
 void Backlog::owe(const Uuid& webhook, const Position& row) {
   Owed& owed = owed_[webhook];
-  // With nothing pending there is nothing to pass over.
+  // If nothing was pending, no other row can be skipped.
   owed.position = owed.next_due || !owed.held.empty() ? std::min(owed.position, before(row)) : before(row);
   owed.next_due = std::min(owed.next_due.value_or(Time::max()), row.next_attempt_at);
 }
@@ -111,7 +111,7 @@ void Backlog::unschedule(const Uuid& webhook) {
   if (organization->second.listed_at) list_anew(organization->first, organization->second);
 }
 
-// Where it belongs among those that are not due, or not at all.
+// Puts the organization at its place in upcoming_, or forgets it if nothing of it is scheduled.
 void Backlog::list_anew(std::uint64_t number, Organization& organization) {
   if (organization.listed_at) upcoming_.erase({*organization.listed_at, number});
   if (organization.schedule.empty()) {
@@ -129,7 +129,7 @@ std::optional<Time> Backlog::first_scheduled() const {
     const Schedule& schedule = organizations_.at(number).schedule;
     if (schedule.empty()) continue;
     first = std::min(first.value_or(Time::max()), schedule.begin()->first);
-    break;  // it is due: by how long does not matter
+    break;  // it is due, and it does not matter since when
   }
   return first;
 }

@@ -15,7 +15,7 @@ Circuit::Change Circuit::failed(Time now, double random, std::optional<Time> not
   const bool was_open = is_open();
   ++failures_;
   if (!was_open && failures_ < kFailuresToOpen) return Change::kNone;
-  // What was under way when it opened and fails now is no probe.
+  // A request that was in flight when the circuit opened, and fails now, is not a probe.
   if (was_open && now < next_probe_at_) return Change::kNone;
   step_ = was_open ? std::min(step_ * 2, kStepMax) : kStepMin;
   const double factor = 0.8 + 0.4 * random;

@@ -1,7 +1,7 @@
 // HMAC-SHA256, AES-128, AES-256-GCM and random bytes from OpenSSL 3, and the text forms of their results.
 //
-// Surprising: whatever fails here empties libcrypto's error queue before it throws. The queue is shared with libcurl's
-// TLS in the same thread, which would take a left-over entry for its own.
+// Surprising: every failure here clears libcrypto's error queue before it throws. libcurl's TLS shares the queue in the
+// same thread, and would take a left-over entry for its own.
 #include "core/crypto.h"
 
 #include <openssl/core_names.h>
@@ -20,7 +20,7 @@ namespace webhook {
 namespace {
 
 constexpr std::string_view kSecretPrefix = "whsec_";
-constexpr std::size_t kSecretBytes = 24;  // as Standard Webhooks advises: between 24 and 64
+constexpr std::size_t kSecretBytes = 24;  // Standard Webhooks recommends 24 to 64
 
 constexpr std::string_view kEventIdPrefix = "evt_";
 constexpr std::size_t kBlockBytes = 16;
@@ -74,7 +74,7 @@ void append_base64_of(std::string& text, std::span<const std::uint8_t> bytes) {
   text += '=';
 }
 
-// The block as one big-endian number of 128 bits, most significant digit first: the first digit holds three bits.
+// Appends the block as a big-endian number of 128 bits, most significant digit first. The first digit holds three bits.
 void append_base32(std::string& out, const Block& block) {
   std::uint32_t bits = 0;
   int bit_count = 2;  // two zero bits in front fill the first digit
@@ -117,7 +117,7 @@ std::uint64_t get_big_endian(const std::uint8_t* in) {
   return number;
 }
 
-// Without padding each block that goes in comes out at once, and the context stands ready for the next.
+// Without padding, each block is output at once, and the context is ready for the next one.
 Block transform(EVP_CIPHER_CTX* context, const Block& in) {
   Block out;
   int size = 0;
@@ -158,7 +158,7 @@ HmacKey::HmacKey(std::string_view key) {
   char digest[] = "SHA256";
   const OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
                                OSSL_PARAM_construct_end()};
-  // A null pointer would mean "keep the key", and an empty view may hold one.
+  // An empty view may hold a null pointer, which would mean "keep the key".
   const std::uint8_t* bytes = as_bytes(key.empty() ? std::string_view("") : key);
   if (context_ == nullptr || EVP_MAC_init(context_.get(), bytes, key.size(), params) != 1) fail("HMAC-SHA256");
 }
@@ -253,7 +253,7 @@ std::optional<std::string> from_base64(std::string_view text) {
     bit_count -= 8;
     bytes += static_cast<char>(bits >> bit_count & 0xff);
   }
-  // The bits that stand for no byte are zero, so that a key has one text alone.
+  // The unused bits must be zero, so that each key has only one text.
   if ((bits & ((1U << bit_count) - 1)) != 0) return std::nullopt;
   return bytes;
 }
@@ -279,12 +279,12 @@ struct FreeCipherContext {
 };
 using CipherContext = std::unique_ptr<EVP_CIPHER_CTX, FreeCipherContext>;
 
-// One text, but for its tag: out is as long as in.
+// Encrypts or decrypts one text without its tag. out becomes as long as in.
 CipherContext run_gcm(const Aes256Key& key, const GcmNonce& nonce, std::string_view additional, std::string_view in,
                       std::string& out, bool encrypt) {
   CipherContext context(EVP_CIPHER_CTX_new());
   int size = 0;
-  // The default length of a nonce is ours.
+  // The cipher's default nonce length is 12.
   static_assert(std::tuple_size_v<GcmNonce> == 12);
   if (context == nullptr ||
       EVP_CipherInit_ex(context.get(), EVP_aes_256_gcm(), nullptr, key.data(), nonce.data(), encrypt ? 1 : 0) != 1 ||
@@ -293,7 +293,7 @@ CipherContext run_gcm(const Aes256Key& key, const GcmNonce& nonce, std::string_v
   }
   out.resize(in.size());
   auto* const out_bytes = reinterpret_cast<std::uint8_t*>(out.data());
-  // An empty text would be taken for a question about additional data.
+  // For an empty text, OpenSSL could take the call as one for additional data.
   if (!in.empty() &&
       (EVP_CipherUpdate(context.get(), out_bytes, &size, as_bytes(in), static_cast<int>(in.size())) != 1 ||
        size != static_cast<int>(in.size()))) {

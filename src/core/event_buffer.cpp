@@ -16,7 +16,7 @@ std::int32_t bytes_or(const std::optional<std::string_view>& text, std::int32_t 
   return text ? static_cast<std::int32_t>(text->size()) : null;
 }
 
-// Grows by doubling, which reserve() alone would not.
+// Grows by doubling, unlike reserve().
 template <class Container>
 void make_room(Container& container, std::size_t count) {
   const std::size_t needed = container.size() + count;
@@ -29,7 +29,7 @@ void EventBuffer::append(SubtransactionId sub, const BufferedEvent& event) {
   assert(levels_.empty() || levels_.back().sub <= sub);
   const std::size_t bytes = event.name.size() + (event.organization_id ? event.organization_id->size() : 0) +
                             (event.key ? event.key->size() : 0) + event.data.size() + event.previous.size();
-  // All that may throw comes first.
+  // Everything that may throw comes first.
   make_room(levels_, 1);
   make_room(records_, 1);
   make_room(texts_, bytes);
@@ -127,7 +127,7 @@ void EventBuffer::clear() noexcept {
   release_excess();
 }
 
-// Only the innermost level can be the one in question.
+// Only the innermost level can be sub's.
 const EventBuffer::Level* EventBuffer::level_of(SubtransactionId sub) const noexcept {
   return levels_.empty() || levels_.back().sub != sub ? nullptr : &levels_.back();
 }

@@ -24,7 +24,7 @@ std::optional<std::string> size_problem(std::string_view text) {
 std::optional<std::string> parts_problem(std::string_view name) {
   const auto bad = std::find_if_not(name.begin(), name.end(), is_name_char);
   if (bad != name.end()) {
-    // All characters before are ASCII: bytes and characters count the same.
+    // All characters before it are ASCII, so its byte position is its character position.
     return "character " + std::to_string(bad - name.begin() + 1) +
            " is none of the lower-case letters a-z, digits, \"_\", \"-\" and \".\"";
   }

@@ -14,7 +14,7 @@ constexpr std::string_view kConnection = "belongs to the connection, not to the 
 constexpr std::string_view kFraming = "says where the request ends (RFC 9112, section 6)";
 
 struct Reserved {
-  std::string_view name;  // in lower case; one that ends in "-" stands for all that begin with it
+  std::string_view name;  // in lower case; a name that ends in "-" is a prefix
   std::string_view reason;
 };
 

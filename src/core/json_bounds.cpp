@@ -12,7 +12,7 @@ constexpr std::string_view kSpaces = " \t\n\r\v\f";
 
 bool is_one_of(char c, std::string_view characters) { return characters.find(c) != std::string_view::npos; }
 
-// Whether a number, of JSON or of what PostgreSQL reads as one, has more digits than a filter may compute with.
+// Whether a number, in JSON or in text that PostgreSQL reads as one, has more digits than a filter may compute with.
 bool is_long_number(std::string_view number) {
   if (number.size() > kJsonNumberBytesMax) return true;
   const std::size_t e = number.find_first_of("Ee");
@@ -21,12 +21,13 @@ bool is_long_number(std::string_view number) {
   if (!exponent.empty() && is_one_of(exponent.front(), "+-")) exponent.remove_prefix(1);
   int value = 0;
   const auto [end, error] = std::from_chars(exponent.data(), exponent.data() + exponent.size(), value);
-  // What stands behind the digits may be more of them: 1_000.
+  // More digits may follow an underscore: 1_000.
   return error == std::errc::result_out_of_range || value > kJsonExponentMax ||
          (end != exponent.data() + exponent.size() && *end == '_');
 }
 
-// Takes a character off the content of a string, and gives what it stands for if that is one of a number; else '\0'.
+// Removes one character or escape from a string's content. Returns the character if it can be part of a number, or is a
+// space. Otherwise returns '\0'.
 char take_number_character(std::string_view* content) {
   char c = content->front();
   std::size_t length = 1;
@@ -45,7 +46,7 @@ char take_number_character(std::string_view* content) {
   return is_one_of(c, kNumberCharacters) || is_one_of(c, kSpaces) ? c : '\0';
 }
 
-// A method such as .number() makes a number of a string. What begins with 0x and the like is one in another base.
+// A method such as .number() converts a string to a number. A text that begins with 0x or the like is in another base.
 bool is_long_number_text(std::string_view content) {
   char number[kJsonNumberBytesMax + 1];
   std::size_t length = 0;
@@ -63,7 +64,7 @@ bool is_long_number_text(std::string_view content) {
   return is_long_number({number, length});
 }
 
-// Where the string that begins there ends: behind its quote.
+// The position after the closing quote of the string that starts at begin.
 std::size_t end_of_string(std::string_view json, std::size_t begin) {
   for (std::size_t i = begin + 1; i < json.size(); ++i) {
     if (json[i] == '\\') {
@@ -84,7 +85,7 @@ JsonBounds json_bounds(std::string_view json) {
     return bounds;
   };
   if (json.size() > kJsonBytesMax) return beyond("it has more than 256 kB");
-  std::vector<std::size_t> members;  // of each object or array around
+  std::vector<std::size_t> members;  // how many, for each enclosing object or array
   std::size_t members_squared = 0;
   std::size_t values = 1;
   for (std::size_t i = 0; i < json.size();) {

@@ -11,11 +11,11 @@
 namespace webhook {
 
 namespace {
-constexpr std::size_t kBriskMin = 16;  // or all, if there are not so many
+constexpr std::size_t kBriskMin = 16;  // or all slots, if there are fewer
 constexpr std::size_t kBriskShare = 4;
 constexpr std::size_t kSpareShare = 8;
-constexpr std::size_t kOwedKeyBytes = 96;          // that one takes beside its text
-constexpr std::size_t kOrderingKeyBytesMax = 128;  // of an event's key, beyond which its digest stands for it
+constexpr std::size_t kOwedKeyBytes = 96;          // memory per key, in addition to its text
+constexpr std::size_t kOrderingKeyBytesMax = 128;  // of an event's key; a longer one is replaced by its digest
 }  // namespace
 
 SlotLimits SlotLimits::of(std::size_t total) {
@@ -23,7 +23,7 @@ SlotLimits SlotLimits::of(std::size_t total) {
       .total = total, .brisk = std::max(std::min(total, kBriskMin), total / kBriskShare), .spare = total / kSpareShare};
 }
 
-// "=" and "~" tell a user's key from the two others.
+// The prefixes "=" and "~" distinguish keys of users from "#", for an event without a key, and from "*".
 std::optional<std::string> ordering_key(Ordering ordering, const std::optional<std::string>& key,
                                         std::int64_t event_id) {
   switch (ordering) {
@@ -38,7 +38,7 @@ std::optional<std::string> ordering_key(Ordering ordering, const std::optional<s
   return std::nullopt;
 }
 
-// --- Lanes come and go ------------------------------------------------------------------------------------------------
+// --- Lanes come and go -----------------------------------------------------------------------------------------------
 
 void Lanes::set_lane(const Uuid& webhook, const LaneLimits& limits, Time now,
                      const std::optional<std::string>& organization) {
@@ -114,7 +114,7 @@ void Lanes::forget(std::unordered_map<Uuid, Lane>::iterator lane) {
   lanes_.erase(lane);
 }
 
-// With something in flight it lives on under a key that is no webhook's: no UUID is of version 15.
+// A lane with requests in flight lives on under a key that no webhook has, because no UUID has version 15.
 std::vector<Delivery> Lanes::forget_lane(const Uuid& webhook) {
   std::vector<Delivery> waiting = remove_lane(webhook);
   auto lane = lanes_.extract(webhook);
@@ -141,28 +141,28 @@ std::uint64_t Lanes::organization_number(const Uuid& webhook) const {
   return found == lanes_.end() ? 0 : found->second.organization->number;
 }
 
-// --- Shares -----------------------------------------------------------------------------------------------------------
+// --- Shares ----------------------------------------------------------------------------------------------------------
 
-// How much of a pool an organization may hold that holds so much of it: all that the others leave if it is alone, or as
-// much as it leaves free.
+// How much of a pool an organization that holds `own` of it may hold. If the organization is alone, that is all that
+// others leave. Otherwise it is as much as the organization leaves free.
 std::size_t Lanes::share(std::size_t pool, std::size_t of_all, std::size_t own) const {
   const std::size_t not_of_others = pool - std::min(pool, of_all - own);
   return is_alone() ? not_of_others : (not_of_others + 1) / 2;
 }
 
-// How much more that is.
+// How much more the organization may hold.
 std::size_t Lanes::left(std::size_t pool, std::size_t of_all, std::size_t own) const {
   const std::size_t may_hold = share(pool, of_all, own);
   return may_hold - std::min(may_hold, own);
 }
 
-// What is for organizations that hold nothing.
+// The bytes reserved for organizations that hold none.
 std::size_t Lanes::spare_bytes() const { return is_alone() ? 0 : bytes_max_ / kSpareShare; }
 
-// Of all lanes that are not trusted.
+// For all lanes that are not trusted together.
 std::size_t Lanes::untrusted_bytes_max() const { return bytes_max_ / 2 + spare_bytes(); }
 
-// Whether one more request of such a lane may be in flight, as far as it is up to its organization. There is a place.
+// Whether the organization's limits allow one more request from a lane of that standing. A slot must be free.
 bool Lanes::may_start(const Organization& organization, Standing standing) const {
   if (organization.in_flight == 0) return true;
   if (left(slots_.total - slots_.spare, in_flight(), organization.in_flight) == 0) return false;
@@ -174,14 +174,14 @@ bool Lanes::may_start(const Organization& organization, Standing standing) const
   return standing != Standing::kSlow || of_slow_lanes == 0 || of_slow_lanes < untrusted / 4 * 3;
 }
 
-// Remembers whether more than one organization gets deliveries.
+// Notes whether more than one organization gets deliveries.
 void Lanes::note_activity(const Organization& organization) {
   if (organization.number == active_organization_) return;
   if (active_organization_ != 0) shared_until_ = now_ + kSharedTime;
   active_organization_ = organization.number;
 }
 
-// --- What waits -------------------------------------------------------------------------------------------------------
+// --- What waits ------------------------------------------------------------------------------------------------------
 
 bool Lanes::offer(const Delivery& delivery) {
   Lane& lane = lanes_.at(delivery.webhook);
@@ -372,14 +372,14 @@ std::size_t Lanes::queued(const Uuid& webhook) const {
   return found == lanes_.end() ? 0 : found->second.queued;
 }
 
-// An empty lane has room for one of any size, as far as the others leave bytes for it.
+// An empty lane has room for one delivery of any size, if the other lanes leave enough bytes.
 bool Lanes::has_room(const Lane& lane, std::size_t bytes) const {
   if (!has_bytes_for(lane, bytes)) return false;
   if (lane.queued == 0) return true;
   return lane.queued < queue_max(*lane.organization) && lane.bytes + bytes <= kQueuedBytesMax;
 }
 
-// What is held nowhere always fits: or it could never be sent.
+// A bound always allows one delivery where nothing is held yet. Otherwise it could never be sent.
 bool Lanes::has_bytes_for(const Lane& lane, std::size_t bytes) const {
   if (is_large(bytes)) return large_ == 0;
   const auto fits = [bytes](std::size_t held, std::size_t max) { return held == 0 || held + bytes <= max; };
@@ -418,12 +418,12 @@ void Lanes::let_go(Lane& lane, const Delivery& delivery) {
   lane.organization->untrusted_bytes -= delivery.held_bytes;
 }
 
-// How long the queue of one of its lanes may be now.
+// How long the queue of one of the organization's lanes may be now.
 std::size_t Lanes::queue_max(const Organization& organization) const {
   return std::min(kQueuedMax, left(kAllQueuedMax, queued_, organization.queued));
 }
 
-// How much may be queued in the lanes that move: what stands still is left out.
+// How many deliveries may be queued in the active lanes: the space that stalled and overflowing lanes leave.
 std::size_t Lanes::room_of_moving() const {
   const std::size_t room = share(kAllQueuedMax, 0, 0);
   const std::size_t standing = queued_ - queued_moving_;
@@ -466,7 +466,7 @@ void Lanes::set_stalled(Lane& lane, bool stalled) {
   count_moving(lane, 1);
 }
 
-// Takes the lane out of the counts of is_crowded(), or into them.
+// Adds the lane to the counts of is_crowded() (sign 1) or removes it (sign -1).
 void Lanes::count_moving(const Lane& lane, int sign) {
   if (lane.overflows || lane.is_stalled) return;
   const bool is_half_full = lane.queued >= kQueuedMax / 2 || lane.bytes >= kQueuedBytesMax / 2;
@@ -474,11 +474,11 @@ void Lanes::count_moving(const Lane& lane, int sign) {
   if (is_half_full) crowded_lanes_ += sign > 0 ? 1 : -static_cast<std::size_t>(1);
 }
 
-// --- Turns ------------------------------------------------------------------------------------------------------------
+// --- Turns -----------------------------------------------------------------------------------------------------------
 
-// How many requests of the lane may be in flight, as far as it is up to the lane.
+// How many requests the lane's own limits allow in flight.
 int Lanes::allowance(const Lane& lane, Time now) {
-  if (lane.settling > 0) return 0;  // they hold other keys, or none
+  if (lane.settling > 0) return 0;  // requests of another ordering hold other keys, or none
   if (lane.circuit.is_open()) return now >= lane.circuit.next_probe_at() ? 1 : 0;
   if (lane.limits.ordering == Ordering::kEndpoint) return 1;
   if (lane.standing == Standing::kUnproven || lane.slow > 0)
@@ -539,7 +539,7 @@ std::optional<Delivery> Lanes::take(Time now) {
   age_flights(now);
   const std::size_t brisk_max = is_alone() ? slots_.brisk : brisk_pool() + slots_.spare;
   if (brisk_.size() >= brisk_max || in_flight() >= slots_.total) return std::nullopt;
-  // Organizations that may not send now have requests in flight: there are no more of them than places.
+  // The loop is bounded: organizations that may not send now have requests in flight, so there are no more than slots.
   for (std::size_t waiting = turns_.size(); waiting > 0; --waiting) {
     Organization& organization = *turns_.pop_front();
     std::optional<Delivery> delivery = take_from(organization, now);
@@ -565,7 +565,7 @@ std::optional<Delivery> Lanes::take_from(Organization& organization, Time now) {
   return std::nullopt;
 }
 
-// A lane in line may have lost its right to a turn since: it is found out here.
+// A lane may have lost its right to a turn since it entered the queue, so this checks again.
 std::optional<Delivery> Lanes::take_from(TurnQueue<Lane>& turns, std::size_t brisk_left, Time now) {
   for (std::size_t waiting = turns.size(); waiting > 0; --waiting) {
     Lane& lane = *turns.pop_front();
@@ -586,7 +586,7 @@ std::optional<Delivery> Lanes::take_from(TurnQueue<Lane>& turns, std::size_t bri
   return std::nullopt;
 }
 
-// The key of the deliveries that go one after the other with this one; nothing: it waits for none.
+// Deliveries with the same serial key are sent one after the other. Nothing if the delivery waits for no other.
 std::optional<std::string> Lanes::serial_key(const Lane& lane, const Delivery& delivery) {
   if (lane.limits.ordering != Ordering::kRelaxed) {
     return ordering_key(lane.limits.ordering, delivery.event->key, delivery.event->event_id);
@@ -594,7 +594,8 @@ std::optional<std::string> Lanes::serial_key(const Lane& lane, const Delivery& d
   return delivery.attempt == 1 ? delivery.event->key : std::nullopt;
 }
 
-// The first delivery whose key is not in flight. Those before it are parked until it is not.
+// Returns the first delivery with a key that is not in flight. Parks the deliveries before it until their keys are
+// free.
 std::optional<Delivery> Lanes::next_ready(Lane& lane) {
   while (!lane.ready.empty()) {
     Delivery delivery = std::move(lane.ready.front());
@@ -626,7 +627,7 @@ void Lanes::start(Lane& lane, Delivery* delivery, Time now) {
   if (lane.standing != Standing::kTrusted) ++untrusted_in_flight_;
 }
 
-// --- Results ----------------------------------------------------------------------------------------------------------
+// --- Results ---------------------------------------------------------------------------------------------------------
 
 Circuit::Change Lanes::finish(const Delivery& delivery, Verdict verdict, Time now, double random,
                               std::optional<Time> not_before) {
@@ -647,7 +648,7 @@ Circuit::Change Lanes::finish(const Delivery& delivery, Verdict verdict, Time no
     change = lane.circuit.answered();
     note_circuit(lane, change);
   }
-  if (lane.removed) {  // what becomes of its circuit is nobody's business any more
+  if (lane.removed) {  // nobody needs to know about its circuit
     if (lane.in_flight == 0) forget(lanes_.find(lane.webhook));
     return Circuit::Change::kNone;
   }
@@ -675,7 +676,7 @@ bool Lanes::land(Lane& lane, const Delivery& delivery) {
   return was_slow;
 }
 
-// The next one with the key goes before what is ready: it is older than most.
+// The next delivery with the key goes to the front of the ready ones, because it is older than most of them.
 void Lanes::release_key(Lane& lane, const Delivery& delivery) {
   if (!delivery.holds) return;
   const auto held = lane.parked.find(*delivery.holds);
@@ -715,7 +716,7 @@ void Lanes::set_standing(Lane& lane, Standing standing) {
 std::optional<Time> Lanes::next_turn_at() const {
   std::optional<Time> next;
   if (!timers_.empty()) next = timers_.begin()->first;
-  // A request that becomes slow makes way.
+  // When a request becomes slow, it makes room for another fast one.
   if (!turns_.empty() && !brisk_.empty() && in_flight() < slots_.total) {
     const Time aged = brisk_.begin()->second.started_at + kPatience;
     next = next ? std::min(*next, aged) : aged;

@@ -12,7 +12,7 @@ Checkpoint oldest(const std::vector<Checkpoint>& checkpoints) {
   for (const Checkpoint& other : checkpoints) {
     if (other.window.from.is_before(oldest.window.from)) oldest = other;
   }
-  // Its position speaks for the others only where they have all of its window behind them, or stand in the same one.
+  // Its position is valid for another checkpoint only if that one is past the whole window, or in the same window.
   for (const Checkpoint& other : checkpoints) {
     oldest.log_floor = std::min(oldest.log_floor, other.log_floor);
     if (!other.window.from.is_before(oldest.window.to)) continue;
@@ -57,7 +57,7 @@ void Ledger::settle(Entry entry) {
   if (--event.unsettled == 0) advance();
 }
 
-// Drops what is settled from the front, and the windows that it was in.
+// Drops settled events from the front, and finished windows.
 void Ledger::advance() {
   while (true) {
     OpenWindow& oldest = windows_.front();

@@ -5,7 +5,7 @@
 namespace webhook {
 namespace {
 
-// No organization and the organization '' are two things.
+// Distinguishes no organization from the organization ''.
 std::string key_of(const std::optional<std::string>& organization_id) {
   return organization_id ? '=' + *organization_id : std::string();
 }

@@ -11,10 +11,10 @@ namespace {
 
 struct Range {
   char32_t first;
-  char32_t last;  // included
+  char32_t last;  // inclusive
 };
 
-// Of Unicode 15.1, in ascending order: Cc, Cf, Zl, Zp, and what is Default_Ignorable_Code_Point beside.
+// Cc, Cf, Zl, Zp and Default_Ignorable_Code_Point of Unicode 15.1, in ascending order.
 constexpr std::array kUnprintable = std::to_array<Range>({
     {0x0000, 0x001F},   {0x007F, 0x009F},   {0x00AD, 0x00AD},   {0x034F, 0x034F},   {0x0600, 0x0605},
     {0x061C, 0x061C},   {0x06DD, 0x06DD},   {0x070F, 0x070F},   {0x0890, 0x0891},   {0x08E2, 0x08E2},
@@ -37,7 +37,7 @@ std::string escape(char letter, std::uint32_t number, int digits) {
   return text;
 }
 
-// Of well-formed UTF-8.
+// sequence: well-formed UTF-8.
 char32_t decode(std::string_view sequence) {
   constexpr std::array<std::uint8_t, 5> kLeadBits = {0, 0x7f, 0x1f, 0x0f, 0x07};
   char32_t character = static_cast<std::uint8_t>(sequence[0]) & kLeadBits[sequence.size()];

@@ -12,7 +12,7 @@ namespace {
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-// One digit or more and nothing else; a number above max becomes max + 1.
+// Accepts one or more digits and nothing else. A number above max becomes max + 1.
 std::optional<std::int64_t> parse_digits(std::string_view text, std::int64_t max) {
   if (text.empty()) return std::nullopt;
   std::int64_t number = 0;
@@ -33,7 +33,7 @@ std::optional<Duration> unit_named(std::string_view name) {
   return std::nullopt;
 }
 
-// A number of two or four digits at a place of the date; nothing for anything but digits.
+// The number in the count digits at begin. Nothing if they are not all digits.
 std::optional<unsigned> digits_at(std::string_view text, std::size_t begin, std::size_t count) {
   const std::optional<std::int64_t> number = parse_digits(text.substr(begin, count), 9999);
   return number ? std::optional(static_cast<unsigned>(*number)) : std::nullopt;
@@ -52,7 +52,7 @@ constexpr std::array<std::string_view, 7> kLongWeekdays = {"Monday", "Tuesday", 
 constexpr std::array<std::string_view, 12> kMonths = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                                       "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 
-// Whether it has the shape: a lower-case letter stands for any character, everything else for itself.
+// Whether the text matches the shape: a lower-case letter matches any character, every other character only itself.
 bool has_shape(std::string_view text, std::string_view shape) {
   if (text.size() != shape.size()) return false;
   for (std::size_t i = 0; i < shape.size(); ++i) {
@@ -67,7 +67,7 @@ struct DateFields {
   std::optional<unsigned> hour, minute, second;
 };
 
-// "hh:mm:ss" at that place.
+// Reads "hh:mm:ss" at begin.
 void read_time_of_day(std::string_view text, std::size_t begin, DateFields* fields) {
   fields->hour = digits_at(text, begin, 2);
   fields->minute = digits_at(text, begin + 3, 2);
@@ -85,7 +85,7 @@ std::optional<Time> time_of(const DateFields& fields) {
          std::chrono::seconds(*second);
 }
 
-// The three forms of RFC 9110, section 5.6.7. Which weekday they name makes no difference.
+// The three forms of RFC 9110, section 5.6.7. The weekday need not match the date.
 
 // "Sun, 06 Nov 1994 08:49:37 GMT"
 std::optional<Time> parse_imf_fixdate(std::string_view text) {
@@ -96,7 +96,7 @@ std::optional<Time> parse_imf_fixdate(std::string_view text) {
   return time_of(fields);
 }
 
-// "Sunday, 06-Nov-94 08:49:37 GMT". What would be more than 50 years ahead is in the century before.
+// "Sunday, 06-Nov-94 08:49:37 GMT". A date more than 50 years ahead is taken to be in the previous century.
 std::optional<Time> parse_rfc850_date(std::string_view text, Time now) {
   const std::size_t comma = text.find(',');
   if (comma == std::string_view::npos || !index_of(kLongWeekdays, text.substr(0, comma))) return std::nullopt;

@@ -6,7 +6,7 @@
 namespace webhook {
 namespace {
 
-// Reads one number and moves text behind it; nothing if there is none.
+// Reads a number and removes it from text. Nothing if there is none.
 std::optional<FullXid> take_number(std::string_view* text) {
   FullXid number = 0;
   const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), number);

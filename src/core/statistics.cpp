@@ -67,7 +67,7 @@ std::vector<MinuteOfWebhook> Statistics::take(std::size_t rows_max) {
   return taken;
 }
 
-// They have left the round, so the same keys are not there.
+// take() removed these rows from the round, so their keys are not in it.
 void Statistics::give_back(const std::vector<MinuteOfWebhook>& minutes) {
   for (const MinuteOfWebhook& row : minutes) {
     if (round_.minutes[row.minute].insert_or_assign(row.webhook, row).second) ++round_.rows;

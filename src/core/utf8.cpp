@@ -12,7 +12,7 @@ std::uint8_t byte_at(std::string_view bytes, std::size_t i) { return static_cast
 
 bool is_continuation(std::uint8_t byte) { return (byte & 0xc0) == 0x80; }
 
-// How many bytes from `begin` on are ASCII other than NUL, found in steps of eight: a few may be left over.
+// Skips ASCII other than NUL from begin on, eight bytes at a time. Up to seven such bytes may follow the result.
 std::size_t skip_ascii_words(std::string_view bytes, std::size_t begin) {
   constexpr std::uint64_t kOnes = 0x0101010101010101;
   constexpr std::uint64_t kHighBits = 0x8080808080808080;
@@ -28,18 +28,18 @@ std::size_t skip_ascii_words(std::string_view bytes, std::size_t begin) {
 }
 
 struct Sequence {
-  std::size_t size;  // of the character, or of the maximal subpart that is ill-formed; at least 1
+  std::size_t size;  // of the character, or of the ill-formed maximal subpart; at least 1
   bool is_valid;
 };
 
-// The sequence at i, which is below bytes.size(), by table 3-7 of the Unicode standard.
+// The sequence at i, by table 3-7 of the Unicode standard. i < bytes.size().
 Sequence sequence_at(std::string_view bytes, std::size_t i) {
   const std::uint8_t lead = byte_at(bytes, i);
   if (lead < 0x80) return {1, lead != 0};
   if (lead < 0xc2 || lead > 0xf4) return {1, false};
 
   const std::size_t size = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-  // The second byte's range keeps out overlong forms, surrogates and what is above U+10FFFF.
+  // The second byte's range excludes overlong forms, surrogates and code points above U+10FFFF.
   const std::uint8_t second_min = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
   const std::uint8_t second_max = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
   if (i + 1 == bytes.size()) return {1, false};
@@ -51,7 +51,7 @@ Sequence sequence_at(std::string_view bytes, std::size_t i) {
   return {size, true};
 }
 
-// Where the first ill-formed sequence at or after `begin` begins; the size of all where there is none.
+// The position of the first ill-formed sequence at or after begin, or bytes.size() if there is none.
 std::size_t find_ill_formed(std::string_view bytes, std::size_t begin) {
   std::size_t i = begin;
   while (i < bytes.size()) {

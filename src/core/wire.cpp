@@ -1,4 +1,4 @@
-// Builds what goes over the wire. On the hot path of every delivery: each string is sized once and filled.
+// Builds what goes over the wire. This is on the hot path of every delivery, so each string is allocated once.
 #include "core/wire.h"
 
 #include <algorithm>
@@ -22,7 +22,7 @@ void put_digits(char* out, unsigned number, int count) {
   for (int i = count - 1; i >= 0; --i, number /= 10) out[i] = static_cast<char>('0' + number % 10);
 }
 
-// An integer as decimal text, without a detour through the heap.
+// An integer as decimal text, without a heap allocation.
 class Decimal {
  public:
   explicit Decimal(std::int64_t number) : end_(std::to_chars(std::begin(text_), std::end(text_), number).ptr) {}
@@ -34,7 +34,7 @@ class Decimal {
   char* end_;
 };
 
-// digits: of the fraction of the second; what is finer is truncated.
+// digits: how many of the second's fraction to write. The rest is truncated.
 void append_timestamp(std::string& out, Time time, std::size_t digits) {
   time = std::clamp(time, kTimestampMin, kTimestampMax);
   const auto day = std::chrono::floor<std::chrono::days>(time);
@@ -56,8 +56,8 @@ void append_timestamp(std::string& out, Time time, std::size_t digits) {
 
 bool is_escaped(char c) { return static_cast<std::uint8_t>(c) < 0x20 || c == '"' || c == '\\'; }
 
-// Whether one of eight characters is. A term has the highest bit of a byte set that is below 0x20, or zero after the
-// exclusive or; and perhaps of one above such a byte, by the borrow.
+// Whether one of eight characters is escaped. Each term sets the highest bit of a byte that is below 0x20, or that is
+// zero after the exclusive or. The borrow may also set the bit of a byte above such a byte.
 bool has_escaped(std::uint64_t characters) {
   constexpr std::uint64_t kOnes = 0x0101010101010101;
   constexpr std::uint64_t kHighest = 0x80 * kOnes;
@@ -210,7 +210,7 @@ bool verify_standard_signature(HmacKey& key, std::string_view id, std::int64_t t
   bool found = false;
   while (!signatures.empty()) {
     const std::size_t end = std::min(signatures.find(' '), signatures.size());
-    // All of them: which one matched is not to be told from the time.
+    // Compares with all of them, so that the time does not tell which one matched.
     found |= equal_in_constant_time(expected, signatures.substr(0, end));
     signatures.remove_prefix(std::min(end + 1, signatures.size()));
   }

@@ -21,18 +21,19 @@
 namespace webhook {
 namespace {
 
-// CURLMOPT_RESOLVE_THREADS_MAX and CURLMOPT_QUICK_EXIT of libcurl 8.20 and newer, by number, since the library at run
-// time may be newer than the headers: resolver threads are pooled, 20 by default, which a few hosts with silent name
-// servers would occupy; and the end of the multi handle waits for them unless told not to.
+// CURLMOPT_RESOLVE_THREADS_MAX and CURLMOPT_QUICK_EXIT of libcurl 8.20 and newer, by number, because the library at run
+// time may be newer than the headers. These versions have a pool of resolver threads, 20 by default, which a few hosts
+// with silent name servers would occupy. Destroying the multi handle waits for these threads unless told not to.
 constexpr auto kResolverThreadsMaxOption = static_cast<CURLMoption>(CURLOPTTYPE_LONG + 20);
 constexpr auto kQuickExitOption = static_cast<CURLMoption>(CURLOPTTYPE_LONG + 21);
 constexpr long kResolverThreadsMax = 128;
 
-// Timers that come due while others are served wait for the next drive() after so many rounds.
+// After this many rounds, timers that came due during the rounds wait for the next drive().
 constexpr int kTimerRoundsMax = 8;
 
-// Threads inherit the mask: a resolver thread that starts meanwhile never runs a signal handler of the process, which
-// PostgreSQL wrote for its one thread. Faults stay unblocked: blocked, they are undefined (pthread_sigmask(3)).
+// Blocks signals for its lifetime. Threads inherit the mask, so a resolver thread that starts in that time never runs
+// the process's signal handlers, which PostgreSQL wrote for its only thread. Faults stay unblocked, because blocking
+// them is undefined (pthread_sigmask(3)).
 class SignalsBlocked {
  public:
   SignalsBlocked() noexcept {
@@ -49,7 +50,7 @@ class SignalsBlocked {
   sigset_t before_;
 };
 
-// Tells whether the file that libcurl verifies endpoints by is still the same, with the same contents.
+// Tells whether the CA file that libcurl verifies endpoints with is still the same file with the same contents.
 struct FileIdentity {
   dev_t device;
   ino_t file;
@@ -60,7 +61,7 @@ struct FileIdentity {
   bool operator==(const FileIdentity&) const = default;
 };
 
-// Nothing: it can't be told.
+// Nothing if it can't be determined.
 std::optional<FileIdentity> identify_ca_file(const HttpSettings& settings) {
   const char* const default_file = curl_version_info(CURLVERSION_NOW)->cainfo;
   const char* const file = settings.ca_file.empty() ? default_file : settings.ca_file.c_str();
@@ -98,7 +99,7 @@ void init_http() {
   }
 }
 
-// What was started under one configure(): its settings, its connections, its transfers.
+// The settings of one configure(), with the connections and transfers that were started under them.
 struct CurlClient::Pool {
   Pool(const HttpSettings& its_settings, Poller& its_poller);
   ~Pool();
@@ -117,11 +118,11 @@ struct CurlClient::Pool {
   const std::optional<FileIdentity> ca_file;
   Poller& poller;
   std::optional<SteadyTime> deadline;
-  bool broken = false;  // libcurl gave an error for the whole handle
+  bool broken = false;  // libcurl reported an error for the whole handle
   std::unique_ptr<CURLM, FreeMulti> multi;
-  std::vector<std::unique_ptr<Transfer>> waiting;  // begun, not yet libcurl's: start() calls nothing that may block
-  std::vector<std::unique_ptr<Transfer>> active;   // libcurl's
-  std::vector<std::unique_ptr<Transfer>> idle;     // all three together: as many as were in flight at once
+  std::vector<std::unique_ptr<Transfer>> waiting;  // begun, and added to libcurl by drive(), as start() must not block
+  std::vector<std::unique_ptr<Transfer>> active;   // added to libcurl
+  std::vector<std::unique_ptr<Transfer>> idle;     // for reuse; all three together: as many as were in flight at once
 };
 
 CurlClient::Pool::Pool(const HttpSettings& its_settings, Poller& its_poller)
@@ -132,7 +133,7 @@ CurlClient::Pool::Pool(const HttpSettings& its_settings, Poller& its_poller)
                    curl_multi_setopt(multi.get(), CURLMOPT_TIMERFUNCTION, &on_timer) == CURLM_OK &&
                    curl_multi_setopt(multi.get(), CURLMOPT_TIMERDATA, &deadline) == CURLM_OK;
   if (!set) throw std::runtime_error("libcurl refused an option of its multi handle");
-  // Older versions know neither, and need neither: they start a thread for each look-up and never wait for it.
+  // Older versions neither know nor need these options: they start a thread for each look-up and never wait for it.
   curl_multi_setopt(multi.get(), kResolverThreadsMaxOption, kResolverThreadsMax);
   curl_multi_setopt(multi.get(), kQuickExitOption, 1L);
   keep_connections(settings.connections_max);
@@ -146,12 +147,13 @@ bool CurlClient::Pool::serves(const HttpSettings& wanted) const {
 
 void CurlClient::Pool::keep_connections(std::size_t connections_max) noexcept {
   settings.connections_max = connections_max;
-  // 0 would be four times as many as there are transfers.
+  // To libcurl, 0 means four times the number of transfers.
   curl_multi_setopt(multi.get(), CURLMOPT_MAXCONNECTS, static_cast<long>(std::max<std::size_t>(1, connections_max)));
 }
 
 CurlClient::Pool::~Pool() {
-  // Transfers leave before the handle that holds their connections; closing those still calls on_close_socket().
+  // Transfers must be removed before the handle that holds their connections. Closing the connections still calls
+  // on_close_socket().
   for (const auto& transfer : active) curl_multi_remove_handle(multi.get(), transfer->easy());
 }
 
@@ -163,7 +165,7 @@ int CurlClient::Pool::on_socket(CURL* easy, curl_socket_t socket, int what, void
   }
   const bool readable = what != CURL_POLL_OUT;
   const bool writable = what != CURL_POLL_IN;
-  // libcurl has handles of its own, for its connections' ends; they bear no transfer.
+  // libcurl has easy handles of its own for closing connections. They have no transfer.
   if (Transfer* const transfer = readable ? Transfer::of(easy) : nullptr) transfer->waits_for_bytes(socket);
   return poller.watch(socket, readable, writable, pool) ? 0 : -1;
 }
@@ -198,7 +200,7 @@ void CurlClient::configure(const HttpSettings& settings) {
     return;
   }
   open_pool(settings);
-  // Each request that ends there closes another connection too: none is used again.
+  // The old pool's connections are never reused, so each request that ends there also closes another connection.
   current.keep_connections(1);
   retire_pools();
 }
@@ -275,8 +277,8 @@ void CurlClient::fire_timer(Pool& pool) {
     pool.deadline.reset();
     int running = 0;
     if (curl_multi_socket_action(pool.multi.get(), CURL_SOCKET_TIMEOUT, 0, &running) != CURLM_OK) pool.broken = true;
-    // libcurl announces a timer only when it changed. Should ours have gone off a little early, by another clock, it
-    // would not be set again, and its transfer hang.
+    // libcurl announces a timer only when it changes. If this timer fired slightly early, because the clocks differ, it
+    // would not be set again, and its transfer would hang.
     long timeout_ms = -1;
     if (!pool.deadline && running > 0 && curl_multi_timeout(pool.multi.get(), &timeout_ms) == CURLM_OK) {
       if (timeout_ms >= 0) pool.deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
@@ -288,14 +290,14 @@ void CurlClient::collect(Pool& pool) {
   int left = 0;
   while (const CURLMsg* const message = curl_multi_info_read(pool.multi.get(), &left)) {
     if (message->msg != CURLMSG_DONE) continue;
-    const CURLcode code = message->data.result;  // the message goes with the handle's removal
+    const CURLcode code = message->data.result;  // removing the handle frees the message
     std::unique_ptr<Transfer> transfer = pool.remove_active(*Transfer::of(message->easy_handle));
     finished_.push_back(transfer->finish(code, std::chrono::steady_clock::now()));
     if (transfer->is_reusable()) pool.idle.push_back(std::move(transfer));
   }
 }
 
-// Ends what a broken multi handle would never end. retire_pools() replaces the handle.
+// Ends the transfers that a broken multi handle would never end. retire_pools() replaces the handle.
 void CurlClient::fail_all(Pool& pool) {
   while (!pool.active.empty()) {
     std::unique_ptr<Transfer> transfer = pool.remove_active(*pool.active.back());
@@ -303,7 +305,7 @@ void CurlClient::fail_all(Pool& pool) {
   }
 }
 
-// Drops the pools that nothing is in flight on, save the current one, which is replaced if it is broken.
+// Drops the pools without requests in flight, except the current one. Replaces the current one if it is broken.
 void CurlClient::retire_pools() {
   if (pools_.back()->broken) pools_.push_back(std::make_unique<Pool>(pools_.back()->settings, *poller_));
   const Pool* const current = pools_.back().get();

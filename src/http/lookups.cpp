@@ -21,7 +21,7 @@ void Lookups::abandon(const std::string& host, SteadyTime now) {
   ++abandoned_total_;
 }
 
-// At most kTotalMax entries.
+// There are at most kTotalMax entries.
 void Lookups::forget_expired(SteadyTime now) {
   for (auto host = abandoned_.begin(); host != abandoned_.end();) {
     abandoned_total_ -= std::erase_if(host->second, [now](SteadyTime until) { return until <= now; });

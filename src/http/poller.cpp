@@ -96,7 +96,7 @@ bool Poller::register_events(int socket, Socket& state, std::uint32_t events) no
   event.events = events;
   event.data.u64 = tag(socket, state.generation);
   bool done = epoll_ctl(epoll_fd_, state.registered == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, socket, &event) == 0;
-  // libcurl closed a socket of its own without a word, and the number is another socket's by now.
+  // libcurl closed one of its own sockets without telling, and another socket now has the number.
   if (!done && errno == ENOENT) done = epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, socket, &event) == 0;
   state.registered = done ? events : 0;
   return done;

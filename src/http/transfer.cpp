@@ -24,21 +24,22 @@ namespace webhook {
 namespace {
 
 constexpr std::size_t kRetryAfterBytesMax = 128;
-// CURLE_TOO_LARGE of libcurl 8.6 and newer; older ones say CURLE_OUT_OF_MEMORY.
+// CURLE_TOO_LARGE of libcurl 8.6 and newer. Older versions return CURLE_OUT_OF_MEMORY.
 constexpr auto kLineTooLong = static_cast<CURLcode>(100);
 constexpr long kDnsCacheSeconds = 60;
-// libcurl allocates it for each request over TLS. At its default, 64 kB, glibc gave the memory back and fetched it again
-// with every fifth request.
+// libcurl allocates this buffer for each request over TLS. With the default, 64 kB, glibc returned the memory to the
+// system and fetched it again with every fifth request.
 constexpr long kUploadBufferBytes = 16 * 1024;
-// Below what common servers and load balancers allow (nginx 75 s, AWS 60 s), so that they rarely close under a request.
+// Below the limits of common servers and load balancers (nginx 75 s, AWS 60 s), so that they rarely close a connection
+// just as a request is sent.
 constexpr long kIdleSecondsMax = 50;
-// A busy connection is given up in time, so that a host which moved is followed and its new address judged.
+// Even a busy connection is replaced after this time, so that a host's new address is used and checked.
 constexpr long kConnectionSecondsMax = 600;
 
 constexpr std::size_t kLocationBytesMax = 2048;
 constexpr std::size_t kEncodingBytesMax = 64;
 
-// What OpenSSL gives as the reason, and in the words of who reads webhook_logs.
+// A reason that OpenSSL or libcurl gives, and what it means to a reader of webhook_logs.
 struct Meaning {
   std::string_view said;
   std::string_view means;
@@ -50,7 +51,7 @@ constexpr std::array<Meaning, 4> kTlsMeanings = {{
     {"unexpected eof", "the receiver closed the connection"},
 }};
 
-// Words that stand in what each version of libcurl says of a response that it does not take for HTTP.
+// Words in the messages of all versions of libcurl about a response that is not valid HTTP.
 constexpr std::array<Meaning, 2> kFormatMeanings = {{
     {"Content-Length", "its Content-Length is not a length"},
     {"ul byte", "a header contains a NUL"},
@@ -65,10 +66,10 @@ void set(CURL* easy, CURLoption option, Value value) {
 
 long to_ms(Duration duration) {
   const auto ms = std::chrono::ceil<std::chrono::milliseconds>(duration).count();
-  return static_cast<long>(std::clamp<long long>(ms, 1, 24LL * 60 * 60 * 1000));  // 0 would be: no timeout
+  return static_cast<long>(std::clamp<long long>(ms, 1, 24LL * 60 * 60 * 1000));  // 0 would mean no timeout
 }
 
-// Throws nothing; no value for what is no internet address.
+// Throws nothing. Nothing if it is not an internet address.
 std::optional<std::pair<IpAddress, int>> to_address(const curl_sockaddr& from) {
   if (from.family == AF_INET) {
     sockaddr_in in{};
@@ -119,8 +120,8 @@ std::optional<std::string_view> meaning_of(std::string_view said, const std::arr
   return std::nullopt;
 }
 
-// What OpenSSL calls the error whose number stands in the message as "error:0A00010B:…"; empty if none does. The words before it
-// may end in "error:", too.
+// OpenSSL's name of the error in the message, which gives its number as "error:0A00010B:…". Empty if there is no
+// number. The words before the number may also end in "error:".
 std::string_view openssl_reason(std::string_view message) {
   constexpr std::string_view kMark = "error:";
   for (std::size_t mark = message.find(kMark); mark != std::string_view::npos; mark = message.find(kMark, mark + 1)) {
@@ -134,7 +135,7 @@ std::string_view openssl_reason(std::string_view message) {
   return {};
 }
 
-// Of the socket or of TLS, and not of what came over it.
+// Whether the failure is the socket's or TLS's, not that of the received data.
 bool is_socket_failure(std::string_view message) {
   constexpr std::array<std::string_view, 4> kSaid = {"Recv failure", "SSL_read", "reset", "timed out"};
   return std::any_of(kSaid.begin(), kSaid.end(),
@@ -162,7 +163,7 @@ Transfer::Transfer(const HttpSettings& settings, Poller& poller, Lookups& lookup
 }
 
 Transfer::~Transfer() {
-  if (looks_up_) lookups_.end();  // with the client, which counts no more
+  if (looks_up_) lookups_.end();  // the client is being destroyed, so abandoned look-ups no longer matter
 }
 
 void Transfer::set_constant_options() {
@@ -170,24 +171,25 @@ void Transfer::set_constant_options() {
   set(easy, CURLOPT_PRIVATE, static_cast<void*>(this));
   set(easy, CURLOPT_ERRORBUFFER, error_buffer_.data());
 
-  // The process's signals are PostgreSQL's, and so is its loop: closing a handle never waits for its resolver thread.
+  // PostgreSQL owns the process's signals and its loop, so closing a handle must not wait for its resolver thread.
   set(easy, CURLOPT_NOSIGNAL, 1L);
   set(easy, CURLOPT_QUICK_EXIT, 1L);
 
-  // HTTP/1.1: a connection carries one request, so that endpoints don't wait for each other's bodies; libcurl's HTTP/2
-  // was measured to be slower on loopback; and a server that answers before it has read the body breaks HTTP/2 POSTs.
+  // HTTP/1.1 rather than HTTP/2: a connection carries one request at a time, so that endpoints don't wait for each
+  // other's bodies. libcurl's HTTP/2 is slower on loopback. A server that answers before it has read the body breaks
+  // HTTP/2 POSTs.
   set(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
   set(easy, CURLOPT_HTTP09_ALLOWED, 0L);
   set(easy, CURLOPT_POST, 1L);
   set(easy, CURLOPT_FOLLOWLOCATION, 0L);
   set(easy, CURLOPT_HTTP_CONTENT_DECODING, 0L);
-  // For CONNECT; the request has a line of ours, which libcurl would format anew each time.
+  // Only for CONNECT. The request itself has its own line, because libcurl would format this option for each request.
   if (!settings_.proxy.empty()) set(easy, CURLOPT_USERAGENT, settings_.user_agent.c_str());
 
   set(easy, CURLOPT_PROTOCOLS_STR, settings_.allow_http ? "http,https" : "https");
   set(easy, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
   set(easy, CURLOPT_NETRC, static_cast<long>(CURL_NETRC_IGNORED));
-  // Set even when empty: otherwise libcurl reads http_proxy, https_proxy and no_proxy from the environment.
+  // Set even if empty. Otherwise libcurl reads http_proxy, https_proxy and no_proxy from the environment.
   set(easy, CURLOPT_PROXY, settings_.proxy.c_str());
   set(easy, CURLOPT_NOPROXY, "");
   set(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
@@ -204,7 +206,7 @@ void Transfer::set_constant_options() {
   set(easy, CURLOPT_RESOLVER_START_DATA, static_cast<void*>(this));
   set(easy, CURLOPT_OPENSOCKETFUNCTION, &Transfer::on_open_socket);
   set(easy, CURLOPT_OPENSOCKETDATA, static_cast<void*>(this));
-  // A connection outlives the transfer that opened it: its end is the poller's business alone.
+  // A connection outlives the transfer that opened it, so its close callback gets the poller.
   set(easy, CURLOPT_CLOSESOCKETFUNCTION, &Transfer::on_close_socket);
   set(easy, CURLOPT_CLOSESOCKETDATA, static_cast<void*>(&poller_));
   set(easy, CURLOPT_HEADERFUNCTION, &Transfer::on_header);
@@ -224,8 +226,8 @@ void Transfer::set_trust() {
     set(easy, CURLOPT_CAINFO, settings_.ca_file.c_str());
     set(easy, CURLOPT_PROXY_CAINFO, settings_.ca_file.c_str());
   }
-  // A bundle is the whole of what is trusted: libcurl's built-in directory would add to ca_file. And libcurl keeps a
-  // parsed bundle for the next handshakes only if there is no directory beside it.
+  // Trust only the bundle: libcurl's built-in directory would add to ca_file. Also, libcurl keeps a parsed bundle for
+  // the next handshakes only if there is no directory.
   if (info<char*>(easy, CURLINFO_CAINFO) != nullptr) {
     set(easy, CURLOPT_CAPATH, static_cast<char*>(nullptr));
     set(easy, CURLOPT_PROXY_CAPATH, static_cast<char*>(nullptr));
@@ -239,10 +241,10 @@ CURLcode Transfer::begin(HttpRequest request, SteadyTime now) {
   started_ = now;
   timeout_ms_ = to_ms(request_.timeout);
   connect_timeout_ms_ = std::min(timeout_ms_, to_ms(settings_.connect_timeout));
-  // libcurl takes a C string, and would cut off in silence what follows a NUL; and it would guess a missing scheme.
+  // libcurl takes a C string, so it would silently cut the URL at a NUL. It would also guess a missing scheme.
   if (request_.url.find('\0') != std::string::npos) return CURLE_URL_MALFORMAT;
   if (request_.url.find("://") == std::string::npos) return CURLE_URL_MALFORMAT;
-  // The socket is the proxy's: the webhook's port is seen here alone.
+  // With a proxy, sockets connect to the proxy, so the webhook's port is checked here.
   if (!settings_.proxy.empty() && port_problem(request_.url, settings_.allowed_ports)) return CURLE_URL_MALFORMAT;
   if (!link_headers()) return CURLE_BAD_FUNCTION_ARGUMENT;
 
@@ -251,7 +253,7 @@ CURLcode Transfer::begin(HttpRequest request, SteadyTime now) {
   if (code != CURLE_OK) return code;
   set(easy, CURLOPT_HTTPHEADER, header_list_.data());
   const std::string_view body = request_.body == nullptr ? "" : std::string_view(*request_.body);
-  set(easy, CURLOPT_POSTFIELDS, body.data());  // not copied: request_ keeps it
+  set(easy, CURLOPT_POSTFIELDS, body.data());  // not copied: request_ owns it
   set(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(body.size()));
   set(easy, CURLOPT_TIMEOUT_MS, timeout_ms_);
   set(easy, CURLOPT_CONNECTTIMEOUT_MS, connect_timeout_ms_);
@@ -259,11 +261,11 @@ CURLcode Transfer::begin(HttpRequest request, SteadyTime now) {
   return CURLE_OK;
 }
 
-// Chains the request's own strings up for CURLOPT_HTTPHEADER, which reads and never frees them. False: a header would
-// break out of its line.
+// Links the request's own strings into a list for CURLOPT_HTTPHEADER, which reads them and never frees them. Returns
+// false if a header would break out of its line.
 //
-// libcurl goes through the whole list for each header that it would set itself, and formats item by item: so our lines are
-// one item, of which it needs to see the first alone, and the user agent's.
+// libcurl searches the whole list for each header that it would set itself, and formats each item. So request_.headers
+// is a single item. libcurl needs to recognize only its first line, and the user agent's item.
 bool Transfer::link_headers() {
   static char no_expect[] = "Expect:";  // libcurl would wait a second for "100 Continue" before a large body
   header_list_.clear();
@@ -274,7 +276,7 @@ bool Transfer::link_headers() {
     if (header.find_first_of(std::string_view("\r\n\0", 3)) != std::string::npos) return false;
     const std::size_t colon = header.find(':');
     if (colon == std::string::npos) return false;
-    // To libcurl "Name:" removes a header, and "Name;" is one without a value.
+    // To libcurl, "Name:" removes a header, and "Name;" is a header without a value.
     if (trimmed(std::string_view(header).substr(colon + 1)).empty()) header.replace(colon, std::string::npos, ";");
     header_list_.push_back({.data = header.data(), .next = nullptr});
   }
@@ -283,17 +285,17 @@ bool Transfer::link_headers() {
   return true;
 }
 
-// --- callbacks: noexcept, and without a word to PostgreSQL -----------------------------------------------------------
+// --- callbacks: noexcept, without calls into PostgreSQL --------------------------------------------------------------
 
-// A server that closes connections which it has kept may have several of ours: after the second, libcurl is to make a new
-// one, or it would try them all, and give up after five.
+// A server that closes idle connections may have closed several of ours. After the second attempt, libcurl must open a
+// new connection. Otherwise it would try all of them and give up after five.
 int Transfer::on_attempt(void* transfer, char*, char*, int, int) noexcept {
   Transfer& self = *static_cast<Transfer*>(transfer);
   if (++self.attempts_ == 2) curl_easy_setopt(self.easy_.get(), CURLOPT_FRESH_CONNECT, 1L);
   return CURL_PREREQFUNC_OK;
 }
 
-// Not 0: libcurl is to start no look-up.
+// A result other than 0 tells libcurl not to start the look-up.
 int Transfer::on_lookup(void*, void*, void* transfer) noexcept {
   try {
     return static_cast<Transfer*>(transfer)->start_lookup() ? 0 : 1;
@@ -302,7 +304,7 @@ int Transfer::on_lookup(void*, void*, void* transfer) noexcept {
   }
 }
 
-// Addresses come here too, and the name of the proxy.
+// libcurl also calls this for addresses and for the proxy's name. Neither counts as a look-up.
 bool Transfer::start_lookup() {
   const std::string name = host();
   if (name.starts_with('[') || IpAddress::parse(name) || !settings_.proxy.empty() || looks_up_) return true;
@@ -333,7 +335,8 @@ curl_socket_t Transfer::open_socket(const curl_sockaddr& address) noexcept {
   }
   const auto judged = to_address(address);
   if (!judged) return CURL_SOCKET_BAD;
-  // With a proxy it is the proxy that connects to the webhook's host: the one address seen here is the DBA's choice.
+  // With a proxy, the only address seen here is the proxy's, which the DBA chose. The proxy connects to the webhook's
+  // host.
   if (settings_.proxy.empty()) {
     if (const auto refusal = settings_.address_policy.refusal(judged->first)) {
       refusal_ = *refusal;
@@ -348,7 +351,7 @@ curl_socket_t Transfer::open_socket(const curl_sockaddr& address) noexcept {
   }
   const int fd = socket(address.family, address.socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, address.protocol);
   if (fd < 0) {
-    // A machine without IPv6 is no trouble of ours: the host's other addresses are tried.
+    // A machine without IPv6 is no error: libcurl tries the host's other addresses.
     if (errno != EAFNOSUPPORT) socket_errno_ = errno;
     return CURL_SOCKET_BAD;
   }
@@ -388,14 +391,14 @@ std::size_t Transfer::on_header(char* data, std::size_t size, std::size_t count,
 void Transfer::read_header(std::string_view line) {
   if (!in_headers_ && line.starts_with("HTTP/")) {
     in_headers_ = true;
-    // Earlier ones were a 1xx response's.
+    // Earlier fields belonged to a 1xx response.
     response_.retry_after.clear();
     response_.encoding.clear();
     location_.clear();
     length_.clear();
     is_transfer_encoded_ = false;
   } else if (trimmed(line).empty()) {
-    in_headers_ = false;  // what comes after the body are trailers
+    in_headers_ = false;  // fields after the body are trailers
   } else if (in_headers_) {
     read_field(line);
   }
@@ -410,14 +413,14 @@ void Transfer::read_field(std::string_view line) {
   } else if (begins_with_name(name, "location:")) {
     location_ = value.substr(0, kLocationBytesMax + 1);
   } else if (begins_with_name(name, "content-length:")) {
-    // RFC 9112, section 6.3: such a response has no end that can be known.
+    // RFC 9112, section 6.3: without a valid length, the end of the response is unknown.
     const bool is_number = !value.empty() && value.find_first_not_of("0123456789") == std::string_view::npos;
     is_length_bad_ = !is_number || (!length_.empty() && length_ != value);
     length_ = value;
   } else if (begins_with_name(name, "content-encoding:")) {
     if (!begins_with_name(value, "identity") && !value.empty()) response_.encoding = value.substr(0, kEncodingBytesMax);
   } else if (begins_with_name(name, "transfer-encoding:")) {
-    // Several lines are one list.
+    // Several lines form one list.
     if (begins_with_name(value, "chunked") || begins_with_name(value, "identity")) return;
     is_transfer_encoded_ = true;
     response_.encoding = value.substr(0, kEncodingBytesMax);
@@ -426,7 +429,7 @@ void Transfer::read_field(std::string_view line) {
 
 std::size_t Transfer::on_body(char* data, std::size_t size, std::size_t count, void* transfer) noexcept {
   Transfer& self = *static_cast<Transfer*>(transfer);
-  // Newer versions of libcurl end such a response themselves.
+  // Newer versions of libcurl end such a response before they get here.
   if (self.is_transfer_encoded_) {
     self.body_cut_ = true;
     return CURL_WRITEFUNC_ERROR;
@@ -440,7 +443,7 @@ std::size_t Transfer::on_body(char* data, std::size_t size, std::size_t count, v
   } catch (const std::exception&) {
     return CURL_WRITEFUNC_ERROR;
   }
-  // A short rest is read, since that keeps the connection; a long one costs more than a new connection does.
+  // A short rest is read to keep the connection. Reading a long one costs more than a new connection.
   if (self.body_bytes_ > stored_max + kDiscardedBodyBytesMax) {
     self.body_cut_ = true;
     return CURL_WRITEFUNC_ERROR;
@@ -456,9 +459,9 @@ HttpResponse Transfer::finish(CURLcode code, SteadyTime now) {
   response_.token = request_.token;
   response_.elapsed = std::chrono::duration_cast<Duration>(now - started_);
   if (begun_) response_.status = static_cast<int>(info<long>(easy, CURLINFO_RESPONSE_CODE));
-  // libcurl takes a status line, and then the end of the connection, for a response.
+  // libcurl accepts a status line followed by the end of the connection as a complete response.
   if (code == CURLE_OK && in_headers_) code = CURLE_PARTIAL_FILE;
-  // Only of a transfer encoding: bodies are not decoded.
+  // This code can only be about a transfer encoding, because bodies are not decoded.
   if (code == CURLE_BAD_CONTENT_ENCODING && response_.status >= 200) {
     body_cut_ = true;
     if (response_.encoding.empty()) response_.encoding = "a transfer encoding";
@@ -469,12 +472,12 @@ HttpResponse Transfer::finish(CURLcode code, SteadyTime now) {
       response_.redirect_host = redirect_host(request_.url, location_);
     }
   } else {
-    if (response_.status < 200) response_.status = 0;  // 100 Continue, and then nothing
+    if (response_.status < 200) response_.status = 0;  // a 1xx, with nothing after it
     auto [outcome, error] = failure(code);
     response_.outcome = outcome;
     response_.error = std::move(error);
   }
-  // The proxy's address is the network's own business, not the tenant's.
+  // A tenant must not see the proxy's address.
   if (was_connected() && settings_.proxy.empty()) {
     if (const char* const ip = info<char*>(easy, CURLINFO_PRIMARY_IP)) response_.remote_ip = ip;
   }
@@ -510,7 +513,7 @@ Transfer::Failure Transfer::failure(CURLcode code) const {
   if (lookup_verdict_ == Lookups::Verdict::kHostIsSilent) {
     return {HttpOutcome::kDns, "too many look-ups of host " + host() + " are unanswered"};
   }
-  // Other hosts' doing: no fault of this one.
+  // Other hosts caused this, so it does not count as this host's kDns.
   if (lookup_verdict_ == Lookups::Verdict::kTooMany) {
     return {HttpOutcome::kOther, "too many look-ups of host names are unanswered"};
   }
@@ -520,7 +523,7 @@ Transfer::Failure Transfer::failure(CURLcode code) const {
   if (awaits_tunnel()) {
     if (auto failed = tunnel_failure(code)) return *std::move(failed);
   }
-  // libcurl's own bound for a line: an endless one never reaches on_header().
+  // libcurl has its own bound for a line, so an endless line never reaches on_header().
   if ((code == kLineTooLong || code == CURLE_OUT_OF_MEMORY) && request_was_sent() && body_bytes_ == 0) {
     return {HttpOutcome::kOversized, "a line of the response's headers is too long"};
   }
@@ -546,7 +549,7 @@ Transfer::Failure Transfer::failure(CURLcode code) const {
     case CURLE_SSL_CACERT_BADFILE:
       return {HttpOutcome::kTls, "TLS: " + tls_problem(code)};
     case CURLE_RECV_ERROR:
-      // Not that of the socket alone.
+      // The code covers broken chunks as well as socket failures.
       if (response_.status >= 200 && !in_headers_ && !is_socket_failure(error_buffer_.data())) {
         return {HttpOutcome::kOther, "the response is not HTTP: its chunks are broken"};
       }
@@ -564,13 +567,13 @@ Transfer::Failure Transfer::failure(CURLcode code) const {
   return {HttpOutcome::kOther, curl_message(code)};
 }
 
-// No connection came about.
+// For requests without a connection.
 Transfer::Failure Transfer::connect_failure() const {
   if (sockets_opened_ == 0 && socket_errno_ != 0) {
     return {HttpOutcome::kOther, "could not open a socket: " + std::generic_category().message(socket_errno_)};
   }
   if (sockets_opened_ == 0 && !refusal_.empty()) {
-    // Without the address: what an internal name resolves to is none of the tenant's business.
+    // The message leaves out the address, because a tenant must not learn what an internal name resolves to.
     const std::string what = refused_port_ == 0 ? "address" : "port " + std::to_string(refused_port_);
     return {HttpOutcome::kBlocked, what + " refused: " + std::string(refusal_)};
   }
@@ -587,7 +590,7 @@ Transfer::Failure Transfer::timeout_failure() const {
     const std::string within = " within " + std::to_string(timeout_ms_) + " ms";
     return {HttpOutcome::kTimeout, (response_.status == 0 ? "no response" : "no complete response") + within};
   }
-  // The shorter of the two bounds is the one that ended it: if that was the one for connecting, say what it hung on.
+  // The shorter of the two timeouts ended the request. If that was the connect timeout, say what it waited for.
   const bool by_connect_timeout = connect_timeout_ms_ < timeout_ms_;
   const std::string within = " within " + std::to_string(connect_timeout_ms_) + " ms";
   if (sockets_opened_ == 0) {
@@ -602,7 +605,7 @@ Transfer::Failure Transfer::timeout_failure() const {
           "TLS: no complete handshake with " + (awaits_handshake() ? "host " + host() : peer()) + within};
 }
 
-// What libcurl says in the words that it has for the receiver, of whom the proxy has not even told.
+// libcurl reports failures of the tunnel as if they were the receiver's, although the proxy has not connected to it.
 std::optional<Transfer::Failure> Transfer::tunnel_failure(CURLcode code) const {
   switch (code) {
     case CURLE_OPERATION_TIMEDOUT:
@@ -614,7 +617,7 @@ std::optional<Transfer::Failure> Transfer::tunnel_failure(CURLcode code) const {
     case CURLE_PARTIAL_FILE:
     case CURLE_WEIRD_SERVER_REPLY:
     case CURLE_COULDNT_CONNECT:
-      // libcurl has one code for all of that, and no words that stay the same.
+      // These codes don't tell the causes apart, and libcurl's messages change between versions.
       return Failure{HttpOutcome::kConnect,
                      "the proxy did not connect to the host: it closed the connection, or did not answer in HTTP"};
     default:
@@ -629,7 +632,7 @@ std::string Transfer::tls_problem(CURLcode code) const {
   }
   if (code == CURLE_PEER_FAILED_VERIFICATION) {
     const long verified = info<long>(easy_.get(), CURLINFO_SSL_VERIFYRESULT);
-    // Whether it is the host's, libcurl asks itself, and leaves the result as it was.
+    // libcurl checks the host's name itself and leaves the verify result unchanged.
     const bool is_of_another_host = verified == X509_V_OK || verified == X509_V_ERR_UNSPECIFIED ||
                                     verified == X509_V_ERR_HOSTNAME_MISMATCH ||
                                     verified == X509_V_ERR_IP_ADDRESS_MISMATCH;
@@ -655,13 +658,13 @@ Transfer::Failure Transfer::url_failure(CURLcode code) const {
   if (auto problem = port_problem(request_.url, settings_.allowed_ports)) {
     return {HttpOutcome::kBlocked, "invalid URL: " + *problem};
   }
-  // libcurl has one code for a protocol that it may not speak and for a reply in one that it doesn't know.
+  // libcurl has the same code for a protocol that it may not use and for a reply in an unknown protocol.
   if (request_was_sent()) return {HttpOutcome::kOther, "the response is not HTTP: " + format_problem(code)};
   return {HttpOutcome::kBadUrl, "invalid URL: " + curl_message(code)};
 }
 
 Transfer::Failure Transfer::disconnect_failure() const {
-  // CURLINFO_OS_ERRNO may be that of an earlier attempt.
+  // CURLINFO_OS_ERRNO is not reliable here: it may come from an earlier attempt.
   const std::string reset = std::generic_category().message(ECONNRESET);
   const bool was_reset = std::string_view(error_buffer_.data()).find(reset) != std::string_view::npos;
   const std::string how = was_reset ? "the connection was reset " : "the connection was closed ";
@@ -676,7 +679,7 @@ std::string Transfer::peer() const {
 
 std::string Transfer::host() const { return url_host(request_.url); }
 
-// libcurl's own words, fit for a log: printable, and without what the URL may hold in confidence.
+// libcurl's message, made safe for a log: printable, and without the confidential parts of the URL.
 std::string Transfer::curl_message(CURLcode code) const {
   std::string text = error_buffer_[0] != '\0' ? error_buffer_.data() : curl_easy_strerror(code);
   const std::size_t query = request_.url.find('?');
@@ -689,13 +692,14 @@ std::string Transfer::curl_message(CURLcode code) const {
   return text;
 }
 
-// The proxy's answer to CONNECT if that was a refusal, else 0.
+// The status of the proxy's answer to CONNECT if it refused, else 0.
 long Transfer::proxy_refusal() const {
   const long status = begun_ ? info<long>(easy_.get(), CURLINFO_HTTP_CONNECTCODE) : 0;
   return status >= 300 ? status : 0;
 }
 
-// By CONNECT, over a connection that was made for this request: one that was there already has its tunnel.
+// Whether CONNECT is needed, which is so on a connection made for this request. A reused connection has its tunnel
+// already.
 bool Transfer::makes_tunnel() const {
   const bool is_http_proxy = !settings_.proxy.empty() && !settings_.proxy.starts_with("socks");
   return is_http_proxy && begins_with_name(request_.url, "https:") && sockets_opened_ > 0 && was_connected();
@@ -705,17 +709,17 @@ bool Transfer::awaits_tunnel() const {
   return makes_tunnel() && info<long>(easy_.get(), CURLINFO_HTTP_CONNECTCODE) == 0;
 }
 
-// With the host, through the tunnel.
+// Whether the TLS handshake with the host, through the tunnel, is not complete.
 bool Transfer::awaits_handshake() const {
   return makes_tunnel() && !awaits_tunnel() && info<curl_off_t>(easy_.get(), CURLINFO_APPCONNECT_TIME_T) == 0;
 }
 
-// By TCP; the TLS handshake may be yet to come.
+// Whether TCP is connected. The TLS handshake may still be incomplete.
 bool Transfer::was_connected() const {
   return request_was_sent() || awaits_peer_ || (begun_ && info<curl_off_t>(easy_.get(), CURLINFO_CONNECT_TIME_T) > 0);
 }
 
-// CONNECT is one, too.
+// CONNECT also counts as a request.
 bool Transfer::request_was_sent() const { return begun_ && info<long>(easy_.get(), CURLINFO_REQUEST_SIZE) > 0; }
 
 }  // namespace webhook

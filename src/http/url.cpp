@@ -15,12 +15,12 @@ struct FreeUrl {
 };
 using ParsedUrl = std::unique_ptr<CURLU, FreeUrl>;
 
-// Throws std::bad_alloc; on any other failure the reason is in *code.
+// Throws std::bad_alloc. On any other failure the reason is in *code.
 ParsedUrl parse(std::string_view url, CURLUcode* code) {
   ParsedUrl parsed(curl_url());
   if (parsed == nullptr) throw std::bad_alloc();
-  // The flags of delivery (CURLOPT_DISALLOW_USERNAME_IN_URL), less the guess of a missing scheme. A scheme that libcurl
-  // doesn't know is let through, so that url_problem() can say what is wrong with it.
+  // The same flags as for delivery (CURLOPT_DISALLOW_USERNAME_IN_URL), but without guessing a missing scheme. A scheme
+  // that libcurl doesn't know is accepted here, so that url_problem() can say what is wrong with it.
   constexpr unsigned kFlags = CURLU_DISALLOW_USER | CURLU_NON_SUPPORT_SCHEME;
   *code = curl_url_set(parsed.get(), CURLUPART_URL, std::string(url).c_str(), kFlags);
   if (*code == CURLUE_OUT_OF_MEMORY) throw std::bad_alloc();
@@ -35,7 +35,7 @@ std::string part(CURLU* url, CURLUPart which) {
   return text;
 }
 
-// What can be said before the parser has seen it.
+// The problems that show without parsing the URL.
 std::optional<std::string> character_problem(std::string_view url) {
   if (url.empty()) return "it is empty";
   if (url.size() > kUrlBytesMax) return "it is longer than " + std::to_string(kUrlBytesMax) + " bytes";
@@ -43,9 +43,9 @@ std::optional<std::string> character_problem(std::string_view url) {
     const auto byte = static_cast<unsigned char>(character);
     if (byte == ' ') return "it contains a space (write %20)";
     if (byte < 0x20 || byte == 0x7f) return "it contains a control character";
-    // A "/" to browsers (WHATWG), part of a name to others: who reads the URL and who calls it would not mean one host.
+    // Browsers (WHATWG) read it as "/", others as part of a name. A human and libcurl could read different hosts.
     if (byte == '\\') return "it contains a backslash (write %5C)";
-    // A raw byte in a host would be converted by the locale of whoever parses it.
+    // A parser would convert a raw byte in a host according to its locale.
     if (byte >= 0x80) return "it contains a character that is not ASCII (write the host as xn--…, the rest as %XX)";
   }
   if (url.find('#') != std::string_view::npos) return "it contains a fragment (#), which is never sent";
@@ -57,13 +57,13 @@ std::optional<std::string> scheme_problem(const std::string& scheme, std::string
     return allow_http ? "its scheme must be https or http"
                       : "its scheme must be https (http is for development: webhook.allow_http)";
   }
-  // libcurl forgives one slash and three; who reads the URL may not.
+  // libcurl accepts one slash and three. A human may read such a URL differently.
   const std::string_view rest = url.substr(std::min(url.size(), scheme.size()));
   if (!rest.starts_with("://") || rest.starts_with(":///")) return "\"" + scheme + "://\" must be followed by a host";
   return std::nullopt;
 }
 
-// What stands between "://" and the path or the query.
+// The part between "://" and the path or the query.
 std::string_view authority(std::string_view url) {
   const std::string_view rest = url.substr(std::min(url.find("://"), url.size()));
   return rest.substr(0, rest.find_first_of("/?", 3));
@@ -94,8 +94,8 @@ std::optional<std::string> url_problem(std::string_view url, bool allow_http) {
     return "it contains a user name or a password (send them in a header of the webhook)";
   }
   if (part(parsed.get(), CURLUPART_HOST).empty()) return "it has no host";
-  // libcurl decodes it, and what comes out, a raw byte maybe, is no host that anybody meant. Nor is there a use for the
-  // zone of a link-local address.
+  // libcurl would decode an escape to a host that nobody meant, perhaps with a raw byte. The zone of a link-local
+  // address is of no use either.
   if (authority(url).find('%') != std::string_view::npos) return "its host contains a \"%\"";
   if (part(parsed.get(), CURLUPART_PORT) == "0") return "its port must be a number from 1 to 65535";
   return std::nullopt;
@@ -123,7 +123,7 @@ std::string redirect_host(std::string_view url, std::string_view location) {
   CURLUcode code = CURLUE_OK;
   const ParsedUrl parsed = parse(url, &code);
   if (code != CURLUE_OK) return {};
-  // On top of the URL, relative ones are resolved.
+  // Setting the location on top of the URL resolves a relative one.
   code = curl_url_set(parsed.get(), CURLUPART_URL, std::string(location).c_str(), 0);
   if (code == CURLUE_OUT_OF_MEMORY) throw std::bad_alloc();
   if (code != CURLUE_OK) return {};
