@@ -219,7 +219,7 @@ constexpr Block kV6Blocks[] = {
 
 constexpr Block kMapped("::ffff:0:0/96", Verdict::kIpv4At12);
 
-// Finds a block, because both tables end with one that contains every address.
+// Always finds a block, because both tables end with one that contains every address.
 const Block& block_of(const IpAddress& address) {
   const std::span<const Block> blocks = address.is_v6 ? std::span<const Block>(kV6Blocks) : kV4Blocks;
   return *std::find_if(blocks.begin(), blocks.end(),

@@ -30,7 +30,7 @@ void Backlog::forget(const Uuid& webhook) {
 
 void Backlog::owe(const Uuid& webhook, const Position& row) {
   Owed& owed = owed_[webhook];
-  // If nothing was pending, no other row can be skipped.
+  // If no row is pending or held, moving the position forward skips none.
   owed.position = owed.next_due || !owed.held.empty() ? std::min(owed.position, before(row)) : before(row);
   owed.next_due = std::min(owed.next_due.value_or(Time::max()), row.next_attempt_at);
 }

@@ -6,7 +6,7 @@
 //   1/2   deliveries that wait or are in flight (core/lanes.h)
 //   1/8   events that wait for their filters (worker/filters.h)
 //   1/8   results that wait to be recorded
-//   1/16  deliveries that wait to be spilled (core/fan_outs.h)
+//   1/16  deliveries that wait to be written to webhook_deliveries (core/fan_outs.h)
 //   1/32  what is read at once, of which three copies exist for a moment
 // The rest covers what is counted only roughly, and memory that the allocator doesn't give back.
 //
@@ -56,7 +56,7 @@ class ByteBudget {
       *used_ += bytes;
     }
 
-    std::shared_ptr<std::size_t> used_;  // nothing: nothing is charged
+    std::shared_ptr<std::size_t> used_;  // null: nothing is charged
     std::size_t bytes_ = 0;
   };
 

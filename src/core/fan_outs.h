@@ -1,5 +1,5 @@
-// Deliveries of events with many receivers, for webhooks with no room in their lanes. They are to be spilled to
-// webhook_deliveries. Spilling a million at once would hold up all later events, so they wait here and are taken a few
+// Deliveries of events with many receivers that the webhooks' lanes do not accept. They are to be written to
+// webhook_deliveries. Writing a million at once would hold up all later events, so they wait here and are taken a few
 // at a time.
 //
 // Organizations take turns. Within an organization, deliveries are taken in the order of their events. While deliveries

@@ -1,8 +1,8 @@
 // Bounds on an event's data. Data beyond them is not shown to a filter.
 //
 // A filter sees jsonb. The conversion sorts the keys of an object, in quadratic time if their order is chosen to make
-// it slow, and computes with numbers of any length. PostgreSQL can interrupt neither. So json_bounds() finds data that
-// would take long by scanning the text first.
+// it slow, and computes with numbers of any length. PostgreSQL can interrupt neither. So json_bounds() scans the text
+// first, to find data that would take long.
 #pragma once
 
 #include <cstddef>

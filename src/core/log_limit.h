@@ -1,7 +1,7 @@
 // Limits the lines about webhooks in the server's log, per organization and in total. Otherwise one tenant's thousand
 // failing webhooks could fill the disk or hide the lines about others. Suppressed lines are counted.
 //
-// Pure: the caller supplies the time. It remembers no more organizations than the lines that it admits in a minute.
+// Pure: the caller supplies the time. It remembers no more organizations than it admits lines.
 #pragma once
 
 #include <cstddef>

@@ -39,8 +39,7 @@ struct RingLimits {
 };
 
 // Whether the current segment is full, in time or in size. The full segments before it cover the retention. If the
-// clock was set back, opened_at may be in the future. The segment then counts as full once opened_at is far enough
-// away.
+// clock was set back and opened_at is in the future, the distance to it counts, so that the ring never waits for it.
 constexpr bool is_segment_full(const RingLimits& limits, Time opened_at, Time now, std::uint64_t segment_bytes,
                                bool segment_is_empty) {
   if (segment_is_empty) return false;

@@ -18,9 +18,9 @@ namespace webhook {
 // 2024-01-15T10:30:00.000Z: ISO 8601 (RFC 3339), UTC, milliseconds, truncated.
 std::string format_timestamp(Time time);
 
-// {"event":"contact.created","timestamp":"2024-01-15T10:30:00.000000Z","data":{…}} and ,"previous":{…} after the data
-// if event.previous is not empty. The timestamp has microseconds, so that receivers can order a row's changes.
-// event.data and event.previous are copied verbatim, so they must be valid JSON in UTF-8.
+// {"event":"contact.created","timestamp":"2024-01-15T10:30:00.000000Z","data":{…}}
+// and ,"previous":{…} after the data if event.previous is not empty. The timestamp has microseconds, so that receivers
+// can order a row's changes. event.data and event.previous are copied verbatim, so they must be valid JSON in UTF-8.
 std::string build_body(const Event& event);
 
 // Appends a JSON string literal with its quotes. The quote, the backslash and control characters are escaped as in

@@ -69,7 +69,7 @@ long to_ms(Duration duration) {
   return static_cast<long>(std::clamp<long long>(ms, 1, 24LL * 60 * 60 * 1000));  // 0 would mean no timeout
 }
 
-// Throws nothing. Nothing if it is not an internet address.
+// Does not throw. No value if it is not an internet address.
 std::optional<std::pair<IpAddress, int>> to_address(const curl_sockaddr& from) {
   if (from.family == AF_INET) {
     sockaddr_in in{};
@@ -698,8 +698,7 @@ long Transfer::proxy_refusal() const {
   return status >= 300 ? status : 0;
 }
 
-// Whether CONNECT is needed, which is so on a connection made for this request. A reused connection has its tunnel
-// already.
+// Whether the request needs CONNECT on the connection that was made for it. A reused connection has its tunnel already.
 bool Transfer::makes_tunnel() const {
   const bool is_http_proxy = !settings_.proxy.empty() && !settings_.proxy.starts_with("socks");
   return is_http_proxy && begins_with_name(request_.url, "https:") && sockets_opened_ > 0 && was_connected();
