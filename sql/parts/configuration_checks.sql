@@ -1,18 +1,18 @@
--- What may be stored in webhook_configurations.
+-- Checks of what is written to webhook_configurations.
 
--- STABLE: it depends on the settings webhook.allow_http and webhook.allowed_ports.
+-- STABLE, because it depends on the settings webhook.allow_http and webhook.allowed_ports.
 CREATE FUNCTION @extschema@.webhook_url_problem(url text) RETURNS text
     LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_url_problem';
 COMMENT ON FUNCTION @extschema@.webhook_url_problem(text) IS
-    'Why the URL cannot be a webhook''s, without repeating it; null if it can.';
+    'Why a webhook cannot have this URL, without repeating the URL; null if it can. Depends on webhook.allow_http and '
+    'webhook.allowed_ports.';
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION @extschema@.webhook_url_problem(text)');
 
--- What is wrong with it whatever the settings.
 CREATE FUNCTION webhook_internal.url_form_problem(url text) RETURNS text
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_url_form_problem';
 COMMENT ON FUNCTION webhook_internal.url_form_problem(text) IS
-    'What is wrong with a URL whatever the settings; null: nothing. The webhooks of a dump are judged by it.';
+    'What is wrong with a URL under any settings; null if nothing is. Checks the webhooks of a dump.';
 
 CREATE FUNCTION @extschema@.webhook_header_problem(name text, value text) RETURNS text
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_header_problem';
@@ -33,7 +33,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.check_range(text, integer, integer, integer) IS
-    'An error (22003) unless the value lies in the range.';
+    'Raises an error (22003) unless the value is in the range.';
 
 CREATE FUNCTION webhook_internal.check_events(events text[]) RETURNS void
     LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
@@ -44,8 +44,8 @@ BEGIN
     IF cardinality(events) = 0 OR array_ndims(events) > 1 OR array_position(events, NULL) IS NOT NULL THEN
         RAISE EXCEPTION 'events must be a non-empty list of event names'
             USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'events',
-                  HINT = 'Give names such as contact.created, patterns such as contact.*, or * for all; '
-                         'a webhook is switched off by is_active = false.';
+                  HINT = 'Give names such as contact.created, patterns such as contact.*, or * for all. '
+                         'To switch a webhook off, set is_active = false.';
     END IF;
     IF cardinality(events) > 200 THEN
         RAISE EXCEPTION 'events can be at most 200 names and patterns'
@@ -59,7 +59,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.check_events(text[]) IS
-    'An error (22023, 42704) unless it can be the events of a webhook.';
+    'Raises an error (22023, 42704) unless a webhook can have these events.';
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.check_events(text[])');
 
@@ -88,7 +88,7 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'headers',
                   DETAIL = format('They have %s.', size.bytes);
     END IF;
-    -- Neither values nor ill-formed names go into a message: both may hold a credential.
+    -- Messages contain neither values nor malformed names, because both may hold a credential.
     FOR header IN
         SELECT h.key AS name, jsonb_typeof(h.value) = 'string' AS is_text, h.value #>> '{}' AS value,
                count(*) OVER (PARTITION BY lower(h.key)) AS times
@@ -105,10 +105,10 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.check_headers(jsonb) IS
-    'An error (22023) unless it can be the headers of a webhook.';
+    'Raises an error (22023) unless a webhook can have these headers.';
 
--- By the seconds, which the worker reads: comparing intervals takes a year for 360 days, so that years less days may
--- compare as one day and be centuries.
+-- Checks the length in seconds, which the worker reads. Comparing intervals counts a year as 360 days, so that years
+-- minus days could compare as one day and be centuries long.
 CREATE FUNCTION webhook_internal.check_retry_schedule(retry_schedule interval[]) RETURNS void
     LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
@@ -123,9 +123,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.check_retry_schedule(interval[]) IS
-    'An error (22023) unless it can be the retry schedule of a webhook.';
+    'Raises an error (22023) unless a webhook can have this retry schedule.';
 
--- What the worker evaluates for every event: bounded, and without what it cannot have.
+-- The worker evaluates the filter for every event, so its length is bounded. It has no variables to pass.
 CREATE FUNCTION webhook_internal.check_filter(filter jsonpath) RETURNS void
     LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
@@ -136,7 +136,8 @@ BEGIN
                   DETAIL = format('It has %s.', octet_length(filter::text)),
                   HINT = 'Filter on less, or let the receiver do the rest.';
     END IF;
-    -- In its normal form a variable is a dollar before a quoted name; names and strings are cut short.
+    -- In normal form a variable is a dollar sign before a quoted name. The replacement empties quoted names and
+    -- strings.
     IF position('$"' IN regexp_replace(filter::text, E'([$]?)"([^"\\\\]|\\\\.)*"', E'\\1"', 'g')) > 0 THEN
         RAISE EXCEPTION 'the filter uses a variable, and there are none'
             USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'filter',
@@ -145,11 +146,12 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.check_filter(jsonpath) IS
-    'An error (22023) unless it can be the filter of a webhook.';
+    'Raises an error (22023) unless a webhook can have this filter.';
 
--- Checks what is new in the row, so that a webhook stored under another policy (webhook.allow_http) can still be
--- switched off. A dump's rows come back whatever the settings: one that is refused would take all others with it.
--- SECURITY DEFINER, so that whoever may write the table needs no right on the functions that check.
+-- Checks the URL, the events and the headers only when they change, so that a webhook stored under other settings
+-- (webhook.allow_http) can still be switched off. The rows of a dump are accepted under any settings, because one
+-- refused row would make all others fail. SECURITY DEFINER, so that a role that may write the table needs no rights on
+-- the checks.
 CREATE FUNCTION webhook_internal.configurations_check() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -157,7 +159,7 @@ DECLARE
     problem text;
 BEGIN
     IF TG_OP = 'UPDATE' AND (NEW.id, NEW.organization_id) IS DISTINCT FROM (OLD.id, OLD.organization_id) THEN
-        -- Its deliveries and logs bear both.
+        -- Its deliveries and logs carry both.
         RAISE EXCEPTION 'neither the id nor the organization of a webhook can be changed'
             USING ERRCODE = 'feature_not_supported', HINT = 'Create a new webhook and delete this one.';
     END IF;
@@ -171,7 +173,7 @@ BEGIN
                   DETAIL = format('It has %s.', length(NEW.name));
     END IF;
     IF octet_length(NEW.organization_id) > 1000 THEN
-        -- Capture shortens what is longer.
+        -- Capture shortens longer ones.
         RAISE EXCEPTION 'the organization_id of a webhook can have at most 1000 bytes'
             USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'organization_id',
                   DETAIL = format('It has %s.', octet_length(NEW.organization_id));
@@ -182,7 +184,7 @@ BEGIN
                   DETAIL = format('It has %s.', length(NEW.disabled_reason)), HINT = 'Shorten it.';
     END IF;
     IF TG_OP = 'INSERT' OR NEW.url <> OLD.url THEN
-        -- A dump has one of the two times for each row. Its URLs are judged again when requests are made.
+        -- In a dump each row has one of these two times. Its URL is checked again when a request is made.
         problem := CASE WHEN TG_OP = 'INSERT' AND coalesce(NEW.active_since, NEW.disabled_at) IS NOT NULL
                         THEN webhook_internal.url_form_problem(NEW.url)
                         ELSE @extschema@.webhook_url_problem(NEW.url) END;
@@ -192,7 +194,7 @@ BEGIN
                       HINT = 'Give a URL such as https://example.com/hooks.';
         END IF;
     END IF;
-    -- What most rows hold is seen to be right without a call: a call costs more than the rest of this function.
+    -- Most rows pass these conditions without a call, which costs more than the rest of this function.
     IF (TG_OP = 'INSERT' OR NEW.events <> OLD.events)
        AND (cardinality(NEW.events) NOT BETWEEN 1 AND 200 OR array_ndims(NEW.events) > 1
             OR EXISTS (SELECT FROM unnest(NEW.events) e (name)
@@ -219,7 +221,7 @@ BEGIN
     END IF;
     PERFORM webhook_internal.check_filter(NEW.filter);
     PERFORM webhook_internal.check_retry_schedule(NEW.retry_schedule);
-    -- The worker computes with them.
+    -- The worker does arithmetic with these times.
     IF least(NEW.active_since, NEW.disabled_at, NEW.created_at, NEW.updated_at) < '1970-01-01Z'
        OR greatest(NEW.active_since, NEW.disabled_at, NEW.created_at, NEW.updated_at) >= '10000-01-01Z' THEN
         RAISE EXCEPTION 'the times of a webhook must lie between the years 1970 and 9999'
@@ -231,8 +233,8 @@ BEGIN
         NEW.created_at := OLD.created_at;
         NEW.updated_at := clock_timestamp();
     END IF;
-    -- What an INSERT gives is a restore. disabled_at outlives the reactivation: what the webhook has missed lies
-    -- between it and active_since.
+    -- An INSERT may give these times, for the sake of restores. An UPDATE cannot change them. disabled_at outlives the
+    -- reactivation: the webhook has missed the events between disabled_at and active_since.
     IF TG_OP = 'UPDATE' THEN
         NEW.active_since := OLD.active_since;
         NEW.disabled_at := OLD.disabled_at;
@@ -256,7 +258,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.configurations_check() IS
-    'Trigger function of webhook_configurations: checks what is new in the row, and keeps its times.';
+    'Trigger function of webhook_configurations: checks the new values, and sets the times, changed_xid and the '
+    'switches.';
 
 CREATE TRIGGER webhook_configurations_1_check BEFORE INSERT OR UPDATE ON @extschema@.webhook_configurations
     FOR EACH ROW EXECUTE FUNCTION webhook_internal.configurations_check();
@@ -265,14 +268,14 @@ CREATE FUNCTION webhook_internal.webhooks_max() RETURNS integer
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'webhook_limit';
 COMMENT ON FUNCTION webhook_internal.webhooks_max() IS 'The setting webhook.max_webhooks_per_organization.';
 
--- For the owner alone: until the transaction ends, nobody else can add a webhook to the organization.
+-- For the owner only: until the transaction ends, nobody else can add a webhook to the organization.
 CREATE FUNCTION webhook_internal.count_webhooks(organization_id text) RETURNS bigint
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'webhook_count_webhooks';
 COMMENT ON FUNCTION webhook_internal.count_webhooks(text) IS
-    'How many webhooks the organization has, those that others have just committed included. Locks out others who count '
-    'until the transaction ends.';
+    'How many webhooks the organization has, including those that others have just committed. Until the transaction '
+    'ends, others who count them wait.';
 
--- SECURITY DEFINER to count, and to lock, which the caller may for the session's organization alone.
+-- SECURITY DEFINER, in order to count and to lock. A caller may do so only for the session's organization.
 CREATE FUNCTION webhook_internal.check_limit(organization text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -290,12 +293,13 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.check_limit(text) IS
-    'An error (53400) if the session''s organization has more webhooks than webhook.max_webhooks_per_organization.';
+    'Raises an error (53400) if the session''s organization has more webhooks than '
+    'webhook.max_webhooks_per_organization, and 42501 for another organization.';
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.check_limit(text)');
 
--- Operators are not limited. Once a statement, by the rows themselves: the session's organization may have changed since
--- they were checked.
+-- Operators are not limited. The check runs once per statement, on the inserted rows: the session's organization may
+-- have changed since each row was checked.
 CREATE FUNCTION webhook_internal.configurations_limit() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -312,7 +316,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.configurations_limit() IS
-    'Trigger function of webhook_configurations: keeps organizations to webhook.max_webhooks_per_organization.';
+    'Trigger function of webhook_configurations: enforces webhook.max_webhooks_per_organization.';
 
 CREATE TRIGGER webhook_configurations_4_limit AFTER INSERT ON @extschema@.webhook_configurations
     REFERENCING NEW TABLE AS inserted

@@ -1,17 +1,17 @@
--- The kinds of events, and the names and patterns that select them.
+-- Event types, and the names and patterns that select them.
 
 CREATE FUNCTION @extschema@.webhook_event_pattern_problem(pattern text) RETURNS text
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_event_pattern_problem';
 COMMENT ON FUNCTION @extschema@.webhook_event_pattern_problem(text) IS
-    'What is wrong with a name or pattern of events; null if nothing is.';
+    'What is wrong with an event name or pattern; null if nothing is.';
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION @extschema@.webhook_event_pattern_problem(text)');
 
--- "prefix.*", "*" or a name: the rules of src/core/event_pattern.h.
+-- The rules for "prefix.*", "*" and names are in src/core/event_pattern.h.
 CREATE FUNCTION @extschema@.webhook_event_matches(pattern text, event text) RETURNS boolean
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_event_matches';
 COMMENT ON FUNCTION @extschema@.webhook_event_matches(text, text) IS
-    'Whether a pattern as in webhook_configurations.events (contact.created, contact.*, *) matches the event.';
+    'Whether a pattern (as in webhook_configurations.events: contact.created, contact.*, *) matches an event.';
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION @extschema@.webhook_event_matches(text, text)');
 
@@ -25,16 +25,17 @@ CREATE TABLE @extschema@.webhook_event_types (
         CHECK (@extschema@.webhook_event_pattern_problem(name) IS NULL AND name NOT LIKE '%*')
 );
 COMMENT ON TABLE @extschema@.webhook_event_types IS
-    'The kinds of events: the 17 built-in ones and your own. webhook_watch() adds what it does not find here.';
+    'The event types: the 17 built-in ones, four about webhooks, and your own. webhook_watch() adds events that are '
+    'not here.';
 COMMENT ON COLUMN @extschema@.webhook_event_types.name IS
-    'What the event is called: lower-case parts with dots between them, at most 100 characters.';
+    'The name of the event: lower-case parts separated by dots, at most 100 characters.';
 COMMENT ON COLUMN @extschema@.webhook_event_types.category IS
-    'What it is about, to group by. By custom the first part of the name.';
-COMMENT ON COLUMN @extschema@.webhook_event_types.description IS 'When it happens, in a sentence.';
+    'The group of the event, by convention the first part of its name.';
+COMMENT ON COLUMN @extschema@.webhook_event_types.description IS 'When the event happens, in one sentence.';
 COMMENT ON COLUMN @extschema@.webhook_event_types.example IS
-    'What the data of such an event looks like; sent by tests.';
+    'An example of the data of the event. webhook_test() sends it.';
 COMMENT ON COLUMN @extschema@.webhook_event_types.is_builtin IS
-    'Whether the extension brought it along. Such rows are not dumped: do not change them.';
+    'Whether the extension created the row. Do not change such rows: they are not dumped.';
 
 SELECT pg_extension_config_dump('@extschema@.webhook_event_types', 'WHERE NOT is_builtin');
 
@@ -43,13 +44,13 @@ INSERT INTO webhook_internal.privileges VALUES ('{operate}',
     'INSERT (name, category, description, example), UPDATE (category, description, example), DELETE ON '
     '@extschema@.webhook_event_types');
 CREATE POLICY webhook_readers ON @extschema@.webhook_event_types FOR SELECT USING (true);
-COMMENT ON POLICY webhook_readers ON @extschema@.webhook_event_types IS 'Whoever may read the table sees all types.';
--- pg_dump leaves the built-in types out: a change of theirs would be lost.
+COMMENT ON POLICY webhook_readers ON @extschema@.webhook_event_types IS 'Roles that may read the table see all types.';
+-- pg_dump leaves the built-in types out, so changes to them would be lost.
 CREATE POLICY webhook_operators ON @extschema@.webhook_event_types
     USING (NOT is_builtin
            AND (SELECT has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE')));
 COMMENT ON POLICY webhook_operators ON @extschema@.webhook_event_types IS
-    'Operators manage all types but the built-in ones.';
+    'Operators manage all types except the built-in ones.';
 
 INSERT INTO @extschema@.webhook_event_types (name, category, is_builtin, description, example) VALUES
 ('contact.created', 'contact', true, 'A contact was added.',
@@ -94,12 +95,12 @@ INSERT INTO @extschema@.webhook_event_types (name, category, is_builtin, descrip
 ('webhook.recovered', 'webhook', true, 'An endpoint that kept failing answers again.',
  '{"configuration_id":"6f1c1a52-3f5e-4f0b-9d53-0a4c8f0e7a11","name":"crm","failing_since":"2024-01-20T18:00:12.000Z"}');
 
--- What webhook_test() sends unless told otherwise. No change of a row causes it.
+-- The default event of webhook_test(). No row change causes it.
 INSERT INTO @extschema@.webhook_event_types (name, category, is_builtin, description, example) VALUES
 ('webhook.test', 'webhook', true, 'A webhook was tested by webhook_test().',
  '{"message":"This is a test of your webhook."}');
 
--- Both sides have the built-in types already.
+-- Publisher and subscriber have the built-in types already.
 CREATE FUNCTION webhook_internal.skip_known_type() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -111,14 +112,14 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.skip_known_type() IS
-    'Trigger function of webhook_event_types: replication skips what is here already.';
+    'Trigger function of webhook_event_types: skips replicated types that are already here.';
 
 CREATE TRIGGER webhook_skip_known_type BEFORE INSERT ON @extschema@.webhook_event_types
     FOR EACH ROW EXECUTE FUNCTION webhook_internal.skip_known_type();
 ALTER TABLE @extschema@.webhook_event_types ENABLE REPLICA TRIGGER webhook_skip_known_type;
 
--- The known events, those first that share the most pairs of letters with the text, of which 100 letters count: no
--- event's name is longer.
+-- Sorts the known events by the pairs of letters that they share with the text. The first 100 letters of the text
+-- count, because no event name is longer.
 CREATE FUNCTION webhook_internal.known_events(near text) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -138,7 +139,7 @@ AS $$
     FROM known k WHERE k.place <= 20
 $$;
 COMMENT ON FUNCTION webhook_internal.known_events(text) IS
-    'The detail of an error about an unknown event: the known ones, nearest first.';
+    'The DETAIL of an error about an unknown event: at most 20 known events, the most similar first.';
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.known_events(text)');
 
@@ -160,11 +161,11 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.check_event(text) IS
-    'An error (22023) unless the text can be the name of an event.';
+    'Raises an error (22004, 22023) unless the text can be the name of an event.';
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.check_event(text)');
 
--- Events about webhooks come from the worker alone.
+-- Only the worker publishes events about webhooks.
 CREATE FUNCTION webhook_internal.check_own_event(event text) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -178,7 +179,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.check_own_event(text) IS
-    'An error (42939) if the name is one of the events about webhooks themselves.';
+    'Raises an error (42939) if the name is reserved for events about webhooks.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
     'EXECUTE ON FUNCTION webhook_internal.check_own_event(text)');
 
@@ -198,11 +199,11 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.check_known_event(text) IS
-    'An error (22023, 42704) unless the event is in webhook_event_types.';
+    'Raises an error (22004, 22023, 42704) unless the event is in webhook_event_types.';
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.check_known_event(text)');
 
--- The rules of src/core/event_pattern.h: "*" leaves out the events about webhooks themselves.
+-- "*" does not include the events about webhooks: see src/core/event_pattern.h.
 CREATE FUNCTION webhook_internal.check_event_pattern(pattern text) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -228,6 +229,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.check_event_pattern(text) IS
-    'An error (22023, 42704) unless a webhook may subscribe to that.';
+    'Raises an error (22023, 42704) unless a webhook may subscribe to the name or pattern.';
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.check_event_pattern(text)');

@@ -1,12 +1,11 @@
--- The event log, and how events get there: by the triggers of webhook_watch(), or by webhook_emit().
+-- The event log, and how events get there: through the triggers of webhook_watch(), or through webhook_emit().
 
--- The event log: a ring of 8 segments, and one of 4 for what organizations write beyond their shares. Column order and
--- types are known to src/pg/event_writer.cpp.
--- Ids are drawn a million at a time and shared out in memory: see src/pg/shared_state.h.
+-- The event log: a ring of 8 segments, and one of 4 for what organizations write beyond their shares.
+-- Ids are drawn a million at a time and shared out in memory: see src/pg/server/shared_state.h.
 CREATE SEQUENCE @extschema@.webhook_events_id_seq INCREMENT 1000000 CACHE 1;
 COMMENT ON SEQUENCE @extschema@.webhook_events_id_seq IS 'The ids of events, drawn a million at a time.';
 
--- known_switch fills what would be padding.
+-- src/pg/event_table.h has the columns in the same order. known_switch fills what would be padding.
 CREATE TABLE @extschema@.webhook_events (
     slot            smallint NOT NULL,
     known_switch    integer NOT NULL DEFAULT 2147483647,
@@ -21,25 +20,28 @@ CREATE TABLE @extschema@.webhook_events (
     oversized_bytes bigint
 ) PARTITION BY LIST (slot);
 COMMENT ON TABLE @extschema@.webhook_events IS
-    'The captured events, append-only, in a ring of 8 segments, and one of 4 for what organizations write beyond their '
-    'shares (webhook.organization_share): the oldest segment is emptied when its turn to be written '
-    'comes. Not dumped.';
-COMMENT ON COLUMN @extschema@.webhook_events.slot IS 'The segment: 0 to 7; from 8 to 11 of the second ring.';
+    'The captured events, append-only, in a ring of 8 segments and a second ring of 4 for what organizations write '
+    'beyond their shares (webhook.organization_share). A segment is emptied before it is written to again. Not dumped.';
+COMMENT ON COLUMN @extschema@.webhook_events.slot IS 'The segment: 0 to 7, or 8 to 11 in the second ring.';
 COMMENT ON COLUMN @extschema@.webhook_events.known_switch IS
-    'The last number of webhook_switches_seq that its session knew of: what webhooks were active then.';
-COMMENT ON COLUMN @extschema@.webhook_events.id IS 'Unique; of two changes of one row, the later has the higher one.';
-COMMENT ON COLUMN @extschema@.webhook_events.xid IS 'The top-level transaction that caused it.';
+    'The last number of webhook_switches_seq that the session knew when it captured the event. It decides which '
+    'webhooks were active (webhook_configurations.switches).';
+COMMENT ON COLUMN @extschema@.webhook_events.id IS
+    'Unique. Of two changes of the same row, the later one has the higher id.';
+COMMENT ON COLUMN @extschema@.webhook_events.xid IS 'The top-level transaction that made the change.';
 COMMENT ON COLUMN @extschema@.webhook_events.created_at IS 'When the change was captured.';
 COMMENT ON COLUMN @extschema@.webhook_events.event IS 'The name of the event (webhook_event_types.name).';
 COMMENT ON COLUMN @extschema@.webhook_events.organization_id IS
-    'Whose event it is; null in a database without tenants.';
-COMMENT ON COLUMN @extschema@.webhook_events.key IS 'What it is about: events of one key are delivered in order.';
-COMMENT ON COLUMN @extschema@.webhook_events.data IS 'The row as JSON. Null: it was larger than webhook.max_payload.';
+    'The organization that the event belongs to; null in a database without tenants.';
+COMMENT ON COLUMN @extschema@.webhook_events.key IS
+    'What the event is about, by default the primary key of the row. Events with the same key are delivered in order. '
+    'Null: there is no key.';
+COMMENT ON COLUMN @extschema@.webhook_events.data IS 'The row as JSON. Null if it was larger than webhook.max_payload.';
 COMMENT ON COLUMN @extschema@.webhook_events.previous IS
-    'The old values of those columns of data that changed, as JSON. Null unless the watch has include_previous and the '
-    'change is an UPDATE.';
+    'The old values of the changed columns of data, as JSON. Null unless the watch has include_previous and the change '
+    'is an UPDATE.';
 COMMENT ON COLUMN @extschema@.webhook_events.oversized_bytes IS
-    'How large data and previous were, in bytes, if that was too large; else null.';
+    'The size of data and previous in bytes, if it exceeded webhook.max_payload; otherwise null.';
 
 CREATE TABLE @extschema@.webhook_events_0 PARTITION OF @extschema@.webhook_events FOR VALUES IN (0);
 CREATE TABLE @extschema@.webhook_events_1 PARTITION OF @extschema@.webhook_events FOR VALUES IN (1);
@@ -57,16 +59,16 @@ DO $$
 BEGIN
     FOR slot IN 0 .. 11 LOOP
         EXECUTE format('COMMENT ON TABLE @extschema@.webhook_events_%s IS %L', slot,
-                       'A segment of webhook_events, which is the table to read.');
+                       'A segment of webhook_events. Read webhook_events instead.');
     END LOOP;
 END
 $$;
 
 CREATE INDEX webhook_events_id_idx ON @extschema@.webhook_events (id);
-COMMENT ON INDEX @extschema@.webhook_events_id_idx IS 'Walks the events in order.';
+COMMENT ON INDEX @extschema@.webhook_events_id_idx IS 'Reads the events in order.';
 CREATE INDEX webhook_events_xid_idx ON @extschema@.webhook_events (xid);
 COMMENT ON INDEX @extschema@.webhook_events_xid_idx IS
-    'Finds the events of the transactions that ended between two snapshots.';
+    'Finds the events of the transactions that finished between two snapshots.';
 
 INSERT INTO webhook_internal.privileges VALUES ('{operate}', 'SELECT ON @extschema@.webhook_events');
 CREATE POLICY webhook_tenants ON @extschema@.webhook_events FOR SELECT
@@ -77,7 +79,7 @@ CREATE POLICY webhook_operators ON @extschema@.webhook_events FOR SELECT
     USING ((SELECT has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE')));
 COMMENT ON POLICY webhook_operators ON @extschema@.webhook_events IS 'Operators read all events.';
 
--- The events that outlived their segment, because deliveries refer to them: each once, however many these are.
+-- Events that outlived their segment, because deliveries refer to them.
 CREATE TABLE webhook_internal.saved_events (
     event_id        bigint PRIMARY KEY,
     created_at      timestamptz NOT NULL,
@@ -89,23 +91,23 @@ CREATE TABLE webhook_internal.saved_events (
     bytes           bigint NOT NULL
 );
 COMMENT ON TABLE webhook_internal.saved_events IS
-    'Events that deliveries refer to and whose segment of webhook_events has been emptied: each once. An event goes with the '
-    'last delivery that refers to it. Not dumped.';
+    'Events that deliveries still refer to after their segment of webhook_events was emptied. Each event is stored '
+    'once, and is deleted with the last delivery that refers to it. Not dumped.';
 COMMENT ON COLUMN webhook_internal.saved_events.event_id IS 'webhook_events.id.';
 COMMENT ON COLUMN webhook_internal.saved_events.created_at IS 'When the change was captured.';
 COMMENT ON COLUMN webhook_internal.saved_events.event IS 'The name of the event.';
-COMMENT ON COLUMN webhook_internal.saved_events.organization_id IS 'Whose event it is.';
+COMMENT ON COLUMN webhook_internal.saved_events.organization_id IS 'The organization that the event belongs to.';
 COMMENT ON COLUMN webhook_internal.saved_events.key IS 'The key of the event.';
 COMMENT ON COLUMN webhook_internal.saved_events.data IS 'The row as JSON.';
-COMMENT ON COLUMN webhook_internal.saved_events.previous IS 'The old values of what an UPDATE changed, if asked for.';
+COMMENT ON COLUMN webhook_internal.saved_events.previous IS 'As in webhook_events.';
 COMMENT ON COLUMN webhook_internal.saved_events.bytes IS
-    'How much of webhook.max_saved_size it takes: data and previous as they are stored.';
+    'How much of webhook.max_saved_size the event uses: the stored size of data and previous, in bytes.';
 
 CREATE INDEX saved_events_organization_id_idx ON webhook_internal.saved_events (organization_id, event_id);
 COMMENT ON INDEX webhook_internal.saved_events_organization_id_idx IS 'Finds the oldest events of an organization.';
 
--- The events of the caller's organization that are still stored. Not security_invoker, so that it may read webhook_events
--- and the instance; in a view, current_user is still the caller, which a SECURITY DEFINER function could not tell.
+-- Not security_invoker, so that the view may read webhook_events and webhook_instance. In a view, current_user is still
+-- the caller, which a SECURITY DEFINER function could not know.
 CREATE VIEW @extschema@.webhook_own_events WITH (security_barrier) AS
     SELECT s.id, webhook_internal.encode_id(i.instance, s.id, s.created_at) AS webhook_id, s.created_at, s.event,
            s.organization_id, s.key, s.data, s.previous, s.oversized_bytes, s.known_switch
@@ -119,51 +121,52 @@ CREATE VIEW @extschema@.webhook_own_events WITH (security_barrier) AS
     WHERE s.organization_id = (SELECT @extschema@.webhook_current_organization())
        OR (SELECT has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE'));
 COMMENT ON VIEW @extschema@.webhook_own_events IS
-    'The stored events of the caller''s organization, or all for operators. Bodies for those who may manage webhooks.';
+    'The stored events of the caller''s organization, or of all organizations for operators. Only roles that may '
+    'manage webhooks read data and previous.';
 COMMENT ON COLUMN @extschema@.webhook_own_events.known_switch IS
-    'As in webhook_events; null if that is no longer known.';
+    'As in webhook_events. Null after the segment of the event was emptied.';
 COMMENT ON COLUMN @extschema@.webhook_own_events.id IS 'As in webhook_events.';
 COMMENT ON COLUMN @extschema@.webhook_own_events.webhook_id IS
-    'What receivers get as webhook-id; null before the first worker has started.';
+    'The webhook-id that receivers get; null before the first worker has started.';
 COMMENT ON COLUMN @extschema@.webhook_own_events.created_at IS 'When the change was captured.';
 COMMENT ON COLUMN @extschema@.webhook_own_events.event IS 'The name of the event.';
-COMMENT ON COLUMN @extschema@.webhook_own_events.organization_id IS 'Whose event it is.';
-COMMENT ON COLUMN @extschema@.webhook_own_events.key IS 'What it is about.';
-COMMENT ON COLUMN @extschema@.webhook_own_events.data IS 'The row as JSON; null if it was too large to be kept.';
-COMMENT ON COLUMN @extschema@.webhook_own_events.previous IS 'The old values of what an UPDATE changed, if asked for.';
-COMMENT ON COLUMN @extschema@.webhook_own_events.oversized_bytes IS 'How large it was, if it was too large.';
+COMMENT ON COLUMN @extschema@.webhook_own_events.organization_id IS 'The organization that the event belongs to.';
+COMMENT ON COLUMN @extschema@.webhook_own_events.key IS 'What the event is about.';
+COMMENT ON COLUMN @extschema@.webhook_own_events.data IS 'The row as JSON; null if it was too large.';
+COMMENT ON COLUMN @extschema@.webhook_own_events.previous IS 'As in webhook_events.';
+COMMENT ON COLUMN @extschema@.webhook_own_events.oversized_bytes IS
+    'Its size in bytes if it was too large; otherwise null.';
 INSERT INTO webhook_internal.privileges VALUES ('{read}',
     'SELECT (id, webhook_id, created_at, event, organization_id, key, oversized_bytes, known_switch) ON '
     '@extschema@.webhook_own_events');
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}', 'SELECT ON @extschema@.webhook_own_events');
 
--- Without a SET: they look no name up by the search_path, it would cost every captured row, and the casts of a user's
--- own types, which capture calls, are entitled to the session's.
+-- About the missing SET clause see schema.sql.
 CREATE FUNCTION @extschema@.webhook_capture() RETURNS trigger
     LANGUAGE C AS 'MODULE_PATHNAME', 'webhook_capture';
 COMMENT ON FUNCTION @extschema@.webhook_capture() IS
-    'Trigger function, AFTER ... FOR EACH ROW: makes the change an event. Arguments: the event''s name, then options '
-    'such as ''key_columns={id}''. webhook_watch() writes such triggers. Whoever may execute it can forge events of '
-    'any organization.';
+    'Trigger function, AFTER ... FOR EACH ROW: records the change as an event. Arguments: the event''s name, then '
+    'options such as ''key_columns={id}''. webhook_watch() creates such triggers. A role that may execute it can forge '
+    'events of any organization.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}', 'EXECUTE ON FUNCTION @extschema@.webhook_capture()');
 
 CREATE FUNCTION @extschema@.webhook_flush() RETURNS void
     LANGUAGE C AS 'MODULE_PATHNAME', 'webhook_flush';
 COMMENT ON FUNCTION @extschema@.webhook_flush() IS
-    'Writes the events that this transaction has captured so far to webhook_events, which otherwise happens at its '
-    'end. For tests that look before they roll back.';
+    'Writes the events that the transaction has captured so far to webhook_events, instead of at its end. For tests '
+    'that check the events and then roll back.';
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION @extschema@.webhook_flush()');
 
 CREATE FUNCTION webhook_internal.append(event text, data json, organization_id text, key text) RETURNS void
     LANGUAGE C AS 'MODULE_PATHNAME', 'webhook_append';
 COMMENT ON FUNCTION webhook_internal.append(text, json, text, text) IS
-    'Appends an event for any organization, unchecked. Behind webhook_emit().';
+    'Appends an event of any organization, without checks. Used by webhook_emit().';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
     'EXECUTE ON FUNCTION webhook_internal.append(text, json, text, text)');
 
--- SECURITY DEFINER, because whoever may call append() itself can forge any organization's events. That this one
--- cannot does not depend on who calls it.
+-- SECURITY DEFINER, because a role that may call append() can forge events of any organization. This function prevents
+-- that for every caller.
 CREATE FUNCTION webhook_internal.emit_tenant(event text, data json, key text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -182,7 +185,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.emit_tenant(text, json, text) IS
-    'Publishes an event of the session''s organization. Behind webhook_emit().';
+    'Publishes an event of the session''s organization. Used by webhook_emit().';
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.emit_tenant(text, json, text)');
 
@@ -217,7 +220,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_emit(text, json, text, text) IS
-    'Publishes an event that no row change shows. It is delivered if the transaction commits. The event must be in '
-    'webhook_event_types (42704); another organization than the session''s is for operators only (42501).';
+    'Publishes an event without a row change. It is delivered if the transaction commits. Errors: 22004 if data is '
+    'null, 42704 if the event is not in webhook_event_types, 42939 if its name is reserved, and 42501 if another '
+    'organization than the session''s is given by a role that is not an operator.';
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
     'EXECUTE ON FUNCTION @extschema@.webhook_emit(text, json, text, text)');

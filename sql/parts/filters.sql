@@ -1,16 +1,16 @@
--- Which events a filter lets pass.
+-- Filters: which events they let pass.
 
--- The rules of src/core/json_bounds.h.
+-- The limits are in src/core/json_bounds.h.
 CREATE FUNCTION @extschema@.webhook_filter_data_problem(data text) RETURNS text
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_filter_data_problem';
 COMMENT ON FUNCTION @extschema@.webhook_filter_data_problem(text) IS
-    'Why no filter may see such data, of whatever event; null if one may.';
+    'Why no filter may see this data, which is given as text: the limit that it exceeds. Null if filters may see it.';
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION @extschema@.webhook_filter_data_problem(text)');
 
--- What the worker asks of each event, and what webhook_explain() says. Anything but false and null is a match, so that
--- both a predicate ($.amount > 5) and a filter expression ($ ? (@.amount > 5)) mean what they say. Errors pass: to the
--- worker they are no match.
+-- webhook_explain() calls this, and src/pg/store/filter_evaluation.cpp follows the same rule. Any result other than
+-- false and null is a match, so that a predicate ($.amount > 5) and a filter expression ($ ? (@.amount > 5)) both work.
+-- Errors are raised. The worker treats them as no match.
 CREATE FUNCTION @extschema@.webhook_filter_matches(filter jsonpath, data json) RETURNS boolean
     LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -18,11 +18,11 @@ AS $$
            OR EXISTS (SELECT FROM jsonb_path_query(data::jsonb, filter) v WHERE v NOT IN ('false', 'null'))
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_filter_matches(jsonpath, json) IS
-    'Whether an event with that data passes a filter (webhook_configurations.filter). Errors as jsonb_path_query().';
+    'Whether an event with this data passes the filter (webhook_configurations.filter). A null filter passes all. '
+    'Raises the errors of jsonb_path_query().';
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION @extschema@.webhook_filter_matches(jsonpath, json)');
 
--- Why an event does not pass the filter; null if it does.
 CREATE FUNCTION @extschema@.webhook_filter_problem(filter jsonpath, data json) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -41,6 +41,6 @@ EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_filter_problem(jsonpath, json) IS
-    'Why an event with that data does not pass a filter; null if it does.';
+    'Why an event with this data does not pass the filter, in words; null if it passes.';
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION @extschema@.webhook_filter_problem(jsonpath, json)');
