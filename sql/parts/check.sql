@@ -1,6 +1,6 @@
 -- webhook_check(): what is wrong with a webhook.
 
--- What webhook_check() says of where the webhook's events come from.
+-- The part of webhook_check() about the sources of the webhook's events.
 CREATE FUNCTION webhook_internal.check_sources(configuration_id uuid)
     RETURNS TABLE (severity text, finding text, hint text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -42,7 +42,7 @@ AS $$
                           WHERE a.attrelid = s.source AND a.attname = u.name AND a.attnum > 0 AND NOT a.attisdropped)) n
     WHERE n.name IS NOT NULL
     UNION ALL
-    SELECT 'warning', format('rows of %s are no %s: %s from %s, but triggers are not inherited',
+    SELECT 'warning', format('rows of %s do not cause %s: %s from %s, but triggers are not inherited',
                              array_to_string(c.children, ', '), s.event,
                              CASE WHEN cardinality(c.children) = 1 THEN 'it inherits' ELSE 'they inherit' END, s.source),
            'SELECT webhook_watch(...) for the table' || CASE WHEN cardinality(c.children) = 1 THEN '' ELSE 's' END || ' too.'
@@ -53,18 +53,18 @@ AS $$
                          THEN 'its events are declared with an organization, and the webhook has none'
                          ELSE 'its events are declared without an organization, and the webhook has one' END,
            'A webhook receives the events of its own organization; one without organization those without one. '
-           'Declare them anew, or create the webhook anew.'
+           'Declare the events again, or create another webhook.'
     FROM webhook w
     WHERE EXISTS (SELECT FROM watch)
       AND NOT EXISTS (SELECT FROM watch s WHERE (s.organization_column IS NULL) = (w.organization_id IS NULL))
 $$;
 COMMENT ON FUNCTION webhook_internal.check_sources(uuid) IS
-    'The part of webhook_check() about where its events come from.';
+    'The findings of webhook_check() about the sources of the webhook''s events.';
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.check_sources(uuid)');
 
--- What webhook_check() says of the secrets that a request is to be signed with. See tenancy.sql about _tenant and _operator:
--- here both only read.
+-- The part of webhook_check() about the secrets that sign requests. tenancy.sql explains _tenant and _operator. Here
+-- both only read.
 CREATE FUNCTION webhook_internal.check_secrets_operator(webhook uuid) RETURNS text
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -79,7 +79,7 @@ AS $$
     WHERE c.id = webhook
 $$;
 COMMENT ON FUNCTION webhook_internal.check_secrets_operator(uuid) IS
-    'check_secrets_tenant() for operators: a webhook of any organization.';
+    'check_secrets_tenant() for operators: webhooks of any organization.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
     'EXECUTE ON FUNCTION webhook_internal.check_secrets_operator(uuid)');
 
@@ -90,12 +90,12 @@ AS $$
     WHERE c.id = webhook AND c.organization_id = (SELECT @extschema@.webhook_current_organization())
 $$;
 COMMENT ON FUNCTION webhook_internal.check_secrets_tenant(uuid) IS
-    'Why a webhook of the session''s organization cannot sign by its secrets; null if it can, and for any other '
-    'webhook. Behind webhook_check().';
+    'Why the secrets of a webhook of the session''s organization cannot sign; null if they can, and for other '
+    'webhooks. Used by webhook_check().';
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.check_secrets_tenant(uuid)');
 
--- What webhook_check() says of the shares of the webhook's organization.
+-- The part of webhook_check() about the shares of the webhook's organization.
 CREATE FUNCTION webhook_internal.check_shares_operator(webhook uuid) RETURNS text
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -104,7 +104,7 @@ AS $$
     WHERE c.id = webhook AND webhook_internal.used_share(c.organization_id, s.storage) > 0.9
 $$;
 COMMENT ON FUNCTION webhook_internal.check_shares_operator(uuid) IS
-    'The tables of which the webhook''s organization has used up its share; null: none. For operators.';
+    'check_shares_tenant() for operators: webhooks of any organization.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
     'EXECUTE ON FUNCTION webhook_internal.check_shares_operator(uuid)');
 
@@ -115,18 +115,18 @@ AS $$
     WHERE c.id = webhook AND c.organization_id = (SELECT @extschema@.webhook_current_organization())
 $$;
 COMMENT ON FUNCTION webhook_internal.check_shares_tenant(uuid) IS
-    'The same for a webhook of the session''s organization.';
+    'The tables (webhook_events, webhook_logs) in which the session''s organization has used more than 90 % of its '
+    'share; null if none, and for webhooks of other organizations.';
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.check_shares_tenant(uuid)');
 
--- What is to be written of the webhook's deliveries, and for how long it has waited for somebody else's transaction; null:
--- nothing, or not for long.
+-- The part of webhook_check() about deliveries that have waited more than 2 s for another transaction.
 CREATE FUNCTION webhook_internal.check_deferred_operator(webhook uuid) RETURNS text
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT format('%s deliveries wait to be recorded since %s: a transaction that is open, or prepared, has called '
-                  'webhook_cancel(), webhook_replay() or webhook_redeliver(); or a row is refused, and the '
-                  'server''s log says why',
+    SELECT format('%s deliveries wait to be recorded since %s: an open or prepared transaction has called '
+                  'webhook_cancel(), webhook_replay() or webhook_redeliver(), or a row is refused (the server log '
+                  'says why)',
                   CASE WHEN w.waiting > 1000 THEN 'more than 1000' ELSE w.waiting::text END, w.since)
     FROM (SELECT count(*) AS waiting, min(d.deferred_at) AS since
           FROM (SELECT c.deferred_at FROM webhook_internal.deferred_changes c WHERE c.configuration_id = webhook
@@ -134,7 +134,7 @@ AS $$
     WHERE w.since < clock_timestamp() - interval '2 s'
 $$;
 COMMENT ON FUNCTION webhook_internal.check_deferred_operator(uuid) IS
-    'check_deferred_tenant() for operators: a webhook of any organization.';
+    'check_deferred_tenant() for operators: webhooks of any organization.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
     'EXECUTE ON FUNCTION webhook_internal.check_deferred_operator(uuid)');
 
@@ -145,7 +145,8 @@ AS $$
     WHERE c.id = webhook AND c.organization_id = (SELECT @extschema@.webhook_current_organization())
 $$;
 COMMENT ON FUNCTION webhook_internal.check_deferred_tenant(uuid) IS
-    'What of the deliveries of a webhook of the session''s organization waits to be recorded; null for any other.';
+    'A finding about deliveries of a webhook of the session''s organization that wait to be recorded; null if there '
+    'are none, and for other webhooks.';
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.check_deferred_tenant(uuid)');
 
@@ -172,7 +173,7 @@ BEGIN
         RAISE EXCEPTION 'webhook % does not exist, or belongs to another organization', configuration_id
             USING ERRCODE = 'undefined_object';
     END IF;
-    -- Not in one expression: PostgreSQL would ask for the right to both.
+    -- Not one expression: PostgreSQL would require the privilege on both functions.
     IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
         secret_problem := webhook_internal.check_secrets_operator(configuration_id);
         used_up := webhook_internal.check_shares_operator(configuration_id);
@@ -215,11 +216,11 @@ BEGIN
          'One starts within moments. If none does, the server log says why: too few max_worker_processes, or a '
          'library of another version than the extension.'),
         (server.workers BETWEEN 1 AND current_setting('webhook.workers', true)::integer - 1, 'warning',
-         format('only %s of %s workers run for this database: the others'' webhooks wait', server.workers,
+         format('only %s of %s workers run for this database: the webhooks of the others wait', server.workers,
                 current_setting('webhook.workers', true)),
          'They start within moments. If they do not, max_worker_processes is too low for webhook.workers.'),
         (current_setting('webhook.enabled', true) = 'off', 'error', 'webhook.enabled is off for the server',
-         'Set it to on in postgresql.conf and reload. Meanwhile events are recorded and wait.'),
+         'Set it to on in postgresql.conf and reload. Until then, events are recorded and wait.'),
         (server.is_paused, 'error', 'this database is paused' || coalesce(': ' || server.paused_reason, ''),
          'SELECT webhook_resume();'),
         (current_setting('webhook.capture', true) = 'off', 'error', 'webhook.capture is off: no events are recorded',
@@ -227,52 +228,52 @@ BEGIN
         (NOT webhook.is_active, 'error',
          'the webhook is inactive' || coalesce(' since ' || webhook.disabled_at, '')
          || coalesce(': ' || webhook.disabled_reason, ''),
-         'UPDATE webhook_configurations SET is_active = true ...; webhook_replay() sends what it has missed.'),
+         'UPDATE webhook_configurations SET is_active = true ...; webhook_replay() sends the events that it missed.'),
         (@extschema@.webhook_url_problem(webhook.url) IS NOT NULL, 'error',
          'its URL is refused: ' || @extschema@.webhook_url_problem(webhook.url),
          'Correct the URL, or the setting that refuses it.'),
         (secret_problem IS NOT NULL, 'error', secret_problem,
-         'Nothing is sent unsigned. Give webhook.secret_key_file the key again and reload, or give the webhook another '
-         'secret.')
+         'Nothing is sent unsigned. Put the key back into webhook.secret_key_file and reload, or give the webhook '
+         'another secret.')
     ) f (applies, severity, finding, hint) WHERE f.applies;
     RETURN QUERY SELECT s.severity, s.finding, s.hint FROM webhook_internal.check_sources(configuration_id) s;
     RETURN QUERY
     SELECT f.severity, f.finding, f.hint FROM (VALUES
         (latest.created_at IS NULL, 'info', 'nothing has been sent yet',
-         'It receives what is captured after it became active; webhook_explain() tells of one event.'),
+         'It receives events that were captured after it became active. webhook_explain() shows what happened to one.'),
         (latest.status = 'success', 'info', format('the last attempt, at %s, was successful', latest.created_at),
          NULL),
         (latest.status = 'failed', 'warning',
          format('the last attempt, at %s, failed: %s', latest.created_at, latest.error),
          'webhook_logs has the response; webhook_curl() repeats the request by hand.'),
         (endpoint.circuit_opened_at IS NOT NULL, 'warning',
-         format('its endpoint fails since %s: the circuit is open, and one delivery is tried at %s: %s',
+         format('its endpoint has failed since %s: the circuit is open, and one delivery is tried at %s: %s',
                 endpoint.failing_since, endpoint.next_probe_at, endpoint.last_error),
-         'What is owed waits. When the endpoint answers again, all of it is sent, the oldest first.'),
+         'Pending deliveries wait. When the endpoint answers again, all of them are sent, the oldest first.'),
         (deferred IS NOT NULL, 'warning', deferred,
-         'Until it ends, what fails is not sent again. pg_stat_activity and pg_prepared_xacts show open transactions.'),
+         'Until then, failed deliveries are not retried. pg_stat_activity and pg_prepared_xacts show open transactions.'),
         (owed.pending > 0, 'info',
-         format('%s deliveries are owed, the next is due at %s', owed.pending, owed.next_attempt_at),
+         format('%s deliveries are pending, the next is due at %s', owed.pending, owed.next_attempt_at),
          'webhook_cancel() gives them up.'),
         (unjudged > 0 AND endpoint.filter_failed_at IS NOT NULL, 'warning',
          format('its filter could not judge %s events in the last 24 hours, which were not delivered; the last at %s: %s',
                 unjudged, endpoint.filter_failed_at, endpoint.filter_error),
-         'webhook_explain() tells of each event. Correct the filter; webhook_replay() then sends what it lets pass.'),
+         'webhook_explain() says why for each event. Correct the filter. webhook_replay() then sends the events that match.'),
         (owed.dead > 0, 'warning', format('%s deliveries were given up', owed.dead),
          'webhook_deliveries.last_error says why; webhook_replay(..., only_failed => true) sends them again.'),
         (used_up IS NOT NULL, 'warning',
          format('its organization has used up its share of %s: what it writes beyond that is kept for a shorter time',
                 used_up),
-         'Fewer or smaller events, or a higher webhook.organization_share.'),
+         'Send fewer or smaller events, or raise webhook.organization_share.'),
         (dropped.deliveries > 0, 'warning',
          format('%s deliveries were given up, the last at %s: %s', dropped.deliveries, dropped.latest, dropped.reason),
-         'webhook_logs has a row with attempt 0 for many of them at once; webhook_replay() sends them again, as far as '
-         'their events are stored.')
+         'In webhook_logs one row with attempt 0 stands for many of them. webhook_replay() sends those again that have '
+         'a stored event.')
     ) f (applies, severity, finding, hint) WHERE f.applies;
 END
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_check(uuid) IS
-    'Why nothing arrives: what is wrong with a webhook or around it (error, warning), and how it stands (info), each '
-    'with a hint. 42704 if there is no such webhook.';
+    'Why nothing arrives: the findings about a webhook and its surroundings, each with a hint. severity: error and '
+    'warning for what is wrong, info for the state. Raises 42704 if there is no such webhook.';
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION @extschema@.webhook_check(uuid)');

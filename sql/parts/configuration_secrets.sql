@@ -1,15 +1,14 @@
--- How a secret that is written into webhook_configurations gets into webhook_secrets, and who may see it.
+-- How a secret that is written to webhook_configurations gets into webhook_secrets, and who may see it.
 --
--- Whoever may write webhook_configurations may not read webhook_secrets: the functions that move a secret there are
--- SECURITY DEFINER. None of them may be called, or attached to another table, by anybody.
+-- Roles that may write webhook_configurations may not read webhook_secrets. So the functions that move a secret there
+-- are SECURITY DEFINER. No role may call them or attach them to another table.
 --
--- A BEFORE INSERT trigger does not know what becomes of its row: ON CONFLICT may drop it, or turn it into an UPDATE of
--- another one, and the id it proposes may be that of somebody else's webhook. So it only stages the secret, as one that
--- expired at -infinity, which nobody signs with; the AFTER INSERT or the row's BEFORE UPDATE trigger takes it from there,
--- and what nobody took is removed at the end of the statement.
+-- A BEFORE INSERT trigger does not know what happens to its row. ON CONFLICT may drop it or turn it into an UPDATE of
+-- another row, and its id may be that of another organization's webhook. So the trigger only stages the secret, with
+-- expires_at = -infinity: no request is signed with it. The AFTER INSERT trigger, or the BEFORE UPDATE trigger of the
+-- updated row, adopts the staged secret. The end of the statement deletes the staged secrets that no row adopted.
 --
--- They are planned without a look at the values of their variables, so that not even a server that logs its plans
--- (debug_print_plan) logs a secret.
+-- The functions use generic plans, so that plans contain no secrets, even in the log of a server with debug_print_plan.
 
 CREATE FUNCTION webhook_internal.configurations_stage_secret() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
@@ -17,16 +16,16 @@ AS $$
 DECLARE
     plain text := NEW.secret;
 BEGIN
-    -- No mask is longer than whsec_...1234. What becomes of the row decides: it may be an upsert of what was read.
+    -- No mask is longer than whsec_...1234. A mask stays as it is: the row may be an upsert of a row that was read.
     IF length(plain) <= 13 AND webhook_internal.is_mask(plain) THEN
         RETURN NEW;
     END IF;
-    -- What webhook_generate_secret() makes is right: a call costs more.
+    -- Secrets of webhook_generate_secret() are valid, and matching them here costs less than the call.
     IF plain !~ '^whsec_([A-Za-z0-9+/]{4}){4,100}([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$' THEN
         PERFORM webhook_internal.check_secret(plain);
     END IF;
     NEW.secret := webhook_internal.mask(plain);
-    -- A null id fails at once, and the message for it must not come from webhook_secrets, whose row it would show.
+    -- A null id fails anyway. An error of webhook_secrets would show the row in its message.
     IF NEW.id IS NOT NULL THEN
         INSERT INTO @extschema@.webhook_secrets (configuration_id, key_id, secret, expires_at)
         SELECT NEW.id, n.key_id, n.sealed, '-infinity' FROM webhook_internal.seal_secret(NEW.id, plain) n;
@@ -35,7 +34,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.configurations_stage_secret() IS
-    'Trigger function of webhook_configurations: takes the secret out of a row to be inserted and leaves its mask.';
+    'Trigger function of webhook_configurations: stages the secret of a row to be inserted and puts its mask in its '
+    'place.';
 
 CREATE TRIGGER webhook_configurations_2_stage_secret BEFORE INSERT ON @extschema@.webhook_configurations
     FOR EACH ROW WHEN (NEW.secret IS NOT NULL)
@@ -47,7 +47,8 @@ AS $$
 DECLARE
     adopted tid[];
 BEGIN
-    -- The first of a kind: with ON CONFLICT DO NOTHING, the first row of a key is the one that is inserted.
+    -- The first one per webhook and mask: with ON CONFLICT DO NOTHING, the first row of a key is the one that is
+    -- inserted.
     adopted := ARRAY(
         SELECT DISTINCT ON (i.id) s.ctid
         FROM inserted i
@@ -56,14 +57,15 @@ BEGIN
         WHERE s.created_xid = pg_current_xact_id_if_assigned() AND s.expires_at = '-infinity'
           AND webhook_internal.mask(o.secret) = i.secret
         ORDER BY i.id, s.created_at, s.ctid);
-    -- A mask. Only in a restore does its secret follow, with webhook_secrets: what pg_dump and pg_restore write sets this.
+    -- A row with a mask but no secret. Only in a restore does the secret follow, with webhook_secrets. The scripts of
+    -- pg_dump and pg_restore turn check_function_bodies off.
     IF cardinality(adopted) < (SELECT count(*) FROM inserted i WHERE i.secret IS NOT NULL)
        AND current_setting('check_function_bodies')::boolean THEN
         RAISE EXCEPTION 'the secret is the mask of a secret'
             USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'secret',
-                  DETAIL = 'A copy of a row of webhook_configurations has no secret: reading shows the mask alone.',
-                  HINT = 'The secret itself is shown by @extschema@.webhook_reveal_secret(id); '
-                         '@extschema@.webhook_generate_secret() makes another one.';
+                  DETAIL = 'Reading webhook_configurations shows only masks, so a copy of a row has no secret.',
+                  HINT = '@extschema@.webhook_reveal_secret(id) shows the secret itself; '
+                         '@extschema@.webhook_generate_secret() makes a new one.';
     END IF;
     IF adopted = '{}' THEN
         RETURN NULL;
@@ -77,7 +79,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.configurations_adopt_secrets() IS
-    'Trigger function of webhook_configurations: puts the staged secrets of inserted rows into force.';
+    'Trigger function of webhook_configurations: makes the staged secrets of inserted rows valid.';
 
 CREATE TRIGGER webhook_configurations_3_adopt_secrets AFTER INSERT ON @extschema@.webhook_configurations
     REFERENCING NEW TABLE AS inserted
@@ -90,7 +92,7 @@ DECLARE
     plain text := NEW.secret;
 BEGIN
     IF webhook_internal.is_mask(plain) THEN
-        -- INSERT ... ON CONFLICT DO UPDATE SET secret = EXCLUDED.secret: the last one staged is this row's.
+        -- INSERT ... ON CONFLICT DO UPDATE SET secret = EXCLUDED.secret: the last staged secret is this row's.
         DELETE FROM @extschema@.webhook_secrets d
         WHERE d.ctid = (SELECT s.ctid
                         FROM @extschema@.webhook_secrets s
@@ -104,9 +106,9 @@ BEGIN
             RETURN NEW;
         END IF;
         IF NOT FOUND THEN
-            RAISE EXCEPTION 'the secret is the mask of another one'
+            RAISE EXCEPTION 'the secret is the mask of another secret'
                 USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'secret',
-                      HINT = 'The secret itself is shown by @extschema@.webhook_reveal_secret(id).';
+                      HINT = '@extschema@.webhook_reveal_secret(id) shows the secret itself.';
         END IF;
     END IF;
     PERFORM webhook_internal.check_secret(plain);
@@ -116,19 +118,20 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.configurations_change_secret() IS
-    'Trigger function of webhook_configurations: replaces the secret of an updated row, unless it is written back as '
-    'its mask.';
+    'Trigger function of webhook_configurations: replaces the secret of an updated row, unless the row has the mask of '
+    'the current one.';
 
 CREATE TRIGGER webhook_configurations_2_change_secret BEFORE UPDATE ON @extschema@.webhook_configurations
     FOR EACH ROW WHEN (NEW.secret IS NOT NULL OR OLD.secret IS NOT NULL)
     EXECUTE FUNCTION webhook_internal.configurations_change_secret();
 
--- SECURITY DEFINER for webhook_secrets, and for wake().
+-- SECURITY DEFINER, for webhook_secrets and wake().
 CREATE FUNCTION webhook_internal.configurations_changed() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    -- INSERT ... ON CONFLICT DO UPDATE fires for its updates first, before what it has inserted has taken what is staged.
+    -- INSERT ... ON CONFLICT DO UPDATE fires the trigger for UPDATE first, before the inserted rows have adopted their
+    -- secrets.
     IF TG_OP = 'INSERT' THEN
         DELETE FROM @extschema@.webhook_secrets s
         WHERE s.created_xid = pg_current_xact_id_if_assigned() AND s.expires_at = '-infinity';
@@ -138,13 +141,13 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.configurations_changed() IS
-    'Trigger function of webhook_configurations: removes staged secrets that no row took, and wakes the worker.';
+    'Trigger function of webhook_configurations: deletes staged secrets that no row adopted, and wakes the worker.';
 
 CREATE TRIGGER webhook_configurations_5_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
     ON @extschema@.webhook_configurations
     FOR EACH STATEMENT EXECUTE FUNCTION webhook_internal.configurations_changed();
 
--- See tenancy.sql about _tenant and _operator.
+-- tenancy.sql explains _tenant and _operator.
 CREATE FUNCTION webhook_internal.reveal_secret_operator(webhook uuid) RETURNS text
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -152,7 +155,7 @@ AS $$
     WHERE s.configuration_id = webhook AND s.expires_at IS NULL
 $$;
 COMMENT ON FUNCTION webhook_internal.reveal_secret_operator(uuid) IS
-    'webhook_reveal_secret() for operators: a webhook of any organization.';
+    'webhook_reveal_secret() for operators: webhooks of any organization.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
     'EXECUTE ON FUNCTION webhook_internal.reveal_secret_operator(uuid)');
 
@@ -163,7 +166,7 @@ AS $$
     WHERE c.id = webhook AND c.organization_id = (SELECT @extschema@.webhook_current_organization())
 $$;
 COMMENT ON FUNCTION webhook_internal.reveal_secret_tenant(uuid) IS
-    'webhook_reveal_secret() for a webhook of the session''s organization; null for any other.';
+    'webhook_reveal_secret() for webhooks of the session''s organization; null for others.';
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.reveal_secret_tenant(uuid)');
 
@@ -183,13 +186,13 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_reveal_secret(uuid) IS
-    'The secret of a webhook of the caller''s organization; null if it has none. 42704 if there is no such webhook; '
-    '55000 if it cannot be decrypted.';
+    'The secret of a webhook; null if it has none. Errors: 42704 if the webhook does not exist or belongs to another '
+    'organization, 55000 if the secret cannot be decrypted.';
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
     'EXECUTE ON FUNCTION @extschema@.webhook_reveal_secret(uuid)');
 
--- The trigger of the UPDATE drops the old secrets. Back come the newest of them that have not expired: no more, or the
--- header with their signatures would grow.
+-- The trigger of the UPDATE deletes the old secrets. The newest that have not expired are put back, at most kept_max:
+-- each one adds a signature to the webhook-signature header.
 CREATE FUNCTION webhook_internal.rotate_secret_operator(webhook uuid, overlap interval) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
@@ -238,9 +241,8 @@ AS $$
 BEGIN
     IF overlap IS NULL OR overlap NOT BETWEEN interval '0' AND interval '1 year' THEN
         RAISE EXCEPTION 'invalid overlap %', coalesce(overlap::text, 'null')
-            USING ERRCODE = 'invalid_parameter_value', DETAIL = 'It is at least 0 and at most 1 year.',
-                  HINT = 'It is how long the old secret signs beside the new one: the time that receivers need to '
-                         'learn the new one.';
+            USING ERRCODE = 'invalid_parameter_value', DETAIL = 'The overlap is at least 0 and at most 1 year.',
+                  HINT = 'Give the time that receivers need to learn the new secret. Until then both secrets sign.';
     END IF;
     IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
         RETURN webhook_internal.rotate_secret_operator(configuration_id, overlap);
@@ -249,7 +251,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_rotate_secret(uuid, interval) IS
-    'Gives the webhook a new secret and returns it. For the overlap (at most 1 year) the old one signs beside it in '
-    'webhook-signature; X-Webhook-Signature is by the new one at once. Of several older ones the newest 3 go on.';
+    'Gives the webhook a new secret and returns it. During the overlap (0 to 1 year) webhook-signature has a signature '
+    'with each secret: the new one and at most the 3 newest old ones. X-Webhook-Signature uses the new secret at once. '
+    'Errors: 22023 if the overlap is out of range, 42704 if there is no such webhook.';
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
     'EXECUTE ON FUNCTION @extschema@.webhook_rotate_secret(uuid, interval)');

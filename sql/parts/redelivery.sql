@@ -1,7 +1,7 @@
--- Sending again, by webhook_redeliver() and webhook_replay(), and giving up, by webhook_cancel().
+-- Sending again: webhook_redeliver() and webhook_replay(). Giving up: webhook_cancel().
 
--- The row, which stays until the transaction ends: its deletion would have to see what is owed to it. Nobody else writes
--- that until then. The row is locked first, as by DELETE.
+-- Keeps the webhook and its deliveries as they are until the transaction ends. A deletion of the webhook has to see the
+-- new deliveries, and nobody else may write them. The row is locked first, as by DELETE.
 CREATE FUNCTION webhook_internal.hold(webhook uuid) RETURNS @extschema@.webhook_configurations
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -18,9 +18,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.hold(uuid) IS
-    'A webhook, which cannot be deleted before the transaction ends. An error (42704) if there is none.';
+    'A webhook that cannot be deleted before the transaction ends. Raises 42704 if it does not exist.';
 
--- As ordering_key() in src/core/lanes.h.
+-- The same as ordering_key() in src/core/lanes.h.
 CREATE FUNCTION webhook_internal.ordering_key(ordering text, key text, event_id bigint) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -31,10 +31,9 @@ AS $$
            WHEN 'endpoint' THEN '*' END
 $$;
 COMMENT ON FUNCTION webhook_internal.ordering_key(text, text, bigint) IS
-    'What webhook_deliveries.ordering_key is for a webhook of that ordering and an event of that key and id.';
+    'webhook_deliveries.ordering_key for a webhook with this ordering and an event with this key and id.';
 
--- How many rows of webhook_deliveries the organization has; of more than the limit, one beyond it. Two scans, so that each
--- finds its index.
+-- Two scans, so that each finds its index.
 CREATE FUNCTION webhook_internal.count_owed(organization text, rows_max bigint) RETURNS bigint
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -48,9 +47,8 @@ AS $$
           WHERE c.organization_id = organization LIMIT rows_max + 1) n
 $$;
 COMMENT ON FUNCTION webhook_internal.count_owed(text, bigint) IS
-    'How many rows of webhook_deliveries an organization has, at most one more than the second argument.';
+    'How many rows of webhook_deliveries an organization has, counted to rows_max + 1 at most.';
 
--- Tells the worker that others have changed what the webhook is owed.
 CREATE FUNCTION webhook_internal.announce_owed(webhook uuid) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -62,17 +60,15 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.announce_owed(uuid) IS
-    'Tells the worker that a session has changed what the webhook is owed.';
+    'Tells the worker that a session has changed the webhook''s pending deliveries.';
 
--- Owes the events to the webhook again, from the first attempt on, and returns how many. Left out are those that are of
--- another organization or no longer stored. An error, if the organization had more rows than it may have then.
 CREATE FUNCTION webhook_internal.owe(webhook uuid, events bigint[]) RETURNS bigint
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     held @extschema@.webhook_configurations := webhook_internal.hold(webhook);
-    due timestamptz := clock_timestamp();  -- one for all: they go in the order of their ids
-    request bigint := pg_current_xact_id()::text::bigint;  -- an attempt under way that ends now says nothing of it
+    due timestamptz := clock_timestamp();  -- the same for all: they are sent in the order of their ids
+    request bigint := pg_current_xact_id()::text::bigint;  -- results of earlier attempts are ignored
     rows_max bigint := webhook_internal.owed_max();
     stored bigint;
     kept bigint;
@@ -89,7 +85,8 @@ BEGIN
             state = 'pending', attempts = 0, probes = 0, owed_since = due, next_attempt_at = due, last_error = NULL,
             ordering_key = excluded.ordering_key, request = excluded.request, updated_at = clock_timestamp();
     GET DIAGNOSTICS stored = ROW_COUNT;
-    -- Those that outlived their segment: locked first, lest the worker delete one that nothing refers to.
+    -- Events that outlived their segment. They are locked first, so that the worker does not delete one that nothing
+    -- refers to.
     PERFORM FROM webhook_internal.saved_events s
     WHERE s.event_id = ANY (events) AND s.organization_id IS NOT DISTINCT FROM held.organization_id FOR KEY SHARE;
     INSERT INTO @extschema@.webhook_deliveries AS d
@@ -109,19 +106,21 @@ BEGIN
         RAISE EXCEPTION 'organization "%" cannot have more than % deliveries that are pending or dead',
             held.organization_id, rows_max
             USING ERRCODE = 'configuration_limit_exceeded',
-                  DETAIL = format('%s were to be owed to webhook "%s".', stored + kept, held.name),
-                  HINT = 'Replay less at once, give up what is not needed by @extschema@.webhook_cancel(), or have the '
+                  DETAIL = format('%s were requested for webhook "%s".', stored + kept, held.name),
+                  HINT = 'Replay fewer events at once, cancel deliveries with @extschema@.webhook_cancel(), or have the '
                          'administrator raise webhook.max_owed_per_organization.';
     END IF;
     PERFORM webhook_internal.announce_owed(held.id);
     IF NOT held.is_active AND stored + kept > 0 THEN
-        RAISE NOTICE 'webhook "%" is inactive: what it is owed waits until it is active again', held.name;
+        RAISE NOTICE 'webhook "%" is inactive: its pending deliveries wait until it is active again', held.name;
     END IF;
     RETURN stored + kept;
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.owe(uuid, bigint[]) IS
-    'Owes events to a webhook again. Behind webhook_redeliver() and webhook_replay().';
+    'Makes the events pending for the webhook again, from the first attempt on, and returns how many. Leaves out '
+    'events of other organizations and events that are not stored. Raises 53400 if the organization then has more rows '
+    'than webhook.max_owed_per_organization. Used by webhook_redeliver() and webhook_replay().';
 
 CREATE FUNCTION webhook_internal.redeliver_operator(webhook uuid, redelivered bigint) RETURNS timestamptz
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -130,17 +129,16 @@ BEGIN
     IF webhook_internal.owe(webhook, ARRAY[redelivered]) = 0 THEN
         RAISE EXCEPTION 'event % is not stored', redelivered
             USING ERRCODE = 'object_not_in_prerequisite_state',
-                  DETAIL = coalesce((SELECT format('Its %s bytes were more than webhook.max_payload, and were not '
-                                                   'kept.', e.oversized_bytes)
+                  DETAIL = coalesce((SELECT format('Its %s bytes exceeded webhook.max_payload and were not kept.', e.oversized_bytes)
                                      FROM @extschema@.webhook_events e
                                      WHERE e.id = redelivered AND e.oversized_bytes IS NOT NULL
                                        AND e.organization_id IS NOT DISTINCT FROM
                                            (SELECT c.organization_id FROM @extschema@.webhook_configurations c
                                             WHERE c.id = webhook)),
                                     'Events are kept for webhook.event_retention; log rows may outlive them.'),
-                  HINT = 'To send its like again, change the row again, or publish it by @extschema@.webhook_emit().';
+                  HINT = 'To send a similar event, change the row again, or publish one with @extschema@.webhook_emit().';
     END IF;
-    -- In REPEATABLE READ a row that has been delivered since the snapshot is seen beside the new one.
+    -- In REPEATABLE READ, a row that was delivered since the snapshot is still visible, and so is the new one.
     RETURN (SELECT d.next_attempt_at FROM @extschema@.webhook_deliveries d
             WHERE d.configuration_id = webhook AND d.event_id = redelivered ORDER BY d.owed_since DESC LIMIT 1);
 END
@@ -175,7 +173,7 @@ BEGIN
     END IF;
     IF event_id < 0 THEN
         RAISE EXCEPTION 'log row % is of a test', log_id
-            USING ERRCODE = 'object_not_in_prerequisite_state', DETAIL = 'No event is behind it.',
+            USING ERRCODE = 'object_not_in_prerequisite_state', DETAIL = 'A test has no event.',
                   HINT = 'Call @extschema@.webhook_test() again.';
     END IF;
     IF NOT EXISTS (SELECT FROM @extschema@.webhook_logs l
@@ -185,7 +183,7 @@ BEGIN
         RAISE EXCEPTION 'the webhook of log row % has been deleted', log_id
             USING ERRCODE = 'undefined_object', DETAIL = format('It was %s.', configuration_id);
     END IF;
-    -- Not in one expression: PostgreSQL would ask for the right to both.
+    -- Not one expression: PostgreSQL would require the privilege on both functions.
     IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
         next_attempt_at := webhook_internal.redeliver_operator(configuration_id, event_id);
     ELSE
@@ -194,13 +192,15 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_redeliver(bigint) IS
-    'Owes the event of an attempt (webhook_logs.id) to its webhook again, with the same webhook-id and the full '
-    'schedule, and returns what is owed. To an inactive webhook it goes once that is active again. 55000 if the event '
-    'is not stored any more, 42704 if the webhook or the log row is gone.';
+    'Makes the event of an attempt (webhook_logs.id) pending for its webhook again, with the same webhook-id and the '
+    'full schedule, and returns the delivery. If the webhook is inactive, the delivery waits. Errors: 42704 if the log '
+    'row or its webhook does not exist, 55000 if the event is not stored or the row is of a test, 53400 beyond '
+    'webhook.max_owed_per_organization.';
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
     'EXECUTE ON FUNCTION @extschema@.webhook_redeliver(bigint)');
 
--- The stored events in [since, until) that the webhook's patterns match, and, unless they are null, the given ones too.
+-- The stored events in [since, until) that match the patterns and the filter of the webhook, and the given patterns
+-- unless they are null.
 CREATE FUNCTION webhook_internal.replayable(
     webhook uuid, since timestamptz, until timestamptz, patterns text[], only_failed boolean) RETURNS SETOF bigint
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -219,7 +219,7 @@ AS $$
                          AND d.organization_id IS NOT DISTINCT FROM c.organization_id AND d.state = 'dead'))
 $$;
 COMMENT ON FUNCTION webhook_internal.replayable(uuid, timestamptz, timestamptz, text[], boolean) IS
-    'The events that webhook_replay() would send.';
+    'The ids of the events that webhook_replay() would send.';
 
 CREATE FUNCTION webhook_internal.replay_operator(
     webhook uuid, since timestamptz, until timestamptz, patterns text[], only_failed boolean, dry_run boolean)
@@ -271,7 +271,7 @@ BEGIN
         RAISE EXCEPTION '% must not be null', CASE WHEN since IS NULL THEN 'since' WHEN until IS NULL THEN 'until'
                                                    WHEN only_failed IS NULL THEN 'only_failed' ELSE 'dry_run' END
             USING ERRCODE = 'null_value_not_allowed',
-                  HINT = 'For all that is stored, pass since => ''-infinity''. disabled_at is null until a webhook has '
+                  HINT = 'To replay all stored events, pass since => ''-infinity''. disabled_at is null until a webhook has '
                          'been switched off.';
     END IF;
     IF since > until THEN
@@ -286,14 +286,15 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_replay(uuid, timestamptz, timestamptz, text[], boolean, boolean) IS
-    'Owes to a webhook again what is stored of its organization''s events since a time and before another, as far as '
-    'it subscribes to them; delivered or not, with the same webhook-id and the full schedule. Returns how many. '
-    'events: only those that these names or patterns match. only_failed: only what was given up. dry_run: only '
-    'counts. Also what came while it was inactive: webhook_replay(id, disabled_at, active_since).';
+    'Makes the stored events in [since, until) that the webhook subscribes to pending again, delivered or not, with '
+    'the same webhook-id and the full schedule. Returns how many. events: only those that match these names or '
+    'patterns. only_failed: only those that were given up. dry_run: only counts. webhook_replay(id, disabled_at, '
+    'active_since) sends what an inactive webhook missed. Errors: 22004, 22023, 42704, and 53400 beyond '
+    'webhook.max_owed_per_organization.';
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
     'EXECUTE ON FUNCTION @extschema@.webhook_replay(uuid, timestamptz, timestamptz, text[], boolean, boolean)');
 
--- A delivery that dies without an attempt gets a log row with attempt 0, here too.
+-- A delivery that is given up gets a log row with attempt 0.
 CREATE FUNCTION webhook_internal.cancel_operator(webhook uuid, cancelled bigint) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -352,7 +353,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_cancel(uuid, bigint) IS
-    'Gives up what is owed to a webhook, all or one event, and returns how much. It stays in webhook_deliveries, dead '
-    'and cancelled, for webhook_replay(). What the worker has in its hands already may still arrive.';
+    'Gives up the pending deliveries of a webhook, or that of one event, and returns how many. They stay in '
+    'webhook_deliveries as dead, with last_error cancelled, for webhook_replay(). A delivery that the worker has in '
+    'memory may still arrive. Raises 42704 if there is no such webhook.';
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
     'EXECUTE ON FUNCTION @extschema@.webhook_cancel(uuid, bigint)');

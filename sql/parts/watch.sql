@@ -1,7 +1,7 @@
 -- Declaring events: webhook_watch() and webhook_unwatch().
 
--- webhook_contact_created, with the operation behind it where the event's name says another one or none. A digest
--- takes the place of what does not fit into 63 bytes, and tells apart names that differ by "." and "_" or "-" alone.
+-- For example webhook_contact_created. The operation follows, unless the event's name ends with it. A digest replaces
+-- what does not fit into 63 bytes, and distinguishes names that differ only in ".", "_" or "-".
 CREATE FUNCTION webhook_internal.watch_trigger_name(source regclass, event text, operation text) RETURNS name
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -24,20 +24,21 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.watch_trigger_name(regclass, text, text) IS
-    'The name of the trigger that webhook_watch() writes.';
+    'The name of the trigger that webhook_watch() creates.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
     'EXECUTE ON FUNCTION webhook_internal.watch_trigger_name(regclass, text, text)');
 
--- STABLE: it depends on the setting standard_conforming_strings.
+-- STABLE, because it depends on the setting standard_conforming_strings.
 CREATE FUNCTION webhook_internal.check_condition(condition text) RETURNS void
     LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'webhook_check_condition';
 COMMENT ON FUNCTION webhook_internal.check_condition(text) IS
-    'An error (42601) unless PostgreSQL''s parser takes the text for one expression and nothing else.';
+    'Raises an error (42601) unless PostgreSQL''s parser reads the text as exactly one expression.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
     'EXECUTE ON FUNCTION webhook_internal.check_condition(text)');
 
--- The one place where texts become a statement. The operation comes from a list, the condition is one expression, the rest
--- is quoted. Whoever executes the result pins standard_conforming_strings, as this does, so that both read the same.
+-- The only place where texts become a statement. The operation comes from a list, the condition is one expression, and
+-- everything else is quoted. The caller that executes the result sets standard_conforming_strings as this function
+-- does, so that both read the same.
 CREATE FUNCTION webhook_internal.trigger_declaration(
     trigger_name name, source regclass, operation text, condition text, arguments text[]) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
@@ -45,7 +46,8 @@ AS $$
 BEGIN
     operation := webhook_internal.watch_operation(NULL, operation);
     PERFORM webhook_internal.check_condition(condition);
-    -- With the table's schema, for the name is read in the caller's search_path. A line's end ends a comment.
+    -- The table is qualified, because its name is read with the caller's search_path. The line end closes a comment in
+    -- the condition.
     RETURN (SELECT format('CREATE OR REPLACE TRIGGER %I AFTER %s ON %I.%I FOR EACH ROW %s '
                           'EXECUTE FUNCTION @extschema@.webhook_capture(%s)',
                           trigger_name, operation, n.nspname, c.relname, E'WHEN (' || condition || E'\n)',
@@ -55,12 +57,12 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.trigger_declaration(name, regclass, text, text, text[]) IS
-    'The statement that declares a trigger of webhook_watch(). Errors: 22023, 42601.';
+    'The statement that creates a trigger of webhook_watch(). Errors: 22023, 42601.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
     'EXECUTE ON FUNCTION webhook_internal.trigger_declaration(name, regclass, text, text, text[])');
 
--- The condition as PostgreSQL would show it for a trigger on the source; null if that cannot be told. Tried out on an
--- empty copy, which is rolled back: on the source it would lock out writers only to find that nothing has to be done.
+-- Tries the condition on an empty copy of the source and rolls that back. On the source it would lock out writers,
+-- often only to find that nothing has to change.
 CREATE FUNCTION webhook_internal.normal_condition(source regclass, operation text, condition text, search_path text)
     RETURNS text
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
@@ -72,7 +74,7 @@ BEGIN
     EXECUTE format('CREATE TEMPORARY TABLE webhook_condition_probe (LIKE %s)', source);
     declaration := webhook_internal.trigger_declaration(
         'webhook_probe', 'pg_temp.webhook_condition_probe', operation, condition, '{webhook.probe}');
-    -- From here to where it is set back, whatever is not qualified is the caller's search_path's.
+    -- Until it is set back, unqualified names are looked up in the caller's search_path.
     PERFORM pg_catalog.set_config('search_path', normal_condition.search_path, true);
     EXECUTE declaration;
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
@@ -84,11 +86,11 @@ EXCEPTION WHEN OTHERS THEN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.normal_condition(regclass, text, text, text) IS
-    'A condition as PostgreSQL shows it; null if it is not valid.';
+    'A condition as PostgreSQL shows it for a trigger on the source; null if it is not valid.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
     'EXECUTE ON FUNCTION webhook_internal.normal_condition(regclass, text, text, text)');
 
--- The operators, functions and collations of a trigger's condition: what it means, whatever its spelling.
+-- What a condition means, independent of how it is written.
 CREATE FUNCTION webhook_internal.condition_meaning(source regclass, trigger_name name) RETURNS text[]
     LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
@@ -102,8 +104,9 @@ COMMENT ON FUNCTION webhook_internal.condition_meaning(regclass, name) IS
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
     'EXECUTE ON FUNCTION webhook_internal.condition_meaning(regclass, name)');
 
--- A dump spells the condition for an empty search_path. IS DISTINCT FROM, NULLIF and CASE name no operator: read back, they
--- find none for a type of another schema, or another one. Reads the trigger back so; an error undoes all of it.
+-- A dump writes the condition for an empty search_path. IS DISTINCT FROM, NULLIF and CASE name no operator. When a dump
+-- is read, they find none for a type of another schema, or another one. This function reads the trigger back in the
+-- same way. An error undoes all of it.
 CREATE FUNCTION webhook_internal.check_restorable(source regclass, trigger_name name) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
@@ -126,12 +129,12 @@ BEGIN
         RAISE EXCEPTION 'pg_dump could not restore the condition'
             USING ERRCODE = 'invalid_object_definition', DETAIL = problem || '.',
                   HINT = 'For a type of an extension, name the operator with its schema, as in OLD.x OPERATOR(public.<>) NEW.x, '
-                         'compare OLD.x::text with NEW.x::text, or say by changed_columns what must have changed.';
+                         'compare OLD.x::text with NEW.x::text, or use changed_columns instead.';
     END IF;
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.check_restorable(regclass, name) IS
-    'An error (42P17) unless a dump restores the trigger with the condition that it has.';
+    'Raises an error (42P17) unless a dump restores the trigger with the same condition.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
     'EXECUTE ON FUNCTION webhook_internal.check_restorable(regclass, name)');
 
@@ -149,12 +152,12 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.register_event(text) IS
-    'Adds the event to webhook_event_types, with a NOTICE, unless it is there.';
+    'Adds the event to webhook_event_types, with a NOTICE, unless it is there already.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
     'EXECUTE ON FUNCTION webhook_internal.register_event(text)');
 
--- Its own search_path is pinned; the caller's, in which the condition is read, comes in by a default, which is
--- evaluated before.
+-- The function's search_path is fixed. The caller's, which is for the condition, comes in through a default, which is
+-- evaluated before the call.
 CREATE FUNCTION @extschema@.webhook_watch(
     source regclass,
     event text,
@@ -207,7 +210,7 @@ BEGIN
 
     declaration := webhook_internal.trigger_declaration(own_trigger, source, operation, condition, arguments);
     BEGIN
-        -- From here to where it is set back, whatever is not qualified is the caller's search_path's.
+        -- Until it is set back, unqualified names are looked up in the caller's search_path.
         PERFORM pg_catalog.set_config('search_path', webhook_watch.search_path, true);
         EXECUTE declaration;
         PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
@@ -223,9 +226,9 @@ BEGIN
             GET STACKED DIAGNOSTICS problem = MESSAGE_TEXT;
             RAISE EXCEPTION 'the condition of event "%" mentions OLD, which an INSERT does not have', event
                 USING ERRCODE = 'invalid_object_definition', DETAIL = problem || '.',
-                      HINT = 'Declare the two by themselves: operation => ''UPDATE'' with this condition, and '
-                             'operation => ''INSERT'' with one that mentions NEW only; or say what must have '
-                             'changed by changed_columns instead.';
+                      HINT = 'Declare the two separately: operation => ''UPDATE'' with this condition, and '
+                             'operation => ''INSERT'' with one that mentions NEW only; or use changed_columns '
+                             'instead.';
     END;
     IF condition IS NOT NULL THEN
         PERFORM webhook_internal.check_restorable(source, own_trigger);
@@ -233,7 +236,7 @@ BEGIN
     PERFORM webhook_internal.register_event(event);
     children := webhook_internal.unwatched_children(source, event);
     IF children IS NOT NULL THEN
-        RAISE NOTICE 'rows of % are no "%": triggers are not inherited', array_to_string(children, ', '), event
+        RAISE NOTICE 'rows of % do not cause "%": triggers are not inherited', array_to_string(children, ', '), event
             USING HINT = 'Declare the event for these tables too.';
     END IF;
     RETURN ARRAY[own_trigger];
@@ -241,11 +244,12 @@ END
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_watch(regclass, text, text, text, name[], name[], name, name[], 
     name[], name[], boolean, boolean, text) IS
-    'Declares that a change of a table is an event, by a trigger, and returns the trigger''s name. Declaring the same '
-    'again does nothing, something else for the same operation replaces it. operation: INSERT, UPDATE, DELETE or '
-    'INSERT OR UPDATE; by default what the event''s last part says. condition: one expression with NEW and OLD (42601), read '
-    'in search_path (by default the session''s), with standard_conforming_strings on. key_columns: by default the primary key. Needs the right TRIGGER on '
-    'the table. Waits 2 s for the table''s lock, then 55P03.';
+    'Declares that changes of a table are an event, by creating a trigger, and returns the trigger''s name. The same '
+    'declaration again does nothing. Another one for the same operation replaces it. operation: INSERT, UPDATE, DELETE '
+    'or INSERT OR UPDATE; the default follows from the end of the event''s name (.created, .updated, .deleted). '
+    'condition: one expression with NEW and OLD (42601), read in search_path (default: the session''s) with '
+    'standard_conforming_strings on. key_columns: default is the primary key. Requires the privilege TRIGGER on the '
+    'table. Waits 2 s for the table''s lock, then raises 55P03.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
     'EXECUTE ON FUNCTION @extschema@.webhook_watch(regclass, text, text, text, name[], name[], name, name[], '
     'name[], name[], boolean, boolean, text)');
@@ -279,7 +283,7 @@ EXCEPTION WHEN lock_not_available THEN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_unwatch(regclass, text) IS
-    'Takes back webhook_watch(): drops the triggers of the event on the table and returns their names. 42704 if there '
-    'is none. Waits 2 s for the table''s lock, then 55P03.';
+    'Takes back webhook_watch(): drops the triggers of the event on the table and returns their names. Raises 42704 if '
+    'there are none. Waits 2 s for the table''s lock, then raises 55P03.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
     'EXECUTE ON FUNCTION @extschema@.webhook_unwatch(regclass, text)');

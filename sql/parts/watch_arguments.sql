@@ -1,4 +1,4 @@
--- What the arguments of webhook_watch() may be.
+-- Checks of the arguments of webhook_watch().
 
 CREATE FUNCTION webhook_internal.check_source(source regclass) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -36,7 +36,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.check_source(regclass) IS
-    'An error (42809) unless events can be declared on the relation.';
+    'Raises an error (42809, 42P01) unless events can be declared on the relation.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
     'EXECUTE ON FUNCTION webhook_internal.check_source(regclass)');
 
@@ -62,11 +62,11 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.check_columns(regclass, text, name[], text) IS
-    'An error (42703) unless the table has these columns.';
+    'Raises an error (42703) unless the table has these columns.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
     'EXECUTE ON FUNCTION webhook_internal.check_columns(regclass, text, name[], text)');
 
--- Organizations and keys are compared as texts, which src/pg/row_json.cpp makes the same for values that are equal.
+-- Organizations and keys are compared as texts. src/pg/capture/row_json.cpp makes these the same for equal values.
 CREATE FUNCTION webhook_internal.check_comparison(source regclass, columns name[], is_organization boolean)
     RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -111,12 +111,12 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.check_comparison(regclass, name[], boolean) IS
-    'A WARNING for each column that its type compares otherwise than as text. An error (42804) if an organization cannot be '
-    'of the type.';
+    'Raises a WARNING for each column with a type or a collation that compares values otherwise than as text, and an '
+    'error (42804) if the type cannot hold an organization.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
     'EXECUTE ON FUNCTION webhook_internal.check_comparison(regclass, name[], boolean)');
 
--- The operation in the one spelling that the rest uses. By default what the event's last part says.
+-- Returns the operation in the spelling that the other functions use.
 CREATE FUNCTION webhook_internal.watch_operation(event text, operation text) RETURNS text
     LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -129,7 +129,7 @@ BEGIN
         IF asked IS NULL THEN
             RAISE EXCEPTION 'the operation is required for event "%"', event
                 USING ERRCODE = 'invalid_parameter_value',
-                      DETAIL = 'It follows from names that end in .created, .updated or .deleted only.',
+                      DETAIL = 'Only the endings .created, .updated and .deleted of an event''s name imply it.',
                       HINT = 'Add operation => ''INSERT'', ''UPDATE'', ''DELETE'' or ''INSERT OR UPDATE''.';
         END IF;
     END IF;
@@ -144,7 +144,9 @@ BEGIN
     RETURN asked;
 END
 $$;
-COMMENT ON FUNCTION webhook_internal.watch_operation(text, text) IS 'The operation that webhook_watch() means.';
+COMMENT ON FUNCTION webhook_internal.watch_operation(text, text) IS
+    'The operation of a webhook_watch(): the given one, or by default the one that the end of the event''s name '
+    'implies. Raises an error (22023) if there is none.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
     'EXECUTE ON FUNCTION webhook_internal.watch_operation(text, text)');
 
@@ -163,9 +165,9 @@ BEGIN
     IF FOUND THEN
         RAISE EXCEPTION 'event "%" is already declared on table % for %', event, source, other.operation
             USING ERRCODE = 'duplicate_object',
-                  DETAIL = format('Trigger %I does it; with another one, each change would be two events.',
+                  DETAIL = format('Trigger %I captures it; with another one, each change would cause two events.',
                                   other.trigger_name),
-                  HINT = format('To declare it anew, first SELECT @extschema@.webhook_unwatch(%L, %L);', source, event);
+                  HINT = format('To declare it differently, first SELECT @extschema@.webhook_unwatch(%L, %L);', source, event);
     END IF;
     SELECT t.tgname, p.tgrelid::regclass AS parent INTO other
     FROM pg_trigger t JOIN pg_trigger p ON p.oid = t.tgparentid
@@ -180,11 +182,11 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.watch_conflicts(regclass, text, text, name) IS
-    'An error (42710) if another trigger already makes the same change the same event.';
+    'Raises an error (42710) if another trigger already captures the same change as the same event.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
     'EXECUTE ON FUNCTION webhook_internal.watch_conflicts(regclass, text, text, name)');
 
--- The trigger's arguments: the event, then the options that are set. See src/pg/capture.h.
+-- src/pg/capture/capture.h describes the arguments: the event, then the options that are set.
 CREATE FUNCTION webhook_internal.watch_arguments(
     source regclass, event text, operation text, changed_columns name[], ignore_columns name[],
     organization_column name, key_columns name[], include_columns name[], exclude_columns name[],
@@ -210,7 +212,7 @@ BEGIN
         'Name the column that holds the organization, or, in a database without tenants, pass '
         'organization_column => NULL.') WHERE organization_column IS NOT NULL;
     PERFORM webhook_internal.check_comparison(source, ARRAY[organization_column], true);
-    -- The default names a column that a table need not have.
+    -- The default names a column that a table may lack.
     IF NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = source AND a.attname = 'updated_at') THEN
         ignore_columns := array_remove(ignore_columns, 'updated_at');
     END IF;
@@ -225,7 +227,7 @@ BEGIN
                               ('ignore_columns', ignore_columns), ('changed_columns', changed_columns),
                               ('include_columns', include_columns),
                               ('exclude_columns', exclude_columns)) o (name, columns)
-        -- Without the option the key is the primary key; with an empty list there is none.
+        -- Without the option, the key is the primary key. With an empty list, there is no key.
         WHERE o.columns <> '{}' OR o.name = 'key_columns' AND o.columns = '{}'
     LOOP
         PERFORM webhook_internal.check_columns(source, option.name, option.columns,
@@ -244,7 +246,7 @@ END
 $$;
 COMMENT ON FUNCTION webhook_internal.watch_arguments(regclass, text, text, name[], name[], name, name[], 
     name[], name[], boolean, boolean) IS
-    'The arguments of the trigger that webhook_watch() writes. Errors: 22023, 42703.';
+    'The arguments of the trigger that webhook_watch() creates. Errors: 22023, 42703, 42804.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
     'EXECUTE ON FUNCTION webhook_internal.watch_arguments(regclass, text, text, name[], name[], name, name[], '
     'name[], name[], boolean, boolean)');

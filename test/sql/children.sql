@@ -54,14 +54,14 @@ ALTER TABLE grandchild INHERIT child;
 SET client_min_messages = error;
 
 SELECT bag_eq('SELECT pg_temp.findings()', $$VALUES
-    ('warning / rows of public."odd child" are no t.created: it inherits from public.parent, but triggers are not inherited / '
-     'SELECT webhook_watch(...) for the table too.'),
-    ('warning / rows of public."odd child" are no t.created: it inherits from public.child, but triggers are not inherited / '
-     'SELECT webhook_watch(...) for the table too.'),
-    ('warning / rows of public.child, public.grandchild, public."odd child" are no t.updated: they inherit from public.parent, but '
-     'triggers are not inherited / SELECT webhook_watch(...) for the tables too.'),
-    ('warning / rows of public.child, public."odd child" are no t.deleted: they inherit from public.parent, but triggers are not '
-     'inherited / SELECT webhook_watch(...) for the tables too.')$$, 'webhook_check() lists them');
+    ('warning / rows of public."odd child" do not cause t.created: it inherits from public.parent, but triggers are not '
+     'inherited / SELECT webhook_watch(...) for the table too.'),
+    ('warning / rows of public."odd child" do not cause t.created: it inherits from public.child, but triggers are not '
+     'inherited / SELECT webhook_watch(...) for the table too.'),
+    ('warning / rows of public.child, public.grandchild, public."odd child" do not cause t.updated: they inherit from '
+     'public.parent, but triggers are not inherited / SELECT webhook_watch(...) for the tables too.'),
+    ('warning / rows of public.child, public."odd child" do not cause t.deleted: they inherit from public.parent, but '
+     'triggers are not inherited / SELECT webhook_watch(...) for the tables too.')$$, 'webhook_check() lists them');
 
 INSERT INTO parent VALUES (1);
 INSERT INTO child VALUES (2);

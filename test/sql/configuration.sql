@@ -153,7 +153,7 @@ SELECT is((SELECT hooks.webhook_reveal_secret(id) FROM hooks.webhook_configurati
 UPDATE hooks.webhook_configurations SET secret = secret, timeout_ms = 700 WHERE name = 'crm';
 SELECT is(pg_temp.secrets_of('crm'), '{whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw}',
           'writing the mask back changes nothing');
-SELECT is(r.message, 'the secret is the mask of another one', 'another mask is refused')
+SELECT is(r.message, 'the secret is the mask of another secret', 'another mask is refused')
 FROM pg_temp.refusal($$UPDATE hooks.webhook_configurations SET secret = pg_temp.mask('another secret')$$) r;
 UPDATE hooks.webhook_configurations SET secret = 'correct horse battery' WHERE name = 'crm';
 SELECT is(pg_temp.secrets_of('crm'), '{correct horse battery}', 'a new secret replaces the old one');

@@ -112,7 +112,7 @@ SELECT is(pg_temp.owed(:'a'), '1:pending:0 2:pending:0 6:pending:0',
 SELECT ok(bool_and(last_error IS NULL AND next_attempt_at <= clock_timestamp()), 'without the error')
 FROM hooks.webhook_deliveries WHERE configuration_id = :'a';
 SELECT is((refusal).state, '55000', 'what was too large cannot be sent again'),
-       is((refusal).detail, 'Its 2000000 bytes were more than webhook.max_payload, and were not kept.', 'it says so')
+       is((refusal).detail, 'Its 2000000 bytes exceeded webhook.max_payload and were not kept.', 'it says so')
 FROM pg_temp.refusal('SELECT hooks.webhook_redeliver(103)') refusal;
 SELECT is((refusal).message, 'event 7 is not stored', 'nor what is gone'), is((refusal).state, '55000', 'by SQLSTATE too')
 FROM pg_temp.refusal('SELECT hooks.webhook_redeliver(105)') refusal;
@@ -248,7 +248,7 @@ CREATE FUNCTION pg_temp.findings(webhook uuid) RETURNS text LANGUAGE sql AS $$
     SELECT string_agg(severity || ': ' || finding, E'\n') FROM hooks.webhook_check(webhook)
 $$;
 SELECT alike(pg_temp.findings(:'a'), '%' || finding || '%', format('check says: %s', finding))
-FROM unnest(ARRAY['warning: no trigger of this database declares any of its events', '2 deliveries are owed',
+FROM unnest(ARRAY['warning: no trigger of this database declares any of its events', '2 deliveries are pending',
                   'info: the last attempt, at 2024-01-01 10:06:01+00, was successful']) finding;
 UPDATE hooks.webhook_logs SET status = 'failed', error = 'HTTP status 500' WHERE id = 105;
 SELECT unalike(pg_temp.findings(:'b'), '%failed%', 'of another webhook other things');

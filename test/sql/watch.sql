@@ -175,13 +175,13 @@ FROM pg_temp.refusal($$SELECT hooks.webhook_watch('contacts', 'contact.created',
                                                   exclude_columns => '{doc}')$$) r;
 SELECT is(r.state, '42703', 'an error in the condition is PostgreSQL''s own')
 FROM pg_temp.refusal($$SELECT hooks.webhook_watch('contacts', 'contact.won', 'UPDATE', 'NEW.stage = 3')$$) r;
-SELECT ok(r.state = '42P17' AND r.hint LIKE 'Declare the two by themselves: %'
+SELECT ok(r.state = '42P17' AND r.hint LIKE 'Declare the two separately: %'
           AND r.message = 'the condition of event "contact.won" mentions OLD, which an INSERT does not have',
           'a condition for both cannot mention OLD')
 FROM pg_temp.refusal($$SELECT hooks.webhook_watch('contacts', 'contact.won', 'INSERT OR UPDATE',
                                                   'OLD.name IS DISTINCT FROM NEW.name')$$) r;
 SELECT is_empty($$SELECT 1 FROM hooks.webhook_event_types WHERE name = 'contact.won'$$, 'and nothing is half-created');
-SELECT ok(r.state = '42710' AND r.detail LIKE 'Trigger webhook_contact_assigned_insert does it; %',
+SELECT ok(r.state = '42710' AND r.detail LIKE 'Trigger webhook_contact_assigned_insert captures it; %',
           'one change cannot be the same event twice')
 FROM pg_temp.refusal($$SELECT hooks.webhook_watch('contacts', 'contact.assigned', 'INSERT OR UPDATE')$$) r;
 

@@ -171,7 +171,7 @@ is($receiver->count('/ok?managed'), $before + 1, 'by one request');
 sql("UPDATE webhook_configurations SET is_active = false WHERE id = '$webhook'");
 my ($status, $stdout, $stderr) = $node->psql('postgres', "SELECT webhook_replay('$webhook', '-infinity')");
 is($stdout, 7, 'to a webhook that is switched off everything can be owed');
-like($stderr, qr/NOTICE:  webhook ".*" is inactive: what it is owed waits/, 'which is said to wait');
+like($stderr, qr/NOTICE:  webhook ".*" is inactive: its pending deliveries wait/, 'which are said to wait');
 is(sql("SELECT webhook_cancel('$webhook')"), 7, 'webhook_cancel gives it up');
 my $pending = create_webhook($node, organization_id => 'acme', url => $receiver->url('/ok?pending'),
 	events => ['contact.created']);

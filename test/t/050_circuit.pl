@@ -82,9 +82,9 @@ eventually { stats($dead, 'owed') == $backlog } 'all of its events become owed';
 cmp_ok(worker_memory_kb($node), '<', $memory_max_kb, "the worker's memory stays below 128 MB: $memory_before kB before, then "
 	  . worker_memory_kb($node));
 my $check = query($node, "SELECT severity, finding FROM webhook_check('$dead')");
-like($check, qr/^warning\|its endpoint fails since .*: the circuit is open, and one delivery is tried at .*HTTP status 500/m,
+like($check, qr/^warning\|its endpoint has failed since .*: the circuit is open, and one delivery is tried at .*HTTP status 500/m,
 	'webhook_check says that the circuit is open');
-like($check, qr/^info\|$backlog deliveries are owed/m, 'and what is owed');
+like($check, qr/^info\|$backlog deliveries are pending/m, 'and what is pending');
 
 eventually { probe_gaps() >= 2 } 'it is probed';
 my @gaps = probe_gaps();

@@ -422,7 +422,7 @@ sub check_residue
 			(SELECT FROM webhook_configurations c WHERE c.id = t.configuration_id)");
 		$world->violated("$left rows of $table are of webhooks that are gone") if $left;
 	}
-	my $expected = 'the webhook is inactive|the last attempt|deliveries are owed|deliveries were given up|nothing has been sent'
+	my $expected = 'the webhook is inactive|the last attempt|deliveries are pending|deliveries were given up|nothing has been sent'
 	  . '|its filter could not judge';
 	my $findings = $world->ask("SELECT c.name, f.* FROM webhook_configurations c, webhook_check(c.id) f WHERE f.finding !~ '$expected'
 		AND (c.is_active OR f.finding !~ 'the circuit is open')");
