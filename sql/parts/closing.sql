@@ -1,9 +1,9 @@
--- What applies to all objects, and so comes last: row-level security, statistics, privileges. Then a warning if nothing
--- will be delivered.
+-- Applies to all objects, so it comes last: row-level security, statistics, privileges. Then a warning if nothing will
+-- be delivered.
 
--- On for every table and every segment. What has no policy is for the owner alone: webhook_secrets, and the
--- segments, which are read through their parents. Whether a role may use a table at all is a matter of GRANT:
--- webhook_grant().
+-- Row-level security is on for every table and every segment. Tables without a policy are for the owner only, such as
+-- webhook_secrets and the segments, which are read through their parents. GRANT decides whether a role may use a table
+-- at all: webhook_grant().
 DO $$
 DECLARE
     relation regclass;
@@ -20,9 +20,10 @@ BEGIN
 END
 $$;
 
--- The planner takes a leakproof operator to another organization's rows before the policy, and EXPLAIN shows what it expects: of
--- a value among the most common ones, how many there are. So the tables that have a policy for tenants keep no statistics of
--- what is in their columns; on a partitioned table that goes for the segments too. What runs often finds its index without.
+-- The planner applies a leakproof operator to the rows of other organizations before the policy, and EXPLAIN shows the
+-- expected number of rows: how often one of the most common values occurs. So tables with a policy for tenants keep no
+-- statistics about their columns. On a partitioned table this covers the segments. Frequent queries find their index
+-- without statistics.
 DO $$
 DECLARE
     kept record;
@@ -40,7 +41,7 @@ BEGIN
 END
 $$;
 
--- Default privileges may have handed out rights on all of the above: to a role, or to PUBLIC.
+-- Default privileges may have granted rights on the objects above, to a role or to PUBLIC. They are revoked.
 DO $$
 DECLARE
     extension oid := (SELECT e.oid FROM pg_extension e WHERE e.extname = 'webhook');
@@ -84,7 +85,7 @@ DO $$
 BEGIN
     IF NOT @extschema@.webhook_is_preloaded() THEN
         RAISE WARNING 'webhook is not preloaded: events are captured, but not delivered'
-            USING DETAIL = 'Nothing is lost: delivery starts with the events captured by then.',
+            USING DETAIL = 'Nothing is lost: once it is preloaded, the events captured until then are delivered.',
                   HINT = format('Set shared_preload_libraries = %L in postgresql.conf and restart the server.',
                                 concat_ws(',', nullif(current_setting('shared_preload_libraries'), ''), 'webhook'));
     END IF;

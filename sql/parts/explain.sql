@@ -1,7 +1,7 @@
--- What became of one event (webhook_explain(), webhook_find()), and how to repeat a request by hand (webhook_curl()).
+-- What happened to an event (webhook_explain(), webhook_find()), and how to repeat a request by hand (webhook_curl()).
 
--- Whether the workers are done with an event: all that it asks for is delivered, or has a row that says what became of it. A
--- segment is only emptied when they are done with it. SECURITY DEFINER: no tenant reads webhook_checkpoint.
+-- An event is settled when each of its deliveries was made or has a row that says what happened to it. Segments are
+-- emptied only when their events are settled. SECURITY DEFINER, because tenants cannot read webhook_checkpoint.
 CREATE FUNCTION webhook_internal.is_settled(event_id bigint) RETURNS boolean
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -11,11 +11,11 @@ AS $$
                          AND NOT (pg_visible_in_snapshot(e.xid, c.snapshot_to) AND e.id <= c.position))
 $$;
 COMMENT ON FUNCTION webhook_internal.is_settled(bigint) IS
-    'Whether the workers are done with an event (webhook_events.id), as of the last checkpoint; false before the first.';
+    'Whether an event (webhook_events.id) is settled, as of the last checkpoint; false before the first one.';
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.is_settled(bigint)');
 
--- Of other organizations only the webhooks without one, or all if the event has none: where that is the mistake.
+-- Shows webhooks of another organization only if they have none, or if the event has none: that may be the mistake.
 CREATE FUNCTION @extschema@.webhook_explain(event_id bigint)
     RETURNS TABLE (configuration_id uuid, name text, matched boolean, reason text, outcome text, attempts integer,
                    last_attempt_at timestamptz, last_error text, next_attempt_at timestamptz)
@@ -36,7 +36,7 @@ BEGIN
         RAISE EXCEPTION 'event % is not stored, or belongs to another organization', event_id
             USING ERRCODE = 'undefined_object',
                   HINT = 'An event is recorded if a webhook of its organization subscribes to it, and kept for '
-                         'webhook.event_retention. webhook_find() tells the id of an evt_... .';
+                         'webhook.event_retention. webhook_find() finds the id of an evt_... .';
     END IF;
     IF has_column_privilege('@extschema@.webhook_own_events', 'data', 'SELECT') THEN
         SELECT e.data INTO payload FROM @extschema@.webhook_own_events e WHERE e.id = webhook_explain.event_id;
@@ -84,13 +84,13 @@ END
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_explain(bigint) IS
     'For an event (webhook_events.id) and each webhook of its organization: whether it matched, or the reason why not '
-    '(organization, pattern, inactive, active since later), and the outcome: delivered, pending, dead, failed (with '
-    'nothing further owed), waiting (not tried yet), settled (nothing is owed, and the log rows that would say more are '
-    'gone). 42704 if there is no such event.';
+    '(organization, pattern, filter, inactive, active since later), and the outcome: delivered, pending, dead, failed '
+    '(and nothing is pending), waiting (not tried yet), settled (nothing is pending, and its log rows are gone). '
+    'Raises 42704 if the event is not stored or belongs to another organization.';
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION @extschema@.webhook_explain(bigint)');
 
--- Runs as whoever calls it: an operator, or the owner for find_tenant(). A log row outlives its event.
+-- Runs with the rights of its caller: an operator, or the owner in find_tenant(). A log row may outlive its event.
 CREATE FUNCTION webhook_internal.find_operator(webhook_id text)
     RETURNS TABLE (event_id bigint, created_at timestamptz, event text, organization_id text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -141,22 +141,22 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_find(text) IS
-    'The event that a webhook-id (evt_...) is of, among those of the caller''s organization that are stored or logged; '
-    'no row if there is none. 22023 if the text is no such id.';
+    'The event with this webhook-id (evt_...), if it belongs to the caller''s organization and is stored or logged; '
+    'otherwise no row. Raises 22023 if the text is not such an id.';
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION @extschema@.webhook_find(text)');
 
--- Between single quotes a shell leaves everything as it is, but for a single quote.
+-- Within single quotes a shell changes nothing, and a single quote cannot stand there.
 CREATE FUNCTION webhook_internal.shell_quote(value text) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT '''' || replace(value, '''', E'''\\''''') || ''''
 $$;
-COMMENT ON FUNCTION webhook_internal.shell_quote(text) IS 'The text as one word of a POSIX shell.';
+COMMENT ON FUNCTION webhook_internal.shell_quote(text) IS 'The text as one word for a POSIX shell.';
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.shell_quote(text)');
 
--- The time of an attempt is that of its log row, so that the signatures are those that were sent.
+-- The timestamp is that of the log row, so that the signatures are those that were sent.
 CREATE FUNCTION @extschema@.webhook_curl(log_id bigint) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -175,7 +175,7 @@ BEGIN
             USING ERRCODE = 'undefined_object', HINT = 'Give an id of @extschema@.webhook_logs.';
     END IF;
     IF attempt.attempt = 0 THEN
-        RAISE EXCEPTION 'log row % is of no attempt', log_id
+        RAISE EXCEPTION 'log row % is not of an attempt', log_id
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   DETAIL = format('The delivery was given up without one: %s.', attempt.error);
     END IF;
@@ -221,7 +221,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_curl(bigint) IS
-    'An attempt (webhook_logs.id) as a curl command for a POSIX shell. URL and headers are the webhook''s of today; '
-    'the time and the signatures are those of the attempt, if the secret still is.';
+    'An attempt (webhook_logs.id) as a curl command for a POSIX shell. The URL and the headers are the webhook''s '
+    'current ones. The time and the signatures are those of the attempt, unless the secret has changed. Errors: 42704 '
+    'if the log row or its webhook does not exist, 55000 if the event is not stored or the row is not of an attempt '
+    'with an event.';
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
     'EXECUTE ON FUNCTION @extschema@.webhook_curl(bigint)');

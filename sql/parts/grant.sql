@@ -1,7 +1,7 @@
--- webhook_grant() and webhook_revoke(): what a role may do by its level.
+-- webhook_grant() and webhook_revoke(): the privileges of a role, by its level.
 
--- Takes away what the role was given on the extension's own objects. USAGE on the schema stays: other things live
--- there.
+-- Revokes all privileges of the role on the extension's own objects. USAGE on the schema of the extension stays,
+-- because the schema may hold other objects.
 CREATE FUNCTION @extschema@.webhook_revoke(role regrole) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -34,9 +34,10 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION @extschema@.webhook_revoke(regrole) IS 'Takes back webhook_grant(), but for USAGE on the schema.';
+COMMENT ON FUNCTION @extschema@.webhook_revoke(regrole) IS
+    'Takes back webhook_grant(), except USAGE on the extension''s schema.';
 
--- GRANTs only, which pg_dump carries; policies on an extension's tables it does not.
+-- Only uses GRANT, which pg_dump dumps. It does not dump policies on the tables of an extension.
 CREATE FUNCTION @extschema@.webhook_grant(role regrole, level text DEFAULT 'manage') RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -54,7 +55,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_grant(regrole, text) IS
-    'Gives the role a level instead of the one it has. read: logs, deliveries without their data, webhooks without '
-    'their headers, and finding out about them. manage: also the data, and to create, change, delete and reveal '
-    'webhooks, send again, cancel, publish events. operate: all organizations, declaring events, pausing. By GRANTs '
-    'alone.';
+    'Gives the role a level, in place of the one it has. read: logs, deliveries without their data, webhooks without '
+    'their headers, and functions that explain them. manage: also data and headers, changing webhooks, revealing '
+    'secrets, redelivering, cancelling, publishing events. operate: all organizations, declaring events, pausing. Only '
+    'uses GRANT. Raises 22023 if there is no such level.';

@@ -1,4 +1,4 @@
--- This database as one among copies of itself: who it is, how far its workers are, and whether they deliver.
+-- The identity of this database among its copies, how far its workers are, and whether they deliver.
 
 CREATE TABLE @extschema@.webhook_instance (
     instance          uuid NOT NULL,
@@ -9,21 +9,21 @@ CREATE TABLE @extschema@.webhook_instance (
     created_at        timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 COMMENT ON TABLE @extschema@.webhook_instance IS
-    'Who this database is: one row, made by its first worker. Dumped, so that a restored copy notices that it is one '
-    'and stays silent.';
+    'The identity of this database: one row, which its first worker creates. Dumped, so that a restored copy '
+    'recognizes itself as a copy and sends nothing.';
 COMMENT ON COLUMN @extschema@.webhook_instance.instance IS
-    'Part of the public id of each event, which so is unique across databases.';
+    'Part of the public id of each event, which makes it unique across databases.';
 COMMENT ON COLUMN @extschema@.webhook_instance.database_oid IS
-    'pg_database.oid at the time: another one tells that this is a copy.';
+    'pg_database.oid when the row was created. If it has changed, this is a copy.';
 COMMENT ON COLUMN @extschema@.webhook_instance.system_identifier IS
-    'pg_control_system().system_identifier at the time.';
+    'pg_control_system().system_identifier when the row was created.';
 COMMENT ON COLUMN @extschema@.webhook_instance.is_paused IS
-    'Whether deliveries are held back: webhook_pause(), webhook_resume().';
-COMMENT ON COLUMN @extschema@.webhook_instance.paused_reason IS 'Why.';
-COMMENT ON COLUMN @extschema@.webhook_instance.created_at IS 'When the instance was drawn.';
+    'Whether deliveries are paused: see webhook_pause() and webhook_resume().';
+COMMENT ON COLUMN @extschema@.webhook_instance.paused_reason IS 'Why deliveries are paused.';
+COMMENT ON COLUMN @extschema@.webhook_instance.created_at IS 'When the instance was generated.';
 
 CREATE UNIQUE INDEX webhook_instance_singleton_idx ON @extschema@.webhook_instance ((true));
-COMMENT ON INDEX @extschema@.webhook_instance_singleton_idx IS 'Keeps it to one row.';
+COMMENT ON INDEX @extschema@.webhook_instance_singleton_idx IS 'Allows one row only.';
 
 ALTER TABLE @extschema@.webhook_instance REPLICA IDENTITY FULL;
 
@@ -35,14 +35,16 @@ CREATE POLICY webhook_operators ON @extschema@.webhook_instance
     USING ((SELECT has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE')));
 COMMENT ON POLICY webhook_operators ON @extschema@.webhook_instance IS 'Operators pause and resume.';
 
--- For the owner alone: until the transaction ends, nobody else makes the row of webhook_instance.
+-- For the owner only, because it blocks others.
 CREATE FUNCTION webhook_internal.lock_instance() RETURNS void
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'webhook_lock_instance';
 COMMENT ON FUNCTION webhook_internal.lock_instance() IS
-    'Until the transaction ends, nobody else makes the row of webhook_instance. Waits for whoever does.';
+    'Keeps others from creating the row of webhook_instance until the transaction ends. Waits for those who are '
+    'creating it.';
 
--- A dump's row that comes after the worker has written one of its own: this database was restored, and must not call
--- anybody before webhook_resume(). Later than webhook_keep_local, by name. The lock is for two who come at once.
+-- A second row is one from a dump, and the worker has written its own before: this database was restored, and must send
+-- nothing before webhook_resume(). By its name the trigger fires after webhook_keep_local. The lock is for two rows
+-- that come at once.
 CREATE FUNCTION webhook_internal.instance_restored() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -58,15 +60,15 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.instance_restored() IS
-    'Trigger function: a second row means that the database was restored, and is to start paused.';
+    'Trigger function of webhook_instance: a second row means that the database was restored. It then starts paused.';
 
 CREATE TRIGGER webhook_restored BEFORE INSERT ON @extschema@.webhook_instance
     FOR EACH ROW EXECUTE FUNCTION webhook_internal.instance_restored();
 
--- The worker keeps it in memory.
+-- The worker caches the row.
 CREATE TRIGGER webhook_invalidate AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON @extschema@.webhook_instance
     FOR EACH STATEMENT EXECUTE FUNCTION webhook_internal.invalidate_subscriptions();
--- pg_restore --data-only --disable-triggers, or a session that has set session_replication_role.
+-- Also fires in pg_restore --data-only --disable-triggers, and in a session that has set session_replication_role.
 ALTER TABLE @extschema@.webhook_instance ENABLE ALWAYS TRIGGER webhook_invalidate;
 
 CREATE TABLE @extschema@.webhook_checkpoint (
@@ -80,35 +82,37 @@ CREATE TABLE @extschema@.webhook_checkpoint (
     updated_at    timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
 );
 COMMENT ON TABLE @extschema@.webhook_checkpoint IS
-    'Up to where the events are settled: delivered, or a row in webhook_deliveries. After a crash the worker reads on '
-    'from here. Not dumped.';
-COMMENT ON COLUMN @extschema@.webhook_checkpoint.worker IS 'Which worker, from 1.';
-COMMENT ON COLUMN @extschema@.webhook_checkpoint.workers IS 'How many there were.';
+    'How far each worker is: all events before its checkpoint are settled, that is, delivered or in '
+    'webhook_deliveries. After a crash the worker continues from here. Not dumped.';
+COMMENT ON COLUMN @extschema@.webhook_checkpoint.worker IS 'The number of the worker, from 1.';
+COMMENT ON COLUMN @extschema@.webhook_checkpoint.workers IS 'How many workers there were.';
 COMMENT ON COLUMN @extschema@.webhook_checkpoint.instance IS 'webhook_instance.instance at the time.';
 COMMENT ON COLUMN @extschema@.webhook_checkpoint.snapshot_from IS
-    'The beginning of the window: all transactions that this snapshot sees are settled.';
+    'The beginning of the window. All transactions that this snapshot sees are settled.';
 COMMENT ON COLUMN @extschema@.webhook_checkpoint.snapshot_to IS 'The end of the window.';
 COMMENT ON COLUMN @extschema@.webhook_checkpoint.position IS 'Within the window, events up to this id are settled.';
 COMMENT ON COLUMN @extschema@.webhook_checkpoint.log_floor IS
-    'What is logged, by any worker, of events that finished after snapshot_from has ids above it.';
-COMMENT ON COLUMN @extschema@.webhook_checkpoint.updated_at IS 'When it was last written.';
+    'Log rows, of any worker, about events that finished after snapshot_from have higher ids.';
+COMMENT ON COLUMN @extschema@.webhook_checkpoint.updated_at IS 'When the row was last written.';
 
 INSERT INTO webhook_internal.privileges VALUES ('{operate}', 'SELECT ON @extschema@.webhook_checkpoint');
 CREATE POLICY webhook_operators ON @extschema@.webhook_checkpoint FOR SELECT
     USING ((SELECT has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE')));
 COMMENT ON POLICY webhook_operators ON @extschema@.webhook_checkpoint IS 'Operators see how far the worker is.';
 
--- What makes the tags of src/pg/keyed_lock.h a secret.
+-- Makes the tags of src/pg/keyed_lock.h secret.
 CREATE TABLE webhook_internal.lock_key (key uuid PRIMARY KEY);
 COMMENT ON TABLE webhook_internal.lock_key IS
-    'One row, drawn by CREATE EXTENSION: whoever does not know it learns nothing from the tags of our locks in pg_locks.';
+    'One row, which CREATE EXTENSION generates. Without the key, the tags of the extension''s locks in pg_locks reveal '
+    'nothing.';
 COMMENT ON COLUMN webhook_internal.lock_key.key IS 'The key.';
 
 INSERT INTO webhook_internal.lock_key VALUES (gen_random_uuid());
 
 CREATE FUNCTION webhook_internal.wake() RETURNS void
     LANGUAGE C AS 'MODULE_PATHNAME', 'webhook_wake';
-COMMENT ON FUNCTION webhook_internal.wake() IS 'Has this database''s worker look for work when the current transaction commits.';
+COMMENT ON FUNCTION webhook_internal.wake() IS
+    'Wakes this database''s workers when the current transaction commits: they read changes of webhooks.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}', 'EXECUTE ON FUNCTION webhook_internal.wake()');
 
 CREATE FUNCTION webhook_internal.set_paused(paused boolean, reason text) RETURNS void
@@ -119,15 +123,15 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'no worker has started in this database yet'
             USING ERRCODE = 'object_not_in_prerequisite_state',
-                  DETAIL = 'Nothing is delivered before that. The first worker makes the row of webhook_instance.',
+                  DETAIL = 'Nothing is delivered before that. The first worker creates the row of webhook_instance.',
                   HINT = CASE WHEN @extschema@.webhook_is_preloaded()
-                              THEN 'Try again in a moment. If it stays so, the server log says why no worker starts.'
+                              THEN 'Try again in a moment. If that does not help, the server log says why no worker starts.'
                               ELSE 'Add webhook to shared_preload_libraries and restart the server.' END;
     END IF;
     PERFORM webhook_internal.wake();
 END
 $$;
-COMMENT ON FUNCTION webhook_internal.set_paused(boolean, text) IS 'Behind webhook_pause() and webhook_resume().';
+COMMENT ON FUNCTION webhook_internal.set_paused(boolean, text) IS 'Used by webhook_pause() and webhook_resume().';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
     'EXECUTE ON FUNCTION webhook_internal.set_paused(boolean, text)');
 
@@ -137,8 +141,8 @@ AS $$
     SELECT webhook_internal.set_paused(true, coalesce(reason, 'paused by ' || session_user))
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_pause(text) IS
-    'Holds back all deliveries of this database until webhook_resume(). Events are captured as ever. 55000 before the '
-    'first worker has started.';
+    'Pauses all deliveries of this database until webhook_resume(). Events are captured as usual. Raises 55000 if no '
+    'worker has started yet.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}', 'EXECUTE ON FUNCTION @extschema@.webhook_pause(text)');
 
 CREATE FUNCTION @extschema@.webhook_resume() RETURNS void
@@ -147,18 +151,18 @@ AS $$
     SELECT webhook_internal.set_paused(false, NULL)
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_resume() IS
-    'Takes back webhook_pause(), and confirms that a restored copy of a database may deliver. 55000 before the first '
-    'worker has started.';
+    'Ends webhook_pause(), and confirms that a restored copy of a database may deliver. Raises 55000 if no worker has '
+    'started yet.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}', 'EXECUTE ON FUNCTION @extschema@.webhook_resume()');
 
 CREATE FUNCTION @extschema@.webhook_is_preloaded() RETURNS boolean
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'webhook_is_preloaded';
 COMMENT ON FUNCTION @extschema@.webhook_is_preloaded() IS
-    'Whether the server was started with webhook in shared_preload_libraries, without which nothing is delivered.';
+    'Whether the server was started with webhook in shared_preload_libraries. Otherwise nothing is delivered.';
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION @extschema@.webhook_is_preloaded()');
 
--- From shared memory: reading it keeps no worker waiting.
+-- Reads shared memory, and keeps no worker waiting.
 CREATE FUNCTION webhook_internal.worker_slots(
     OUT database oid, OUT worker integer, OUT workers integer, OUT pid integer, OUT started_at timestamptz,
     OUT in_flight bigint, OUT queued bigint, OUT events_ahead bigint, OUT sent bigint, OUT failed bigint,
@@ -166,7 +170,7 @@ CREATE FUNCTION webhook_internal.worker_slots(
     RETURNS SETOF record
     LANGUAGE c VOLATILE ROWS 10 SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_worker_slots';
 COMMENT ON FUNCTION webhook_internal.worker_slots() IS
-    'The workers of the server as shared memory shows them, what webhook_workers shows in words.';
+    'The running workers of the server, from shared memory. webhook_workers shows them with names.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}', 'EXECUTE ON FUNCTION webhook_internal.worker_slots()');
 
 CREATE VIEW @extschema@.webhook_workers WITH (security_invoker) AS
@@ -174,26 +178,26 @@ CREATE VIEW @extschema@.webhook_workers WITH (security_invoker) AS
            s.sent, s.failed, s.logged, pg_catalog.clock_timestamp() - s.oldest_event_at AS lag, s.last_error_at
     FROM webhook_internal.worker_slots() s LEFT JOIN pg_catalog.pg_database d ON d.oid = s.database;
 COMMENT ON VIEW @extschema@.webhook_workers IS
-    'The workers that run, of all databases of the server, from shared memory. Counts are since the worker''s start.';
-COMMENT ON COLUMN @extschema@.webhook_workers.database IS 'The database that it delivers for.';
-COMMENT ON COLUMN @extschema@.webhook_workers.worker IS 'Which worker of the database, from 1.';
+    'The running workers of all databases of the server. Counts begin at the start of the worker.';
+COMMENT ON COLUMN @extschema@.webhook_workers.database IS 'The database that the worker delivers for.';
+COMMENT ON COLUMN @extschema@.webhook_workers.worker IS 'The number of the worker in its database, from 1.';
 COMMENT ON COLUMN @extschema@.webhook_workers.workers IS
-    'How many there are, by webhook.workers; each owns the webhooks whose hash falls to it.';
-COMMENT ON COLUMN @extschema@.webhook_workers.pid IS 'Its process, as in pg_stat_activity.';
-COMMENT ON COLUMN @extschema@.webhook_workers.started_at IS 'When it started.';
-COMMENT ON COLUMN @extschema@.webhook_workers.in_flight IS 'Requests that wait for their answer.';
-COMMENT ON COLUMN @extschema@.webhook_workers.queued IS 'Deliveries in its memory that wait for their turn.';
-COMMENT ON COLUMN @extschema@.webhook_workers.events_ahead IS 'Events that it has read ahead of its checkpoint.';
-COMMENT ON COLUMN @extschema@.webhook_workers.sent IS 'Requests begun.';
+    'How many workers the database has, by webhook.workers. Each owns the webhooks with a hash that falls to it.';
+COMMENT ON COLUMN @extschema@.webhook_workers.pid IS 'The process id, as in pg_stat_activity.';
+COMMENT ON COLUMN @extschema@.webhook_workers.started_at IS 'When the worker started.';
+COMMENT ON COLUMN @extschema@.webhook_workers.in_flight IS 'Requests that wait for their response.';
+COMMENT ON COLUMN @extschema@.webhook_workers.queued IS 'Deliveries that wait in the worker''s memory.';
+COMMENT ON COLUMN @extschema@.webhook_workers.events_ahead IS 'Events that the worker has read beyond its checkpoint.';
+COMMENT ON COLUMN @extschema@.webhook_workers.sent IS 'Requests started.';
 COMMENT ON COLUMN @extschema@.webhook_workers.failed IS 'Attempts that failed.';
 COMMENT ON COLUMN @extschema@.webhook_workers.logged IS 'Rows written to webhook_logs.';
 COMMENT ON COLUMN @extschema@.webhook_workers.lag IS
-    'The age of the oldest event that it has read and not settled; null if there is none.';
+    'The age of the oldest event that the worker has read and that is not settled; null if there is none.';
 COMMENT ON COLUMN @extschema@.webhook_workers.last_error_at IS
-    'When one of its transactions last failed, as the server log says; null: never.';
+    'When a transaction of the worker last failed (the server log says why); null if none has.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}', 'SELECT ON @extschema@.webhook_workers');
 
--- SECURITY DEFINER, because worker_slots() and webhook_instance hide this from tenants, who are to be told.
+-- SECURITY DEFINER, because tenants cannot read worker_slots() and webhook_instance but should know this.
 CREATE FUNCTION @extschema@.webhook_server_state(OUT workers integer, OUT is_paused boolean, OUT paused_reason text)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -203,6 +207,6 @@ AS $$
     FROM (SELECT) this LEFT JOIN @extschema@.webhook_instance i ON true
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_server_state() IS
-    'How many workers run for this database, and whether that is paused.';
+    'How many workers run for this database, whether its deliveries are paused, and why.';
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION @extschema@.webhook_server_state()');

@@ -1,6 +1,7 @@
--- What logical replication of all tables leaves alone.
+-- Keeps logical replication of all tables from changing the tables about this database.
 
--- These tables say what this database has captured, owes and sent. A subscriber to all tables keeps its own.
+-- These tables describe what this database has captured, has pending and has sent. A subscriber to all tables keeps its
+-- own rows.
 CREATE FUNCTION webhook_internal.keep_local() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -8,7 +9,7 @@ BEGIN
     RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION webhook_internal.keep_local() IS 'Trigger function: replication does not change this table.';
+COMMENT ON FUNCTION webhook_internal.keep_local() IS 'Trigger function: keeps replication from changing the table.';
 
 DO $$
 DECLARE
@@ -25,7 +26,7 @@ BEGIN
         EXECUTE format(
             'CREATE TRIGGER webhook_keep_local BEFORE INSERT OR UPDATE OR DELETE ON %s '
             'FOR EACH ROW EXECUTE FUNCTION webhook_internal.keep_local()', relation);
-        -- On the segments one by one: a clone does not follow its parent everywhere.
+        -- Altered on each segment, because a cloned trigger does not always follow its parent.
         FOR segment IN
             SELECT relation UNION
             SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = relation
@@ -36,7 +37,8 @@ BEGIN
 END
 $$;
 
--- Nor what a publisher's sessions have told its worker. What is told here, of what replication brings, comes from a trigger.
+-- A publisher's rows of webhook_changes are for the publisher's worker, so they are skipped. The rows about replicated
+-- changes come from triggers here.
 CREATE TRIGGER webhook_keep_local BEFORE INSERT OR UPDATE OR DELETE ON @extschema@.webhook_changes
     FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION webhook_internal.keep_local();
 ALTER TABLE @extschema@.webhook_changes ENABLE REPLICA TRIGGER webhook_keep_local;

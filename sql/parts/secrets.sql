@@ -1,4 +1,4 @@
--- The secrets that requests are signed with: stored, encrypted, masked and checked.
+-- The secrets that requests are signed with: storage, encryption, masks and checks.
 
 CREATE TABLE @extschema@.webhook_secrets (
     configuration_id uuid NOT NULL,
@@ -9,30 +9,32 @@ CREATE TABLE @extschema@.webhook_secrets (
     created_xid      xid8 NOT NULL DEFAULT pg_catalog.pg_current_xact_id()
 );
 COMMENT ON TABLE @extschema@.webhook_secrets IS
-    'The secrets that requests are signed with. For no application role: triggers of webhook_configurations write it, '
-    'the worker and webhook_reveal_secret() read it.';
-COMMENT ON COLUMN @extschema@.webhook_secrets.configuration_id IS
-    'The webhook that it belongs to (webhook_configurations.id).';
+    'The secrets that requests are signed with. No application role may access it: triggers of webhook_configurations '
+    'write it, the worker and webhook_reveal_secret() read it.';
+COMMENT ON COLUMN @extschema@.webhook_secrets.configuration_id IS 'The webhook (webhook_configurations.id).';
 COMMENT ON COLUMN @extschema@.webhook_secrets.key_id IS
-    'The key of webhook.secret_key_file that it is encrypted by. Null: it stands in clear text.';
+    'The key of webhook.secret_key_file that the secret is encrypted with. Null: it is stored in clear text.';
 COMMENT ON COLUMN @extschema@.webhook_secrets.secret IS
     'The secret, encrypted if it has a key_id. The base64 after whsec_ is the key (Standard Webhooks); any other text is '
     'the key itself.';
-COMMENT ON COLUMN @extschema@.webhook_secrets.created_at IS 'When it was stored. The newest signs X-Webhook-Signature.';
+COMMENT ON COLUMN @extschema@.webhook_secrets.created_at IS
+    'When the secret was stored. X-Webhook-Signature uses the newest one.';
 COMMENT ON COLUMN @extschema@.webhook_secrets.expires_at IS
-    'Until when it signs beside a newer one. Null: the newest, which does not expire. -infinity: only staged by an '
-    'INSERT under way.';
-COMMENT ON COLUMN @extschema@.webhook_secrets.created_xid IS 'The top-level transaction that stored it.';
+    'Until when an old secret signs along with newer ones. Null: the newest secret, which does not expire. -infinity: '
+    'staged by an INSERT that has not finished.';
+COMMENT ON COLUMN @extschema@.webhook_secrets.created_xid IS 'The top-level transaction that last wrote the row.';
 
 CREATE INDEX webhook_secrets_configuration_id_idx ON @extschema@.webhook_secrets (configuration_id);
 COMMENT ON INDEX @extschema@.webhook_secrets_configuration_id_idx IS 'Finds the secrets of a webhook.';
 CREATE UNIQUE INDEX webhook_secrets_newest_idx ON @extschema@.webhook_secrets (configuration_id)
     WHERE expires_at IS NULL;
-COMMENT ON INDEX @extschema@.webhook_secrets_newest_idx IS 'Keeps each webhook to one secret that does not expire.';
+COMMENT ON INDEX @extschema@.webhook_secrets_newest_idx IS 'Allows each webhook one secret that does not expire.';
 CREATE INDEX webhook_secrets_created_xid_idx ON @extschema@.webhook_secrets (created_xid, configuration_id);
-COMMENT ON INDEX @extschema@.webhook_secrets_created_xid_idx IS 'Finds what the current transaction has staged.';
+COMMENT ON INDEX @extschema@.webhook_secrets_created_xid_idx IS
+    'Finds the secrets that the current transaction has staged.';
 
--- Without a primary key, a publication FOR ALL TABLES would make every UPDATE and DELETE here an error.
+-- The table has no primary key. So a publication FOR ALL TABLES would make every UPDATE and DELETE here an error
+-- without this.
 ALTER TABLE @extschema@.webhook_secrets REPLICA IDENTITY FULL;
 
 SELECT pg_extension_config_dump('@extschema@.webhook_secrets', '');
@@ -44,50 +46,50 @@ COMMENT ON FUNCTION @extschema@.webhook_generate_secret() IS
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION @extschema@.webhook_generate_secret()');
 
--- Secrets at rest, as the setting webhook.secret_key_file says: src/core/secret_box.h. For the owner alone: whoever has
--- a dump and may call them needs no key.
+-- Encryption at rest, by the setting webhook.secret_key_file: see src/core/secret_box.h. For the owner only: a role
+-- with a dump that may call these functions needs no key.
 CREATE FUNCTION webhook_internal.secret_key_id() RETURNS text
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'webhook_secret_key_id';
 COMMENT ON FUNCTION webhook_internal.secret_key_id() IS
-    'The id of the key that secrets are encrypted by: the first of webhook.secret_key_file. Null if that is not set. F0000 '
-    'if it cannot be used.';
+    'The id of the key that secrets are encrypted with: the first in webhook.secret_key_file. Null if that is not set. '
+    'Raises F0000 if the file cannot be used.';
 
 CREATE FUNCTION webhook_internal.seal_secret(configuration_id uuid, secret text, OUT key_id text, OUT sealed text)
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'webhook_seal_secret';
 COMMENT ON FUNCTION webhook_internal.seal_secret(uuid, text) IS
-    'key_id and secret of the row of webhook_secrets for the webhook''s secret. F0000 if webhook.secret_key_file cannot be '
-    'used.';
+    'key_id and secret for the row of webhook_secrets with this secret of the webhook. Raises F0000 if '
+    'webhook.secret_key_file cannot be used.';
 
 CREATE FUNCTION webhook_internal.open_secret(configuration_id uuid, key_id text, sealed text) RETURNS text
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'webhook_open_secret';
 COMMENT ON FUNCTION webhook_internal.open_secret(uuid, text, text) IS
-    'The secret of a row of webhook_secrets. 55000 if it cannot be decrypted.';
+    'The clear text of the secret in a row of webhook_secrets. Raises 55000 if it cannot be decrypted.';
 
 CREATE FUNCTION webhook_internal.secret_problem(configuration_id uuid, key_id text, sealed text) RETURNS text
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'webhook_secret_problem';
 COMMENT ON FUNCTION webhook_internal.secret_problem(uuid, text, text) IS
-    'Why the secret of a row of webhook_secrets cannot be decrypted; null if it can.';
+    'Why the secret in a row of webhook_secrets cannot be decrypted; null if it can.';
 
 CREATE FUNCTION webhook_internal.is_secret(configuration_id uuid, key_id text, sealed text, secret text)
     RETURNS boolean
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'webhook_is_secret';
 COMMENT ON FUNCTION webhook_internal.is_secret(uuid, text, text, text) IS
-    'Whether the last argument is the secret of the row of webhook_secrets. False if that cannot be decrypted.';
+    'Whether a row of webhook_secrets holds this secret, the last argument. False if the row cannot be decrypted.';
 
--- 'whsec_', if the secret has it, an ellipsis, and the last four characters. The mask of a mask is the mask.
+-- The prefix whsec_, if the secret has it, an ellipsis, and the last four characters. The mask of a mask is that mask.
 CREATE FUNCTION webhook_internal.mask(secret text) RETURNS text
     LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_mask_secret';
-COMMENT ON FUNCTION webhook_internal.mask(text) IS 'What is shown of a secret.';
+COMMENT ON FUNCTION webhook_internal.mask(text) IS 'The mask that is shown instead of a secret.';
 
--- Whether the text is a mask, by this database or by one of another encoding.
+-- Recognizes masks of this database and of databases with another encoding.
 CREATE FUNCTION webhook_internal.is_mask(secret text) RETURNS boolean
     LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT secret = webhook_internal.mask(secret) OR secret ~ '^(whsec_)?[.]{3}.{4}$'
 $$;
-COMMENT ON FUNCTION webhook_internal.is_mask(text) IS 'Whether the text is what is shown of a secret.';
+COMMENT ON FUNCTION webhook_internal.is_mask(text) IS 'Whether the text is the mask of a secret.';
 
--- What is wrong with a secret, and what to do. What is pasted badly is refused, for the receiver's copy would differ.
+-- Refuses secrets that were pasted badly, because the receiver would have another one.
 CREATE FUNCTION webhook_internal.check_secret(secret text) RETURNS void
     LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
@@ -121,11 +123,11 @@ BEGIN
     ELSIF lower(secret) ~ 'whsec_' AND NOT starts_with(secret, 'whsec_') THEN
         problem := CASE WHEN lower(secret) ~ '^whsec_' THEN 'the secret''s prefix whsec_ is not in lower case'
                         ELSE 'the secret has something before whsec_' END;
-        explanation := 'Receivers know a secret in base64 by its beginning, whsec_ (Standard Webhooks).';
+        explanation := 'Receivers recognize a secret in base64 by its prefix whsec_ (Standard Webhooks).';
         hint := 'Begin with whsec_, without quotes, names and versions before it.';
     ELSIF lower(secret) ~ '^wh[sp]k_' THEN
         problem := 'the secret is an asymmetric key';
-        explanation := 'Requests are signed by HMAC-SHA256, for which both sides have the same secret.';
+        explanation := 'Requests are signed with HMAC-SHA256, which needs the same secret on both sides.';
     ELSIF length(secret) < 12 THEN
         problem := 'the secret is shorter than 12 characters';
     ELSIF octet_length(secret) > 512 THEN
@@ -143,14 +145,15 @@ BEGIN
     END IF;
     IF bytes ~ '^(..)*[89a-f]' THEN
         RAISE WARNING 'the secret has characters beyond ASCII'
-            USING DETAIL = 'Its UTF-8 is the key. Libraries of Standard Webhooks that are given it as a text compute another '
-                           'one, and refuse what is signed.',
+            USING DETAIL = 'The key is its UTF-8 encoding. Standard Webhooks libraries that get it as text compute another '
+                           'key and refuse the signatures.',
                   HINT = 'Use @extschema@.webhook_generate_secret().';
     END IF;
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.check_secret(text) IS
-    'An error (22023) unless it can be a secret. The message does not repeat it.';
+    'Raises an error (22023) unless the text can be a secret, and a WARNING if it is not ASCII. Messages do not repeat '
+    'it.';
 
 CREATE FUNCTION webhook_internal.replace_secret(webhook uuid, plain text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
@@ -169,10 +172,10 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.replace_secret(uuid, text) IS
-    'Makes the text the webhook''s only secret; null: it has none.';
+    'Makes the text the webhook''s only secret. Null: the webhook has none.';
 
--- The worker finds a secret that was written by its created_xid, which a dump brings from another cluster, and one that
--- was deleted by itself, which only the owner can do, in webhook_changes.
+-- The worker finds a written secret by its created_xid, and a dump brings that of another cluster. It finds a deleted
+-- secret in webhook_changes. Only the owner can delete a secret and keep its webhook.
 CREATE FUNCTION webhook_internal.secrets_stamp() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -182,12 +185,12 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.secrets_stamp() IS
-    'Trigger function of webhook_secrets: created_xid is that of the transaction that wrote the row last.';
+    'Trigger function of webhook_secrets: sets created_xid to the transaction that writes the row.';
 
 CREATE TRIGGER webhook_stamp BEFORE INSERT OR UPDATE ON @extschema@.webhook_secrets
     FOR EACH ROW WHEN (NEW.created_xid IS DISTINCT FROM pg_current_xact_id())
     EXECUTE FUNCTION webhook_internal.secrets_stamp();
--- pg_restore --data-only --disable-triggers, or a session that has set session_replication_role.
+-- Also fires in pg_restore --data-only --disable-triggers, and in a session that has set session_replication_role.
 ALTER TABLE @extschema@.webhook_secrets ENABLE ALWAYS TRIGGER webhook_stamp;
 
 CREATE FUNCTION webhook_internal.secrets_forget() RETURNS trigger
@@ -202,20 +205,20 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.secrets_forget() IS
-    'Trigger function of webhook_secrets: tells the worker of a secret that was deleted.';
+    'Trigger function of webhook_secrets: tells the worker that a secret was deleted.';
 
 CREATE TRIGGER webhook_forget AFTER DELETE ON @extschema@.webhook_secrets
     FOR EACH ROW WHEN (OLD.expires_at IS DISTINCT FROM '-infinity')
     EXECUTE FUNCTION webhook_internal.secrets_forget();
 ALTER TABLE @extschema@.webhook_secrets ENABLE ALWAYS TRIGGER webhook_forget;
 
--- The worker keeps secrets in memory.
+-- The worker caches secrets.
 CREATE TRIGGER webhook_invalidate AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON @extschema@.webhook_secrets
     FOR EACH STATEMENT EXECUTE FUNCTION webhook_internal.invalidate_subscriptions();
 ALTER TABLE @extschema@.webhook_secrets ENABLE ALWAYS TRIGGER webhook_invalidate;
 
--- SKIP LOCKED: whoever holds the row is changing the secret, or is another worker at the same. What does not open stays
--- as it is.
+-- SKIP LOCKED: a session with a lock on the row is changing the secret, or is a worker that encrypts it. Secrets that
+-- cannot be decrypted stay as they are.
 CREATE FUNCTION @extschema@.webhook_reencrypt_secrets() RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
@@ -243,7 +246,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_reencrypt_secrets() IS
-    'Encrypts all secrets by the first key of webhook.secret_key_file that are not yet, and returns how many these were. '
-    'The worker calls it at its start and on reload. F0000 if the file cannot be used.';
+    'Encrypts the secrets that are not encrypted with the first key of webhook.secret_key_file, and returns how many '
+    'there were. The worker calls it when it starts and on reload. Raises F0000 if the file cannot be used.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
     'EXECUTE ON FUNCTION @extschema@.webhook_reencrypt_secrets()');

@@ -1,6 +1,7 @@
--- Whose session it is, and who is an operator.
+-- The organization of the session, and who is an operator.
 
--- Runs once per statement: policies call it in a sub-select. Malformed claims are an error, never "no claims".
+-- Policies call it in a sub-select, so that it runs once per statement. Malformed claims are an error and do not count
+-- as no claims.
 CREATE FUNCTION @extschema@.webhook_current_organization() RETURNS text
     LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -18,7 +19,8 @@ BEGIN
         RAISE EXCEPTION 'request.jwt.claims is not a JSON object'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    -- A claim may have dots in its own name (https://example.com/organization); else they are a path.
+    -- A claim may have dots in its own name (https://example.com/organization). Otherwise the dots separate the parts
+    -- of a path.
     claimed := coalesce(claims -> claim, claims #> string_to_array(claim, '.'));
     IF jsonb_typeof(claimed) NOT IN ('string', 'number', 'null') THEN
         RAISE EXCEPTION 'claim "%" in request.jwt.claims is neither a string nor a number', claim
@@ -33,24 +35,25 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_current_organization() IS
-    'The organization that the session acts for: the claim named by webhook.organization_claim in request.jwt.claims; '
-    'if it has none, the setting webhook.organization_id; null if there is neither, or both and they differ. An error '
-    'if the claims are malformed.';
--- The policies call it, as whoever reads a table that was granted to them: it tells the session's own organization.
+    'The organization that the session acts for: the claim in request.jwt.claims that webhook.organization_claim '
+    'names, or else the setting webhook.organization_id. Null if neither is set, or if both are set and differ. Raises '
+    'an error (22023, 22P02) if the claims are malformed.';
+-- The policies call it with the rights of the role that reads the table. It only reveals the organization of the
+-- session itself.
 INSERT INTO webhook_internal.privileges VALUES ('{public}',
     'EXECUTE ON FUNCTION @extschema@.webhook_current_organization()');
 
--- Whoever may execute it is an operator. The policies only ask whether one may.
+-- A role that may execute it is an operator. The policies only check the privilege.
 CREATE FUNCTION @extschema@.webhook_is_operator() RETURNS boolean
     LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS 'SELECT true';
 COMMENT ON FUNCTION @extschema@.webhook_is_operator() IS
-    'A marker: whoever may execute it sees and manages all organizations. Granted by webhook_grant(role, '
-    '''operate'').';
+    'A marker: roles that may execute it see and manage all organizations. webhook_grant(role, ''operate'') grants it.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}', 'EXECUTE ON FUNCTION @extschema@.webhook_is_operator()');
 
--- What changes tables that no role may write comes in threes: the function to call; _tenant, which does it for the webhooks
--- of the session's organization; _operator, which does it for all and is granted to operators alone. Both of these are
--- SECURITY DEFINER. That _tenant crosses no border does not depend on who calls it.
+-- A function that changes tables that no role may write consists of three. The one to call checks the role. The one
+-- with _tenant works for the webhooks of the session's organization. The one with _operator works for all webhooks, and
+-- only operators may execute it. The last two are SECURITY DEFINER. _tenant checks the organization itself, for every
+-- caller.
 
 CREATE FUNCTION webhook_internal.check_tenant(webhook uuid) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -65,4 +68,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.check_tenant(uuid) IS
-    'An error (42704) unless the webhook is of the session''s organization.';
+    'Raises an error (42704) unless the webhook belongs to the session''s organization.';

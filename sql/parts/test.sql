@@ -1,15 +1,15 @@
--- webhook_test(): sends an example to a webhook.
+-- webhook_test(): sends an example of an event to a webhook.
 
--- Has a worker send the event's example to the webhook that was created then, waits for it, and returns what became of
--- it. The organization, '' if it has none, is for the bound on how many tests it may have under way.
 CREATE FUNCTION webhook_internal.send_test(
     webhook uuid, created_at timestamptz, organization text, event text, timeout_ms integer, OUT status text,
     OUT response_status integer, OUT response_body text, OUT error text, OUT duration_ms double precision, OUT log_id bigint)
     LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'webhook_send_test';
 COMMENT ON FUNCTION webhook_internal.send_test(uuid, timestamptz, text, text, integer) IS
-    'Behind webhook_test(): asks a worker, and waits at most for the webhook''s timeout_ms and 10 s more.';
+    'Asks a worker to send the event''s example to the webhook with this created_at, waits at most timeout_ms and 10 s '
+    'more, and returns the result. organization ('''' if there is none) is for the limit on its running tests. Used by '
+    'webhook_test().';
 
--- SECURITY DEFINER, because whoever may call send_test() itself could test any webhook.
+-- SECURITY DEFINER, because a role that may call send_test() can test any webhook.
 CREATE FUNCTION webhook_internal.test_operator(
     webhook uuid, event text, OUT status text, OUT response_status integer, OUT response_body text, OUT error text,
     OUT duration_ms double precision, OUT log_id bigint)
@@ -61,7 +61,7 @@ BEGIN
             USING ERRCODE = 'undefined_object', HINT = 'Give an id of @extschema@.webhook_configurations.';
     END IF;
     PERFORM webhook_internal.check_known_event(tested);
-    -- Not in one expression: PostgreSQL would ask for the right to both.
+    -- Not one expression: PostgreSQL would require the privilege on both functions.
     IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
         SELECT t.* INTO status, response_status, response_body, error, duration_ms, log_id
         FROM webhook_internal.test_operator(configuration_id, tested) t;
@@ -72,9 +72,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_test(uuid, text) IS
-    'Sends the webhook an event''s example now and returns what came back, as in webhook_logs. The event is its '
-    'test_event, else webhook.test, unless given. A worker sends it, whether the webhook is active or not, as it is '
-    'committed; it is logged, and stays so if the transaction is rolled back. Not retried. An error if nothing was sent: '
-    'no worker, database paused, webhook not committed, too many tests at once.';
+    'Sends an event''s example to the webhook now and returns the result, as in webhook_logs. The default event is the '
+    'webhook''s test_event, or else webhook.test. A worker sends it once, also to an inactive webhook, and uses the '
+    'committed row. Its log row stays if the transaction is rolled back. Raises an error if nothing was sent: no '
+    'worker, paused, webhook not committed, too many tests at once.';
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
     'EXECUTE ON FUNCTION @extschema@.webhook_test(uuid, text)');

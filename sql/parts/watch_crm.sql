@@ -1,6 +1,6 @@
 -- webhook_watch_crm(): declares the built-in events on the tables of a CRM.
 
--- For types of an extension such as citext. By the type's default operator class.
+-- For types of an extension, such as citext: the operator of the default operator class.
 CREATE FUNCTION webhook_internal.foreign_equality(source regclass, column_name name) RETURNS text
     LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
@@ -22,11 +22,11 @@ AS $$
     ORDER BY m.amname LIMIT 1
 $$;
 COMMENT ON FUNCTION webhook_internal.foreign_equality(regclass, name) IS
-    'The equality operator of a column''s type as an expression names it, if its schema is not pg_catalog; else null.';
+    'The equality operator of a column''s type, as an expression names it, if it is not in pg_catalog; otherwise null.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
     'EXECUTE ON FUNCTION webhook_internal.foreign_equality(regclass, name)');
 
--- IS DISTINCT FROM would not survive pg_dump where the operator is not in pg_catalog: check_restorable().
+-- IS DISTINCT FROM does not survive pg_dump if the operator is not in pg_catalog: see check_restorable().
 CREATE FUNCTION webhook_internal.condition_of_change(source regclass, column_name name) RETURNS text
     LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
@@ -40,7 +40,7 @@ COMMENT ON FUNCTION webhook_internal.condition_of_change(regclass, name) IS
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
     'EXECUTE ON FUNCTION webhook_internal.condition_of_change(regclass, name)');
 
--- Compared as text, so that an enum need not have the value.
+-- Compares as text, so that an enum need not have the value.
 CREATE FUNCTION webhook_internal.condition_of_value(source regclass, column_name name, value text) RETURNS text
     LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
@@ -53,7 +53,7 @@ COMMENT ON FUNCTION webhook_internal.condition_of_value(regclass, name, text) IS
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
     'EXECUTE ON FUNCTION webhook_internal.condition_of_value(regclass, name, text)');
 
--- The tables are looked up by the defaults, and so in the caller's search_path. One row for each trigger.
+-- The defaults look the tables up, so that the caller's search_path applies.
 CREATE FUNCTION @extschema@.webhook_watch_crm(
     contacts regclass DEFAULT pg_catalog.to_regclass('contacts'),
     deals regclass DEFAULT coalesce(pg_catalog.to_regclass('deals'), pg_catalog.to_regclass('leads')),
@@ -165,10 +165,11 @@ END
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_watch_crm(regclass, regclass, regclass, regclass, regclass, regclass, name, 
     name, name, name, name, name, name, name, name, name) IS
-    'Declares the 17 built-in events on the tables of a CRM, by webhook_watch(), and returns the triggers. Tables that '
-    'are not given are looked for in the search_path by these names (for deals also leads); one that is null or not '
-    'found is skipped, with a NOTICE. organization_column null: no organizations. updated_column: a change of it alone '
-    'is no update. A column that a table does not have is an error (42703). Calling it again does nothing.';
+    'Declares the 17 built-in events on the tables of a CRM, with webhook_watch(), and returns one row per trigger. '
+    'Tables that are not given are looked up in the search_path by these names (for deals also leads). A table that is '
+    'null or not found is skipped with a NOTICE. organization_column null: no organizations. updated_column: an update '
+    'that changes only this column is not an event. Raises 42703 if a table lacks one of the columns. The same call '
+    'again does nothing.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
     'EXECUTE ON FUNCTION @extschema@.webhook_watch_crm(regclass, regclass, regclass, regclass, regclass, regclass, '
     'name, name, name, name, name, name, name, name, name, name)');

@@ -1,10 +1,10 @@
--- What is declared: the triggers of webhook_watch(), read back from the catalog.
+-- The declared events: the triggers of webhook_watch(), read from the catalog.
 
--- pg_trigger.tgargs: texts in the database's encoding, each ended by a zero byte.
+-- pg_trigger.tgargs holds texts in the encoding of the database, each followed by a zero byte.
 CREATE FUNCTION webhook_internal.trigger_arguments(tgargs bytea) RETURNS text[]
     LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-    -- In this format a backslash is doubled: a zero byte, one backslash and 000, cannot be mistaken.
+    -- In this format a backslash is doubled, so a zero byte (a backslash and 000) is unambiguous.
     SELECT trim_array(array_agg(convert_from(decode(a.part, 'escape'), getdatabaseencoding()) ORDER BY a.place), 1)
     FROM regexp_split_to_table(replace(encode(tgargs, 'escape'), E'\\\\', E'\\134'), E'\\\\000')
          WITH ORDINALITY a (part, place)
@@ -43,7 +43,8 @@ AS $$
     JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.attnum
     WHERE c.conrelid = source AND c.contype = 'p'
 $$;
-COMMENT ON FUNCTION webhook_internal.watch_key(regclass) IS 'The columns of the primary key; null if there is none.';
+COMMENT ON FUNCTION webhook_internal.watch_key(regclass) IS
+    'The columns of the primary key of the table; null if it has none.';
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.watch_key(regclass)');
 
@@ -72,31 +73,34 @@ CREATE VIEW @extschema@.webhook_watches WITH (security_invoker) AS
     WHERE t.tgfoid = '@extschema@.webhook_capture()'::regprocedure
       AND t.tgparentid = 0;
 COMMENT ON VIEW @extschema@.webhook_watches IS
-    'Which changes of which tables are events: the triggers that call webhook_capture(), made by webhook_watch() or '
-    'by hand.';
+    'Which changes of which tables are events: one row per trigger that calls webhook_capture(), created by '
+    'webhook_watch() or by hand.';
 COMMENT ON COLUMN @extschema@.webhook_watches.source IS 'The table.';
-COMMENT ON COLUMN @extschema@.webhook_watches.event IS 'The event.';
-COMMENT ON COLUMN @extschema@.webhook_watches.operation IS 'INSERT, UPDATE, DELETE, or several of them.';
-COMMENT ON COLUMN @extschema@.webhook_watches.condition IS 'What must hold, in terms of NEW and OLD. Null: nothing.';
+COMMENT ON COLUMN @extschema@.webhook_watches.event IS 'The name of the event.';
+COMMENT ON COLUMN @extschema@.webhook_watches.operation IS 'INSERT, UPDATE, DELETE, or several of them with OR.';
+COMMENT ON COLUMN @extschema@.webhook_watches.condition IS
+    'The condition that the change must meet, with NEW and OLD. Null: none.';
 COMMENT ON COLUMN @extschema@.webhook_watches.changed_columns IS
-    'An update is an event only if one of these changed. Null: any.';
-COMMENT ON COLUMN @extschema@.webhook_watches.ignore_columns IS 'An update that changes nothing but these is no event.';
+    'An update is an event only if one of these columns changed. Null: any column.';
+COMMENT ON COLUMN @extschema@.webhook_watches.ignore_columns IS
+    'An update that changes only these columns is not an event.';
 COMMENT ON COLUMN @extschema@.webhook_watches.organization_column IS
-    'The column that says whose event it is. Null: nobody''s.';
-COMMENT ON COLUMN @extschema@.webhook_watches.key_columns IS 'The columns that say what it is about.';
+    'The column with the organization of the event. Null: events have no organization.';
+COMMENT ON COLUMN @extschema@.webhook_watches.key_columns IS
+    'The columns that form the key of the event. Null: there is no key.';
 COMMENT ON COLUMN @extschema@.webhook_watches.include_columns IS
-    'The columns that are sent. Null: all but exclude_columns.';
+    'The columns that are sent. Null: all except exclude_columns.';
 COMMENT ON COLUMN @extschema@.webhook_watches.exclude_columns IS 'The columns that are not sent.';
 COMMENT ON COLUMN @extschema@.webhook_watches.include_previous IS
     'Whether an update also sends the old values of the columns that it changed.';
 COMMENT ON COLUMN @extschema@.webhook_watches.large_numbers_as_text IS
-    'Whether bigint and numeric, and arrays of them, are sent as strings.';
-COMMENT ON COLUMN @extschema@.webhook_watches.trigger_name IS 'The trigger.';
-COMMENT ON COLUMN @extschema@.webhook_watches.is_enabled IS 'Whether it fires in an ordinary session.';
+    'Whether bigint and numeric values, and arrays of them, are sent as strings.';
+COMMENT ON COLUMN @extschema@.webhook_watches.trigger_name IS 'The name of the trigger.';
+COMMENT ON COLUMN @extschema@.webhook_watches.is_enabled IS 'Whether the trigger fires in an ordinary session.';
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}', 'SELECT ON @extschema@.webhook_watches');
 
--- The tables that inherit from a watched one, at any level, and do not have the event themselves: triggers are not inherited.
--- A partition has its table's.
+-- Triggers are not inherited. Tables that inherit at any level count; partitions do not, because they have the trigger
+-- of their table.
 CREATE FUNCTION webhook_internal.unwatched_children(source regclass, event text) RETURNS regclass[]
     LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
@@ -111,6 +115,6 @@ AS $$
                       WHERE w.source = c.oid AND w.event = unwatched_children.event)
 $$;
 COMMENT ON FUNCTION webhook_internal.unwatched_children(regclass, text) IS
-    'The tables that inherit from a watched one and do not have the event; null: none.';
+    'The tables that inherit from a watched table and do not have the event; null if there are none.';
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.unwatched_children(regclass, text)');
