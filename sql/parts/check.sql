@@ -251,14 +251,16 @@ BEGIN
                 endpoint.failing_since, endpoint.next_probe_at, endpoint.last_error),
          'Pending deliveries wait. When the endpoint answers again, all of them are sent, the oldest first.'),
         (deferred IS NOT NULL, 'warning', deferred,
-         'Until then, failed deliveries are not retried. pg_stat_activity and pg_prepared_xacts show open transactions.'),
+         'Until then, failed deliveries are not retried. pg_stat_activity and pg_prepared_xacts show open '
+         'transactions.'),
         (owed.pending > 0, 'info',
          format('%s deliveries are pending, the next is due at %s', owed.pending, owed.next_attempt_at),
          'webhook_cancel() gives them up.'),
         (unjudged > 0 AND endpoint.filter_failed_at IS NOT NULL, 'warning',
-         format('its filter could not judge %s events in the last 24 hours, which were not delivered; the last at %s: %s',
-                unjudged, endpoint.filter_failed_at, endpoint.filter_error),
-         'webhook_explain() says why for each event. Correct the filter. webhook_replay() then sends the events that match.'),
+         format('its filter could not judge %s events in the last 24 hours, which were not delivered; the last at %s: '
+                '%s', unjudged, endpoint.filter_failed_at, endpoint.filter_error),
+         'webhook_explain() says why for each event. Correct the filter. webhook_replay() then sends the events that '
+         'match.'),
         (owed.dead > 0, 'warning', format('%s deliveries were given up', owed.dead),
          'webhook_deliveries.last_error says why; webhook_replay(..., only_failed => true) sends them again.'),
         (used_up IS NOT NULL, 'warning',

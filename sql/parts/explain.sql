@@ -15,7 +15,8 @@ COMMENT ON FUNCTION webhook_internal.is_settled(bigint) IS
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.is_settled(bigint)');
 
--- Shows webhooks of another organization only if they have none, or if the event has none: that may be the mistake.
+-- A missing organization may be the mistake. So a webhook without one is shown for every event that it subscribes to,
+-- and an event without one shows every webhook that subscribes to it.
 CREATE FUNCTION @extschema@.webhook_explain(event_id bigint)
     RETURNS TABLE (configuration_id uuid, name text, matched boolean, reason text, outcome text, attempts integer,
                    last_attempt_at timestamptz, last_error text, next_attempt_at timestamptz)
@@ -146,7 +147,7 @@ COMMENT ON FUNCTION @extschema@.webhook_find(text) IS
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION @extschema@.webhook_find(text)');
 
--- Within single quotes a shell changes nothing, and a single quote cannot stand there.
+-- A shell takes everything within single quotes literally, except a single quote.
 CREATE FUNCTION webhook_internal.shell_quote(value text) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$

@@ -42,7 +42,7 @@ COMMENT ON FUNCTION webhook_internal.lock_instance() IS
     'Keeps others from creating the row of webhook_instance until the transaction ends. Waits for those who are '
     'creating it.';
 
--- A second row is one from a dump, and the worker has written its own before: this database was restored, and must send
+-- A second row comes from a dump, after the worker has created its own: this database was restored, and must send
 -- nothing before webhook_resume(). By its name the trigger fires after webhook_keep_local. The lock is for two rows
 -- that come at once.
 CREATE FUNCTION webhook_internal.instance_restored() RETURNS trigger
@@ -125,7 +125,7 @@ BEGIN
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   DETAIL = 'Nothing is delivered before that. The first worker creates the row of webhook_instance.',
                   HINT = CASE WHEN @extschema@.webhook_is_preloaded()
-                              THEN 'Try again in a moment. If that does not help, the server log says why no worker starts.'
+                              THEN 'Try again in a moment. If that fails, the server log says why no worker starts.'
                               ELSE 'Add webhook to shared_preload_libraries and restart the server.' END;
     END IF;
     PERFORM webhook_internal.wake();

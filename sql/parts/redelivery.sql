@@ -1,7 +1,7 @@
 -- Sending again: webhook_redeliver() and webhook_replay(). Giving up: webhook_cancel().
 
--- Keeps the webhook and its deliveries as they are until the transaction ends. A deletion of the webhook has to see the
--- new deliveries, and nobody else may write them. The row is locked first, as by DELETE.
+-- Keeps others from deleting the webhook, and from writing its deliveries, until the transaction ends: a deletion must
+-- see the new deliveries. The row is locked first, as by DELETE.
 CREATE FUNCTION webhook_internal.hold(webhook uuid) RETURNS @extschema@.webhook_configurations
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -107,8 +107,8 @@ BEGIN
             held.organization_id, rows_max
             USING ERRCODE = 'configuration_limit_exceeded',
                   DETAIL = format('%s were requested for webhook "%s".', stored + kept, held.name),
-                  HINT = 'Replay fewer events at once, cancel deliveries with @extschema@.webhook_cancel(), or have the '
-                         'administrator raise webhook.max_owed_per_organization.';
+                  HINT = 'Replay fewer events at once, cancel deliveries with @extschema@.webhook_cancel(), or have '
+                         'the administrator raise webhook.max_owed_per_organization.';
     END IF;
     PERFORM webhook_internal.announce_owed(held.id);
     IF NOT held.is_active AND stored + kept > 0 THEN
@@ -129,16 +129,19 @@ BEGIN
     IF webhook_internal.owe(webhook, ARRAY[redelivered]) = 0 THEN
         RAISE EXCEPTION 'event % is not stored', redelivered
             USING ERRCODE = 'object_not_in_prerequisite_state',
-                  DETAIL = coalesce((SELECT format('Its %s bytes exceeded webhook.max_payload and were not kept.', e.oversized_bytes)
+                  DETAIL = coalesce((SELECT format('Its %s bytes exceeded webhook.max_payload and were not kept.',
+                                                   e.oversized_bytes)
                                      FROM @extschema@.webhook_events e
                                      WHERE e.id = redelivered AND e.oversized_bytes IS NOT NULL
                                        AND e.organization_id IS NOT DISTINCT FROM
                                            (SELECT c.organization_id FROM @extschema@.webhook_configurations c
                                             WHERE c.id = webhook)),
                                     'Events are kept for webhook.event_retention; log rows may outlive them.'),
-                  HINT = 'To send a similar event, change the row again, or publish one with @extschema@.webhook_emit().';
+                  HINT = 'To send a similar event, change the row again, or publish one with '
+                         '@extschema@.webhook_emit().';
     END IF;
-    -- In REPEATABLE READ, a row that was delivered since the snapshot is still visible, and so is the new one.
+    -- In REPEATABLE READ, the old row of an event that was delivered after the snapshot is still visible next to the
+    -- new one.
     RETURN (SELECT d.next_attempt_at FROM @extschema@.webhook_deliveries d
             WHERE d.configuration_id = webhook AND d.event_id = redelivered ORDER BY d.owed_since DESC LIMIT 1);
 END
@@ -271,8 +274,8 @@ BEGIN
         RAISE EXCEPTION '% must not be null', CASE WHEN since IS NULL THEN 'since' WHEN until IS NULL THEN 'until'
                                                    WHEN only_failed IS NULL THEN 'only_failed' ELSE 'dry_run' END
             USING ERRCODE = 'null_value_not_allowed',
-                  HINT = 'To replay all stored events, pass since => ''-infinity''. disabled_at is null until a webhook has '
-                         'been switched off.';
+                  HINT = 'To replay all stored events, pass since => ''-infinity''. disabled_at is null until a webhook '
+                         'has been switched off.';
     END IF;
     IF since > until THEN
         RAISE EXCEPTION 'since is later than until' USING ERRCODE = 'invalid_parameter_value',

@@ -145,8 +145,8 @@ BEGIN
     END IF;
     IF bytes ~ '^(..)*[89a-f]' THEN
         RAISE WARNING 'the secret has characters beyond ASCII'
-            USING DETAIL = 'The key is its UTF-8 encoding. Standard Webhooks libraries that get it as text compute another '
-                           'key and refuse the signatures.',
+            USING DETAIL = 'The key is its UTF-8 encoding. Standard Webhooks libraries that get it as text compute '
+                           'another key and refuse the signatures.',
                   HINT = 'Use @extschema@.webhook_generate_secret().';
     END IF;
 END

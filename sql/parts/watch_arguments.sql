@@ -104,8 +104,8 @@ BEGIN
                           CASE WHEN compared.is_folded THEN 'collation' ELSE 'type ' || compared.shown END
                 USING DETAIL = CASE WHEN is_organization
                                     THEN 'Values that are equal but written differently are different organizations.'
-                                    ELSE 'Values that are equal but written differently are different keys, whose events '
-                                         'are not ordered among each other.' END;
+                                    ELSE 'Values that are equal but written differently are different keys, so their '
+                                         'events are not ordered among each other.' END;
         END IF;
     END LOOP;
 END
@@ -167,7 +167,8 @@ BEGIN
             USING ERRCODE = 'duplicate_object',
                   DETAIL = format('Trigger %I captures it; with another one, each change would cause two events.',
                                   other.trigger_name),
-                  HINT = format('To declare it differently, first SELECT @extschema@.webhook_unwatch(%L, %L);', source, event);
+                  HINT = format('To declare it differently, first SELECT @extschema@.webhook_unwatch(%L, %L);',
+                                source, event);
     END IF;
     SELECT t.tgname, p.tgrelid::regclass AS parent INTO other
     FROM pg_trigger t JOIN pg_trigger p ON p.oid = t.tgparentid
