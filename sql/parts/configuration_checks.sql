@@ -134,12 +134,12 @@ BEGIN
         RAISE EXCEPTION 'the filter is longer than 1024 bytes'
             USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'filter',
                   DETAIL = format('It has %s.', octet_length(filter::text)),
-                  HINT = 'Filter on less, or let the receiver do the rest.';
+                  HINT = 'Use a shorter filter, and let the receiver do the rest.';
     END IF;
     -- In normal form a variable is a dollar sign before a quoted name. The replacement empties quoted names and
     -- strings.
     IF position('$"' IN regexp_replace(filter::text, E'([$]?)"([^"\\\\]|\\\\.)*"', E'\\1"', 'g')) > 0 THEN
-        RAISE EXCEPTION 'the filter uses a variable, and there are none'
+        RAISE EXCEPTION 'the filter uses a variable, but filters have none'
             USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'filter',
                   HINT = '$ is the data of the event: $.amount > 5, or $ ? (@.amount > 5).';
     END IF;
@@ -217,7 +217,7 @@ BEGIN
     IF NEW.ordering NOT IN ('relaxed', 'key', 'endpoint') THEN
         RAISE EXCEPTION 'invalid ordering "%"', left(NEW.ordering, 100)
             USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'ordering',
-                  HINT = 'It is ''relaxed'', ''key'' or ''endpoint''.';
+                  HINT = 'The ordering is ''relaxed'', ''key'' or ''endpoint''.';
     END IF;
     PERFORM webhook_internal.check_filter(NEW.filter);
     PERFORM webhook_internal.check_retry_schedule(NEW.retry_schedule);

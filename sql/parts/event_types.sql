@@ -192,7 +192,7 @@ BEGIN
         RAISE EXCEPTION 'unknown event "%"', event
             USING ERRCODE = 'undefined_object',
                   DETAIL = webhook_internal.known_events(event),
-                  HINT = format('If it is a new event, declare where it comes from with @extschema@.webhook_watch(), '
+                  HINT = format('If the event is new, declare its source with @extschema@.webhook_watch(), '
                                 'or register it: INSERT INTO @extschema@.webhook_event_types (name, category) '
                                 'VALUES (%L, %L);', event, split_part(event, '.', 1));
     END IF;

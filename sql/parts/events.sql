@@ -213,7 +213,7 @@ BEGIN
                   DETAIL = format('The event is for %s; the current organization is %s.',
                                   coalesce(quote_literal(organization_id), 'none'),
                                   coalesce(quote_literal(own), 'not set')),
-                  HINT = 'Only operators may: @extschema@.webhook_grant(role, ''operate'').';
+                  HINT = 'Only operators may do this: @extschema@.webhook_grant(role, ''operate'').';
     ELSE
         PERFORM webhook_internal.emit_tenant(event, data, key);
     END IF;

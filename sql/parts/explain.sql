@@ -132,7 +132,7 @@ BEGIN
     IF webhook_id !~ '^evt_[0-9a-z]{26}$' THEN
         RAISE EXCEPTION 'invalid webhook-id "%"', webhook_id
             USING ERRCODE = 'invalid_parameter_value',
-                  HINT = 'It is evt_ and 26 characters, as in the header webhook-id.';
+                  HINT = 'A webhook-id is evt_ and 26 characters, as in the header webhook-id.';
     END IF;
     IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
         RETURN QUERY SELECT f.* FROM webhook_internal.find_operator(webhook_id) f;
@@ -193,7 +193,7 @@ BEGIN
     SELECT e.webhook_id, webhook_internal.body(e.event, e.created_at, e.data, e.previous) AS body INTO happened
     FROM @extschema@.webhook_own_events e WHERE e.id = attempt.event_id AND e.data IS NOT NULL;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'event % is not stored any more', attempt.event_id
+        RAISE EXCEPTION 'event % is no longer stored', attempt.event_id
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   DETAIL = 'Events are kept for webhook.event_retention; log rows may outlive them.';
     END IF;

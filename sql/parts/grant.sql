@@ -46,7 +46,7 @@ DECLARE
 BEGIN
     IF level IS NULL OR level NOT IN ('read', 'manage', 'operate') THEN
         RAISE EXCEPTION 'invalid level "%"', level
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'It is ''read'', ''manage'' or ''operate''.';
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'The level is ''read'', ''manage'' or ''operate''.';
     END IF;
     PERFORM @extschema@.webhook_revoke(role);
     FOR privilege IN SELECT p.privilege FROM webhook_internal.privileges p WHERE level = ANY (p.levels) LOOP

@@ -29,7 +29,7 @@ BEGIN
                         CASE relation.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view'
                              WHEN 'f' THEN 'foreign table' WHEN 'S' THEN 'sequence' ELSE 'relation of another kind' END
             USING ERRCODE = 'wrong_object_type',
-                  HINT = CASE WHEN relation.relkind IN ('v', 'm') THEN 'Declare the events on the tables below it.'
+                  HINT = CASE WHEN relation.relkind IN ('v', 'm') THEN 'Declare the events on its underlying tables.'
                               WHEN relation.relkind = 'f' THEN 'Declare the events where its rows are written.'
                               ELSE 'Events come from the rows of tables.' END;
     END IF;
@@ -139,7 +139,7 @@ BEGIN
     IF asked NOT IN ('INSERT', 'UPDATE', 'DELETE', 'INSERT OR UPDATE') THEN
         RAISE EXCEPTION 'invalid operation "%"', operation
             USING ERRCODE = 'invalid_parameter_value',
-                  HINT = 'It is ''INSERT'', ''UPDATE'', ''DELETE'' or ''INSERT OR UPDATE''.';
+                  HINT = 'The operation is ''INSERT'', ''UPDATE'', ''DELETE'' or ''INSERT OR UPDATE''.';
     END IF;
     RETURN asked;
 END

@@ -362,7 +362,7 @@ SELECT is(pg_temp.with_value('rate_limit_per_s = 0'),
 SELECT is(string_agg(pg_temp.with_value(format('ordering = %L', ordering)), ''), '',
           'an ordering is relaxed, by key or by endpoint') FROM unnest(ARRAY['relaxed', 'key', 'endpoint']) ordering;
 SELECT is(pg_temp.with_value('ordering = ''Key'''),
-          '22023; invalid ordering "Key"; It is ''relaxed'', ''key'' or ''endpoint''.', 'and nothing else');
+          '22023; invalid ordering "Key"; The ordering is ''relaxed'', ''key'' or ''endpoint''.', 'and nothing else');
 
 -- pausing
 DELETE FROM hooks.webhook_instance;

@@ -83,10 +83,10 @@ END
 $$;
 SELECT is(pg_temp.storing('$.' || repeat('a', 1020)), 'stored', 'a filter of 1024 bytes is stored');
 SELECT is(pg_temp.storing('$.' || repeat('a', 1021)),
-          '22023; the filter is longer than 1024 bytes; It has 1025.; Filter on less, or let the receiver do the rest.',
+          '22023; the filter is longer than 1024 bytes; It has 1025.; Use a shorter filter, and let the receiver do the rest.',
           'a longer one is refused');
 SELECT is(pg_temp.storing('$.amount > $limit'),
-          '22023; the filter uses a variable, and there are none; $ is the data of the event: $.amount > 5, or $ ? (@.amount > 5).',
+          '22023; the filter uses a variable, but filters have none; $ is the data of the event: $.amount > 5, or $ ? (@.amount > 5).',
           'a variable is refused');
 SELECT is(pg_temp.storing('$.amount > $"the limit"'), pg_temp.storing('$.amount > $limit'), 'also one with a quoted name');
 SELECT is(pg_temp.storing('$."$limit" == "$\"limit"'), 'stored', 'a dollar in a name or a string is none');
