@@ -17,8 +17,8 @@
 #include <vector>
 
 #include "core/byte_budget.h"
-#include "core/lanes.h"
 #include "core/ledger.h"
+#include "core/outgoing.h"
 #include "core/time.h"
 #include "core/turn_queue.h"
 #include "core/uuid.h"

@@ -6,36 +6,18 @@
 #include <iterator>
 #include <utility>
 
-#include "core/crypto.h"
-
 namespace webhook {
 
 namespace {
 constexpr std::size_t kBriskMin = 16;  // or all slots, if there are fewer
 constexpr std::size_t kBriskShare = 4;
 constexpr std::size_t kSpareShare = 8;
-constexpr std::size_t kOwedKeyBytes = 96;          // memory per key, in addition to its text
-constexpr std::size_t kOrderingKeyBytesMax = 128;  // of an event's key; a longer one is replaced by its digest
+constexpr std::size_t kOwedKeyBytes = 96;  // memory per key, in addition to its text
 }  // namespace
 
 SlotLimits SlotLimits::of(std::size_t total) {
   return {
       .total = total, .brisk = std::max(std::min(total, kBriskMin), total / kBriskShare), .spare = total / kSpareShare};
-}
-
-// The prefixes "=" and "~" distinguish keys of users from "#", for an event without a key, and from "*".
-std::optional<std::string> ordering_key(Ordering ordering, const std::optional<std::string>& key,
-                                        std::int64_t event_id) {
-  switch (ordering) {
-    case Ordering::kRelaxed:
-      return std::nullopt;
-    case Ordering::kKey:
-      if (!key) return "#" + std::to_string(event_id);
-      return key->size() <= kOrderingKeyBytesMax ? "=" + *key : "~" + to_hex(sha256(*key));
-    case Ordering::kEndpoint:
-      return "*";
-  }
-  return std::nullopt;
 }
 
 // --- Lanes come and go -----------------------------------------------------------------------------------------------

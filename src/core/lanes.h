@@ -52,60 +52,14 @@
 
 #include "core/byte_budget.h"
 #include "core/circuit.h"
-#include "core/event.h"
-#include "core/ledger.h"
+#include "core/delivery.h"
+#include "core/ordering.h"
 #include "core/time.h"
 #include "core/token_bucket.h"
 #include "core/turn_queue.h"
 #include "core/uuid.h"
 
 namespace webhook {
-
-// An event ready to be sent: shared by its deliveries.
-struct Outgoing {
-  std::int64_t event_id = 0;
-  int slot = 0;  // the segment of webhook_events
-  Time created_at{};
-  std::string event_name;
-  std::optional<std::string> organization_id;
-  std::optional<std::string> key;
-  std::string webhook_id;  // EventIdCipher::encode
-  std::string body;
-  ByteBudget::Charge charge;  // for all of this
-
-  std::size_t bytes() const {
-    return sizeof *this + event_name.size() + (organization_id ? organization_id->size() : 0) +
-           (key ? key->size() : 0) + webhook_id.size() + body.size();
-  }
-};
-
-struct Delivery {
-  Uuid webhook;
-  Time webhook_created_at{};  // with its id and the event's organization, which webhook it is
-  std::shared_ptr<const Outgoing> event;
-  int attempt = 1;    // the number of the attempt to come
-  int probes = 0;     // of those before it, the probes of an open circuit, which the schedule leaves out
-  Time owed_since{};  // from when on its age counts: the event, or the replay
-  std::optional<Ledger::Entry> entry;  // as long as the event log, and no row, stands for it
-  bool has_row = false;                // webhook_deliveries holds it
-  std::int64_t request = 0;            // what the row says of who asked for it last
-  std::uint64_t ticket = 0;            // once it is in flight: unique, ascending
-  std::optional<std::string> holds;    // the key that others in its lane wait for, while it does
-  std::size_t held_bytes = 0;          // what its lane counts for it: 0 while it is nobody's,
-  bool is_large = false;               // and for one that is larger than what is counted
-};
-
-// In which order a webhook gets its events (webhook_configurations.ordering).
-enum class Ordering : std::uint8_t {
-  kRelaxed,   // first attempts of a key one after the other; a retry holds nothing back
-  kKey,       // each key's deliveries one after the other, to the last retry; keys in parallel
-  kEndpoint,  // all of the webhook's deliveries one after the other
-};
-
-// What webhook_deliveries.ordering_key holds: of deliveries of a webhook with the same one, only the oldest may be sent.
-// Nothing for kRelaxed. A delivery without a key waits for nobody. It is short whatever the key, since an index holds it.
-std::optional<std::string> ordering_key(Ordering ordering, const std::optional<std::string>& key,
-                                        std::int64_t event_id);
 
 struct LaneLimits {
   int max_in_flight = 1;

@@ -29,8 +29,8 @@
 
 #include "core/byte_budget.h"
 #include "core/event.h"
-#include "core/lanes.h"
 #include "core/ledger.h"
+#include "core/outgoing.h"
 #include "core/statistics.h"
 #include "core/time.h"
 #include "core/time_allowance.h"

@@ -5,7 +5,7 @@
 
 #include <string_view>
 
-#include "core/lanes.h"
+#include "core/outgoing.h"
 #include "core/time.h"
 #include "pg/store.h"
 

@@ -9,8 +9,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "core/delivery.h"
 #include "core/event.h"
-#include "core/lanes.h"
 #include "core/time.h"
 #include "core/uuid.h"
 #include "core/wire.h"

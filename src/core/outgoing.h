@@ -1,0 +1,31 @@
+// What is sent of an event. It is made once, and all deliveries of the event share it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "core/byte_budget.h"
+#include "core/time.h"
+
+namespace webhook {
+
+struct Outgoing {
+  std::int64_t event_id = 0;
+  int slot = 0;  // the segment of webhook_events
+  Time created_at{};
+  std::string event_name;
+  std::optional<std::string> organization_id;
+  std::optional<std::string> key;
+  std::string webhook_id;  // EventIdCipher::encode
+  std::string body;
+  ByteBudget::Charge charge;  // for all of this
+
+  std::size_t bytes() const {
+    return sizeof *this + event_name.size() + (organization_id ? organization_id->size() : 0) +
+           (key ? key->size() : 0) + webhook_id.size() + body.size();
+  }
+};
+
+}  // namespace webhook
