@@ -57,11 +57,11 @@ void Recorder::note(std::size_t bytes, Time now) {
   charge_ = budget_.charge(bytes_);
 }
 
-Recorder::Recorded Recorder::record(const Beside& beside) {
+Recorder::Recorded Recorder::record(const WorkerState& state) {
   pg::Batch batch = take_batch();
-  batch.endpoints = beside.endpoints;
-  batch.minutes = beside.minutes;
-  batch.checkpoint = beside.checkpoint;
+  batch.endpoints = state.endpoints;
+  batch.minutes = state.minutes;
+  batch.checkpoint = state.checkpoint;
   Recorded recorded;
   try {
     if (!batch.empty()) recorded.beside = store_.record(batch);

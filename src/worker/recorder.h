@@ -26,8 +26,8 @@ class Recorder {
     pg::Recorded beside;     // what became of the rest
   };
 
-  // What is to be recorded beside the results.
-  struct Beside {
+  // What the worker knows of itself and of endpoints, to be recorded together with the results.
+  struct WorkerState {
     std::vector<pg::EndpointState> endpoints;
     std::vector<MinuteOfWebhook> minutes;
     std::optional<Checkpoint> checkpoint;
@@ -60,8 +60,8 @@ class Recorder {
   // Since when the oldest of those waits; in the past if there is none.
   Time oldest() const { return oldest_; }
 
-  // Writes all that waits, and what stands beside it, in one transaction. Throws pg::Error: all of it waits still.
-  Recorded record(const Beside& beside);
+  // Writes all that waits, and the state, in one transaction. Throws pg::Error: all that waits waits still.
+  Recorded record(const WorkerState& state);
 
  private:
   void note(std::size_t bytes, Time now);

@@ -20,11 +20,6 @@ constexpr std::size_t kReadMax = 500;                      // events by one read
 constexpr std::size_t kAheadMax = 50'000;                  // events ahead of the checkpoint above which nothing is read
 constexpr Duration kCrowdedPauseMax = milliseconds(500);   // how long reading waits for lanes before they overflow:
 constexpr Duration kPausePerDelivery = microseconds(100);  // what it has waited it gets back with what is delivered
-constexpr std::size_t kRecordBatch = 512;                  // results that are recorded at once
-constexpr std::size_t kRecordShare = 4;                    // or so much of the bytes that results may take
-constexpr std::size_t kRecordMax = 10'000;                 // results above which nothing is admitted
-constexpr Duration kRecordDelayMin = milliseconds(20);     // under load a result waits for others: so long,
-constexpr Duration kRecordDelayMax = milliseconds(50);     // or as long as the last recording took, up to this
 constexpr Duration kLookIntervalMin = microseconds(100);   // between two looks at the log while requests are in flight:
 constexpr Duration kLookIntervalMax = milliseconds(1);     // within these, looks take
 constexpr int kLookShare = 4;                              // a fourth of the time at most
@@ -37,13 +32,9 @@ constexpr std::size_t kAdmitStep = 200;                    // after so many deli
 constexpr std::size_t kFanOutStep = 200;                   // deliveries that are written down at once
 constexpr Duration kFilterTime = milliseconds(2);          // likewise of filters
 constexpr Duration kSafetyInterval = seconds(5);           // looks at the log though nobody called
-constexpr Duration kCheckpointInterval = seconds(1);       // at most one in so long
 constexpr Duration kMarkInterval = seconds(2);             // after one or two of them,
 constexpr std::size_t kMarkEvents = kAheadMax / 3;         // or so many events, an unsettled delivery gets a row,
 constexpr std::size_t kMarkStep = 50;                      // so many at once, or as many as there are results beside
-constexpr Duration kMaintenanceInterval = seconds(5);      // rings
-constexpr Duration kBusyMaintenance = seconds(1);          // likewise, while they grow
-constexpr Duration kExpiryInterval = minutes(10);          // dead deliveries beyond their retention
 constexpr Duration kWarningInterval = minutes(1);          // the same warning again
 constexpr Duration kStoreBackoffMin = milliseconds(100);   // between tries of a failing database
 constexpr Duration kStoreBackoffMax = seconds(10);         //
@@ -54,22 +45,13 @@ constexpr Duration kAgeCheckPause = milliseconds(50);  // and the rest then
 constexpr std::size_t kGiveUpStep = 500;               // old deliveries given up at once
 constexpr double kAnnouncementsPerSecond = 1;          // operational events about an organization's webhooks,
 constexpr double kAnnouncementsAtOnce = 60;            // and so many before that
-constexpr Duration kStatisticsInterval = seconds(5);   // at least, and so long that writing them costs a hundredth
-constexpr int kStatisticsShare = 100;                  // of the time,
 constexpr Duration kLastStatisticsTime = seconds(1);   // or at the end what can be written in so long:
-constexpr std::size_t kStatisticsStep = 20;            // rows written at once, or
-constexpr std::size_t kResultsPerStatistic = 8;        // one for so many results beside
-constexpr Duration kLockedRetry = seconds(5);          // of statistics whose rows somebody has locked,
-constexpr std::size_t kLockedMinutesMax = 1000;        // of which there may be so many
 constexpr std::size_t kDeferralTries = 200;         // webhooks that are tried at once, of which something is deferred,
 constexpr std::size_t kDeferredStep = 200;          // and changes of one that are applied
 constexpr Duration kDeferralPatience = seconds(2);  // what is over by then is not worth a warning
 constexpr std::size_t kOrderingStep = 200;          // rows that get their ordering keys at once
 constexpr Duration kDisablingRetry = seconds(5);    // where somebody has the webhook's row locked
 constexpr Duration kOrderingsTime = milliseconds(5);  // of loading orderings, after which the network is looked after
-constexpr Duration kCleanUpInterval = minutes(1);     // after deleted webhooks, though none was deleted lately,
-constexpr Duration kCleanUpPause = seconds(1);        // or after one was,
-constexpr int kCleanUpShare = 5;                      // in steps that take a fifth of the time at most
 constexpr std::size_t kReasonBytesMax = 1000;         // of webhook_configurations.disabled_reason
 
 constexpr const char* kTooOld = "older than webhook.max_age";
@@ -92,11 +74,11 @@ Worker::Worker(pg::Process& process, pg::Store& store, HttpClient& http, pg::Tes
       recorder_(store, budget_),
       tester_(process, store, http, tests, recorder_, share),
       configuration_(store),
+      maintenance_(process, store, configuration_, share),
       filters_(process, store, targets_, budget_, statistics_),
-      quotas_(process, store),
       fan_outs_(budget_),
-      crowded_pause_(kCrowdedPauseMax),
-      record_delay_(kRecordDelayMin) {}
+      recording_(process, recorder_, budget_, ledger_, statistics_, targets_, maintenance_),
+      crowded_pause_(kCrowdedPauseMax) {}
 
 void Worker::run() {
   start();
@@ -136,7 +118,7 @@ void Worker::start() {
   apply_settings();
   pg::StartState state = store_.start(share_);
   take_instance(state.instance, state.verdict == IdentityVerdict::kCopy);
-  ledger_.emplace(state.checkpoint);
+  ledger_ = Ledger(state.checkpoint);
   log_floor_ = next_log_floor_ = state.checkpoint.log_floor;
   for (const pg::DeliveryKey& key : store_.logged_since(log_floor_)) {
     if (share_.owns(key.webhook)) logged_before_.insert(key);
@@ -175,7 +157,7 @@ void Worker::keep_books() {
   if (!backlogs_to_load_.empty()) load_backlogs();
   if (!orderings_to_load_.empty()) load_orderings();
   if (tester_.has_work()) tester_.turn(*event_ids_);
-  bool is_due = is_record_due();
+  bool is_due = recording_.is_due(in_flight_.empty() && lanes_.queued() == 0);
   // With what is recorded anyway: results that wait for company are not to be flushed without it.
   if (is_mark_due() && (is_due || recorder_.empty())) {
     is_marking_ = write_down_the_oldest();
@@ -186,9 +168,10 @@ void Worker::keep_books() {
   if (deferrals_.next_try_at().value_or(Time::max()) <= process_.now()) apply_deferred();
   if (!ordering_jobs_.empty()) write_ordering_keys();
   if (!disabling_.empty() && process_.now() >= next_disabling_) disable_again();
-  if (process_.now() >= next_maintenance_) maintain();
+  if (process_.now() >= next_age_check_) check_ages();
+  if (maintenance_.is_due(process_.now())) maintain();
   relieve_lanes();
-  if (process_.now() >= next_clean_up_ && configuration_.is_loaded()) clean_up();
+  maintenance_.clean_up();
   if (delivers()) refill();
   // Nothing was sent meanwhile: it is not the lanes that took this time.
   if (reading_pauses_since_) *reading_pauses_since_ += process_.now() - begin;
@@ -196,23 +179,20 @@ void Worker::keep_books() {
 
 std::optional<Duration> Worker::time_to_wait() {
   const Time now = process_.now();
-  Time wake = next_maintenance_;
+  Time wake = next_age_check_;
   const auto at = [&wake](std::optional<Time> time) {
     if (time) wake = std::min(wake, *time);
   };
-  if (!recorder_.empty()) at(recorder_.oldest() + record_delay_);
+  at(maintenance_.next_at(now));
+  at(recording_.next_at(now));
   at(deferrals_.next_try_at());
-  if (has_locked_statistics()) at(next_locked_);
   if (!fan_outs_.empty()) at(now);
   const auto is_free = [this](const auto& job) { return !deferrals_.contains(job.first); };
   if (std::any_of(ordering_jobs_.begin(), ordering_jobs_.end(), is_free)) at(now);
-  if (is_checkpoint_stale_ && ledger_->checkpoint() != recorded_checkpoint_) at(next_checkpoint_);
-  if (!statistics_.empty() && recorder_.empty()) at(next_statistics_);
   if (!disabling_.empty()) at(next_disabling_);
   at(configuration_.due_at());
   if (store_.has_news() || !backlogs_to_load_.empty() || !orderings_to_load_.empty()) at(now);
-  if (configuration_.is_loaded()) at(next_clean_up_);
-  if (ledger_->events_ahead() > 0 && recorder_.empty()) at(is_mark_due() ? now : next_mark_);
+  if (ledger_.events_ahead() > 0 && recorder_.empty()) at(is_mark_due() ? now : next_mark_);
   if (delivers()) {
     if (!recovering_) at(backlog_.first_scheduled());
     at(next_look_);
@@ -238,15 +218,15 @@ std::optional<Duration> Worker::time_to_wait() {
 // All but what webhook_deliveries says is due now, rather than when an old clock said.
 void Worker::forget_deadlines(Time now) {
   for (Time* deadline :
-       {&next_look_, &next_poll_, &looks_pause_until_, &next_checkpoint_, &next_maintenance_, &next_mark_,
-        &next_store_call_, &next_failure_warning_, &next_expiry_, &next_age_check_, &next_statistics_, &next_disabling_,
-        &next_clean_up_, &next_relief_, &next_locked_, &next_deferral_warning_, &next_refusal_warning_}) {
+       {&next_look_, &next_poll_, &looks_pause_until_, &next_mark_, &next_store_call_, &next_failure_warning_,
+        &next_age_check_, &next_disabling_, &next_relief_, &next_deferral_warning_}) {
     *deadline = std::min(*deadline, now);
   }
   reading_pauses_since_.reset();
   lanes_.clock_set_back(now);
   filters_.clock_set_back(now);
-  quotas_.clock_set_back(now);
+  maintenance_.clock_set_back(now);
+  recording_.clock_set_back(now);
   deferrals_.clock_set_back(now);
   configuration_.clock_set_back(now);
   configuration_.read_all_again();
@@ -270,8 +250,9 @@ void Worker::back_off(const pg::Error& error) {
 void Worker::report() {
   figures_.in_flight = in_flight_.size();
   figures_.queued = lanes_.queued();
-  figures_.events_ahead = ledger_->events_ahead();
-  figures_.oldest_event_at = ledger_->oldest_created_at();
+  figures_.logged = recording_.logged();
+  figures_.events_ahead = ledger_.events_ahead();
+  figures_.oldest_event_at = ledger_.oldest_created_at();
   process_.report(figures_);
   process_.report_left_out();
 }
@@ -293,14 +274,13 @@ void Worker::drain() {
     process_.wait(http_.fd(), std::clamp(network.value_or(left), Duration::zero(), std::max(left, Duration::zero())));
   }
   tester_.end();
-  next_statistics_ = process_.now();
+  recording_.hasten_statistics();
   record();  // settles
-  is_checkpoint_stale_ = true;
-  next_checkpoint_ = process_.now();
+  recording_.hasten_checkpoint();
   record();  // the checkpoint behind what was settled
   const Time end = process_.now() + kLastStatisticsTime;
   while (!statistics_.empty() && process_.now() < end) {
-    next_statistics_ = process_.now();  // the end of a round has put it off
+    recording_.hasten_statistics();  // the end of a round has put them off
     record();
   }
 }
@@ -358,7 +338,7 @@ void Worker::take_over(ConfigurationReader::Step step, Time begun) {
     if (!share_.owns(deleted.id)) continue;
     const Target* target = targets_.find(deleted.id);
     if (target != nullptr && target->webhook.identity() == deleted) forget_webhook(deleted.id);
-    next_clean_up_ = std::min(next_clean_up_, begun + kCleanUpPause);
+    maintenance_.clean_up_soon(begun);
   }
   for (pg::Webhook& webhook : step.read.webhooks) {
     if (!share_.owns(webhook.id)) continue;
@@ -377,8 +357,8 @@ void Worker::take_over(ConfigurationReader::Step step, Time begun) {
 
 // What others have changed of what webhooks are owed.
 void Worker::load_backlogs() {
-  next_clean_up_ = std::min(next_clean_up_, process_.now() + kCleanUpPause);  // of what has told of it
-  if (!recorder_.empty()) record();                                           // or it would be read without it
+  maintenance_.clean_up_soon(process_.now());  // of what has told of it
+  if (!recorder_.empty()) record();            // or it would be read without it
   const std::vector<Uuid> ids(backlogs_to_load_.begin(), backlogs_to_load_.end());
   for (pg::Webhook& webhook : store_.webhooks(ids).webhooks) take_webhook(std::move(webhook), true);
   backlogs_to_load_.clear();
@@ -406,7 +386,7 @@ void Worker::take_webhook(pg::Webhook webhook, bool with_backlog) {
   }
   set_up_lane(target, change);
   if (change.is_new && endpoint) take_endpoint(target, std::move(*endpoint));
-  if (change.filter) endpoints_to_write_.insert(id);
+  if (change.filter) recording_.write_endpoint(id);
   // What is owed may be older than what is read now, or newer: it is not known before it is fetched.
   // The same holds for what a webhook was owed while nothing could be delivered to it, or under another ordering.
   const std::optional<Time> first_due = backlog_.next_due(id);
@@ -438,7 +418,7 @@ void Worker::set_up_lane(Target& target, const Targets::Change& change) {
   const bool has_lane = lanes_.circuit(id) != nullptr;
   if (has_lane && change.ordering) take_back(lanes_.evict(id));
   if (has_lane && change.url) lanes_.close_circuit(id, now);  // perhaps it is a better endpoint
-  if (has_lane && (change.ordering || change.url)) endpoints_to_write_.insert(id);
+  if (has_lane && (change.ordering || change.url)) recording_.write_endpoint(id);
   if (target.webhook.is_deliverable()) {
     lanes_.set_lane(id, target.webhook.limits, now, target.webhook.organization_id);
   } else if (has_lane) {
@@ -469,9 +449,7 @@ void Worker::forget_webhook(const Uuid& id) {
   orderings_to_load_.erase(id);
   ordered_.erase(id);
   ordering_jobs_.erase(id);
-  endpoints_to_write_.erase(id);
-  locked_endpoints_.erase(id);
-  std::erase_if(locked_minutes_, [&id](const MinuteOfWebhook& minute) { return minute.webhook == id; });
+  recording_.forget(id);
   disabling_.erase(id);
   secret_problems_.erase(id);
   configuration_.set_expiry(id, std::nullopt);
@@ -546,12 +524,12 @@ void Worker::set_up_order(const Target& target) {
 
 // Whether there is room for more events among the results and ahead of the checkpoint.
 bool Worker::may_read() {
-  return may_send() && delivers() && !fan_outs_.is_full() && ledger_->events_ahead() < kAheadMax &&
-         recorder_.count() < kRecordMax && budget_.has_room_to_read();
+  return may_send() && delivers() && !fan_outs_.is_full() && ledger_.events_ahead() < kAheadMax &&
+         !recording_.is_full() && budget_.has_room_to_read();
 }
 
 // Results come of what is sent: while the database takes none, they pile up.
-bool Worker::may_send() const { return recorder_.bytes() < budget_.results_max(); }
+bool Worker::may_send() const { return recording_.has_room_for_results(); }
 
 // When the next events may be admitted: a lane that moves has some time to make room, rather than that all of it goes
 // through webhook_deliveries. One that takes 10,000 a second always has, but for the moment in which it connects. Slower
@@ -615,9 +593,9 @@ void Worker::read_chunk() {
   next_look_ = now + kSafetyInterval;
   if (share_.number == 1) store_.refill_ids();
   look_at_log_ = false;
-  if (ledger_->window_is_read() && !open_next_window()) return;
+  if (ledger_.window_is_read() && !open_next_window()) return;
   look_at_log_ = true;
-  pg::Chunk chunk = store_.read(ledger_->window(), ledger_->read_position(), kReadMax, budget_.read_max());
+  pg::Chunk chunk = store_.read(ledger_.window(), ledger_.read_position(), kReadMax, budget_.read_max());
   if (recovering_) recorded_before_ = recorded_before(chunk.events);
   std::size_t bytes = 0;
   for (const Event& event : chunk.events) bytes += event.bytes();
@@ -661,15 +639,15 @@ void Worker::finish_chunk() {
   unadmitted_ = {.events = {}, .window_is_read = unadmitted_.window_is_read};  // and what it took in memory
   unadmitted_charge_.release();
   if (!unadmitted_.window_is_read) return;
-  ledger_->finish_window();
-  if (recovering_ && recovered_at_ && ledger_->window().to == *recovered_at_) end_recovery();
+  ledger_.finish_window();
+  if (recovering_ && recovered_at_ && ledger_.window().to == *recovered_at_) end_recovery();
   // While recovering nobody has called for what was committed before this process began.
   look_at_log_ = recovering_ || was_called_;
 }
 
 void Worker::end_recovery() {
   recovering_ = false;
-  recovered_entry_ = ledger_->oldest() + ledger_->events_ahead();
+  recovered_entry_ = ledger_.oldest() + ledger_.events_ahead();
   logged_before_ = {};
   recorded_before_ = {};
 }
@@ -689,14 +667,14 @@ bool Worker::open_next_window() {
   }
   // Only now: if the call above fails, the window that ends here is never opened.
   if (recovering_ && !recovered_at_) recovered_at_ = now.snapshot;
-  Window window{ledger_->window().to, now.snapshot};
+  Window window{ledger_.window().to, now.snapshot};
   const std::int64_t window_floor = std::exchange(log_floor_, next_log_floor_);
   next_log_floor_ = now.last_log_id;
   if (window.empty()) {
     if (recovering_) end_recovery();
     return false;
   }
-  ledger_->open_window(std::move(window), window_floor);
+  ledger_.open_window(std::move(window), window_floor);
   return true;
 }
 
@@ -729,8 +707,8 @@ void Worker::admit(Event event, const std::vector<Target*>& all_receivers) {
   for (Target* const target : all_receivers) (target->webhook.filter.empty() ? receivers : filtered).push_back(target);
   if (!filtered.empty() && !filters_.has_room(event, filtered)) filtered.clear();
   const auto deliveries = static_cast<std::uint32_t>(receivers.size() + filtered.size());
-  const Ledger::Entry entry = ledger_->admit(event.id, deliveries, event.created_at);
-  is_checkpoint_stale_ = true;
+  const Ledger::Entry entry = ledger_.admit(event.id, deliveries, event.created_at);
+  recording_.note_ledger_change();
   if (deliveries == 0) return;
   if (event.oversized_bytes > 0) {
     const std::string error = "the payload of " + std::to_string(event.oversized_bytes) +
@@ -754,7 +732,7 @@ void Worker::admit(Event event, const std::vector<Target*>& all_receivers) {
 // --- Filters --------------------------------------------------------------------------------------------------------------
 
 // Not as may_read(): what waits for its filters is what holds up the checkpoint.
-bool Worker::may_filter() { return may_send() && delivers() && recorder_.count() < kRecordMax; }
+bool Worker::may_filter() { return may_send() && delivers() && !recording_.is_full(); }
 
 void Worker::filter(const AdmissionRoom& room) {
   const auto conclude = [this](Filters::Waiting& waiting, Target* receiver) { conclude_filter(waiting, receiver); };
@@ -763,13 +741,13 @@ void Worker::filter(const AdmissionRoom& room) {
     if (!filters_.is_due(now)) break;
     filters_.answer(conclude);
   }
-  filters_.refuse_old(ledger_->oldest() + ledger_->events_ahead(), conclude);
+  filters_.refuse_old(ledger_.oldest() + ledger_.events_ahead(), conclude);
 }
 
 void Worker::conclude_filter(Filters::Waiting& waiting, Target* receiver) {
   if (receiver == nullptr) {
-    ledger_->settle(waiting.entry);
-    is_checkpoint_stale_ = true;
+    ledger_.settle(waiting.entry);
+    recording_.note_ledger_change();
     return;
   }
   if (waiting.outgoing == nullptr) waiting.outgoing = outgoing(waiting.event);
@@ -844,7 +822,7 @@ void Worker::let_wait(const std::vector<const Target*>& receivers, const Outgoin
 
 // A step of writing down what is owed to many webhooks. Returns whether it is to be recorded now.
 bool Worker::fan_out() {
-  for (std::size_t n = 0; n < kFanOutStep && recorder_.count() < kRecordMax; ++n) {
+  for (std::size_t n = 0; n < kFanOutStep && !recording_.is_full(); ++n) {
     const std::optional<FanOuts::Taken> taken = fan_outs_.take();
     if (!taken) return true;
     owe_at_once({.webhook = taken->receiver.webhook,
@@ -854,7 +832,7 @@ bool Worker::fan_out() {
                  .entry = taken->entry});
     recorder_.settle(taken->entry);
   }
-  return recorder_.count() >= kRecordBatch;
+  return recording_.is_batch_full();
 }
 
 // Dead without another attempt, and said so in the log.
@@ -1131,7 +1109,7 @@ void Worker::write_ordering_keys() {
 
 bool Worker::is_mark_due() {
   return is_marking_ || process_.now() >= next_mark_ ||
-         ledger_->oldest() + ledger_->events_ahead() - mark_ >= kMarkEvents;
+         ledger_.oldest() + ledger_.events_ahead() - mark_ >= kMarkEvents;
 }
 
 // What has been on its way for long gets a row, so that it holds up neither the checkpoint nor, with it, the reading.
@@ -1145,14 +1123,14 @@ bool Worker::write_down_the_oldest() {
     write_down(delivery);
     return true;
   };
-  if (ledger_->events_ahead() > 0 && ledger_->oldest() < mark_) {
+  if (ledger_.events_ahead() > 0 && ledger_.oldest() < mark_) {
     for (auto& [ticket, attempt] : in_flight_) {
       if (!write_down_if_old(attempt.delivery)) return true;
     }
     if (!lanes_.for_each_queued(write_down_if_old)) return true;
   }
   next_mark_ = process_.now() + kMarkInterval;
-  mark_ = ledger_->oldest() + ledger_->events_ahead();
+  mark_ = ledger_.oldest() + ledger_.events_ahead();
   return false;
 }
 
@@ -1340,7 +1318,7 @@ void Worker::note_endpoint(Target& target, const pg::LogRow& row, Circuit::Chang
                            " times in a row. What is owed to it waits, and one delivery is tried from time to time.");
   }
   if (change == Circuit::Change::kClosed) note_closed(target);
-  if (change != Circuit::Change::kNone) endpoints_to_write_.insert(id);
+  if (change != Circuit::Change::kNone) recording_.write_endpoint(id);
   if (row.success) endpoint.failing_since.reset();
 }
 
@@ -1369,7 +1347,7 @@ void Worker::note_test(const Tester::Outcome& test) {
     target->endpoint.last_success_at = process_.now();
     target->endpoint.failing_since.reset();
   }
-  endpoints_to_write_.insert(test.webhook);
+  recording_.write_endpoint(test.webhook);
 }
 
 // By a transaction of its own: somebody may have the webhook's row locked, for whom nobody else is to wait.
@@ -1404,73 +1382,17 @@ void Worker::disable_again() {
 
 // --- Recording ------------------------------------------------------------------------------------------------------------
 
-bool Worker::is_checkpoint_due() {
-  return is_checkpoint_stale_ && process_.now() >= next_checkpoint_ && ledger_->checkpoint() != recorded_checkpoint_;
-}
-
-bool Worker::is_record_due() {
-  const Time now = process_.now();
-  if (is_checkpoint_due() || !endpoints_to_write_.empty()) return true;
-  if (has_locked_statistics() && now >= next_locked_) return true;
-  if (recorder_.empty()) return now >= next_statistics_ && !statistics_.empty();
-  const auto is_past = [&](Time time) { return now < time || now - time >= record_delay_; };
-  if (recorder_.count() >= kRecordBatch || recorder_.bytes() >= budget_.results_max() / kRecordShare) return true;
-  if (is_past(recorder_.oldest())) return true;
-  const bool is_idle = in_flight_.empty() && lanes_.queued() == 0;
-  return is_idle && is_past(last_recording_);
-}
-
 void Worker::record() {
   const Time now = process_.now();
-  Recorder::Beside also = beside();
-  if (recorder_.empty() && also.empty()) return;
-  Recorder::Recorded recorded;
-  try {
-    recorded = recorder_.record(also);
-  } catch (...) {
-    statistics_.give_back(also.minutes);
-    for (const pg::EndpointState& endpoint : also.endpoints) endpoints_to_write_.insert(endpoint.webhook);
-    throw;
-  }
-  const Duration cost = process_.now() - now;
-  if (recorded.logged > 0) last_recording_ = now + cost;
-  record_delay_ = std::clamp<Duration>(cost, kRecordDelayMin, kRecordDelayMax);
-  if (!also.minutes.empty()) {
-    statistics_cost_ += cost;
-    if (!statistics_.has_round()) {
-      next_statistics_ = now + std::max<Duration>(kStatisticsInterval, statistics_cost_ * kStatisticsShare);
-      statistics_cost_ = {};
-    }
-  }
-  if (also.checkpoint) {
-    next_checkpoint_ = now + kCheckpointInterval;
-    next_maintenance_ = std::min(next_maintenance_, now + kBusyMaintenance);
-    recorded_checkpoint_ = std::move(also.checkpoint);
-    is_checkpoint_stale_ = false;
-  }
-  figures_.logged += static_cast<std::int64_t>(recorded.logged);
-  for (const Ledger::Entry entry : recorded.settled) ledger_->settle(entry);
-  if (!recorded.settled.empty()) is_checkpoint_stale_ = true;
-  for (const pg::DeliveryKey& key : recorded.released) {
+  const std::optional<Recorder::Recorded> recorded = recording_.record(lanes_);
+  if (!recorded) return;
+  for (const pg::DeliveryKey& key : recorded->released) {
     if (!backlog_.let_go(key.webhook, key.event_id)) continue;
     if (const Target* target = targets_.find(key.webhook)) schedule_refill(*target);
   }
-  for (const Uuid& id : recorded.beside.deferred) {
+  for (const Uuid& id : recorded->beside.deferred) {
     if (deferrals_.add(id, now)) backlog_.unschedule(id);
   }
-  take_back_statistics(recorded.beside);
-  if (!recorded.beside.problem.empty()) warn_of_refusal(recorded.beside.problem);
-}
-
-// What was not written because somebody has the rows locked.
-void Worker::take_back_statistics(const pg::Recorded& recorded) {
-  if (recorded.minutes.empty() && recorded.endpoints.empty()) return;
-  locked_minutes_.insert(locked_minutes_.end(), recorded.minutes.begin(), recorded.minutes.end());
-  if (locked_minutes_.size() > kLockedMinutesMax) {
-    locked_minutes_.erase(locked_minutes_.begin(), locked_minutes_.end() - kLockedMinutesMax);
-  }
-  locked_endpoints_.insert(recorded.endpoints.begin(), recorded.endpoints.end());
-  next_locked_ = process_.now() + kLockedRetry;
 }
 
 // A step of what could not be written into webhook_deliveries when it came about.
@@ -1495,7 +1417,7 @@ void Worker::apply_deferred() {
         end_deferral(applied);
         break;
     }
-    if (!applied.problem.empty()) warn_of_refusal(applied.problem);
+    if (!applied.problem.empty()) recording_.warn_of_refusal(applied.problem);
   }
   if (waiting) warn_of_deferral(*waiting);
 }
@@ -1526,81 +1448,11 @@ void Worker::warn_of_deferral(const Uuid& webhook) {
                "then.");
 }
 
-void Worker::warn_of_refusal(const std::string& problem) {
-  const Time now = process_.now();
-  if (now < next_refusal_warning_) return;
-  next_refusal_warning_ = now + kWarningInterval;
-  process_.log(pg::LogLevel::kWarning, "a row of the worker's was refused: " + problem,
-               "It was recorded in part, or waits. Deliveries of other webhooks go on.",
-               "Look for constraints, indexes and triggers that were added to the extension's tables.");
-}
-
-// What is written together with the results, when its time has come.
-Recorder::Beside Worker::beside() {
-  const Time now = process_.now();
-  Recorder::Beside beside;
-  if (is_checkpoint_due()) beside.checkpoint = ledger_->checkpoint();
-  if (now >= next_statistics_ && !statistics_.empty()) {
-    beside.minutes = statistics_.take(std::max(kStatisticsStep, recorder_.count() / kResultsPerStatistic));
-    for (const MinuteOfWebhook& minute : beside.minutes) endpoints_to_write_.insert(minute.webhook);
-  }
-  if (now >= next_locked_) {
-    endpoints_to_write_.insert(locked_endpoints_.begin(), locked_endpoints_.end());
-    locked_endpoints_.clear();
-    // One statement writes a row once.
-    const auto is_among = [&](const MinuteOfWebhook& row) {
-      return std::any_of(beside.minutes.begin(), beside.minutes.end(), [&row](const MinuteOfWebhook& other) {
-        return other.webhook == row.webhook && other.minute == row.minute;
-      });
-    };
-    const auto rest = std::partition(locked_minutes_.begin(), locked_minutes_.end(), is_among);
-    beside.minutes.insert(beside.minutes.end(), rest, locked_minutes_.end());
-    locked_minutes_.erase(rest, locked_minutes_.end());
-    next_locked_ = now + kLockedRetry;
-  }
-  for (const Uuid& id : endpoints_to_write_) {
-    Target* target = targets_.find(id);
-    if (target == nullptr) continue;
-    pg::EndpointState endpoint = target->endpoint;
-    const Circuit* circuit = lanes_.circuit(id);
-    const bool is_open = circuit != nullptr && circuit->is_open();
-    endpoint.circuit_opened_at = is_open ? circuit->opened_at() : std::nullopt;
-    endpoint.next_probe_at = is_open ? std::optional(circuit->next_probe_at()) : std::nullopt;
-    beside.endpoints.push_back(std::move(endpoint));
-  }
-  endpoints_to_write_.clear();
-  return beside;
-}
-
 void Worker::maintain() {
   const Time now = process_.now();
-  const pg::WorkerSettings& settings = process_.settings();
-  next_maintenance_ = now + kMaintenanceInterval;
-  if (now >= next_age_check_) check_ages();
-  if (!ages_to_check_.empty()) next_maintenance_ = std::min(next_maintenance_, next_age_check_);
   filters_.forget_idle();
   std::erase_if(announcements_, [now](const auto& entry) { return entry.second.is_full(now); });
-  if (share_.number > 1) return;  // the first does the rest for all
-  quotas_.turn();
-  next_maintenance_ = std::min(next_maintenance_, quotas_.next_turn());
-  store_.refill_ids();
-  maintain_rings();
-  if (now < next_expiry_) return;
-  next_expiry_ = now;
-  if (store_.delete_expired(now - settings.event_retention)) {
-    next_maintenance_ = now;
-    return;
-  }
-  next_expiry_ = now + kExpiryInterval;
-}
-
-// Deletes what is left of deleted webhooks, step by step.
-void Worker::clean_up() {
-  const Time begun = process_.now();
-  next_clean_up_ = begun + kCleanUpInterval;
-  const bool has_more = store_.clean_up(configuration_.known());
-  const Time end = process_.now();
-  if (has_more) next_clean_up_ = end + (end - begun) * (kCleanUpShare - 1);
+  maintenance_.maintain();
 }
 
 // What waits for an open circuit, for its webhook to be switched on, or for deliveries to be resumed grows old without
@@ -1625,33 +1477,6 @@ void Worker::check_ages() {
     if (target == nullptr || !is_left_alone(id) || !give_up_old(*target)) ages_to_check_.pop_back();
   }
   next_age_check_ = process_.now() + (ages_to_check_.empty() ? kAgeCheckInterval : kAgeCheckPause);
-}
-
-void Worker::maintain_rings() {
-  const pg::WorkerSettings& settings = process_.settings();
-  maintain_ring(pg::Ring::kEvents, {settings.event_retention, shared_bytes(settings.event_bytes_max)});
-  maintain_ring(pg::Ring::kExcessEvents,
-                {settings.event_retention, excess_bytes(settings.event_bytes_max), kExcessSegments});
-  maintain_ring(pg::Ring::kLogs, {settings.log_retention, shared_bytes(settings.log_bytes_max)});
-  maintain_ring(pg::Ring::kExcessLogs, {settings.log_retention, excess_bytes(settings.log_bytes_max), kExcessSegments});
-}
-
-void Worker::maintain_ring(pg::Ring ring, const RingLimits& limits) {
-  KeptSegment* const kept = &kept_[static_cast<std::size_t>(ring)];
-  const pg::RingReport report = store_.maintain_ring(ring, limits);
-  const Time now = process_.now();
-  if (report.more) next_maintenance_ = now;
-  if (report.kept_because != kept->reason) *kept = {report.kept_because, now + kMaintenanceInterval};
-  if (kept->reason.empty() || now < kept->next_warning) return;
-  kept->next_warning = now + kWarningInterval;
-  const bool events = holds_events(ring);
-  process_.log(pg::LogLevel::kWarning,
-               std::string("the oldest segment of ") + (events ? "webhook_events" : "webhook_logs") +
-                   " is kept beyond its retention or size",
-               "The reason: " + report.kept_because + ". The current segment grows meanwhile.",
-               events ? "Look for webhooks that are behind, for a paused database, and for long transactions that "
-                        "have read webhook_events."
-                      : "Look for long transactions that have read webhook_logs.");
 }
 
 }  // namespace webhook

@@ -38,8 +38,9 @@
 #include "pg/server/test_requests.h"
 #include "worker/configuration_reader.h"
 #include "worker/filters.h"
-#include "worker/quotas.h"
+#include "worker/maintenance.h"
 #include "worker/recorder.h"
+#include "worker/recording.h"
 #include "worker/targets.h"
 #include "worker/tester.h"
 #include "worker/verdict.h"
@@ -60,12 +61,6 @@ class Worker {
     Delivery delivery;
     Time started_at{};
     bool is_probe = false;  // of an open circuit
-  };
-
-  // Why a ring does not turn. What is over in a moment is not worth a warning.
-  struct KeptSegment {
-    std::string reason;  // empty: it turns
-    Time next_warning{};
   };
 
   // How far what is owed to a webhook has the keys of its ordering.
@@ -170,22 +165,13 @@ class Worker {
   void disable_again();
 
   // Recording
-  bool is_checkpoint_due();
-  bool is_record_due();
   void record();
-  Recorder::Beside beside();
-  bool has_locked_statistics() const { return !locked_endpoints_.empty() || !locked_minutes_.empty(); }
-  void take_back_statistics(const pg::Recorded& recorded);
   void apply_deferred();
   void end_deferral(const pg::Applied& applied);
   void warn_of_deferral(const Uuid& webhook);
-  void warn_of_refusal(const std::string& problem);
   void maintain();
   bool is_left_alone(const Uuid& webhook);
-  void clean_up();
   void check_ages();
-  void maintain_rings();
-  void maintain_ring(pg::Ring ring, const RingLimits& limits);
   void back_off(const pg::Error& error);
 
   pg::Process& process_;
@@ -205,17 +191,18 @@ class Worker {
   Uuid instance_;
   std::optional<EventIdCipher> event_ids_;
   ConfigurationReader configuration_;
+  Maintenance maintenance_;
   Targets targets_;
   Filters filters_;
-  Quotas quotas_;  // the first worker's
   FanOuts fan_outs_;
   Lanes lanes_;
-  std::optional<Ledger> ledger_;
+  Ledger ledger_{Checkpoint()};  // start() has another
   Backlog backlog_;
   Deferrals deferrals_;                                  // of webhooks whose rows somebody else is writing
   std::unordered_map<Uuid, Ordering> ordered_;           // whose rows have the keys of that ordering
   std::unordered_map<Uuid, OrderingJob> ordering_jobs_;  // whose rows get them
   Statistics statistics_;
+  Recording recording_;
   std::unordered_map<std::uint64_t, InFlight> in_flight_;       // by the delivery's ticket
   std::unordered_map<std::string, TokenBucket> announcements_;  // how many operational events an organization may get
   std::unordered_map<Uuid, std::string> disabling_;             // webhooks to be switched off, and why
@@ -224,9 +211,6 @@ class Worker {
   // Webhooks that are owed something for which other lanes left no bytes: how many it takes, and in which order they came.
   std::unordered_map<Uuid, std::size_t> starved_;
   std::deque<Uuid> starved_turns_;
-  std::unordered_set<Uuid> endpoints_to_write_;          // now; the others with the statistics
-  std::unordered_set<Uuid> locked_endpoints_;            // again, at next_locked_, as well as
-  std::vector<MinuteOfWebhook> locked_minutes_;          //
   pg::Chunk unadmitted_;                                 // the rest of what was read last
   ByteBudget::Charge unadmitted_charge_;                 // for all of it
   std::vector<std::vector<Target*>> routed_;             // who gets these, or not known yet
@@ -235,7 +219,6 @@ class Worker {
   // any later snapshot.
   std::int64_t log_floor_ = 0;
   std::int64_t next_log_floor_ = 0;
-  std::optional<Checkpoint> recorded_checkpoint_;
 
   // Recovery: what the run before this one logged behind its last checkpoint, and what has been delivered from rows of
   // webhook_deliveries since.
@@ -244,38 +227,26 @@ class Worker {
   std::optional<Snapshot> recovered_at_;  // the end of the window with which recovery ends
   std::unordered_set<pg::DeliveryKey> logged_before_;
 
-  bool is_backlog_stale_ = false;     // the clock was set back: the next round through the webhooks reads it anew
-  bool look_at_log_ = true;           // something may have been committed
-  bool was_called_ = false;           // since the last look at what has
-  bool is_checkpoint_stale_ = false;  // something was settled since the last one
+  bool is_backlog_stale_ = false;  // the clock was set back: the next round through the webhooks reads it anew
+  bool look_at_log_ = true;        // something may have been committed
+  bool was_called_ = false;        // since the last look at what has
   Time last_turn_{};
   Time next_look_{};                          // at the log, though nobody calls
   Time next_poll_{};                          // no look before,
   Time looks_pause_until_{};                  // nor, while requests are in flight, before
   std::optional<Time> reading_pauses_since_;  // for lanes that are crowded
   Duration crowded_pause_;                    // for how long it may
-  Time last_recording_{};                     // of results
-  Duration record_delay_;                     // how long results wait to be recorded together
-  Time next_checkpoint_{};
-  Time next_maintenance_{};
   Time next_mark_{};
   Ledger::Entry mark_ = 0;   // entries below it were admitted before the last mark
   bool is_marking_ = false;  // some of those are to get a row yet
   int store_failures_ = 0;   // in a row
   Time next_store_call_{};   // after a failure
   Time next_failure_warning_{};
-  KeptSegment kept_[pg::kRings];  // by ring
-  Time next_expiry_{};
   Time next_relief_{};
-  Time next_locked_{};
   Time next_deferral_warning_{};
-  Time next_refusal_warning_{};
   Time next_age_check_{};            // of what is owed to webhooks that nothing is sent to
   std::vector<Uuid> ages_to_check_;  // of these yet
-  Time next_statistics_{};
-  Duration statistics_cost_{};  // of writing them, so far
   Time next_disabling_{};
-  Time next_clean_up_{};       // after deleted webhooks
   pg::WorkerFigures figures_;  // the counts among them
 };
 

@@ -1,0 +1,69 @@
+// Looks after what the database would otherwise collect: turns the rings, deletes dead deliveries when they expire, holds
+// organizations to their quotas, and deletes what deleted webhooks leave behind.
+//
+// The last is each worker's, for its share of the webhooks; the rest is the first worker's, for all. Each call takes a
+// bounded step.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "core/ring.h"
+#include "core/share.h"
+#include "core/time.h"
+#include "pg/process.h"
+#include "pg/store.h"
+#include "worker/configuration_reader.h"
+#include "worker/deadlines.h"
+#include "worker/quotas.h"
+
+namespace webhook {
+
+class Maintenance {
+ public:
+  // All of these outlive it.
+  Maintenance(pg::Process& process, pg::Store& store, const ConfigurationReader& configuration,
+              const WorkerShare& share)
+      : process_(process), store_(store), configuration_(configuration), share_(share), quotas_(process, store) {}
+
+  // Whether maintain() has something to do.
+  bool is_due(Time now) const { return deadlines_.has_passed(Deadline::kMaintenance, now); }
+  // The rings, the quotas, and deliveries that have expired. Throws pg::Error: the rest is for the next time.
+  void maintain();
+  // A step of deleting what deleted webhooks have left, if it is time and all webhooks are known. Throws pg::Error: again
+  // later.
+  void clean_up();
+
+  // The worker has recorded something, so the rings grow.
+  void note_growth(Time now);
+  // A webhook was deleted, or there are notes of changes that have been read.
+  void clean_up_soon(Time now);
+
+  std::optional<Time> next_at(Time now) const;
+  void clock_set_back(Time now);
+
+ private:
+  enum class Deadline : std::uint8_t { kMaintenance, kExpiry, kCleanUp, kCount };
+
+  // Why a ring does not turn. A reason that is gone in a moment is not worth a warning.
+  struct KeptSegment {
+    std::string reason;  // empty: it turns
+    Time next_warning{};
+  };
+
+  void delete_expired(Time now);
+  void maintain_rings();
+  void maintain_ring(pg::Ring ring, const RingLimits& limits);
+
+  pg::Process& process_;
+  pg::Store& store_;
+  const ConfigurationReader& configuration_;
+  const WorkerShare share_;
+  Quotas quotas_;  // the first worker's
+  Deadlines<Deadline> deadlines_;
+  std::array<KeptSegment, pg::kRings> kept_;  // by ring
+};
+
+}  // namespace webhook

@@ -1,0 +1,99 @@
+// When results are recorded, and what is recorded together with them: the checkpoint, the statistics, and how endpoints were
+// found.
+//
+// Results wait a moment for each other in the Recorder. Statistics and endpoints whose rows somebody has locked wait here
+// until they are tried again.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "core/byte_budget.h"
+#include "core/lanes.h"
+#include "core/ledger.h"
+#include "core/statistics.h"
+#include "core/time.h"
+#include "core/uuid.h"
+#include "pg/process.h"
+#include "pg/store.h"
+#include "worker/deadlines.h"
+#include "worker/maintenance.h"
+#include "worker/recorder.h"
+#include "worker/targets.h"
+
+namespace webhook {
+
+class Recording {
+ public:
+  // All of these outlive it.
+  Recording(pg::Process& process, Recorder& recorder, const ByteBudget& budget, Ledger& ledger, Statistics& statistics,
+            Targets& targets, Maintenance& maintenance);
+
+  // Whether more may be sent: while the database takes no results, they pile up.
+  bool has_room_for_results() const { return recorder_.bytes() < budget_.results_max(); }
+  // Whether so many results wait that nothing is to be admitted before they are recorded.
+  bool is_full() const;
+  // Whether so many wait that they are to be recorded now.
+  bool is_batch_full() const;
+
+  // The ledger has changed, so there may be a new checkpoint.
+  void note_ledger_change() { has_ledger_changed_ = true; }
+  // What is known of the webhook's endpoint is to be written now.
+  void write_endpoint(const Uuid& webhook) { endpoints_.insert(webhook); }
+  // The webhook is gone.
+  void forget(const Uuid& webhook);
+
+  // Whether record() has something to do now. is_idle: no more results are to come, so waiting for them gains nothing.
+  bool is_due(bool is_idle) const;
+  // Records the results that wait and what is due together with them, and settles the ledger. Nothing: there was nothing to
+  // record. The caller must take over what was released and deferred. Throws pg::Error: all of it waits still.
+  [[nodiscard]] std::optional<Recorder::Recorded> record(const Lanes& lanes);
+
+  // The worker ends: the next record() writes statistics, or the checkpoint, whatever their deadline.
+  void hasten_statistics();
+  void hasten_checkpoint();
+
+  // The database has refused a row.
+  void warn_of_refusal(const std::string& problem);
+
+  // Log rows since the worker's start.
+  std::int64_t logged() const { return logged_; }
+
+  std::optional<Time> next_at(Time now) const;
+  void clock_set_back(Time now) { deadlines_.clock_set_back(now); }
+
+ private:
+  enum class Deadline : std::uint8_t { kCheckpoint, kStatistics, kLockedRows, kRefusalWarning, kCount };
+
+  bool has_new_checkpoint() const;
+  bool is_checkpoint_due(Time now) const;
+  bool has_locked_rows() const { return !locked_endpoints_.empty() || !locked_minutes_.empty(); }
+  Recorder::WorkerState state_to_record(const Lanes& lanes);
+  void add_locked_rows(Recorder::WorkerState* state);
+  void note_cost(const Recorder::WorkerState& state, Time begun, Duration cost);
+  void keep_locked_rows(const pg::Recorded& recorded);
+
+  pg::Process& process_;
+  Recorder& recorder_;
+  const ByteBudget& budget_;
+  Ledger& ledger_;
+  Statistics& statistics_;
+  Targets& targets_;
+  Maintenance& maintenance_;
+  Deadlines<Deadline> deadlines_;
+  Time last_recorded_{};             // log rows
+  Duration delay_;                   // how long results wait to be recorded together
+  Duration statistics_cost_{};       // of writing this round of them, so far
+  bool has_ledger_changed_ = false;  // since the last checkpoint
+  std::optional<Checkpoint> recorded_checkpoint_;
+  std::unordered_set<Uuid> endpoints_;  // to be written now; the others are written with the statistics
+  std::unordered_set<Uuid> locked_endpoints_;
+  std::vector<MinuteOfWebhook> locked_minutes_;
+  std::int64_t logged_ = 0;
+};
+
+}  // namespace webhook
