@@ -56,6 +56,8 @@ class Ledger {
   std::size_t events_ahead() const { return events_.size(); }
   // The oldest unsettled event, if events_ahead() is not 0. Every lower entry is settled.
   Entry oldest() const { return first_entry_; }
+  // The entry that admit() returns next.
+  Entry next_entry() const { return first_entry_ + events_.size(); }
   // When the oldest unsettled event was captured. Nothing if all events are settled.
   std::optional<Time> oldest_created_at() const {
     return events_.empty() ? std::nullopt : std::optional(events_.front().created_at);

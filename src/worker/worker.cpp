@@ -4,9 +4,7 @@
 #include <iterator>
 #include <utility>
 
-#include "core/retry.h"
 #include "core/wire.h"
-#include "worker/operational_events.h"
 
 namespace webhook {
 namespace {
@@ -17,51 +15,20 @@ using std::chrono::minutes;
 using std::chrono::seconds;
 
 constexpr std::size_t kReadMax = 500;                      // events by one read
-constexpr std::size_t kAheadMax = 50'000;                  // events ahead of the checkpoint above which nothing is read
 constexpr Duration kCrowdedPauseMax = milliseconds(500);   // how long reading waits for lanes before they overflow:
 constexpr Duration kPausePerDelivery = microseconds(100);  // what it has waited it gets back with what is delivered
 constexpr Duration kLookIntervalMin = microseconds(100);   // between two looks at the log while requests are in flight:
 constexpr Duration kLookIntervalMax = milliseconds(1);     // within these, looks take
 constexpr int kLookShare = 4;                              // a fourth of the time at most
-constexpr Duration kRefillTime = milliseconds(1);          // of refilling, after which the network is looked after
-constexpr Duration kReliefInterval = milliseconds(100);    // of lanes that hold too many bytes, unless few are left,
-constexpr int kReliefStep = 8;                             // so many at once
-constexpr int kStarvedMisses = 4;                          // lanes without room, after which no more are asked
 constexpr Duration kAdmitTime = milliseconds(2);           // likewise of admitting events, looked at
 constexpr std::size_t kAdmitStep = 200;                    // after so many deliveries
-constexpr std::size_t kFanOutStep = 200;                   // deliveries that are written down at once
 constexpr Duration kFilterTime = milliseconds(2);          // likewise of filters
 constexpr Duration kSafetyInterval = seconds(5);           // looks at the log though nobody called
-constexpr Duration kMarkInterval = seconds(2);             // after one or two of them,
-constexpr std::size_t kMarkEvents = kAheadMax / 3;         // or so many events, an unsettled delivery gets a row,
-constexpr std::size_t kMarkStep = 50;                      // so many at once, or as many as there are results beside
 constexpr Duration kWarningInterval = minutes(1);          // the same warning again
 constexpr Duration kStoreBackoffMin = milliseconds(100);   // between tries of a failing database
 constexpr Duration kStoreBackoffMax = seconds(10);         //
-constexpr Duration kStepAsideTime = seconds(1);        // for what is in flight, while somebody waits for the database
-constexpr Duration kAgeCheckInterval = seconds(10);    // of what is owed to webhooks that nothing is sent to
-constexpr Duration kAgeCheckTime = milliseconds(1);    // at once,
-constexpr Duration kAgeCheckPause = milliseconds(50);  // and the rest then
-constexpr std::size_t kGiveUpStep = 500;               // old deliveries given up at once
-constexpr double kAnnouncementsPerSecond = 1;          // operational events about an organization's webhooks,
-constexpr double kAnnouncementsAtOnce = 60;            // and so many before that
-constexpr Duration kLastStatisticsTime = seconds(1);   // or at the end what can be written in so long:
-constexpr std::size_t kDeferralTries = 200;         // webhooks that are tried at once, of which something is deferred,
-constexpr std::size_t kDeferredStep = 200;          // and changes of one that are applied
-constexpr Duration kDeferralPatience = seconds(2);  // what is over by then is not worth a warning
-constexpr std::size_t kOrderingStep = 200;          // rows that get their ordering keys at once
-constexpr Duration kDisablingRetry = seconds(5);    // where somebody has the webhook's row locked
-constexpr Duration kOrderingsTime = milliseconds(5);  // of loading orderings, after which the network is looked after
-constexpr std::size_t kReasonBytesMax = 1000;         // of webhook_configurations.disabled_reason
-
-constexpr const char* kTooOld = "older than webhook.max_age";
-constexpr const char* kNotStored = "the event is no longer stored";
-
-pg::DeliveryKey key_of(const Delivery& delivery) { return {delivery.event->event_id, delivery.webhook}; }
-
-bool is_ordered(const Target& target) {
-  return target.webhook.is_deliverable() && target.webhook.limits.ordering != Ordering::kRelaxed;
-}
+constexpr Duration kStepAsideTime = seconds(1);       // for what is in flight, while somebody waits for the database
+constexpr Duration kLastStatisticsTime = seconds(1);  // or at the end what can be written in so long:
 
 }  // namespace
 
@@ -75,9 +42,13 @@ Worker::Worker(pg::Process& process, pg::Store& store, HttpClient& http, pg::Tes
       tester_(process, store, http, tests, recorder_, share),
       configuration_(store),
       maintenance_(process, store, configuration_, share),
-      filters_(process, store, targets_, budget_, statistics_),
-      fan_outs_(budget_),
       recording_(process, recorder_, budget_, ledger_, statistics_, targets_, maintenance_),
+      outgoings_(budget_),
+      pending_(process, store, targets_, budget_, recorder_, recording_, outgoings_, recovery_),
+      filters_(process, store, targets_, budget_, statistics_),
+      outcomes_(process, store, targets_, statistics_, recorder_, recording_, recovery_, pending_),
+      ages_(process, targets_, pending_),
+      spill_(process, ledger_, recorder_, pending_),
       crowded_pause_(kCrowdedPauseMax) {}
 
 void Worker::run() {
@@ -114,19 +85,18 @@ void Worker::end() {
 }
 
 void Worker::start() {
-  const Time now = process_.now();
   apply_settings();
   pg::StartState state = store_.start(share_);
   take_instance(state.instance, state.verdict == IdentityVerdict::kCopy);
   ledger_ = Ledger(state.checkpoint);
   log_floor_ = next_log_floor_ = state.checkpoint.log_floor;
   for (const pg::DeliveryKey& key : store_.logged_since(log_floor_)) {
-    if (share_.owns(key.webhook)) logged_before_.insert(key);
+    if (share_.owns(key.webhook)) recovery_.note_logged(key);
   }
   for (const Uuid& webhook : state.deferred) {
-    if (share_.owns(webhook)) deferrals_.add(webhook, now);
+    if (share_.owns(webhook)) pending_.note_deferred(webhook);
   }
-  next_mark_ = now + kMarkInterval;
+  spill_.start();
 }
 
 // --- The loop -----------------------------------------------------------------------------------------------------------
@@ -155,46 +125,44 @@ void Worker::keep_books() {
   configuration_.take_news();
   if (configuration_.due_at().value_or(Time::max()) <= begin) read_configuration();
   if (!backlogs_to_load_.empty()) load_backlogs();
-  if (!orderings_to_load_.empty()) load_orderings();
-  if (tester_.has_work()) tester_.turn(*event_ids_);
-  bool is_due = recording_.is_due(in_flight_.empty() && lanes_.queued() == 0);
+  pending_.load_ordering_keys();
+  if (tester_.has_work()) tester_.turn(outgoings_.event_ids());
+  bool is_due = recording_.is_due(in_flight_.empty() && pending_.queued() == 0);
   // With what is recorded anyway: results that wait for company are not to be flushed without it.
-  if (is_mark_due() && (is_due || recorder_.empty())) {
-    is_marking_ = write_down_the_oldest();
+  if (spill_.is_due(process_.now()) && (is_due || recorder_.empty())) {
+    spill_.step(in_flight_);
     is_due = true;
   }
-  if (!fan_outs_.empty()) is_due |= fan_out();
-  if (is_due) record();
-  if (deferrals_.next_try_at().value_or(Time::max()) <= process_.now()) apply_deferred();
-  if (!ordering_jobs_.empty()) write_ordering_keys();
-  if (!disabling_.empty() && process_.now() >= next_disabling_) disable_again();
-  if (process_.now() >= next_age_check_) check_ages();
+  if (pending_.has_fan_outs()) is_due |= pending_.write_fan_outs();
+  if (is_due) pending_.record();
+  pending_.apply_deferred();
+  pending_.write_ordering_keys();
+  outcomes_.disable_webhooks();
+  ages_.check(delivers());
   if (maintenance_.is_due(process_.now())) maintain();
-  relieve_lanes();
+  pending_.relieve_lanes();
   maintenance_.clean_up();
-  if (delivers()) refill();
+  if (delivers()) pending_.refill();
   // Nothing was sent meanwhile: it is not the lanes that took this time.
   if (reading_pauses_since_) *reading_pauses_since_ += process_.now() - begin;
 }
 
 std::optional<Duration> Worker::time_to_wait() {
   const Time now = process_.now();
-  Time wake = next_age_check_;
+  Time wake = Time::max();
   const auto at = [&wake](std::optional<Time> time) {
     if (time) wake = std::min(wake, *time);
   };
   at(maintenance_.next_at(now));
   at(recording_.next_at(now));
-  at(deferrals_.next_try_at());
-  if (!fan_outs_.empty()) at(now);
-  const auto is_free = [this](const auto& job) { return !deferrals_.contains(job.first); };
-  if (std::any_of(ordering_jobs_.begin(), ordering_jobs_.end(), is_free)) at(now);
-  if (!disabling_.empty()) at(next_disabling_);
+  at(pending_.next_at(now));
+  at(ages_.next_at(now));
+  at(spill_.next_at(now));
+  at(outcomes_.next_at(now));
   at(configuration_.due_at());
-  if (store_.has_news() || !backlogs_to_load_.empty() || !orderings_to_load_.empty()) at(now);
-  if (ledger_.events_ahead() > 0 && recorder_.empty()) at(is_mark_due() ? now : next_mark_);
+  if (store_.has_news() || !backlogs_to_load_.empty()) at(now);
   if (delivers()) {
-    if (!recovering_) at(backlog_.first_scheduled());
+    at(pending_.next_refill_at());
     at(next_look_);
     const bool has_some = !unadmitted_.events.empty();
     if (configuration_.is_loaded() && may_read() && (has_some || look_at_log_)) {
@@ -209,7 +177,7 @@ std::optional<Duration> Worker::time_to_wait() {
   if (tester_.has_work()) at(now);
   wake = std::max(wake, next_store_call_);
   // Not a matter of the database.
-  if (delivers() && may_send()) at(lanes_.next_turn_at());
+  if (delivers() && may_send()) at(pending_.next_send_at());
   Duration wait = std::max(wake - now, Duration::zero());
   if (const auto network = http_.timeout()) wait = std::min(wait, *network);
   return wait;
@@ -217,17 +185,17 @@ std::optional<Duration> Worker::time_to_wait() {
 
 // All but what webhook_deliveries says is due now, rather than when an old clock said.
 void Worker::forget_deadlines(Time now) {
-  for (Time* deadline :
-       {&next_look_, &next_poll_, &looks_pause_until_, &next_mark_, &next_store_call_, &next_failure_warning_,
-        &next_age_check_, &next_disabling_, &next_relief_, &next_deferral_warning_}) {
+  for (Time* deadline : {&next_look_, &next_poll_, &looks_pause_until_, &next_store_call_, &next_failure_warning_}) {
     *deadline = std::min(*deadline, now);
   }
   reading_pauses_since_.reset();
-  lanes_.clock_set_back(now);
+  pending_.clock_set_back(now);
+  ages_.clock_set_back(now);
+  spill_.clock_set_back(now);
+  outcomes_.clock_set_back(now);
   filters_.clock_set_back(now);
   maintenance_.clock_set_back(now);
   recording_.clock_set_back(now);
-  deferrals_.clock_set_back(now);
   configuration_.clock_set_back(now);
   configuration_.read_all_again();
   is_backlog_stale_ = true;
@@ -249,7 +217,7 @@ void Worker::back_off(const pg::Error& error) {
 
 void Worker::report() {
   figures_.in_flight = in_flight_.size();
-  figures_.queued = lanes_.queued();
+  figures_.queued = pending_.queued();
   figures_.logged = recording_.logged();
   figures_.events_ahead = ledger_.events_ahead();
   figures_.oldest_event_at = ledger_.oldest_created_at();
@@ -275,13 +243,13 @@ void Worker::drain() {
   }
   tester_.end();
   recording_.hasten_statistics();
-  record();  // settles
+  pending_.record();  // settles
   recording_.hasten_checkpoint();
-  record();  // the checkpoint behind what was settled
+  pending_.record();  // the checkpoint behind what was settled
   const Time end = process_.now() + kLastStatisticsTime;
   while (!statistics_.empty() && process_.now() < end) {
     recording_.hasten_statistics();  // the end of a round has put them off
-    record();
+    pending_.record();
   }
 }
 
@@ -289,9 +257,8 @@ void Worker::drain() {
 
 void Worker::apply_settings() {
   http_.configure(process_.settings().http);
-  lanes_.set_slots(SlotLimits::of(static_cast<std::size_t>(process_.settings().max_in_flight)));
   budget_.set_max(process_.settings().memory_bytes_max);
-  lanes_.set_bytes_max(budget_.deliveries_max());
+  pending_.apply_settings();
   note_whether_enabled();
 }
 
@@ -304,7 +271,7 @@ void Worker::note_whether_enabled() {
 
 void Worker::take_instance(const Uuid& instance, bool is_copy) {
   instance_ = instance;
-  event_ids_.emplace(instance);
+  outgoings_.set_instance(instance);
   if (!is_copy) return;
   process_.log(pg::LogLevel::kWarning, "this database is a copy of another, or was restored: deliveries are paused",
                "Events are recorded and kept.", "Call webhook_resume() if this database is to deliver.");
@@ -322,7 +289,7 @@ void Worker::take_instance(const pg::Configuration& read) {
 void Worker::read_configuration() {
   const Time begun = process_.now();
   // What the pages say of what is owed must not be without it.
-  if (is_backlog_stale_ && !recorder_.empty()) record();
+  if (is_backlog_stale_ && !recorder_.empty()) pending_.record();
   take_over(configuration_.read_next(begun), begun);
 }
 
@@ -358,7 +325,7 @@ void Worker::take_over(ConfigurationReader::Step step, Time begun) {
 // What others have changed of what webhooks are owed.
 void Worker::load_backlogs() {
   maintenance_.clean_up_soon(process_.now());  // of what has told of it
-  if (!recorder_.empty()) record();            // or it would be read without it
+  if (!recorder_.empty()) pending_.record();   // or it would be read without it
   const std::vector<Uuid> ids(backlogs_to_load_.begin(), backlogs_to_load_.end());
   for (pg::Webhook& webhook : store_.webhooks(ids).webhooks) take_webhook(std::move(webhook), true);
   backlogs_to_load_.clear();
@@ -375,82 +342,38 @@ void Worker::take_webhook(pg::Webhook webhook, bool with_backlog) {
   } else {
     secret_problems_.insert_or_assign(id, "webhook \"" + webhook.name + "\": " + webhook.secret_problem);
   }
-  const std::optional<Time> next_due = webhook.next_due;
   std::optional<pg::EndpointState> endpoint = std::exchange(webhook.endpoint, std::nullopt);
   const Targets::Change change = targets_.put(std::move(webhook), configuration_.round());
   Target& target = *targets_.find(id);
-  if (change.is_new || with_backlog) {
-    backlog_.reset(id, next_due);
-  } else if (next_due && *next_due < backlog_.next_due(id).value_or(Time::max())) {
-    backlog_.owe(id, {*next_due, 0});  // somebody has changed it by hand; or it is in memory, and will be passed over
-  }
-  set_up_lane(target, change);
-  if (change.is_new && endpoint) take_endpoint(target, std::move(*endpoint));
+  std::optional<Time> circuit_opened_at;
+  if (change.is_new && endpoint) circuit_opened_at = take_endpoint(target, std::move(*endpoint));
+  pending_.take_webhook(target, change, with_backlog, circuit_opened_at);
   if (change.filter) recording_.write_endpoint(id);
-  // What is owed may be older than what is read now, or newer: it is not known before it is fetched.
-  // The same holds for what a webhook was owed while nothing could be delivered to it, or under another ordering.
-  const std::optional<Time> first_due = backlog_.next_due(id);
-  const bool is_due = first_due && *first_due <= process_.now();
-  const bool begins = recovering_ || change.became_deliverable || change.ordering;
-  if (begins && lanes_.circuit(id) != nullptr && (is_due || deferrals_.contains(id))) lanes_.begin_overflow(id);
-  if (target.webhook.limits.ordering == Ordering::kRelaxed) {
-    ordered_.erase(id);
-    ordering_jobs_.erase(id);
-  }
-  if (is_ordered(target) && (change.is_new || change.ordering || change.became_deliverable || with_backlog)) {
-    if (backlog_.next_due(id) || backlog_.held(id) > 0 || deferrals_.contains(id)) {
-      lanes_.begin_overflow(id);  // new events wait behind it, whatever their keys are
-      orderings_to_load_.insert(id);
-    } else {
-      note_nothing_owed(target);
-    }
-  }
   if (target.webhook.filter.empty() && (change.is_new || change.filter)) {
     filters_.filter_removed(target, [this](auto& waiting, Target* receiver) { conclude_filter(waiting, receiver); });
   }
-  schedule_refill(target);
+  pending_.schedule_refill(target);
 }
 
-// A lane for a webhook that can be delivered to. What waited in the lane of one that no longer can becomes owed.
-void Worker::set_up_lane(Target& target, const Targets::Change& change) {
-  const Time now = process_.now();
-  const Uuid& id = target.webhook.id;
-  const bool has_lane = lanes_.circuit(id) != nullptr;
-  if (has_lane && change.ordering) take_back(lanes_.evict(id));
-  if (has_lane && change.url) lanes_.close_circuit(id, now);  // perhaps it is a better endpoint
-  if (has_lane && (change.ordering || change.url)) recording_.write_endpoint(id);
-  if (target.webhook.is_deliverable()) {
-    lanes_.set_lane(id, target.webhook.limits, now, target.webhook.organization_id);
-  } else if (has_lane) {
-    take_back(lanes_.remove_lane(id));
-  }
-}
-
-// How the endpoint was found by the worker before this one.
-void Worker::take_endpoint(Target& target, pg::EndpointState endpoint) {
+// Takes over how the worker before this one found the endpoint. Returns since when its circuit is open; nothing: it is not.
+std::optional<Time> Worker::take_endpoint(Target& target, pg::EndpointState endpoint) {
   const std::optional<Time> opened_at = endpoint.circuit_opened_at;
   target.endpoint = std::move(endpoint);
   std::optional<Time>& failing_since = target.endpoint.failing_since;
   if (failing_since && *failing_since < target.webhook.active_since) failing_since.reset();
-  if (!target.webhook.is_deliverable() || !opened_at || *opened_at < target.webhook.active_since) return;
-  lanes_.reopen_circuit(target.webhook.id, *opened_at, process_.now());
-  lanes_.begin_overflow(target.webhook.id);
+  const bool counts = target.webhook.is_deliverable() && opened_at && *opened_at >= target.webhook.active_since;
+  return counts ? opened_at : std::nullopt;
 }
 
 // What is in flight comes back to nobody. The rows that it leaves are deleted by clean_up().
 void Worker::forget_webhook(const Uuid& id) {
   const Target* const target = targets_.find(id);
   for (std::vector<Target*>& receivers : routed_) std::erase(receivers, target);
-  drop(lanes_.forget_lane(id));
-  recorder_.forget(id);
-  backlog_.forget(id);
+  pending_.forget(id);
   statistics_.forget(id);
   backlogs_to_load_.erase(id);
-  orderings_to_load_.erase(id);
-  ordered_.erase(id);
-  ordering_jobs_.erase(id);
   recording_.forget(id);
-  disabling_.erase(id);
+  outcomes_.forget(id);
   secret_problems_.erase(id);
   configuration_.set_expiry(id, std::nullopt);
   targets_.remove(id);
@@ -473,58 +396,11 @@ void Worker::note_secret_problem() {
                "Give webhook.secret_key_file the key again and reload, or give the webhook another secret.");
 }
 
-// Which keys of webhooks with an ordering wait for something that is owed.
-void Worker::load_orderings() {
-  const Time end = process_.now() + kOrderingsTime;
-  while (!orderings_to_load_.empty() && process_.now() < end) {
-    const Uuid id = *orderings_to_load_.begin();
-    const Target* const target = targets_.find(id);
-    if (target != nullptr && is_ordered(*target)) set_up_order(*target);
-    orderings_to_load_.erase(id);
-    if (target == nullptr) continue;
-    // If nothing is to be fetched, no look at it ends the overflow.
-    const bool is_all = !backlog_.next_due(id) && !deferrals_.contains(id) && !fan_outs_.contains(id);
-    if (is_all && lanes_.circuit(id) != nullptr && !lanes_.circuit(id)->is_open()) lanes_.end_overflow(id);
-    schedule_refill(*target);
-  }
-}
-
-void Worker::note_nothing_owed(const Target& target) {
-  const Uuid& id = target.webhook.id;
-  ordered_.insert_or_assign(id, target.webhook.limits.ordering);
-  ordering_jobs_.erase(id);
-  lanes_.set_owed(id, std::unordered_map<std::string, std::int64_t>());
-}
-
-// Rows that have no keys, or those of another ordering, get them first, step by step. Meanwhile nothing is fetched, and
-// everything overflows.
-void Worker::set_up_order(const Target& target) {
-  const Uuid& id = target.webhook.id;
-  const Ordering ordering = target.webhook.limits.ordering;
-  if (!recorder_.empty()) record();  // or it would not be counted
-  if (deferrals_.contains(id)) {     // again when that is over
-    lanes_.set_owed(id, std::nullopt);
-    return;
-  }
-  const auto known = ordered_.find(id);
-  if (!backlog_.next_due(id) && backlog_.held(id) == 0) {
-    note_nothing_owed(target);
-  } else if (known != ordered_.end() && known->second == ordering) {
-    lanes_.set_owed(id, store_.owed_by_key(target.webhook.identity(), Lanes::kBlockedKeysMax));
-  } else {
-    ordered_.erase(id);
-    lanes_.set_owed(id, std::nullopt);
-    OrderingJob& job = ordering_jobs_[id];
-    if (job.ordering != ordering) job = {.ordering = ordering};
-    backlog_.unschedule(id);
-  }
-}
-
 // --- The log --------------------------------------------------------------------------------------------------------------
 
 // Whether there is room for more events among the results and ahead of the checkpoint.
 bool Worker::may_read() {
-  return may_send() && delivers() && !fan_outs_.is_full() && ledger_.events_ahead() < kAheadMax &&
+  return may_send() && delivers() && !pending_.are_fan_outs_full() && ledger_.events_ahead() < Spill::kEventsAheadMax &&
          !recording_.is_full() && budget_.has_room_to_read();
 }
 
@@ -535,7 +411,7 @@ bool Worker::may_send() const { return recording_.has_room_for_results(); }
 // through webhook_deliveries. One that takes 10,000 a second always has, but for the moment in which it connects. Slower
 // ones are not waited for, however much there is for them.
 Time Worker::admission_opens_at(Time now) const {
-  if (!lanes_.is_crowded()) return now;
+  if (!pending_.are_lanes_crowded()) return now;
   return reading_pauses_since_.value_or(now) + crowded_pause_;
 }
 
@@ -562,7 +438,7 @@ void Worker::read() {
     reading_pauses_since_.reset();  // it is not for the lanes
     return;
   }
-  if (lanes_.is_crowded() && !reading_pauses_since_) reading_pauses_since_ = now;
+  if (pending_.are_lanes_crowded() && !reading_pauses_since_) reading_pauses_since_ = now;
   if (now < admission_opens_at(now)) return;
   const AdmissionRoom room = open_admission();
   filter(room);  // those that have waited go first
@@ -580,7 +456,7 @@ void Worker::read() {
 // While requests are in flight, lest their answers wait for looks that find one event each. Those that hang have no
 // answers.
 Time Worker::looks_open_at() const {
-  return lanes_.brisk() == 0 ? next_poll_ : std::max(next_poll_, looks_pause_until_);
+  return pending_.has_fast_requests() ? std::max(next_poll_, looks_pause_until_) : next_poll_;
 }
 
 void Worker::pause_looks(Time look_began) {
@@ -596,7 +472,7 @@ void Worker::read_chunk() {
   if (ledger_.window_is_read() && !open_next_window()) return;
   look_at_log_ = true;
   pg::Chunk chunk = store_.read(ledger_.window(), ledger_.read_position(), kReadMax, budget_.read_max());
-  if (recovering_) recorded_before_ = recorded_before(chunk.events);
+  if (recovery_.is_under_way()) recovery_.set_rows(rows_of(chunk.events));
   std::size_t bytes = 0;
   for (const Event& event : chunk.events) bytes += event.bytes();
   unadmitted_ = std::move(chunk);
@@ -605,7 +481,7 @@ void Worker::read_chunk() {
 }
 
 Worker::AdmissionRoom Worker::open_admission() {
-  const AdmissionRoom room{.is_overdue = lanes_.is_crowded(), .has_waited = reading_pauses_since_.has_value()};
+  const AdmissionRoom room{.is_overdue = pending_.are_lanes_crowded(), .has_waited = reading_pauses_since_.has_value()};
   if (room.has_waited) {
     crowded_pause_ -= std::clamp<Duration>(process_.now() - *reading_pauses_since_, Duration::zero(), crowded_pause_);
     reading_pauses_since_.reset();
@@ -614,7 +490,7 @@ Worker::AdmissionRoom Worker::open_admission() {
 }
 
 bool Worker::has_room(const AdmissionRoom& room) const {
-  return room.is_overdue || !(room.has_waited ? lanes_.is_full() : lanes_.is_crowded());
+  return room.is_overdue || !(room.has_waited ? pending_.are_lanes_full() : pending_.are_lanes_crowded());
 }
 
 // As many of the events that were read as there is room for; all, if lanes had their time to make some and made none.
@@ -640,16 +516,9 @@ void Worker::finish_chunk() {
   unadmitted_charge_.release();
   if (!unadmitted_.window_is_read) return;
   ledger_.finish_window();
-  if (recovering_ && recovered_at_ && ledger_.window().to == *recovered_at_) end_recovery();
+  if (recovery_.is_under_way() && recovery_.ends_at(ledger_.window().to)) recovery_.end(ledger_.next_entry());
   // While recovering nobody has called for what was committed before this process began.
-  look_at_log_ = recovering_ || was_called_;
-}
-
-void Worker::end_recovery() {
-  recovering_ = false;
-  recovered_entry_ = ledger_.oldest() + ledger_.events_ahead();
-  logged_before_ = {};
-  recorded_before_ = {};
+  look_at_log_ = recovery_.is_under_way() || was_called_;
 }
 
 // False: nothing has finished since the last window.
@@ -666,24 +535,23 @@ bool Worker::open_next_window() {
     return false;
   }
   // Only now: if the call above fails, the window that ends here is never opened.
-  if (recovering_ && !recovered_at_) recovered_at_ = now.snapshot;
+  recovery_.set_end(now.snapshot);
   Window window{ledger_.window().to, now.snapshot};
   const std::int64_t window_floor = std::exchange(log_floor_, next_log_floor_);
   next_log_floor_ = now.last_log_id;
   if (window.empty()) {
-    if (recovering_) end_recovery();
+    if (recovery_.is_under_way()) recovery_.end(ledger_.next_entry());
     return false;
   }
   ledger_.open_window(std::move(window), window_floor);
   return true;
 }
 
-std::unordered_set<pg::DeliveryKey> Worker::recorded_before(const std::vector<Event>& events) {
+std::vector<pg::DeliveryKey> Worker::rows_of(const std::vector<Event>& events) {
   std::vector<std::int64_t> ids;
   ids.reserve(events.size());
   for (const Event& event : events) ids.push_back(event.id);
-  const std::vector<pg::DeliveryKey> owed = store_.owed_of(ids);
-  return {owed.begin(), owed.end()};
+  return store_.owed_of(ids);
 }
 
 // Who gets each of the events.
@@ -693,8 +561,7 @@ std::vector<std::vector<Target*>> Worker::route(const std::vector<Event>& events
     const Event& event = events[i];
     for (Target* const target : targets_.routes(event)) {
       if (!target->webhook.was_active(event.known_switch)) continue;
-      const pg::DeliveryKey key{event.id, target->webhook.id};
-      if (recovering_ && (recorded_before_.contains(key) || logged_before_.contains(key))) continue;
+      if (recovery_.is_under_way() && recovery_.knows({event.id, target->webhook.id})) continue;
       receivers[i].push_back(target);
     }
   }
@@ -714,19 +581,19 @@ void Worker::admit(Event event, const std::vector<Target*>& all_receivers) {
     const std::string error = "the payload of " + std::to_string(event.oversized_bytes) +
                               " bytes was larger than webhook.max_payload and was not kept";
     for (const Target* const target : receivers) {
-      give_up(event, target->webhook, 0, error);
+      pending_.give_up(event, target->webhook, 0, error);
       recorder_.settle(entry);
     }
     return;
   }
   std::shared_ptr<const Outgoing> shared;
   if (filtered.empty()) {
-    shared = outgoing(std::move(event));
+    shared = outgoings_.make(std::move(event));
   } else {
-    if (!receivers.empty()) shared = outgoing(event);
+    if (!receivers.empty()) shared = outgoings_.make(event);
     filters_.ask(std::move(event), entry, shared, filtered);
   }
-  deliver(receivers, shared, entry);
+  pending_.deliver(receivers, shared, entry);
 }
 
 // --- Filters --------------------------------------------------------------------------------------------------------------
@@ -741,7 +608,7 @@ void Worker::filter(const AdmissionRoom& room) {
     if (!filters_.is_due(now)) break;
     filters_.answer(conclude);
   }
-  filters_.refuse_old(ledger_.oldest() + ledger_.events_ahead(), conclude);
+  filters_.refuse_old(ledger_.next_entry(), conclude);
 }
 
 void Worker::conclude_filter(Filters::Waiting& waiting, Target* receiver) {
@@ -750,399 +617,8 @@ void Worker::conclude_filter(Filters::Waiting& waiting, Target* receiver) {
     recording_.note_ledger_change();
     return;
   }
-  if (waiting.outgoing == nullptr) waiting.outgoing = outgoing(waiting.event);
-  deliver({receiver}, waiting.outgoing, waiting.entry);
-}
-
-// --- Deliveries -----------------------------------------------------------------------------------------------------------
-
-std::shared_ptr<const Outgoing> Worker::outgoing(Event event) {
-  auto made = std::make_shared<Outgoing>();
-  made->event_id = event.id;
-  made->slot = event.slot;
-  made->created_at = event.created_at;
-  made->webhook_id = event_ids_->encode(event.id, event.created_at);
-  made->body = build_body(event);
-  made->event_name = std::move(event.name);
-  made->organization_id = std::move(event.organization_id);
-  made->key = std::move(event.key);
-  made->charge = budget_.charge(made->bytes());
-  return made;
-}
-
-// Each into its lane, or, if there is none or it does not take it, among what is owed: at once, unless these are many.
-void Worker::deliver(const std::vector<Target*>& receivers, const std::shared_ptr<const Outgoing>& event,
-                     Ledger::Entry entry) {
-  std::vector<const Target*> owed;
-  bool must_wait = false;
-  for (const Target* const target : receivers) {
-    if (fan_outs_.contains(target->webhook.id)) {
-      must_wait = true;
-    } else if (target->webhook.is_deliverable() && lanes_.offer(delivery_of(*target, event, entry))) {
-      continue;
-    }
-    owed.push_back(target);
-  }
-  if (owed.empty()) return;
-  if (must_wait || owed.size() > FanOuts::kDirectMax) {
-    let_wait(owed, *event, entry);
-    return;
-  }
-  for (const Target* const target : owed) {
-    owe_at_once(delivery_of(*target, event, entry));
-    recorder_.settle(entry);
-  }
-}
-
-Delivery Worker::delivery_of(const Target& target, const std::shared_ptr<const Outgoing>& event, Ledger::Entry entry) {
-  return {.webhook = target.webhook.id,
-          .webhook_created_at = target.webhook.created_at,
-          .event = event,
-          .owed_since = event->created_at,
-          .entry = entry};
-}
-
-// They will be owed. Until then nothing is to pass them.
-void Worker::let_wait(const std::vector<const Target*>& receivers, const Outgoing& event, Ledger::Entry entry) {
-  auto head = std::make_shared<Outgoing>();
-  head->event_id = event.event_id;
-  head->slot = event.slot;
-  head->created_at = event.created_at;
-  head->event_name = event.event_name;
-  head->organization_id = event.organization_id;
-  head->key = event.key;
-  std::vector<FanOuts::Receiver> waiting;
-  waiting.reserve(receivers.size());
-  for (const Target* const target : receivers) {
-    waiting.push_back({target->webhook.id, target->webhook.created_at});
-    if (lanes_.circuit(target->webhook.id) != nullptr) lanes_.begin_overflow(target->webhook.id);
-  }
-  fan_outs_.add(std::move(head), entry, std::move(waiting));
-}
-
-// A step of writing down what is owed to many webhooks. Returns whether it is to be recorded now.
-bool Worker::fan_out() {
-  for (std::size_t n = 0; n < kFanOutStep && !recording_.is_full(); ++n) {
-    const std::optional<FanOuts::Taken> taken = fan_outs_.take();
-    if (!taken) return true;
-    owe_at_once({.webhook = taken->receiver.webhook,
-                 .webhook_created_at = taken->receiver.created_at,
-                 .event = taken->event,
-                 .owed_since = taken->event->created_at,
-                 .entry = taken->entry});
-    recorder_.settle(taken->entry);
-  }
-  return recording_.is_batch_full();
-}
-
-// Dead without another attempt, and said so in the log.
-void Worker::give_up(const Event& event, const pg::Webhook& webhook, int attempts, const std::string& error,
-                     std::int64_t request) {
-  const Time now = process_.now();
-  recorder_.log({.created_at = now,
-                 .webhook = webhook.id,
-                 .organization_id = event.organization_id,
-                 .event_id = event.id,
-                 .event = event.name,
-                 .error = error},
-                now);
-  recorder_.owe({.key = {event.id, webhook.id},
-                 .request = request,
-                 .webhook_created_at = webhook.created_at,
-                 .organization_id = event.organization_id,
-                 .event = event.name,
-                 .event_key = event.key,
-                 .slot = event.slot,
-                 .created_at = event.created_at,
-                 .attempts = attempts,
-                 .owed_since = event.created_at,
-                 .last_error = error},
-                now);
-}
-
-// --- What is owed ---------------------------------------------------------------------------------------------------------
-
-// Writes a row of webhook_deliveries. attempts: those made. next_attempt_at: nothing when it is dead.
-void Worker::owe(const Delivery& delivery, int attempts, std::optional<Time> next_attempt_at, std::string error) {
-  const Target* target = targets_.find(delivery);
-  if (target == nullptr) return;
-  record_owed(delivery, *target, attempts, next_attempt_at, std::move(error));
-  if (next_attempt_at) backlog_.owe(delivery.webhook, {*next_attempt_at, delivery.event->event_id});
-  schedule_refill(*target);
-}
-
-void Worker::record_owed(const Delivery& delivery, const Target& target, int attempts,
-                         std::optional<Time> next_attempt_at, std::string error) {
-  const Outgoing& event = *delivery.event;
-  recorder_.owe({.key = key_of(delivery),
-                 .request = delivery.request,
-                 .webhook_created_at = target.webhook.created_at,
-                 .organization_id = event.organization_id,
-                 .event = event.event_name,
-                 .event_key = event.key,
-                 .slot = event.slot,
-                 .created_at = event.created_at,
-                 .attempts = attempts,
-                 .probes = delivery.probes,
-                 .owed_since = delivery.owed_since,
-                 .next_attempt_at = next_attempt_at,
-                 .last_error = std::move(error),
-                 .ordering_key = ordering_key(target.webhook.limits.ordering, event.key, event.event_id)},
-                process_.now());
-  if (next_attempt_at && !delivery.has_row) lanes_.note_owed(delivery.webhook, event.key, event.event_id);
-  if (!next_attempt_at && delivery.has_row) lanes_.note_settled(delivery.webhook, event.key, event.event_id);
-}
-
-// It is due since it came about: so what is owed goes in the order of its age.
-void Worker::owe_at_once(const Delivery& delivery) {
-  const Target* target = targets_.find(delivery);
-  owe(delivery, delivery.attempt - 1, delivery.owed_since,
-      target == nullptr ? std::string() : target->webhook.secret_problem);
-}
-
-// Deliveries that are not to be sent now: they go, or stay, among what is owed.
-void Worker::take_back(std::vector<Delivery> deliveries) {
-  for (Delivery& delivery : deliveries) {
-    if (delivery.has_row) {
-      backlog_.put_back(delivery.webhook, delivery.event->event_id);
-      if (const Target* target = targets_.find(delivery)) schedule_refill(*target);
-    } else {
-      owe_at_once(delivery);
-    }
-    if (delivery.entry) recorder_.settle(*delivery.entry);
-  }
-}
-
-// Deliveries of a webhook that is gone.
-void Worker::drop(const std::vector<Delivery>& deliveries) {
-  for (const Delivery& delivery : deliveries) {
-    if (delivery.entry) recorder_.settle(*delivery.entry);
-  }
-}
-
-// While the circuit is open nothing is fetched before the next probe.
-void Worker::schedule_refill(const Target& target) {
-  const Uuid& id = target.webhook.id;
-  const std::optional<Time> due = backlog_.next_due(id);
-  const Circuit* circuit = lanes_.circuit(id);
-  // What is owed is not to be read before all of it is written.
-  const bool is_incomplete = deferrals_.contains(id) || ordering_jobs_.contains(id) || orderings_to_load_.contains(id);
-  if (!target.webhook.is_deliverable() || !due || circuit == nullptr || is_incomplete) {
-    backlog_.unschedule(id);
-  } else {
-    backlog_.schedule(id, lanes_.organization_number(id),
-                      circuit->is_open() ? std::max(*due, circuit->next_probe_at()) : *due);
-  }
-}
-
-void Worker::refill() {
-  // What has no row yet, and is older than some that have one, is read first, so that it gets one too.
-  if (recovering_ || fan_outs_.has_older_than(recovered_entry_)) return;
-  const Time end = process_.now() + kRefillTime;
-  bool is_recorded = false;
-  wake_starved();
-  while (process_.now() < end) {
-    const std::optional<Uuid> id = backlog_.take_scheduled(process_.now());
-    if (!id) break;
-    Target* target = targets_.find(*id);
-    // A lane without much room asks again when it has: see conclude().
-    if (target == nullptr) continue;
-    if (!lanes_.wants_refill(*id, process_.now())) {
-      if (!lanes_.has_bytes_for(*id, 1)) starve(*id, 1);
-      continue;
-    }
-    try {
-      // First what overflowed a moment ago: or refill_lane() would not see it and let new events pass it.
-      if (!std::exchange(is_recorded, true) && !recorder_.empty()) record();
-      if (!deferrals_.contains(*id)) refill_lane(*target);
-    } catch (...) {
-      schedule_refill(*target);
-      throw;
-    }
-  }
-}
-
-void Worker::refill_lane(Target& target) {
-  const Uuid id = target.webhook.id;
-  const Time now = process_.now();
-  const bool in_order = target.webhook.limits.ordering != Ordering::kRelaxed;
-  const std::size_t room = lanes_.room(id, now);
-  // In order, the look begins at the oldest, where those in memory are.
-  const std::size_t limit = in_order ? room + backlog_.held(id) : room;
-  const Time oldest = now - process_.settings().max_age;
-  pg::Due due = store_.due({.webhook = target.webhook.identity(),
-                            .now = now,
-                            .in_order = in_order,
-                            .after = backlog_.position(id),
-                            .rows_max = limit,
-                            .bytes_max = budget_.read_max()});
-  bool all_taken = true;
-  bool has_found = false;  // something that is not in memory yet
-  Backlog::Position position = backlog_.position(id);
-  for (pg::OwedDelivery& owed : due.deliveries) {
-    const Backlog::Position row{owed.next_attempt_at, owed.event.id};
-    if (backlog_.is_held(id, owed.event.id)) {
-      backlog_.note_found(id, row, owed.request);
-      position = row;
-      continue;
-    }
-    has_found = true;
-    const bool is_old = owed.owed_since < oldest;
-    if (owed.event.data.empty() || is_old) {
-      give_up(owed.event, target.webhook, owed.attempts, is_old ? kTooOld : kNotStored, owed.request);
-      lanes_.note_settled(id, owed.event.key, owed.event.id);
-      backlog_.hold(id, row, owed.request);
-      recorder_.release({owed.event.id, id});
-      position = row;
-      continue;
-    }
-    const Time owed_since = owed.owed_since;
-    const int attempts = owed.attempts;
-    const int probes = owed.probes;
-    const std::int64_t request = owed.request;
-    const std::shared_ptr<const Outgoing> event = outgoing(std::move(owed.event));
-    all_taken = lanes_.refill({.webhook = id,
-                               .webhook_created_at = target.webhook.created_at,
-                               .event = event,
-                               .attempt = attempts + 1,
-                               .probes = probes,
-                               .owed_since = owed_since,
-                               .has_row = true,
-                               .request = request});
-    if (!all_taken && !lanes_.has_bytes_for(id, event->bytes())) starve(id, event->bytes());
-    if (!all_taken) break;
-    backlog_.hold(id, row, request);
-    position = row;
-  }
-  // What waits in fan_outs_ is owed, and has no row yet.
-  const bool is_all = due.is_all && all_taken;
-  const bool has_more = !is_all || fan_outs_.contains(id);
-  backlog_.advance(id, position, is_all ? due.next : std::optional(std::min(now, backlog_.next_due(id).value_or(now))));
-  if (has_more) {
-    lanes_.begin_overflow(id);
-  } else {
-    end_overflow(target, !due.next);
-  }
-  // Else when it has room, or when some of what is in memory, beyond which a look in order does not see, is done with:
-  // see conclude().
-  if (all_taken && (has_found || is_all || !in_order)) schedule_refill(target);
-}
-
-// All that is due is in memory. is_all: and so is what is not due.
-void Worker::end_overflow(const Target& target, bool is_all) {
-  const Uuid& id = target.webhook.id;
-  // There were too many keys to know which have something owed. Now there are few.
-  if (is_all && !lanes_.knows_owed(id) && !ordering_jobs_.contains(id)) orderings_to_load_.insert(id);
-  lanes_.end_overflow(id);
-}
-
-// What waits for endpoints of which nothing good is known goes back among what is owed, if such lanes hold more bytes than
-// they may: they were trusted when they got them.
-void Worker::relieve_lanes() {
-  if (process_.now() < next_relief_) return;
-  for (int relieved = 0; relieved < kReliefStep; ++relieved) {
-    const std::optional<Uuid> id = lanes_.lane_to_relieve();
-    if (!id) return;
-    take_back(lanes_.evict(*id));
-    lanes_.begin_overflow(*id);
-  }
-  next_relief_ = process_.now() + kReliefInterval;
-}
-
-// Until other lanes have let go of so many bytes.
-void Worker::starve(const Uuid& webhook, std::size_t bytes) {
-  if (starved_.insert_or_assign(webhook, bytes).second) starved_turns_.push_back(webhook);
-}
-
-// Those that come first, and for which there is room together.
-void Worker::wake_starved() {
-  std::size_t bytes = 0;
-  int misses = 0;
-  for (std::size_t left = starved_turns_.size(); left > 0 && misses < kStarvedMisses; --left) {
-    const Uuid id = starved_turns_.front();
-    starved_turns_.pop_front();
-    const Target* target = targets_.find(id);
-    const std::size_t wanted = starved_.at(id);
-    if (target != nullptr && lanes_.circuit(id) != nullptr && !lanes_.has_bytes_for(id, bytes + wanted)) {
-      starved_turns_.push_back(id);
-      ++misses;
-      continue;
-    }
-    starved_.erase(id);
-    bytes += wanted;
-    if (target != nullptr) schedule_refill(*target);
-  }
-}
-
-// Of what is owed to a webhook that is not sent to, what has become too old. Returns whether there may be more.
-bool Worker::give_up_old(const Target& target) {
-  const Time before = process_.now() - process_.settings().max_age;
-  const std::vector<std::int64_t> ids = store_.give_up_old(target.webhook.identity(), before, kTooOld, kGiveUpStep);
-  if (!ids.empty() && is_ordered(target)) set_up_order(target);
-  return ids.size() == kGiveUpStep;
-}
-
-// One step of one webhook's.
-void Worker::write_ordering_keys() {
-  const auto job = std::find_if(ordering_jobs_.begin(), ordering_jobs_.end(),
-                                [this](const auto& entry) { return !deferrals_.contains(entry.first); });
-  if (job == ordering_jobs_.end()) return;
-  const Uuid id = job->first;
-  const Target* target = targets_.find(id);
-  if (target == nullptr) {
-    ordering_jobs_.erase(job);
-    return;
-  }
-  if (!recorder_.empty()) record();  // or rows that are on their way would be left out
-  if (deferrals_.contains(id)) return;
-  const Ordering ordering = job->second.ordering;
-  const pg::OrderingStep step =
-      store_.write_ordering_keys(target->webhook.identity(), ordering, job->second.position, kOrderingStep);
-  job->second.position = step.position;
-  if (step.is_busy) deferrals_.add(id, process_.now());
-  if (step.is_busy || !step.is_all) return;
-  ordering_jobs_.erase(job);
-  ordered_.insert_or_assign(id, ordering);
-  set_up_order(*target);
-  schedule_refill(*target);
-}
-
-bool Worker::is_mark_due() {
-  return is_marking_ || process_.now() >= next_mark_ ||
-         ledger_.oldest() + ledger_.events_ahead() - mark_ >= kMarkEvents;
-}
-
-// What has been on its way for long gets a row, so that it holds up neither the checkpoint nor, with it, the reading.
-// Step by step, since nothing is sent meanwhile. Returns whether there is more of it.
-bool Worker::write_down_the_oldest() {
-  std::size_t room = std::max(kMarkStep, recorder_.count());
-  const auto write_down_if_old = [this, &room](Delivery& delivery) {
-    if (!delivery.entry || *delivery.entry >= mark_) return true;
-    if (room == 0) return false;
-    --room;
-    write_down(delivery);
-    return true;
-  };
-  if (ledger_.events_ahead() > 0 && ledger_.oldest() < mark_) {
-    for (auto& [ticket, attempt] : in_flight_) {
-      if (!write_down_if_old(attempt.delivery)) return true;
-    }
-    if (!lanes_.for_each_queued(write_down_if_old)) return true;
-  }
-  next_mark_ = process_.now() + kMarkInterval;
-  mark_ = ledger_.oldest() + ledger_.events_ahead();
-  return false;
-}
-
-// It stays in memory, so the row is not one to be fetched. What is in flight to a webhook that is gone gets none.
-void Worker::write_down(Delivery& delivery) {
-  if (const Target* target = targets_.find(delivery)) {
-    backlog_.hold(delivery.webhook, {delivery.owed_since, delivery.event->event_id});
-    record_owed(delivery, *target, delivery.attempt - 1, delivery.owed_since, std::string());
-    delivery.has_row = true;
-  }
-  recorder_.settle(*delivery.entry);
-  delivery.entry.reset();
+  if (waiting.outgoing == nullptr) waiting.outgoing = outgoings_.make(waiting.event);
+  pending_.deliver({receiver}, waiting.outgoing, waiting.entry);
 }
 
 // --- The network ----------------------------------------------------------------------------------------------------------
@@ -1151,12 +627,11 @@ void Worker::send() {
   bool started = false;
   while (may_send()) {
     const Time now = process_.now();
-    std::optional<Delivery> delivery = lanes_.take(now);
+    std::optional<Delivery> delivery = pending_.take(now);
     if (!delivery) break;
     Target* const found = targets_.find(*delivery);
     if (found == nullptr) {  // its lane went with its webhook; but nobody is ever to get what is another's
-      lanes_.finish(*delivery, Lanes::Verdict::kAnswered, now, 0);
-      drop({*delivery});
+      pending_.discard(*delivery);
       continue;
     }
     Target& target = *found;
@@ -1170,8 +645,8 @@ void Worker::send() {
                         .custom_headers = target.webhook.headers,
                         .body = {delivery->event, &delivery->event->body},
                         .timeout = target.webhook.timeout};
-    const bool is_probe = lanes_.circuit(delivery->webhook)->is_open();
-    in_flight_.emplace(delivery->ticket, InFlight{std::move(*delivery), now, is_probe});
+    const bool is_probe = pending_.circuit(delivery->webhook)->is_open();
+    in_flight_.emplace(delivery->ticket, OpenRequest{std::move(*delivery), now, is_probe});
     http_.start(std::move(request));
     ++figures_.sent;
     started = true;
@@ -1182,301 +657,22 @@ void Worker::send() {
 void Worker::collect() {
   for (HttpResponse& response : http_.take_finished()) {
     if (Tester::is_test(response.token)) {
-      if (const auto test = tester_.conclude(response)) note_test(*test);
+      if (const auto test = tester_.conclude(response)) outcomes_.note_test(*test);
       continue;
     }
     const auto found = in_flight_.find(response.token);
     if (found == in_flight_.end()) continue;
-    const InFlight attempt = std::move(found->second);
+    const OpenRequest request = std::move(found->second);
     in_flight_.erase(found);
-    conclude(attempt, response);
+    if (!outcomes_.conclude(request, response)) ++figures_.failed;
+    crowded_pause_ = std::min<Duration>(crowded_pause_ + kPausePerDelivery, kCrowdedPauseMax);
   }
-}
-
-void Worker::conclude(const InFlight& attempt, const HttpResponse& response) {
-  const Delivery& delivery = attempt.delivery;
-  const Time now = process_.now();
-  const pg::DeliveryKey key = key_of(delivery);
-  Target* target = targets_.find(delivery);
-  const Judgement judgement = judge(response, now);
-  pg::LogRow row{.created_at = attempt.started_at,
-                 .webhook = delivery.webhook,
-                 .organization_id = delivery.event->organization_id,
-                 .event_id = delivery.event->event_id,
-                 .event = delivery.event->event_name,
-                 .attempt = delivery.attempt,
-                 .success = judgement.verdict == Lanes::Verdict::kSuccess,
-                 .response_status = response.status,
-                 .response_body = stored_response(response),
-                 .error = judgement.error,
-                 .elapsed = response.elapsed,
-                 .remote_ip = response.remote_ip};
-  const std::optional<Time> not_before = judgement.wait ? std::optional(now + *judgement.wait) : std::nullopt;
-  const Circuit::Change change = lanes_.finish(delivery, judgement.verdict, now, process_.random(), not_before);
-  crowded_pause_ = std::min<Duration>(crowded_pause_ + kPausePerDelivery, kCrowdedPauseMax);
-  if (!row.success) ++figures_.failed;
-  if (target == nullptr) {  // the webhook is gone: nothing but the attempt is told
-    if (!row.success) row.error += "; the webhook has been deleted";
-    recorder_.log(std::move(row), now);
-    drop({delivery});
-    return;
-  }
-  if (row.success) {
-    if (delivery.has_row) {
-      recorder_.finish({key, delivery.request}, now);
-      lanes_.note_settled(delivery.webhook, delivery.event->key, delivery.event->event_id);
-      // Its row goes, and recovery may not have come to its event yet.
-      if (recovering_) logged_before_.insert(key);
-    }
-  } else {
-    retry_or_give_up(attempt, *target, judgement, &row);
-  }
-  statistics_.count(delivery.webhook, delivery.webhook_created_at, now, row.success, row.elapsed);
-  note_endpoint(*target, row, change);
-  recorder_.log(std::move(row), now);
-  if (delivery.entry) recorder_.settle(*delivery.entry);
-  if (delivery.has_row) recorder_.release(key);
-  if (backlog_.next_due(delivery.webhook) && lanes_.wants_refill(delivery.webhook, now)) {
-    schedule_refill(*target);
-  }
-}
-
-// row: gets the time of the next attempt, or why there is none.
-void Worker::retry_or_give_up(const InFlight& attempt, Target& target, const Judgement& judgement, pg::LogRow* row) {
-  const pg::WorkerSettings& settings = process_.settings();
-  const Time now = process_.now();
-  const Circuit* circuit = lanes_.circuit(target.webhook.id);
-  const bool is_held = circuit != nullptr && circuit->is_open();
-  Delivery delivery = attempt.delivery;
-  if (attempt.is_probe) ++delivery.probes;
-  const RetrySchedule& schedule =
-      target.webhook.retry_schedule.empty() ? settings.retry_schedule : target.webhook.retry_schedule;
-  std::optional<Time> next;
-  if (judgement.is_gone) {
-    row->error += "; the webhook is switched off";
-  } else if (attempt.is_probe) {
-    next = is_held ? circuit->next_probe_at() : now;
-  } else {
-    next = next_retry_at(now, delivery.attempt - delivery.probes, schedule, process_.random());
-    if (next && judgement.wait) next = std::max(*next, now + *judgement.wait);
-    if (!next) row->error += "; the last attempt of its schedule";
-  }
-  if (next && *next - delivery.owed_since > settings.max_age) {
-    next.reset();
-    row->error += "; another attempt would come after webhook.max_age";
-  }
-  row->next_attempt_at = next;
-  // What the circuit holds is due as soon as it closes, the oldest first.
-  owe(delivery, delivery.attempt, next && is_held ? std::optional(delivery.owed_since) : next, row->error);
-  if (next) {
-    take_back(lanes_.withdraw_behind(delivery));
-  } else if (!is_operational(delivery.event->event_name)) {
-    announce(target, delivery_failed(target.webhook, *delivery.event, delivery.attempt, row->error));
-  }
-  if (judgement.is_gone) disable(target, row->error);
-}
-
-// A tenant whose thousand webhooks all fail, and all want to hear of it, would make a million deliveries of one event: so
-// an organization gets no more than so many. Who has none is not limited: no tenant creates such a webhook.
-void Worker::announce(const Target& target, pg::OperationalEvent event) {
-  const Time now = process_.now();
-  if (const std::optional<std::string>& organization = target.webhook.organization_id) {
-    const auto [bucket, is_new] = announcements_.try_emplace(*organization);
-    if (is_new) bucket->second.set_rate(kAnnouncementsPerSecond, now, kAnnouncementsAtOnce);
-    if (!bucket->second.has_token(now)) return;
-    bucket->second.take();
-  }
-  recorder_.emit(std::move(event), now);
-}
-
-// What the attempt tells of the endpoint.
-void Worker::note_endpoint(Target& target, const pg::LogRow& row, Circuit::Change change) {
-  const Time now = process_.now();
-  pg::EndpointState& endpoint = target.endpoint;
-  const Uuid& id = target.webhook.id;
-  if (row.success) {
-    endpoint.last_success_at = now;
-  } else {
-    endpoint.last_failure_at = now;
-    endpoint.last_error = row.error;
-    if (!endpoint.failing_since) {
-      endpoint.failing_since = now;
-      target.has_failed_events = false;
-    }
-    target.has_failed_events |= !is_operational(row.event);
-    if (now - *endpoint.failing_since >= process_.settings().disable_after) {
-      disable(target, "failing since " + format_timestamp(*endpoint.failing_since) + ": " + row.error);
-    }
-  }
-  if (change == Circuit::Change::kOpened) {
-    take_back(lanes_.evict(id));
-    lanes_.begin_overflow(id);
-    schedule_refill(target);
-    process_.log_about(target.webhook.organization_id, pg::LogLevel::kLog,
-                       "the circuit of " + described(target.webhook) + " has opened: " + row.error,
-                       "Its endpoint failed " + std::to_string(Circuit::kFailuresToOpen) +
-                           " times in a row. What is owed to it waits, and one delivery is tried from time to time.");
-  }
-  if (change == Circuit::Change::kClosed) note_closed(target);
-  if (change != Circuit::Change::kNone) recording_.write_endpoint(id);
-  if (row.success) endpoint.failing_since.reset();
-}
-
-void Worker::note_closed(Target& target) {
-  schedule_refill(target);
-  process_.log_about(target.webhook.organization_id, pg::LogLevel::kLog,
-                     "the circuit of " + described(target.webhook) + " has closed",
-                     "Its endpoint answers again. What is owed to it is sent.");
-  // From failures of such news alone the next news would come, and so on for ever.
-  if (target.has_failed_events) {
-    announce(target, webhook_recovered(target.webhook, target.endpoint.failing_since.value_or(process_.now())));
-  }
-}
-
-// An answer to a test tells of the endpoint what one to a delivery does. A test that fails tells nothing: to test must do
-// no harm.
-void Worker::note_test(const Tester::Outcome& test) {
-  Target* const target = targets_.find(test.webhook);
-  if (target == nullptr || target->webhook.created_at != test.webhook_created_at || target->webhook.url != test.url)
-    return;
-  if (test.verdict == Lanes::Verdict::kFailed) return;
-  const bool has_lane = lanes_.circuit(test.webhook) != nullptr;
-  const bool has_closed = has_lane && lanes_.close_circuit(test.webhook, process_.now()) == Circuit::Change::kClosed;
-  if (has_closed && target->webhook.is_deliverable()) note_closed(*target);
-  if (test.verdict == Lanes::Verdict::kSuccess) {
-    target->endpoint.last_success_at = process_.now();
-    target->endpoint.failing_since.reset();
-  }
-  recording_.write_endpoint(test.webhook);
-}
-
-// By a transaction of its own: somebody may have the webhook's row locked, for whom nobody else is to wait.
-void Worker::disable(Target& target, const std::string& reason) {
-  disabling_.emplace(target.webhook.id, std::string(utf8_prefix(reason, kReasonBytesMax)));
-  next_disabling_ = process_.now();
-}
-
-void Worker::disable_again() {
-  next_disabling_ = process_.now() + kDisablingRetry;
-  for (auto entry = disabling_.begin(); entry != disabling_.end();) {
-    const Target* target = targets_.find(entry->first);
-    pg::DisableResult result = pg::DisableResult::kNothingToDo;
-    if (target != nullptr && target->webhook.is_active) {
-      const pg::OperationalEvent event = webhook_disabled(target->webhook, entry->second);
-      result = store_.disable(target->webhook.identity(), target->webhook.url, entry->second, event);
-    }
-    if (result == pg::DisableResult::kLocked) {
-      ++entry;
-      continue;
-    }
-    if (result == pg::DisableResult::kDisabled) {
-      process_.log_about(
-          target->webhook.organization_id, pg::LogLevel::kLog,
-          described(target->webhook) + " is switched off: " + entry->second, "Its events are recorded.",
-          "UPDATE webhook_configurations SET is_active = true switches it on again, and webhook_replay() sends "
-          "what it has missed.");
-    }
-    entry = disabling_.erase(entry);
-  }
-}
-
-// --- Recording ------------------------------------------------------------------------------------------------------------
-
-void Worker::record() {
-  const Time now = process_.now();
-  const std::optional<Recorder::Recorded> recorded = recording_.record(lanes_);
-  if (!recorded) return;
-  for (const pg::DeliveryKey& key : recorded->released) {
-    if (!backlog_.let_go(key.webhook, key.event_id)) continue;
-    if (const Target* target = targets_.find(key.webhook)) schedule_refill(*target);
-  }
-  for (const Uuid& id : recorded->beside.deferred) {
-    if (deferrals_.add(id, now)) backlog_.unschedule(id);
-  }
-}
-
-// A step of what could not be written into webhook_deliveries when it came about.
-void Worker::apply_deferred() {
-  const Time begin = process_.now();
-  std::optional<Uuid> waiting;
-  for (const pg::Applied& applied : store_.apply_deferred(deferrals_.due(begin, kDeferralTries), kDeferredStep)) {
-    const Time now = process_.now();
-    switch (applied.state) {
-      case pg::Applied::State::kBusy:
-        deferrals_.note_busy(applied.webhook, now);
-        waiting = applied.webhook;
-        break;
-      case pg::Applied::State::kFailed:
-        deferrals_.note_failed(applied.webhook, now);
-        if (applied.problem.empty()) waiting = applied.webhook;
-        break;
-      case pg::Applied::State::kMore:
-        deferrals_.note_progress(applied.webhook, now);
-        break;
-      case pg::Applied::State::kDone:
-        end_deferral(applied);
-        break;
-    }
-    if (!applied.problem.empty()) recording_.warn_of_refusal(applied.problem);
-  }
-  if (waiting) warn_of_deferral(*waiting);
-}
-
-void Worker::end_deferral(const pg::Applied& applied) {
-  const Uuid& id = applied.webhook;
-  deferrals_.remove(id);
-  const Target* target = targets_.find(id);
-  if (target == nullptr) return;
-  if (applied.next_due) backlog_.owe(id, {*applied.next_due, 0});
-  if (is_ordered(*target)) set_up_order(*target);
-  schedule_refill(*target);
-}
-
-void Worker::warn_of_deferral(const Uuid& webhook) {
-  const Time now = process_.now();
-  const std::optional<Time> since = deferrals_.since(webhook);
-  if (now < next_deferral_warning_ || !since || now - *since < kDeferralPatience) return;
-  next_deferral_warning_ = now + kWarningInterval;
-  const Target* target = targets_.find(webhook);
-  std::string whose = target == nullptr ? "a deleted webhook" : described(target->webhook);
-  if (deferrals_.size() > 1) whose += " and of " + std::to_string(deferrals_.size() - 1) + " more";
-  process_.log(pg::LogLevel::kWarning,
-               "deliveries of " + whose + " wait to be recorded since " + format_timestamp(*since),
-               "They are held by " + store_.holder(webhook) + ". Deliveries of other webhooks go on.",
-               "End the transaction. webhook_cancel(), webhook_replay() and webhook_redeliver() hold a webhook's "
-               "deliveries until "
-               "then.");
 }
 
 void Worker::maintain() {
-  const Time now = process_.now();
   filters_.forget_idle();
-  std::erase_if(announcements_, [now](const auto& entry) { return entry.second.is_full(now); });
+  outcomes_.forget_idle();
   maintenance_.maintain();
-}
-
-// What waits for an open circuit, for its webhook to be switched on, or for deliveries to be resumed grows old without
-// being looked at.
-bool Worker::is_left_alone(const Uuid& webhook) {
-  if (!backlog_.next_due(webhook) || deferrals_.contains(webhook)) return false;
-  const Circuit* circuit = lanes_.circuit(webhook);
-  if (circuit == nullptr) return true;
-  return (circuit->is_open() || !delivers()) && lanes_.queued(webhook) == 0;
-}
-
-void Worker::check_ages() {
-  if (ages_to_check_.empty()) {
-    for (const auto& [id, target] : targets_) {
-      if (is_left_alone(id)) ages_to_check_.push_back(id);
-    }
-  }
-  const Time end = process_.now() + kAgeCheckTime;
-  while (!ages_to_check_.empty() && process_.now() < end) {
-    const Uuid id = ages_to_check_.back();
-    const Target* target = targets_.find(id);
-    if (target == nullptr || !is_left_alone(id) || !give_up_old(*target)) ages_to_check_.pop_back();
-  }
-  next_age_check_ = process_.now() + (ages_to_check_.empty() ? kAgeCheckInterval : kAgeCheckPause);
 }
 
 }  // namespace webhook

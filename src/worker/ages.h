@@ -1,0 +1,40 @@
+// Gives up pending deliveries that grow too old although nobody looks at them: those of a webhook that is switched off or
+// whose circuit is open, and all of them while deliveries are paused. What is fetched is given up by Pending::refill().
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "core/time.h"
+#include "core/uuid.h"
+#include "pg/process.h"
+#include "worker/deadlines.h"
+#include "worker/pending.h"
+#include "worker/targets.h"
+
+namespace webhook {
+
+class Ages {
+ public:
+  // All of these outlive it.
+  Ages(pg::Process& process, Targets& targets, Pending& pending)
+      : process_(process), targets_(targets), pending_(pending) {}
+
+  // Takes a step, if it is time. delivers: deliveries are switched on. Throws pg::Error: the rest is for the next step.
+  void check(bool delivers);
+
+  std::optional<Time> next_at(Time /*now*/) const { return deadlines_[Deadline::kCheck]; }
+  void clock_set_back(Time now) { deadlines_.clock_set_back(now); }
+
+ private:
+  enum class Deadline : std::uint8_t { kCheck, kCount };
+
+  pg::Process& process_;
+  Targets& targets_;
+  Pending& pending_;
+  Deadlines<Deadline> deadlines_;
+  std::vector<Uuid> to_check_;  // in this round
+};
+
+}  // namespace webhook

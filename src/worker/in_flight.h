@@ -1,0 +1,23 @@
+// The requests that are open.
+#pragma once
+
+#include <cstdint>
+#include <unordered_map>
+
+#include "core/delivery.h"
+#include "core/time.h"
+#include "pg/store.h"
+
+namespace webhook {
+
+struct OpenRequest {
+  Delivery delivery;
+  Time started_at{};
+  bool is_probe = false;  // of an open circuit
+};
+
+using InFlight = std::unordered_map<std::uint64_t, OpenRequest>;  // by the delivery's ticket
+
+inline pg::DeliveryKey key_of(const Delivery& delivery) { return {delivery.event->event_id, delivery.webhook}; }
+
+}  // namespace webhook

@@ -1,0 +1,85 @@
+// What Pending knows of the order of what is pending to a webhook: whether its rows in webhook_deliveries have the
+// ordering keys of its present ordering, and which keys wait for a pending delivery.
+//
+// Rows without keys, or with those of another ordering, get them step by step. Until then nothing of the webhook is fetched,
+// and everything overflows. It works on the lanes, the backlog and the deferrals of Pending, which schedules what is
+// fetched.
+#pragma once
+
+#include <optional>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "core/backlog.h"
+#include "core/deferrals.h"
+#include "core/lanes.h"
+#include "core/ordering.h"
+#include "core/time.h"
+#include "core/uuid.h"
+#include "pg/process.h"
+#include "pg/store.h"
+#include "worker/targets.h"
+
+namespace webhook {
+
+// Whether deliveries of the webhook have an order to keep.
+inline bool is_ordered(const Target& target) {
+  return target.webhook.is_deliverable() && target.webhook.limits.ordering != Ordering::kRelaxed;
+}
+
+class OrderingKeys {
+ public:
+  // All of these outlive it.
+  OrderingKeys(pg::Process& process, pg::Store& store, Targets& targets, Lanes& lanes, Backlog& backlog,
+               Deferrals& deferrals)
+      : process_(process), store_(store), targets_(targets), lanes_(lanes), backlog_(backlog), deferrals_(deferrals) {}
+
+  // Whether nothing of the webhook may be fetched, because the order of its rows is not known yet.
+  bool are_incomplete(const Uuid& webhook) const { return jobs_.contains(webhook) || to_load_.contains(webhook); }
+  // Whether its rows get keys.
+  bool are_being_written(const Uuid& webhook) const { return jobs_.contains(webhook); }
+
+  // The webhook's keys are to be loaded: set_up() is to be called for it, and then note_loaded().
+  void load(const Uuid& webhook) { to_load_.insert(webhook); }
+  // Nothing: there is none to load.
+  std::optional<Uuid> next_to_load() const;
+  void note_loaded(const Uuid& webhook) { to_load_.erase(webhook); }
+
+  // Loads which keys wait, or begins to write keys. All results must have been recorded, or they would not be counted.
+  void set_up(const Target& target);
+  // Nothing is pending to the webhook, so there is nothing to load.
+  void note_nothing_pending(const Target& target);
+
+  // Whether write_step() has something to do.
+  bool has_step() const;
+  // Writes the next keys of one webhook. All results must have been recorded. Returns the webhook if that were the last of
+  // them; otherwise nullptr.
+  const Target* write_step();
+
+  // The webhook has no order any more.
+  void drop(const Uuid& webhook);
+  // The webhook is gone.
+  void forget(const Uuid& webhook);
+
+ private:
+  // How far the rows of a webhook have the keys of an ordering.
+  struct Job {
+    Ordering ordering = Ordering::kRelaxed;
+    Backlog::Position position;
+  };
+  using Jobs = std::unordered_map<Uuid, Job>;
+
+  Jobs::const_iterator next_job() const;
+
+  pg::Process& process_;
+  pg::Store& store_;
+  Targets& targets_;
+  Lanes& lanes_;
+  Backlog& backlog_;
+  Deferrals& deferrals_;
+  std::unordered_map<Uuid, Ordering> written_;  // all rows have the keys of that ordering
+  Jobs jobs_;
+  std::unordered_set<Uuid> to_load_;
+};
+
+}  // namespace webhook

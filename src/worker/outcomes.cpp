@@ -1,0 +1,231 @@
+#include "worker/outcomes.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "core/lanes.h"
+#include "core/retry.h"
+#include "core/utf8.h"
+#include "worker/operational_events.h"
+
+namespace webhook {
+namespace {
+
+constexpr double kEventsPerSecond = 1;  // operational events about an organization's webhooks, on average
+constexpr double kEventsAtOnce = 60;
+constexpr Duration kDisableRetry = std::chrono::seconds(5);
+constexpr std::size_t kReasonBytesMax = 1000;  // of webhook_configurations.disabled_reason
+
+pg::LogRow log_row(const OpenRequest& request, const HttpResponse& response, const Judgement& judgement) {
+  const Delivery& delivery = request.delivery;
+  return {.created_at = request.started_at,
+          .webhook = delivery.webhook,
+          .organization_id = delivery.event->organization_id,
+          .event_id = delivery.event->event_id,
+          .event = delivery.event->event_name,
+          .attempt = delivery.attempt,
+          .success = judgement.verdict == Lanes::Verdict::kSuccess,
+          .response_status = response.status,
+          .response_body = stored_response(response),
+          .error = judgement.error,
+          .elapsed = response.elapsed,
+          .remote_ip = response.remote_ip};
+}
+
+}  // namespace
+
+// --- The delivery ---------------------------------------------------------------------------------------------------------
+
+bool Outcomes::conclude(const OpenRequest& request, const HttpResponse& response) {
+  const Delivery& delivery = request.delivery;
+  const Time now = process_.now();
+  Target* const target = targets_.find(delivery);
+  const Judgement judgement = judge(response, now);
+  pg::LogRow row = log_row(request, response, judgement);
+  const bool is_success = row.success;
+  const std::optional<Time> not_before = judgement.wait ? std::optional(now + *judgement.wait) : std::nullopt;
+  const Circuit::Change change = pending_.finish(delivery, judgement.verdict, not_before);
+  if (target == nullptr) {  // the webhook is gone: nothing but the attempt is told
+    if (!is_success) row.error += "; the webhook has been deleted";
+    recorder_.log(std::move(row), now);
+    pending_.drop({delivery});
+    return is_success;
+  }
+  if (is_success) {
+    pending_.remove_row(delivery);
+    // Its row goes, and recovery may not have come to its event yet.
+    if (delivery.has_row && recovery_.is_under_way()) recovery_.note_logged(key_of(delivery));
+  } else {
+    retry_or_give_up(request, *target, judgement, &row);
+  }
+  statistics_.count(delivery.webhook, delivery.webhook_created_at, now, is_success, row.elapsed);
+  note_endpoint(*target, row, change);
+  recorder_.log(std::move(row), now);
+  pending_.let_go(delivery, *target);
+  return is_success;
+}
+
+// row: gets the time of the next attempt, or why there is none.
+void Outcomes::retry_or_give_up(const OpenRequest& request, const Target& target, const Judgement& judgement,
+                                pg::LogRow* row) {
+  Delivery delivery = request.delivery;
+  if (request.is_probe) ++delivery.probes;
+  const std::optional<Time> next = next_attempt_at(request, target, judgement, &row->error);
+  row->next_attempt_at = next;
+  // What the circuit holds is due as soon as it closes, the oldest first.
+  const Circuit* const circuit = pending_.circuit(target.webhook.id);
+  const bool is_held = circuit != nullptr && circuit->is_open();
+  pending_.add(delivery, delivery.attempt, next && is_held ? std::optional(delivery.owed_since) : next, row->error);
+  if (next) {
+    pending_.hold_back_behind(delivery);
+  } else if (!is_operational(delivery.event->event_name)) {
+    emit(target, delivery_failed(target.webhook, *delivery.event, delivery.attempt, row->error));
+  }
+  if (judgement.is_gone) disable(target, row->error);
+}
+
+// Nothing: there is none, and the error says why.
+std::optional<Time> Outcomes::next_attempt_at(const OpenRequest& request, const Target& target,
+                                              const Judgement& judgement, std::string* error) {
+  const pg::WorkerSettings& settings = process_.settings();
+  const Time now = process_.now();
+  const Delivery& delivery = request.delivery;
+  const RetrySchedule& schedule =
+      target.webhook.retry_schedule.empty() ? settings.retry_schedule : target.webhook.retry_schedule;
+  std::optional<Time> next;
+  if (judgement.is_gone) {
+    *error += "; the webhook is switched off";
+  } else if (request.is_probe) {
+    const Circuit* const circuit = pending_.circuit(target.webhook.id);
+    next = circuit != nullptr && circuit->is_open() ? circuit->next_probe_at() : now;
+  } else {
+    next = next_retry_at(now, delivery.attempt - delivery.probes, schedule, process_.random());
+    if (next && judgement.wait) next = std::max(*next, now + *judgement.wait);
+    if (!next) *error += "; the last attempt of its schedule";
+  }
+  if (next && *next - delivery.owed_since > settings.max_age) {
+    next.reset();
+    *error += "; another attempt would come after webhook.max_age";
+  }
+  return next;
+}
+
+// A tenant whose thousand webhooks all fail, and all want to hear of it, would make a million deliveries of one event. So an
+// organization gets a limited number. Webhooks without an organization are not limited: no tenant creates one.
+void Outcomes::emit(const Target& target, pg::OperationalEvent event) {
+  const Time now = process_.now();
+  if (const std::optional<std::string>& organization = target.webhook.organization_id) {
+    const auto [limit, is_new] = event_limits_.try_emplace(*organization);
+    if (is_new) limit->second.set_rate(kEventsPerSecond, now, kEventsAtOnce);
+    if (!limit->second.has_token(now)) return;
+    limit->second.take();
+  }
+  recorder_.emit(std::move(event), now);
+}
+
+void Outcomes::forget_idle() {
+  const Time now = process_.now();
+  std::erase_if(event_limits_, [now](const auto& limit) { return limit.second.is_full(now); });
+}
+
+// --- The endpoint ---------------------------------------------------------------------------------------------------------
+
+void Outcomes::note_endpoint(Target& target, const pg::LogRow& row, Circuit::Change change) {
+  if (row.success) {
+    target.endpoint.last_success_at = process_.now();
+  } else {
+    note_failure(target, row);
+  }
+  if (change == Circuit::Change::kOpened) note_opened(target, row.error);
+  if (change == Circuit::Change::kClosed) note_closed(target);
+  if (change != Circuit::Change::kNone) recording_.write_endpoint(target.webhook.id);
+  if (row.success) target.endpoint.failing_since.reset();
+}
+
+void Outcomes::note_failure(Target& target, const pg::LogRow& row) {
+  const Time now = process_.now();
+  pg::EndpointState& endpoint = target.endpoint;
+  endpoint.last_failure_at = now;
+  endpoint.last_error = row.error;
+  if (!endpoint.failing_since) {
+    endpoint.failing_since = now;
+    target.has_failed_events = false;
+  }
+  target.has_failed_events |= !is_operational(row.event);
+  if (now - *endpoint.failing_since >= process_.settings().disable_after) {
+    disable(target, "failing since " + format_timestamp(*endpoint.failing_since) + ": " + row.error);
+  }
+}
+
+void Outcomes::note_opened(const Target& target, const std::string& error) {
+  pending_.hold_back(target);
+  process_.log_about(target.webhook.organization_id, pg::LogLevel::kLog,
+                     "the circuit of " + described(target.webhook) + " has opened: " + error,
+                     "Its endpoint failed " + std::to_string(Circuit::kFailuresToOpen) +
+                         " times in a row. What is owed to it waits, and one delivery is tried from time to time.");
+}
+
+void Outcomes::note_closed(const Target& target) {
+  pending_.schedule_refill(target);
+  process_.log_about(target.webhook.organization_id, pg::LogLevel::kLog,
+                     "the circuit of " + described(target.webhook) + " has closed",
+                     "Its endpoint answers again. What is owed to it is sent.");
+  // From failures of operational events alone the next one would come, and so on for ever.
+  if (target.has_failed_events) {
+    emit(target, webhook_recovered(target.webhook, target.endpoint.failing_since.value_or(process_.now())));
+  }
+}
+
+void Outcomes::note_test(const Tester::Outcome& test) {
+  Target* const target = targets_.find(test.webhook);
+  if (target == nullptr || target->webhook.created_at != test.webhook_created_at || target->webhook.url != test.url)
+    return;
+  if (test.verdict == Lanes::Verdict::kFailed) return;
+  const bool has_lane = pending_.circuit(test.webhook) != nullptr;
+  const bool has_closed = has_lane && pending_.close_circuit(test.webhook) == Circuit::Change::kClosed;
+  if (has_closed && target->webhook.is_deliverable()) note_closed(*target);
+  if (test.verdict == Lanes::Verdict::kSuccess) {
+    target->endpoint.last_success_at = process_.now();
+    target->endpoint.failing_since.reset();
+  }
+  recording_.write_endpoint(test.webhook);
+}
+
+// --- Webhooks that are switched off -----------------------------------------------------------------------------------------
+
+// In a transaction of its own: somebody may have the webhook's row locked, for whom nobody else is to wait.
+void Outcomes::disable(const Target& target, const std::string& reason) {
+  to_disable_.emplace(target.webhook.id, std::string(utf8_prefix(reason, kReasonBytesMax)));
+  deadlines_.set(Deadline::kDisable, process_.now());
+}
+
+void Outcomes::disable_webhooks() {
+  const Time now = process_.now();
+  if (to_disable_.empty() || !deadlines_.has_passed(Deadline::kDisable, now)) return;
+  deadlines_.set(Deadline::kDisable, now + kDisableRetry);
+  for (auto entry = to_disable_.begin(); entry != to_disable_.end();) {
+    entry = try_to_disable(entry->first, entry->second) ? to_disable_.erase(entry) : std::next(entry);
+  }
+}
+
+// Returns false if it is to be tried again.
+bool Outcomes::try_to_disable(const Uuid& webhook, const std::string& reason) {
+  const Target* const target = targets_.find(webhook);
+  if (target == nullptr || !target->webhook.is_active) return true;
+  const pg::DisableResult result = store_.disable(target->webhook.identity(), target->webhook.url, reason,
+                                                  webhook_disabled(target->webhook, reason));
+  if (result == pg::DisableResult::kDisabled) {
+    process_.log_about(target->webhook.organization_id, pg::LogLevel::kLog,
+                       described(target->webhook) + " is switched off: " + reason, "Its events are recorded.",
+                       "UPDATE webhook_configurations SET is_active = true switches it on again, and webhook_replay() "
+                       "sends what it has missed.");
+  }
+  return result != pg::DisableResult::kLocked;
+}
+
+std::optional<Time> Outcomes::next_at(Time /*now*/) const {
+  return to_disable_.empty() ? std::nullopt : std::optional(deadlines_[Deadline::kDisable]);
+}
+
+}  // namespace webhook

@@ -1,0 +1,599 @@
+#include "worker/pending.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "worker/in_flight.h"
+
+namespace webhook {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+constexpr Duration kRefillTime = milliseconds(1);        // after which the network is looked after
+constexpr Duration kLoadTime = milliseconds(5);          // likewise, of loading ordering keys
+constexpr Duration kReliefInterval = milliseconds(100);  // between two rounds of relieving lanes
+constexpr int kReliefStep = 8;                           // lanes of a round
+constexpr int kStarvedMisses = 4;                        // lanes without room, after which no more are asked
+constexpr std::size_t kFanOutStep = 200;                 // rows that are written at once
+constexpr std::size_t kGiveUpStep = 500;                 // old deliveries that are given up at once
+constexpr std::size_t kDeferralTries = 200;              // webhooks with deferred changes that are tried at once
+constexpr std::size_t kDeferredStep = 200;               // changes of one webhook that are applied at once
+constexpr Duration kDeferralPatience = seconds(2);       // a deferral that is over by then is not worth a warning
+constexpr Duration kWarningInterval = minutes(1);        // before the same warning is given again
+
+constexpr const char* kTooOld = "older than webhook.max_age";
+constexpr const char* kNotStored = "the event is no longer stored";
+
+Delivery delivery_of(const Target& target, const std::shared_ptr<const Outgoing>& event, Ledger::Entry entry) {
+  return {.webhook = target.webhook.id,
+          .webhook_created_at = target.webhook.created_at,
+          .event = event,
+          .owed_since = event->created_at,
+          .entry = entry};
+}
+
+// What a row needs to know of the event.
+std::shared_ptr<const Outgoing> without_body(const Outgoing& event) {
+  auto head = std::make_shared<Outgoing>();
+  head->event_id = event.event_id;
+  head->slot = event.slot;
+  head->created_at = event.created_at;
+  head->event_name = event.event_name;
+  head->organization_id = event.organization_id;
+  head->key = event.key;
+  return head;
+}
+
+}  // namespace
+
+Pending::Pending(pg::Process& process, pg::Store& store, Targets& targets, ByteBudget& budget, Recorder& recorder,
+                 Recording& recording, OutgoingFactory& outgoings, const Recovery& recovery)
+    : process_(process),
+      store_(store),
+      targets_(targets),
+      budget_(budget),
+      recorder_(recorder),
+      recording_(recording),
+      outgoings_(outgoings),
+      recovery_(recovery),
+      fan_outs_(budget),
+      ordering_keys_(process, store, targets, lanes_, backlog_, deferrals_) {}
+
+void Pending::apply_settings() {
+  lanes_.set_slots(SlotLimits::of(static_cast<std::size_t>(process_.settings().max_in_flight)));
+  lanes_.set_bytes_max(budget_.deliveries_max());
+}
+
+// --- Recording ------------------------------------------------------------------------------------------------------------
+
+void Pending::record() {
+  if (const std::optional<Recorder::Recorded> recorded = recording_.record(lanes_)) take_recorded(*recorded);
+}
+
+void Pending::flush() {
+  if (!recorder_.empty()) record();
+}
+
+void Pending::take_recorded(const Recorder::Recorded& recorded) {
+  for (const pg::DeliveryKey& key : recorded.released) {
+    if (!backlog_.let_go(key.webhook, key.event_id)) continue;
+    if (const Target* target = targets_.find(key.webhook)) schedule_refill(*target);
+  }
+  for (const Uuid& id : recorded.beside.deferred) {
+    if (deferrals_.add(id, process_.now())) backlog_.unschedule(id);
+  }
+}
+
+void Pending::note_deferred(const Uuid& webhook) { deferrals_.add(webhook, process_.now()); }
+
+void Pending::apply_deferred() {
+  const Time begin = process_.now();
+  if (deferrals_.next_try_at().value_or(Time::max()) > begin) return;
+  std::optional<Uuid> waiting;
+  for (const pg::Applied& applied : store_.apply_deferred(deferrals_.due(begin, kDeferralTries), kDeferredStep)) {
+    const Time now = process_.now();
+    switch (applied.state) {
+      case pg::Applied::State::kBusy:
+        deferrals_.note_busy(applied.webhook, now);
+        waiting = applied.webhook;
+        break;
+      case pg::Applied::State::kFailed:
+        deferrals_.note_failed(applied.webhook, now);
+        if (applied.problem.empty()) waiting = applied.webhook;
+        break;
+      case pg::Applied::State::kMore:
+        deferrals_.note_progress(applied.webhook, now);
+        break;
+      case pg::Applied::State::kDone:
+        end_deferral(applied);
+        break;
+    }
+    if (!applied.problem.empty()) recording_.warn_of_refusal(applied.problem);
+  }
+  if (waiting) warn_of_deferral(*waiting);
+}
+
+void Pending::end_deferral(const pg::Applied& applied) {
+  const Uuid& id = applied.webhook;
+  deferrals_.remove(id);
+  const Target* target = targets_.find(id);
+  if (target == nullptr) return;
+  if (applied.next_due) backlog_.owe(id, {*applied.next_due, 0});
+  if (is_ordered(*target)) load_ordering_keys(*target);
+  schedule_refill(*target);
+}
+
+void Pending::warn_of_deferral(const Uuid& webhook) {
+  const Time now = process_.now();
+  const std::optional<Time> since = deferrals_.since(webhook);
+  if (!deadlines_.has_passed(Deadline::kDeferralWarning, now) || !since || now - *since < kDeferralPatience) return;
+  deadlines_.set(Deadline::kDeferralWarning, now + kWarningInterval);
+  const Target* target = targets_.find(webhook);
+  std::string whose = target == nullptr ? "a deleted webhook" : described(target->webhook);
+  if (deferrals_.size() > 1) whose += " and of " + std::to_string(deferrals_.size() - 1) + " more";
+  process_.log(pg::LogLevel::kWarning,
+               "deliveries of " + whose + " wait to be recorded since " + format_timestamp(*since),
+               "They are held by " + store_.holder(webhook) + ". Deliveries of other webhooks go on.",
+               "End the transaction. webhook_cancel(), webhook_replay() and webhook_redeliver() hold a webhook's "
+               "deliveries until then.");
+}
+
+// --- Webhooks -------------------------------------------------------------------------------------------------------------
+
+void Pending::take_webhook(const Target& target, const Targets::Change& change, bool is_backlog_new,
+                           std::optional<Time> circuit_opened_at) {
+  const Uuid& id = target.webhook.id;
+  const std::optional<Time> next_due = target.webhook.next_due;
+  if (change.is_new || is_backlog_new) {
+    backlog_.reset(id, next_due);
+  } else if (next_due && *next_due < backlog_.next_due(id).value_or(Time::max())) {
+    backlog_.owe(id, {*next_due, 0});  // somebody has changed it by hand; or it is in memory, and will be passed over
+  }
+  set_up_lane(target, change);
+  if (circuit_opened_at) {
+    lanes_.reopen_circuit(id, *circuit_opened_at, process_.now());
+    lanes_.begin_overflow(id);
+  }
+  // What is pending may be older than what is read now, or newer: that is not known before it is fetched. The same holds for
+  // what became pending while nothing could be delivered to the webhook.
+  const std::optional<Time> first_due = backlog_.next_due(id);
+  const bool is_due = first_due && *first_due <= process_.now();
+  const bool begins = recovery_.is_under_way() || change.became_deliverable || change.ordering;
+  if (begins && lanes_.circuit(id) != nullptr && (is_due || deferrals_.contains(id))) lanes_.begin_overflow(id);
+  set_up_ordering(target, change, is_backlog_new);
+}
+
+// Makes a lane for a webhook that can be delivered to. What waits in the lane of one that no longer can becomes pending.
+void Pending::set_up_lane(const Target& target, const Targets::Change& change) {
+  const Time now = process_.now();
+  const Uuid& id = target.webhook.id;
+  const bool has_lane = lanes_.circuit(id) != nullptr;
+  if (has_lane && change.ordering) take_back(lanes_.evict(id));
+  if (has_lane && change.url) lanes_.close_circuit(id, now);  // perhaps it is a better endpoint
+  if (has_lane && (change.ordering || change.url)) recording_.write_endpoint(id);
+  if (target.webhook.is_deliverable()) {
+    lanes_.set_lane(id, target.webhook.limits, now, target.webhook.organization_id);
+  } else if (has_lane) {
+    take_back(lanes_.remove_lane(id));
+  }
+}
+
+void Pending::set_up_ordering(const Target& target, const Targets::Change& change, bool is_backlog_new) {
+  const Uuid& id = target.webhook.id;
+  if (target.webhook.limits.ordering == Ordering::kRelaxed) ordering_keys_.drop(id);
+  const bool begins = change.is_new || change.ordering || change.became_deliverable || is_backlog_new;
+  if (!begins || !is_ordered(target)) return;
+  if (backlog_.next_due(id) || backlog_.held(id) > 0 || deferrals_.contains(id)) {
+    lanes_.begin_overflow(id);  // new events wait behind it, whatever their keys are
+    ordering_keys_.load(id);
+  } else {
+    ordering_keys_.note_nothing_pending(target);
+  }
+}
+
+void Pending::load_ordering_keys() {
+  const Time end = process_.now() + kLoadTime;
+  for (auto next = ordering_keys_.next_to_load(); next && process_.now() < end; next = ordering_keys_.next_to_load()) {
+    const Uuid id = *next;
+    const Target* const target = targets_.find(id);
+    if (target != nullptr && is_ordered(*target)) load_ordering_keys(*target);
+    ordering_keys_.note_loaded(id);
+    if (target == nullptr) continue;
+    // If there is nothing to fetch, no fetch ends the overflow.
+    const bool is_all = !backlog_.next_due(id) && !deferrals_.contains(id) && !fan_outs_.contains(id);
+    const Circuit* const circuit = lanes_.circuit(id);
+    if (is_all && circuit != nullptr && !circuit->is_open()) lanes_.end_overflow(id);
+    schedule_refill(*target);
+  }
+}
+
+void Pending::load_ordering_keys(const Target& target) {
+  flush();  // or results that wait would not be counted
+  ordering_keys_.set_up(target);
+}
+
+void Pending::write_ordering_keys() {
+  if (!ordering_keys_.has_step()) return;
+  flush();  // or rows that are on their way would be left out
+  if (const Target* const target = ordering_keys_.write_step()) schedule_refill(*target);
+}
+
+void Pending::forget(const Uuid& webhook) {
+  drop(lanes_.forget_lane(webhook));
+  recorder_.forget(webhook);
+  backlog_.forget(webhook);
+  ordering_keys_.forget(webhook);
+}
+
+// While the circuit is open nothing is fetched before the next probe.
+void Pending::schedule_refill(const Target& target) {
+  const Uuid& id = target.webhook.id;
+  const std::optional<Time> due = backlog_.next_due(id);
+  const Circuit* circuit = lanes_.circuit(id);
+  // What is pending is not to be read before all of it is written.
+  const bool is_incomplete = deferrals_.contains(id) || ordering_keys_.are_incomplete(id);
+  if (!target.webhook.is_deliverable() || !due || circuit == nullptr || is_incomplete) {
+    backlog_.unschedule(id);
+  } else {
+    backlog_.schedule(id, lanes_.organization_number(id),
+                      circuit->is_open() ? std::max(*due, circuit->next_probe_at()) : *due);
+  }
+}
+
+// --- Events ---------------------------------------------------------------------------------------------------------------
+
+// What lanes do not take gets its rows at once, unless these are many.
+void Pending::deliver(const std::vector<Target*>& receivers, const std::shared_ptr<const Outgoing>& event,
+                      Ledger::Entry entry) {
+  std::vector<const Target*> rejected;
+  bool must_wait = false;
+  for (const Target* const target : receivers) {
+    if (fan_outs_.contains(target->webhook.id)) {
+      must_wait = true;
+    } else if (target->webhook.is_deliverable() && lanes_.offer(delivery_of(*target, event, entry))) {
+      continue;
+    }
+    rejected.push_back(target);
+  }
+  if (rejected.empty()) return;
+  if (must_wait || rejected.size() > FanOuts::kDirectMax) {
+    wait_for_rows(rejected, *event, entry);
+    return;
+  }
+  for (const Target* const target : rejected) {
+    add_due(delivery_of(*target, event, entry));
+    recorder_.settle(entry);
+  }
+}
+
+// Until they have their rows nothing is to overtake them.
+void Pending::wait_for_rows(const std::vector<const Target*>& receivers, const Outgoing& event, Ledger::Entry entry) {
+  std::vector<FanOuts::Receiver> waiting;
+  waiting.reserve(receivers.size());
+  for (const Target* const target : receivers) {
+    waiting.push_back({target->webhook.id, target->webhook.created_at});
+    if (lanes_.circuit(target->webhook.id) != nullptr) lanes_.begin_overflow(target->webhook.id);
+  }
+  fan_outs_.add(without_body(event), entry, std::move(waiting));
+}
+
+bool Pending::write_fan_outs() {
+  for (std::size_t n = 0; n < kFanOutStep && !recording_.is_full(); ++n) {
+    const std::optional<FanOuts::Taken> taken = fan_outs_.take();
+    if (!taken) return true;
+    add_due({.webhook = taken->receiver.webhook,
+             .webhook_created_at = taken->receiver.created_at,
+             .event = taken->event,
+             .owed_since = taken->event->created_at,
+             .entry = taken->entry});
+    recorder_.settle(taken->entry);
+  }
+  return recording_.is_batch_full();
+}
+
+void Pending::give_up(const Event& event, const pg::Webhook& webhook, int attempts, const std::string& error,
+                      std::int64_t request) {
+  const Time now = process_.now();
+  recorder_.log({.created_at = now,
+                 .webhook = webhook.id,
+                 .organization_id = event.organization_id,
+                 .event_id = event.id,
+                 .event = event.name,
+                 .error = error},
+                now);
+  recorder_.owe({.key = {event.id, webhook.id},
+                 .request = request,
+                 .webhook_created_at = webhook.created_at,
+                 .organization_id = event.organization_id,
+                 .event = event.name,
+                 .event_key = event.key,
+                 .slot = event.slot,
+                 .created_at = event.created_at,
+                 .attempts = attempts,
+                 .owed_since = event.created_at,
+                 .last_error = error},
+                now);
+}
+
+// --- Rows -----------------------------------------------------------------------------------------------------------------
+
+void Pending::add(const Delivery& delivery, int attempts, std::optional<Time> next_attempt_at, std::string error) {
+  const Target* target = targets_.find(delivery);
+  if (target == nullptr) return;
+  add_row(delivery, *target, attempts, next_attempt_at, std::move(error));
+  if (next_attempt_at) backlog_.owe(delivery.webhook, {*next_attempt_at, delivery.event->event_id});
+  schedule_refill(*target);
+}
+
+void Pending::add_row(const Delivery& delivery, const Target& target, int attempts, std::optional<Time> next_attempt_at,
+                      std::string error) {
+  const Outgoing& event = *delivery.event;
+  recorder_.owe({.key = key_of(delivery),
+                 .request = delivery.request,
+                 .webhook_created_at = target.webhook.created_at,
+                 .organization_id = event.organization_id,
+                 .event = event.event_name,
+                 .event_key = event.key,
+                 .slot = event.slot,
+                 .created_at = event.created_at,
+                 .attempts = attempts,
+                 .probes = delivery.probes,
+                 .owed_since = delivery.owed_since,
+                 .next_attempt_at = next_attempt_at,
+                 .last_error = std::move(error),
+                 .ordering_key = ordering_key(target.webhook.limits.ordering, event.key, event.event_id)},
+                process_.now());
+  if (next_attempt_at && !delivery.has_row) lanes_.note_owed(delivery.webhook, event.key, event.event_id);
+  if (!next_attempt_at && delivery.has_row) lanes_.note_settled(delivery.webhook, event.key, event.event_id);
+}
+
+// It has been due since its event, so that what is pending goes in the order of its age.
+void Pending::add_due(const Delivery& delivery) {
+  const Target* target = targets_.find(delivery);
+  add(delivery, delivery.attempt - 1, delivery.owed_since,
+      target == nullptr ? std::string() : target->webhook.secret_problem);
+}
+
+void Pending::remove_row(const Delivery& delivery) {
+  if (!delivery.has_row) return;
+  recorder_.finish({key_of(delivery), delivery.request}, process_.now());
+  lanes_.note_settled(delivery.webhook, delivery.event->key, delivery.event->event_id);
+}
+
+// Deliveries that are not to be sent now become pending, or stay so.
+void Pending::take_back(std::vector<Delivery> deliveries) {
+  for (Delivery& delivery : deliveries) {
+    if (delivery.has_row) {
+      backlog_.put_back(delivery.webhook, delivery.event->event_id);
+      if (const Target* target = targets_.find(delivery)) schedule_refill(*target);
+    } else {
+      add_due(delivery);
+    }
+    if (delivery.entry) recorder_.settle(*delivery.entry);
+  }
+}
+
+void Pending::drop(const std::vector<Delivery>& deliveries) {
+  for (const Delivery& delivery : deliveries) {
+    if (delivery.entry) recorder_.settle(*delivery.entry);
+  }
+}
+
+// It stays in memory, so the row is not one to be fetched. What is in flight to a webhook that is gone gets none.
+void Pending::spill(Delivery& delivery) {
+  if (const Target* target = targets_.find(delivery)) {
+    backlog_.hold(delivery.webhook, {delivery.owed_since, delivery.event->event_id});
+    add_row(delivery, *target, delivery.attempt - 1, delivery.owed_since, std::string());
+    delivery.has_row = true;
+  }
+  recorder_.settle(*delivery.entry);
+  delivery.entry.reset();
+}
+
+// --- Attempts -------------------------------------------------------------------------------------------------------------
+
+void Pending::discard(const Delivery& delivery) {
+  lanes_.finish(delivery, Lanes::Verdict::kAnswered, process_.now(), 0);
+  if (delivery.entry) recorder_.settle(*delivery.entry);
+}
+
+Circuit::Change Pending::finish(const Delivery& delivery, Lanes::Verdict verdict, std::optional<Time> not_before) {
+  return lanes_.finish(delivery, verdict, process_.now(), process_.random(), not_before);
+}
+
+void Pending::hold_back_behind(const Delivery& failed) { take_back(lanes_.withdraw_behind(failed)); }
+
+void Pending::let_go(const Delivery& delivery, const Target& target) {
+  if (delivery.entry) recorder_.settle(*delivery.entry);
+  if (delivery.has_row) recorder_.release(key_of(delivery));
+  const Uuid& id = delivery.webhook;
+  if (backlog_.next_due(id) && lanes_.wants_refill(id, process_.now())) schedule_refill(target);
+}
+
+void Pending::hold_back(const Target& target) {
+  const Uuid& id = target.webhook.id;
+  take_back(lanes_.evict(id));
+  lanes_.begin_overflow(id);
+  schedule_refill(target);
+}
+
+// --- Refill ---------------------------------------------------------------------------------------------------------------
+
+void Pending::refill() {
+  // What has no row yet, and is older than some that have one, is read first, so that it gets one too.
+  if (recovery_.is_under_way() || fan_outs_.has_older_than(recovery_.end_entry())) return;
+  const Time end = process_.now() + kRefillTime;
+  bool is_recorded = false;
+  wake_starved();
+  while (process_.now() < end) {
+    const std::optional<Uuid> id = backlog_.take_scheduled(process_.now());
+    if (!id) break;
+    const Target* const target = targets_.find(*id);
+    // A lane without much room is scheduled again by let_go().
+    if (target == nullptr) continue;
+    if (!lanes_.wants_refill(*id, process_.now())) {
+      if (!lanes_.has_bytes_for(*id, 1)) starve(*id, 1);
+      continue;
+    }
+    try {
+      // What overflowed a moment ago is recorded first, or refill_lane() would not see it and let new events overtake it.
+      if (!std::exchange(is_recorded, true)) flush();
+      if (!deferrals_.contains(*id)) refill_lane(*target);
+    } catch (...) {
+      schedule_refill(*target);
+      throw;
+    }
+  }
+}
+
+void Pending::refill_lane(const Target& target) {
+  const Uuid id = target.webhook.id;
+  const Time now = process_.now();
+  const bool in_order = target.webhook.limits.ordering != Ordering::kRelaxed;
+  const std::size_t room = lanes_.room(id, now);
+  // In order, the store begins at the oldest, where those in memory are.
+  pg::Due due = store_.due({.webhook = target.webhook.identity(),
+                            .now = now,
+                            .in_order = in_order,
+                            .after = backlog_.position(id),
+                            .rows_max = in_order ? room + backlog_.held(id) : room,
+                            .bytes_max = budget_.read_max()});
+  bool all_taken = true;
+  bool has_found = false;  // something that is not in memory yet
+  Backlog::Position position = backlog_.position(id);
+  for (pg::OwedDelivery& row : due.deliveries) {
+    const Backlog::Position at{row.next_attempt_at, row.event.id};
+    const std::int64_t request = row.request;
+    if (backlog_.is_held(id, row.event.id)) {
+      backlog_.note_found(id, at, request);
+    } else {
+      has_found = true;
+      all_taken = give_up_if_dead(target, row, now) || offer_row(target, std::move(row));
+      if (!all_taken) break;
+      backlog_.hold(id, at, request);
+    }
+    position = at;
+  }
+  // What waits in fan_outs_ is pending, and has no row yet.
+  const bool is_all = due.is_all && all_taken;
+  const bool has_more = !is_all || fan_outs_.contains(id);
+  backlog_.advance(id, position, is_all ? due.next : std::optional(std::min(now, backlog_.next_due(id).value_or(now))));
+  if (has_more) {
+    lanes_.begin_overflow(id);
+  } else {
+    end_overflow(target, !due.next);
+  }
+  // Otherwise let_go() schedules it: when the lane has room, or when some of what is in memory, beyond which the store does
+  // not see in order, is done with.
+  if (all_taken && (has_found || is_all || !in_order)) schedule_refill(target);
+}
+
+// Returns whether the row is not to be delivered, because it is too old or its event is gone.
+bool Pending::give_up_if_dead(const Target& target, const pg::OwedDelivery& row, Time now) {
+  const bool is_old = row.owed_since < now - process_.settings().max_age;
+  if (!is_old && !row.event.data.empty()) return false;
+  const Uuid& id = target.webhook.id;
+  give_up(row.event, target.webhook, row.attempts, is_old ? kTooOld : kNotStored, row.request);
+  lanes_.note_settled(id, row.event.key, row.event.id);
+  recorder_.release({row.event.id, id});
+  return true;
+}
+
+// Returns whether the lane has taken it.
+bool Pending::offer_row(const Target& target, pg::OwedDelivery row) {
+  const Uuid& id = target.webhook.id;
+  const std::shared_ptr<const Outgoing> event = outgoings_.make(std::move(row.event));
+  const bool is_taken = lanes_.refill({.webhook = id,
+                                       .webhook_created_at = target.webhook.created_at,
+                                       .event = event,
+                                       .attempt = row.attempts + 1,
+                                       .probes = row.probes,
+                                       .owed_since = row.owed_since,
+                                       .has_row = true,
+                                       .request = row.request});
+  if (!is_taken && !lanes_.has_bytes_for(id, event->bytes())) starve(id, event->bytes());
+  return is_taken;
+}
+
+// All that is due is in memory. is_all: and so is what is not due.
+void Pending::end_overflow(const Target& target, bool is_all) {
+  const Uuid& id = target.webhook.id;
+  // There were too many keys to know which of them wait. Now there are few.
+  if (is_all && !lanes_.knows_owed(id) && !ordering_keys_.are_being_written(id)) ordering_keys_.load(id);
+  lanes_.end_overflow(id);
+}
+
+// The webhook is scheduled again when other lanes have let go of so many bytes.
+void Pending::starve(const Uuid& webhook, std::size_t bytes) {
+  if (starved_.insert_or_assign(webhook, bytes).second) starved_turns_.push_back(webhook);
+}
+
+// Schedules those that came first and for which there is room together.
+void Pending::wake_starved() {
+  std::size_t bytes = 0;
+  int misses = 0;
+  for (std::size_t left = starved_turns_.size(); left > 0 && misses < kStarvedMisses; --left) {
+    const Uuid id = starved_turns_.front();
+    starved_turns_.pop_front();
+    const Target* target = targets_.find(id);
+    const std::size_t wanted = starved_.at(id);
+    if (target != nullptr && lanes_.circuit(id) != nullptr && !lanes_.has_bytes_for(id, bytes + wanted)) {
+      starved_turns_.push_back(id);
+      ++misses;
+      continue;
+    }
+    starved_.erase(id);
+    bytes += wanted;
+    if (target != nullptr) schedule_refill(*target);
+  }
+}
+
+// Such lanes were trusted when they got what they hold. Only a full round is followed by a pause.
+void Pending::relieve_lanes() {
+  if (!deadlines_.has_passed(Deadline::kRelief, process_.now())) return;
+  for (int relieved = 0; relieved < kReliefStep; ++relieved) {
+    const std::optional<Uuid> id = lanes_.lane_to_relieve();
+    if (!id) return;
+    take_back(lanes_.evict(*id));
+    lanes_.begin_overflow(*id);
+  }
+  deadlines_.set(Deadline::kRelief, process_.now() + kReliefInterval);
+}
+
+// --- Ages -----------------------------------------------------------------------------------------------------------------
+
+bool Pending::is_left_alone(const Uuid& webhook, bool delivers) const {
+  if (!backlog_.next_due(webhook) || deferrals_.contains(webhook)) return false;
+  const Circuit* circuit = lanes_.circuit(webhook);
+  if (circuit == nullptr) return true;
+  return (circuit->is_open() || !delivers) && lanes_.queued(webhook) == 0;
+}
+
+bool Pending::give_up_old(const Target& target) {
+  const Time before = process_.now() - process_.settings().max_age;
+  const std::vector<std::int64_t> ids = store_.give_up_old(target.webhook.identity(), before, kTooOld, kGiveUpStep);
+  if (!ids.empty() && is_ordered(target)) load_ordering_keys(target);
+  return ids.size() == kGiveUpStep;
+}
+
+// --- Time -----------------------------------------------------------------------------------------------------------------
+
+std::optional<Time> Pending::next_at(Time now) const {
+  if (!fan_outs_.empty() || ordering_keys_.has_step() || ordering_keys_.next_to_load()) return now;
+  return deferrals_.next_try_at();
+}
+
+std::optional<Time> Pending::next_refill_at() const {
+  return recovery_.is_under_way() ? std::nullopt : backlog_.first_scheduled();
+}
+
+void Pending::clock_set_back(Time now) {
+  deadlines_.clock_set_back(now);
+  lanes_.clock_set_back(now);
+  deferrals_.clock_set_back(now);
+}
+
+}  // namespace webhook

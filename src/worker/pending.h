@@ -1,0 +1,202 @@
+// The owner of all deliveries that wait, wherever they do: in their webhook's lane, in webhook_deliveries, or, of an event for
+// many webhooks, on their way there.
+//
+//   deliver() ──▶ lane ──▶ take() ──▶ the network
+//      │          ▲  │
+//      │  refill()│  │ overflow, eviction, retry, spill
+//      ▼          │  ▼
+//   fan-outs ──▶ webhook_deliveries
+//
+// A delivery that its lane does not take gets a row in webhook_deliveries, which says when it is due. refill() fetches what is
+// due into lanes that have room. Nothing overtakes what it must not: see core/lanes.h and worker/ordering_keys.h.
+//
+// Rows reach webhook_deliveries through the Recorder. record() records what waits there, and takes over what became of it;
+// whatever reads webhook_deliveries comes after it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "core/backlog.h"
+#include "core/byte_budget.h"
+#include "core/circuit.h"
+#include "core/deferrals.h"
+#include "core/delivery.h"
+#include "core/event.h"
+#include "core/fan_outs.h"
+#include "core/lanes.h"
+#include "core/ledger.h"
+#include "core/outgoing.h"
+#include "core/time.h"
+#include "core/uuid.h"
+#include "pg/process.h"
+#include "pg/store.h"
+#include "worker/deadlines.h"
+#include "worker/ordering_keys.h"
+#include "worker/outgoing_factory.h"
+#include "worker/recorder.h"
+#include "worker/recording.h"
+#include "worker/recovery.h"
+#include "worker/targets.h"
+
+namespace webhook {
+
+class Pending {
+ public:
+  // All of these outlive it.
+  Pending(pg::Process& process, pg::Store& store, Targets& targets, ByteBudget& budget, Recorder& recorder,
+          Recording& recording, OutgoingFactory& outgoings, const Recovery& recovery);
+
+  // Takes over webhook.max_in_flight and the budget.
+  void apply_settings();
+
+  // --- Recording
+
+  // Records the results that wait and what is due together with them. Throws pg::Error: all of it waits still.
+  void record();
+  // Likewise, if results wait.
+  void flush();
+  // The worker before this one has left changes of the webhook that are not applied yet.
+  void note_deferred(const Uuid& webhook);
+  // A step of applying what could not be written into webhook_deliveries at the time, if one is due.
+  void apply_deferred();
+
+  // --- Webhooks
+
+  // Takes over that the webhook is new or has changed. is_backlog_new: its next_due replaces what was known of its backlog.
+  // circuit_opened_at: of a new webhook whose circuit an earlier worker has left open. schedule_refill() is to follow.
+  void take_webhook(const Target& target, const Targets::Change& change, bool is_backlog_new,
+                    std::optional<Time> circuit_opened_at);
+  // Decides when the webhook's backlog is looked at next, from what is known of it now.
+  void schedule_refill(const Target& target);
+  // The webhook is gone. What is in flight stays so; its rows are deleted by Maintenance.
+  void forget(const Uuid& webhook);
+  // Loads which ordering keys wait for something that is pending, as far as there is time.
+  void load_ordering_keys();
+  // A step of writing ordering keys.
+  void write_ordering_keys();
+
+  // --- Events
+
+  // Puts a delivery into each receiver's lane, or, if its lane does not take it, among what is pending.
+  void deliver(const std::vector<Target*>& receivers, const std::shared_ptr<const Outgoing>& event,
+               Ledger::Entry entry);
+  // A delivery is dead without another attempt. The log says so.
+  void give_up(const Event& event, const pg::Webhook& webhook, int attempts, const std::string& error,
+               std::int64_t request = 0);
+  bool has_fan_outs() const { return !fan_outs_.empty(); }
+  // Whether so many deliveries wait for their rows that no event is to be admitted.
+  bool are_fan_outs_full() const { return fan_outs_.is_full(); }
+  // A step of writing rows for events that go to many webhooks. Returns whether they are to be recorded now.
+  bool write_fan_outs();
+
+  // --- Attempts
+
+  // The next delivery that may be sent, now in flight.
+  std::optional<Delivery> take(Time now) { return lanes_.take(now); }
+  // It is not sent, because its webhook is gone.
+  void discard(const Delivery& delivery);
+  // An attempt has ended. not_before: no probe of the endpoint before then, as it asked.
+  Circuit::Change finish(const Delivery& delivery, Lanes::Verdict verdict, std::optional<Time> not_before);
+  // The delivery has succeeded: its row goes, if it has one.
+  void remove_row(const Delivery& delivery);
+  // The delivery is pending. attempts: those made. next_attempt_at: nothing if it is dead.
+  void add(const Delivery& delivery, int attempts, std::optional<Time> next_attempt_at, std::string error);
+  // What waits in the lane behind a failed delivery, and must not overtake it, is pending, too.
+  void hold_back_behind(const Delivery& failed);
+  // The results of the delivery's attempt are with the recorder: its lane may need a refill.
+  void let_go(const Delivery& delivery, const Target& target);
+  // The deliveries of a webhook that is gone are settled.
+  void drop(const std::vector<Delivery>& deliveries);
+
+  // Nothing: the webhook has no lane.
+  const Circuit* circuit(const Uuid& webhook) const { return lanes_.circuit(webhook); }
+  // The circuit has opened: what waits in the lane goes among what is pending, and the backlog waits for the next probe.
+  void hold_back(const Target& target);
+  // Something else than a delivery has told that the endpoint answers.
+  Circuit::Change close_circuit(const Uuid& webhook) { return lanes_.close_circuit(webhook, process_.now()); }
+
+  // --- What waits
+
+  // Fetches what is due into lanes that have room, for about a millisecond.
+  void refill();
+  // Evicts deliveries from lanes of endpoints of which nothing good is known, if such lanes hold more bytes than they may.
+  void relieve_lanes();
+  // Whether something is pending to the webhook that refill() does not look at. delivers: deliveries are switched on.
+  bool is_left_alone(const Uuid& webhook, bool delivers) const;
+  // Gives up what is pending to the webhook and older than webhook.max_age, some at a time. Returns whether there may be
+  // more.
+  bool give_up_old(const Target& target);
+  // Visits the deliveries in lanes until a visit gives false. Returns whether none has.
+  template <class Visit>
+  bool for_each_queued(Visit visit) {
+    return lanes_.for_each_queued(visit);
+  }
+  // Gives a delivery that is in memory a row of its own, which from then on stands for it instead of the event log.
+  void spill(Delivery& delivery);
+
+  // How many deliveries wait in lanes.
+  std::size_t queued() const { return lanes_.queued(); }
+  // See Lanes: whether admitting more should wait for the lanes, and whether it should although it has waited already.
+  bool are_lanes_crowded() const { return lanes_.is_crowded(); }
+  bool are_lanes_full() const { return lanes_.is_full(); }
+  // Whether requests are in flight that are not slow.
+  bool has_fast_requests() const { return lanes_.brisk() > 0; }
+
+  // --- Time
+
+  // Of what the database is told.
+  std::optional<Time> next_at(Time now) const;
+  std::optional<Time> next_refill_at() const;
+  // When take() may have something that it has not now.
+  std::optional<Time> next_send_at() const { return lanes_.next_turn_at(); }
+  void clock_set_back(Time now);
+
+ private:
+  enum class Deadline : std::uint8_t { kRelief, kDeferralWarning, kCount };
+
+  void take_recorded(const Recorder::Recorded& recorded);
+  void end_deferral(const pg::Applied& applied);
+  void warn_of_deferral(const Uuid& webhook);
+  void set_up_lane(const Target& target, const Targets::Change& change);
+  void set_up_ordering(const Target& target, const Targets::Change& change, bool is_backlog_new);
+  void load_ordering_keys(const Target& target);
+  void wait_for_rows(const std::vector<const Target*>& receivers, const Outgoing& event, Ledger::Entry entry);
+  void add_row(const Delivery& delivery, const Target& target, int attempts, std::optional<Time> next_attempt_at,
+               std::string error);
+  void add_due(const Delivery& delivery);
+  void take_back(std::vector<Delivery> deliveries);
+  void refill_lane(const Target& target);
+  bool give_up_if_dead(const Target& target, const pg::OwedDelivery& row, Time now);
+  bool offer_row(const Target& target, pg::OwedDelivery row);
+  void end_overflow(const Target& target, bool is_all);
+  void starve(const Uuid& webhook, std::size_t bytes);
+  void wake_starved();
+
+  pg::Process& process_;
+  pg::Store& store_;
+  Targets& targets_;
+  ByteBudget& budget_;
+  Recorder& recorder_;
+  Recording& recording_;
+  OutgoingFactory& outgoings_;
+  const Recovery& recovery_;
+  FanOuts fan_outs_;
+  Lanes lanes_;
+  Backlog backlog_;
+  Deferrals deferrals_;  // of webhooks whose rows somebody else is writing
+  OrderingKeys ordering_keys_;
+  Deadlines<Deadline> deadlines_;
+  // Webhooks for whose next pending delivery other lanes left no bytes: how many bytes it takes, and in which order they came.
+  std::unordered_map<Uuid, std::size_t> starved_;
+  std::deque<Uuid> starved_turns_;
+};
+
+}  // namespace webhook

@@ -1,0 +1,53 @@
+// What has already become of the events behind the last checkpoint. The worker before this one read them too, and this one
+// reads them again: what is logged, or has a row in webhook_deliveries, is not to be delivered once more.
+//
+// Recovery ends with the window that begins at the checkpoint. Until then no row of webhook_deliveries is fetched: some of
+// the events that are still to be read may be older.
+#pragma once
+
+#include <optional>
+#include <unordered_set>
+#include <vector>
+
+#include "core/ledger.h"
+#include "core/snapshot.h"
+#include "pg/store.h"
+
+namespace webhook {
+
+class Recovery {
+ public:
+  bool is_under_way() const { return is_under_way_; }
+  // The first entry of the ledger that was admitted after recovery had ended.
+  Ledger::Entry end_entry() const { return end_entry_; }
+
+  // An attempt is logged behind the checkpoint.
+  void note_logged(const pg::DeliveryKey& key) { logged_.insert(key); }
+  // Of the events that are to be routed next, webhook_deliveries holds these.
+  void set_rows(const std::vector<pg::DeliveryKey>& keys) { rows_ = {keys.begin(), keys.end()}; }
+  // Whether the delivery is not to be made again.
+  bool knows(const pg::DeliveryKey& key) const { return rows_.contains(key) || logged_.contains(key); }
+
+  // The head of the log when the worker first looked. The first call counts.
+  void set_end(const Snapshot& head) {
+    if (!end_) end_ = head;
+  }
+  // Whether the window that ends at the snapshot is the last one of recovery.
+  bool ends_at(const Snapshot& snapshot) const { return end_ && snapshot == *end_; }
+  // next_entry: of the ledger.
+  void end(Ledger::Entry next_entry) {
+    is_under_way_ = false;
+    end_entry_ = next_entry;
+    logged_ = {};
+    rows_ = {};
+  }
+
+ private:
+  bool is_under_way_ = true;
+  Ledger::Entry end_entry_ = 0;
+  std::optional<Snapshot> end_;
+  std::unordered_set<pg::DeliveryKey> logged_;
+  std::unordered_set<pg::DeliveryKey> rows_;
+};
+
+}  // namespace webhook
