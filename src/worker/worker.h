@@ -4,46 +4,60 @@
 // It waits in one place. Whatever wakes it (a commit, a socket, a retry that is due), one turn of the loop does all
 // there is to do, and nothing in it blocks but the database's own short transactions.
 //
-//   read() ──▶ lanes ──▶ send() ──▶ HttpClient ──▶ collect() ──▶ recorder ──▶ record() ──▶ ledger ──▶ checkpoint
-//                ▲                                                  │
-//                └───── refill() ◀───── webhook_deliveries ◀────────┘ retries and overflow
+//   Reader ──▶ Admission ──▶ Pending ──▶ send() ──▶ HttpClient ──▶ collect() ──▶ Outcomes ──▶ Recording ──▶ checkpoint
+//                 │  ▲        ▲   │                                                  │
+//                 ▼  │        │   ▼                                                  ▼
+//               Filters    webhook_deliveries ◀── retries, overflow, spill ──────────┘
+//
+// Each part is a room: a class with state and deadlines of its own, which knows the rooms that it tells something, and no
+// room knows the loop. What they share are the models: Targets, Ledger, Statistics, ByteBudget, and the Recorder, in which
+// results wait for the next transaction.
+//
+//   room          what it does
+//   Webhooks      takes over the configuration
+//   Reader        reads the log, and has events admitted as there is room (Backpressure)
+//   Admission     enters an event into the ledger, and makes its deliveries, or has filters asked
+//   Pending       owns what waits: lanes, backlogs, fan-outs; with OrderingKeys
+//   Spill, Ages   what waits for long: gets a row, or is given up
+//   Outcomes      what follows from an attempt
+//   Recording     when results are recorded, and what with them
+//   Maintenance   rings, quotas, expiry, and what deleted webhooks leave
+//   Tester        webhook_test()
 //
 // It includes neither PostgreSQL nor libcurl: the unit tests run it on simulated ones.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
-#include <deque>
-#include <map>
-#include <memory>
 #include <optional>
-#include <string>
-#include <unordered_map>
-#include <unordered_set>
-#include <vector>
 
 #include "core/byte_budget.h"
 #include "core/ledger.h"
 #include "core/share.h"
 #include "core/statistics.h"
+#include "core/time.h"
 #include "http/http_client.h"
 #include "pg/process.h"
 #include "pg/store.h"
 #include "pg/server/test_requests.h"
+#include "worker/admission.h"
 #include "worker/ages.h"
 #include "worker/configuration_reader.h"
+#include "worker/deadlines.h"
 #include "worker/filters.h"
 #include "worker/in_flight.h"
 #include "worker/maintenance.h"
 #include "worker/outcomes.h"
 #include "worker/outgoing_factory.h"
 #include "worker/pending.h"
+#include "worker/reader.h"
 #include "worker/recorder.h"
 #include "worker/recording.h"
 #include "worker/recovery.h"
 #include "worker/spill.h"
 #include "worker/targets.h"
 #include "worker/tester.h"
+#include "worker/unadmitted.h"
+#include "worker/webhooks.h"
 
 namespace webhook {
 
@@ -57,112 +71,78 @@ class Worker {
   void run();
 
  private:
-  // For which deliveries lanes have room now.
-  struct AdmissionRoom {
-    bool is_overdue = false;  // for all: lanes had their time to make some
-    bool has_waited = false;  // for a good many at once, not one for each that was sent
+  enum class Deadline : std::uint8_t {
+    kStoreCall,  // after a failure of the database
+    kFailureWarning,
+    kCount
   };
 
   void start();
   void turn();
-  void keep_books();
-  void end();
-  void drain();
-  std::optional<Duration> time_to_wait();
-  void forget_deadlines(Time now);
-  void report();
-  bool delivers() const { return process_.settings().enabled && !is_paused_; }
-
-  // Configuration
-  void note_whether_enabled();
   void apply_settings();
-  void read_configuration();
-  void read_changes();
-  void take_over(ConfigurationReader::Step step, Time begun);
-  void take_instance(const pg::Configuration& read);
-  void take_instance(const Uuid& instance, bool is_copy);
-  void take_webhook(pg::Webhook webhook, bool with_backlog);
-  static std::optional<Time> take_endpoint(Target& target, pg::EndpointState endpoint);
-  void forget_webhook(const Uuid& id);
-  void note_secret_problem();
-  void load_backlogs();
-
-  // The log
-  void read();
-  bool may_read();
-  bool may_send() const;
-  Time admission_opens_at(Time now) const;
-  bool open_next_window();
-  void read_chunk();
-  Time looks_open_at() const;
-  void pause_looks(Time look_began);
-  AdmissionRoom open_admission();
-  bool has_room(const AdmissionRoom& room) const;
-  void admit_chunk(const AdmissionRoom& room);
-  void finish_chunk();
-  std::vector<std::vector<Target*>> route(const std::vector<Event>& events);
-  void admit(Event event, const std::vector<Target*>& all_receivers);
-  bool may_filter();
-  void filter(const AdmissionRoom& room);
-  void conclude_filter(Filters::Waiting& waiting, Target* receiver);
-  std::vector<pg::DeliveryKey> rows_of(const std::vector<Event>& events);
-  // The network
-  void send();
-  void collect();
+  void work_on_database();
+  void record_results();
   void maintain();
   void back_off(const pg::Error& error);
+  std::optional<Duration> time_to_wait();
+  void clock_set_back(Time now);
+  void report();
+
+  void send();
+  void start_request(Delivery delivery, Target& target, Time now);
+  void collect();
+
+  void end();
+  void drain();
+  void wait_for_answers();
+
+  // The rooms that have deadlines.
+  template <class Visit>
+  void for_each_room(Visit visit) {
+    visit(webhooks_);
+    visit(reader_);
+    visit(pending_);
+    visit(ages_);
+    visit(spill_);
+    visit(outcomes_);
+    visit(recording_);
+    visit(maintenance_);
+  }
 
   pg::Process& process_;
   pg::Store& store_;
   HttpClient& http_;
   const WorkerShare share_;
+
   ByteBudget budget_;
+  Targets targets_;
+  Ledger ledger_{Checkpoint()};  // until start()
+  Statistics statistics_;
+  Recovery recovery_;
   Recorder recorder_;
+  ConfigurationReader configuration_;
+  OutgoingFactory outgoings_;
+  Unadmitted unadmitted_;
+
+  // Each room knows those above it.
+  Maintenance maintenance_;
+  Recording recording_;
+  Pending pending_;
+  Spill spill_;
+  Ages ages_;
+  Outcomes outcomes_;
+  Filters filters_;
+  Admission admission_;
+  Webhooks webhooks_;
+  Reader reader_;
   Tester tester_;
 
-  bool is_enabled_ = true;
-  bool is_paused_ = false;
-  std::string key_file_problem_;
-  std::map<Uuid, std::string> secret_problems_;  // of webhooks
-  std::string told_key_file_problem_;            // in the server's log
-  bool has_told_secret_problem_ = false;         // likewise of either
-  Uuid instance_;
-  ConfigurationReader configuration_;
-  Maintenance maintenance_;
-  Targets targets_;
-  Statistics statistics_;
-  Ledger ledger_{Checkpoint()};  // start() has another
-  Recovery recovery_;
-  Recording recording_;
-  OutgoingFactory outgoings_;
-  Pending pending_;
-  Filters filters_;
-  Outcomes outcomes_;
-  Ages ages_;
-  Spill spill_;
   InFlight in_flight_;
-  std::unordered_set<Uuid> backlogs_to_load_;  // webhooks of which no window is opened before
-  pg::Chunk unadmitted_;                       // the rest of what was read last
-  ByteBudget::Charge unadmitted_charge_;       // for all of it
-  std::vector<std::vector<Target*>> routed_;   // who gets these, or not known yet
-  // Ids of webhook_logs that are valid floors (see Checkpoint) for windows from the end of the newest window, and from
-  // any later snapshot.
-  std::int64_t log_floor_ = 0;
-  std::int64_t next_log_floor_ = 0;
-
-  bool is_backlog_stale_ = false;  // the clock was set back: the next round through the webhooks reads it anew
-  bool look_at_log_ = true;        // something may have been committed
-  bool was_called_ = false;        // since the last look at what has
+  Deadlines<Deadline> deadlines_;
   Time last_turn_{};
-  Time next_look_{};                          // at the log, though nobody calls
-  Time next_poll_{};                          // no look before,
-  Time looks_pause_until_{};                  // nor, while requests are in flight, before
-  std::optional<Time> reading_pauses_since_;  // for lanes that are crowded
-  Duration crowded_pause_;                    // for how long it may
-  int store_failures_ = 0;                    // in a row
-  Time next_store_call_{};                    // after a failure
-  Time next_failure_warning_{};
-  pg::WorkerFigures figures_;  // the counts among them
+  int store_failures_ = 0;  // in a row
+  bool is_enabled_ = true;  // by webhook.enabled, as the log was told
+  pg::WorkerFigures figures_;
 };
 
 }  // namespace webhook

@@ -1,0 +1,162 @@
+#include "worker/webhooks.h"
+
+#include <utility>
+#include <vector>
+
+namespace webhook {
+
+Webhooks::Webhooks(pg::Process& process, pg::Store& store, const WorkerShare& share, const Rooms& rooms)
+    : process_(process),
+      store_(store),
+      share_(share),
+      configuration_(rooms.configuration),
+      targets_(rooms.targets),
+      statistics_(rooms.statistics),
+      outgoings_(rooms.outgoings),
+      maintenance_(rooms.maintenance),
+      recording_(rooms.recording),
+      pending_(rooms.pending),
+      admission_(rooms.admission),
+      unadmitted_(rooms.unadmitted),
+      outcomes_(rooms.outcomes),
+      secret_problems_(process) {}
+
+// --- Steps ----------------------------------------------------------------------------------------------------------------
+
+bool Webhooks::take_step() {
+  const Time begun = process_.now();
+  bool is_poll_wanted = false;
+  configuration_.take_news();
+  if (configuration_.due_at().value_or(Time::max()) <= begun) {
+    // What is read of backlogs must not lack the results that wait.
+    if (are_backlogs_stale_) pending_.flush();
+    is_poll_wanted = take_over(configuration_.read_next(begun), begun);
+  }
+  if (!backlogs_to_load_.empty()) load_backlogs();
+  return is_poll_wanted;
+}
+
+void Webhooks::read_changes() {
+  const Time begun = process_.now();
+  take_over(configuration_.read_changes(), begun);
+}
+
+std::optional<Time> Webhooks::catch_up() {
+  configuration_.take_news();
+  if (configuration_.has_changes() && process_.now() >= configuration_.changes_due_at()) read_changes();
+  if (!configuration_.has_changes() && backlogs_to_load_.empty()) return std::nullopt;
+  return configuration_.changes_due_at();
+}
+
+// Returns whether there may be something in the log that could not be read before.
+bool Webhooks::take_over(ConfigurationReader::Step step, Time begun) {
+  const bool has_changed_pause = take_instance(step.read);
+  secret_problems_.set_key_file_problem(step.read.key_file_problem);
+  for (const pg::WebhookIdentity& deleted : step.read.deleted) take_deleted(deleted, begun);
+  for (pg::Webhook& webhook : step.read.webhooks) {
+    if (!share_.owns(webhook.id)) continue;
+    if (webhook.is_owed_changed) backlogs_to_load_.insert(webhook.id);
+    take_webhook(std::move(webhook), are_backlogs_stale_ && step.is_of_round);
+  }
+  if (step.has_ended_round) {
+    for (const Uuid& id : targets_.not_seen_since(configuration_.round())) forget(id);
+    are_backlogs_stale_ = false;
+  }
+  if (configuration_.is_loaded()) secret_problems_.report();
+  if (!backlogs_to_load_.empty()) load_backlogs();
+  configuration_.note_cost(step, begun, process_.now());
+  return has_changed_pause || step.has_ended_round;
+}
+
+// What others have changed of what is pending to webhooks.
+void Webhooks::load_backlogs() {
+  maintenance_.clean_up_soon(process_.now());  // of the notes that have told of it
+  pending_.flush();                            // or the backlogs would lack the results that wait
+  const std::vector<Uuid> ids(backlogs_to_load_.begin(), backlogs_to_load_.end());
+  for (pg::Webhook& webhook : store_.webhooks(ids).webhooks) take_webhook(std::move(webhook), true);
+  backlogs_to_load_.clear();
+}
+
+std::optional<Time> Webhooks::next_at(Time now) const {
+  if (store_.has_news() || !backlogs_to_load_.empty()) return now;
+  return configuration_.due_at();
+}
+
+void Webhooks::clock_set_back(Time now) {
+  configuration_.clock_set_back(now);
+  configuration_.read_all_again();
+  are_backlogs_stale_ = true;
+}
+
+// --- The database -----------------------------------------------------------------------------------------------------------
+
+void Webhooks::set_instance(const Uuid& instance, bool is_copy) {
+  instance_ = instance;
+  outgoings_.set_instance(instance);
+  if (!is_copy) return;
+  process_.log(pg::LogLevel::kWarning, "this database is a copy of another, or was restored: deliveries are paused",
+               "Events are recorded and kept.", "Call webhook_resume() if this database is to deliver.");
+}
+
+// Returns whether deliveries are paused or resumed.
+bool Webhooks::take_instance(const pg::Configuration& read) {
+  if (read.instance && *read.instance != instance_) set_instance(*read.instance, true);
+  if (read.is_paused == is_paused_) return false;
+  is_paused_ = read.is_paused;
+  process_.log(pg::LogLevel::kLog, is_paused_ ? "deliveries are paused" : "deliveries are resumed",
+               is_paused_ ? read.paused_reason : std::string());
+  return true;
+}
+
+// --- One webhook ------------------------------------------------------------------------------------------------------------
+
+// is_backlog_new: what was known of its backlog is old.
+void Webhooks::take_webhook(pg::Webhook webhook, bool is_backlog_new) {
+  const Uuid id = webhook.id;
+  const Target* const known = targets_.find(id);
+  if (known != nullptr && known->webhook.identity() != webhook.identity()) forget(id);
+  configuration_.set_expiry(id, webhook.secrets_change_at);
+  secret_problems_.set(webhook);
+  std::optional<pg::EndpointState> endpoint = std::exchange(webhook.endpoint, std::nullopt);
+  const Targets::Change change = targets_.put(std::move(webhook), configuration_.round());
+  Target& target = *targets_.find(id);
+  std::optional<Time> circuit_opened_at;
+  if (change.is_new && endpoint) circuit_opened_at = take_endpoint(target, std::move(*endpoint));
+  pending_.take_webhook(target, change, is_backlog_new, circuit_opened_at);
+  if (change.filter) recording_.write_endpoint(id);
+  if (target.webhook.filter.empty() && (change.is_new || change.filter)) admission_.filter_removed(target);
+  pending_.schedule_refill(target);
+}
+
+// Takes over how the worker before this one found the endpoint. Returns since when its circuit is open; nothing: it is not.
+std::optional<Time> Webhooks::take_endpoint(Target& target, pg::EndpointState endpoint) {
+  const std::optional<Time> opened_at = endpoint.circuit_opened_at;
+  target.endpoint = std::move(endpoint);
+  std::optional<Time>& failing_since = target.endpoint.failing_since;
+  if (failing_since && *failing_since < target.webhook.active_since) failing_since.reset();
+  const bool counts = target.webhook.is_deliverable() && opened_at && *opened_at >= target.webhook.active_since;
+  return counts ? opened_at : std::nullopt;
+}
+
+void Webhooks::take_deleted(const pg::WebhookIdentity& deleted, Time now) {
+  if (!share_.owns(deleted.id)) return;
+  const Target* const target = targets_.find(deleted.id);
+  if (target != nullptr && target->webhook.identity() == deleted) forget(deleted.id);
+  maintenance_.clean_up_soon(now);
+}
+
+// What is in flight comes back to nobody. The rows that the webhook leaves are deleted by Maintenance.
+void Webhooks::forget(const Uuid& webhook) {
+  const Uuid id = webhook;  // which may be the target's own
+  unadmitted_.forget(targets_.find(id));
+  pending_.forget(id);
+  statistics_.forget(id);
+  recording_.forget(id);
+  outcomes_.forget(id);
+  secret_problems_.forget(id);
+  configuration_.set_expiry(id, std::nullopt);
+  backlogs_to_load_.erase(id);
+  targets_.remove(id);
+}
+
+}  // namespace webhook

@@ -1,0 +1,101 @@
+// Takes over the configuration: reads the webhooks and what changes of them (worker/configuration_reader.h), and tells each
+// room of the worker what that means for it.
+//
+// Each step is bounded. Changes that others make to what is pending to a webhook come the same way: its backlog is then
+// loaded, and until that is done no new window of the log is opened.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <unordered_set>
+
+#include "core/share.h"
+#include "core/statistics.h"
+#include "core/time.h"
+#include "core/uuid.h"
+#include "pg/process.h"
+#include "pg/store.h"
+#include "worker/admission.h"
+#include "worker/configuration_reader.h"
+#include "worker/maintenance.h"
+#include "worker/outcomes.h"
+#include "worker/outgoing_factory.h"
+#include "worker/pending.h"
+#include "worker/recorder.h"
+#include "worker/recording.h"
+#include "worker/secret_problems.h"
+#include "worker/targets.h"
+#include "worker/unadmitted.h"
+
+namespace webhook {
+
+class Webhooks {
+ public:
+  // The other rooms that must know of changes. All of them outlive it.
+  struct Rooms {
+    ConfigurationReader& configuration;
+    Targets& targets;
+    Statistics& statistics;
+    OutgoingFactory& outgoings;
+    Maintenance& maintenance;
+    Recording& recording;
+    Pending& pending;
+    Admission& admission;
+    Unadmitted& unadmitted;
+    Outcomes& outcomes;
+  };
+
+  Webhooks(pg::Process& process, pg::Store& store, const WorkerShare& share, const Rooms& rooms);
+
+  // Which database this is. is_copy: a copy of another, so that deliveries are paused.
+  void set_instance(const Uuid& instance, bool is_copy);
+
+  // Whether deliveries are switched on, and not paused.
+  bool delivers() const { return process_.settings().enabled && !is_paused_; }
+  // Whether all webhooks are known.
+  bool are_loaded() const { return configuration_.is_loaded(); }
+
+  // A step of reading what is due. Returns whether there may be something in the log that could not be read before. Throws
+  // pg::Error: it is due as before.
+  bool take_step();
+  // Reads what has changed, whether it is due or not.
+  void read_changes();
+  // Reads what has changed, if it may be read now. Nothing: all that had changed before the call is known. Otherwise when to
+  // try again.
+  std::optional<Time> catch_up();
+  // Something may have changed though nothing was announced.
+  void read_all_again() { configuration_.read_all_again(); }
+
+  std::optional<Time> next_at(Time now) const;
+  void clock_set_back(Time now);
+
+ private:
+  bool take_over(ConfigurationReader::Step step, Time begun);
+  bool take_instance(const pg::Configuration& read);
+  void take_deleted(const pg::WebhookIdentity& deleted, Time now);
+  void take_webhook(pg::Webhook webhook, bool is_backlog_new);
+  static std::optional<Time> take_endpoint(Target& target, pg::EndpointState endpoint);
+  void forget(const Uuid& webhook);
+  void load_backlogs();
+
+  pg::Process& process_;
+  pg::Store& store_;
+  const WorkerShare share_;
+  ConfigurationReader& configuration_;
+  Targets& targets_;
+  Statistics& statistics_;
+  OutgoingFactory& outgoings_;
+  Maintenance& maintenance_;
+  Recording& recording_;
+  Pending& pending_;
+  Admission& admission_;
+  Unadmitted& unadmitted_;
+  Outcomes& outcomes_;
+  SecretProblems secret_problems_;
+  Uuid instance_;
+  bool is_paused_ = false;
+  bool are_backlogs_stale_ = false;  // the clock was set back: the next round through the webhooks reads them again
+  std::unordered_set<Uuid> backlogs_to_load_;
+};
+
+}  // namespace webhook
