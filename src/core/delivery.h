@@ -16,18 +16,18 @@ namespace webhook {
 
 struct Delivery {
   Uuid webhook;
-  Time webhook_created_at{};  // with its id and the event's organization, which webhook it is
+  Time webhook_created_at{};  // with the id and the event's organization, identifies the webhook
   std::shared_ptr<const Outgoing> event;
-  int attempt = 1;    // the number of the attempt to come
-  int probes = 0;     // of those before it, the probes of an open circuit, which the schedule leaves out
-  Time owed_since{};  // from when on its age counts: the event, or the replay
-  std::optional<Ledger::Entry> entry;  // as long as the event log, and no row, stands for it
-  bool has_row = false;                // webhook_deliveries holds it
-  std::int64_t request = 0;            // what the row says of who asked for it last
-  std::uint64_t ticket = 0;            // once it is in flight: unique, ascending
-  std::optional<std::string> holds;    // the key that others in its lane wait for, while it does
-  std::size_t held_bytes = 0;          // what its lane counts for it: 0 while it is nobody's,
-  bool is_large = false;               // and for one that is larger than what is counted
+  int attempt = 1;    // the number of the next attempt
+  int probes = 0;     // earlier attempts that probed an open circuit; the retry schedule does not count them
+  Time owed_since{};  // the start of its age: the time of the event, or of the replay
+  std::optional<Ledger::Entry> entry;  // set while only the event log holds the delivery, and no row
+  bool has_row = false;                // whether webhook_deliveries holds it
+  std::int64_t request = 0;            // webhook_deliveries.request, as read
+  std::uint64_t ticket = 0;            // set when it is sent: unique, ascending
+  std::optional<std::string> holds;    // the key whose other deliveries in the lane wait for this one
+  std::size_t held_bytes = 0;          // the bytes that its lane counts for it; 0 outside of a lane
+  bool is_large = false;               // too large to be counted in held_bytes
 };
 
 }  // namespace webhook

@@ -1,40 +1,42 @@
-// One lane a webhook: a bounded queue of deliveries, and the rules for when the next of them may be sent: the cap on how
-// many are in flight, the rate limit, the order of deliveries with the same key, the circuit. Organizations with something
-// to send take turns, and so do the lanes of each: a busy webhook does not hold up a quiet one, nor do a thousand of one
-// organization hold up another's. Webhooks without an organization are one organization's.
+// Each webhook has a lane: a bounded queue of deliveries, with the rules for when the next one may be sent. The rules
+// are the cap on requests in flight, the rate limit, the ordering, and the circuit. Organizations with something to
+// send take turns, and so do the lanes of one organization. A busy webhook therefore does not delay a quiet one, and
+// a thousand webhooks of one organization do not delay another organization. Webhooks without an organization count
+// as one.
 //
-// A slow or dead endpoint must cost the others nothing. What is scarce is the requests that may be open at once, so:
+// A slow or dead endpoint must not cost the others anything. The scarce resource is the number of open requests:
 //
-//   - a request that has been out for kPatience is slow, and no longer counts among the brisk ones, of which there may be
-//     a quarter of all (SlotLimits): those that hang do not take the places of those that don't;
-//   - a lane is trusted once its endpoint has answered, until it fails or a request of its becomes slow. Lanes that are
-//     not trusted send one request at a time, and together never hold more than half of all places; those whose last
-//     request was slow never hold more than three quarters of that, so that one that is new, or has failed once, finds a
-//     place beside them;
-//   - a trusted lane begins with one request at a time and doubles with the answers; and it never holds more places than
-//     it leaves free. Likewise no lane's queue is ever longer than what is left of the room for all queues.
+//   - A request becomes slow after kPatience. Requests that are not slow are "brisk". At most a quarter of all
+//     requests may be brisk (SlotLimits), so requests that hang do not occupy the slots of those that do not.
+//   - A lane is trusted once its endpoint has answered, until it fails or one of its requests becomes slow. An
+//     untrusted lane sends one request at a time. All untrusted lanes together hold at most half of the slots. Those
+//     whose last request was slow hold at most three quarters of that half, so a new endpoint, or one that failed
+//     once, finds a slot.
+//   - A trusted lane starts with one request at a time and doubles with each round of answers. It never holds more
+//     slots than it leaves free. In the same way, no lane's queue is longer than the room that is left for all
+//     queues.
 //
-// All this is so within an organization, of whose share the lane's limits are parts. What an organization may have, of
-// each of these pools, is all as long as no other has a lane. Otherwise:
+// These rules apply within an organization's share. An organization that is alone may use each pool entirely.
+// Otherwise:
 //
-//   - it takes no more of a pool than it leaves free, whatever its webhooks do. Of the brisk requests there may then be
-//     twice as many, so that one that is alone in sending still has its quarter of all places. n organizations that want
-//     all they can get end up with pool / (n + 1) each, and as much is free for the next: it need not wait;
-//   - an eighth of all places is for organizations that have no request in flight, one for each, whatever is known of the
-//     webhook. Such a one waits only while all places are held. That takes some eight organizations of which each holds
-//     half of what it found free, and then as many as there are places for one each: of 256 places, forty organizations
-//     whose requests are all open at the same time. Then it takes its turn among them as places become free, which is
-//     when requests are answered or time out; while no more than the brisk ones are held, within kPatience.
+//   - An organization takes at most as much of a pool as it leaves free. The limit of brisk requests is then doubled,
+//     so that an organization that is the only one to send still has a quarter of all slots. If n organizations want
+//     all they can get, each ends up with pool / (n + 1), and as much stays free for the next, which does not have to
+//     wait.
+//   - An eighth of all slots is reserved for organizations that have no request in flight, one slot each, trusted or
+//     not. Such an organization waits only while all slots are taken. With 256 slots, that takes about forty
+//     organizations whose requests are all open at the same time. It then gets its turn as slots become free: when
+//     requests are answered or time out, or, as long as only brisk ones are open, within kPatience.
 //
-// The same holds for bytes, of what waits and what is in flight together (set_bytes_max()): lanes that are not trusted
-// never get more than half of them, one lane no more than a quarter, and an organization no more than it leaves free. An
-// eighth is for organizations that hold nothing. A body counts for each of its deliveries. One that is larger than half of
-// all is not counted: there is one of those at a time, whatever else is held.
+// The bytes of deliveries, queued and in flight, follow the same rules (set_bytes_max()). Untrusted lanes hold at
+// most half of them, one lane at most a quarter, and an organization at most as much as it leaves free. An eighth is
+// reserved for organizations that hold nothing. A body counts once for each of its deliveries. A delivery larger than
+// half of all bytes is not counted; one of those may be held at a time.
 //
-// A lane that is full refuses, and from then on everything until its overflow has been fetched back from
-// webhook_deliveries: otherwise new events would pass the older ones that overflowed.
+// A full lane refuses deliveries, and keeps refusing until its overflow has been fetched back from
+// webhook_deliveries. Otherwise new events would overtake the older ones that overflowed.
 //
-// Pure: the time is the caller's.
+// Pure: the caller gives the time.
 #pragma once
 
 #include <array>
@@ -67,118 +69,115 @@ struct LaneLimits {
   Ordering ordering = Ordering::kRelaxed;
 };
 
-// Of all lanes together.
+// Limits of all lanes together.
 struct SlotLimits {
   std::size_t total = 1;  // requests open at once
-  std::size_t brisk = 1;  // of those, the ones that are not slow, of an organization
-  std::size_t spare = 0;  // of the total, the ones for organizations that have none
+  std::size_t brisk = 1;  // requests of one organization that are not slow
+  std::size_t spare = 0;  // part of the total, reserved for organizations without a request in flight
 
   static SlotLimits of(std::size_t total);
 };
 
 class Lanes {
  public:
-  static constexpr std::size_t kQueuedMax = 1000;             // deliveries a lane
-  static constexpr std::size_t kQueuedBytesMax = 4ULL << 20;  // a lane's bodies; one delivery always fits
+  static constexpr std::size_t kQueuedMax = 1000;             // deliveries in a lane
+  static constexpr std::size_t kQueuedBytesMax = 4ULL << 20;  // bytes of bodies in a lane; one delivery always fits
   static constexpr std::size_t kAllQueuedMax = 20'000;        // deliveries in all lanes; one always fits into each
-  static constexpr std::size_t kBlockedKeysMax = 10'000;  // a lane's keys with something owed, remembered one by one
-  static constexpr std::size_t kAllBlockedBytesMax = 8ULL << 20;  // those of all lanes
+  static constexpr std::size_t kBlockedKeysMax = 10'000;  // keys of a lane with pending rows that are known one by one
+  static constexpr std::size_t kAllBlockedBytesMax = 8ULL << 20;  // bytes of such keys in all lanes
   static constexpr Duration kPatience = std::chrono::seconds(1);
-  // For so long after a delivery of another organization nobody is to wait for one that is crowded.
+  // After a delivery of another organization, lanes cause no backpressure for this long.
   static constexpr Duration kSharedTime = std::chrono::seconds(10);
 
-  // What an attempt says of its endpoint.
+  // What an attempt shows about its endpoint.
   enum class Verdict : std::uint8_t {
     kSuccess,
-    kAnswered,  // not what was hoped for, but it is alive
+    kAnswered,  // the endpoint is alive, but did not accept the delivery
     kFailed,
   };
 
   void set_slots(const SlotLimits& slots) { slots_ = slots; }
-  // Of all lanes together, waiting and in flight.
+  // The bytes that deliveries in all lanes may hold, queued and in flight.
   void set_bytes_max(std::size_t bytes) { bytes_max_ = bytes; }
 
-  // Makes the lane, or changes its limits and whose it is.
+  // Creates the lane, or changes its limits and its organization.
   void set_lane(const Uuid& webhook, const LaneLimits& limits, Time now,
                 const std::optional<std::string>& organization = std::nullopt);
-  // Forgets the lane with all that waits in it, which is returned. What is in flight stays so.
+  // Removes the lane and returns its queued deliveries. Requests in flight are not affected.
   std::vector<Delivery> remove_lane(const Uuid& webhook);
 
-  // Likewise for good: what is in flight may be finished, and has no effect on a lane that the id may get again.
+  // The same, and for good: finish() of a request that is still in flight has no effect on a new lane with this id.
   std::vector<Delivery> forget_lane(const Uuid& webhook);
-  // A number that the lanes of an organization have in common, as long as it has one; 0: there is no lane.
+  // A number shared by all lanes of an organization while it has any. 0: there is no lane.
   std::uint64_t organization_number(const Uuid& webhook) const;
 
-  // Puts a delivery at the end of its webhook's lane, which must exist. False: the lane overflows, its circuit is open,
-  // or an older delivery with its key is owed: it is to be owed, too.
+  // Appends a delivery to its webhook's lane, which must exist. Returns false if the lane overflows, its circuit is open, or
+  // an older delivery with its key is pending. The caller then writes a row for it.
   bool offer(const Delivery& delivery);
-  // As offer, for what comes back from webhook_deliveries: an overflowing lane takes it while it has room.
+  // Appends a delivery that comes from webhook_deliveries. An overflowing lane takes it while it has room.
   bool refill(const Delivery& delivery);
-  // How many deliveries refill() would take now: while the circuit is open, one, when a probe is due.
+  // How many deliveries refill() would take now. While the circuit is open: one when a probe is due, else none.
   std::size_t room(const Uuid& webhook, Time now) const;
-  // Whether a delivery of so many bytes would find room in the lane, as far as it is up to the bytes that others hold.
+  // Whether the bytes that other lanes hold leave room for a delivery of this size.
   bool has_bytes_for(const Uuid& webhook, std::size_t bytes) const;
-  // A lane that is not trusted and has something to give up, if such lanes hold more than their half: the one in which
-  // most waits, before others one whose first delivery has a row in webhook_deliveries.
+  // If untrusted lanes hold more bytes than their half: the one to evict. Lanes whose first delivery has a row come first,
+  // then the one with the most queued bytes.
   std::optional<Uuid> lane_to_relieve() const;
-  // Whether so much is free that fetching is worth it.
+  // Whether the lane has enough room for a fetch to be worth it.
   bool wants_refill(const Uuid& webhook, Time now) const;
   bool overflows(const Uuid& webhook) const;
-  // More is owed to the webhook than its lane could take.
+  // The webhook has pending rows that its lane does not hold.
   void begin_overflow(const Uuid& webhook);
-  // The overflow has been fetched back whole. Without effect while what is owed is not known (set_owed()).
+  // All pending rows have been fetched. No effect while the pending keys are not known (set_owed()).
   void end_overflow(const Uuid& webhook);
   bool knows_owed(const Uuid& webhook) const;
 
-  // The next delivery in fair turn, now in flight; nothing: no lane has something it may send.
+  // The next delivery in fair turn, which is then in flight. Nothing: no lane may send anything.
   std::optional<Delivery> take(Time now);
-  // A delivery is no longer in flight.
-  // not_before: no probe before then, as the endpoint asked.
+  // A delivery is no longer in flight. not_before: the endpoint asked for no probe before that time.
   Circuit::Change finish(const Delivery& delivery, Verdict verdict, Time now, double random,
                          std::optional<Time> not_before = std::nullopt);
-  // When take() may have something that it has not now, though nothing is finished or offered.
+  // When take() may return something that it does not return now, without a call of finish() or offer().
   std::optional<Time> next_turn_at() const;
 
-  // Takes all that waits out of the lane.
+  // Removes all queued deliveries from the lane.
   std::vector<Delivery> evict(const Uuid& webhook);
-  // Takes out what waits behind a failed delivery and must not pass it; nothing in a lane of relaxed ordering.
+  // Removes the queued deliveries that must not overtake a failed one. With relaxed ordering there are none.
   std::vector<Delivery> withdraw_behind(const Delivery& failed);
 
-  // For kKey and kEndpoint: a delivery is in webhook_deliveries, and no longer. Until then nothing with its key is taken
-  // by offer().
+  // For kKey and kEndpoint: a delivery has got a row, or its row is gone. In between, offer() refuses its key.
   void note_owed(const Uuid& webhook, const std::optional<std::string>& key, std::int64_t event_id);
   void note_settled(const Uuid& webhook, const std::optional<std::string>& key, std::int64_t event_id);
-  // Makes these all of them: by ordering_key(), how many. Nothing: they are not known, so that all overflows.
+  // Replaces the counts of rows by ordering_key(). Nothing: they are not known, and everything overflows.
   void set_owed(const Uuid& webhook, const std::optional<std::unordered_map<std::string, std::int64_t>>& owed);
 
   // Nothing if there is no lane.
   const Circuit* circuit(const Uuid& webhook) const;
-  // As another process left it.
+  // Opens the circuit as another process left it.
   void reopen_circuit(const Uuid& webhook, Time opened_at, Time now);
-  // As if nothing had ever failed: something else than a delivery has told that the endpoint answers, or it is another.
+  // Forgets all failures, because a test was answered, or because the webhook has another endpoint.
   Circuit::Change close_circuit(const Uuid& webhook, Time now);
-  // All that waits for a time is looked at again.
+  // Checks everything again that waits for a time.
   void clock_set_back(Time now);
 
   std::size_t queued() const { return queued_; }
-  std::size_t queued_bytes() const { return queued_bytes_; }  // bodies
-  std::size_t held_bytes() const { return held_bytes_; }      // waiting and in flight, but for large ones
-  // Whether it is worth a little waiting before more is offered: lanes that move and do not overflow yet have much to do,
-  // compared with the room that the others leave. Never while several organizations have something to do: what waits
-  // for one makes all wait, so one that is offered more than it can take overflows.
+  std::size_t queued_bytes() const { return queued_bytes_; }  // of bodies
+  std::size_t held_bytes() const { return held_bytes_; }      // queued and in flight, without large deliveries
+  // Backpressure: whether to wait a little before offering more, because an active lane is half full, or active lanes fill
+  // half of the room that stalled ones leave. Never while several organizations are active: waiting for one would delay
+  // the others, so a lane that is offered too much overflows instead.
   bool is_crowded() const {
     if (now_ < shared_until_) return false;
     return crowded_lanes_ > 0 || (queued_moving_ > 0 && queued_moving_ >= room_of_moving() / 2);
   }
-  // Whether they have so much of that room that they would soon overflow.
+  // Whether active lanes fill three quarters of that room, and would soon overflow.
   bool is_full() const { return queued_moving_ >= room_of_moving() / 4 * 3; }
   std::size_t in_flight() const { return brisk_.size() + slow_.size(); }
-  // Of those, the ones that are not slow.
+  // Requests in flight that are not slow.
   std::size_t brisk() const { return brisk_.size(); }
   std::size_t queued(const Uuid& webhook) const;
 
-  // Visits the waiting deliveries, for what must be written down before it is sent, until a visit gives false. Returns
-  // whether none has.
+  // Visits the queued deliveries until a visit returns false. Returns whether no visit did.
   template <class Visit>
   bool for_each_queued(Visit visit) {
     for (auto& [id, lane] : lanes_) {

@@ -1,4 +1,4 @@
-// In which order a webhook gets its events, and the key by which webhook_deliveries knows it. Pure.
+// The order in which a webhook gets its events, and the key that represents it in webhook_deliveries. Pure.
 #pragma once
 
 #include <cstdint>
@@ -9,13 +9,14 @@ namespace webhook {
 
 // webhook_configurations.ordering
 enum class Ordering : std::uint8_t {
-  kRelaxed,   // first attempts of a key one after the other; a retry holds nothing back
-  kKey,       // each key's deliveries one after the other, to the last retry; keys in parallel
-  kEndpoint,  // all of the webhook's deliveries one after the other
+  kRelaxed,   // the first attempts of a key go one after another; a retry delays nothing
+  kKey,       // the deliveries of a key go one after another, including retries; keys are independent
+  kEndpoint,  // all deliveries of the webhook go one after another, including retries
 };
 
-// What webhook_deliveries.ordering_key holds: of deliveries of a webhook with the same one, only the oldest may be sent.
-// Nothing for kRelaxed. A delivery without a key waits for nobody. It is short whatever the key, since an index holds it.
+// The value of webhook_deliveries.ordering_key. Among the pending deliveries of a webhook with the same key, only the
+// oldest may be sent. Nothing for kRelaxed. A delivery of an event without a key has a key of its own. The length is
+// bounded, because the key is indexed.
 std::optional<std::string> ordering_key(Ordering ordering, const std::optional<std::string>& key,
                                         std::int64_t event_id);
 

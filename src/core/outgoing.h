@@ -1,4 +1,4 @@
-// What is sent of an event. It is made once, and all deliveries of the event share it.
+// The part of an event that is sent. It is built once and shared by all deliveries of the event.
 #pragma once
 
 #include <cstddef>
