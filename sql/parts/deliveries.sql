@@ -51,7 +51,8 @@ COMMENT ON COLUMN @extschema@.webhook_deliveries.request IS
     'none. The result of an attempt that began earlier does not overwrite the row.';
 COMMENT ON COLUMN @extschema@.webhook_deliveries.slot IS
     'The segment of webhook_events with the event. Null: the event was saved when its segment was emptied.';
-COMMENT ON COLUMN @extschema@.webhook_deliveries.updated_at IS 'When the row was last changed.';
+COMMENT ON COLUMN @extschema@.webhook_deliveries.updated_at IS
+    'When the row was last changed, by the clock that next_attempt_at goes by.';
 
 CREATE INDEX webhook_deliveries_due_idx ON @extschema@.webhook_deliveries
     (configuration_id, configuration_created_at, next_attempt_at, event_id) WHERE state = 'pending';

@@ -168,6 +168,7 @@ struct OwedRow {
   int probes = 0;  // how many of the attempts were probes
   Time owed_since{};
   std::optional<Time> next_attempt_at;
+  Time decided_at{};       // when next_attempt_at was computed, by the same clock
   std::string last_error;  // empty: null
   std::optional<std::string> ordering_key;
 };

@@ -26,6 +26,7 @@ void Recorder::log(pg::LogRow row, Time now) {
 
 void Recorder::owe(pg::OwedRow row, Time now) {
   finished_.erase(row.key);
+  row.decided_at = now;
   const pg::DeliveryKey key = row.key;
   const std::size_t bytes = bytes_of(row);
   owed_.insert_or_assign(key, std::move(row));

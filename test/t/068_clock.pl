@@ -127,6 +127,30 @@ foreach my $between (sort keys %between)
 	is_delivered($_, $count{$_}, "$_: all of it") foreach @kinds;
 }
 
+# --- Between an attempt and its row ------------------------------------------------------------------------------------------
+
+# The result of an attempt waits to be recorded when the clock is set back.
+foreach my $between ('goes on', 'worker ends')
+{
+	(my $name = "unrecorded $between") =~ tr/ /-/;
+	set_clock(0);
+	$receiver->set("/$name", '/status/503');
+	webhook_of($name, "/$name");
+	set_clock(4);
+	my $holder = WebhookTest::Session->new($node, 'postgres');
+	$holder->query('BEGIN');
+	$holder->query('LOCK TABLE webhook_deliveries IN EXCLUSIVE MODE');
+	insert($name, 1);
+	eventually { arrived("/$name?$name") == 1 } "it is tried: $name";
+	eventually { query($node, q{SELECT count(*) FROM pg_locks WHERE relation = 'webhook_deliveries'::regclass AND NOT granted}) > 0 }
+		'and the worker waits to record that';
+	set_clock(0);
+	$between{$between}->();
+	$holder->query('COMMIT');
+	$receiver->set("/$name", '/ok');
+	is_delivered($name, 1, "the next attempt does not wait for hours: $name");
+}
+
 # --- Rows that somebody holds ---------------------------------------------------------------------------------------------
 
 $receiver->set('/held', '/status/503');

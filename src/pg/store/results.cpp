@@ -70,7 +70,8 @@ void write_owed(const std::vector<const OwedRow*>& rows, Statement& statement) {
                                 {"last_error", kText},
                                 {"ordering_key", kText},
                                 {"slot", kInteger},
-                                {"request", kBigint}});
+                                {"request", kBigint},
+                                {"decided_at", kTimestamp}});
   for (const OwedRow* row : rows) {
     table.put(row->key.event_id).put(row->key.webhook).put(row->webhook_created_at).put(row->organization_id);
     table.put(row->event)
@@ -80,7 +81,12 @@ void write_owed(const std::vector<const OwedRow*>& rows, Statement& statement) {
         .put(row->probes)
         .put(row->owed_since)
         .put(row->next_attempt_at);
-    table.put_or_null(row->last_error).put(row->ordering_key).put(row->slot).put(row->request).end_row();
+    table.put_or_null(row->last_error)
+        .put(row->ordering_key)
+        .put(row->slot)
+        .put(row->request)
+        .put(row->decided_at)
+        .end_row();
   }
   Query(statement).run();
 }

@@ -326,10 +326,10 @@ inline constinit Statement last_log_id_drawn("SELECT currval('@extschema@.webhoo
 inline constinit Statement upsert_owed(R"(
   INSERT INTO @extschema@.webhook_deliveries AS d
          (event_id, configuration_id, configuration_created_at, organization_id, event, key, created_at, state, attempts,
-          probes, owed_since, next_attempt_at, last_error, ordering_key, slot, request)
+          probes, owed_since, next_attempt_at, last_error, ordering_key, slot, request, updated_at)
   SELECT o.event_id, o.configuration_id, o.configuration_created_at, o.organization_id, o.event, o.key, o.created_at,
          CASE WHEN o.next_attempt_at IS NULL THEN 'dead' ELSE 'pending' END, o.attempts, o.probes, o.owed_since,
-         o.next_attempt_at, o.last_error, o.ordering_key, o.slot::smallint, o.request
+         o.next_attempt_at, o.last_error, o.ordering_key, o.slot::smallint, o.request, o.decided_at
     FROM new_owed AS o
    WHERE EXISTS (SELECT FROM @extschema@.webhook_configurations AS c
                   WHERE c.id = o.configuration_id AND c.created_at = o.configuration_created_at
@@ -339,7 +339,7 @@ inline constinit Statement upsert_owed(R"(
          state = excluded.state, attempts = excluded.attempts, probes = excluded.probes,
          owed_since = excluded.owed_since, next_attempt_at = excluded.next_attempt_at,
          last_error = excluded.last_error, ordering_key = excluded.ordering_key, request = excluded.request,
-         updated_at = clock_timestamp()
+         updated_at = excluded.updated_at
    WHERE (d.request = excluded.request AND (d.state <> 'dead' OR d.last_error IS DISTINCT FROM 'cancelled'))
       OR d.configuration_created_at <> excluded.configuration_created_at
       OR d.organization_id IS DISTINCT FROM excluded.organization_id)");
@@ -352,9 +352,10 @@ inline constinit Statement upsert_owed(R"(
 inline constinit Statement defer_owed(R"(
   INSERT INTO webhook_internal.deferred_changes
          (configuration_id, configuration_created_at, event_id, is_finished, organization_id, event, key, created_at,
-          attempts, probes, owed_since, next_attempt_at, last_error, ordering_key, slot, request)
+          attempts, probes, owed_since, next_attempt_at, last_error, ordering_key, slot, request, deferred_at)
   SELECT o.configuration_id, o.configuration_created_at, o.event_id, false, o.organization_id, o.event, o.key,
-         o.created_at, o.attempts, o.probes, o.owed_since, o.next_attempt_at, o.last_error, o.ordering_key, o.slot::smallint, o.request
+         o.created_at, o.attempts, o.probes, o.owed_since, o.next_attempt_at, o.last_error, o.ordering_key, o.slot::smallint, o.request,
+         o.decided_at
     FROM new_owed AS o)");
 
 inline constinit Statement defer_finished(R"(
