@@ -18,8 +18,8 @@
 #include "core/test_slots.h"
 #include "http/http_client.h"
 #include "pg/process.h"
-#include "pg/store.h"
 #include "pg/server/test_requests.h"
+#include "pg/store.h"
 #include "worker/recorder.h"
 
 namespace webhook {

@@ -18,6 +18,7 @@ constexpr Duration kWarningInterval = minutes(1);         // before the same war
 constexpr Duration kStoreBackoffMin = milliseconds(100);  // after the first failure of the database
 constexpr Duration kStoreBackoffMax = seconds(10);
 constexpr Duration kStepAsideTime = seconds(1);       // for requests in flight, while somebody waits for the database
+constexpr Duration kWaitMax = seconds(5);             // or a clock set back during a turn would not be noticed
 constexpr Duration kLastStatisticsTime = seconds(1);  // for writing statistics at the end
 
 }  // namespace
@@ -183,8 +184,7 @@ std::optional<Duration> Worker::time_to_wait() {
   if (store_call.time()) next.add(std::max(*store_call.time(), deadlines_[Deadline::kStoreCall]));
   if (webhooks_.delivers() && recording_.has_room_for_results()) next.add(pending_.next_send_at());
   const std::optional<Duration> network = http_.timeout();
-  if (!next.time()) return network;
-  const Duration wait = std::max(*next.time() - now, Duration::zero());
+  const Duration wait = std::clamp<Duration>(next.time().value_or(Time::max()) - now, Duration::zero(), kWaitMax);
   return network ? std::min(wait, *network) : wait;
 }
 
