@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -174,7 +175,7 @@ void Worker::back_off(const pg::Error& error) {
                error.detail(), error.hint(), error.origin().context_in_a_line());
 }
 
-std::optional<Duration> Worker::time_to_wait() {
+Duration Worker::time_to_wait() {
   const Time now = process_.now();
   Earliest store_call;
   for_each_room([&](auto& room) { store_call.add(room.next_at(now)); });

@@ -28,7 +28,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 
 #include "core/byte_budget.h"
 #include "core/ledger.h"
@@ -84,7 +83,7 @@ class Worker {
   void record_results();
   void maintain();
   void back_off(const pg::Error& error);
-  std::optional<Duration> time_to_wait();
+  Duration time_to_wait();
   void clock_set_back(Time now);
   void report();
 

@@ -100,6 +100,30 @@ TEST_F(WorkerTest, CrashInTheMiddleOfAWindowRepeatsOnlyWhatWasInFlight) {
   EXPECT_EQ(http_.received().size(), 3'016U);
 }
 
+TEST_F(WorkerTest, AClockThatIsSetBackDuringATurnIsNoticedWithinSeconds) {
+  store_.add_webhook(1);
+  const Time begun = process_.now();
+  plan(12s, [this] { store_.emit(); });
+  std::optional<Time> set_back_at;
+  store_.before = [&](const std::string& call) {
+    if (call != "record" || set_back_at || process_.now() < begun + 12s) return;
+    process_.pass(-4h);
+    set_back_at = process_.now();
+  };
+  std::optional<Time> turn_ended_at;
+  Duration waited{};
+  run_until([&] {
+    if (!set_back_at) return false;
+    if (turn_ended_at) {
+      waited = process_.now() - *turn_ended_at;
+      return true;
+    }
+    turn_ended_at = process_.now();
+    return false;
+  });
+  EXPECT_LE(waited, 6s);
+}
+
 // --- Several workers -------------------------------------------------------------------------------------------------
 
 TEST_F(WorkerTest, EachWorkerDeliversToItsOwnWebhooksAndEachHasItsCheckpoint) {
