@@ -255,21 +255,26 @@ void Filters::filter_removed(const Target& target, const Conclude& conclude) {
   const auto found = organizations_.find(key_of(target.webhook.organization_id));
   if (found == organizations_.end() || found->second.waiting.empty()) return;
   Organization& organization = found->second;
-  using Webhooks = std::shared_ptr<const std::vector<Uuid>>;
-  std::unordered_map<Webhooks, Webhooks> without;  // the webhook; most events wait for the same ones
+  struct Others {
+    std::size_t place = 0;  // of the webhook in the list; its size: not there
+    std::shared_ptr<const std::vector<Uuid>> webhooks;
+  };
+  // By the list with the webhook. Most events wait for the same webhooks, so a list is searched once.
+  std::unordered_map<std::shared_ptr<const std::vector<Uuid>>, Others> others_of;
   for (Waiting& waiting : organization.waiting) {
-    const auto first = waiting.webhooks->begin() + static_cast<std::ptrdiff_t>(waiting.next);
-    const auto own = std::find(first, waiting.webhooks->end(), target.webhook.id);
-    if (own == waiting.webhooks->end()) continue;
-    conclude(waiting, find(waiting, target.webhook.id));
-    Webhooks& others = without[waiting.webhooks];
-    if (others == nullptr) {
-      auto made = std::make_shared<std::vector<Uuid>>(*waiting.webhooks);
-      made->erase(made->begin() + (own - waiting.webhooks->begin()));
-      others = std::move(made);
+    const auto [known, is_new] = others_of.try_emplace(waiting.webhooks);
+    Others& others = known->second;
+    if (is_new) {
+      auto webhooks = std::make_shared<std::vector<Uuid>>(*waiting.webhooks);
+      const auto own = std::find(webhooks->begin(), webhooks->end(), target.webhook.id);
+      others.place = static_cast<std::size_t>(own - webhooks->begin());
+      if (own != webhooks->end()) webhooks->erase(own);
+      others.webhooks = std::move(webhooks);
     }
-    waiting.webhooks = others;
-    if (waiting.next == others->size()) no_longer_waits(organization, waiting);
+    if (others.place < waiting.next || others.place == waiting.webhooks->size()) continue;
+    conclude(waiting, find(waiting, target.webhook.id));
+    waiting.webhooks = others.webhooks;
+    if (waiting.next == waiting.webhooks->size()) no_longer_waits(organization, waiting);
   }
   std::erase_if(organization.waiting, [](const Waiting& waiting) { return waiting.next == waiting.webhooks->size(); });
   if (!organization.waiting.empty()) return;
