@@ -72,16 +72,15 @@ namespace {
 // The worker itself finds out whether it has anything to do: see background.h.
 void run_worker(Oid database) {
   const webhook::WorkerShare share = webhook::pg::share_of_this_worker();
-  const std::unique_ptr<webhook::pg::Process> process = webhook::pg::begin_worker(database, share);
+  const std::unique_ptr<webhook::Process> process = webhook::pg::begin_worker(database, share);
   if (!process) return;
   try {
     webhook::pg::SpiStore store;
     if (store.installed_version() != WEBHOOK_VERSION) {
-      throw webhook::pg::Error("55000",
-                               "version " + store.installed_version() +
-                                   " of extension \"webhook\" is installed, but the " + "library is of version " +
-                                   WEBHOOK_VERSION,
-                               "Events are recorded and kept.", "Run ALTER EXTENSION webhook UPDATE.");
+      throw webhook::Error("55000",
+                           "version " + store.installed_version() + " of extension \"webhook\" is installed, but the " +
+                               "library is of version " + WEBHOOK_VERSION,
+                           "Events are recorded and kept.", "Run ALTER EXTENSION webhook UPDATE.");
     }
     webhook::pg::note_extension();
     webhook::init_http();
@@ -89,14 +88,13 @@ void run_worker(Oid database) {
     webhook::pg::SharedTestRequests tests;
     webhook::Worker(*process, store, http, tests, share).run();
     webhook::pg::note_shutdown();
-  } catch (const webhook::pg::ExtensionGone&) {
+  } catch (const webhook::ExtensionGone&) {
     webhook::pg::set_exit_reason(webhook::pg::WorkerExit::kNoExtension);
-  } catch (const webhook::pg::Error& error) {
+  } catch (const webhook::Error& error) {
     // This error goes to the server's log only, and may quote text that a tenant wrote.
     using webhook::LogText;
-    throw webhook::pg::Error(error.sqlstate().c_str(), LogText(error.message()).text(), LogText(error.detail()).text(),
-                             LogText(error.hint()).text(),
-                             {.context = LogText(error.origin().context_in_a_line()).text()});
+    throw webhook::Error(error.sqlstate().c_str(), LogText(error.message()).text(), LogText(error.detail()).text(),
+                         LogText(error.hint()).text(), {.context = LogText(error.origin().context_in_a_line()).text()});
   }
 }
 

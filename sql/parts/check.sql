@@ -160,7 +160,7 @@ DECLARE
     latest record;
     endpoint record;
     unjudged bigint;
-    owed record;
+    backlog record;
     dropped record;
     secret_problem text;
     used_up text;
@@ -194,7 +194,7 @@ BEGIN
     WHERE m.configuration_id = webhook_check.configuration_id AND m.configuration_created_at = webhook.created_at
       AND m.organization_id IS NOT DISTINCT FROM webhook.organization_id AND m.minute > now() - interval '24 hours';
     SELECT count(*) FILTER (WHERE d.state = 'pending') AS pending, count(*) FILTER (WHERE d.state = 'dead') AS dead,
-           min(d.next_attempt_at) AS next_attempt_at INTO owed
+           min(d.next_attempt_at) AS next_attempt_at INTO backlog
     FROM @extschema@.webhook_deliveries d
     WHERE d.configuration_id = webhook_check.configuration_id AND d.configuration_created_at = webhook.created_at
       AND d.organization_id IS NOT DISTINCT FROM webhook.organization_id;
@@ -253,15 +253,15 @@ BEGIN
         (deferred IS NOT NULL, 'warning', deferred,
          'Until then, failed deliveries are not retried. pg_stat_activity and pg_prepared_xacts show open '
          'transactions.'),
-        (owed.pending > 0, 'info',
-         format('%s deliveries are pending, the next is due at %s', owed.pending, owed.next_attempt_at),
+        (backlog.pending > 0, 'info',
+         format('%s deliveries are pending, the next is due at %s', backlog.pending, backlog.next_attempt_at),
          'webhook_cancel() gives them up.'),
         (unjudged > 0 AND endpoint.filter_failed_at IS NOT NULL, 'warning',
          format('its filter could not judge %s events in the last 24 hours, which were not delivered; the last at %s: '
                 '%s', unjudged, endpoint.filter_failed_at, endpoint.filter_error),
          'webhook_explain() says why for each event. Correct the filter. webhook_replay() then sends the events that '
          'match.'),
-        (owed.dead > 0, 'warning', format('%s deliveries were given up', owed.dead),
+        (backlog.dead > 0, 'warning', format('%s deliveries were given up', backlog.dead),
          'webhook_deliveries.last_error says why; webhook_replay(..., only_failed => true) sends them again.'),
         (used_up IS NOT NULL, 'warning',
          format('its organization has used up its share of %s: what it writes beyond that is kept for a shorter time',

@@ -11,7 +11,7 @@ CREATE TABLE @extschema@.webhook_deliveries (
     state            text NOT NULL CHECK (state IN ('pending', 'dead')),
     attempts         integer NOT NULL DEFAULT 0,
     probes           integer NOT NULL DEFAULT 0,
-    owed_since       timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    pending_since    timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     next_attempt_at  timestamptz,
     last_error       text,
     ordering_key     text,
@@ -36,7 +36,7 @@ COMMENT ON COLUMN @extschema@.webhook_deliveries.state IS
 COMMENT ON COLUMN @extschema@.webhook_deliveries.attempts IS 'How many attempts were made, including probes.';
 COMMENT ON COLUMN @extschema@.webhook_deliveries.probes IS
     'How many of the attempts only probed an open circuit. The retry schedule does not count them.';
-COMMENT ON COLUMN @extschema@.webhook_deliveries.owed_since IS
+COMMENT ON COLUMN @extschema@.webhook_deliveries.pending_since IS
     'The time of the event, or of its redelivery or replay. webhook.max_age counts from it.';
 COMMENT ON COLUMN @extschema@.webhook_deliveries.next_attempt_at IS
     'When the delivery is due. If that is in the past, it is sent as soon as the webhook can be sent to. Null if it is '
@@ -136,7 +136,7 @@ CREATE TABLE webhook_internal.deferred_changes (
     created_at       timestamptz,
     attempts         integer,
     probes           integer,
-    owed_since       timestamptz,
+    pending_since    timestamptz,
     next_attempt_at  timestamptz,
     last_error       text,
     ordering_key     text,
@@ -162,7 +162,7 @@ COMMENT ON COLUMN webhook_internal.deferred_changes.key IS 'As in webhook_delive
 COMMENT ON COLUMN webhook_internal.deferred_changes.created_at IS 'As in webhook_deliveries.';
 COMMENT ON COLUMN webhook_internal.deferred_changes.attempts IS 'As in webhook_deliveries.';
 COMMENT ON COLUMN webhook_internal.deferred_changes.probes IS 'As in webhook_deliveries.';
-COMMENT ON COLUMN webhook_internal.deferred_changes.owed_since IS 'As in webhook_deliveries.';
+COMMENT ON COLUMN webhook_internal.deferred_changes.pending_since IS 'As in webhook_deliveries.';
 COMMENT ON COLUMN webhook_internal.deferred_changes.next_attempt_at IS
     'As in webhook_deliveries. Null: the delivery is dead.';
 COMMENT ON COLUMN webhook_internal.deferred_changes.last_error IS 'As in webhook_deliveries.';
@@ -178,9 +178,9 @@ CREATE INDEX deferred_changes_slot_idx ON webhook_internal.deferred_changes (slo
 COMMENT ON INDEX webhook_internal.deferred_changes_slot_idx IS
     'Finds out whether a segment of webhook_events is still needed.';
 
-CREATE FUNCTION webhook_internal.owed_max() RETURNS integer
-    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'webhook_owed_limit';
-COMMENT ON FUNCTION webhook_internal.owed_max() IS 'The setting webhook.max_owed_per_organization.';
+CREATE FUNCTION webhook_internal.deliveries_max() RETURNS integer
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'webhook_deliveries_limit';
+COMMENT ON FUNCTION webhook_internal.deliveries_max() IS 'The setting webhook.max_deliveries_per_organization.';
 
 -- For the owner only, because it blocks the worker.
 CREATE FUNCTION webhook_internal.lock_deliveries(webhook uuid) RETURNS void

@@ -34,7 +34,7 @@ COMMENT ON FUNCTION webhook_internal.ordering_key(text, text, bigint) IS
     'webhook_deliveries.ordering_key for a webhook with this ordering and an event with this key and id.';
 
 -- Two scans, so that each finds its index.
-CREATE FUNCTION webhook_internal.count_owed(organization text, rows_max bigint) RETURNS bigint
+CREATE FUNCTION webhook_internal.count_deliveries(organization text, rows_max bigint) RETURNS bigint
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT count(*)
@@ -46,10 +46,10 @@ AS $$
                               WHERE d.configuration_id = c.id AND d.state = 'dead') o
           WHERE c.organization_id = organization LIMIT rows_max + 1) n
 $$;
-COMMENT ON FUNCTION webhook_internal.count_owed(text, bigint) IS
+COMMENT ON FUNCTION webhook_internal.count_deliveries(text, bigint) IS
     'How many rows of webhook_deliveries an organization has, counted to rows_max + 1 at most.';
 
-CREATE FUNCTION webhook_internal.announce_owed(webhook uuid) RETURNS void
+CREATE FUNCTION webhook_internal.announce_pending(webhook uuid) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -59,22 +59,22 @@ BEGIN
     PERFORM webhook_internal.wake();
 END
 $$;
-COMMENT ON FUNCTION webhook_internal.announce_owed(uuid) IS
+COMMENT ON FUNCTION webhook_internal.announce_pending(uuid) IS
     'Tells the worker that a session has changed the webhook''s pending deliveries.';
 
-CREATE FUNCTION webhook_internal.owe(webhook uuid, events bigint[]) RETURNS bigint
+CREATE FUNCTION webhook_internal.make_pending(webhook uuid, events bigint[]) RETURNS bigint
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     held @extschema@.webhook_configurations := webhook_internal.hold(webhook);
     due timestamptz := clock_timestamp();  -- the same for all: they are sent in the order of their ids
     request bigint := pg_current_xact_id()::text::bigint;  -- results of earlier attempts are ignored
-    rows_max bigint := webhook_internal.owed_max();
+    rows_max bigint := webhook_internal.deliveries_max();
     stored bigint;
     kept bigint;
 BEGIN
     INSERT INTO @extschema@.webhook_deliveries AS d
-        (event_id, configuration_id, configuration_created_at, organization_id, event, key, created_at, state, owed_since,
+        (event_id, configuration_id, configuration_created_at, organization_id, event, key, created_at, state, pending_since,
          next_attempt_at, ordering_key, request, slot)
     SELECT e.id, held.id, held.created_at, held.organization_id, e.event, e.key, e.created_at, 'pending', due, due,
            webhook_internal.ordering_key(held.ordering, e.key, e.id), request, e.slot
@@ -82,7 +82,7 @@ BEGIN
     WHERE e.data IS NOT NULL AND e.organization_id IS NOT DISTINCT FROM held.organization_id
     ON CONFLICT ON CONSTRAINT webhook_deliveries_pkey DO UPDATE
         SET configuration_created_at = excluded.configuration_created_at, organization_id = excluded.organization_id,
-            state = 'pending', attempts = 0, probes = 0, owed_since = due, next_attempt_at = due, last_error = NULL,
+            state = 'pending', attempts = 0, probes = 0, pending_since = due, next_attempt_at = due, last_error = NULL,
             ordering_key = excluded.ordering_key, request = excluded.request, updated_at = clock_timestamp();
     GET DIAGNOSTICS stored = ROW_COUNT;
     -- Events that outlived their segment. They are locked first, so that the worker does not delete one that nothing
@@ -90,7 +90,7 @@ BEGIN
     PERFORM FROM webhook_internal.saved_events s
     WHERE s.event_id = ANY (events) AND s.organization_id IS NOT DISTINCT FROM held.organization_id FOR KEY SHARE;
     INSERT INTO @extschema@.webhook_deliveries AS d
-        (event_id, configuration_id, configuration_created_at, organization_id, event, key, created_at, state, owed_since,
+        (event_id, configuration_id, configuration_created_at, organization_id, event, key, created_at, state, pending_since,
          next_attempt_at, ordering_key, request)
     SELECT s.event_id, held.id, held.created_at, held.organization_id, s.event, s.key, s.created_at, 'pending', due, due,
            webhook_internal.ordering_key(held.ordering, s.key, s.event_id), request
@@ -99,34 +99,34 @@ BEGIN
       AND NOT EXISTS (SELECT FROM @extschema@.webhook_events e WHERE e.id = s.event_id AND e.data IS NOT NULL)
     ON CONFLICT ON CONSTRAINT webhook_deliveries_pkey DO UPDATE
         SET configuration_created_at = excluded.configuration_created_at, organization_id = excluded.organization_id,
-            state = 'pending', attempts = 0, probes = 0, owed_since = due, next_attempt_at = due, last_error = NULL,
+            state = 'pending', attempts = 0, probes = 0, pending_since = due, next_attempt_at = due, last_error = NULL,
             ordering_key = excluded.ordering_key, request = excluded.request, updated_at = clock_timestamp();
     GET DIAGNOSTICS kept = ROW_COUNT;
-    IF webhook_internal.count_owed(held.organization_id, rows_max) > rows_max THEN
+    IF webhook_internal.count_deliveries(held.organization_id, rows_max) > rows_max THEN
         RAISE EXCEPTION 'organization "%" cannot have more than % deliveries that are pending or dead',
             held.organization_id, rows_max
             USING ERRCODE = 'configuration_limit_exceeded',
                   DETAIL = format('%s were requested for webhook "%s".', stored + kept, held.name),
                   HINT = 'Replay fewer events at once, cancel deliveries with @extschema@.webhook_cancel(), or have '
-                         'the administrator raise webhook.max_owed_per_organization.';
+                         'the administrator raise webhook.max_deliveries_per_organization.';
     END IF;
-    PERFORM webhook_internal.announce_owed(held.id);
+    PERFORM webhook_internal.announce_pending(held.id);
     IF NOT held.is_active AND stored + kept > 0 THEN
         RAISE NOTICE 'webhook "%" is inactive: its pending deliveries wait until it is active again', held.name;
     END IF;
     RETURN stored + kept;
 END
 $$;
-COMMENT ON FUNCTION webhook_internal.owe(uuid, bigint[]) IS
+COMMENT ON FUNCTION webhook_internal.make_pending(uuid, bigint[]) IS
     'Makes the events pending for the webhook again, from the first attempt on, and returns how many. Leaves out '
     'events of other organizations and events that are not stored. Raises 53400 if the organization then has more rows '
-    'than webhook.max_owed_per_organization. Used by webhook_redeliver() and webhook_replay().';
+    'than webhook.max_deliveries_per_organization. Used by webhook_redeliver() and webhook_replay().';
 
 CREATE FUNCTION webhook_internal.redeliver_operator(webhook uuid, redelivered bigint) RETURNS timestamptz
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF webhook_internal.owe(webhook, ARRAY[redelivered]) = 0 THEN
+    IF webhook_internal.make_pending(webhook, ARRAY[redelivered]) = 0 THEN
         RAISE EXCEPTION 'event % is not stored', redelivered
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   DETAIL = coalesce((SELECT format('Its %s bytes exceeded webhook.max_payload and were not kept.',
@@ -143,7 +143,7 @@ BEGIN
     -- In REPEATABLE READ, the old row of an event that was delivered after the snapshot is still visible next to the
     -- new one.
     RETURN (SELECT d.next_attempt_at FROM @extschema@.webhook_deliveries d
-            WHERE d.configuration_id = webhook AND d.event_id = redelivered ORDER BY d.owed_since DESC LIMIT 1);
+            WHERE d.configuration_id = webhook AND d.event_id = redelivered ORDER BY d.pending_since DESC LIMIT 1);
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.redeliver_operator(uuid, bigint) IS 'webhook_redeliver() for operators.';
@@ -198,7 +198,7 @@ COMMENT ON FUNCTION @extschema@.webhook_redeliver(bigint) IS
     'Makes the event of an attempt (webhook_logs.id) pending for its webhook again, with the same webhook-id and the '
     'full schedule, and returns the delivery. If the webhook is inactive, the delivery waits. Errors: 42704 if the log '
     'row or its webhook does not exist, 55000 if the event is not stored or the row is of a test, 53400 beyond '
-    'webhook.max_owed_per_organization.';
+    'webhook.max_deliveries_per_organization.';
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
     'EXECUTE ON FUNCTION @extschema@.webhook_redeliver(bigint)');
 
@@ -236,7 +236,7 @@ BEGIN
     IF dry_run THEN
         RETURN (SELECT count(*) FROM webhook_internal.replayable(webhook, since, until, patterns, only_failed));
     END IF;
-    RETURN webhook_internal.owe(webhook, ARRAY(
+    RETURN webhook_internal.make_pending(webhook, ARRAY(
         SELECT r FROM webhook_internal.replayable(webhook, since, until, patterns, only_failed) r));
 END
 $$;
@@ -293,7 +293,7 @@ COMMENT ON FUNCTION @extschema@.webhook_replay(uuid, timestamptz, timestamptz, t
     'the same webhook-id and the full schedule. Returns how many. events: only those that match these names or '
     'patterns. only_failed: only those that were given up. dry_run: only counts. webhook_replay(id, disabled_at, '
     'active_since) sends what an inactive webhook missed. Errors: 22004, 22023, 42704, and 53400 beyond '
-    'webhook.max_owed_per_organization.';
+    'webhook.max_deliveries_per_organization.';
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
     'EXECUTE ON FUNCTION @extschema@.webhook_replay(uuid, timestamptz, timestamptz, text[], boolean, boolean)');
 
@@ -325,7 +325,7 @@ BEGIN
            'cancelled'
     FROM given_up g, @extschema@.webhook_rings r WHERE r.ring = log_ring;
     GET DIAGNOSTICS total = ROW_COUNT;
-    PERFORM webhook_internal.announce_owed(webhook);
+    PERFORM webhook_internal.announce_pending(webhook);
     RETURN total;
 END
 $$;

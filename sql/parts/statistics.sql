@@ -108,7 +108,7 @@ CREATE VIEW @extschema@.webhook_stats WITH (security_invoker) AS
            webhook_internal.duration_quantile(m.durations, 0.5) AS p50_ms,
            webhook_internal.duration_quantile(m.durations, 0.95) AS p95_ms,
            e.last_success_at, e.last_failure_at, e.last_error,
-           coalesce(p.owed, 0) AS owed, coalesce(x.dead, 0) AS dead,
+           coalesce(p.pending, 0) AS pending, coalesce(x.dead, 0) AS dead,
            CASE WHEN e.circuit_opened_at IS NULL THEN 'closed' ELSE 'open' END AS circuit,
            e.circuit_opened_at, e.next_probe_at, e.failing_since,
            coalesce(m.unjudged, 0) AS unjudged, e.filter_failed_at, e.filter_error
@@ -127,7 +127,7 @@ CREATE VIEW @extschema@.webhook_stats WITH (security_invoker) AS
               WHERE r.configuration_id = c.id AND r.configuration_created_at = c.created_at
                 AND r.organization_id IS NOT DISTINCT FROM c.organization_id AND r.minute > now() - interval '24 hours'
               GROUP BY u.bucket) b) m ON true
-    LEFT JOIN LATERAL (SELECT count(*) AS owed FROM @extschema@.webhook_deliveries d
+    LEFT JOIN LATERAL (SELECT count(*) AS pending FROM @extschema@.webhook_deliveries d
                        WHERE d.configuration_id = c.id AND d.configuration_created_at = c.created_at
                          AND d.organization_id IS NOT DISTINCT FROM c.organization_id AND d.state = 'pending') p ON true
     LEFT JOIN LATERAL (SELECT count(*) AS dead FROM @extschema@.webhook_deliveries d
@@ -151,7 +151,7 @@ COMMENT ON COLUMN @extschema@.webhook_stats.p95_ms IS
 COMMENT ON COLUMN @extschema@.webhook_stats.last_success_at IS 'When an attempt or a test last succeeded.';
 COMMENT ON COLUMN @extschema@.webhook_stats.last_failure_at IS 'When an attempt last failed.';
 COMMENT ON COLUMN @extschema@.webhook_stats.last_error IS 'Why it failed.';
-COMMENT ON COLUMN @extschema@.webhook_stats.owed IS 'How many deliveries are pending in webhook_deliveries.';
+COMMENT ON COLUMN @extschema@.webhook_stats.pending IS 'How many deliveries are pending in webhook_deliveries.';
 COMMENT ON COLUMN @extschema@.webhook_stats.dead IS 'How many deliveries are dead in webhook_deliveries.';
 COMMENT ON COLUMN @extschema@.webhook_stats.circuit IS
     'closed: deliveries are sent. open: the endpoint failed 5 times in a row, and one delivery is tried from time to '

@@ -139,7 +139,7 @@ constexpr std::optional<Network> parse_network(std::string_view text) {
 
 // --- the registries -------------------------------------------------------------------------------------------------
 
-enum class Verdict : std::uint8_t {
+enum class Rule : std::uint8_t {
   kReachable,
   kRefused,
   kIpv4At2,   // as the IPv4 address in bytes 2 to 5
@@ -149,10 +149,10 @@ enum class Verdict : std::uint8_t {
 
 struct Block {
   Network network;
-  Verdict verdict;
+  Rule rule;
   std::string_view reason;  // of a refusal
 
-  consteval Block(std::string_view text, Verdict v, std::string_view why = {}) : network(), verdict(v), reason(why) {
+  consteval Block(std::string_view text, Rule v, std::string_view why = {}) : network(), rule(v), reason(why) {
     const std::optional<Network> parsed = parse_network(text);
     if (!parsed) throw std::invalid_argument("not a network");
     network = *parsed;
@@ -161,63 +161,63 @@ struct Block {
 
 // https://www.iana.org/assignments/iana-ipv4-special-registry and multicast. The rest is globally reachable.
 constexpr Block kV4Blocks[] = {
-    {"0.0.0.0/8", Verdict::kRefused, "address of \"this network\" (RFC 791)"},
-    {"10.0.0.0/8", Verdict::kRefused, "private address (RFC 1918)"},
-    {"100.64.0.0/10", Verdict::kRefused, "shared address of a carrier's NAT (RFC 6598)"},
-    {"127.0.0.0/8", Verdict::kRefused, "loopback address (RFC 1122)"},
-    {"169.254.0.0/16", Verdict::kRefused, "link-local address (RFC 3927)"},
-    {"168.63.129.16/32", Verdict::kRefused, "metadata address of Azure"},  // in no registry
-    {"172.16.0.0/12", Verdict::kRefused, "private address (RFC 1918)"},
-    {"192.0.0.9/32", Verdict::kReachable},   // Port Control Protocol anycast, RFC 7723
-    {"192.0.0.10/32", Verdict::kReachable},  // TURN anycast, RFC 8155
-    {"192.0.0.0/24", Verdict::kRefused, "address for IETF protocols (RFC 6890)"},
-    {"192.0.2.0/24", Verdict::kRefused, "address for documentation (RFC 5737)"},
-    {"192.88.99.0/24", Verdict::kRefused, "6to4 relay address, deprecated (RFC 7526)"},
-    {"192.168.0.0/16", Verdict::kRefused, "private address (RFC 1918)"},
-    {"198.18.0.0/15", Verdict::kRefused, "address for benchmarks (RFC 2544)"},
-    {"198.51.100.0/24", Verdict::kRefused, "address for documentation (RFC 5737)"},
-    {"203.0.113.0/24", Verdict::kRefused, "address for documentation (RFC 5737)"},
-    {"224.0.0.0/4", Verdict::kRefused, "multicast address (RFC 5771)"},
-    {"255.255.255.255/32", Verdict::kRefused, "broadcast address (RFC 919)"},
-    {"240.0.0.0/4", Verdict::kRefused, "reserved address (RFC 1112)"},
-    {"0.0.0.0/0", Verdict::kReachable},
+    {"0.0.0.0/8", Rule::kRefused, "address of \"this network\" (RFC 791)"},
+    {"10.0.0.0/8", Rule::kRefused, "private address (RFC 1918)"},
+    {"100.64.0.0/10", Rule::kRefused, "shared address of a carrier's NAT (RFC 6598)"},
+    {"127.0.0.0/8", Rule::kRefused, "loopback address (RFC 1122)"},
+    {"169.254.0.0/16", Rule::kRefused, "link-local address (RFC 3927)"},
+    {"168.63.129.16/32", Rule::kRefused, "metadata address of Azure"},  // in no registry
+    {"172.16.0.0/12", Rule::kRefused, "private address (RFC 1918)"},
+    {"192.0.0.9/32", Rule::kReachable},   // Port Control Protocol anycast, RFC 7723
+    {"192.0.0.10/32", Rule::kReachable},  // TURN anycast, RFC 8155
+    {"192.0.0.0/24", Rule::kRefused, "address for IETF protocols (RFC 6890)"},
+    {"192.0.2.0/24", Rule::kRefused, "address for documentation (RFC 5737)"},
+    {"192.88.99.0/24", Rule::kRefused, "6to4 relay address, deprecated (RFC 7526)"},
+    {"192.168.0.0/16", Rule::kRefused, "private address (RFC 1918)"},
+    {"198.18.0.0/15", Rule::kRefused, "address for benchmarks (RFC 2544)"},
+    {"198.51.100.0/24", Rule::kRefused, "address for documentation (RFC 5737)"},
+    {"203.0.113.0/24", Rule::kRefused, "address for documentation (RFC 5737)"},
+    {"224.0.0.0/4", Rule::kRefused, "multicast address (RFC 5771)"},
+    {"255.255.255.255/32", Rule::kRefused, "broadcast address (RFC 919)"},
+    {"240.0.0.0/4", Rule::kRefused, "reserved address (RFC 1112)"},
+    {"0.0.0.0/0", Rule::kReachable},
 };
 
 // https://www.iana.org/assignments/iana-ipv6-special-registry and the blocks that embed IPv4 addresses. Of the rest,
 // only what the IETF has delegated for global unicast is reachable.
 constexpr Block kV6Blocks[] = {
-    {"::/128", Verdict::kRefused, "unspecified address (RFC 4291)"},
-    {"::1/128", Verdict::kRefused, "loopback address (RFC 4291)"},
-    {"::ffff:0:0/96", Verdict::kIpv4At12},  // IPv4-mapped, RFC 4291
-    {"::/96", Verdict::kIpv4At12},          // IPv4-compatible, RFC 4291
-    {"64:ff9b::/96", Verdict::kIpv4At12},   // NAT64, RFC 6052
-    {"64:ff9b:1::/48", Verdict::kRefused, "local-use NAT64 address (RFC 8215)"},
-    {"100::/64", Verdict::kRefused, "discard-only address (RFC 6666)"},
-    {"100:0:0:1::/64", Verdict::kRefused, "dummy address (RFC 9780)"},
-    {"2001::/32", Verdict::kTeredo},         // RFC 4380
-    {"2001:1::1/128", Verdict::kReachable},  // Port Control Protocol anycast, RFC 7723
-    {"2001:1::2/128", Verdict::kReachable},  // TURN anycast, RFC 8155
-    {"2001:1::3/128", Verdict::kReachable},  // DNS-SD registration anycast, RFC 9665
-    {"2001:2::/48", Verdict::kRefused, "address for benchmarks (RFC 5180)"},
-    {"2001:3::/32", Verdict::kReachable},      // AMT, RFC 7450
-    {"2001:4:112::/48", Verdict::kReachable},  // AS112, RFC 7535
-    {"2001:10::/28", Verdict::kRefused, "ORCHID address, deprecated (RFC 4843)"},
-    {"2001:20::/28", Verdict::kReachable},  // ORCHIDv2, RFC 7343
-    {"2001:30::/28", Verdict::kReachable},  // drone remote id, RFC 9374
-    {"2001::/23", Verdict::kRefused, "address for IETF protocols (RFC 2928)"},
-    {"2001:db8::/32", Verdict::kRefused, "address for documentation (RFC 3849)"},
-    {"2002::/16", Verdict::kIpv4At2},  // 6to4, RFC 3056
-    {"3fff::/20", Verdict::kRefused, "address for documentation (RFC 9637)"},
-    {"2000::/3", Verdict::kReachable},  // global unicast, RFC 4291
-    {"5f00::/16", Verdict::kRefused, "segment routing identifier (RFC 9602)"},
-    {"fc00::/7", Verdict::kRefused, "unique local address (RFC 4193)"},
-    {"fe80::/10", Verdict::kRefused, "link-local address (RFC 4291)"},
-    {"fec0::/10", Verdict::kRefused, "site-local address, deprecated (RFC 3879)"},
-    {"ff00::/8", Verdict::kRefused, "multicast address (RFC 4291)"},
-    {"::/0", Verdict::kRefused, "address outside global unicast (RFC 4291)"},
+    {"::/128", Rule::kRefused, "unspecified address (RFC 4291)"},
+    {"::1/128", Rule::kRefused, "loopback address (RFC 4291)"},
+    {"::ffff:0:0/96", Rule::kIpv4At12},  // IPv4-mapped, RFC 4291
+    {"::/96", Rule::kIpv4At12},          // IPv4-compatible, RFC 4291
+    {"64:ff9b::/96", Rule::kIpv4At12},   // NAT64, RFC 6052
+    {"64:ff9b:1::/48", Rule::kRefused, "local-use NAT64 address (RFC 8215)"},
+    {"100::/64", Rule::kRefused, "discard-only address (RFC 6666)"},
+    {"100:0:0:1::/64", Rule::kRefused, "dummy address (RFC 9780)"},
+    {"2001::/32", Rule::kTeredo},         // RFC 4380
+    {"2001:1::1/128", Rule::kReachable},  // Port Control Protocol anycast, RFC 7723
+    {"2001:1::2/128", Rule::kReachable},  // TURN anycast, RFC 8155
+    {"2001:1::3/128", Rule::kReachable},  // DNS-SD registration anycast, RFC 9665
+    {"2001:2::/48", Rule::kRefused, "address for benchmarks (RFC 5180)"},
+    {"2001:3::/32", Rule::kReachable},      // AMT, RFC 7450
+    {"2001:4:112::/48", Rule::kReachable},  // AS112, RFC 7535
+    {"2001:10::/28", Rule::kRefused, "ORCHID address, deprecated (RFC 4843)"},
+    {"2001:20::/28", Rule::kReachable},  // ORCHIDv2, RFC 7343
+    {"2001:30::/28", Rule::kReachable},  // drone remote id, RFC 9374
+    {"2001::/23", Rule::kRefused, "address for IETF protocols (RFC 2928)"},
+    {"2001:db8::/32", Rule::kRefused, "address for documentation (RFC 3849)"},
+    {"2002::/16", Rule::kIpv4At2},  // 6to4, RFC 3056
+    {"3fff::/20", Rule::kRefused, "address for documentation (RFC 9637)"},
+    {"2000::/3", Rule::kReachable},  // global unicast, RFC 4291
+    {"5f00::/16", Rule::kRefused, "segment routing identifier (RFC 9602)"},
+    {"fc00::/7", Rule::kRefused, "unique local address (RFC 4193)"},
+    {"fe80::/10", Rule::kRefused, "link-local address (RFC 4291)"},
+    {"fec0::/10", Rule::kRefused, "site-local address, deprecated (RFC 3879)"},
+    {"ff00::/8", Rule::kRefused, "multicast address (RFC 4291)"},
+    {"::/0", Rule::kRefused, "address outside global unicast (RFC 4291)"},
 };
 
-constexpr Block kMapped("::ffff:0:0/96", Verdict::kIpv4At12);
+constexpr Block kMapped("::ffff:0:0/96", Rule::kIpv4At12);
 
 // Always finds a block, because both tables end with one that contains every address.
 const Block& block_of(const IpAddress& address) {
@@ -243,25 +243,25 @@ using Refusal = std::optional<std::string_view>;
 
 Refusal refusal_of_v4(const IpAddress& address) {
   const Block& block = block_of(address);
-  return block.verdict == Verdict::kRefused ? Refusal(block.reason) : std::nullopt;
+  return block.rule == Rule::kRefused ? Refusal(block.reason) : std::nullopt;
 }
 
 Refusal refusal_of_v6(const IpAddress& address) {
   const Block& block = block_of(address);
   Refusal refusal;
-  switch (block.verdict) {
-    case Verdict::kReachable:
+  switch (block.rule) {
+    case Rule::kReachable:
       break;
-    case Verdict::kRefused:
+    case Rule::kRefused:
       refusal = block.reason;
       break;
-    case Verdict::kIpv4At2:
+    case Rule::kIpv4At2:
       refusal = refusal_of_v4(ipv4_inside(address, 2));
       break;
-    case Verdict::kIpv4At12:
+    case Rule::kIpv4At12:
       refusal = refusal_of_v4(ipv4_inside(address, 12));
       break;
-    case Verdict::kTeredo:
+    case Rule::kTeredo:
       refusal = refusal_of_v4(ipv4_inside(address, 4));
       if (!refusal) refusal = refusal_of_v4(ipv4_inside(address, 12, 0xff));
       break;

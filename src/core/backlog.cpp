@@ -13,101 +13,101 @@ Backlog::Position before(const Backlog::Position& row) { return {row.next_attemp
 
 void Backlog::reset(const Uuid& webhook, std::optional<Time> first_due) {
   unschedule(webhook);
-  const auto found = owed_.find(webhook);
-  if (!first_due && (found == owed_.end() || found->second.held.empty())) {
-    if (found != owed_.end()) owed_.erase(found);
+  const auto found = rows_.find(webhook);
+  if (!first_due && (found == rows_.end() || found->second.held.empty())) {
+    if (found != rows_.end()) rows_.erase(found);
     return;
   }
-  Owed& owed = owed_[webhook];
-  owed.next_due = first_due;
-  owed.position = first_due ? Position{*first_due, std::numeric_limits<std::int64_t>::min()} : Position{};
+  Rows& rows = rows_[webhook];
+  rows.next_due = first_due;
+  rows.position = first_due ? Position{*first_due, std::numeric_limits<std::int64_t>::min()} : Position{};
 }
 
 void Backlog::forget(const Uuid& webhook) {
   unschedule(webhook);
-  owed_.erase(webhook);
+  rows_.erase(webhook);
 }
 
-void Backlog::owe(const Uuid& webhook, const Position& row) {
-  Owed& owed = owed_[webhook];
+void Backlog::add(const Uuid& webhook, const Position& row) {
+  Rows& rows = rows_[webhook];
   // If no row is pending or held, moving the position forward skips none.
-  owed.position = owed.next_due || !owed.held.empty() ? std::min(owed.position, before(row)) : before(row);
-  owed.next_due = std::min(owed.next_due.value_or(Time::max()), row.next_attempt_at);
+  rows.position = rows.next_due || !rows.held.empty() ? std::min(rows.position, before(row)) : before(row);
+  rows.next_due = std::min(rows.next_due.value_or(Time::max()), row.next_attempt_at);
 }
 
 void Backlog::hold(const Uuid& webhook, const Position& row, std::int64_t request) {
-  owed_[webhook].held.insert_or_assign(row.event_id, Held{.next_attempt_at = row.next_attempt_at, .request = request});
+  rows_[webhook].held.insert_or_assign(row.event_id, Held{.next_attempt_at = row.next_attempt_at, .request = request});
 }
 
 void Backlog::note_found(const Uuid& webhook, const Position& row, std::int64_t request) {
-  const auto owed = owed_.find(webhook);
-  if (owed == owed_.end()) return;
-  const auto held = owed->second.held.find(row.event_id);
-  if (held != owed->second.held.end() && held->second.request != request) held->second.again = row;
+  const auto rows = rows_.find(webhook);
+  if (rows == rows_.end()) return;
+  const auto held = rows->second.held.find(row.event_id);
+  if (held != rows->second.held.end() && held->second.request != request) held->second.again = row;
 }
 
 bool Backlog::is_held(const Uuid& webhook, std::int64_t event_id) const {
-  const auto owed = owed_.find(webhook);
-  return owed != owed_.end() && owed->second.held.contains(event_id);
+  const auto rows = rows_.find(webhook);
+  return rows != rows_.end() && rows->second.held.contains(event_id);
 }
 
 std::size_t Backlog::held(const Uuid& webhook) const {
-  const auto owed = owed_.find(webhook);
-  return owed == owed_.end() ? 0 : owed->second.held.size();
+  const auto rows = rows_.find(webhook);
+  return rows == rows_.end() ? 0 : rows->second.held.size();
 }
 
 void Backlog::put_back(const Uuid& webhook, std::int64_t event_id) {
-  Owed& owed = owed_[webhook];
-  const auto held = owed.held.find(event_id);
-  if (held == owed.held.end()) return;
+  Rows& rows = rows_[webhook];
+  const auto held = rows.held.find(event_id);
+  if (held == rows.held.end()) return;
   const Position row = held->second.again.value_or(Position{held->second.next_attempt_at, event_id});
-  owed.held.erase(held);
-  owe(webhook, row);
+  rows.held.erase(held);
+  add(webhook, row);
 }
 
 bool Backlog::let_go(const Uuid& webhook, std::int64_t event_id) {
-  const auto owed = owed_.find(webhook);
-  if (owed == owed_.end()) return false;
-  const auto held = owed->second.held.find(event_id);
-  if (held == owed->second.held.end()) return false;
+  const auto rows = rows_.find(webhook);
+  if (rows == rows_.end()) return false;
+  const auto held = rows->second.held.find(event_id);
+  if (held == rows->second.held.end()) return false;
   const std::optional<Position> again = held->second.again;
-  owed->second.held.erase(held);
-  if (again) owe(webhook, *again);
+  rows->second.held.erase(held);
+  if (again) add(webhook, *again);
   return again.has_value();
 }
 
 Backlog::Position Backlog::position(const Uuid& webhook) const {
-  const auto owed = owed_.find(webhook);
-  return owed == owed_.end() ? Position{} : owed->second.position;
+  const auto rows = rows_.find(webhook);
+  return rows == rows_.end() ? Position{} : rows->second.position;
 }
 
 void Backlog::advance(const Uuid& webhook, const Position& to, std::optional<Time> next_due) {
-  Owed& owed = owed_[webhook];
-  owed.position = std::max(owed.position, to);
-  owed.next_due = next_due;
+  Rows& rows = rows_[webhook];
+  rows.position = std::max(rows.position, to);
+  rows.next_due = next_due;
 }
 
 std::optional<Time> Backlog::next_due(const Uuid& webhook) const {
-  const auto owed = owed_.find(webhook);
-  return owed == owed_.end() ? std::nullopt : owed->second.next_due;
+  const auto rows = rows_.find(webhook);
+  return rows == rows_.end() ? std::nullopt : rows->second.next_due;
 }
 
 void Backlog::schedule(const Uuid& webhook, std::uint64_t organization, Time at) {
   unschedule(webhook);
-  Owed& owed = owed_[webhook];
-  owed.scheduled = at;
-  owed.organization = organization;
+  Rows& rows = rows_[webhook];
+  rows.scheduled = at;
+  rows.organization = organization;
   const auto [found, is_new] = organizations_.try_emplace(organization);
   found->second.schedule.emplace(at, webhook);
   if (is_new || found->second.listed_at) list_anew(organization, found->second);
 }
 
 void Backlog::unschedule(const Uuid& webhook) {
-  const auto owed = owed_.find(webhook);
-  if (owed == owed_.end() || !owed->second.scheduled) return;
-  const auto organization = organizations_.find(owed->second.organization);
-  organization->second.schedule.erase({*owed->second.scheduled, webhook});
-  owed->second.scheduled.reset();
+  const auto rows = rows_.find(webhook);
+  if (rows == rows_.end() || !rows->second.scheduled) return;
+  const auto organization = organizations_.find(rows->second.organization);
+  organization->second.schedule.erase({*rows->second.scheduled, webhook});
+  rows->second.scheduled.reset();
   if (organization->second.listed_at) list_anew(organization->first, organization->second);
 }
 
@@ -152,7 +152,7 @@ std::optional<Uuid> Backlog::take_scheduled(Time now) {
     }
     const Uuid webhook = schedule.begin()->second;
     schedule.erase(schedule.begin());
-    owed_[webhook].scheduled.reset();
+    rows_[webhook].scheduled.reset();
     if (!schedule.empty() && schedule.begin()->first <= now) {
       due_.push_back(number);
     } else {

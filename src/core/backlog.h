@@ -37,7 +37,7 @@ class Backlog {
   void forget(const Uuid& webhook);
 
   // A row is pending at that position and not in memory.
-  void owe(const Uuid& webhook, const Position& row);
+  void add(const Uuid& webhook, const Position& row);
   // A row is in memory, or is about to be written for a delivery in memory. request: as in the row.
   void hold(const Uuid& webhook, const Position& row, std::int64_t request = 0);
   bool is_held(const Uuid& webhook, std::int64_t event_id) const;
@@ -47,7 +47,7 @@ class Backlog {
   std::size_t held(const Uuid& webhook) const;
   // The row is no longer in memory and is still pending, unchanged. It must be fetched again.
   void put_back(const Uuid& webhook, std::int64_t event_id);
-  // The row is no longer in memory: it is done, or it has been rewritten, which the caller reports with owe(). Returns
+  // The row is no longer in memory: it is done, or it has been rewritten, which the caller reports with add(). Returns
   // whether it must be fetched again because of note_found().
   bool let_go(const Uuid& webhook, std::int64_t event_id);
 
@@ -74,7 +74,7 @@ class Backlog {
     std::int64_t request = 0;
     std::optional<Position> again;  // where note_found() saw it with another request
   };
-  struct Owed {
+  struct Rows {
     Position position;
     std::optional<Time> next_due;
     std::optional<Time> scheduled;
@@ -89,7 +89,7 @@ class Backlog {
 
   void list_anew(std::uint64_t number, Organization& organization);
 
-  std::unordered_map<Uuid, Owed> owed_;
+  std::unordered_map<Uuid, Rows> rows_;
   std::unordered_map<std::uint64_t, Organization> organizations_;  // each is in upcoming_ or due_, once
   std::set<std::pair<Time, std::uint64_t>> upcoming_;              // by the time of the organization's first webhook
   std::deque<std::uint64_t> due_;                                  // in turn; its webhooks may be unscheduled by now

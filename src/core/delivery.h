@@ -18,9 +18,9 @@ struct Delivery {
   Uuid webhook;
   Time webhook_created_at{};  // with the id and the event's organization, identifies the webhook
   std::shared_ptr<const Outgoing> event;
-  int attempt = 1;    // the number of the next attempt
-  int probes = 0;     // earlier attempts that probed an open circuit; the retry schedule does not count them
-  Time owed_since{};  // the start of its age: the time of the event, or of the replay
+  int attempt = 1;       // the number of the next attempt
+  int probes = 0;        // earlier attempts that probed an open circuit; the retry schedule does not count them
+  Time pending_since{};  // the start of its age: the time of the event, or of the replay
   std::optional<Ledger::Entry> entry;  // set while only the event log holds the delivery, and no row
   bool has_row = false;                // whether webhook_deliveries holds it
   std::int64_t request = 0;            // webhook_deliveries.request, as read

@@ -17,7 +17,7 @@ struct StoredIdentity {
   std::uint64_t system_identifier = 0;
 };
 
-enum class IdentityVerdict : std::uint8_t {
+enum class IdentityChange : std::uint8_t {
   kFresh,     // just installed: generate an instance, continue
   kSame,      // continue
   kUpgraded,  // pg_upgrade: store the new system identifier, continue
@@ -25,7 +25,7 @@ enum class IdentityVerdict : std::uint8_t {
 };
 
 // stored: the row of webhook_instance; has_checkpoint: whether webhook_checkpoint has a row.
-IdentityVerdict judge_identity(const std::optional<StoredIdentity>& stored, bool has_checkpoint, std::uint32_t database,
-                               std::uint64_t system_identifier);
+IdentityChange compare_identity(const std::optional<StoredIdentity>& stored, bool has_checkpoint,
+                                std::uint32_t database, std::uint64_t system_identifier);
 
 }  // namespace webhook

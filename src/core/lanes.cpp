@@ -9,15 +9,15 @@
 namespace webhook {
 
 namespace {
-constexpr std::size_t kBriskMin = 16;  // or all slots, if there are fewer
-constexpr std::size_t kBriskShare = 4;
+constexpr std::size_t kFastMin = 16;  // or all slots, if there are fewer
+constexpr std::size_t kFastShare = 4;
 constexpr std::size_t kSpareShare = 8;
-constexpr std::size_t kOwedKeyBytes = 96;  // memory per key, in addition to its text
+constexpr std::size_t kPendingKeyBytes = 96;  // memory per key, in addition to its text
 }  // namespace
 
 SlotLimits SlotLimits::of(std::size_t total) {
   return {
-      .total = total, .brisk = std::max(std::min(total, kBriskMin), total / kBriskShare), .spare = total / kSpareShare};
+      .total = total, .fast = std::max(std::min(total, kFastMin), total / kFastShare), .spare = total / kSpareShare};
 }
 
 // --- Lanes come and go -----------------------------------------------------------------------------------------------
@@ -35,8 +35,8 @@ void Lanes::set_lane(const Uuid& webhook, const LaneLimits& limits, Time now,
   lane.bucket.set_rate(limits.rate_per_s, now);
   lane.removed = false;
   if (limits.ordering == Ordering::kRelaxed) {
-    forget_owed(lane);
-    lane.owed_is_incomplete = false;
+    forget_pending(lane);
+    lane.pending_is_incomplete = false;
   }
   enter_turns(lane, now);
 }
@@ -91,7 +91,7 @@ std::vector<Delivery> Lanes::remove_lane(const Uuid& webhook) {
 }
 
 void Lanes::forget(std::unordered_map<Uuid, Lane>::iterator lane) {
-  forget_owed(lane->second);
+  forget_pending(lane->second);
   leave(lane->second);
   lanes_.erase(lane);
 }
@@ -111,8 +111,8 @@ std::vector<Delivery> Lanes::forget_lane(const Uuid& webhook) {
 }
 
 Lanes::Lane& Lanes::lane_of(std::uint64_t ticket) {
-  const auto brisk = brisk_.find(ticket);
-  if (brisk != brisk_.end()) return *brisk->second.lane;
+  const auto fast = fast_.find(ticket);
+  if (fast != fast_.end()) return *fast->second.lane;
   const auto slow = slow_.find(ticket);
   assert(slow != slow_.end());
   return *slow->second.lane;
@@ -148,7 +148,7 @@ std::size_t Lanes::untrusted_bytes_max() const { return bytes_max_ / 2 + spare_b
 bool Lanes::may_start(const Organization& organization, Standing standing) const {
   if (organization.in_flight == 0) return true;
   if (left(slots_.total - slots_.spare, in_flight(), organization.in_flight) == 0) return false;
-  if (left(brisk_pool(), brisk_.size(), organization.brisk()) == 0) return false;
+  if (left(fast_pool(), fast_.size(), organization.fast()) == 0) return false;
   if (standing == Standing::kTrusted || organization.untrusted() == 0) return true;
   const std::size_t untrusted = share(slots_.total / 2, untrusted_in_flight_, organization.untrusted());
   if (organization.untrusted() >= untrusted) return false;
@@ -171,9 +171,9 @@ bool Lanes::offer(const Delivery& delivery) {
     set_overflows(lane, true);
     return false;
   }
-  if (!lane.owed.empty()) {
+  if (!lane.pending.empty()) {
     const auto key = ordering_key(lane.limits.ordering, delivery.event->key, delivery.event->event_id);
-    if (key && lane.owed.contains(*key)) return false;
+    if (key && lane.pending.contains(*key)) return false;
   }
   enqueue(lane, delivery);
   return true;
@@ -233,12 +233,12 @@ void Lanes::begin_overflow(const Uuid& webhook) { set_overflows(lanes_.at(webhoo
 
 void Lanes::end_overflow(const Uuid& webhook) {
   Lane& lane = lanes_.at(webhook);
-  if (!lane.owed_is_incomplete) set_overflows(lane, false);
+  if (!lane.pending_is_incomplete) set_overflows(lane, false);
 }
 
-bool Lanes::knows_owed(const Uuid& webhook) const {
+bool Lanes::knows_pending(const Uuid& webhook) const {
   const auto found = lanes_.find(webhook);
-  return found != lanes_.end() && !found->second.owed_is_incomplete;
+  return found != lanes_.end() && !found->second.pending_is_incomplete;
 }
 
 std::vector<Delivery> Lanes::evict(const Uuid& webhook) {
@@ -285,37 +285,37 @@ void Lanes::taken_out(Lane& lane, std::vector<Delivery>* deliveries) {
   }
 }
 
-void Lanes::note_owed(const Uuid& webhook, const std::optional<std::string>& key, std::int64_t event_id) {
+void Lanes::note_pending(const Uuid& webhook, const std::optional<std::string>& key, std::int64_t event_id) {
   const auto found = lanes_.find(webhook);
   if (found == lanes_.end()) return;
   Lane& lane = found->second;
   const auto ordered_by = ordering_key(lane.limits.ordering, key, event_id);
   if (!ordered_by) return;
-  if (!lane.owed.contains(*ordered_by)) {
-    if (!has_room_for_owed(lane, *ordered_by)) {
-      lane.owed_is_incomplete = true;
+  if (!lane.pending.contains(*ordered_by)) {
+    if (!has_room_for_pending(lane, *ordered_by)) {
+      lane.pending_is_incomplete = true;
       set_overflows(lane, true);
       return;
     }
-    count_owed(lane, *ordered_by, 1);
+    count_deliveries(lane, *ordered_by, 1);
   }
-  ++lane.owed[*ordered_by];
+  ++lane.pending[*ordered_by];
 }
 
-bool Lanes::has_room_for_owed(const Lane& lane, const std::string& key) const {
-  return lane.owed.size() < kBlockedKeysMax && owed_bytes_ + kOwedKeyBytes + key.size() <= kAllBlockedBytesMax;
+bool Lanes::has_room_for_pending(const Lane& lane, const std::string& key) const {
+  return lane.pending.size() < kBlockedKeysMax && pending_bytes_ + kPendingKeyBytes + key.size() <= kAllBlockedBytesMax;
 }
 
-void Lanes::count_owed(Lane& lane, const std::string& key, int sign) {
-  const std::size_t bytes = kOwedKeyBytes + key.size();
-  lane.owed_bytes += sign > 0 ? bytes : -bytes;
-  owed_bytes_ += sign > 0 ? bytes : -bytes;
+void Lanes::count_deliveries(Lane& lane, const std::string& key, int sign) {
+  const std::size_t bytes = kPendingKeyBytes + key.size();
+  lane.pending_bytes += sign > 0 ? bytes : -bytes;
+  pending_bytes_ += sign > 0 ? bytes : -bytes;
 }
 
-void Lanes::forget_owed(Lane& lane) {
-  owed_bytes_ -= lane.owed_bytes;
-  lane.owed_bytes = 0;
-  lane.owed = {};
+void Lanes::forget_pending(Lane& lane) {
+  pending_bytes_ -= lane.pending_bytes;
+  lane.pending_bytes = 0;
+  lane.pending = {};
 }
 
 void Lanes::note_settled(const Uuid& webhook, const std::optional<std::string>& key, std::int64_t event_id) {
@@ -324,28 +324,29 @@ void Lanes::note_settled(const Uuid& webhook, const std::optional<std::string>& 
   Lane& lane = found->second;
   const auto ordered_by = ordering_key(lane.limits.ordering, key, event_id);
   if (!ordered_by) return;
-  const auto count = lane.owed.find(*ordered_by);
-  if (count == lane.owed.end() || --count->second > 0) return;
-  count_owed(lane, count->first, -1);
-  lane.owed.erase(count);
+  const auto count = lane.pending.find(*ordered_by);
+  if (count == lane.pending.end() || --count->second > 0) return;
+  count_deliveries(lane, count->first, -1);
+  lane.pending.erase(count);
 }
 
-void Lanes::set_owed(const Uuid& webhook, const std::optional<std::unordered_map<std::string, std::int64_t>>& owed) {
+void Lanes::set_pending(const Uuid& webhook,
+                        const std::optional<std::unordered_map<std::string, std::int64_t>>& pending) {
   const auto found = lanes_.find(webhook);
   if (found == lanes_.end()) return;
   Lane& lane = found->second;
-  forget_owed(lane);
-  lane.owed_is_incomplete = !owed;
-  if (owed) {
-    for (const auto& [key, count] : *owed) {
-      lane.owed_is_incomplete = !has_room_for_owed(lane, key);
-      if (lane.owed_is_incomplete) break;
-      count_owed(lane, key, 1);
-      lane.owed.emplace(key, count);
+  forget_pending(lane);
+  lane.pending_is_incomplete = !pending;
+  if (pending) {
+    for (const auto& [key, count] : *pending) {
+      lane.pending_is_incomplete = !has_room_for_pending(lane, key);
+      if (lane.pending_is_incomplete) break;
+      count_deliveries(lane, key, 1);
+      lane.pending.emplace(key, count);
     }
   }
-  if (!lane.owed_is_incomplete) return;
-  forget_owed(lane);
+  if (!lane.pending_is_incomplete) return;
+  forget_pending(lane);
   set_overflows(lane, true);
 }
 
@@ -505,13 +506,13 @@ void Lanes::fire_timers(Time now) {
 }
 
 void Lanes::age_flights(Time now) {
-  while (!brisk_.empty() && now - brisk_.begin()->second.started_at >= kPatience) {
-    Lane& lane = *brisk_.begin()->second.lane;
+  while (!fast_.empty() && now - fast_.begin()->second.started_at >= kPatience) {
+    Lane& lane = *fast_.begin()->second.lane;
     ++lane.slow;
     ++lane.organization->slow;
     set_standing(lane, Standing::kSlow);
     set_stalled(lane, true);
-    slow_.insert(brisk_.extract(brisk_.begin()));
+    slow_.insert(fast_.extract(fast_.begin()));
   }
 }
 
@@ -519,8 +520,8 @@ std::optional<Delivery> Lanes::take(Time now) {
   now_ = now;
   fire_timers(now);
   age_flights(now);
-  const std::size_t brisk_max = is_alone() ? slots_.brisk : brisk_pool() + slots_.spare;
-  if (brisk_.size() >= brisk_max || in_flight() >= slots_.total) return std::nullopt;
+  const std::size_t fast_max = is_alone() ? slots_.fast : fast_pool() + slots_.spare;
+  if (fast_.size() >= fast_max || in_flight() >= slots_.total) return std::nullopt;
   // The loop is bounded: organizations that may not send now have requests in flight, so there are no more than slots.
   for (std::size_t waiting = turns_.size(); waiting > 0; --waiting) {
     Organization& organization = *turns_.pop_front();
@@ -536,26 +537,26 @@ bool Lanes::Organization::has_turns() const {
 }
 
 std::optional<Delivery> Lanes::take_from(Organization& organization, Time now) {
-  const std::size_t brisk_left = left(brisk_pool(), brisk_.size(), organization.brisk());
+  const std::size_t fast_left = left(fast_pool(), fast_.size(), organization.fast());
   for (std::size_t tried = 0; tried < kStandings; ++tried) {
     const std::size_t standing =
         std::exchange(organization.next_standing, (organization.next_standing + 1) % kStandings);
     TurnQueue<Lane>& turns = organization.turns[standing];
     if (turns.empty() || !may_start(organization, static_cast<Standing>(standing))) continue;
-    if (std::optional<Delivery> delivery = take_from(turns, brisk_left, now)) return delivery;
+    if (std::optional<Delivery> delivery = take_from(turns, fast_left, now)) return delivery;
   }
   return std::nullopt;
 }
 
 // A lane may have lost its right to a turn since it entered the queue, so this checks again.
-std::optional<Delivery> Lanes::take_from(TurnQueue<Lane>& turns, std::size_t brisk_left, Time now) {
+std::optional<Delivery> Lanes::take_from(TurnQueue<Lane>& turns, std::size_t fast_left, Time now) {
   for (std::size_t waiting = turns.size(); waiting > 0; --waiting) {
     Lane& lane = *turns.pop_front();
     if (lane.in_flight >= allowance(lane, now) || !lane.bucket.has_token(now)) {
       enter_turns(lane, now);
       continue;
     }
-    if (lane.in_flight > 0 && static_cast<std::size_t>(lane.in_flight) >= brisk_left) {
+    if (lane.in_flight > 0 && static_cast<std::size_t>(lane.in_flight) >= fast_left) {
       turns.push_back(&lane);
       continue;
     }
@@ -602,7 +603,7 @@ std::optional<Delivery> Lanes::next_ready(Lane& lane) {
 void Lanes::start(Lane& lane, Delivery* delivery, Time now) {
   lane.bucket.take();
   delivery->ticket = next_ticket_++;
-  brisk_.emplace_hint(brisk_.end(), delivery->ticket, Flight{&lane, now});
+  fast_.emplace_hint(fast_.end(), delivery->ticket, Flight{&lane, now});
   ++lane.in_flight;
   ++lane.organization->in_flight;
   ++lane.organization->of_lanes[index_of(lane.standing)];
@@ -611,20 +612,20 @@ void Lanes::start(Lane& lane, Delivery* delivery, Time now) {
 
 // --- Results ---------------------------------------------------------------------------------------------------------
 
-Circuit::Change Lanes::finish(const Delivery& delivery, Verdict verdict, Time now, double random,
+Circuit::Change Lanes::finish(const Delivery& delivery, Health verdict, Time now, double random,
                               std::optional<Time> not_before) {
   now_ = now;
   Lane& lane = lane_of(delivery.ticket);
   const bool was_slow = land(lane, delivery) || lane.slow > 0;
   release_key(lane, delivery);
   Circuit::Change change = Circuit::Change::kNone;
-  if (verdict == Verdict::kFailed) {
+  if (verdict == Health::kFailed) {
     lane.window = 1;
     set_standing(lane, was_slow ? Standing::kSlow : Standing::kUnproven);
     set_stalled(lane, true);
     change = lane.circuit.failed(now, random, not_before);
   } else {
-    if (verdict == Verdict::kSuccess) lane.window = std::min(lane.window + 1, lane.limits.max_in_flight);
+    if (verdict == Health::kSuccess) lane.window = std::min(lane.window + 1, lane.limits.max_in_flight);
     set_standing(lane, was_slow ? Standing::kSlow : Standing::kTrusted);
     set_stalled(lane, lane.slow > 0);
     change = lane.circuit.answered();
@@ -641,7 +642,7 @@ Circuit::Change Lanes::finish(const Delivery& delivery, Verdict verdict, Time no
 // Returns whether the request was slow.
 bool Lanes::land(Lane& lane, const Delivery& delivery) {
   let_go(lane, delivery);
-  const bool was_slow = brisk_.erase(delivery.ticket) == 0;
+  const bool was_slow = fast_.erase(delivery.ticket) == 0;
   if (was_slow) {
     [[maybe_unused]] const std::size_t erased = slow_.erase(delivery.ticket);
     assert(erased == 1);
@@ -699,8 +700,8 @@ std::optional<Time> Lanes::next_turn_at() const {
   std::optional<Time> next;
   if (!timers_.empty()) next = timers_.begin()->first;
   // When a request becomes slow, it makes room for another fast one.
-  if (!turns_.empty() && !brisk_.empty() && in_flight() < slots_.total) {
-    const Time aged = brisk_.begin()->second.started_at + kPatience;
+  if (!turns_.empty() && !fast_.empty() && in_flight() < slots_.total) {
+    const Time aged = fast_.begin()->second.started_at + kPatience;
     next = next ? std::min(*next, aged) : aged;
   }
   return next;
@@ -738,7 +739,7 @@ void Lanes::clock_set_back(Time now) {
     lane.circuit.clock_set_back(now);
     enter_turns(lane, now);
   }
-  for (auto& [ticket, flight] : brisk_) flight.started_at = std::min(flight.started_at, now);
+  for (auto& [ticket, flight] : fast_) flight.started_at = std::min(flight.started_at, now);
 }
 
 }  // namespace webhook

@@ -6,8 +6,8 @@
 //
 // A slow or dead endpoint must not cost the others anything. The scarce resource is the number of open requests:
 //
-//   - A request becomes slow after kPatience. Requests that are not slow are "brisk". At most a quarter of all
-//     requests may be brisk (SlotLimits), so requests that hang do not occupy the slots of those that do not.
+//   - A request becomes slow after kPatience. Requests that are not slow are "fast". At most a quarter of all
+//     requests may be fast (SlotLimits), so requests that hang do not occupy the slots of those that do not.
 //   - A lane is trusted once its endpoint has answered, until it fails or one of its requests becomes slow. An
 //     untrusted lane sends one request at a time. All untrusted lanes together hold at most half of the slots. Those
 //     whose last request was slow hold at most three quarters of that half, so a new endpoint, or one that failed
@@ -19,14 +19,14 @@
 // These rules apply within an organization's share. An organization that is alone may use each pool entirely.
 // Otherwise:
 //
-//   - An organization takes at most as much of a pool as it leaves free. The limit of brisk requests is then doubled,
+//   - An organization takes at most as much of a pool as it leaves free. The limit of fast requests is then doubled,
 //     so that an organization that is the only one to send still has a quarter of all slots. If n organizations want
 //     all they can get, each ends up with pool / (n + 1), and as much stays free for the next, which does not have to
 //     wait.
 //   - An eighth of all slots is reserved for organizations that have no request in flight, one slot each, trusted or
 //     not. Such an organization waits only while all slots are taken. With 256 slots, that takes about forty
 //     organizations whose requests are all open at the same time. It then gets its turn as slots become free: when
-//     requests are answered or time out, or, as long as only brisk ones are open, within kPatience.
+//     requests are answered or time out, or, as long as only fast ones are open, within kPatience.
 //
 // The bytes of deliveries, queued and in flight, follow the same rules (set_bytes_max()). Untrusted lanes hold at
 // most half of them, one lane at most a quarter, and an organization at most as much as it leaves free. An eighth is
@@ -72,7 +72,7 @@ struct LaneLimits {
 // Limits of all lanes together.
 struct SlotLimits {
   std::size_t total = 1;  // requests open at once
-  std::size_t brisk = 1;  // requests of one organization that are not slow
+  std::size_t fast = 1;   // requests of one organization that are not slow
   std::size_t spare = 0;  // part of the total, reserved for organizations without a request in flight
 
   static SlotLimits of(std::size_t total);
@@ -90,7 +90,7 @@ class Lanes {
   static constexpr Duration kSharedTime = std::chrono::seconds(10);
 
   // What an attempt shows about its endpoint.
-  enum class Verdict : std::uint8_t {
+  enum class Health : std::uint8_t {
     kSuccess,
     kAnswered,  // the endpoint is alive, but did not accept the delivery
     kFailed,
@@ -128,14 +128,14 @@ class Lanes {
   bool overflows(const Uuid& webhook) const;
   // The webhook has pending rows that its lane does not hold.
   void begin_overflow(const Uuid& webhook);
-  // All pending rows have been fetched. No effect while the pending keys are not known (set_owed()).
+  // All pending rows have been fetched. No effect while the pending keys are not known (set_pending()).
   void end_overflow(const Uuid& webhook);
-  bool knows_owed(const Uuid& webhook) const;
+  bool knows_pending(const Uuid& webhook) const;
 
   // The next delivery in fair turn, which is then in flight. Nothing: no lane may send anything.
   std::optional<Delivery> take(Time now);
   // A delivery is no longer in flight. not_before: the endpoint asked for no probe before that time.
-  Circuit::Change finish(const Delivery& delivery, Verdict verdict, Time now, double random,
+  Circuit::Change finish(const Delivery& delivery, Health verdict, Time now, double random,
                          std::optional<Time> not_before = std::nullopt);
   // When take() may return something that it does not return now, without a call of finish() or offer().
   std::optional<Time> next_turn_at() const;
@@ -146,10 +146,10 @@ class Lanes {
   std::vector<Delivery> withdraw_behind(const Delivery& failed);
 
   // For kKey and kEndpoint: a delivery has got a row, or its row is gone. In between, offer() refuses its key.
-  void note_owed(const Uuid& webhook, const std::optional<std::string>& key, std::int64_t event_id);
+  void note_pending(const Uuid& webhook, const std::optional<std::string>& key, std::int64_t event_id);
   void note_settled(const Uuid& webhook, const std::optional<std::string>& key, std::int64_t event_id);
   // Replaces the counts of rows by ordering_key(). Nothing: they are not known, and everything overflows.
-  void set_owed(const Uuid& webhook, const std::optional<std::unordered_map<std::string, std::int64_t>>& owed);
+  void set_pending(const Uuid& webhook, const std::optional<std::unordered_map<std::string, std::int64_t>>& pending);
 
   // Nothing if there is no lane.
   const Circuit* circuit(const Uuid& webhook) const;
@@ -172,9 +172,9 @@ class Lanes {
   }
   // Whether active lanes fill three quarters of that room, and would soon overflow.
   bool is_full() const { return queued_moving_ >= room_of_moving() / 4 * 3; }
-  std::size_t in_flight() const { return brisk_.size() + slow_.size(); }
+  std::size_t in_flight() const { return fast_.size() + slow_.size(); }
   // Requests in flight that are not slow.
-  std::size_t brisk() const { return brisk_.size(); }
+  std::size_t fast() const { return fast_.size(); }
   std::size_t queued(const Uuid& webhook) const;
 
   // Visits the queued deliveries until a visit returns false. Returns whether no visit did.
@@ -231,9 +231,9 @@ class Lanes {
     std::optional<Time> timer;
     TokenBucket bucket;
     Circuit circuit;
-    std::unordered_map<std::string, std::int64_t> owed;  // by ordering_key(), how many
-    std::size_t owed_bytes = 0;                          // that they take
-    bool owed_is_incomplete = false;                     // there were too many keys
+    std::unordered_map<std::string, std::int64_t> pending;  // by ordering_key(), how many
+    std::size_t pending_bytes = 0;                          // that they take
+    bool pending_is_incomplete = false;                     // there were too many keys
   };
   // What its lanes have in common, and the sums of what they hold.
   struct Organization : TurnQueueLink<Organization> {
@@ -249,7 +249,7 @@ class Lanes {
     std::array<TurnQueue<Lane>, kStandings> turns;   // lanes with something they may send
     std::size_t next_standing = 0;                   // whose turn it is among these
 
-    std::size_t brisk() const { return in_flight - slow; }
+    std::size_t fast() const { return in_flight - slow; }
     std::size_t untrusted() const { return in_flight - of_lanes[0]; }
     bool has_turns() const;
   };
@@ -263,7 +263,7 @@ class Lanes {
   std::size_t left(std::size_t pool, std::size_t of_all, std::size_t own) const;
   std::size_t spare_bytes() const;
   std::size_t untrusted_bytes_max() const;
-  std::size_t brisk_pool() const { return is_alone() ? slots_.brisk : 2 * slots_.brisk; }
+  std::size_t fast_pool() const { return is_alone() ? slots_.fast : 2 * slots_.fast; }
   bool may_start(const Organization& organization, Standing standing) const;
   void join(Lane& lane, const std::optional<std::string>& organization);
   void leave(Lane& lane);
@@ -275,9 +275,9 @@ class Lanes {
   bool is_large(std::size_t bytes) const { return bytes > bytes_max_ / 2; }
   void hold(Lane& lane, Delivery* delivery);
   void let_go(Lane& lane, const Delivery& delivery);
-  bool has_room_for_owed(const Lane& lane, const std::string& key) const;
-  void count_owed(Lane& lane, const std::string& key, int sign);
-  void forget_owed(Lane& lane);
+  bool has_room_for_pending(const Lane& lane, const std::string& key) const;
+  void count_deliveries(Lane& lane, const std::string& key, int sign);
+  void forget_pending(Lane& lane);
   static int allowance(const Lane& lane, Time now);
   Lane& lane_of(std::uint64_t ticket);
   static std::optional<std::string> serial_key(const Lane& lane, const Delivery& delivery);
@@ -293,7 +293,7 @@ class Lanes {
   void fire_timers(Time now);
   void age_flights(Time now);
   std::optional<Delivery> take_from(Organization& organization, Time now);
-  std::optional<Delivery> take_from(TurnQueue<Lane>& turns, std::size_t brisk_left, Time now);
+  std::optional<Delivery> take_from(TurnQueue<Lane>& turns, std::size_t fast_left, Time now);
   std::optional<Delivery> next_ready(Lane& lane);
   void start(Lane& lane, Delivery* delivery, Time now);
   bool land(Lane& lane, const Delivery& delivery);
@@ -309,7 +309,7 @@ class Lanes {
   std::uint64_t active_organization_ = 0;   // which got the last delivery
   Time shared_until_{};                     // until then another one may have to do, too
   std::set<std::pair<Time, Uuid>> timers_;  // lanes that wait for a token or a probe
-  std::map<std::uint64_t, Flight> brisk_;   // by ticket, so in the order in which they started
+  std::map<std::uint64_t, Flight> fast_;    // by ticket, so in the order in which they started
   std::map<std::uint64_t, Flight> slow_;
   std::uint64_t next_ticket_ = 1;
   std::uint64_t forgotten_ = 0;          // lanes that were forgotten with something in flight
@@ -321,7 +321,7 @@ class Lanes {
   std::size_t held_bytes_ = 0;       // waiting and in flight,
   std::size_t untrusted_bytes_ = 0;  // and of those in lanes that are not trusted
   std::size_t large_ = 0;            // deliveries that are not counted there
-  std::size_t owed_bytes_ = 0;       // of the keys with something owed, in all lanes
+  std::size_t pending_bytes_ = 0;    // of the keys with something pending, in all lanes
   std::size_t queued_moving_ = 0;    // in lanes that neither overflow nor are stalled
   std::size_t crowded_lanes_ = 0;    // of those, lanes that are half full
   Time now_{};                       // of the last take() or finish()

@@ -4,15 +4,15 @@
 
 namespace webhook {
 
-Lookups::Verdict Lookups::start(const std::string& host, SteadyTime now) {
+Lookups::Start Lookups::start(const std::string& host, SteadyTime now) {
   forget_expired(now);
   if (const auto found = abandoned_.find(host);
       found != abandoned_.end() && found->second.size() >= kAbandonedPerHostMax) {
-    return Verdict::kHostIsSilent;
+    return Start::kHostIsSilent;
   }
-  if (total() >= kTotalMax) return Verdict::kTooMany;
+  if (total() >= kTotalMax) return Start::kTooMany;
   ++running_;
-  return Verdict::kStarted;
+  return Start::kStarted;
 }
 
 void Lookups::abandon(const std::string& host, SteadyTime now) {

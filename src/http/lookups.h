@@ -23,10 +23,10 @@ class Lookups {
   // at up to three name servers), with and without a search domain.
   static constexpr std::chrono::seconds kAbandonedFor{60};
 
-  enum class Verdict { kStarted, kHostIsSilent, kTooMany };
+  enum class Start { kStarted, kHostIsSilent, kTooMany };
 
   // If it returns kStarted, the look-up counts as running until end() or abandon().
-  Verdict start(const std::string& host, SteadyTime now);
+  Start start(const std::string& host, SteadyTime now);
   void end() noexcept { --running_; }
   // The look-up's transfer is over, but its thread may still be running.
   void abandon(const std::string& host, SteadyTime now);

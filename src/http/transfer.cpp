@@ -308,8 +308,8 @@ int Transfer::on_lookup(void*, void*, void* transfer) noexcept {
 bool Transfer::start_lookup() {
   const std::string name = host();
   if (name.starts_with('[') || IpAddress::parse(name) || !settings_.proxy.empty() || looks_up_) return true;
-  lookup_verdict_ = lookups_.start(name, std::chrono::steady_clock::now());
-  looks_up_ = lookup_verdict_ == Lookups::Verdict::kStarted;
+  lookup_start_ = lookups_.start(name, std::chrono::steady_clock::now());
+  looks_up_ = lookup_start_ == Lookups::Start::kStarted;
   return looks_up_;
 }
 
@@ -497,7 +497,7 @@ void Transfer::reset() {
   location_.clear();
   length_.clear();
   refusal_ = {};
-  lookup_verdict_ = Lookups::Verdict::kStarted;
+  lookup_start_ = Lookups::Start::kStarted;
   socket_ = -1;
   refused_port_ = sockets_opened_ = attempts_ = socket_errno_ = port_ = 0;
 }
@@ -510,11 +510,11 @@ Transfer::Failure Transfer::failure(CURLcode code) const {
   if (is_length_bad_) {
     return {HttpOutcome::kOther, "the response is not HTTP: its Content-Length is not a length"};
   }
-  if (lookup_verdict_ == Lookups::Verdict::kHostIsSilent) {
+  if (lookup_start_ == Lookups::Start::kHostIsSilent) {
     return {HttpOutcome::kDns, "too many look-ups of host " + host() + " are unanswered"};
   }
   // Other hosts caused this, so it does not count as this host's kDns.
-  if (lookup_verdict_ == Lookups::Verdict::kTooMany) {
+  if (lookup_start_ == Lookups::Start::kTooMany) {
     return {HttpOutcome::kOther, "too many look-ups of host names are unanswered"};
   }
   if (const long status = proxy_refusal(); status != 0) {

@@ -132,8 +132,8 @@ class Transfer {
   std::string length_;          // the value of Content-Length
   bool is_length_bad_ = false;  // not a number, or two different ones; some versions of libcurl accept that
 
-  bool looks_up_ = false;                                         // a look-up of the host's name is running
-  Lookups::Verdict lookup_verdict_ = Lookups::Verdict::kStarted;  // why a look-up was not started
+  bool looks_up_ = false;                                   // a look-up of the host's name is running
+  Lookups::Start lookup_start_ = Lookups::Start::kStarted;  // why a look-up was not started
 
   // The last address that a socket was opened for, and the last refusal.
   std::string_view refusal_;  // empty: none was refused

@@ -10,7 +10,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "pg/error.h"
+#include "core/error.h"
 
 namespace webhook::pg {
 

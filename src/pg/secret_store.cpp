@@ -13,7 +13,7 @@ extern "C" {
 #include <cerrno>
 #include <utility>
 
-#include "pg/error.h"
+#include "core/error.h"
 #include "pg/guard.h"
 #include "pg/settings.h"
 

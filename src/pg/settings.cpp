@@ -33,7 +33,7 @@ int capture = static_cast<int>(CaptureMode::kSubscribed);  // PostgreSQL asserts
 char* claim;
 char* organization;
 int organization_webhooks_max;
-int organization_owed_max;
+int organization_deliveries_max;
 int organization_saved_max_mb;
 int organization_share_percent;
 char* key_file;
@@ -185,9 +185,9 @@ void define_retention_settings() {
 }
 
 void define_share_settings() {
-  DefineCustomIntVariable("webhook.max_owed_per_organization",
+  DefineCustomIntVariable("webhook.max_deliveries_per_organization",
                           "How many pending and dead deliveries an organization may have.",
-                          "What is more is given up, of the webhooks that have the most.", &organization_owed_max,
+                          "What is more is given up, of the webhooks that have the most.", &organization_deliveries_max,
                           1'000'000, 1, INT_MAX - 1, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
   DefineCustomIntVariable("webhook.max_saved_size",
                           "How much an organization's events may take that are kept only because deliveries need them.",
@@ -261,7 +261,7 @@ int workers() { return worker_count; }
 PortList allowed_ports() { return parse_ports(ports, nullptr).value_or(PortList()); }
 const char* secret_key_file() { return key_file; }
 int webhooks_per_organization_max() { return organization_webhooks_max; }
-int owed_per_organization_max() { return organization_owed_max; }
+int deliveries_per_organization_max() { return organization_deliveries_max; }
 std::optional<ShareLimit> event_share() { return share_of(event_size_max_mb, event_retention_s); }
 std::optional<ShareLimit> log_share() { return share_of(log_size_max_mb, log_retention_s); }
 
@@ -278,7 +278,7 @@ WorkerSettings worker_settings() {
   settings.memory_bytes_max = bytes_of_megabytes(worker_memory_mb);
   settings.event_bytes_max = bytes_of_megabytes(event_size_max_mb);
   settings.log_bytes_max = bytes_of_megabytes(log_size_max_mb);
-  settings.owed_max = static_cast<std::size_t>(organization_owed_max);
+  settings.deliveries_max = static_cast<std::size_t>(organization_deliveries_max);
   settings.saved_bytes_max = bytes_of_megabytes(organization_saved_max_mb);
   settings.http = http_settings();
   return settings;

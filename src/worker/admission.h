@@ -29,7 +29,7 @@ class Admission {
   // The event is the next of its window, and goes to these webhooks.
   void admit(Event event, const Unadmitted::Receivers& all_receivers);
 
-  // Asks the filters whose turn it is, and takes over their answers. Throws pg::Error: what has no answer waits still.
+  // Asks the filters whose turn it is, and takes over their answers. Throws Error: what has no answer waits still.
   void ask_filters();
   // Gives up asking about events that have waited for too many newer ones.
   void refuse_old_filters();

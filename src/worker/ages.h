@@ -8,9 +8,9 @@
 
 #include "core/time.h"
 #include "core/uuid.h"
-#include "pg/process.h"
 #include "worker/deadlines.h"
 #include "worker/pending.h"
+#include "worker/process.h"
 #include "worker/targets.h"
 
 namespace webhook {
@@ -18,10 +18,10 @@ namespace webhook {
 class Ages {
  public:
   // All of these outlive it.
-  Ages(pg::Process& process, Targets& targets, Pending& pending)
+  Ages(Process& process, Targets& targets, Pending& pending)
       : process_(process), targets_(targets), pending_(pending) {}
 
-  // Takes a step, if it is time. delivers: deliveries are switched on. Throws pg::Error: the rest is for the next step.
+  // Takes a step, if it is time. delivers: deliveries are switched on. Throws Error: the rest is for the next step.
   void check(bool delivers);
 
   std::optional<Time> next_at(Time /*now*/) const { return deadlines_[Deadline::kCheck]; }
@@ -30,7 +30,7 @@ class Ages {
  private:
   enum class Deadline : std::uint8_t { kCheck, kCount };
 
-  pg::Process& process_;
+  Process& process_;
   Targets& targets_;
   Pending& pending_;
   Deadlines<Deadline> deadlines_;

@@ -11,7 +11,7 @@ constexpr Duration kPerAttempt = std::chrono::microseconds(100);  // that an att
 
 }  // namespace
 
-Backpressure::Backpressure(pg::Process& process, const Pending& pending)
+Backpressure::Backpressure(Process& process, const Pending& pending)
     : process_(process), pending_(pending), allowance_(kAllowanceMax) {}
 
 Time Backpressure::opens_at(Time now) const {

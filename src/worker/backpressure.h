@@ -8,8 +8,8 @@
 #include <optional>
 
 #include "core/time.h"
-#include "pg/process.h"
 #include "worker/pending.h"
+#include "worker/process.h"
 
 namespace webhook {
 
@@ -22,7 +22,7 @@ class Backpressure {
   };
 
   // Both outlive it.
-  Backpressure(pg::Process& process, const Pending& pending);
+  Backpressure(Process& process, const Pending& pending);
 
   // When more may be admitted, not before now.
   Time opens_at(Time now) const;
@@ -40,7 +40,7 @@ class Backpressure {
   void note_attempt();
 
  private:
-  pg::Process& process_;
+  Process& process_;
   const Pending& pending_;
   std::optional<Time> waits_since_;
   Duration allowance_;

@@ -7,14 +7,14 @@ namespace webhook {
 
 void ConfigurationReader::take_news() {
   switch (store_.take_news()) {
-    case pg::ConfigurationNews::kAnything:
+    case ConfigurationNews::kAnything:
       is_round_wanted_ = true;
       has_changes_ = true;
       break;
-    case pg::ConfigurationNews::kChanges:
+    case ConfigurationNews::kChanges:
       has_changes_ = true;
       break;
-    case pg::ConfigurationNews::kNone:
+    case ConfigurationNews::kNone:
       break;
   }
 }

@@ -1,5 +1,5 @@
 // When the webhooks are to be read, and how far that is. All of them are read in the beginning, and again when something
-// may have changed that pg::Store::changes() does not find; otherwise what has changed, snapshot to snapshot, and those whose
+// may have changed that Store::changes() does not find; otherwise what has changed, snapshot to snapshot, and those whose
 // secrets expire. Each step is bounded, so that the network is looked after between two of them, however many webhooks
 // there are or change.
 //
@@ -16,7 +16,7 @@
 #include "core/snapshot.h"
 #include "core/time.h"
 #include "core/uuid.h"
-#include "pg/store.h"
+#include "worker/store.h"
 
 namespace webhook {
 
@@ -24,7 +24,7 @@ class ConfigurationReader {
  public:
   static constexpr std::size_t kWebhooksPerStep = 100;
 
-  explicit ConfigurationReader(pg::Store& store) : store_(store) {}
+  explicit ConfigurationReader(Store& store) : store_(store) {}
 
   // Whether all webhooks have been read once: what no webhook is known for may be routed then.
   bool is_loaded() const { return is_loaded_; }
@@ -45,11 +45,11 @@ class ConfigurationReader {
   Time changes_due_at() const { return next_changes_; }
 
   struct Step {
-    pg::Configuration read;
+    Configuration read;
     bool is_of_round = false;
     bool has_ended_round = false;
   };
-  // The step that is due, or one through the changes. Throws pg::Error: it is due as before.
+  // The step that is due, or one through the changes. Throws Error: it is due as before.
   Step read_next(Time now);
   Step read_changes();
   // What the step took, with what follows from it.
@@ -69,7 +69,7 @@ class ConfigurationReader {
   Step read_round();
   Step read_expired(Time now);
 
-  pg::Store& store_;
+  Store& store_;
   bool is_loaded_ = false;
   Snapshot known_;
   bool has_changes_ = false;

@@ -104,11 +104,11 @@ std::optional<Time> Filters::next_at(Time now) {
 }
 
 void Filters::answer(const Conclude& conclude) {
-  std::vector<pg::FilterGroup> groups;
+  std::vector<FilterGroup> groups;
   std::vector<Turn> turns = prepare_turns(&groups, conclude);
   try {
-    const bool asks = std::any_of(groups.begin(), groups.end(),
-                                  [](const pg::FilterGroup& group) { return !group.questions.empty(); });
+    const bool asks =
+        std::any_of(groups.begin(), groups.end(), [](const FilterGroup& group) { return !group.questions.empty(); });
     if (asks) store_.filter(&groups);
   } catch (...) {
     for (const Turn& turn : turns) turns_.push_back(turn.organization);
@@ -129,7 +129,7 @@ void Filters::answer(const Conclude& conclude) {
 }
 
 // Takes organizations out of turns_ that may be asked about, each with a group. Of the others, what has waited for too long is refused.
-std::vector<Filters::Turn> Filters::prepare_turns(std::vector<pg::FilterGroup>* groups, const Conclude& conclude) {
+std::vector<Filters::Turn> Filters::prepare_turns(std::vector<FilterGroup>* groups, const Conclude& conclude) {
   const Time now = process_.now();
   std::vector<Turn> turns;
   std::size_t steps = 0;
@@ -152,7 +152,7 @@ std::vector<Filters::Turn> Filters::prepare_turns(std::vector<pg::FilterGroup>* 
 }
 
 // The organization's next questions, of the oldest events first.
-Filters::Turn Filters::prepare(Organization& organization, std::size_t steps_max, pg::FilterGroup* group) {
+Filters::Turn Filters::prepare(Organization& organization, std::size_t steps_max, FilterGroup* group) {
   const Time now = process_.now();
   Turn turn{.organization = &organization};
   for (Waiting& waiting : organization.waiting) {
@@ -161,7 +161,7 @@ Filters::Turn Filters::prepare(Organization& organization, std::size_t steps_max
       Step step{.webhook = (*waiting.webhooks)[i]};
       Target* const target = find(waiting, step.webhook);
       if (target != nullptr && now >= target->filter_rests_until) {
-        if (target->compiled_filter == nullptr) target->compiled_filter = std::make_unique<pg::CompiledFilter>();
+        if (target->compiled_filter == nullptr) target->compiled_filter = std::make_unique<CompiledFilter>();
         step.question = group->questions.size();
         group->questions.push_back({.filter = &target->webhook.filter,
                                     .compiled = target->compiled_filter.get(),
@@ -176,7 +176,7 @@ Filters::Turn Filters::prepare(Organization& organization, std::size_t steps_max
 }
 
 // Returns whether it had its turn: whether anything was answered.
-bool Filters::conclude_turn(const Turn& turn, const pg::FilterGroup& group, const Conclude& conclude) {
+bool Filters::conclude_turn(const Turn& turn, const FilterGroup& group, const Conclude& conclude) {
   Organization& organization = *turn.organization;
   if (organization.id) organization.allowance.left(process_.now()) -= group.cost;
   bool had_turn = false;
@@ -185,8 +185,8 @@ bool Filters::conclude_turn(const Turn& turn, const pg::FilterGroup& group, cons
     Target* const target = find(waiting, step.webhook);
     bool is_match = false;
     if (step.question) {
-      const pg::FilterQuestion& question = group.questions[*step.question];
-      if (question.answer == pg::FilterAnswer::kNotAsked) break;
+      const FilterQuestion& question = group.questions[*step.question];
+      if (question.answer == FilterAnswer::kNotAsked) break;
       is_match = judge(organization, target, question);
     } else if (target != nullptr) {
       note(organization, *target, Undecided::kOverrun);
@@ -207,16 +207,16 @@ Target* Filters::find(const Waiting& waiting, const Uuid& webhook) const {
 }
 
 // Returns whether the filter matches.
-bool Filters::judge(Organization& organization, Target* target, const pg::FilterQuestion& question) {
-  const pg::FilterAnswer answer = question.answer;
-  if (answer == pg::FilterAnswer::kOverrun) {
+bool Filters::judge(Organization& organization, Target* target, const FilterQuestion& question) {
+  const FilterAnswer answer = question.answer;
+  if (answer == FilterAnswer::kOverrun) {
     note_overrun(organization, *target);
     return false;
   }
   if (process_.now() >= target->filter_rests_until) target->filter_overruns = 0;
-  if (answer == pg::FilterAnswer::kError) note(organization, *target, Undecided::kError, question.error);
-  if (answer == pg::FilterAnswer::kBeyond) note(organization, *target, Undecided::kBeyond);
-  return answer == pg::FilterAnswer::kMatch;
+  if (answer == FilterAnswer::kError) note(organization, *target, Undecided::kError, question.error);
+  if (answer == FilterAnswer::kBeyond) note(organization, *target, Undecided::kBeyond);
+  return answer == FilterAnswer::kMatch;
 }
 
 void Filters::refuse_oldest(Organization& organization, const Conclude& conclude) {
@@ -304,16 +304,16 @@ void Filters::note(Organization& organization, Target& target, Undecided why, co
       " It is one of " + std::to_string(organization.undecided[kind]) + " that were not made so far.";
   if (why == Undecided::kError) {
     process_.log_about(
-        organization.id, pg::LogLevel::kLog,
+        organization.id, LogLevel::kLog,
         "the filter of " + described(target.webhook) + " could not be evaluated: " + target.endpoint.filter_error,
         "It counts as no match." + count, "webhook_explain() says so of each event.");
   } else if (why == Undecided::kBeyond) {
-    process_.log_about(organization.id, pg::LogLevel::kLog, "data of " + name + " is beyond what filters may see",
+    process_.log_about(organization.id, LogLevel::kLog, "data of " + name + " is beyond what filters may see",
                        "It counts as no match." + count + " This one was for " + described(target.webhook) + ".",
                        "The bounds are in the description of webhook_configurations.filter.");
   } else {
     process_.log_about(
-        organization.id, pg::LogLevel::kLog, "the filters of " + name + " take too much time",
+        organization.id, LogLevel::kLog, "the filters of " + name + " take too much time",
         "They may take a tenth of the worker's time. A delivery that waits for them for too long is not made." + count,
         "The filter of " + described(target.webhook) + " is one of those that were not evaluated.");
   }
@@ -353,11 +353,10 @@ void Filters::note_overrun(Organization& organization, Target& target) {
     organization.overrun_lines = 0;
   }
   if (organization.overrun_lines++ >= kOverrunLinesMax) return;
-  process_.log_about(target.webhook.organization_id, pg::LogLevel::kLog,
-                     "the filter of " + described(target.webhook) + " took too long",
-                     "It counts as no match, and is left alone for " +
-                         std::to_string(std::chrono::duration_cast<std::chrono::seconds>(rest).count()) +
-                         " s, doubling each time.");
+  process_.log_about(
+      target.webhook.organization_id, LogLevel::kLog, "the filter of " + described(target.webhook) + " took too long",
+      "It counts as no match, and is left alone for " +
+          std::to_string(std::chrono::duration_cast<std::chrono::seconds>(rest).count()) + " s, doubling each time.");
 }
 
 }  // namespace webhook

@@ -35,8 +35,8 @@
 #include "core/time.h"
 #include "core/time_allowance.h"
 #include "core/uuid.h"
-#include "pg/process.h"
-#include "pg/store.h"
+#include "worker/process.h"
+#include "worker/store.h"
 #include "worker/targets.h"
 
 namespace webhook {
@@ -57,7 +57,7 @@ class Filters {
     std::shared_ptr<const Outgoing> outgoing;  // once somebody gets it
     std::shared_ptr<const std::vector<Uuid>> webhooks;
     std::size_t next = 0;  // of those, the first without an answer
-    pg::FilterData made;
+    FilterData made;
     Time since{};
     std::size_t bytes = 0;
     ByteBudget::Charge charge;  // for these
@@ -67,7 +67,7 @@ class Filters {
   using Conclude = std::function<void(Waiting&, Target*)>;
 
   // All of these outlive it.
-  Filters(pg::Process& process, pg::Store& store, Targets& targets, ByteBudget& budget, Statistics& statistics)
+  Filters(Process& process, Store& store, Targets& targets, ByteBudget& budget, Statistics& statistics)
       : process_(process), store_(store), targets_(targets), budget_(budget), statistics_(statistics) {}
 
   // Whether an event may wait for these, which have filters. If not, they do not get it.
@@ -82,7 +82,7 @@ class Filters {
   std::optional<Time> next_at(Time now);
   bool is_due(Time now) { return next_at(now) == now; }
   // Asks those whose turn it is, by one call of the store, and concludes what is answered, each organization's in the
-  // order in which it came. Throws pg::Error: what has no answer waits still.
+  // order in which it came. Throws Error: what has no answer waits still.
   void answer(const Conclude& conclude);
   // Those have waited for too long. newest: the last entry of the ledger.
   void refuse_old(Ledger::Entry newest, const Conclude& conclude);
@@ -126,11 +126,11 @@ class Filters {
 
   Organization& organization_of(const std::optional<std::string>& id);
   Time next_turn_of(Organization& organization, Time now);
-  std::vector<Turn> prepare_turns(std::vector<pg::FilterGroup>* groups, const Conclude& conclude);
-  Turn prepare(Organization& organization, std::size_t steps_max, pg::FilterGroup* group);
-  bool conclude_turn(const Turn& turn, const pg::FilterGroup& group, const Conclude& conclude);
+  std::vector<Turn> prepare_turns(std::vector<FilterGroup>* groups, const Conclude& conclude);
+  Turn prepare(Organization& organization, std::size_t steps_max, FilterGroup* group);
+  bool conclude_turn(const Turn& turn, const FilterGroup& group, const Conclude& conclude);
   Target* find(const Waiting& waiting, const Uuid& webhook) const;
-  bool judge(Organization& organization, Target* target, const pg::FilterQuestion& question);
+  bool judge(Organization& organization, Target* target, const FilterQuestion& question);
   void refuse_oldest(Organization& organization, const Conclude& conclude);
   void take_out_oldest(Organization& organization);
   void no_longer_waits(Organization& organization, const Waiting& waiting);
@@ -138,8 +138,8 @@ class Filters {
   void count(Organization& organization, Target& target, Undecided why, const std::string& error);
   void note_overrun(Organization& organization, Target& target);
 
-  pg::Process& process_;
-  pg::Store& store_;
+  Process& process_;
+  Store& store_;
   Targets& targets_;
   ByteBudget& budget_;
   Statistics& statistics_;

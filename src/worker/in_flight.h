@@ -6,7 +6,7 @@
 
 #include "core/delivery.h"
 #include "core/time.h"
-#include "pg/store.h"
+#include "worker/store.h"
 
 namespace webhook {
 
@@ -18,6 +18,6 @@ struct OpenRequest {
 
 using InFlight = std::unordered_map<std::uint64_t, OpenRequest>;  // by the delivery's ticket
 
-inline pg::DeliveryKey key_of(const Delivery& delivery) { return {delivery.event->event_id, delivery.webhook}; }
+inline DeliveryKey key_of(const Delivery& delivery) { return {delivery.event->event_id, delivery.webhook}; }
 
 }  // namespace webhook

@@ -54,24 +54,24 @@ void Maintenance::note_growth(Time now) { deadlines_.bring_forward(Deadline::kMa
 void Maintenance::clean_up_soon(Time now) { deadlines_.bring_forward(Deadline::kCleanUp, now + kCleanUpPause); }
 
 void Maintenance::maintain_rings() {
-  const pg::WorkerSettings& settings = process_.settings();
-  maintain_ring(pg::Ring::kEvents, {settings.event_retention, shared_bytes(settings.event_bytes_max)});
-  maintain_ring(pg::Ring::kExcessEvents,
+  const WorkerSettings& settings = process_.settings();
+  maintain_ring(Ring::kEvents, {settings.event_retention, shared_bytes(settings.event_bytes_max)});
+  maintain_ring(Ring::kExcessEvents,
                 {settings.event_retention, excess_bytes(settings.event_bytes_max), kExcessSegments});
-  maintain_ring(pg::Ring::kLogs, {settings.log_retention, shared_bytes(settings.log_bytes_max)});
-  maintain_ring(pg::Ring::kExcessLogs, {settings.log_retention, excess_bytes(settings.log_bytes_max), kExcessSegments});
+  maintain_ring(Ring::kLogs, {settings.log_retention, shared_bytes(settings.log_bytes_max)});
+  maintain_ring(Ring::kExcessLogs, {settings.log_retention, excess_bytes(settings.log_bytes_max), kExcessSegments});
 }
 
-void Maintenance::maintain_ring(pg::Ring ring, const RingLimits& limits) {
+void Maintenance::maintain_ring(Ring ring, const RingLimits& limits) {
   KeptSegment& kept = kept_[static_cast<std::size_t>(ring)];
-  const pg::RingReport report = store_.maintain_ring(ring, limits);
+  const RingReport report = store_.maintain_ring(ring, limits);
   const Time now = process_.now();
   if (report.more) deadlines_.set(Deadline::kMaintenance, now);
   if (report.kept_because != kept.reason) kept = {report.kept_because, now + kInterval};
   if (kept.reason.empty() || now < kept.next_warning) return;
   kept.next_warning = now + kWarningInterval;
   const bool events = holds_events(ring);
-  process_.log(pg::LogLevel::kWarning,
+  process_.log(LogLevel::kWarning,
                std::string("the oldest segment of ") + (events ? "webhook_events" : "webhook_logs") +
                    " is kept beyond its retention or size",
                "The reason: " + report.kept_because + ". The current segment grows meanwhile.",

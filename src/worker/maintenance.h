@@ -13,26 +13,25 @@
 #include "core/ring.h"
 #include "core/share.h"
 #include "core/time.h"
-#include "pg/process.h"
-#include "pg/store.h"
 #include "worker/configuration_reader.h"
 #include "worker/deadlines.h"
+#include "worker/process.h"
 #include "worker/quotas.h"
+#include "worker/store.h"
 
 namespace webhook {
 
 class Maintenance {
  public:
   // All of these outlive it.
-  Maintenance(pg::Process& process, pg::Store& store, const ConfigurationReader& configuration,
-              const WorkerShare& share)
+  Maintenance(Process& process, Store& store, const ConfigurationReader& configuration, const WorkerShare& share)
       : process_(process), store_(store), configuration_(configuration), share_(share), quotas_(process, store) {}
 
   // Whether maintain() has something to do.
   bool is_due(Time now) const { return deadlines_.has_passed(Deadline::kMaintenance, now); }
-  // The rings, the quotas, and deliveries that have expired. Throws pg::Error: the rest is for the next time.
+  // The rings, the quotas, and deliveries that have expired. Throws Error: the rest is for the next time.
   void maintain();
-  // A step of deleting what deleted webhooks have left, if it is time and all webhooks are known. Throws pg::Error: again
+  // A step of deleting what deleted webhooks have left, if it is time and all webhooks are known. Throws Error: again
   // later.
   void clean_up();
 
@@ -55,15 +54,15 @@ class Maintenance {
 
   void delete_expired(Time now);
   void maintain_rings();
-  void maintain_ring(pg::Ring ring, const RingLimits& limits);
+  void maintain_ring(Ring ring, const RingLimits& limits);
 
-  pg::Process& process_;
-  pg::Store& store_;
+  Process& process_;
+  Store& store_;
   const ConfigurationReader& configuration_;
   const WorkerShare share_;
   Quotas quotas_;  // the first worker's
   Deadlines<Deadline> deadlines_;
-  std::array<KeptSegment, pg::kRings> kept_;  // by ring
+  std::array<KeptSegment, kRings> kept_;  // by ring
 };
 
 }  // namespace webhook

@@ -8,7 +8,7 @@ namespace webhook {
 namespace {
 
 // {"configuration_id":"…","name":"…" — the members that all have; the caller adds its own and the closing brace.
-std::string begin_data(const pg::Webhook& webhook) {
+std::string begin_data(const Webhook& webhook) {
   std::string data = R"({"configuration_id":)";
   append_json_string(data, to_string(webhook.id));
   data += R"(,"name":)";
@@ -20,7 +20,7 @@ std::string begin_data(const pg::Webhook& webhook) {
 
 bool is_operational(std::string_view event_name) { return event_name.starts_with("webhook."); }
 
-pg::OperationalEvent webhook_disabled(const pg::Webhook& webhook, std::string_view reason) {
+OperationalEvent webhook_disabled(const Webhook& webhook, std::string_view reason) {
   std::string data = begin_data(webhook);
   data += R"(,"reason":)";
   append_json_string(data, reason);
@@ -28,8 +28,7 @@ pg::OperationalEvent webhook_disabled(const pg::Webhook& webhook, std::string_vi
   return {"webhook.disabled", webhook.organization_id, std::move(data)};
 }
 
-pg::OperationalEvent delivery_failed(const pg::Webhook& webhook, const Outgoing& event, int attempts,
-                                     std::string_view error) {
+OperationalEvent delivery_failed(const Webhook& webhook, const Outgoing& event, int attempts, std::string_view error) {
   std::string data = begin_data(webhook);
   data += R"(,"webhook_id":)";
   append_json_string(data, event.webhook_id);
@@ -41,7 +40,7 @@ pg::OperationalEvent delivery_failed(const pg::Webhook& webhook, const Outgoing&
   return {"webhook.delivery.failed", webhook.organization_id, std::move(data)};
 }
 
-pg::OperationalEvent webhook_recovered(const pg::Webhook& webhook, Time failing_since) {
+OperationalEvent webhook_recovered(const Webhook& webhook, Time failing_since) {
   std::string data = begin_data(webhook);
   data += R"(,"failing_since":)";
   append_json_string(data, format_timestamp(failing_since));

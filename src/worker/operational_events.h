@@ -7,22 +7,21 @@
 
 #include "core/outgoing.h"
 #include "core/time.h"
-#include "pg/store.h"
+#include "worker/store.h"
 
 namespace webhook {
 
 bool is_operational(std::string_view event_name);
 
 // webhook.disabled: it was switched off. {"configuration_id","name","reason"}
-pg::OperationalEvent webhook_disabled(const pg::Webhook& webhook, std::string_view reason);
+OperationalEvent webhook_disabled(const Webhook& webhook, std::string_view reason);
 
 // webhook.delivery.failed: a delivery was given up after its last attempt.
 // {"configuration_id","name","webhook_id","event","attempts","error"}
-pg::OperationalEvent delivery_failed(const pg::Webhook& webhook, const Outgoing& event, int attempts,
-                                     std::string_view error);
+OperationalEvent delivery_failed(const Webhook& webhook, const Outgoing& event, int attempts, std::string_view error);
 
 // webhook.recovered: the circuit has closed, behind failures of more than operational events.
 // {"configuration_id","name","failing_since"}
-pg::OperationalEvent webhook_recovered(const pg::Webhook& webhook, Time failing_since);
+OperationalEvent webhook_recovered(const Webhook& webhook, Time failing_since);
 
 }  // namespace webhook

@@ -20,17 +20,17 @@ void OrderingKeys::set_up(const Target& target) {
   const Uuid& id = target.webhook.id;
   const Ordering ordering = target.webhook.limits.ordering;
   if (deferrals_.contains(id)) {  // again when that is over
-    lanes_.set_owed(id, std::nullopt);
+    lanes_.set_pending(id, std::nullopt);
     return;
   }
   const auto written = written_.find(id);
   if (!backlog_.next_due(id) && backlog_.held(id) == 0) {
     note_nothing_pending(target);
   } else if (written != written_.end() && written->second == ordering) {
-    lanes_.set_owed(id, store_.owed_by_key(target.webhook.identity(), Lanes::kBlockedKeysMax));
+    lanes_.set_pending(id, store_.pending_by_key(target.webhook.identity(), Lanes::kBlockedKeysMax));
   } else {
     written_.erase(id);
-    lanes_.set_owed(id, std::nullopt);
+    lanes_.set_pending(id, std::nullopt);
     Job& job = jobs_[id];
     if (job.ordering != ordering) job = {.ordering = ordering};
     backlog_.unschedule(id);
@@ -41,7 +41,7 @@ void OrderingKeys::note_nothing_pending(const Target& target) {
   const Uuid& id = target.webhook.id;
   written_.insert_or_assign(id, target.webhook.limits.ordering);
   jobs_.erase(id);
-  lanes_.set_owed(id, std::unordered_map<std::string, std::int64_t>());
+  lanes_.set_pending(id, std::unordered_map<std::string, std::int64_t>());
 }
 
 OrderingKeys::Jobs::const_iterator OrderingKeys::next_job() const {
@@ -61,7 +61,7 @@ const Target* OrderingKeys::write_step() {
   }
   Job& job = jobs_.at(id);
   const Ordering ordering = job.ordering;
-  const pg::OrderingStep step = store_.write_ordering_keys(target->webhook.identity(), ordering, job.position, kStep);
+  const OrderingStep step = store_.write_ordering_keys(target->webhook.identity(), ordering, job.position, kStep);
   job.position = step.position;
   if (step.is_busy) deferrals_.add(id, process_.now());
   if (step.is_busy || !step.is_all) return nullptr;

@@ -16,8 +16,8 @@
 #include "core/ordering.h"
 #include "core/time.h"
 #include "core/uuid.h"
-#include "pg/process.h"
-#include "pg/store.h"
+#include "worker/process.h"
+#include "worker/store.h"
 #include "worker/targets.h"
 
 namespace webhook {
@@ -30,8 +30,7 @@ inline bool is_ordered(const Target& target) {
 class OrderingKeys {
  public:
   // All of these outlive it.
-  OrderingKeys(pg::Process& process, pg::Store& store, Targets& targets, Lanes& lanes, Backlog& backlog,
-               Deferrals& deferrals)
+  OrderingKeys(Process& process, Store& store, Targets& targets, Lanes& lanes, Backlog& backlog, Deferrals& deferrals)
       : process_(process), store_(store), targets_(targets), lanes_(lanes), backlog_(backlog), deferrals_(deferrals) {}
 
   // Whether nothing of the webhook may be fetched, because the order of its rows is not known yet.
@@ -71,8 +70,8 @@ class OrderingKeys {
 
   Jobs::const_iterator next_job() const;
 
-  pg::Process& process_;
-  pg::Store& store_;
+  Process& process_;
+  Store& store_;
   Targets& targets_;
   Lanes& lanes_;
   Backlog& backlog_;

@@ -17,7 +17,7 @@ constexpr double kEventsAtOnce = 60;
 constexpr Duration kDisableRetry = std::chrono::seconds(5);
 constexpr std::size_t kReasonBytesMax = 1000;  // of webhook_configurations.disabled_reason
 
-pg::LogRow log_row(const OpenRequest& request, const HttpResponse& response, const Judgement& judgement) {
+LogRow log_row(const OpenRequest& request, const HttpResponse& response, const AttemptResult& judgement) {
   const Delivery& delivery = request.delivery;
   return {.created_at = request.started_at,
           .webhook = delivery.webhook,
@@ -25,7 +25,7 @@ pg::LogRow log_row(const OpenRequest& request, const HttpResponse& response, con
           .event_id = delivery.event->event_id,
           .event = delivery.event->event_name,
           .attempt = delivery.attempt,
-          .success = judgement.verdict == Lanes::Verdict::kSuccess,
+          .success = judgement.verdict == Lanes::Health::kSuccess,
           .response_status = response.status,
           .response_body = stored_response(response),
           .error = judgement.error,
@@ -41,8 +41,8 @@ bool Outcomes::conclude(const OpenRequest& request, const HttpResponse& response
   const Delivery& delivery = request.delivery;
   const Time now = process_.now();
   Target* const target = targets_.find(delivery);
-  const Judgement judgement = judge(response, now);
-  pg::LogRow row = log_row(request, response, judgement);
+  const AttemptResult judgement = judge(response, now);
+  LogRow row = log_row(request, response, judgement);
   const bool is_success = row.success;
   const std::optional<Time> not_before = judgement.wait ? std::optional(now + *judgement.wait) : std::nullopt;
   const Circuit::Change change = pending_.finish(delivery, judgement.verdict, not_before);
@@ -67,8 +67,8 @@ bool Outcomes::conclude(const OpenRequest& request, const HttpResponse& response
 }
 
 // row: gets the time of the next attempt, or why there is none.
-void Outcomes::retry_or_give_up(const OpenRequest& request, const Target& target, const Judgement& judgement,
-                                pg::LogRow* row) {
+void Outcomes::retry_or_give_up(const OpenRequest& request, const Target& target, const AttemptResult& judgement,
+                                LogRow* row) {
   Delivery delivery = request.delivery;
   if (request.is_probe) ++delivery.probes;
   const std::optional<Time> next = next_attempt_at(request, target, judgement, &row->error);
@@ -76,7 +76,7 @@ void Outcomes::retry_or_give_up(const OpenRequest& request, const Target& target
   // What the circuit holds is due as soon as it closes, the oldest first.
   const Circuit* const circuit = pending_.circuit(target.webhook.id);
   const bool is_held = circuit != nullptr && circuit->is_open();
-  pending_.add(delivery, delivery.attempt, next && is_held ? std::optional(delivery.owed_since) : next, row->error);
+  pending_.add(delivery, delivery.attempt, next && is_held ? std::optional(delivery.pending_since) : next, row->error);
   if (next) {
     pending_.hold_back_behind(delivery);
   } else if (!is_operational(delivery.event->event_name)) {
@@ -87,8 +87,8 @@ void Outcomes::retry_or_give_up(const OpenRequest& request, const Target& target
 
 // Nothing: there is none, and the error says why.
 std::optional<Time> Outcomes::next_attempt_at(const OpenRequest& request, const Target& target,
-                                              const Judgement& judgement, std::string* error) {
-  const pg::WorkerSettings& settings = process_.settings();
+                                              const AttemptResult& judgement, std::string* error) {
+  const WorkerSettings& settings = process_.settings();
   const Time now = process_.now();
   const Delivery& delivery = request.delivery;
   const RetrySchedule& schedule =
@@ -104,7 +104,7 @@ std::optional<Time> Outcomes::next_attempt_at(const OpenRequest& request, const 
     if (next && judgement.wait) next = std::max(*next, now + *judgement.wait);
     if (!next) *error += "; the last attempt of its schedule";
   }
-  if (next && *next - delivery.owed_since > settings.max_age) {
+  if (next && *next - delivery.pending_since > settings.max_age) {
     next.reset();
     *error += "; another attempt would come after webhook.max_age";
   }
@@ -113,7 +113,7 @@ std::optional<Time> Outcomes::next_attempt_at(const OpenRequest& request, const 
 
 // A tenant whose thousand webhooks all fail, and all want to hear of it, would make a million deliveries of one event. So an
 // organization gets a limited number. Webhooks without an organization are not limited: no tenant creates one.
-void Outcomes::emit(const Target& target, pg::OperationalEvent event) {
+void Outcomes::emit(const Target& target, OperationalEvent event) {
   const Time now = process_.now();
   if (const std::optional<std::string>& organization = target.webhook.organization_id) {
     const auto [limit, is_new] = event_limits_.try_emplace(*organization);
@@ -131,7 +131,7 @@ void Outcomes::forget_idle() {
 
 // --- The endpoint ---------------------------------------------------------------------------------------------------------
 
-void Outcomes::note_endpoint(Target& target, const pg::LogRow& row, Circuit::Change change) {
+void Outcomes::note_endpoint(Target& target, const LogRow& row, Circuit::Change change) {
   if (row.success) {
     target.endpoint.last_success_at = process_.now();
   } else {
@@ -143,9 +143,9 @@ void Outcomes::note_endpoint(Target& target, const pg::LogRow& row, Circuit::Cha
   if (row.success) target.endpoint.failing_since.reset();
 }
 
-void Outcomes::note_failure(Target& target, const pg::LogRow& row) {
+void Outcomes::note_failure(Target& target, const LogRow& row) {
   const Time now = process_.now();
-  pg::EndpointState& endpoint = target.endpoint;
+  EndpointState& endpoint = target.endpoint;
   endpoint.last_failure_at = now;
   endpoint.last_error = row.error;
   if (!endpoint.failing_since) {
@@ -160,17 +160,17 @@ void Outcomes::note_failure(Target& target, const pg::LogRow& row) {
 
 void Outcomes::note_opened(const Target& target, const std::string& error) {
   pending_.hold_back(target);
-  process_.log_about(target.webhook.organization_id, pg::LogLevel::kLog,
+  process_.log_about(target.webhook.organization_id, LogLevel::kLog,
                      "the circuit of " + described(target.webhook) + " has opened: " + error,
                      "Its endpoint failed " + std::to_string(Circuit::kFailuresToOpen) +
-                         " times in a row. What is owed to it waits, and one delivery is tried from time to time.");
+                         " times in a row. Its pending deliveries wait, and one delivery is tried from time to time.");
 }
 
 void Outcomes::note_closed(const Target& target) {
   pending_.schedule_refill(target);
-  process_.log_about(target.webhook.organization_id, pg::LogLevel::kLog,
+  process_.log_about(target.webhook.organization_id, LogLevel::kLog,
                      "the circuit of " + described(target.webhook) + " has closed",
-                     "Its endpoint answers again. What is owed to it is sent.");
+                     "Its endpoint answers again. Its pending deliveries are sent.");
   // From failures of operational events alone the next one would come, and so on for ever.
   if (target.has_failed_events) {
     emit(target, webhook_recovered(target.webhook, target.endpoint.failing_since.value_or(process_.now())));
@@ -181,11 +181,11 @@ void Outcomes::note_test(const Tester::Outcome& test) {
   Target* const target = targets_.find(test.webhook);
   if (target == nullptr || target->webhook.created_at != test.webhook_created_at || target->webhook.url != test.url)
     return;
-  if (test.verdict == Lanes::Verdict::kFailed) return;
+  if (test.verdict == Lanes::Health::kFailed) return;
   const bool has_lane = pending_.circuit(test.webhook) != nullptr;
   const bool has_closed = has_lane && pending_.close_circuit(test.webhook) == Circuit::Change::kClosed;
   if (has_closed && target->webhook.is_deliverable()) note_closed(*target);
-  if (test.verdict == Lanes::Verdict::kSuccess) {
+  if (test.verdict == Lanes::Health::kSuccess) {
     target->endpoint.last_success_at = process_.now();
     target->endpoint.failing_since.reset();
   }
@@ -213,15 +213,15 @@ void Outcomes::disable_webhooks() {
 bool Outcomes::try_to_disable(const Uuid& webhook, const std::string& reason) {
   const Target* const target = targets_.find(webhook);
   if (target == nullptr || !target->webhook.is_active) return true;
-  const pg::DisableResult result = store_.disable(target->webhook.identity(), target->webhook.url, reason,
-                                                  webhook_disabled(target->webhook, reason));
-  if (result == pg::DisableResult::kDisabled) {
-    process_.log_about(target->webhook.organization_id, pg::LogLevel::kLog,
+  const DisableResult result = store_.disable(target->webhook.identity(), target->webhook.url, reason,
+                                              webhook_disabled(target->webhook, reason));
+  if (result == DisableResult::kDisabled) {
+    process_.log_about(target->webhook.organization_id, LogLevel::kLog,
                        described(target->webhook) + " is switched off: " + reason, "Its events are recorded.",
                        "UPDATE webhook_configurations SET is_active = true switches it on again, and webhook_replay() "
                        "sends what it has missed.");
   }
-  return result != pg::DisableResult::kLocked;
+  return result != DisableResult::kLocked;
 }
 
 std::optional<Time> Outcomes::next_at(Time /*now*/) const {

@@ -14,24 +14,24 @@
 #include "core/token_bucket.h"
 #include "core/uuid.h"
 #include "http/http_client.h"
-#include "pg/process.h"
-#include "pg/store.h"
+#include "worker/attempt_result.h"
 #include "worker/deadlines.h"
 #include "worker/in_flight.h"
 #include "worker/pending.h"
+#include "worker/process.h"
 #include "worker/recorder.h"
 #include "worker/recording.h"
 #include "worker/recovery.h"
+#include "worker/store.h"
 #include "worker/targets.h"
 #include "worker/tester.h"
-#include "worker/verdict.h"
 
 namespace webhook {
 
 class Outcomes {
  public:
   // All of these outlive it.
-  Outcomes(pg::Process& process, pg::Store& store, Targets& targets, Statistics& statistics, Recorder& recorder,
+  Outcomes(Process& process, Store& store, Targets& targets, Statistics& statistics, Recorder& recorder,
            Recording& recording, Recovery& recovery, Pending& pending)
       : process_(process),
         store_(store),
@@ -48,7 +48,7 @@ class Outcomes {
   void note_test(const Tester::Outcome& test);
 
   // Switches off the webhooks that are to be, each by a transaction of its own, if it is time. One whose row somebody has
-  // locked is tried again later. Throws pg::Error: likewise.
+  // locked is tried again later. Throws Error: likewise.
   void disable_webhooks();
   // The webhook is gone.
   void forget(const Uuid& webhook) { to_disable_.erase(webhook); }
@@ -61,19 +61,19 @@ class Outcomes {
  private:
   enum class Deadline : std::uint8_t { kDisable, kCount };
 
-  void retry_or_give_up(const OpenRequest& request, const Target& target, const Judgement& judgement, pg::LogRow* row);
-  std::optional<Time> next_attempt_at(const OpenRequest& request, const Target& target, const Judgement& judgement,
+  void retry_or_give_up(const OpenRequest& request, const Target& target, const AttemptResult& judgement, LogRow* row);
+  std::optional<Time> next_attempt_at(const OpenRequest& request, const Target& target, const AttemptResult& judgement,
                                       std::string* error);
-  void emit(const Target& target, pg::OperationalEvent event);
-  void note_endpoint(Target& target, const pg::LogRow& row, Circuit::Change change);
-  void note_failure(Target& target, const pg::LogRow& row);
+  void emit(const Target& target, OperationalEvent event);
+  void note_endpoint(Target& target, const LogRow& row, Circuit::Change change);
+  void note_failure(Target& target, const LogRow& row);
   void note_opened(const Target& target, const std::string& error);
   void note_closed(const Target& target);
   void disable(const Target& target, const std::string& reason);
   bool try_to_disable(const Uuid& webhook, const std::string& reason);
 
-  pg::Process& process_;
-  pg::Store& store_;
+  Process& process_;
+  Store& store_;
   Targets& targets_;
   Statistics& statistics_;
   Recorder& recorder_;

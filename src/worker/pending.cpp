@@ -31,7 +31,7 @@ Delivery delivery_of(const Target& target, const std::shared_ptr<const Outgoing>
   return {.webhook = target.webhook.id,
           .webhook_created_at = target.webhook.created_at,
           .event = event,
-          .owed_since = event->created_at,
+          .pending_since = event->created_at,
           .entry = entry};
 }
 
@@ -49,7 +49,7 @@ std::shared_ptr<const Outgoing> without_body(const Outgoing& event) {
 
 }  // namespace
 
-Pending::Pending(pg::Process& process, pg::Store& store, Targets& targets, ByteBudget& budget, Recorder& recorder,
+Pending::Pending(Process& process, Store& store, Targets& targets, ByteBudget& budget, Recorder& recorder,
                  Recording& recording, OutgoingFactory& outgoings, const Recovery& recovery)
     : process_(process),
       store_(store),
@@ -70,19 +70,19 @@ void Pending::apply_settings() {
 // --- Recording ------------------------------------------------------------------------------------------------------------
 
 void Pending::record() {
-  if (const std::optional<Recorder::Recorded> recorded = recording_.record(lanes_)) take_recorded(*recorded);
+  if (const std::optional<Recorder::Result> recorded = recording_.record(lanes_)) take_recorded(*recorded);
 }
 
 void Pending::flush() {
   if (!recorder_.empty()) record();
 }
 
-void Pending::take_recorded(const Recorder::Recorded& recorded) {
-  for (const pg::DeliveryKey& key : recorded.released) {
+void Pending::take_recorded(const Recorder::Result& recorded) {
+  for (const DeliveryKey& key : recorded.released) {
     if (!backlog_.let_go(key.webhook, key.event_id)) continue;
     if (const Target* target = targets_.find(key.webhook)) schedule_refill(*target);
   }
-  for (const Uuid& id : recorded.beside.deferred) {
+  for (const Uuid& id : recorded.stored.deferred) {
     if (deferrals_.add(id, process_.now())) backlog_.unschedule(id);
   }
 }
@@ -93,21 +93,21 @@ void Pending::apply_deferred() {
   const Time begin = process_.now();
   if (deferrals_.next_try_at().value_or(Time::max()) > begin) return;
   std::optional<Uuid> waiting;
-  for (const pg::Applied& applied : store_.apply_deferred(deferrals_.due(begin, kDeferralTries), kDeferredStep)) {
+  for (const Applied& applied : store_.apply_deferred(deferrals_.due(begin, kDeferralTries), kDeferredStep)) {
     const Time now = process_.now();
     switch (applied.state) {
-      case pg::Applied::State::kBusy:
+      case Applied::State::kBusy:
         deferrals_.note_busy(applied.webhook, now);
         waiting = applied.webhook;
         break;
-      case pg::Applied::State::kFailed:
+      case Applied::State::kFailed:
         deferrals_.note_failed(applied.webhook, now);
         if (applied.problem.empty()) waiting = applied.webhook;
         break;
-      case pg::Applied::State::kMore:
+      case Applied::State::kMore:
         deferrals_.note_progress(applied.webhook, now);
         break;
-      case pg::Applied::State::kDone:
+      case Applied::State::kDone:
         end_deferral(applied);
         break;
     }
@@ -116,12 +116,12 @@ void Pending::apply_deferred() {
   if (waiting) warn_of_deferral(*waiting);
 }
 
-void Pending::end_deferral(const pg::Applied& applied) {
+void Pending::end_deferral(const Applied& applied) {
   const Uuid& id = applied.webhook;
   deferrals_.remove(id);
   const Target* target = targets_.find(id);
   if (target == nullptr) return;
-  if (applied.next_due) backlog_.owe(id, {*applied.next_due, 0});
+  if (applied.next_due) backlog_.add(id, {*applied.next_due, 0});
   if (is_ordered(*target)) load_ordering_keys(*target);
   schedule_refill(*target);
 }
@@ -134,8 +134,7 @@ void Pending::warn_of_deferral(const Uuid& webhook) {
   const Target* target = targets_.find(webhook);
   std::string whose = target == nullptr ? "a deleted webhook" : described(target->webhook);
   if (deferrals_.size() > 1) whose += " and of " + std::to_string(deferrals_.size() - 1) + " more";
-  process_.log(pg::LogLevel::kWarning,
-               "deliveries of " + whose + " wait to be recorded since " + format_timestamp(*since),
+  process_.log(LogLevel::kWarning, "deliveries of " + whose + " wait to be recorded since " + format_timestamp(*since),
                "They are held by " + store_.holder(webhook) + ". Deliveries of other webhooks go on.",
                "End the transaction. webhook_cancel(), webhook_replay() and webhook_redeliver() hold a webhook's "
                "deliveries until then.");
@@ -150,7 +149,7 @@ void Pending::take_webhook(const Target& target, const Targets::Change& change, 
   if (change.is_new || is_backlog_new) {
     backlog_.reset(id, next_due);
   } else if (next_due && *next_due < backlog_.next_due(id).value_or(Time::max())) {
-    backlog_.owe(id, {*next_due, 0});  // somebody has changed it by hand; or it is in memory, and will be passed over
+    backlog_.add(id, {*next_due, 0});  // somebody has changed it by hand; or it is in memory, and will be passed over
   }
   set_up_lane(target, change);
   if (circuit_opened_at) {
@@ -287,14 +286,14 @@ bool Pending::write_fan_outs() {
     add_due({.webhook = taken->receiver.webhook,
              .webhook_created_at = taken->receiver.created_at,
              .event = taken->event,
-             .owed_since = taken->event->created_at,
+             .pending_since = taken->event->created_at,
              .entry = taken->entry});
     recorder_.settle(taken->entry);
   }
   return recording_.is_batch_full();
 }
 
-void Pending::give_up(const Event& event, const pg::Webhook& webhook, int attempts, const std::string& error,
+void Pending::give_up(const Event& event, const Webhook& webhook, int attempts, const std::string& error,
                       std::int64_t request) {
   const Time now = process_.now();
   recorder_.log({.created_at = now,
@@ -304,18 +303,18 @@ void Pending::give_up(const Event& event, const pg::Webhook& webhook, int attemp
                  .event = event.name,
                  .error = error},
                 now);
-  recorder_.owe({.key = {event.id, webhook.id},
-                 .request = request,
-                 .webhook_created_at = webhook.created_at,
-                 .organization_id = event.organization_id,
-                 .event = event.name,
-                 .event_key = event.key,
-                 .slot = event.slot,
-                 .created_at = event.created_at,
-                 .attempts = attempts,
-                 .owed_since = event.created_at,
-                 .last_error = error},
-                now);
+  recorder_.store({.key = {event.id, webhook.id},
+                   .request = request,
+                   .webhook_created_at = webhook.created_at,
+                   .organization_id = event.organization_id,
+                   .event = event.name,
+                   .event_key = event.key,
+                   .slot = event.slot,
+                   .created_at = event.created_at,
+                   .attempts = attempts,
+                   .pending_since = event.created_at,
+                   .last_error = error},
+                  now);
 }
 
 // --- Rows -----------------------------------------------------------------------------------------------------------------
@@ -324,36 +323,36 @@ void Pending::add(const Delivery& delivery, int attempts, std::optional<Time> ne
   const Target* target = targets_.find(delivery);
   if (target == nullptr) return;
   add_row(delivery, *target, attempts, next_attempt_at, std::move(error));
-  if (next_attempt_at) backlog_.owe(delivery.webhook, {*next_attempt_at, delivery.event->event_id});
+  if (next_attempt_at) backlog_.add(delivery.webhook, {*next_attempt_at, delivery.event->event_id});
   schedule_refill(*target);
 }
 
 void Pending::add_row(const Delivery& delivery, const Target& target, int attempts, std::optional<Time> next_attempt_at,
                       std::string error) {
   const Outgoing& event = *delivery.event;
-  recorder_.owe({.key = key_of(delivery),
-                 .request = delivery.request,
-                 .webhook_created_at = target.webhook.created_at,
-                 .organization_id = event.organization_id,
-                 .event = event.event_name,
-                 .event_key = event.key,
-                 .slot = event.slot,
-                 .created_at = event.created_at,
-                 .attempts = attempts,
-                 .probes = delivery.probes,
-                 .owed_since = delivery.owed_since,
-                 .next_attempt_at = next_attempt_at,
-                 .last_error = std::move(error),
-                 .ordering_key = ordering_key(target.webhook.limits.ordering, event.key, event.event_id)},
-                process_.now());
-  if (next_attempt_at && !delivery.has_row) lanes_.note_owed(delivery.webhook, event.key, event.event_id);
+  recorder_.store({.key = key_of(delivery),
+                   .request = delivery.request,
+                   .webhook_created_at = target.webhook.created_at,
+                   .organization_id = event.organization_id,
+                   .event = event.event_name,
+                   .event_key = event.key,
+                   .slot = event.slot,
+                   .created_at = event.created_at,
+                   .attempts = attempts,
+                   .probes = delivery.probes,
+                   .pending_since = delivery.pending_since,
+                   .next_attempt_at = next_attempt_at,
+                   .last_error = std::move(error),
+                   .ordering_key = ordering_key(target.webhook.limits.ordering, event.key, event.event_id)},
+                  process_.now());
+  if (next_attempt_at && !delivery.has_row) lanes_.note_pending(delivery.webhook, event.key, event.event_id);
   if (!next_attempt_at && delivery.has_row) lanes_.note_settled(delivery.webhook, event.key, event.event_id);
 }
 
 // It has been due since its event, so that what is pending goes in the order of its age.
 void Pending::add_due(const Delivery& delivery) {
   const Target* target = targets_.find(delivery);
-  add(delivery, delivery.attempt - 1, delivery.owed_since,
+  add(delivery, delivery.attempt - 1, delivery.pending_since,
       target == nullptr ? std::string() : target->webhook.secret_problem);
 }
 
@@ -385,8 +384,8 @@ void Pending::drop(const std::vector<Delivery>& deliveries) {
 // It stays in memory, so the row is not one to be fetched. What is in flight to a webhook that is gone gets none.
 void Pending::spill(Delivery& delivery) {
   if (const Target* target = targets_.find(delivery)) {
-    backlog_.hold(delivery.webhook, {delivery.owed_since, delivery.event->event_id});
-    add_row(delivery, *target, delivery.attempt - 1, delivery.owed_since, std::string());
+    backlog_.hold(delivery.webhook, {delivery.pending_since, delivery.event->event_id});
+    add_row(delivery, *target, delivery.attempt - 1, delivery.pending_since, std::string());
     delivery.has_row = true;
   }
   recorder_.settle(*delivery.entry);
@@ -396,11 +395,11 @@ void Pending::spill(Delivery& delivery) {
 // --- Attempts -------------------------------------------------------------------------------------------------------------
 
 void Pending::discard(const Delivery& delivery) {
-  lanes_.finish(delivery, Lanes::Verdict::kAnswered, process_.now(), 0);
+  lanes_.finish(delivery, Lanes::Health::kAnswered, process_.now(), 0);
   if (delivery.entry) recorder_.settle(*delivery.entry);
 }
 
-Circuit::Change Pending::finish(const Delivery& delivery, Lanes::Verdict verdict, std::optional<Time> not_before) {
+Circuit::Change Pending::finish(const Delivery& delivery, Lanes::Health verdict, std::optional<Time> not_before) {
   return lanes_.finish(delivery, verdict, process_.now(), process_.random(), not_before);
 }
 
@@ -455,16 +454,16 @@ void Pending::refill_lane(const Target& target) {
   const bool in_order = target.webhook.limits.ordering != Ordering::kRelaxed;
   const std::size_t room = lanes_.room(id, now);
   // In order, the store begins at the oldest, where those in memory are.
-  pg::Due due = store_.due({.webhook = target.webhook.identity(),
-                            .now = now,
-                            .in_order = in_order,
-                            .after = backlog_.position(id),
-                            .rows_max = in_order ? room + backlog_.held(id) : room,
-                            .bytes_max = budget_.read_max()});
+  Due due = store_.due({.webhook = target.webhook.identity(),
+                        .now = now,
+                        .in_order = in_order,
+                        .after = backlog_.position(id),
+                        .rows_max = in_order ? room + backlog_.held(id) : room,
+                        .bytes_max = budget_.read_max()});
   bool all_taken = true;
   bool has_found = false;  // something that is not in memory yet
   Backlog::Position position = backlog_.position(id);
-  for (pg::OwedDelivery& row : due.deliveries) {
+  for (PendingDelivery& row : due.deliveries) {
     const Backlog::Position at{row.next_attempt_at, row.event.id};
     const std::int64_t request = row.request;
     if (backlog_.is_held(id, row.event.id)) {
@@ -492,8 +491,8 @@ void Pending::refill_lane(const Target& target) {
 }
 
 // Returns whether the row is not to be delivered, because it is too old or its event is gone.
-bool Pending::give_up_if_dead(const Target& target, const pg::OwedDelivery& row, Time now) {
-  const bool is_old = row.owed_since < now - process_.settings().max_age;
+bool Pending::give_up_if_dead(const Target& target, const PendingDelivery& row, Time now) {
+  const bool is_old = row.pending_since < now - process_.settings().max_age;
   if (!is_old && !row.event.data.empty()) return false;
   const Uuid& id = target.webhook.id;
   give_up(row.event, target.webhook, row.attempts, is_old ? kTooOld : kNotStored, row.request);
@@ -503,7 +502,7 @@ bool Pending::give_up_if_dead(const Target& target, const pg::OwedDelivery& row,
 }
 
 // Returns whether the lane has taken it.
-bool Pending::offer_row(const Target& target, pg::OwedDelivery row) {
+bool Pending::offer_row(const Target& target, PendingDelivery row) {
   const Uuid& id = target.webhook.id;
   const std::shared_ptr<const Outgoing> event = outgoings_.make(std::move(row.event));
   const bool is_taken = lanes_.refill({.webhook = id,
@@ -511,7 +510,7 @@ bool Pending::offer_row(const Target& target, pg::OwedDelivery row) {
                                        .event = event,
                                        .attempt = row.attempts + 1,
                                        .probes = row.probes,
-                                       .owed_since = row.owed_since,
+                                       .pending_since = row.pending_since,
                                        .has_row = true,
                                        .request = row.request});
   if (!is_taken && !lanes_.has_bytes_for(id, event->bytes())) starve(id, event->bytes());
@@ -522,7 +521,7 @@ bool Pending::offer_row(const Target& target, pg::OwedDelivery row) {
 void Pending::end_overflow(const Target& target, bool is_all) {
   const Uuid& id = target.webhook.id;
   // There were too many keys to know which of them wait. Now there are few.
-  if (is_all && !lanes_.knows_owed(id) && !ordering_keys_.are_being_written(id)) ordering_keys_.load(id);
+  if (is_all && !lanes_.knows_pending(id) && !ordering_keys_.are_being_written(id)) ordering_keys_.load(id);
   lanes_.end_overflow(id);
 }
 

@@ -36,14 +36,14 @@
 #include "core/outgoing.h"
 #include "core/time.h"
 #include "core/uuid.h"
-#include "pg/process.h"
-#include "pg/store.h"
 #include "worker/deadlines.h"
 #include "worker/ordering_keys.h"
 #include "worker/outgoing_factory.h"
+#include "worker/process.h"
 #include "worker/recorder.h"
 #include "worker/recording.h"
 #include "worker/recovery.h"
+#include "worker/store.h"
 #include "worker/targets.h"
 
 namespace webhook {
@@ -51,7 +51,7 @@ namespace webhook {
 class Pending {
  public:
   // All of these outlive it.
-  Pending(pg::Process& process, pg::Store& store, Targets& targets, ByteBudget& budget, Recorder& recorder,
+  Pending(Process& process, Store& store, Targets& targets, ByteBudget& budget, Recorder& recorder,
           Recording& recording, OutgoingFactory& outgoings, const Recovery& recovery);
 
   // Takes over webhook.max_in_flight and the budget.
@@ -59,7 +59,7 @@ class Pending {
 
   // --- Recording
 
-  // Records the results that wait and what is due together with them. Throws pg::Error: all of it waits still.
+  // Records the results that wait and what is due together with them. Throws Error: all of it waits still.
   void record();
   // Likewise, if results wait.
   void flush();
@@ -89,7 +89,7 @@ class Pending {
   void deliver(const std::vector<Target*>& receivers, const std::shared_ptr<const Outgoing>& event,
                Ledger::Entry entry);
   // A delivery is dead without another attempt. The log says so.
-  void give_up(const Event& event, const pg::Webhook& webhook, int attempts, const std::string& error,
+  void give_up(const Event& event, const Webhook& webhook, int attempts, const std::string& error,
                std::int64_t request = 0);
   bool has_fan_outs() const { return !fan_outs_.empty(); }
   // Whether so many deliveries wait for their rows that no event is to be admitted.
@@ -104,7 +104,7 @@ class Pending {
   // It is not sent, because its webhook is gone.
   void discard(const Delivery& delivery);
   // An attempt has ended. not_before: no probe of the endpoint before then, as it asked.
-  Circuit::Change finish(const Delivery& delivery, Lanes::Verdict verdict, std::optional<Time> not_before);
+  Circuit::Change finish(const Delivery& delivery, Lanes::Health verdict, std::optional<Time> not_before);
   // The delivery has succeeded: its row goes, if it has one.
   void remove_row(const Delivery& delivery);
   // The delivery is pending. attempts: those made. next_attempt_at: nothing if it is dead.
@@ -148,7 +148,7 @@ class Pending {
   bool are_lanes_crowded() const { return lanes_.is_crowded(); }
   bool are_lanes_full() const { return lanes_.is_full(); }
   // Whether requests are in flight that are not slow.
-  bool has_fast_requests() const { return lanes_.brisk() > 0; }
+  bool has_fast_requests() const { return lanes_.fast() > 0; }
 
   // --- Time
 
@@ -162,8 +162,8 @@ class Pending {
  private:
   enum class Deadline : std::uint8_t { kRelief, kDeferralWarning, kCount };
 
-  void take_recorded(const Recorder::Recorded& recorded);
-  void end_deferral(const pg::Applied& applied);
+  void take_recorded(const Recorder::Result& recorded);
+  void end_deferral(const Applied& applied);
   void warn_of_deferral(const Uuid& webhook);
   void set_up_lane(const Target& target, const Targets::Change& change);
   void set_up_ordering(const Target& target, const Targets::Change& change, bool is_backlog_new);
@@ -174,14 +174,14 @@ class Pending {
   void add_due(const Delivery& delivery);
   void take_back(std::vector<Delivery> deliveries);
   void refill_lane(const Target& target);
-  bool give_up_if_dead(const Target& target, const pg::OwedDelivery& row, Time now);
-  bool offer_row(const Target& target, pg::OwedDelivery row);
+  bool give_up_if_dead(const Target& target, const PendingDelivery& row, Time now);
+  bool offer_row(const Target& target, PendingDelivery row);
   void end_overflow(const Target& target, bool is_all);
   void starve(const Uuid& webhook, std::size_t bytes);
   void wake_starved();
 
-  pg::Process& process_;
-  pg::Store& store_;
+  Process& process_;
+  Store& store_;
   Targets& targets_;
   ByteBudget& budget_;
   Recorder& recorder_;

@@ -20,7 +20,7 @@ constexpr std::size_t kSavedStep = 200;
 // Who is beyond his quota gives up a tenth of it more: or each round would find a little to give up, and log it.
 constexpr std::uint64_t kMarginShare = 10;
 
-constexpr const char* kTooMany = "its organization has more than webhook.max_owed_per_organization";
+constexpr const char* kTooMany = "its organization has more than webhook.max_deliveries_per_organization";
 constexpr const char* kTooLarge = "its organization's saved events take more than webhook.max_saved_size";
 
 std::uint64_t with_margin(std::uint64_t quota) { return quota - quota / kMarginShare; }
@@ -52,7 +52,7 @@ void Quotas::clock_set_back(Time now) {
   // Counting finds what the clock has dated that was ahead.
   phase_ = Phase::kCount;
   counted_to_.reset();
-  owed_.clear();
+  pending_.clear();
 }
 
 // Whether a round has ended.
@@ -75,21 +75,21 @@ bool Quotas::step() {
 }
 
 void Quotas::count() {
-  const pg::OwedStep step = store_.count_owed(counted_to_, kCountStep);
-  for (const pg::OwedCount& count : step.counts) {
+  const DeliveryCounts step = store_.count_deliveries(counted_to_, kCountStep);
+  for (const DeliveryCount& count : step.counts) {
     // Who has no organization is not limited: no tenant creates such a webhook.
-    if (count.organization_id) owed_[*count.organization_id][count.webhook] += count.rows;
+    if (count.organization_id) pending_[*count.organization_id][count.webhook] += count.rows;
   }
   counted_to_ = step.last;
   if (step.last) return;
   find_excess();
-  owed_.clear();
+  pending_.clear();
   phase_ = Phase::kGiveUp;
 }
 
 void Quotas::find_excess() {
-  const std::uint64_t quota = process_.settings().owed_max;
-  for (const auto& [organization, webhooks] : owed_) {
+  const std::uint64_t quota = process_.settings().deliveries_max;
+  for (const auto& [organization, webhooks] : pending_) {
     std::vector<std::uint64_t> holdings;
     std::uint64_t total = 0;
     for (const auto& [webhook, rows] : webhooks) {
@@ -118,7 +118,7 @@ void Quotas::give_up() {
 }
 
 void Quotas::tidy_saved() {
-  const pg::SavedStep step = store_.tidy_saved(tidied_to_, kSavedStep);
+  const SavedStep step = store_.tidy_saved(tidied_to_, kSavedStep);
   for (const auto& [organization, bytes] : step.bytes) saved_bytes_[organization] += bytes;
   tidied_to_ = step.last.value_or(0);
   if (step.last) return;
@@ -136,7 +136,7 @@ void Quotas::give_up_saved() {
     return;
   }
   SavedExcess& next = saved_excess_.back();
-  const pg::SavedGivenUp given_up = store_.give_up_saved(next.organization, next.bytes, kTooLarge, kGiveUpStep);
+  const SavedGivenUp given_up = store_.give_up_saved(next.organization, next.bytes, kTooLarge, kGiveUpStep);
   next.bytes -= std::min(given_up.bytes, next.bytes);
   if (next.bytes == 0 || !given_up.more) saved_excess_.pop_back();
 }

@@ -14,16 +14,16 @@
 
 #include "core/time.h"
 #include "core/uuid.h"
-#include "pg/process.h"
-#include "pg/store.h"
+#include "worker/process.h"
+#include "worker/store.h"
 
 namespace webhook {
 
 class Quotas {
  public:
-  Quotas(pg::Process& process, pg::Store& store) : process_(process), store_(store) {}
+  Quotas(Process& process, Store& store) : process_(process), store_(store) {}
 
-  // Goes on for about a millisecond, if it is time. Throws pg::Error; the step that failed is done again.
+  // Goes on for about a millisecond, if it is time. Throws Error; the step that failed is done again.
   void turn();
   Time next_turn() const { return next_turn_; }
   void clock_set_back(Time now);
@@ -51,13 +51,13 @@ class Quotas {
   void tidy_saved();
   void give_up_saved();
 
-  pg::Process& process_;
-  pg::Store& store_;
+  Process& process_;
+  Store& store_;
   Phase phase_ = Phase::kCount;
   Time next_turn_{};
   Duration round_cost_{};
-  std::optional<pg::DeliveryKey> counted_to_;
-  std::unordered_map<std::string, std::unordered_map<Uuid, std::uint64_t>> owed_;  // by organization
+  std::optional<DeliveryKey> counted_to_;
+  std::unordered_map<std::string, std::unordered_map<Uuid, std::uint64_t>> pending_;  // by organization
   std::vector<Excess> excess_;
   std::int64_t tidied_to_ = 0;
   std::unordered_map<std::string, std::uint64_t> saved_bytes_;  // by organization

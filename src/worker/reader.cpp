@@ -26,9 +26,9 @@ constexpr Duration kFilterTime = milliseconds(2);         // of asking filters, 
 
 }  // namespace
 
-Reader::Reader(pg::Process& process, pg::Store& store, const WorkerShare& share, const ByteBudget& budget,
-               Ledger& ledger, Targets& targets, Recording& recording, Recovery& recovery, Pending& pending,
-               Filters& filters, Admission& admission, Webhooks& webhooks, Unadmitted& unadmitted)
+Reader::Reader(Process& process, Store& store, const WorkerShare& share, const ByteBudget& budget, Ledger& ledger,
+               Targets& targets, Recording& recording, Recovery& recovery, Pending& pending, Filters& filters,
+               Admission& admission, Webhooks& webhooks, Unadmitted& unadmitted)
     : process_(process),
       store_(store),
       share_(share),
@@ -157,7 +157,7 @@ void Reader::poll() {
 bool Reader::open_next_window() {
   was_called_ = false;
   process_.listen_for_events();
-  const pg::LogHead head = store_.current_head();
+  const LogHead head = store_.current_head();
   // What changed before the snapshot must be known before its events are routed.
   if (const std::optional<Time> again = webhooks_.catch_up()) {
     is_poll_wanted_ = true;
@@ -178,18 +178,18 @@ bool Reader::open_next_window() {
 }
 
 void Reader::read_chunk() {
-  pg::Chunk chunk = store_.read(ledger_.window(), ledger_.read_position(), kReadMax, budget_.read_max());
+  Chunk chunk = store_.read(ledger_.window(), ledger_.read_position(), kReadMax, budget_.read_max());
   if (recovery_.is_under_way()) recovery_.set_rows(rows_of(chunk.events));
   window_is_read_ = chunk.window_is_read;
   unadmitted_.set(std::move(chunk.events));
   if (unadmitted_.empty()) finish_chunk();
 }
 
-std::vector<pg::DeliveryKey> Reader::rows_of(const std::vector<Event>& events) {
+std::vector<DeliveryKey> Reader::rows_of(const std::vector<Event>& events) {
   std::vector<std::int64_t> ids;
   ids.reserve(events.size());
   for (const Event& event : events) ids.push_back(event.id);
-  return store_.owed_of(ids);
+  return store_.pending_of(ids);
 }
 
 // --- Admitting ------------------------------------------------------------------------------------------------------------

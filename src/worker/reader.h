@@ -12,15 +12,15 @@
 #include "core/ledger.h"
 #include "core/share.h"
 #include "core/time.h"
-#include "pg/process.h"
-#include "pg/store.h"
 #include "worker/admission.h"
 #include "worker/backpressure.h"
 #include "worker/deadlines.h"
 #include "worker/filters.h"
 #include "worker/pending.h"
+#include "worker/process.h"
 #include "worker/recording.h"
 #include "worker/recovery.h"
+#include "worker/store.h"
 #include "worker/targets.h"
 #include "worker/unadmitted.h"
 #include "worker/webhooks.h"
@@ -30,14 +30,14 @@ namespace webhook {
 class Reader {
  public:
   // All of these outlive it.
-  Reader(pg::Process& process, pg::Store& store, const WorkerShare& share, const ByteBudget& budget, Ledger& ledger,
+  Reader(Process& process, Store& store, const WorkerShare& share, const ByteBudget& budget, Ledger& ledger,
          Targets& targets, Recording& recording, Recovery& recovery, Pending& pending, Filters& filters,
          Admission& admission, Webhooks& webhooks, Unadmitted& unadmitted);
 
   // log_floor: of the checkpoint with which the ledger starts.
   void start(std::int64_t log_floor) { log_floor_ = next_log_floor_ = log_floor; }
 
-  // Takes a bounded step: asks filters, reads and admits what there is and may be read now. Throws pg::Error: what was not
+  // Takes a bounded step: asks filters, reads and admits what there is and may be read now. Throws Error: what was not
   // admitted is for the next time.
   void read();
 
@@ -71,13 +71,13 @@ class Reader {
   void poll();
   bool open_next_window();
   void read_chunk();
-  std::vector<pg::DeliveryKey> rows_of(const std::vector<Event>& events);
+  std::vector<DeliveryKey> rows_of(const std::vector<Event>& events);
   std::vector<Unadmitted::Receivers> route(const std::vector<Event>& events);
   void admit_chunk(const Backpressure::Room& room);
   void finish_chunk();
 
-  pg::Process& process_;
-  pg::Store& store_;
+  Process& process_;
+  Store& store_;
   const WorkerShare share_;
   const ByteBudget& budget_;
   Ledger& ledger_;

@@ -12,23 +12,23 @@
 #include "core/byte_budget.h"
 #include "core/ledger.h"
 #include "core/time.h"
-#include "pg/store.h"
+#include "worker/store.h"
 
 namespace webhook {
 
 class Recorder {
  public:
   // What became durable.
-  struct Recorded {
+  struct Result {
     std::vector<Ledger::Entry> settled;
-    std::vector<pg::DeliveryKey> released;
+    std::vector<DeliveryKey> released;
     std::size_t logged = 0;  // log rows
-    pg::Recorded beside;     // what became of the rest
+    Recorded stored;         // what the database took
   };
 
   // What the worker knows of itself and of endpoints, to be recorded together with the results.
   struct WorkerState {
-    std::vector<pg::EndpointState> endpoints;
+    std::vector<EndpointState> endpoints;
     std::vector<MinuteOfWebhook> minutes;
     std::optional<Checkpoint> checkpoint;
 
@@ -36,47 +36,47 @@ class Recorder {
   };
 
   // The budget outlives it.
-  Recorder(pg::Store& store, ByteBudget& budget) : store_(store), budget_(budget) {}
+  Recorder(Store& store, ByteBudget& budget) : store_(store), budget_(budget) {}
 
-  void log(pg::LogRow row, Time now);
-  // The delivery is owed, or dead, as the row says; a later row for the same delivery replaces an earlier one.
-  void owe(pg::OwedRow row, Time now);
-  // The delivery is no longer owed, if it was.
-  void finish(const pg::Finished& delivery, Time now);
-  // The webhook is gone: what is still to be written about what it was owed is not.
+  void log(LogRow row, Time now);
+  // The delivery is pending, or dead, as the row says; a later row for the same delivery replaces an earlier one.
+  void store(DeliveryRow row, Time now);
+  // The delivery is no longer pending, if it was.
+  void finish(const Finished& delivery, Time now);
+  // The webhook is gone: what is still to be written about what is pending for it is not.
   void forget(const Uuid& webhook);
-  void emit(pg::OperationalEvent event, Time now);
+  void emit(OperationalEvent event, Time now);
   // A delivery of the event is to be settled in the ledger when all of the above is durable.
   void settle(Ledger::Entry entry) { settled_.push_back(entry); }
   // The worker no longer has this row of webhook_deliveries in memory, once all of the above is durable.
-  void release(const pg::DeliveryKey& key) { released_.push_back(key); }
+  void release(const DeliveryKey& key) { released_.push_back(key); }
 
   // Whether there is nothing to record now.
   bool empty() const { return count_ == 0 && settled_.empty() && released_.empty(); }
-  // Calls of log(), owe(), finish() and emit() that wait.
+  // Calls of log(), store(), finish() and emit() that wait.
   std::size_t count() const { return count_; }
   // What those take in memory, roughly.
   std::size_t bytes() const { return bytes_; }
   // Since when the oldest of those waits; in the past if there is none.
   Time oldest() const { return oldest_; }
 
-  // Writes all that waits, and the state, in one transaction. Throws pg::Error: all that waits waits still.
-  Recorded record(const WorkerState& state);
+  // Writes all that waits, and the state, in one transaction. Throws Error: all that waits waits still.
+  Result record(const WorkerState& state);
 
  private:
   void note(std::size_t bytes, Time now);
-  pg::Batch take_batch();
+  Batch take_batch();
 
-  pg::Store& store_;
+  Store& store_;
   ByteBudget& budget_;
   ByteBudget::Charge charge_;  // for these
   std::size_t bytes_ = 0;
-  std::vector<pg::LogRow> logs_;
-  std::unordered_map<pg::DeliveryKey, pg::OwedRow> owed_;
-  std::unordered_map<pg::DeliveryKey, std::int64_t> finished_;  // and by which request
-  std::vector<pg::OperationalEvent> events_;
+  std::vector<LogRow> logs_;
+  std::unordered_map<DeliveryKey, DeliveryRow> deliveries_;
+  std::unordered_map<DeliveryKey, std::int64_t> finished_;  // and by which request
+  std::vector<OperationalEvent> events_;
   std::vector<Ledger::Entry> settled_;
-  std::vector<pg::DeliveryKey> released_;
+  std::vector<DeliveryKey> released_;
   std::size_t count_ = 0;
   Time oldest_{};
 };

@@ -27,7 +27,7 @@ constexpr Duration kWarningInterval = minutes(1);     // before the same warning
 
 }  // namespace
 
-Recording::Recording(pg::Process& process, Recorder& recorder, const ByteBudget& budget, Ledger& ledger,
+Recording::Recording(Process& process, Recorder& recorder, const ByteBudget& budget, Ledger& ledger,
                      Statistics& statistics, Targets& targets, Maintenance& maintenance)
     : process_(process),
       recorder_(recorder),
@@ -86,16 +86,16 @@ void Recording::hasten_checkpoint() {
 
 // --- What -----------------------------------------------------------------------------------------------------------------
 
-std::optional<Recorder::Recorded> Recording::record(const Lanes& lanes) {
+std::optional<Recorder::Result> Recording::record(const Lanes& lanes) {
   const Time now = process_.now();
   Recorder::WorkerState state = state_to_record(lanes);
   if (recorder_.empty() && state.empty()) return std::nullopt;
-  Recorder::Recorded recorded;
+  Recorder::Result recorded;
   try {
     recorded = recorder_.record(state);
   } catch (...) {
     statistics_.give_back(state.minutes);
-    for (const pg::EndpointState& endpoint : state.endpoints) endpoints_.insert(endpoint.webhook);
+    for (const EndpointState& endpoint : state.endpoints) endpoints_.insert(endpoint.webhook);
     throw;
   }
   const Duration cost = process_.now() - now;
@@ -110,8 +110,8 @@ std::optional<Recorder::Recorded> Recording::record(const Lanes& lanes) {
   }
   for (const Ledger::Entry entry : recorded.settled) ledger_.settle(entry);
   if (!recorded.settled.empty()) has_ledger_changed_ = true;
-  keep_locked_rows(recorded.beside);
-  if (!recorded.beside.problem.empty()) warn_of_refusal(recorded.beside.problem);
+  keep_locked_rows(recorded.stored);
+  if (!recorded.stored.problem.empty()) warn_of_refusal(recorded.stored.problem);
   return recorded;
 }
 
@@ -131,7 +131,7 @@ Recorder::WorkerState Recording::state_to_record(const Lanes& lanes) {
   for (const Uuid& id : endpoints_) {
     const Target* target = targets_.find(id);
     if (target == nullptr) continue;
-    pg::EndpointState endpoint = target->endpoint;
+    EndpointState endpoint = target->endpoint;
     const Circuit* circuit = lanes.circuit(id);
     const bool is_open = circuit != nullptr && circuit->is_open();
     endpoint.circuit_opened_at = is_open ? circuit->opened_at() : std::nullopt;
@@ -167,7 +167,7 @@ void Recording::note_cost(const Recorder::WorkerState& state, Time begun, Durati
 }
 
 // What was not written because somebody has the rows locked.
-void Recording::keep_locked_rows(const pg::Recorded& recorded) {
+void Recording::keep_locked_rows(const Recorded& recorded) {
   if (recorded.minutes.empty() && recorded.endpoints.empty()) return;
   locked_minutes_.insert(locked_minutes_.end(), recorded.minutes.begin(), recorded.minutes.end());
   if (locked_minutes_.size() > kLockedMinutesMax) {
@@ -181,7 +181,7 @@ void Recording::warn_of_refusal(const std::string& problem) {
   const Time now = process_.now();
   if (!deadlines_.has_passed(Deadline::kRefusalWarning, now)) return;
   deadlines_.set(Deadline::kRefusalWarning, now + kWarningInterval);
-  process_.log(pg::LogLevel::kWarning, "a row of the worker's was refused: " + problem,
+  process_.log(LogLevel::kWarning, "a row of the worker's was refused: " + problem,
                "It was recorded in part, or waits. Deliveries of other webhooks go on.",
                "Look for constraints, indexes and triggers that were added to the extension's tables.");
 }

@@ -18,11 +18,11 @@
 #include "core/statistics.h"
 #include "core/time.h"
 #include "core/uuid.h"
-#include "pg/process.h"
-#include "pg/store.h"
 #include "worker/deadlines.h"
 #include "worker/maintenance.h"
+#include "worker/process.h"
 #include "worker/recorder.h"
+#include "worker/store.h"
 #include "worker/targets.h"
 
 namespace webhook {
@@ -30,7 +30,7 @@ namespace webhook {
 class Recording {
  public:
   // All of these outlive it.
-  Recording(pg::Process& process, Recorder& recorder, const ByteBudget& budget, Ledger& ledger, Statistics& statistics,
+  Recording(Process& process, Recorder& recorder, const ByteBudget& budget, Ledger& ledger, Statistics& statistics,
             Targets& targets, Maintenance& maintenance);
 
   // Whether more may be sent: while the database takes no results, they pile up.
@@ -50,8 +50,8 @@ class Recording {
   // Whether record() has something to do now. is_idle: no more results are to come, so waiting for them gains nothing.
   bool is_due(bool is_idle) const;
   // Records the results that wait and what is due together with them, and settles the ledger. Nothing: there was nothing to
-  // record. The caller must take over what was released and deferred. Throws pg::Error: all of it waits still.
-  [[nodiscard]] std::optional<Recorder::Recorded> record(const Lanes& lanes);
+  // record. The caller must take over what was released and deferred. Throws Error: all of it waits still.
+  [[nodiscard]] std::optional<Recorder::Result> record(const Lanes& lanes);
 
   // The worker ends: the next record() writes statistics, or the checkpoint, whatever their deadline.
   void hasten_statistics();
@@ -75,9 +75,9 @@ class Recording {
   Recorder::WorkerState state_to_record(const Lanes& lanes);
   void add_locked_rows(Recorder::WorkerState* state);
   void note_cost(const Recorder::WorkerState& state, Time begun, Duration cost);
-  void keep_locked_rows(const pg::Recorded& recorded);
+  void keep_locked_rows(const Recorded& recorded);
 
-  pg::Process& process_;
+  Process& process_;
   Recorder& recorder_;
   const ByteBudget& budget_;
   Ledger& ledger_;

@@ -11,7 +11,7 @@
 
 #include "core/ledger.h"
 #include "core/snapshot.h"
-#include "pg/store.h"
+#include "worker/store.h"
 
 namespace webhook {
 
@@ -22,11 +22,11 @@ class Recovery {
   Ledger::Entry end_entry() const { return end_entry_; }
 
   // An attempt is logged behind the checkpoint.
-  void note_logged(const pg::DeliveryKey& key) { logged_.insert(key); }
+  void note_logged(const DeliveryKey& key) { logged_.insert(key); }
   // Of the events that are to be routed next, webhook_deliveries holds these.
-  void set_rows(const std::vector<pg::DeliveryKey>& keys) { rows_ = {keys.begin(), keys.end()}; }
+  void set_rows(const std::vector<DeliveryKey>& keys) { rows_ = {keys.begin(), keys.end()}; }
   // Whether the delivery is not to be made again.
-  bool knows(const pg::DeliveryKey& key) const { return rows_.contains(key) || logged_.contains(key); }
+  bool knows(const DeliveryKey& key) const { return rows_.contains(key) || logged_.contains(key); }
 
   // The head of the log when the worker first looked. The first call counts.
   void set_end(const Snapshot& head) {
@@ -46,8 +46,8 @@ class Recovery {
   bool is_under_way_ = true;
   Ledger::Entry end_entry_ = 0;
   std::optional<Snapshot> end_;
-  std::unordered_set<pg::DeliveryKey> logged_;
-  std::unordered_set<pg::DeliveryKey> rows_;
+  std::unordered_set<DeliveryKey> logged_;
+  std::unordered_set<DeliveryKey> rows_;
 };
 
 }  // namespace webhook

@@ -2,7 +2,7 @@
 
 namespace webhook {
 
-void SecretProblems::set(const pg::Webhook& webhook) {
+void SecretProblems::set(const Webhook& webhook) {
   if (webhook.secret_problem.empty()) {
     of_webhooks_.erase(webhook.id);
   } else {
@@ -17,10 +17,10 @@ void SecretProblems::report() {
   reported_key_file_problem_ = key_file_problem_;
   has_reported_ = !problem.empty();
   if (problem.empty()) {
-    process_.log(pg::LogLevel::kLog, "all secrets can be decrypted");
+    process_.log(LogLevel::kLog, "all secrets can be decrypted");
     return;
   }
-  process_.log(pg::LogLevel::kWarning, problem,
+  process_.log(LogLevel::kWarning, problem,
                "What cannot be signed is not sent: webhook_deliveries keeps it until it can be.",
                "Give webhook.secret_key_file the key again and reload, or give the webhook another secret.");
 }

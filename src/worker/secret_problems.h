@@ -5,26 +5,26 @@
 #include <string>
 
 #include "core/uuid.h"
-#include "pg/process.h"
-#include "pg/store.h"
+#include "worker/process.h"
+#include "worker/store.h"
 
 namespace webhook {
 
 class SecretProblems {
  public:
-  explicit SecretProblems(pg::Process& process) : process_(process) {}
+  explicit SecretProblems(Process& process) : process_(process) {}
 
   // What is wrong with webhook.secret_key_file; empty: nothing.
   void set_key_file_problem(std::string problem) { key_file_problem_ = std::move(problem); }
   // Takes over what is wrong with the webhook's secrets, if anything is.
-  void set(const pg::Webhook& webhook);
+  void set(const Webhook& webhook);
   void forget(const Uuid& webhook) { of_webhooks_.erase(webhook); }
 
   // Logs what is wrong, if it has changed. Of the webhooks' problems the first is logged for all.
   void report();
 
  private:
-  pg::Process& process_;
+  Process& process_;
   std::string key_file_problem_;
   std::map<Uuid, std::string> of_webhooks_;
   std::string reported_key_file_problem_;

@@ -6,31 +6,33 @@
 namespace webhook {
 namespace {
 
-constexpr Duration kMarkInterval = std::chrono::seconds(2);
-constexpr std::size_t kMarkEvents = Spill::kEventsAheadMax / 3;  // after so many events the mark is set earlier
+constexpr Duration kInterval = std::chrono::seconds(2);
+constexpr std::size_t kIntervalEvents =
+    Spill::kEventsAheadMax / 3;    // after so many events the boundary is drawn earlier
 constexpr std::size_t kStep = 50;  // deliveries that are spilled at once, or as many as results are recorded with them
 
 }  // namespace
 
-void Spill::start() { deadlines_.set(Deadline::kMark, process_.now() + kMarkInterval); }
+void Spill::start() { deadlines_.set(Deadline::kBoundary, process_.now() + kInterval); }
 
 bool Spill::is_due(Time now) const {
-  return is_under_way_ || deadlines_.has_passed(Deadline::kMark, now) || ledger_.next_entry() - mark_ >= kMarkEvents;
+  return is_under_way_ || deadlines_.has_passed(Deadline::kBoundary, now) ||
+         ledger_.next_entry() - boundary_ >= kIntervalEvents;
 }
 
 void Spill::step(InFlight& in_flight) {
   is_under_way_ = !spill_old(in_flight);
   if (is_under_way_) return;
-  deadlines_.set(Deadline::kMark, process_.now() + kMarkInterval);
-  mark_ = ledger_.next_entry();
+  deadlines_.set(Deadline::kBoundary, process_.now() + kInterval);
+  boundary_ = ledger_.next_entry();
 }
 
 // Returns whether all that are old have been spilled.
 bool Spill::spill_old(InFlight& in_flight) {
-  if (ledger_.events_ahead() == 0 || ledger_.oldest() >= mark_) return true;
+  if (ledger_.events_ahead() == 0 || ledger_.oldest() >= boundary_) return true;
   std::size_t room = std::max(kStep, recorder_.count());
   const auto spill_if_old = [this, &room](Delivery& delivery) {
-    if (!delivery.entry || *delivery.entry >= mark_) return true;
+    if (!delivery.entry || *delivery.entry >= boundary_) return true;
     if (room == 0) return false;
     --room;
     pending_.spill(delivery);
@@ -45,7 +47,7 @@ bool Spill::spill_old(InFlight& in_flight) {
 std::optional<Time> Spill::next_at(Time now) const {
   // What is spilled is recorded together with the results that wait, if there are any.
   if (ledger_.events_ahead() == 0 || !recorder_.empty()) return std::nullopt;
-  return is_due(now) ? now : deadlines_[Deadline::kMark];
+  return is_due(now) ? now : deadlines_[Deadline::kBoundary];
 }
 
 }  // namespace webhook

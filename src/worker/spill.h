@@ -1,7 +1,7 @@
 // Spills deliveries that have waited or been in flight for long to webhook_deliveries, so that they hold up neither the
 // checkpoint nor, with it, the reading. They stay in memory.
 //
-// Entries of the ledger are old once a mark has been set twice since they were admitted: after 2 to 4 s. Step by step, since
+// Entries of the ledger are old once a boundary has been drawn twice since they were admitted: after 2 to 4 s. Step by step, since
 // nothing is sent in the meantime.
 #pragma once
 
@@ -11,10 +11,10 @@
 
 #include "core/ledger.h"
 #include "core/time.h"
-#include "pg/process.h"
 #include "worker/deadlines.h"
 #include "worker/in_flight.h"
 #include "worker/pending.h"
+#include "worker/process.h"
 #include "worker/recorder.h"
 
 namespace webhook {
@@ -25,7 +25,7 @@ class Spill {
   static constexpr std::size_t kEventsAheadMax = 50'000;
 
   // All of these outlive it.
-  Spill(pg::Process& process, const Ledger& ledger, const Recorder& recorder, Pending& pending)
+  Spill(Process& process, const Ledger& ledger, const Recorder& recorder, Pending& pending)
       : process_(process), ledger_(ledger), recorder_(recorder), pending_(pending) {}
 
   void start();
@@ -39,17 +39,17 @@ class Spill {
   void clock_set_back(Time now) { deadlines_.clock_set_back(now); }
 
  private:
-  enum class Deadline : std::uint8_t { kMark, kCount };
+  enum class Deadline : std::uint8_t { kBoundary, kCount };
 
   bool spill_old(InFlight& in_flight);
 
-  pg::Process& process_;
+  Process& process_;
   const Ledger& ledger_;
   const Recorder& recorder_;
   Pending& pending_;
   Deadlines<Deadline> deadlines_;
-  Ledger::Entry mark_ = 0;     // entries below it were admitted before the mark was last set
-  bool is_under_way_ = false;  // some of those are still to be spilled
+  Ledger::Entry boundary_ = 0;  // entries below it were admitted before the boundary was last drawn
+  bool is_under_way_ = false;   // some of those are still to be spilled
 };
 
 }  // namespace webhook

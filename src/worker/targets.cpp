@@ -13,7 +13,7 @@ std::string organization_key(const std::optional<std::string>& organization_id) 
   return organization_id ? '=' + *organization_id : std::string();
 }
 
-SigningKeys keys_of(const pg::Webhook& webhook) {
+SigningKeys keys_of(const Webhook& webhook) {
   SigningKeys keys;
   keys.reserve(webhook.secrets.size());
   for (const std::string& secret : webhook.secrets) keys.emplace_back(secret);
@@ -22,7 +22,7 @@ SigningKeys keys_of(const pg::Webhook& webhook) {
 
 }  // namespace
 
-std::string described(const pg::Webhook& webhook) {
+std::string described(const Webhook& webhook) {
   return "webhook \"" + webhook.name + "\" (" + to_string(webhook.id) + ")";
 }
 
@@ -31,7 +31,7 @@ SigningKeys& Target::keys() {
   return keys_;
 }
 
-Targets::Change Targets::put(pg::Webhook webhook, std::uint64_t round) {
+Targets::Change Targets::put(Webhook webhook, std::uint64_t round) {
   const auto [entry, is_new] = targets_.try_emplace(webhook.id);
   Target& target = entry->second;
   Organization& organization = organizations_[organization_key(webhook.organization_id)];
@@ -43,7 +43,7 @@ Targets::Change Targets::put(pg::Webhook webhook, std::uint64_t round) {
     organization.webhooks.push_back(&target);
     forget_routes(organization);
   } else {
-    const pg::Webhook& known = target.webhook;
+    const Webhook& known = target.webhook;
     change.ordering = known.limits.ordering != webhook.limits.ordering;
     change.url = known.url != webhook.url;
     change.became_deliverable = !known.is_deliverable() && webhook.is_deliverable();

@@ -14,20 +14,20 @@
 #include "core/time.h"
 #include "core/uuid.h"
 #include "core/wire.h"
-#include "pg/store.h"
+#include "worker/store.h"
 
 namespace webhook {
 
 struct Target {
-  pg::Webhook webhook;
-  pg::EndpointState endpoint;  // but for the circuit, which its lane knows
+  Webhook webhook;
+  EndpointState endpoint;  // but for the circuit, which its lane knows
   // Since it began to fail, deliveries of more than operational events have failed. Of an endpoint that an earlier worker
   // saw fail, that is assumed.
   bool has_failed_events = true;
   // A filter that took too long is left alone until then, each time for longer.
   Time filter_rests_until{};
-  int filter_overruns = 0;                              // in a row
-  std::unique_ptr<pg::CompiledFilter> compiled_filter;  // once it was asked
+  int filter_overruns = 0;                          // in a row
+  std::unique_ptr<CompiledFilter> compiled_filter;  // once it was asked
 
   // Of webhook.secrets, newest first. Made at the first call: most webhooks of many stand idle.
   SigningKeys& keys();
@@ -40,7 +40,7 @@ struct Target {
 };
 
 // For the server's log.
-std::string described(const pg::Webhook& webhook);
+std::string described(const Webhook& webhook);
 
 class Targets {
  public:
@@ -55,7 +55,7 @@ class Targets {
 
   // Adds the webhook, or takes over what has changed of it. It keeps what was found out about its endpoint, from when it
   // became active on. Another webhook of that id must have been removed. round: of the reading that has seen it.
-  Change put(pg::Webhook webhook, std::uint64_t round = 0);
+  Change put(Webhook webhook, std::uint64_t round = 0);
   void remove(const Uuid& id);
   // Those that no reading has seen since that round began.
   std::vector<Uuid> not_seen_since(std::uint64_t round) const;

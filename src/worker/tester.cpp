@@ -5,7 +5,7 @@
 
 #include "core/utf8.h"
 #include "core/wire.h"
-#include "worker/verdict.h"
+#include "worker/attempt_result.h"
 
 namespace webhook {
 
@@ -26,10 +26,10 @@ void Tester::begin(const TestRequest& request, EventIdCipher& event_ids) {
     refuse(request.ticket, TestOutcome::kDisabled);
     return;
   }
-  pg::Testable testable;
+  Testable testable;
   try {
     testable = store_.testable(request.webhook, request.webhook_created_at, std::string(request.event.view()));
-  } catch (const pg::Error& error) {
+  } catch (const Error& error) {
     refuse(request.ticket, TestOutcome::kFailed, error.message());
     throw;
   }
@@ -46,7 +46,7 @@ void Tester::begin(const TestRequest& request, EventIdCipher& event_ids) {
   }
 }
 
-void Tester::send(const TestRequest& request, const pg::Testable& testable, EventIdCipher& event_ids) {
+void Tester::send(const TestRequest& request, const Testable& testable, EventIdCipher& event_ids) {
   constexpr double kIds = 9007199254740992.0;  // 2^53: what a double counts
   const Time now = process_.now();
   Event event;
@@ -85,8 +85,8 @@ std::optional<Tester::Outcome> Tester::conclude(const HttpResponse& response) {
   const auto found = in_flight_.find(response.token);
   if (found == in_flight_.end()) return std::nullopt;
   Test& test = found->second;
-  const Judgement judgement = judge(response, process_.now());
-  test.row.success = judgement.verdict == Lanes::Verdict::kSuccess;
+  const AttemptResult judgement = judge(response, process_.now());
+  test.row.success = judgement.verdict == Lanes::Health::kSuccess;
   test.row.response_status = response.status;
   test.row.response_body = stored_response(response);
   test.row.error = judgement.error;
@@ -109,7 +109,7 @@ void Tester::record_finished() {
     std::int64_t log_id = 0;
     try {
       log_id = store_.log_test(test.row);
-    } catch (const pg::Error&) {
+    } catch (const Error&) {
       recorder_.log(test.row, process_.now());  // tries again
       answer(test, 0);
       throw;

@@ -1,5 +1,5 @@
 // Sends what webhook_test() asks for: at once, past the webhook's lane and circuit, to inactive webhooks too, at most
-// kInFlightMax at a time. A test is no delivery: it is logged, but never retried, owed or settled.
+// kInFlightMax at a time. A test is no delivery: it is logged, but never retried, pending or settled.
 //
 // It is logged under an event id of its own, which is negative and drawn at random, so that it can't be taken for an
 // event's: neither by recovery, which looks for what was logged, nor by a receiver, since the webhook-id follows from it.
@@ -17,10 +17,10 @@
 #include "core/share.h"
 #include "core/test_slots.h"
 #include "http/http_client.h"
-#include "pg/process.h"
-#include "pg/server/test_requests.h"
-#include "pg/store.h"
+#include "worker/process.h"
 #include "worker/recorder.h"
+#include "worker/store.h"
+#include "worker/test_requests.h"
 
 namespace webhook {
 
@@ -33,11 +33,11 @@ class Tester {
     Uuid webhook;
     Time webhook_created_at{};
     std::string url;  // which may be another by now
-    Lanes::Verdict verdict = Lanes::Verdict::kFailed;
+    Lanes::Health verdict = Lanes::Health::kFailed;
   };
 
   // It sends the tests of the share's webhooks: whose lanes are in this process, so that it knows what they tell.
-  Tester(pg::Process& process, pg::Store& store, HttpClient& http, pg::TestRequests& requests, Recorder& recorder,
+  Tester(Process& process, Store& store, HttpClient& http, TestRequests& requests, Recorder& recorder,
          const WorkerShare& share)
       : process_(process), store_(store), http_(http), requests_(requests), recorder_(recorder), share_(share) {}
 
@@ -48,7 +48,7 @@ class Tester {
 
   // Whether turn() has something to do.
   bool has_work() { return !finished_.empty() || (in_flight_.size() < kInFlightMax && requests_.any(share_)); }
-  // Records and answers what has finished, begins what is asked for. Throws pg::Error: what it was about is answered.
+  // Records and answers what has finished, begins what is asked for. Throws Error: what it was about is answered.
   void turn(EventIdCipher& event_ids);
 
   std::size_t in_flight() const { return in_flight_.size(); }
@@ -62,20 +62,20 @@ class Tester {
     TestTicket ticket;
     Time webhook_created_at{};
     std::string url;
-    pg::LogRow row;
+    LogRow row;
     TestOutcome outcome = TestOutcome::kSent;
   };
 
   void record_finished();
   void begin(const TestRequest& request, EventIdCipher& event_ids);
-  void send(const TestRequest& request, const pg::Testable& testable, EventIdCipher& event_ids);
+  void send(const TestRequest& request, const Testable& testable, EventIdCipher& event_ids);
   void refuse(const TestTicket& ticket, TestOutcome outcome, const std::string& why = {});
   void answer(const Test& test, std::int64_t log_id);
 
-  pg::Process& process_;
-  pg::Store& store_;
+  Process& process_;
+  Store& store_;
   HttpClient& http_;
-  pg::TestRequests& requests_;
+  TestRequests& requests_;
   Recorder& recorder_;
   const WorkerShare share_;
   std::unordered_map<std::uint64_t, Test> in_flight_;  // by token

@@ -7,7 +7,7 @@
 
 #include "core/byte_budget.h"
 #include "core/event.h"
-#include "pg/store.h"
+#include "worker/store.h"
 #include "worker/targets.h"
 
 namespace webhook {

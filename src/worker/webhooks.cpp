@@ -5,7 +5,7 @@
 
 namespace webhook {
 
-Webhooks::Webhooks(pg::Process& process, pg::Store& store, const WorkerShare& share, const Rooms& rooms)
+Webhooks::Webhooks(Process& process, Store& store, const WorkerShare& share, const Rooms& rooms)
     : process_(process),
       store_(store),
       share_(share),
@@ -52,10 +52,10 @@ std::optional<Time> Webhooks::catch_up() {
 bool Webhooks::take_over(ConfigurationReader::Step step, Time begun) {
   const bool has_changed_pause = take_instance(step.read);
   secret_problems_.set_key_file_problem(step.read.key_file_problem);
-  for (const pg::WebhookIdentity& deleted : step.read.deleted) take_deleted(deleted, begun);
-  for (pg::Webhook& webhook : step.read.webhooks) {
+  for (const WebhookIdentity& deleted : step.read.deleted) take_deleted(deleted, begun);
+  for (Webhook& webhook : step.read.webhooks) {
     if (!share_.owns(webhook.id)) continue;
-    if (webhook.is_owed_changed) backlogs_to_load_.insert(webhook.id);
+    if (webhook.is_pending_changed) backlogs_to_load_.insert(webhook.id);
     take_webhook(std::move(webhook), are_backlogs_stale_ && step.is_of_round);
   }
   if (step.has_ended_round) {
@@ -73,7 +73,7 @@ void Webhooks::load_backlogs() {
   maintenance_.clean_up_soon(process_.now());  // of the notes that have told of it
   pending_.flush();                            // or the backlogs would lack the results that wait
   const std::vector<Uuid> ids(backlogs_to_load_.begin(), backlogs_to_load_.end());
-  for (pg::Webhook& webhook : store_.webhooks(ids).webhooks) take_webhook(std::move(webhook), true);
+  for (Webhook& webhook : store_.webhooks(ids).webhooks) take_webhook(std::move(webhook), true);
   backlogs_to_load_.clear();
 }
 
@@ -94,16 +94,16 @@ void Webhooks::set_instance(const Uuid& instance, bool is_copy) {
   instance_ = instance;
   outgoings_.set_instance(instance);
   if (!is_copy) return;
-  process_.log(pg::LogLevel::kWarning, "this database is a copy of another, or was restored: deliveries are paused",
+  process_.log(LogLevel::kWarning, "this database is a copy of another, or was restored: deliveries are paused",
                "Events are recorded and kept.", "Call webhook_resume() if this database is to deliver.");
 }
 
 // Returns whether deliveries are paused or resumed.
-bool Webhooks::take_instance(const pg::Configuration& read) {
+bool Webhooks::take_instance(const Configuration& read) {
   if (read.instance && *read.instance != instance_) set_instance(*read.instance, true);
   if (read.is_paused == is_paused_) return false;
   is_paused_ = read.is_paused;
-  process_.log(pg::LogLevel::kLog, is_paused_ ? "deliveries are paused" : "deliveries are resumed",
+  process_.log(LogLevel::kLog, is_paused_ ? "deliveries are paused" : "deliveries are resumed",
                is_paused_ ? read.paused_reason : std::string());
   return true;
 }
@@ -111,13 +111,13 @@ bool Webhooks::take_instance(const pg::Configuration& read) {
 // --- One webhook ------------------------------------------------------------------------------------------------------------
 
 // is_backlog_new: what was known of its backlog is old.
-void Webhooks::take_webhook(pg::Webhook webhook, bool is_backlog_new) {
+void Webhooks::take_webhook(Webhook webhook, bool is_backlog_new) {
   const Uuid id = webhook.id;
   const Target* const known = targets_.find(id);
   if (known != nullptr && known->webhook.identity() != webhook.identity()) forget(id);
   configuration_.set_expiry(id, webhook.secrets_change_at);
   secret_problems_.set(webhook);
-  std::optional<pg::EndpointState> endpoint = std::exchange(webhook.endpoint, std::nullopt);
+  std::optional<EndpointState> endpoint = std::exchange(webhook.endpoint, std::nullopt);
   const Targets::Change change = targets_.put(std::move(webhook), configuration_.round());
   Target& target = *targets_.find(id);
   std::optional<Time> circuit_opened_at;
@@ -129,7 +129,7 @@ void Webhooks::take_webhook(pg::Webhook webhook, bool is_backlog_new) {
 }
 
 // Takes over how the worker before this one found the endpoint. Returns since when its circuit is open; nothing: it is not.
-std::optional<Time> Webhooks::take_endpoint(Target& target, pg::EndpointState endpoint) {
+std::optional<Time> Webhooks::take_endpoint(Target& target, EndpointState endpoint) {
   const std::optional<Time> opened_at = endpoint.circuit_opened_at;
   target.endpoint = std::move(endpoint);
   std::optional<Time>& failing_since = target.endpoint.failing_since;
@@ -138,7 +138,7 @@ std::optional<Time> Webhooks::take_endpoint(Target& target, pg::EndpointState en
   return counts ? opened_at : std::nullopt;
 }
 
-void Webhooks::take_deleted(const pg::WebhookIdentity& deleted, Time now) {
+void Webhooks::take_deleted(const WebhookIdentity& deleted, Time now) {
   if (!share_.owns(deleted.id)) return;
   const Target* const target = targets_.find(deleted.id);
   if (target != nullptr && target->webhook.identity() == deleted) forget(deleted.id);

@@ -13,17 +13,17 @@
 #include "core/statistics.h"
 #include "core/time.h"
 #include "core/uuid.h"
-#include "pg/process.h"
-#include "pg/store.h"
 #include "worker/admission.h"
 #include "worker/configuration_reader.h"
 #include "worker/maintenance.h"
 #include "worker/outcomes.h"
 #include "worker/outgoing_factory.h"
 #include "worker/pending.h"
+#include "worker/process.h"
 #include "worker/recorder.h"
 #include "worker/recording.h"
 #include "worker/secret_problems.h"
+#include "worker/store.h"
 #include "worker/targets.h"
 #include "worker/unadmitted.h"
 
@@ -45,7 +45,7 @@ class Webhooks {
     Outcomes& outcomes;
   };
 
-  Webhooks(pg::Process& process, pg::Store& store, const WorkerShare& share, const Rooms& rooms);
+  Webhooks(Process& process, Store& store, const WorkerShare& share, const Rooms& rooms);
 
   // Which database this is. is_copy: a copy of another, so that deliveries are paused.
   void set_instance(const Uuid& instance, bool is_copy);
@@ -56,7 +56,7 @@ class Webhooks {
   bool are_loaded() const { return configuration_.is_loaded(); }
 
   // A step of reading what is due. Returns whether there may be something in the log that could not be read before. Throws
-  // pg::Error: it is due as before.
+  // Error: it is due as before.
   bool take_step();
   // Reads what has changed, whether it is due or not.
   void read_changes();
@@ -71,15 +71,15 @@ class Webhooks {
 
  private:
   bool take_over(ConfigurationReader::Step step, Time begun);
-  bool take_instance(const pg::Configuration& read);
-  void take_deleted(const pg::WebhookIdentity& deleted, Time now);
-  void take_webhook(pg::Webhook webhook, bool is_backlog_new);
-  static std::optional<Time> take_endpoint(Target& target, pg::EndpointState endpoint);
+  bool take_instance(const Configuration& read);
+  void take_deleted(const WebhookIdentity& deleted, Time now);
+  void take_webhook(Webhook webhook, bool is_backlog_new);
+  static std::optional<Time> take_endpoint(Target& target, EndpointState endpoint);
   void forget(const Uuid& webhook);
   void load_backlogs();
 
-  pg::Process& process_;
-  pg::Store& store_;
+  Process& process_;
+  Store& store_;
   const WorkerShare share_;
   ConfigurationReader& configuration_;
   Targets& targets_;

@@ -24,8 +24,7 @@ constexpr Duration kLastStatisticsTime = seconds(1);  // for writing statistics 
 
 }  // namespace
 
-Worker::Worker(pg::Process& process, pg::Store& store, HttpClient& http, pg::TestRequests& tests,
-               const WorkerShare& share)
+Worker::Worker(Process& process, Store& store, HttpClient& http, TestRequests& tests, const WorkerShare& share)
     : process_(process),
       store_(store),
       http_(http),
@@ -60,12 +59,12 @@ Worker::Worker(pg::Process& process, pg::Store& store, HttpClient& http, pg::Tes
 void Worker::run() {
   start();
   while (!process_.shutdown_requested()) {
-    std::optional<pg::Error> failure;
+    std::optional<Error> failure;
     try {
       turn();
-    } catch (const pg::ExtensionGone&) {
+    } catch (const ExtensionGone&) {
       throw;
-    } catch (const pg::Error& error) {
+    } catch (const Error& error) {
       failure = error;
     }
     if (failure) back_off(*failure);
@@ -79,11 +78,11 @@ void Worker::run() {
 
 void Worker::start() {
   apply_settings();
-  const pg::StartState state = store_.start(share_);
-  webhooks_.set_instance(state.instance, state.verdict == IdentityVerdict::kCopy);
+  const StartState state = store_.start(share_);
+  webhooks_.set_instance(state.instance, state.verdict == IdentityChange::kCopy);
   ledger_ = Ledger(state.checkpoint);
   reader_.start(state.checkpoint.log_floor);
-  for (const pg::DeliveryKey& key : store_.logged_since(state.checkpoint.log_floor)) {
+  for (const DeliveryKey& key : store_.logged_since(state.checkpoint.log_floor)) {
     if (share_.owns(key.webhook)) recovery_.note_logged(key);
   }
   for (const Uuid& webhook : state.deferred) {
@@ -113,13 +112,13 @@ void Worker::turn() {
 }
 
 void Worker::apply_settings() {
-  const pg::WorkerSettings& settings = process_.settings();
+  const WorkerSettings& settings = process_.settings();
   http_.configure(settings.http);
   budget_.set_max(settings.memory_bytes_max);
   pending_.apply_settings();
   if (settings.enabled == is_enabled_) return;
   is_enabled_ = settings.enabled;
-  process_.log(pg::LogLevel::kLog, is_enabled_ ? "deliveries are switched on" : "deliveries are switched off",
+  process_.log(LogLevel::kLog, is_enabled_ ? "deliveries are switched on" : "deliveries are switched off",
                is_enabled_ ? std::string() : "The setting webhook.enabled is off.");
 }
 
@@ -162,7 +161,7 @@ void Worker::maintain() {
 }
 
 // Keeps the network going, and tries the database again later, with all that it should have been told.
-void Worker::back_off(const pg::Error& error) {
+void Worker::back_off(const Error& error) {
   const Time now = process_.now();
   const Duration pause = std::min<Duration>(kStoreBackoffMin * (1 << std::min(store_failures_, 10)), kStoreBackoffMax);
   deadlines_.set(Deadline::kStoreCall, now + pause);
@@ -171,7 +170,7 @@ void Worker::back_off(const pg::Error& error) {
   reader_.note_failure(now);
   if (!deadlines_.has_passed(Deadline::kFailureWarning, now)) return;
   deadlines_.set(Deadline::kFailureWarning, now + kWarningInterval);
-  process_.log(pg::LogLevel::kWarning, "the worker's transaction failed and will be repeated: " + error.message(),
+  process_.log(LogLevel::kWarning, "the worker's transaction failed and will be repeated: " + error.message(),
                error.detail(), error.hint(), error.origin().context_in_a_line());
 }
 
@@ -261,15 +260,15 @@ void Worker::collect() {
 
 // An error is no reason not to end: what could not be recorded will be sent again.
 void Worker::end() {
-  std::optional<pg::Error> failure;
+  std::optional<Error> failure;
   try {
     drain();
-  } catch (const pg::Error& error) {
+  } catch (const Error& error) {
     failure = error;
   }
   if (!failure) return;
-  process_.log(pg::LogLevel::kWarning, "the last results could not be recorded: " + failure->message(),
-               failure->detail(), "Their webhooks will be sent again, with the same webhook-id.");
+  process_.log(LogLevel::kWarning, "the last results could not be recorded: " + failure->message(), failure->detail(),
+               "Their webhooks will be sent again, with the same webhook-id.");
 }
 
 void Worker::drain() {

@@ -35,9 +35,6 @@
 #include "core/statistics.h"
 #include "core/time.h"
 #include "http/http_client.h"
-#include "pg/process.h"
-#include "pg/server/test_requests.h"
-#include "pg/store.h"
 #include "worker/admission.h"
 #include "worker/ages.h"
 #include "worker/configuration_reader.h"
@@ -48,12 +45,15 @@
 #include "worker/outcomes.h"
 #include "worker/outgoing_factory.h"
 #include "worker/pending.h"
+#include "worker/process.h"
 #include "worker/reader.h"
 #include "worker/recorder.h"
 #include "worker/recording.h"
 #include "worker/recovery.h"
 #include "worker/spill.h"
+#include "worker/store.h"
 #include "worker/targets.h"
+#include "worker/test_requests.h"
 #include "worker/tester.h"
 #include "worker/unadmitted.h"
 #include "worker/webhooks.h"
@@ -62,11 +62,10 @@ namespace webhook {
 
 class Worker {
  public:
-  Worker(pg::Process& process, pg::Store& store, HttpClient& http, pg::TestRequests& tests,
-         const WorkerShare& share = {});
+  Worker(Process& process, Store& store, HttpClient& http, TestRequests& tests, const WorkerShare& share = {});
 
   // Runs until the process is to end; what is in flight then gets webhook.shutdown_timeout to come back.
-  // Throws pg::ExtensionGone when there is nothing left to work for, pg::Error if it cannot begin.
+  // Throws ExtensionGone when there is nothing left to work for, Error if it cannot begin.
   void run();
 
  private:
@@ -82,7 +81,7 @@ class Worker {
   void work_on_database();
   void record_results();
   void maintain();
-  void back_off(const pg::Error& error);
+  void back_off(const Error& error);
   Duration time_to_wait();
   void clock_set_back(Time now);
   void report();
@@ -108,8 +107,8 @@ class Worker {
     visit(maintenance_);
   }
 
-  pg::Process& process_;
-  pg::Store& store_;
+  Process& process_;
+  Store& store_;
   HttpClient& http_;
   const WorkerShare share_;
 
@@ -141,7 +140,7 @@ class Worker {
   Time last_turn_{};
   int store_failures_ = 0;  // in a row
   bool is_enabled_ = true;  // by webhook.enabled, as the log was told
-  pg::WorkerFigures figures_;
+  WorkerFigures figures_;
 };
 
 }  // namespace webhook

@@ -42,7 +42,7 @@ PG_FUNCTION_INFO_V1(stand_still_in_commits);
 #pragma GCC visibility pop
 
 using webhook::pg::entry;
-using webhook::pg::Error;
+using webhook::Error;
 using webhook::pg::guarded;
 
 namespace {

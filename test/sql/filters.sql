@@ -132,7 +132,7 @@ SELECT is(pg_temp.as_role('manage', 'SELECT concat_ws('', '', matched, reason, o
 
 SELECT is(pg_temp.as_role('manage', format('SELECT hooks.webhook_replay(%L, ''-infinity'', dry_run => true)', :'large')), '2',
           'webhook_replay() counts what passes the filter');
-SELECT is(pg_temp.as_role('manage', format('SELECT hooks.webhook_replay(%L, ''-infinity'')', :'large')), '2', 'and owes it');
+SELECT is(pg_temp.as_role('manage', format('SELECT hooks.webhook_replay(%L, ''-infinity'')', :'large')), '2', 'and makes it pending');
 SELECT set_eq('SELECT event_id FROM hooks.webhook_deliveries', '{1,4}'::bigint[], 'and nothing else');
 UPDATE hooks.webhook_configurations SET filter = NULL;
 SELECT is(pg_temp.as_role('manage', format('SELECT hooks.webhook_replay(%L, ''-infinity'', dry_run => true)', :'large')), '4',

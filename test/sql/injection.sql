@@ -193,7 +193,7 @@ INSERT INTO judged VALUES
     ('check_filter', 0, 1, 'A message to read.'), ('check_headers', 0, 2, 'A message to read.'),
     ('check_sources', 0, 9, 'Messages to read; in a hint a statement, with a regclass and quoted names.'),
     ('configurations_check', 0, 3, 'Messages to read.'), ('redeliver_operator', 0, 1, 'A message to read.'),
-    ('owe', 0, 2, 'A message to read.'), ('check_deferred_operator', 0, 2, 'A message to read.'),
+    ('make_pending', 0, 2, 'A message to read.'), ('check_deferred_operator', 0, 2, 'A message to read.'),
     ('watch_arguments', 0, 2, 'Messages to read.'), ('watch_conflicts', 0, 1, 'A message to read.'),
     ('webhook_check', 0, 18, 'Messages to read.'), ('webhook_emit', 0, 2, 'A message to read.'),
     ('webhook_explain', 0, 7, 'Messages to read.'), ('webhook_filter_problem', 0, 5, 'Messages to read.'),

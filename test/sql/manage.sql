@@ -91,24 +91,24 @@ FROM (VALUES
 JOIN hooks.webhook_configurations c ON c.id = d.webhook;
 INSERT INTO webhook_internal.saved_events (event_id, created_at, event, organization_id, key, data, bytes)
 VALUES (6, '2024-01-15 10:06Z', 'contact.updated', 'acme', '6', '{"id":6}', 12);
-CREATE FUNCTION pg_temp.owed(webhook uuid) RETURNS text LANGUAGE sql AS $$
+CREATE FUNCTION pg_temp.pending(webhook uuid) RETURNS text LANGUAGE sql AS $$
     SELECT coalesce(string_agg(format('%s:%s:%s', event_id, state, attempts), ' ' ORDER BY event_id), '')
     FROM hooks.webhook_deliveries WHERE configuration_id = webhook
 $$;
 
 -- --- webhook_redeliver -----------------------------------------------------------------------------------------------
 
-SELECT is(r.configuration_id::text, :'a', 'a redelivery is owed to the webhook of the attempt'),
+SELECT is(r.configuration_id::text, :'a', 'a redelivery is pending for the webhook of the attempt'),
        is((r.event_id, r.event), (1::bigint, 'contact.created'::text), 'its event'),
        ok(r.next_attempt_at BETWEEN now() AND clock_timestamp(), 'at once')
 FROM hooks.webhook_redeliver(101) r;
-SELECT is(pg_temp.owed(:'a'), '1:pending:0 2:pending:1 6:dead:8', 'one that was delivered is owed again');
+SELECT is(pg_temp.pending(:'a'), '1:pending:0 2:pending:1 6:dead:8', 'one that was delivered is pending again');
 SELECT ok(organization_id = 'acme' AND key = '1' AND created_at = '2024-01-15 10:01Z' AND last_error IS NULL
           AND slot = 1, 'as the event it was, so that it bears the same webhook-id')
 FROM hooks.webhook_deliveries WHERE event_id = 1;
 SELECT hooks.webhook_redeliver(102), hooks.webhook_redeliver(104) \g /dev/null
-SELECT is(pg_temp.owed(:'a'), '1:pending:0 2:pending:0 6:pending:0',
-          'one that is owed or was given up starts anew, though its segment is gone');
+SELECT is(pg_temp.pending(:'a'), '1:pending:0 2:pending:0 6:pending:0',
+          'one that is pending or was given up starts anew, though its segment is gone');
 SELECT ok(bool_and(last_error IS NULL AND next_attempt_at <= clock_timestamp()), 'without the error')
 FROM hooks.webhook_deliveries WHERE configuration_id = :'a';
 SELECT is((refusal).state, '55000', 'what was too large cannot be sent again'),
@@ -125,14 +125,14 @@ FROM unnest(ARRAY['0', '-1', '9223372036854775807', 'NULL']) id;
 -- --- webhook_cancel --------------------------------------------------------------------------------------------------
 
 SELECT is(hooks.webhook_cancel(:'a', 2), 1::bigint, 'one event is cancelled');
-SELECT is(pg_temp.owed(:'a'), '1:pending:0 2:dead:0 6:pending:0', 'it is kept as dead');
+SELECT is(pg_temp.pending(:'a'), '1:pending:0 2:dead:0 6:pending:0', 'it is kept as dead');
 SELECT ok(next_attempt_at IS NULL AND last_error = 'cancelled', 'with the reason')
 FROM hooks.webhook_deliveries WHERE event_id = 2 AND configuration_id = :'a';
 SELECT is((SELECT array_agg((event, attempt, status, error)::text) FROM hooks.webhook_logs WHERE event_id = 2 AND id < 100),
           '{"(contact.updated,0,failed,cancelled)"}', 'and logged as one that died without an attempt');
 SELECT is(hooks.webhook_cancel(:'a', 2), 0::bigint, 'cancelling it again does nothing');
 SELECT is(hooks.webhook_cancel(:'a'), 2::bigint, 'without an event all are cancelled');
-SELECT is(pg_temp.owed(:'g'), '11:pending:1', 'only that webhook''s');
+SELECT is(pg_temp.pending(:'g'), '11:pending:1', 'only that webhook''s');
 SELECT is((pg_temp.refusal('SELECT hooks.webhook_cancel(gen_random_uuid())')).state, '42704', 'a webhook must be there');
 SELECT is((pg_temp.refusal('SELECT hooks.webhook_cancel(NULL)')).state, '42704', 'null is none');
 
@@ -148,19 +148,19 @@ END
 $$;
 SELECT is(pg_temp.replay(:'a', $$'-infinity', dry_run => true$$), 4::bigint,
           'what it subscribes to is counted: neither deals, nor what was too large, nor another''s');
-SELECT is(pg_temp.owed(:'a'), '1:dead:0 2:dead:0 6:dead:0', 'a dry run changes nothing');
+SELECT is(pg_temp.pending(:'a'), '1:dead:0 2:dead:0 6:dead:0', 'a dry run changes nothing');
 SELECT is(pg_temp.replay(:'a', arguments || ', dry_run => true'), expected, arguments)
 FROM (VALUES ($$'2024-01-15 10:02Z'$$, 3::bigint), ($$'2024-01-15 10:02Z', '2024-01-15 10:04Z'$$, 1),
              ($$'2024-01-15 10:07Z'$$, 0), ($$'-infinity', 'infinity', '{contact.created}'$$, 1),
              ($$'-infinity', 'infinity', '{contact.*}'$$, 4), ($$'-infinity', 'infinity', '{deal.*}'$$, 0),
              ($$'-infinity', only_failed => true$$, 3), ($$'2024-01-15 10:02Z', only_failed => true$$, 2),
              ($$'2024-01-15 10:02Z', '2024-01-15 10:02Z'$$, 0)) c (arguments, expected);
-SELECT is(pg_temp.replay(:'a', $$'2024-01-15 10:02Z', only_failed => true$$), 2::bigint, 'what was given up is owed again');
-SELECT is(pg_temp.owed(:'a'), '1:dead:0 2:pending:0 6:pending:0', 'and nothing else');
+SELECT is(pg_temp.replay(:'a', $$'2024-01-15 10:02Z', only_failed => true$$), 2::bigint, 'what was given up is pending again');
+SELECT is(pg_temp.pending(:'a'), '1:dead:0 2:pending:0 6:pending:0', 'and nothing else');
 SELECT is(pg_temp.replay(:'a', $$'-infinity'$$), 4::bigint, 'all of it');
-SELECT is(pg_temp.owed(:'a'), '1:pending:0 2:pending:0 4:pending:0 6:pending:0', 'is owed again');
+SELECT is(pg_temp.pending(:'a'), '1:pending:0 2:pending:0 4:pending:0 6:pending:0', 'is pending again');
 SELECT is(pg_temp.replay(:'b', $$'-infinity'$$), 1::bigint, 'another webhook has other events');
-SELECT is(pg_temp.owed(:'b'), '3:pending:0', 'its own');
+SELECT is(pg_temp.pending(:'b'), '3:pending:0', 'its own');
 SELECT is(pg_temp.replay('00000000-0000-0000-0000-000000000020', $$'-infinity', dry_run => true$$), 1::bigint,
           'one without organization those without one');
 SELECT is((pg_temp.refusal(format('SELECT hooks.webhook_replay(%L, %s)', :'a', arguments))).state, state,
@@ -183,7 +183,7 @@ SELECT is(disabled_at, :'off'::timestamptz, 'when it was switched off is remembe
 FROM hooks.webhook_configurations WHERE id = :'b';
 SELECT is(hooks.webhook_replay(id, disabled_at, active_since), 1::bigint, 'what it has missed can be sent')
 FROM hooks.webhook_configurations WHERE id = :'b';
-SELECT is(pg_temp.owed(:'b'), '3:pending:0 31:pending:0', 'and nothing else');
+SELECT is(pg_temp.pending(:'b'), '3:pending:0 31:pending:0', 'and nothing else');
 
 -- --- webhook_rotate_secret -------------------------------------------------------------------------------------------
 
@@ -364,7 +364,7 @@ INSERT INTO tried VALUES
     ('webhook_internal.cancel_operator(%1$L, NULL)', 'operate'), ('webhook_internal.redeliver_operator(%1$L, %2$s)', 'operate'),
     ('webhook_internal.replay_operator(%1$L, ''-infinity'', now(), NULL, false, true)', 'operate'),
     ('webhook_internal.rotate_secret_operator(%1$L, ''1 h'')', 'operate'),
-    ('webhook_internal.owe(%1$L, ARRAY[%2$s])', 'owner'), ('webhook_internal.hold(%1$L)', 'owner'),
+    ('webhook_internal.make_pending(%1$L, ARRAY[%2$s])', 'owner'), ('webhook_internal.hold(%1$L)', 'owner'),
     ('webhook_internal.replayable(%1$L, now(), now(), NULL, false)', 'owner');
 CREATE FUNCTION pg_temp.outcomes(call text) RETURNS text LANGUAGE sql AS $$
     SELECT string_agg(format('%s=%s', role, CASE WHEN length(result) = 5 AND result <> 'dummy' THEN result ELSE 'ok' END),

@@ -77,15 +77,15 @@ SELECT is((attempts, successes)::text, '(100,99)', 'attempts and successes are o
        pg_temp.is_near(p50_ms, 10, 'half were done in 10 ms'), pg_temp.is_near(p95_ms, 1000, '95 of 100 in a second'),
        is(unjudged, 5::numeric, 'how many events its filter could not judge'),
        is(concat_ws(' ', filter_failed_at = '2024-01-15 11:00Z', filter_error), 't division by zero', 'when the last, and why'),
-       is((owed, dead)::text, '(2,1)', 'what is owed and what was given up'), is(circuit, 'closed', 'the circuit is closed'),
+       is((pending, dead)::text, '(2,1)', 'what is pending and what was given up'), is(circuit, 'closed', 'the circuit is closed'),
        is(concat_ws(' ', last_success_at = '2024-01-15 10:00Z', last_failure_at = '2024-01-14 10:00Z', last_error),
           't t HTTP status 500', 'when it last went well, and when not, and why')
 FROM hooks.webhook_stats WHERE configuration_id = :'a';
 SELECT is(concat_ws(' ', circuit, circuit_opened_at = '2024-01-15 09:00Z', next_probe_at = '2024-01-15 10:05Z',
-                    failing_since = '2024-01-15 08:00Z', success_percent, owed),
+                    failing_since = '2024-01-15 08:00Z', success_percent, pending),
           'open t t t 0.0 1', 'an open circuit is shown, with the next probe')
 FROM hooks.webhook_stats WHERE configuration_id = :'c';
-SELECT is((is_active, attempts, successes, success_percent, p50_ms, owed, dead, circuit)::text, '(f,0,0,,,0,0,closed)',
+SELECT is((is_active, attempts, successes, success_percent, p50_ms, pending, dead, circuit)::text, '(f,0,0,,,0,0,closed)',
           'a webhook without deliveries has none')
 FROM hooks.webhook_stats WHERE configuration_id = :'b';
 
@@ -141,7 +141,7 @@ SELECT is(pg_temp.told('read', 'acme', :'a'), pg_temp.told('operate', '', :'a'),
 DELETE FROM hooks.webhook_configurations WHERE id = :'a';
 INSERT INTO hooks.webhook_configurations (id, organization_id, name, url, events)
 VALUES (:'a', 'initech', 'heir', 'https://example.com/', '{*}');
-SELECT is((attempts, successes, last_success_at, last_error, owed, dead, circuit)::text, '(0,0,,,0,0,closed)',
+SELECT is((attempts, successes, last_success_at, last_error, pending, dead, circuit)::text, '(0,0,,,0,0,closed)',
           'statistics are of the webhook, not of its id') FROM hooks.webhook_stats WHERE configuration_id = :'a';
 SELECT is_empty(format('SELECT finding FROM hooks.webhook_check(%L) WHERE finding ~ ''pending|given up|last attempt|circuit|judge''',
                        :'a'), 'so is what webhook_check finds');

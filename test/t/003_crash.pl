@@ -127,7 +127,7 @@ cmp_ok($repeats, '<=', $repeats_max, "no more was repeated than $repeats_max: $r
 
 is(query($node, q{SELECT count(*) FROM webhook_logs WHERE status = 'success'}),
 	$deliveries, 'no success is logged twice');
-is(query($node, 'SELECT count(*) FROM webhook_deliveries'), 0, 'and nothing is owed any more');
+is(query($node, 'SELECT count(*) FROM webhook_deliveries'), 0, 'and nothing is pending any more');
 
 # --- crashes while results are recorded ---
 

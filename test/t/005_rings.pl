@@ -175,7 +175,7 @@ my $newest_event = newest_event();
 eventually { $application->query(insert_items(20)); are_gone($newest_event, 0) } 'when it has ended the ring turns';
 is($application->errors, '', 'and no INSERT has waited');
 
-# --- deliveries that are owed when their segment goes -----------------------------------------------------------------
+# --- deliveries that are pending when their segment goes -----------------------------------------------------------------
 
 my $debtor = start_receiver();
 create_webhook($node,
@@ -183,7 +183,7 @@ create_webhook($node,
 $debtor->kill;
 query(q{INSERT INTO debts SELECT n, 'debt ' || n FROM generate_series(1, 3) AS n});
 eventually { query(q{SELECT count(*) FROM webhook_deliveries WHERE state = 'pending' AND attempts = 1}) == 3 }
-'deliveries whose receiver is down are owed';
+'deliveries whose receiver is down are pending';
 $newest_event = newest_event();
 eventually { $application->query(insert_items(20)); are_gone($newest_event, 0) } 'the segment of their events goes';
 is(query('SELECT count(*) FROM webhook_deliveries d JOIN webhook_internal.saved_events s USING (event_id) WHERE slot IS NULL'),
@@ -198,7 +198,7 @@ is_deeply(
 	[ sort { $a->{id} <=> $b->{id} } map { $_->{data} } $debtor->bodies ],
 	[ map { { id => $_, body => "debt $_" } } 1 .. 3 ],
 	'with their bodies');
-eventually { query('SELECT count(*) FROM webhook_deliveries') == 0 } 'and nothing is owed any more';
+eventually { query('SELECT count(*) FROM webhook_deliveries') == 0 } 'and nothing is pending any more';
 
 # --- a backlog --------------------------------------------------------------------------------------------------------
 

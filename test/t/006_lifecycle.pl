@@ -173,7 +173,7 @@ eventually { requests_of('/delay/20?db=busy', 'copy') == 3 } 'until it is told t
 is(requests_before($resumed_at, '/delay/20?db=busy', 'copy'), 0, 'and not before');
 # The original may have sent again what hung when its worker was sent away; an id that both used would be one less.
 eventually { keys %{ $receiver->counts_by_webhook_id('/held') } == 200 + 1 + 200 + 3 }
-'what both owe, each sends under an id of its own'
+'what is pending in both, each sends under an id of its own'
   or diag(scalar keys %{ $receiver->counts_by_webhook_id('/held') });
 
 $node->safe_psql('postgres', 'DROP DATABASE copy');
@@ -333,24 +333,24 @@ is(scalar(requests_of('/held', 'refused')), 10, 'and nothing was sent twice');
 my $webhook = create_thing_webhook($node, 'renamed', '/gate', retry_schedule => ['1 hour']);
 $receiver->set('/gate', '/status/503');
 insert_things($node, 'renamed', 'while active');
-my $owed = "SELECT count(*) FROM webhook_deliveries WHERE configuration_id = '$webhook' AND attempts = 1";
-eventually { $node->safe_psql('renamed', $owed) == 1 } 'a delivery is owed';
+my $pending = "SELECT count(*) FROM webhook_deliveries WHERE configuration_id = '$webhook' AND attempts = 1";
+eventually { $node->safe_psql('renamed', $pending) == 1 } 'a delivery is pending';
 $node->safe_psql('renamed', "UPDATE webhook_configurations SET is_active = false WHERE id = '$webhook'");
 insert_things($node, 'renamed', 'while inactive');
 eventually { requests_of('/held', 'while inactive') == 1 } 'an event comes while the webhook is inactive';
 $receiver->set('/gate', '/ok');
 $node->safe_psql('renamed', "UPDATE webhook_deliveries SET next_attempt_at = now() WHERE configuration_id = '$webhook';
 	UPDATE webhook_configurations SET is_active = true WHERE id = '$webhook'");
-eventually { requests_of('/gate', 'while active') == 2 } 'active again, it gets what it was owed', $soon_s;
+eventually { requests_of('/gate', 'while active') == 2 } 'active again, it gets what is pending for it', $soon_s;
 insert_things($node, 'renamed', 'active again');
 eventually { requests_of('/gate', 'active again') == 1 } 'and what is new';
 is(scalar(requests_of('/gate', 'while inactive')), 0, 'but not what happened while it was inactive');
 
 $receiver->set('/gate', '/status/503');
 insert_things($node, 'renamed', 'before the deletion');
-eventually { $node->safe_psql('renamed', $owed) == 1 } 'something is owed again';
+eventually { $node->safe_psql('renamed', $pending) == 1 } 'something is pending again';
 $node->safe_psql('renamed', "DELETE FROM webhook_configurations WHERE id = '$webhook'");
-eventually { $node->safe_psql('renamed', $owed) == 0 } 'what is owed to a webhook goes with it';
+eventually { $node->safe_psql('renamed', $pending) == 0 } 'what is pending to a webhook goes with it';
 insert_things($node, 'renamed', 'after the deletion');
 eventually { requests_of('/held', 'after the deletion') == 1 } 'the others get what is new';
 is(scalar(requests_of('/gate', 'after the deletion')), 0, 'it does not');

@@ -102,7 +102,7 @@ my $session = WebhookTest::Session->new($node, 'postgres', PGOPTIONS => '-c debu
 $session->query("SELECT pg_terminate_backend($worker)");
 $session->query($statements[0]);
 eventually { $session->query($delivered) == $count + 1 } 'a worker that forgets its caches starts and delivers';
-is($session->query(q{SELECT count(*) FROM webhook_deliveries}), 0, 'and owes nothing');
+is($session->query(q{SELECT count(*) FROM webhook_deliveries}), 0, 'and has nothing pending');
 $session->finish;
 
 is_log_clean($node, expected => [ qr/FATAL: .*terminating/ ]);

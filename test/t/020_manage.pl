@@ -25,7 +25,7 @@ sub insert_contact
 }
 
 # The rows of webhook_deliveries, event by event.
-sub owed
+sub pending
 {
 	my ($webhook) = @_;
 	return sql(
@@ -92,7 +92,7 @@ my @twice = $receiver->received('/ok?managed');
 is($twice[1]{webhook_id}, $twice[0]{webhook_id}, 'with the same webhook-id');
 is($twice[1]{body}, $twice[0]{body}, 'and the same body');
 is($twice[1]{headers}{'x-webhook-attempt'}, 1, 'as its first attempt');
-eventually { logged($webhook) == 2 && owed($webhook) eq '' } 'it is logged, and owed no more';
+eventually { logged($webhook) == 2 && pending($webhook) eq '' } 'it is logged, and pending no more';
 
 is( sql("SELECT event_id = (SELECT event_id FROM webhook_logs WHERE id = $log) FROM webhook_find('$twice[0]{webhook_id}')"),
 	't', 'webhook_find knows the id that was sent');
@@ -135,11 +135,11 @@ eventually { logged($webhook) == 4 } 'all of it is logged';
 # --- webhook_replay ---
 
 is(sql("SELECT webhook_replay('$webhook', '-infinity', dry_run => true)"), 4, 'a dry run counts what was missed before, too');
-is(sql("SELECT webhook_replay('$webhook', '-infinity')"), 4, 'webhook_replay owes them again');
+is(sql("SELECT webhook_replay('$webhook', '-infinity')"), 4, 'webhook_replay makes them pending again');
 eventually { $receiver->count('/ok?managed') == 9 } 'and they are sent';
 my %times = %{ $receiver->counts_by_webhook_id('/ok?managed') };
 is(scalar(keys %times), 4, 'with the ids that they had') or diag(explain(\%times));
-eventually { owed($webhook) eq '' } 'nothing is owed any more';
+eventually { pending($webhook) eq '' } 'nothing is pending any more';
 
 # What came while it was switched off.
 sql("UPDATE webhook_configurations SET is_active = false WHERE id = '$webhook'");
@@ -159,18 +159,18 @@ eventually { logged($webhook) == 10 } 'and logged';
 # What was given up, and only that.
 $receiver->set('/ok', '/status/500');
 insert_contact('failing');
-eventually { owed($webhook) =~ /^dead:2:/ } 'an event is given up after its schedule';
+eventually { pending($webhook) =~ /^dead:2:/ } 'an event is given up after its schedule';
 $receiver->set('/ok', undef);
 my $before = $receiver->count('/ok?managed');
 is(sql("SELECT webhook_replay('$webhook', '-infinity', only_failed => true)"), 1, 'webhook_replay takes only that');
-eventually { owed($webhook) eq '' } 'and it is delivered';
+eventually { pending($webhook) eq '' } 'and it is delivered';
 is($receiver->count('/ok?managed'), $before + 1, 'by one request');
 
 # --- webhook_cancel ---
 
 sql("UPDATE webhook_configurations SET is_active = false WHERE id = '$webhook'");
 my ($status, $stdout, $stderr) = $node->psql('postgres', "SELECT webhook_replay('$webhook', '-infinity')");
-is($stdout, 7, 'to a webhook that is switched off everything can be owed');
+is($stdout, 7, 'to a webhook that is switched off everything can be pending');
 like($stderr, qr/NOTICE:  webhook ".*" is inactive: its pending deliveries wait/, 'which are said to wait');
 is(sql("SELECT webhook_cancel('$webhook')"), 7, 'webhook_cancel gives it up');
 my $pending = create_webhook($node, organization_id => 'acme', url => $receiver->url('/ok?pending'),
@@ -179,20 +179,20 @@ sql("UPDATE webhook_configurations SET is_active = true WHERE id = '$webhook'");
 insert_contact('marker');
 eventually { $receiver->count('/ok?pending') == 1 && $receiver->count('/ok?managed') == $before + 2 }
 	'switched on, it gets what follows';
-is(owed($webhook), join(' ', ('dead:0:cancelled') x 7), 'and nothing of what was cancelled');
+is(pending($webhook), join(' ', ('dead:0:cancelled') x 7), 'and nothing of what was cancelled');
 is(logged($webhook, "attempt = 0 AND error = 'cancelled'"), 7, 'which is logged');
 
 # One that is on its way and fails stays cancelled.
 my $slow = create_webhook($node, organization_id => 'acme', url => $receiver->url('/status/500/delay/1000?slow'),
 	events => ['contact.created'], retry_schedule => ['1 hour']);
 insert_contact('cancelled on its way');
-eventually { owed($slow) =~ /^pending:1:/ } 'a delivery waits for its second attempt';
+eventually { pending($slow) =~ /^pending:1:/ } 'a delivery waits for its second attempt';
 sql("SELECT webhook_redeliver(id) FROM webhook_logs WHERE configuration_id = '$slow'");
 eventually { $receiver->count('/status/500/delay/1000?slow') == 2 } 'it is on its way again';
 is(sql("SELECT webhook_cancel('$slow', (SELECT event_id FROM webhook_deliveries WHERE configuration_id = '$slow'))"),
 	1, 'and is cancelled, by its event');
 eventually { logged($slow) == 3 } 'the attempt ends';
-like(owed($slow), qr/^dead:\d:cancelled$/, 'and it stays cancelled');
+like(pending($slow), qr/^dead:\d:cancelled$/, 'and it stays cancelled');
 
 is_log_clean($node);
 $node->stop;

@@ -130,7 +130,7 @@ eventually { successes() == $deliveries } 'every delivery is logged as a success
 my ($missing, $repeated) = missing_and_repeated('/ok', $total);
 is($missing, 0, 'nothing is lost when the number of workers changes');
 is($repeated, 0, 'and nothing is repeated');
-is(query('SELECT count(*) FROM webhook_deliveries'), 0, 'nothing is owed');
+is(query('SELECT count(*) FROM webhook_deliveries'), 0, 'nothing is pending');
 
 # --- what is to be seen -----------------------------------------------------------------------------------------------
 

@@ -96,7 +96,7 @@ cmp_ok(@rows - $events_total, '<=', $repeats_max, "no more was repeated than $re
 note(@rows - $events_total, ' were repeated');
 is(query($node, q{SELECT count(*), count(DISTINCT event_id) FROM webhook_logs WHERE status = 'success'}),
 	"$events_total|$events_total", 'each success is logged once');
-is(query($node, 'SELECT count(*) FROM webhook_deliveries'), 0, 'and nothing is owed');
+is(query($node, 'SELECT count(*) FROM webhook_deliveries'), 0, 'and nothing is pending');
 is_log_clean($node, expected => [crash_lines()]);
 $node->stop;
 

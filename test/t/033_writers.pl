@@ -184,7 +184,7 @@ cmp_ok(@rows - @committed, '<=', $repeats_max, "the crash under load repeated no
 note(@rows - @committed, ' were repeated');
 is(query($node, q{SELECT count(*), count(DISTINCT event_id) FROM webhook_logs WHERE status = 'success'}),
 	join('|', (scalar @committed) x 2), 'each success is logged once');
-is(query($node, 'SELECT count(*) FROM webhook_deliveries'), 0, 'and nothing is owed');
+is(query($node, 'SELECT count(*) FROM webhook_deliveries'), 0, 'and nothing is pending');
 is_log_clean($node, expected => [
 	crash_lines(),
 	qr/FATAL:  terminating background worker "webhook worker"/ ]);

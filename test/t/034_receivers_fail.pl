@@ -83,7 +83,7 @@ foreach my $path (@healthy_paths)
 }
 my @pairs = keys %{ tally(map { "@$_" } map { received_rows(@$_) } @failing) };
 is(scalar @pairs, $total, 'a repeat bears the same webhook-id');
-is(query($node, 'SELECT count(*) FROM webhook_deliveries'), 0, 'nothing is owed');
+is(query($node, 'SELECT count(*) FROM webhook_deliveries'), 0, 'nothing is pending');
 is_log_clean($node);
 $node->stop;
 

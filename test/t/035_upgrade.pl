@@ -1,5 +1,5 @@
 # A cluster that pg_upgrade carries over goes on: nothing is sent meanwhile, nothing is paused afterwards, what was not
-# delivered arrives, what is owed keeps its webhook-id, and a secret that is encrypted still signs. WEBHOOK_UPGRADE_BINDIR
+# delivered arrives, what is pending keeps its webhook-id, and a secret that is encrypted still signs. WEBHOOK_UPGRADE_BINDIR
 # names the programs of another major to upgrade to; both need the extension's library.
 
 use strict;
@@ -29,7 +29,7 @@ $receiver->set($path, '/status/503');
 create_webhook($old, url => $receiver->url($path), events => ['item.created'], organization_id => undef,
 	secret => 'kept by pg_upgrade', retry_schedule => [ ('10 seconds') x 20 ]);
 query($old, 'INSERT INTO items SELECT generate_series(1, 3)');
-eventually { query($old, 'SELECT count(*) FROM webhook_deliveries WHERE attempts > 0') == 3 } 'three deliveries are owed';
+eventually { query($old, 'SELECT count(*) FROM webhook_deliveries WHERE attempts > 0') == 3 } 'three deliveries are pending';
 my $reveal = 'SELECT webhook_reveal_secret(id) FROM webhook_configurations';
 my $stored = 'SELECT key_id, secret FROM webhook_secrets';
 my $sealed = query($old, $stored);
@@ -70,7 +70,7 @@ ok( $new->run_log([
 is($receiver->count, $count_before, 'nothing is sent meanwhile');
 
 $new->start;
-# Three that were owed and seven that were never sent.
+# Three that were pending and seven that were never sent.
 eventually { query($new, q{SELECT count(*) FROM webhook_logs WHERE status = 'success'}) == 10 } 'everything arrives';
 is(query($new, $is_paused), 'f', 'deliveries are not paused');
 is(query($new, 'SELECT instance FROM webhook_instance'), $instance, 'it is the same instance');

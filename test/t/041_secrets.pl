@@ -150,7 +150,7 @@ my $sent = $receiver->count;
 insert_contact('withheld');
 eventually { sql("SELECT count(*) FROM webhook_deliveries WHERE state = 'pending' AND last_error = "
 	  . q{'the secret cannot be decrypted: key "k2" is not in webhook.secret_key_file'}) == 2 }
-	'without its key, what is due to a webhook is owed, and says why';
+	'without its key, what is due to a webhook is pending, and says why';
 my $unsigned = sql("INSERT INTO webhook_configurations (name, url, events) "
 	  . "VALUES ('unsigned', '@{[$receiver->url('/ok?unsigned')]}', '{*}') RETURNING id");
 insert_contact('unsigned');
@@ -189,8 +189,8 @@ like($err, qr/webhook\.secret_key_file cannot be used: it cannot be opened: No s
 write_keys("k3 " . key(3) . "\nk2 " . key(2) . "\n");
 $node->reload;
 eventually { $receiver->count('/ok?first') == 5 && $receiver->count('/ok?second') == 5 - 1 }
-	'with the key back, all that was owed is sent' or diag($receiver->count('/ok?first'), ' ', $receiver->count('/ok?second'));
-eventually { sql('SELECT count(*) FROM webhook_deliveries') == 0 } 'and nothing is owed any more';
+	'with the key back, all that was pending is sent' or diag($receiver->count('/ok?first'), ' ', $receiver->count('/ok?second'));
+eventually { sql('SELECT count(*) FROM webhook_deliveries') == 0 } 'and nothing is pending any more';
 is(check($first), '', 'webhook_check() finds nothing wrong any more');
 eventually { sql("SELECT count(*) FROM webhook_secrets WHERE key_id = 'k3'") == 4 } 'and encrypted by the new key';
 
@@ -201,14 +201,14 @@ sql("DELETE FROM webhook_secrets WHERE configuration_id = '$second'");
 insert_contact('masked');
 eventually { sql("SELECT count(*) FROM webhook_deliveries WHERE configuration_id = '$second' AND state = 'pending' "
 	  . "AND last_error = 'it shows the mask of a secret, but it has none'") == 1 }
-	'what is due to a webhook that shows a mask and has no secret is owed, and says why';
+	'what is due to a webhook that shows a mask and has no secret is pending, and says why';
 is(check($second), 'error|it shows the mask of a secret, but it has none', 'webhook_check() says why');
 ($code, $out, $err) = $node->psql('postgres', "SELECT * FROM webhook_test('$second')");
 like($err, qr/it shows the mask of a secret, but it has none/, 'a test is not sent either');
 eventually { $receiver->count('/ok?first') == 6 } 'others go on';
 is($receiver->count('/ok?second'), $second_sent, 'nothing was sent unsigned');
 $secrets{ sql("SELECT webhook_rotate_secret('$second', '0')") } = 1;
-eventually { $receiver->count('/ok?second') == $second_sent + 1 } 'with a secret, what was owed is sent';
+eventually { $receiver->count('/ok?second') == $second_sent + 1 } 'with a secret, what was pending is sent';
 is(check($second), '', 'and webhook_check() is content');
 
 # --- nowhere to be seen ---

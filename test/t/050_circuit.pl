@@ -1,4 +1,4 @@
-# An endpoint that fails for a while is left alone but for a probe from time to time, whatever is owed to it: the worker's
+# An endpoint that fails for a while is left alone but for a probe from time to time, whatever is pending to it: the worker's
 # memory stays flat, other webhooks do not notice, and when it answers again everything arrives, the oldest first.
 
 use strict;
@@ -78,7 +78,7 @@ query($node, "INSERT INTO items SELECT generate_series($_ + 1, $_ + $backlog / 4
 eventually { stats($dead, 'circuit') eq 'open' } 'its circuit opens';
 is(stats($dead, 'failing_since IS NOT NULL AND next_probe_at > circuit_opened_at AND is_active'), 't',
 	'webhook_stats says since when it fails, and when it is probed');
-eventually { stats($dead, 'owed') == $backlog } 'all of its events become owed';
+eventually { stats($dead, 'pending') == $backlog } 'all of its events become pending';
 cmp_ok(worker_memory_kb($node), '<', $memory_max_kb, "the worker's memory stays below 128 MB: $memory_before kB before, then "
 	  . worker_memory_kb($node));
 my $check = query($node, "SELECT severity, finding FROM webhook_check('$dead')");
@@ -108,7 +108,7 @@ query($node, "SELECT pg_terminate_backend($pid)");
 eventually { query($node, "SELECT count(*) FROM webhook_workers WHERE pid <> $pid") == 1 } 'another worker';
 eventually { probe_gaps() >= 4 } 'it goes on probing';
 is(stats($dead, 'circuit, circuit_opened_at'), "open|$opened_at", 'the circuit has stayed open');
-is(stats($dead, 'owed'), $backlog, 'with all that is owed');
+is(stats($dead, 'pending'), $backlog, 'with all that is pending');
 my @later_gaps = (probe_gaps())[ 2, 3 ];
 is(scalar(probe_gaps()), 4, 'the restart caused no burst of requests');
 cmp_ok($later_gaps[1], '>=', 0.8 * $step_s, 'a step lies between them');
@@ -121,8 +121,8 @@ my $sent_before = arrivals($failing);
 wait_until { arrivals($failing) >= $sent_before + 1_000 } 'it catches up';
 query($node, 'INSERT INTO notes SELECT generate_series(5001, 5100)');
 eventually { $receiver->count('/ok?healthy') == $healthy_total + 100 } 'the other webhook gets everything meanwhile too';
-cmp_ok(stats($dead, 'owed'), '>', 0, 'long before this one has caught up');
-eventually { stats($dead, 'owed') == 0 } 'when it answers again, it gets what it is owed';
+cmp_ok(stats($dead, 'pending'), '>', 0, 'long before this one has caught up');
+eventually { stats($dead, 'pending') == 0 } 'when it answers again, it gets what is pending for it';
 eventually { stats($dead, 'circuit') eq 'closed' } 'the circuit is closed';
 is(stats($dead, 'failing_since IS NULL AND circuit_opened_at IS NULL AND next_probe_at IS NULL'), 't',
 	'and nothing fails any more');
@@ -162,16 +162,16 @@ query($node, 'UPDATE webhook_configurations SET is_active = false');
 my $moved = create_webhook($node, name => 'moved', url => $receiver->url('/status/500?moved'), events => ['note.created'],
 	organization_id => undef, retry_schedule => [ ('100 milliseconds') x 20 ]);
 query($node, 'INSERT INTO notes SELECT generate_series(10001, 10010)');
-eventually { stats($moved, 'circuit, owed') eq 'open|10' } 'the circuit of another webhook opens';
+eventually { stats($moved, 'circuit, pending') eq 'open|10' } 'the circuit of another webhook opens';
 query($node, "UPDATE webhook_configurations SET url = '@{[$receiver->url('/ok?moved')]}' WHERE id = '$moved'");
-eventually { stats($moved, 'circuit, owed') eq 'closed|0' } 'a new URL closes it';
-is($receiver->count('/ok?moved'), 10, 'all that is owed goes there');
+eventually { stats($moved, 'circuit, pending') eq 'closed|0' } 'a new URL closes it';
+is($receiver->count('/ok?moved'), 10, 'all that is pending goes there');
 is(log_lines(qr/LOG:  .*the circuit of webhook "moved" \($moved\) has closed/), 0, 'no probe was waited for');
 
 my $switched = create_webhook($node, name => 'switched', url => $receiver->url('/status/500?switched'),
 	events => ['note.created'], organization_id => undef, retry_schedule => [ ('100 milliseconds') x 20 ]);
 query($node, 'INSERT INTO notes SELECT generate_series(20001, 20010)');
-eventually { stats($switched, 'circuit, owed') eq 'open|10' } 'so does that of a third';
+eventually { stats($switched, 'circuit, pending') eq 'open|10' } 'so does that of a third';
 $opened_at = stats($switched, 'circuit_opened_at');
 query($node, "UPDATE webhook_configurations SET is_active = $_ WHERE id = '$switched'") foreach qw(false true);
 eventually { log_lines(qr/the circuit of webhook "switched" \($switched\) has opened/) == 2 }
@@ -183,7 +183,7 @@ cmp_ok(query($node, "SELECT count(*) FROM webhook_logs l JOIN webhook_stats s US
 query($node, "UPDATE webhook_configurations SET is_active = false WHERE id = '$switched'");
 $receiver->set('/status/500', '/ok');
 query($node, "UPDATE webhook_configurations SET is_active = true WHERE id = '$switched'");
-eventually { stats($switched, 'owed') == 0 } 'switched off and on once more, it gets what it is owed';
+eventually { stats($switched, 'pending') == 0 } 'switched off and on once more, it gets what is pending for it';
 eventually { stats($switched, 'circuit, circuit_opened_at IS NULL, failing_since IS NULL') eq 'closed|t|t' }
 'webhook_stats shows no circuit open';
 is(log_lines(qr/LOG:  .*the circuit of webhook "switched" \($switched\) has closed/), 0, 'without having closed one');

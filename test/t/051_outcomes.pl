@@ -55,7 +55,7 @@ sub configuration
 	return query($node, "SELECT $columns FROM webhook_configurations WHERE id = '$webhook'");
 }
 
-sub owed
+sub pending
 {
 	my ($webhook) = @_;
 	return query($node, "SELECT string_agg(concat_ws(':', state, attempts, last_error), ' ' ORDER BY event_id)
@@ -87,7 +87,7 @@ insert_items('gone');
 my $reason = 'HTTP status 410: the endpoint is gone for good; the webhook is switched off';
 eventually { configuration($gone, 'is_active') eq 'f' } '410 switches a webhook off';
 is(configuration($gone, 'disabled_reason, disabled_at IS NOT NULL'), "$reason|t", 'with the reason');
-eventually { owed($gone) eq "dead:1:$reason" } 'its delivery is dead';
+eventually { pending($gone) eq "dead:1:$reason" } 'its delivery is dead';
 eventually { observed_names('gone') eq 'webhook.delivery.failed webhook.disabled' } 'another webhook is told of both';
 my ($disabled) = grep { $_->[0] eq 'webhook.disabled' } observed('gone');
 is($disabled->[1]{configuration_id}, $gone, 'of which webhook');
@@ -105,7 +105,7 @@ observe('last');
 my $last = webhook_of('last', '/status/404');
 insert_items('last');
 $reason = 'HTTP status 404; the last attempt of its schedule';
-eventually { owed($last) eq "dead:2:$reason" } 'after the last attempt a delivery is dead';
+eventually { pending($last) eq "dead:2:$reason" } 'after the last attempt a delivery is dead';
 eventually { observed_names('last') eq 'webhook.delivery.failed' } 'which is told';
 my (undef, $data) = @{ (observed('last'))[0] };
 is_deeply([ @$data{qw(configuration_id event attempts error)} ], [ $last, 'item.created', 2, $reason ], 'with all there is to it');
@@ -116,7 +116,7 @@ is($receiver->count('/status/404?last'), 2, 'and no more attempts follow');
 
 my $loop = webhook_of('loop', '/status/404', events => [ 'item.created', 'webhook.*' ]);
 insert_items('loop');
-eventually { owed($loop) =~ /^dead:2:\S.* dead:2:/ } 'the news of a failed delivery fails, too';
+eventually { pending($loop) =~ /^dead:2:\S.* dead:2:/ } 'the news of a failed delivery fails, too';
 observe('marker');
 webhook_of('marker', '/status/404');
 insert_items('marker');
@@ -161,7 +161,7 @@ my $bad = webhook_of('bad', '/status/400', retry_schedule => \@schedule);
 insert_items('bad');
 eventually { configuration($bad, 'is_active') eq 'f' } 'webhook.disable_after switches off what keeps failing';
 like(configuration($bad, 'disabled_reason'), qr/^failing since \d{4}-\S+: HTTP status 400$/, 'with the reason');
-like(owed($bad), qr/^pending:/, 'what it is owed waits');
+like(pending($bad), qr/^pending:/, 'what is pending for it waits');
 eventually { observed_names('bad') eq 'webhook.disabled' } 'and another webhook is told';
 
 my $locked = webhook_of('locked', '/status/400', retry_schedule => \@schedule);
@@ -236,20 +236,20 @@ $writer->query('SELECT webhook_flush()');
 query($node, "UPDATE webhook_configurations SET is_active = false WHERE id = '$waiting'");
 $writer->query('COMMIT');
 $writer->finish;
-eventually { owed($waiting) eq 'pending:0' } 'a webhook that is switched off is owed something';
-eventually { owed($replayed) eq 'dead:3:HTTP status 404; the last attempt of its schedule' } 'and another has failed';
+eventually { pending($waiting) eq 'pending:0' } 'a webhook that is switched off has something pending';
+eventually { pending($replayed) eq 'dead:3:HTTP status 404; the last attempt of its schedule' } 'and another has failed';
 set('webhook.max_age', '2s');
 eventually { query($node, "SELECT created_at < clock_timestamp() - interval '3 seconds' FROM webhook_deliveries
 	WHERE configuration_id = '$waiting'") eq 't' } 'all that grows too old';
 query($node, "UPDATE webhook_configurations SET is_active = true WHERE id = '$waiting'");
-eventually { owed($waiting) eq 'dead:0:older than webhook.max_age' } 'switched on, it is not sent that any more';
+eventually { pending($waiting) eq 'dead:0:older than webhook.max_age' } 'switched on, it is not sent that any more';
 is($receiver->count('/body/old?old'), 0, 'not once');
 eventually { query($node, "SELECT attempt, error FROM webhook_logs WHERE configuration_id = '$waiting'") eq '0|older than webhook.max_age' }
 'which is logged';
 is(query($node, "SELECT webhook_replay('$replayed', '-infinity')"), 1, 'an old event is replayed');
-eventually { attempts($replayed) == 6 && owed($replayed) eq 'dead:3:HTTP status 404; the last attempt of its schedule' }
+eventually { attempts($replayed) == 6 && pending($replayed) eq 'dead:3:HTTP status 404; the last attempt of its schedule' }
 'with its full schedule'
-  or diag(attempts($replayed) . ' ' . owed($replayed));
+  or diag(attempts($replayed) . ' ' . pending($replayed));
 
 is_log_clean($node);
 $node->stop;

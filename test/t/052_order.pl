@@ -111,7 +111,7 @@ foreach my $name (qw(key relaxed toggled endpoint))
 	eventually { delivered($name) == $expected } "$name: every event is delivered";
 	is(arrived($name), $expected, "$name: and has arrived");
 }
-is(query($node, 'SELECT count(*) FROM webhook_deliveries'), 0, 'nothing is owed or dead');
+is(query($node, 'SELECT count(*) FROM webhook_deliveries'), 0, 'nothing is pending or dead');
 cmp_ok(query($node, "SELECT count(*) FROM webhook_logs WHERE configuration_id = '$webhook{$_}' AND status = 'failed'"), '>', 10,
 	"$_: there were failures on the way") foreach qw(key relaxed toggled endpoint);
 

@@ -1,4 +1,4 @@
-# Webhooks that are switched off and on, deleted, changed without end, and held locked by somebody: what they are owed waits
+# Webhooks that are switched off and on, deleted, changed without end, and held locked by somebody: what is pending for them waits
 # or goes, and others do not notice.
 
 use strict;
@@ -46,7 +46,7 @@ sub set_active
 	query($node, "UPDATE webhook_configurations SET is_active = $is_active WHERE id = '$webhook'");
 	return;
 }
-sub count_owed
+sub count_deliveries
 {
 	my ($webhook) = @_;
 	return query($node, "SELECT count(*) FROM webhook_deliveries WHERE configuration_id = '$webhook' AND state = 'pending'");
@@ -72,7 +72,7 @@ my $captured_off = insert_items(sub { $late->query(@_) }, 'toggled', 2);
 $late->query('COMMIT');
 pass_by();
 is_deeply(received_ids('/ok?toggled'), [], 'a webhook that is off receives nothing');
-is(count_owed($toggled), 3, 'what was captured before it was switched off is owed, though it committed afterwards');
+is(count_deliveries($toggled), 3, 'what was captured before it was switched off is pending, though it committed afterwards');
 set_active($toggled, 'true');
 my $after = insert_items(\&now, 'toggled', 2);
 eventually { @{ received_ids('/ok?toggled') } == 5 } 'switched on, it gets that, and what follows';
@@ -86,9 +86,9 @@ is_deeply(received_ids('/ok?toggled'),
 
 my $deleted = webhook_of('deleted', url => $receiver->url('/status/404?deleted'), retry_schedule => ['1 hour']);
 insert_items(\&now, 'deleted', 20);
-eventually { count_owed($deleted) == 20 } 'a webhook is owed something';
+eventually { count_deliveries($deleted) == 20 } 'a webhook has something pending';
 query($node, "DELETE FROM webhook_configurations WHERE id = '$deleted'");
-eventually { query($node, "SELECT count(*) FROM webhook_deliveries WHERE configuration_id = '$deleted'") == 0 } 'deleted, it is owed nothing';
+eventually { query($node, "SELECT count(*) FROM webhook_deliveries WHERE configuration_id = '$deleted'") == 0 } 'deleted, it has nothing pending';
 eventually
 {
 	query($node, "SELECT (SELECT count(*) FROM webhook_minutes WHERE configuration_id = '$deleted')
@@ -102,7 +102,7 @@ eventually
 my $locked = webhook_of('locked', url => $receiver->url('/status/404?locked'),
 	retry_schedule => [ ('1 second') x 20 ]);
 insert_items(\&now, 'locked', 50);
-eventually { count_owed($locked) == 50 } 'another one is owed something';
+eventually { count_deliveries($locked) == 50 } 'another one has something pending';
 my $locker = WebhookTest::Session->new($node, 'postgres');
 my $held = $locker->query(
 	"BEGIN; SELECT count(*) FROM (SELECT FROM webhook_deliveries WHERE configuration_id = '$locked' FOR UPDATE) d");

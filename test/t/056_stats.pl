@@ -31,12 +31,12 @@ sub stats
 }
 sub worker { return query($node, 'SELECT pid FROM webhook_workers'); }
 
-is(stats('good', 'attempts, success_percent, p50_ms, owed, dead, circuit'), '0|||0|0|closed', 'at first there is nothing to say');
+is(stats('good', 'attempts, success_percent, p50_ms, pending, dead, circuit'), '0|||0|0|closed', 'at first there is nothing to say');
 query($node, 'INSERT INTO items SELECT generate_series(1, 150)');
 query($node, 'INSERT INTO notes SELECT generate_series(1, 50)');
 eventually { stats('good', 'attempts') == 150 && stats('bad', 'attempts') == 50 } 'attempts are counted within seconds';
-is(stats('good', 'successes, success_percent, owed, dead'), '150|100.0|0|0', 'by their success');
-is(stats('bad', 'successes, success_percent, owed, dead, circuit'), '0|0.0|50|0|closed', 'or failure');
+is(stats('good', 'successes, success_percent, pending, dead'), '150|100.0|0|0', 'by their success');
+is(stats('bad', 'successes, success_percent, pending, dead, circuit'), '0|0.0|50|0|closed', 'or failure');
 is(stats('bad', "last_success_at IS NULL AND failing_since <= last_failure_at"), 't', 'with their times');
 is(stats('bad', 'last_error'), 'HTTP status 404', 'and the last error');
 cmp_ok(stats('good', 'p50_ms'), '>=', 100 / 1.2, 'the median is not below what the endpoint takes, but for 20 %');
@@ -54,7 +54,7 @@ query($node, 'INSERT INTO items SELECT generate_series(151, 200)');
 eventually { stats('good', 'attempts') == 200 } 'counts go on over its life';
 is(query($node, 'SELECT sent FROM webhook_workers'), 50, 'while those of the worker are its own');
 query($node, "SELECT webhook_cancel('$bad')");
-is(stats('bad', 'owed, dead'), '0|50', 'what is given up is dead');
+is(stats('bad', 'pending, dead'), '0|50', 'what is given up is dead');
 
 $node->stop;
 $node->start;

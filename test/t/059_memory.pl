@@ -88,7 +88,7 @@ query(qq{
 eventually { $receiver->count('/hang') >= 10 } 'requests hang';
 is_served('250 endpoints that hang');
 eventually { query(q{SELECT count(*) FROM webhook_deliveries WHERE organization_id LIKE 'tenant %'}) >= 250 }
-'what they are owed waits in the database';
+'what is pending for them waits in the database';
 is_served('all of it written down');
 is_within_bounds('250 endpoints that hang, with bodies of 0.9 MB');
 

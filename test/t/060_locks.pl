@@ -21,22 +21,22 @@ use WebhookTest::Session;
 # yet that runs it, a situation.
 my %situation_of = (
 	(map { $_ => 'start' } qw(find_extension find_relations read_identity create_identity read_checkpoints delete_checkpoints
-		create_checkpoints read_logged read_owed_of read_deferred_webhooks)),
+		create_checkpoints read_logged read_pending_of read_deferred_webhooks)),
 	(map { $_ => 'configuration' } qw(find_webhooks_from read_webhooks current_snapshot find_changes find_changed_webhooks
 		find_changed_secrets has_outdated_secrets reencrypt_secrets)),
 	(map { $_ => 'cleaning up' } qw(find_left_over delete_change delete_left_pending delete_left_dead delete_left_minutes
 		delete_left_endpoint has_left_over)),
 	(map { $_ => 'reading' } qw(current_head find_events read_events_by_id walk_events find_lowest_event)),
-	(map { $_ => 'recording' } qw(current_log_segments insert_logs upsert_owed delete_finished upsert_minutes upsert_endpoints
-		update_checkpoint defer_owed defer_finished apply_deferred has_deferred find_holder)),
+	(map { $_ => 'recording' } qw(current_log_segments insert_logs upsert_deliveries delete_finished upsert_minutes upsert_endpoints
+		update_checkpoint defer_deliveries defer_finished apply_deferred has_deferred find_holder)),
 	(map { $_ => 'refusal' } qw(find_locked give_up_deferred drop_deferred)),    # 061_refused_rows.pl, 054_toggle.pl
 	(map { $_ => 'disabling' } qw(read_disabling disable_webhook)),
-	(map { $_ => 'owed' } qw(read_due read_due_in_order read_due_next give_up_old)),
+	(map { $_ => 'pending' } qw(read_due read_due_in_order read_due_next give_up_old)),
 	(map { $_ => 'ordering' } qw(write_ordering_keys count_ordering_keys)),
 	(map { $_ => 'rings' } qw(read_ring turn_ring save_events has_unsaved_events has_unsettled_events has_needed_logs
 		delete_expired_dead draw_ids)),
 	# Of what webhook_deliveries refers to; these skip what somebody has locked (062_storage.pl, 068_clock.pl).
-	(map { $_ => 'shares' } qw(count_owed redate_owed delete_oldest_dead delete_last_due delete_deliveries_of log_given_up walk_saved
+	(map { $_ => 'shares' } qw(count_deliveries redate_pending delete_oldest_dead delete_last_due delete_deliveries_of log_given_up walk_saved
 		lock_saved delete_saved oldest_saved delete_old_given_up)),
 	(map { $_ => 'test' } qw(read_testable last_log_id_drawn)),
 	# Only in a copy or an upgraded cluster, where nothing is delivered before.
@@ -172,7 +172,7 @@ eventually
 		OR (SELECT count(DISTINCT configuration_id) FROM webhook_minutes WHERE organization_id = o) < 5
 		OR (SELECT count(*) FROM webhook_endpoints WHERE organization_id = o) < 5") == 0
 }
-'each organization has deliveries that are owed and dead, and figures';
+'each organization has deliveries that are pending and dead, and figures';
 
 my @held;
 foreach my $lock (@locks)
@@ -215,7 +215,7 @@ sub situations
 		retry_schedule => ['1 hour'], events => ['item.created']);
 	others_receive(3, "$when, with a webhook that fails");
 	eventually { query($node, "SELECT count(*) FROM webhook_deliveries WHERE configuration_id = '$gone'") == 3 }
-	"$when: it is owed something";
+	"$when: it has something pending";
 	query($node, "DELETE FROM webhook_configurations WHERE id = '$gone'");
 	eventually
 	{
@@ -296,7 +296,7 @@ eventually
 {
 	query($node, q{SELECT count(*) FROM webhook_deliveries WHERE state = 'pending'}) == 0
 }
-'and nothing is owed' or diag(query($node, q{
+'and nothing is pending' or diag(query($node, q{
 	SELECT string_agg(format('%s %s: %s', c.organization_id, c.name, d), E'\n')
 	FROM webhook_deliveries d JOIN webhook_configurations c ON c.id = d.configuration_id WHERE d.state = 'pending'}));
 
@@ -324,7 +324,7 @@ foreach my $lock (@locks)
 is(query($node, q{SELECT count(*) FROM webhook_configurations WHERE organization_id = 'deletes'}), 0, 'what was deleted is gone');
 is(query($node, q{SELECT count(*) FROM webhook_deliveries d
 	WHERE NOT EXISTS (SELECT FROM webhook_configurations c WHERE c.id = d.configuration_id) AND d.state = 'pending'}), 0,
-	'with what it was owed');
+	'with what is pending for it');
 is(query($node, q{SELECT count(*) FROM webhook_logs l JOIN webhook_configurations c ON c.id = l.configuration_id
 	WHERE c.organization_id = 'others' AND l.status = 'success' AND l.event_id > 0}), $others_last, "others' are logged, each once");
 

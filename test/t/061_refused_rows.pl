@@ -65,7 +65,7 @@ sub others_are_recorded
 	{
 		query($node, "SELECT count(*) FROM webhook_deliveries WHERE configuration_id = '$hook{failing}'") == $last_id
 	}
-	"$what: others' failures are owed";
+	"$what: others' failures are pending";
 	eventually
 	{
 		query($node, "SELECT pg_snapshot_xmax(snapshot_to)::text::bigint >= '$here' FROM webhook_checkpoint") eq 't'
@@ -105,7 +105,7 @@ emit('random_text(9600)');
 query($node, q{INSERT INTO pairs VALUES (random_text(1336), random_text(1336), 'evil')});
 emit(q{repeat('ä', 64)});
 emit(q{repeat('ä', 65)});
-eventually { count_pending('poisoned') == 5 } 'deliveries with keys of any length are owed';
+eventually { count_pending('poisoned') == 5 } 'deliveries with keys of any length are pending';
 is(query($node, "SELECT count(DISTINCT ordering_key), max(length(ordering_key)) FROM webhook_deliveries
 	WHERE configuration_id = '$hook{poisoned}'"), '5|65', 'each in the order of its own key');
 is(query($node, "SELECT count(*) FROM webhook_deliveries WHERE configuration_id = '$hook{poisoned}'
@@ -155,7 +155,7 @@ nothing_is_deferred('a trigger');
 query($node, q{ALTER TABLE webhook_logs ADD CONSTRAINT no_answer CHECK (response_status <> 500) NOT VALID});
 emit(q{'logged'});
 others_are_recorded('a constraint on the log');
-eventually { count_pending('poisoned') == $pending + 2 } 'the delivery whose log row is refused is owed';
+eventually { count_pending('poisoned') == $pending + 2 } 'the delivery whose log row is refused is pending';
 # Another URL closes the circuit, if it is open by now.
 query($node, "UPDATE webhook_configurations SET url = url || '&again' WHERE id = '$hook{poisoned}'");
 eventually { count_logged('poisoned', 'could not be stored: .*no_answer') > 0 } 'and a log row, reduced, says why';
@@ -175,7 +175,7 @@ query($node, q{ALTER TABLE webhook_minutes DROP CONSTRAINT no_minutes; ALTER TAB
 my $delivered = 'SELECT count(*) FROM webhook_deliveries WHERE state = \'pending\'';
 $receiver->set('/fails', '/ok');
 query($node, q{UPDATE webhook_configurations SET url = url || '&again' WHERE url LIKE '%/fails?%'});
-eventually { query($node, $delivered) == 0 } 'what is owed is delivered in the end';
+eventually { query($node, $delivered) == 0 } 'what is pending is delivered in the end';
 is(query($node, q{SELECT count(*) FROM (SELECT FROM webhook_logs WHERE status = 'success'
 	GROUP BY configuration_id, event_id HAVING count(*) > 1) l}), 0, 'once');
 

@@ -15,7 +15,7 @@ my $node = new_node(
 	'webhook.max_event_size' => '4MB',
 	'webhook.max_log_size' => '4MB',
 	'webhook.organization_share' => 100,
-	'webhook.max_owed_per_organization' => 1000,
+	'webhook.max_deliveries_per_organization' => 1000,
 	'webhook.max_saved_size' => '2MB');
 my $receiver = start_receiver();
 
@@ -49,7 +49,7 @@ sub hook
 		organization_id => $organization, name => $name, url => $receiver->url("/ok?$name"), events => ['thing.*'], %more);
 }
 
-sub owed
+sub pending
 {
 	my ($organization) = @_;
 	return query("SELECT count(*) FROM webhook_deliveries WHERE organization_id = '$organization'");
@@ -83,7 +83,7 @@ eventually
 	is_gone($last)
 }
 'the segment of their events goes';
-is(owed('flood'), 800, 'the deliveries stay');
+is(pending('flood'), 800, 'the deliveries stay');
 is(saved('flood'), 40, 'each event is saved once');
 cmp_ok(query(q{SELECT pg_total_relation_size('webhook_internal.saved_events')}), '<', 2 * 40 * 20_000,
 	'and takes the room of one');
@@ -107,7 +107,7 @@ hook('quiet', 'listening');
 emit('quiet', 50, 100);
 eventually { $receiver->count("/ok?listening") == 50 } 'another organization has events';
 as('quiet', "SELECT webhook_replay('$quiet', '-infinity')");
-is(owed('quiet'), 50, 'and pending deliveries');
+is(pending('quiet'), 50, 'and pending deliveries');
 
 my $hoard = hook('flood', 'hoard', is_active => 'false');
 emit('flood', 1100, 10);
@@ -122,25 +122,25 @@ my $stuck = hook('flood', 'stuck', timeout_ms => 60000, url => $receiver->url('/
 query(qq{UPDATE webhook_configurations SET is_active = false WHERE name = 'flood'});
 my $hoarded = hook('flood', 'hoarded', is_active => 'false');
 emit('flood', 3000, 10);
-eventually { query(q{SELECT coalesce(sum(deliveries), 0) FROM webhook_internal.given_up}) > 0 && owed('flood') <= 1000 }
+eventually { query(q{SELECT coalesce(sum(deliveries), 0) FROM webhook_internal.given_up}) > 0 && pending('flood') <= 1000 }
 'what overflows beyond the share is given up';
-is(owed('quiet'), 50, 'and nothing of another organization');
+is(pending('quiet'), 50, 'and nothing of another organization');
 cmp_ok(
 	query(qq{SELECT count(*) FROM webhook_logs WHERE configuration_id = '$stuck' AND attempt = 0}), '<=',
 	query(qq{SELECT 1 + sum(deliveries) / 50 FROM webhook_internal.given_up}),
 	'one log row stands for many deliveries');
 like(
 	query(qq{SELECT error FROM webhook_logs WHERE configuration_id = '$stuck' AND attempt = 0 ORDER BY error LIMIT 1}),
-	qr/^\d+ deliveries, of events \d+ to \d+: its organization has more than webhook.max_owed_per_organization$/,
+	qr/^\d+ deliveries, of events \d+ to \d+: its organization has more than webhook.max_deliveries_per_organization$/,
 	'and says how many, which and why');
 my ($finding) = as('flood', "SELECT finding FROM webhook_check('$stuck') WHERE finding LIKE '%were given up%'");
-like($finding, qr/^\d+ deliveries were given up, the last at .*webhook.max_owed_per_organization/, 'webhook_check() finds it');
+like($finding, qr/^\d+ deliveries were given up, the last at .*webhook.max_deliveries_per_organization/, 'webhook_check() finds it');
 my ($outcome) = as('flood', "SELECT outcome, last_error FROM webhook_explain(
 	(SELECT min(first_event_id) FROM webhook_internal.given_up WHERE configuration_id = '$stuck')) WHERE name = 'stuck'");
-like($outcome, qr/^dead\|.*webhook.max_owed_per_organization$/, 'webhook_explain() tells of one of them');
+like($outcome, qr/^dead\|.*webhook.max_deliveries_per_organization$/, 'webhook_explain() tells of one of them');
 is((as('quiet', 'SELECT count(*) FROM webhook_internal.given_up'))[0], 0, 'others do not see it');
 query(qq{DELETE FROM webhook_configurations WHERE organization_id = 'flood'});
-eventually { owed('flood') == 0 } 'the webhooks are deleted';
+eventually { pending('flood') == 0 } 'the webhooks are deleted';
 
 # --- more than its share of saved events ------------------------------------------------------------------------------
 
@@ -151,8 +151,8 @@ for my $batch (1 .. 8)
 {
 	emit('flood', 20, 20_000, 'thing.moved');
 	eventually { $receiver->count("/ok?flood") == $before + 20 * $batch } 'events are delivered';
-	my ($owed) = as('flood', "SELECT webhook_replay('$keeper', '-infinity', events => '{thing.moved}')");
-	cmp_ok($owed, '>=', 20, 'and replayed');
+	my ($pending) = as('flood', "SELECT webhook_replay('$keeper', '-infinity', events => '{thing.moved}')");
+	cmp_ok($pending, '>=', 20, 'and replayed');
 }
 $last = newest_event();
 eventually
@@ -235,12 +235,12 @@ $node->reload;
 flood();
 eventually { listened() eq '0|0' } 'without shares the same flood pushes out what another has';
 
-# --- what is owed to an inactive webhook expires ----------------------------------------------------------------------
+# --- what is pending to an inactive webhook expires ----------------------------------------------------------------------
 
 $node->append_conf('postgresql.conf', "webhook.max_age = '1s'");
 $node->reload;
 eventually { query(q{SELECT count(*) FROM webhook_deliveries WHERE state = 'pending'}) == 0 }
-'what is owed to inactive webhooks is given up after webhook.max_age';
+'what is pending to inactive webhooks is given up after webhook.max_age';
 is(query(qq{SELECT string_agg(DISTINCT last_error, ', ') FROM webhook_deliveries WHERE configuration_id = '$quiet'}),
 	'older than webhook.max_age', 'with the reason');
 is(query(qq{SELECT count(*) FROM webhook_logs WHERE configuration_id = '$quiet' AND attempt = 0}), 50, 'which is logged');

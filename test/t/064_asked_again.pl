@@ -41,14 +41,14 @@ create_webhook($node, name => 'old', organization_id => 'old', url => $receiver-
 	retry_schedule => ['3 seconds']);
 query($node, q{SELECT webhook_emit('contact.created', '{}', organization_id => 'old')});
 my $failed = q{SELECT id FROM webhook_logs WHERE organization_id = 'old' AND status = 'failed'};
-my $owed = q{SELECT count(*) FROM webhook_deliveries WHERE organization_id = 'old'};
+my $pending = q{SELECT count(*) FROM webhook_deliveries WHERE organization_id = 'old'};
 my $session = WebhookTest::Session->new($node, 'postgres');
 eventually
 {
-	$session->query("ROLLBACK; BEGIN ISOLATION LEVEL REPEATABLE READ; $owed") == 1
+	$session->query("ROLLBACK; BEGIN ISOLATION LEVEL REPEATABLE READ; $pending") == 1
 }
-'a transaction sees what is owed';
-eventually { query($node, $owed) == 0 } 'which is delivered meanwhile';
+'a transaction sees what is pending';
+eventually { query($node, $pending) == 0 } 'which is delivered meanwhile';
 like($session->query("SELECT next_attempt_at > now() FROM webhook_redeliver(($failed))"), qr/^t$/, 'and asked for once more in it');
 $session->query('COMMIT');
 $session->finish;

@@ -1,4 +1,4 @@
-# Webhooks that are created together with what they are owed, by sessions that do so without end: nothing of that is taken
+# Webhooks that are created together with what is pending for them, by sessions that do so without end: nothing of that is taken
 # for what a deleted webhook has left, however the worker reads webhooks and deliveries meanwhile.
 
 use strict;
@@ -33,7 +33,7 @@ ok($_->finish, 'all were created') foreach @sessions;
 
 my $expected = grep { $_ % 5 != 0 && $_ % 3 != 0 } 1 .. $webhooks;
 is(query($node, q{SELECT count(*) FROM webhook_configurations WHERE name ~ '^\d-'}), 2 * $expected, 'and those that are to be there are there');
-eventually { query($node, "SELECT count(*) FROM webhook_deliveries WHERE state = 'pending'") == 0 } 'nothing is owed'
+eventually { query($node, "SELECT count(*) FROM webhook_deliveries WHERE state = 'pending'") == 0 } 'nothing is pending'
   or diag(query($node, q{SELECT string_agg(format('%s %s %s %s', c.name, d.event_id, d, (d.configuration_created_at = c.created_at)), E'\n')
 	FROM (SELECT * FROM webhook_deliveries WHERE state = 'pending' LIMIT 20) d LEFT JOIN webhook_configurations c ON c.id = d.configuration_id}));
 is(query($node, q{SELECT string_agg(c.name, ' ') FROM webhook_configurations c WHERE }

@@ -32,7 +32,7 @@ my @webhooks = map {
 		url => $receiver->url("/status/500?hook=$_"), events => ['item.created'], retry_schedule => ['1 hour'])
 } 1 .. $webhook_count;
 query("INSERT INTO items SELECT generate_series(1, $event_count)");
-eventually { query("SELECT count(*) FROM webhook_stats WHERE circuit = 'open' AND owed = $event_count") == $webhook_count }
+eventually { query("SELECT count(*) FROM webhook_stats WHERE circuit = 'open' AND pending = $event_count") == $webhook_count }
 'all circuits open';
 is(query("SELECT count(DISTINCT webhook_test) FROM (SELECT (webhook_test(id)).status AS webhook_test FROM webhook_configurations) t
 	WHERE webhook_test = 'failed'"), 1, 'tests fail');
@@ -46,7 +46,7 @@ is(query("SELECT DISTINCT (webhook_test(id)).status FROM webhook_configurations"
 eventually { query(q{SELECT count(*) FROM webhook_stats WHERE circuit = 'closed' AND failing_since IS NULL}) == $webhook_count }
 'they close all circuits';
 # What failed before the circuit opened, by which it did, keeps to its schedule.
-eventually { query('SELECT max(owed) FROM webhook_stats') <= 5 } 'what the circuits held is sent';
+eventually { query('SELECT max(pending) FROM webhook_stats') <= 5 } 'what the circuits held is sent';
 is(query("SELECT count(*) FROM webhook_logs WHERE created_at > '$tested' AND status = 'failed'"), 0, 'no probe came first');
 
 query('DELETE FROM webhook_configurations');

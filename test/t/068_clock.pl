@@ -64,7 +64,7 @@ sub webhook_of
 		url => $receiver->url("$script?$organization"), events => ['item.created'], %columns);
 }
 sub arrived { return scalar keys %{ { map { $_->[1] => 1 } received_rows($receiver, $_[0]) } }; }
-sub is_owed { return query($node, "SELECT count(*) FROM webhook_deliveries WHERE organization_id = '$_[0]' AND state = 'pending'"); }
+sub is_pending { return query($node, "SELECT count(*) FROM webhook_deliveries WHERE organization_id = '$_[0]' AND state = 'pending'"); }
 sub is_delivered
 {
 	my ($organization, $count, $name) = @_;
@@ -113,7 +113,7 @@ foreach my $between (sort keys %between)
 	insert($_, $count{$_}) foreach grep { !/late/ } sort keys %count;
 	foreach my $kind (grep { !/late/ } @kinds)
 	{
-		wait_until { is_owed($kind) > 0 } "$kind is owed";
+		wait_until { is_pending($kind) > 0 } "$kind is pending";
 	}
 	query($node, "UPDATE webhook_configurations SET is_active = false WHERE name = '$name-off'");
 	$late->query('COMMIT');
@@ -157,7 +157,7 @@ $receiver->set('/held', '/status/503');
 my $held = webhook_of('held', '/held');
 set_clock(4);
 insert('held', 2);
-wait_until { is_owed('held') == 2 } 'both are owed';
+wait_until { is_pending('held') == 2 } 'both are pending';
 my $holder = WebhookTest::Session->new($node, 'postgres');
 $holder->query(q{BEGIN; SELECT FROM webhook_deliveries WHERE organization_id = 'held' ORDER BY event_id LIMIT 1 FOR UPDATE});
 set_clock(0);

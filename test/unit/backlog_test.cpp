@@ -34,10 +34,10 @@ TEST(BacklogTest, RowBeforeThePositionIsNotPassedOver) {
   Backlog backlog;
   backlog.reset(kWebhook, kNow);
   backlog.advance(kWebhook, {kNow, 500}, kNow + 1h);
-  backlog.owe(kWebhook, {kNow, 30});
+  backlog.add(kWebhook, {kNow, 30});
   EXPECT_LT(backlog.position(kWebhook), (Position{kNow, 30}));
   EXPECT_EQ(backlog.next_due(kWebhook), kNow);
-  backlog.owe(kWebhook, {kNow + 1min, 40});
+  backlog.add(kWebhook, {kNow + 1min, 40});
   EXPECT_LT(backlog.position(kWebhook), (Position{kNow, 30})) << "a later one changes nothing";
 }
 
@@ -45,7 +45,7 @@ TEST(BacklogTest, FirstRowOfAnEmptyBacklogIsWhereTheLookBegins) {
   Backlog backlog;
   backlog.reset(kWebhook, kNow);
   backlog.advance(kWebhook, {kNow, 500}, std::nullopt);
-  backlog.owe(kWebhook, {kNow + 1h, 600});
+  backlog.add(kWebhook, {kNow + 1h, 600});
   EXPECT_EQ(backlog.position(kWebhook), (Position{kNow + 1h, 599}));
 }
 

@@ -16,14 +16,14 @@
 #include <utility>
 #include <vector>
 
-#include "pg/process.h"
+#include "worker/process.h"
 
 namespace webhook {
 
 // The process dies, as by kill -9. No std::exception: nobody may take it for an error.
 struct Crash {};
 
-class FakeProcess : public pg::Process {
+class FakeProcess : public Process {
  public:
   static constexpr std::int64_t kTurnsPerSecondMax = 50'000;
   static constexpr Duration kTick{1};  // passes with each look at the clock: no clock stands still within a turn
@@ -33,7 +33,7 @@ class FakeProcess : public pg::Process {
   };
   struct LogLine {
     Time at{};
-    pg::LogLevel level;
+    LogLevel level;
     std::string message;
     std::string detail;
     std::string hint;
@@ -66,7 +66,7 @@ class FakeProcess : public pg::Process {
     shutdown_ = true;
     latch_ = true;
   }
-  void change_settings(const std::function<void(pg::WorkerSettings&)>& change) {
+  void change_settings(const std::function<void(WorkerSettings&)>& change) {
     change(settings_in_force);
     reload_ = true;
     latch_ = true;
@@ -84,13 +84,13 @@ class FakeProcess : public pg::Process {
     }));
   }
 
-  pg::WorkerSettings settings_in_force;
+  WorkerSettings settings_in_force;
   bool database_wanted = false;
-  pg::WorkerFigures figures;  // as last reported
+  WorkerFigures figures;  // as last reported
   std::vector<LogLine> log_lines;
   std::function<double()> draw = [] { return 0.5; };  // no jitter
 
-  // --- pg::Process ---
+  // --- Process ---
 
   Time now() override { return now_ += kTick; }
   double random() override { return draw(); }
@@ -101,10 +101,10 @@ class FakeProcess : public pg::Process {
   }
   bool shutdown_requested() override { return shutdown_; }
   bool is_database_wanted() override { return database_wanted; }
-  void report(const pg::WorkerFigures& reported) override { figures = reported; }
-  const pg::WorkerSettings& settings() override { return settings_in_force; }
+  void report(const WorkerFigures& reported) override { figures = reported; }
+  const WorkerSettings& settings() override { return settings_in_force; }
   bool reload_settings() override { return std::exchange(reload_, false); }
-  void write_log(pg::LogLevel level, const pg::Process::LogLine& line) override {
+  void write_log(LogLevel level, const Process::LogLine& line) override {
     log_lines.push_back({now_, level, line.message.text(), line.detail.text(), line.hint.text()});
   }
 

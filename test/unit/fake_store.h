@@ -1,4 +1,4 @@
-// The database in memory, as src/pg/store.h describes it. What a call made durable stays when the worker is thrown away.
+// The database in memory, as src/worker/store.h describes it. What a call made durable stays when the worker is thrown away.
 //
 // It also keeps the books on the promise "at least once": required() holds each delivery that must still come about, and
 // a checkpoint that passes one of them, or a deletion of what is not delivered, fails the test at once.
@@ -21,15 +21,15 @@
 
 #include "core/event_pattern.h"
 #include "fake_process.h"
-#include "pg/store.h"
+#include "worker/store.h"
 
 namespace webhook {
 
-class FakeStore : public pg::Store {
+class FakeStore : public Store {
  public:
   struct Log {
     std::int64_t id;
-    pg::LogRow row;
+    LogRow row;
   };
 
   explicit FakeStore(FakeProcess& process) : process_(process) {}
@@ -45,27 +45,27 @@ class FakeStore : public pg::Store {
   static std::string url(int number) { return "https://" + std::to_string(number) + ".example/"; }
 
   // An active webhook without organization and secret that asks for everything.
-  Uuid add_webhook(int number, const std::function<void(pg::Webhook&)>& change = {}) {
-    pg::Webhook webhook{.id = uuid(number),
-                        .name = std::to_string(number),
-                        .url = url(number),
-                        .events = {"*"},
-                        .is_active = true,
-                        .active_since = process_.now(),
-                        .timeout = std::chrono::seconds(5),
-                        .limits = {.max_in_flight = 16}};
+  Uuid add_webhook(int number, const std::function<void(Webhook&)>& change = {}) {
+    Webhook webhook{.id = uuid(number),
+                    .name = std::to_string(number),
+                    .url = url(number),
+                    .events = {"*"},
+                    .is_active = true,
+                    .active_since = process_.now(),
+                    .timeout = std::chrono::seconds(5),
+                    .limits = {.max_in_flight = 16}};
     webhook.switches = {++last_switch_};
     if (change) change(webhook);
     note_change({.webhook = webhook.identity()});
     webhooks_.insert_or_assign(webhook.id, std::move(webhook));
     return uuid(number);
   }
-  void change_webhook(const Uuid& id, const std::function<void(pg::Webhook&)>& change) {
+  void change_webhook(const Uuid& id, const std::function<void(Webhook&)>& change) {
     change(webhooks_.at(id));
     note_change({.webhook = webhooks_.at(id).identity()});
   }
   void set_active(const Uuid& id, bool active) {
-    pg::Webhook& webhook = webhooks_.at(id);
+    Webhook& webhook = webhooks_.at(id);
     if (webhook.is_active == active) return;
     webhook.is_active = active;
     if (active) webhook.active_since = process_.now();
@@ -79,16 +79,16 @@ class FakeStore : public pg::Store {
     require_nothing_of(id);
   }
   // A table was changed in a way that no trigger saw.
-  void change_unseen(const Uuid& id, const std::function<void(pg::Webhook&)>& change) {
+  void change_unseen(const Uuid& id, const std::function<void(Webhook&)>& change) {
     change(webhooks_.at(id));
-    news_ = pg::ConfigurationNews::kAnything;
+    news_ = ConfigurationNews::kAnything;
   }
   bool has_webhook(const Uuid& id) const { return webhooks_.contains(id); }
   bool is_active(const Uuid& id) const { return webhooks_.contains(id) && webhooks_.at(id).is_active; }
   int max_in_flight(const Uuid& id) const { return webhooks_.at(id).limits.max_in_flight; }
   void set_paused(bool paused) {
     is_paused_ = paused;
-    news_ = std::max(news_, pg::ConfigurationNews::kChanges);
+    news_ = std::max(news_, ConfigurationNews::kChanges);
     process_.wake();
   }
   bool is_paused() const { return is_paused_; }
@@ -135,24 +135,24 @@ class FakeStore : public pg::Store {
     return first;
   }
   // As if an earlier worker had left it.
-  void owe(std::int64_t event_id, const Uuid& webhook, Time at) {
-    const pg::DeliveryKey key{event_id, webhook};
+  void add_pending(std::int64_t event_id, const Uuid& webhook, Time at) {
+    const DeliveryKey key{event_id, webhook};
     const auto found = webhooks_.find(webhook);
-    const pg::WebhookIdentity of = found == webhooks_.end() ? pg::WebhookIdentity{} : found->second.identity();
-    deliveries.insert_or_assign(key, pg::OwedRow{.key = key,
+    const WebhookIdentity of = found == webhooks_.end() ? WebhookIdentity{} : found->second.identity();
+    deliveries.insert_or_assign(key, DeliveryRow{.key = key,
                                                  .webhook_created_at = of.created_at,
                                                  .organization_id = of.organization_id,
                                                  .created_at = process_.now(),
-                                                 .owed_since = process_.now(),
+                                                 .pending_since = process_.now(),
                                                  .next_attempt_at = at});
     required_.erase(key);
   }
   // By a session, such as webhook_replay().
   void replay(std::int64_t event_id, const Uuid& webhook) {
-    owe(event_id, webhook, process_.now());
+    add_pending(event_id, webhook, process_.now());
     deliveries.at({event_id, webhook}).request = ++last_request_;
     replayed_.insert({event_id, webhook});
-    note_change({.webhook = webhooks_.at(webhook).identity(), .is_owed_changed = true});
+    note_change({.webhook = webhooks_.at(webhook).identity(), .is_pending_changed = true});
     process_.wake();
   }
   // Whatever else is asked for by now, the other workers of the database deliver it, and write their checkpoints.
@@ -182,10 +182,10 @@ class FakeStore : public pg::Store {
 
   // --- For the test: failures ---
 
-  // Before a call does anything, and after it made everything durable; may throw pg::Error (before) or Crash (both).
+  // Before a call does anything, and after it made everything durable; may throw Error (before) or Crash (both).
   std::function<void(const std::string& call)> before;
   std::function<void(const std::string& call)> after;
-  static void fail() { throw pg::Error("XX000", "simulated failure"); }
+  static void fail() { throw Error("XX000", "simulated failure"); }
 
   // --- For the test: what became of it ---
 
@@ -195,43 +195,43 @@ class FakeStore : public pg::Store {
   std::size_t webhooks_read = 0;          // rows
   std::size_t webhooks_read_at_once = 0;  // the most
   std::map<Uuid, Time> read_at;           // when each was read last
-  std::unordered_map<pg::DeliveryKey, pg::OwedRow> deliveries;
+  std::unordered_map<DeliveryKey, DeliveryRow> deliveries;
   std::optional<StoredIdentity> identity;
   std::optional<Checkpoint> checkpoint;
-  std::vector<pg::OperationalEvent> events_emitted;
-  std::unordered_map<Uuid, pg::EndpointState> endpoints;
+  std::vector<OperationalEvent> events_emitted;
+  std::unordered_map<Uuid, EndpointState> endpoints;
   std::map<std::pair<Uuid, Time>, MinuteOfWebhook> minutes;
   std::unordered_map<Uuid, std::string> disabled;  // and why
-  std::unordered_set<Uuid> held;                   // of which somebody else is writing what is owed
+  std::unordered_set<Uuid> held;                   // of which somebody else is writing what is pending
   std::unordered_set<Uuid> locked_webhooks;        // whose row somebody holds
   struct Deferred {
-    pg::DeliveryKey key;
-    std::optional<pg::OwedRow> row;  // nothing: it is finished
+    DeliveryKey key;
+    std::optional<DeliveryRow> row;  // nothing: it is finished
     std::int64_t request = 0;
   };
   std::unordered_map<Uuid, std::vector<Deferred>> deferred;
   // By the filter and the data.
-  std::function<pg::FilterAnswer(const std::string&, const std::string&)> filters = [](const auto&, const auto&) {
-    return pg::FilterAnswer::kMatch;
+  std::function<FilterAnswer(const std::string&, const std::string&)> filters = [](const auto&, const auto&) {
+    return FilterAnswer::kMatch;
   };
   std::size_t filters_asked = 0;
   std::size_t filter_calls = 0;
   Duration filter_takes{};                        // each of them
   std::size_t filters_at_once = 10'000;           // the most that one call answers,
   std::size_t filters_of_group_at_once = 10'000;  // and of each group
-  std::size_t owed_at_once = 0;                   // the most rows of webhook_deliveries in one transaction
+  std::size_t pending_at_once = 0;                // the most rows of webhook_deliveries in one transaction
   std::size_t minutes_written = 0;                // rows of webhook_minutes
   Duration overrun_takes = std::chrono::milliseconds(5);
-  std::function<pg::RingReport(pg::Ring)> ring = [](pg::Ring) { return pg::RingReport{}; };
+  std::function<RingReport(Ring)> ring = [](Ring) { return RingReport{}; };
   std::vector<Time> expired_before;
 
   // Deliveries that must come about and of which the database doesn't know yet.
-  const std::unordered_set<pg::DeliveryKey>& required() const { return required_; }
-  bool has_success(const pg::DeliveryKey& key) const { return successes_.contains(key); }
-  bool has_attempt(const pg::DeliveryKey& key, int attempt) const {
+  const std::unordered_set<DeliveryKey>& required() const { return required_; }
+  bool has_success(const DeliveryKey& key) const { return successes_.contains(key); }
+  bool has_attempt(const DeliveryKey& key, int attempt) const {
     return attempts_.contains({key.event_id, key.webhook, attempt});
   }
-  const pg::OwedRow* owed(const pg::DeliveryKey& key) const {
+  const DeliveryRow* pending(const DeliveryKey& key) const {
     const auto found = deliveries.find(key);
     return found == deliveries.end() ? nullptr : &found->second;
   }
@@ -250,15 +250,15 @@ class FakeStore : public pg::Store {
     return checkpoint && is_behind(*checkpoint, events_.at(event_id));
   }
 
-  // --- pg::Store ---
+  // --- Store ---
 
-  pg::StartState start(const WorkerShare& share) override {
+  StartState start(const WorkerShare& share) override {
     Call call(*this, "start");
     share_out(share);
-    pg::StartState state;
-    state.verdict = judge_identity(identity, checkpoint.has_value(), kDatabase, kSystem);
-    if (state.verdict == IdentityVerdict::kCopy) is_paused_ = true;
-    if (state.verdict == IdentityVerdict::kCopy || state.verdict == IdentityVerdict::kFresh) {
+    StartState state;
+    state.verdict = compare_identity(identity, checkpoint.has_value(), kDatabase, kSystem);
+    if (state.verdict == IdentityChange::kCopy) is_paused_ = true;
+    if (state.verdict == IdentityChange::kCopy || state.verdict == IdentityChange::kFresh) {
       identity = StoredIdentity{.instance = uuid(++instances_), .database = kDatabase, .system_identifier = kSystem};
     }
     identity->system_identifier = kSystem;
@@ -275,9 +275,9 @@ class FakeStore : public pg::Store {
     return state;
   }
 
-  pg::Configuration webhooks(const std::optional<Uuid>& last, std::size_t webhooks_max) override {
+  Configuration webhooks(const std::optional<Uuid>& last, std::size_t webhooks_max) override {
     Call call(*this, "webhooks");
-    pg::Configuration read = read_nothing();
+    Configuration read = read_nothing();
     auto next = last ? webhooks_.upper_bound(*last) : webhooks_.begin();
     for (; next != webhooks_.end() && read.webhooks.size() < webhooks_max; ++next) add_to(read, next->first);
     read.is_all = read.webhooks.size() < webhooks_max;
@@ -285,23 +285,23 @@ class FakeStore : public pg::Store {
     call.commit();
     return read;
   }
-  pg::Configuration webhooks(const std::vector<Uuid>& ids) override {
+  Configuration webhooks(const std::vector<Uuid>& ids) override {
     Call call(*this, "some_webhooks");
-    pg::Configuration read = read_nothing();
+    Configuration read = read_nothing();
     for (const Uuid& id : ids) add_to(read, id);
     note_read(read);
     call.commit();
     return read;
   }
-  pg::Configuration changes(const Snapshot& known, std::size_t changes_max) override {
+  Configuration changes(const Snapshot& known, std::size_t changes_max) override {
     Call call(*this, "changes");
     if (!reading_ || reading_->known != known) reading_ = Reading{known, snapshot(), 0};
     Reading next = *reading_;
     const Window window{known, next.until};
-    pg::Configuration read = read_nothing();
+    Configuration read = read_nothing();
     read.snapshot = next.until;
     std::set<Uuid> changed;
-    std::set<Uuid> owed_changed;
+    std::set<Uuid> pending_changed;
     std::size_t found = 0;
     for (; next.position < changes_.size() && found < changes_max; ++next.position) {
       const Change& change = changes_[next.position];
@@ -309,11 +309,11 @@ class FakeStore : public pg::Store {
       ++found;
       if (change.is_deleted) read.deleted.push_back(change.webhook);
       if (!change.is_deleted) changed.insert(change.webhook.id);
-      if (change.is_owed_changed) owed_changed.insert(change.webhook.id);
+      if (change.is_pending_changed) pending_changed.insert(change.webhook.id);
     }
     read.is_all = next.position == changes_.size();
     for (const Uuid& id : changed) add_to(read, id);
-    for (pg::Webhook& webhook : read.webhooks) webhook.is_owed_changed = owed_changed.contains(webhook.id);
+    for (Webhook& webhook : read.webhooks) webhook.is_pending_changed = pending_changed.contains(webhook.id);
     process_.pass(reading_takes);
     ++changes_read;
     note_read(read);
@@ -321,12 +321,12 @@ class FakeStore : public pg::Store {
     reading_ = read.is_all ? std::nullopt : std::optional(next);
     return read;
   }
-  pg::ConfigurationNews take_news() override { return std::exchange(seen_news_, pg::ConfigurationNews::kNone); }
-  bool has_news() const override { return seen_news_ != pg::ConfigurationNews::kNone; }
+  ConfigurationNews take_news() override { return std::exchange(seen_news_, ConfigurationNews::kNone); }
+  bool has_news() const override { return seen_news_ != ConfigurationNews::kNone; }
 
-  pg::LogHead current_head() override {
+  LogHead current_head() override {
     Call call(*this, "current_head");
-    pg::LogHead head{.snapshot = snapshot()};
+    LogHead head{.snapshot = snapshot()};
     // Here the world may go on.
     if (between_snapshot_and_last_log_id) between_snapshot_and_last_log_id();
     head.last_log_id = last_log_id_;
@@ -335,7 +335,7 @@ class FakeStore : public pg::Store {
   }
   std::function<void()> between_snapshot_and_last_log_id;
 
-  pg::Chunk read(const Window& window, std::int64_t after_id, std::size_t events_max, std::size_t bytes_max) override {
+  Chunk read(const Window& window, std::int64_t after_id, std::size_t events_max, std::size_t bytes_max) override {
     Call call(*this, "read");
     std::vector<std::int64_t> ids;
     const Window::Ranges ranges = window.ranges();
@@ -348,7 +348,7 @@ class FakeStore : public pg::Store {
       }
     }
     std::sort(ids.begin(), ids.end());
-    pg::Chunk chunk;
+    Chunk chunk;
     std::size_t bytes = 0;
     for (const std::int64_t id : ids) {
       bytes += events_.at(id).bytes();
@@ -362,9 +362,9 @@ class FakeStore : public pg::Store {
   }
   std::int64_t events_read = 0;
 
-  std::vector<pg::DeliveryKey> logged_since(std::int64_t log_floor) override {
+  std::vector<DeliveryKey> logged_since(std::int64_t log_floor) override {
     Call call(*this, "logged_since");
-    std::vector<pg::DeliveryKey> keys;
+    std::vector<DeliveryKey> keys;
     for (const Log& log : logs) {
       if (log.id > log_floor) keys.push_back({log.row.event_id, log.row.webhook});
     }
@@ -372,10 +372,10 @@ class FakeStore : public pg::Store {
     return keys;
   }
 
-  std::vector<pg::DeliveryKey> owed_of(const std::vector<std::int64_t>& event_ids) override {
-    Call call(*this, "owed_of");
+  std::vector<DeliveryKey> pending_of(const std::vector<std::int64_t>& event_ids) override {
+    Call call(*this, "pending_of");
     const std::unordered_set<std::int64_t> ids(event_ids.begin(), event_ids.end());
-    std::vector<pg::DeliveryKey> keys;
+    std::vector<DeliveryKey> keys;
     for (const auto& [key, row] : deliveries) {
       if (ids.contains(key.event_id)) keys.push_back(key);
     }
@@ -388,16 +388,16 @@ class FakeStore : public pg::Store {
     return keys;
   }
 
-  pg::Recorded record(const pg::Batch& batch) override {
+  Recorded record(const Batch& batch) override {
     Call call(*this, "record");
-    pg::Recorded recorded;
-    for (const pg::LogRow& row : batch.logs) {
+    Recorded recorded;
+    for (const LogRow& row : batch.logs) {
       insert_log(row);
-      const pg::DeliveryKey key{row.event_id, row.webhook};
+      const DeliveryKey key{row.event_id, row.webhook};
       if (row.success) successes_.insert(key);
       if (row.success) required_.erase(key);
     }
-    owed_at_once = std::max(owed_at_once, batch.owed.size());
+    pending_at_once = std::max(pending_at_once, batch.deliveries.size());
     minutes_written += batch.minutes.size();
     std::unordered_set<Uuid> waiting;
     const auto is_deferred = [&](const Uuid& webhook, Deferred change) {
@@ -406,21 +406,21 @@ class FakeStore : public pg::Store {
       deferred[webhook].push_back(std::move(change));
       return true;
     };
-    for (const pg::OwedRow& row : batch.owed) {
+    for (const DeliveryRow& row : batch.deliveries) {
       required_.erase(row.key);
-      if (!is_deferred(row.key.webhook, {row.key, row})) write_owed(row);
+      if (!is_deferred(row.key.webhook, {row.key, row})) write_rows(row);
     }
     for (const auto& [key, request] : batch.finished) {
       EXPECT_TRUE(has_success(key)) << "event " << key.event_id << " is finished, but was not delivered";
       if (!is_deferred(key.webhook, {key, std::nullopt, request})) delete_finished(key, request);
     }
     recorded.deferred.assign(waiting.begin(), waiting.end());
-    for (const pg::OperationalEvent& event : batch.events) events_emitted.push_back(event);
+    for (const OperationalEvent& event : batch.events) events_emitted.push_back(event);
     const auto is_there = [&](const Uuid& id, Time created_at) {
       const auto webhook = webhooks_.find(id);
       return webhook != webhooks_.end() && webhook->second.created_at == created_at;
     };
-    for (const pg::EndpointState& endpoint : batch.endpoints) {
+    for (const EndpointState& endpoint : batch.endpoints) {
       if (is_there(endpoint.webhook, endpoint.webhook_created_at)) {
         endpoints.insert_or_assign(endpoint.webhook, endpoint);
       }
@@ -439,20 +439,20 @@ class FakeStore : public pg::Store {
     return recorded;
   }
 
-  std::int64_t log_test(const pg::LogRow& row) override {
+  std::int64_t log_test(const LogRow& row) override {
     Call call(*this, "record");
     insert_log(row);
     call.commit();
     return last_log_id_;
   }
 
-  void filter(std::vector<pg::FilterGroup>* groups) override {
+  void filter(std::vector<FilterGroup>* groups) override {
     Call call(*this, "filter");
     ++filter_calls;
     std::size_t asked = 0;
-    for (pg::FilterGroup& group : *groups) {
+    for (FilterGroup& group : *groups) {
       std::size_t asked_of_group = 0;
-      for (pg::FilterQuestion& question : group.questions) {
+      for (FilterQuestion& question : group.questions) {
         EXPECT_NE(question.compiled, nullptr);
         EXPECT_NE(question.made, nullptr);
         if (asked == filters_at_once || asked_of_group == filters_of_group_at_once) break;
@@ -460,8 +460,8 @@ class FakeStore : public pg::Store {
         ++asked_of_group;
         ++filters_asked;
         question.answer = filters(*question.filter, *question.data);
-        if (question.answer == pg::FilterAnswer::kError) question.error = "simulated error";
-        const bool overran = question.answer == pg::FilterAnswer::kOverrun;
+        if (question.answer == FilterAnswer::kError) question.error = "simulated error";
+        const bool overran = question.answer == FilterAnswer::kOverrun;
         group.cost += overran ? overrun_takes : filter_takes;
         if (overran) break;
       }
@@ -470,30 +470,30 @@ class FakeStore : public pg::Store {
     call.commit();
   }
 
-  pg::DisableResult disable(const pg::WebhookIdentity& wanted, const std::string& url, const std::string& reason,
-                            const pg::OperationalEvent& event) override {
+  DisableResult disable(const WebhookIdentity& wanted, const std::string& url, const std::string& reason,
+                        const OperationalEvent& event) override {
     Call call(*this, "disable");
     const Uuid& webhook = wanted.id;
     const auto found = webhooks_.find(webhook);
     if (!exists(wanted) || !found->second.is_active || found->second.url != url) {
-      return pg::DisableResult::kNothingToDo;
+      return DisableResult::kNothingToDo;
     }
-    if (locked_webhooks.contains(webhook)) return pg::DisableResult::kLocked;
+    if (locked_webhooks.contains(webhook)) return DisableResult::kLocked;
     set_active(webhook, false);
     disabled.insert_or_assign(webhook, reason);
     events_emitted.push_back(event);
     call.commit();
-    return pg::DisableResult::kDisabled;
+    return DisableResult::kDisabled;
   }
 
-  pg::Testable testable(const Uuid& id, Time created_at, const std::string& event) override {
+  Testable testable(const Uuid& id, Time created_at, const std::string& event) override {
     Call call(*this, "testable");
-    pg::Testable testable{.is_paused = is_paused_, .paused_reason = "told to", .has_event = event != "unknown"};
+    Testable testable{.is_paused = is_paused_, .paused_reason = "told to", .has_event = event != "unknown"};
     if (testable.has_event) testable.example = R"({"example":true})";
     const auto found = webhooks_.find(id);
     testable.has_webhook = found != webhooks_.end() && found->second.created_at == created_at;
     if (testable.has_webhook) {
-      const pg::Webhook& webhook = found->second;
+      const Webhook& webhook = found->second;
       testable.organization_id = webhook.organization_id;
       testable.url = webhook.url;
       testable.headers = webhook.headers;
@@ -504,12 +504,12 @@ class FakeStore : public pg::Store {
     return testable;
   }
 
-  pg::Due due(const pg::DueQuery& query) override {
+  Due due(const DueQuery& query) override {
     Call call(*this, "due");
     expect_complete(query.webhook.id, "due");
-    pg::Due due;
-    std::vector<const pg::OwedRow*> rows;
-    std::map<std::string, const pg::OwedRow*> first;  // by ordering_key
+    Due due;
+    std::vector<const DeliveryRow*> rows;
+    std::map<std::string, const DeliveryRow*> first;  // by ordering_key
     for (const auto& [key, row] : deliveries) {
       if (!is_of(row, query.webhook) || !row.next_attempt_at) continue;
       if (*row.next_attempt_at > query.now) due.next = std::min(due.next.value_or(Time::max()), *row.next_attempt_at);
@@ -525,14 +525,14 @@ class FakeStore : public pg::Store {
                               : *row.next_attempt_at <= query.now && position > query.after;
       if (is_due) rows.push_back(&row);
     }
-    std::sort(rows.begin(), rows.end(), [&query](const pg::OwedRow* a, const pg::OwedRow* b) {
+    std::sort(rows.begin(), rows.end(), [&query](const DeliveryRow* a, const DeliveryRow* b) {
       if (query.in_order) return a->key.event_id < b->key.event_id;
       return std::tie(*a->next_attempt_at, a->key.event_id) < std::tie(*b->next_attempt_at, b->key.event_id);
     });
     rows.resize(std::min(rows.size(), query.rows_max));
     due.is_all = rows.size() < query.rows_max;
     std::size_t bytes = 0;
-    for (const pg::OwedRow* row : rows) {
+    for (const DeliveryRow* row : rows) {
       const auto body = events_.find(row->key.event_id);
       if (body != events_.end()) bytes += body->second.bytes();
       if (!due.deliveries.empty() && bytes > query.bytes_max) {
@@ -540,18 +540,18 @@ class FakeStore : public pg::Store {
         break;
       }
       bytes_fetched_at_most = std::max(bytes_fetched_at_most, bytes);
-      pg::OwedDelivery& owed = due.deliveries.emplace_back();
-      owed.attempts = row->attempts;
-      owed.probes = row->probes;
-      owed.request = row->request;
-      owed.owed_since = row->owed_since;
-      owed.next_attempt_at = *row->next_attempt_at;
+      PendingDelivery& pending = due.deliveries.emplace_back();
+      pending.attempts = row->attempts;
+      pending.probes = row->probes;
+      pending.request = row->request;
+      pending.pending_since = row->pending_since;
+      pending.next_attempt_at = *row->next_attempt_at;
       const auto stored = events_.find(row->key.event_id);
       if (stored != events_.end()) {
-        owed.event = stored->second;
+        pending.event = stored->second;
       } else {
-        owed.event = {.id = row->key.event_id, .created_at = row->created_at, .name = row->event};
-        owed.event.organization_id = row->organization_id;
+        pending.event = {.id = row->key.event_id, .created_at = row->created_at, .name = row->event};
+        pending.event.organization_id = row->organization_id;
       }
     }
     rows_fetched += due.deliveries.size();
@@ -561,14 +561,14 @@ class FakeStore : public pg::Store {
   std::size_t rows_fetched = 0;
   std::size_t bytes_fetched_at_most = 0;  // by one due()
 
-  std::vector<std::int64_t> give_up_old(const pg::WebhookIdentity& webhook, Time oldest, const std::string& reason,
+  std::vector<std::int64_t> give_up_old(const WebhookIdentity& webhook, Time oldest, const std::string& reason,
                                         std::size_t rows_max) override {
     Call call(*this, "give_up_old");
     expect_complete(webhook.id, "give_up_old");
     std::vector<std::int64_t> ids;
     for (auto& [key, row] : deliveries) {
       if (!is_of(row, webhook) || !row.next_attempt_at || *row.next_attempt_at > process_.now()) continue;
-      if (row.owed_since >= oldest || ids.size() == rows_max) continue;
+      if (row.pending_since >= oldest || ids.size() == rows_max) continue;
       row.next_attempt_at.reset();
       row.last_error = reason;
       ids.push_back(key.event_id);
@@ -583,20 +583,20 @@ class FakeStore : public pg::Store {
     return ids;
   }
 
-  std::vector<pg::Applied> apply_deferred(const std::vector<Uuid>& webhooks, std::size_t rows_max) override {
+  std::vector<Applied> apply_deferred(const std::vector<Uuid>& webhooks, std::size_t rows_max) override {
     Call call(*this, "apply_deferred");
-    std::vector<pg::Applied> all;
+    std::vector<Applied> all;
     for (const Uuid& webhook : webhooks) {
-      pg::Applied& applied = all.emplace_back(pg::Applied{.webhook = webhook});
+      Applied& applied = all.emplace_back(Applied{.webhook = webhook});
       if (held.contains(webhook)) continue;
-      applied.state = pg::Applied::State::kDone;
+      applied.state = Applied::State::kDone;
       std::vector<Deferred>& changes = deferred[webhook];
       for (std::size_t n = 0; n < changes.size() && n < rows_max; ++n) {
-        if (changes[n].row) write_owed(*changes[n].row);
+        if (changes[n].row) write_rows(*changes[n].row);
         if (!changes[n].row) delete_finished(changes[n].key, changes[n].request);
       }
       changes.erase(changes.begin(), changes.begin() + static_cast<std::ptrdiff_t>(std::min(changes.size(), rows_max)));
-      if (!changes.empty()) applied.state = pg::Applied::State::kMore;
+      if (!changes.empty()) applied.state = Applied::State::kMore;
       if (changes.empty()) deferred.erase(webhook);
       for (const auto& [key, row] : deliveries) {
         if (key.webhook != webhook || !row.next_attempt_at) continue;
@@ -609,13 +609,13 @@ class FakeStore : public pg::Store {
   }
   std::string holder(const Uuid& webhook) override { return held.contains(webhook) ? "somebody" : "nobody any more"; }
 
-  pg::OrderingStep write_ordering_keys(const pg::WebhookIdentity& webhook, Ordering ordering,
-                                       const Backlog::Position& behind, std::size_t rows_max) override {
+  OrderingStep write_ordering_keys(const WebhookIdentity& webhook, Ordering ordering, const Backlog::Position& behind,
+                                   std::size_t rows_max) override {
     Call call(*this, "write_ordering_keys");
     expect_complete(webhook.id, "write_ordering_keys");
-    pg::OrderingStep step{.is_busy = held.contains(webhook.id), .is_all = true, .position = behind};
+    OrderingStep step{.is_busy = held.contains(webhook.id), .is_all = true, .position = behind};
     if (step.is_busy) return step;
-    std::map<Backlog::Position, pg::OwedRow*> rows;
+    std::map<Backlog::Position, DeliveryRow*> rows;
     for (auto& [key, row] : deliveries) {
       if (!is_of(row, webhook) || !row.next_attempt_at) continue;
       const Backlog::Position position{*row.next_attempt_at, key.event_id};
@@ -633,10 +633,10 @@ class FakeStore : public pg::Store {
     return step;
   }
 
-  std::optional<std::unordered_map<std::string, std::int64_t>> owed_by_key(const pg::WebhookIdentity& webhook,
-                                                                           std::size_t rows_max) override {
-    Call call(*this, "owed_by_key");
-    expect_complete(webhook.id, "owed_by_key");
+  std::optional<std::unordered_map<std::string, std::int64_t>> pending_by_key(const WebhookIdentity& webhook,
+                                                                              std::size_t rows_max) override {
+    Call call(*this, "pending_by_key");
+    expect_complete(webhook.id, "pending_by_key");
     std::optional<std::unordered_map<std::string, std::int64_t>> counts(std::in_place);
     std::size_t rows = 0;
     for (const auto& [key, row] : deliveries) {
@@ -653,7 +653,7 @@ class FakeStore : public pg::Store {
   bool clean_up(const Snapshot& known) override {
     Call call(*this, "clean_up");
     const auto is_next = [&](const Change& change) {
-      return (change.is_deleted || change.is_owed_changed) && !change.is_done && known.has_finished(change.xid) &&
+      return (change.is_deleted || change.is_pending_changed) && !change.is_done && known.has_finished(change.xid) &&
              share_.owns(change.webhook.id);
     };
     const auto next = std::find_if(changes_.begin(), changes_.end(), is_next);
@@ -667,9 +667,9 @@ class FakeStore : public pg::Store {
     return std::any_of(changes_.begin(), changes_.end(), is_next);
   }
 
-  pg::RingReport maintain_ring(pg::Ring which, const RingLimits& /*limits*/) override {
+  RingReport maintain_ring(Ring which, const RingLimits& /*limits*/) override {
     Call call(*this, "maintain_ring");
-    pg::RingReport report = ring(which);
+    RingReport report = ring(which);
     call.commit();
     return report;
   }
@@ -684,8 +684,8 @@ class FakeStore : public pg::Store {
     call.commit();
   }
 
-  pg::OwedStep count_owed(const std::optional<pg::DeliveryKey>& behind, std::size_t rows_max) override {
-    Call call(*this, "count_owed");
+  DeliveryCounts count_deliveries(const std::optional<DeliveryKey>& behind, std::size_t rows_max) override {
+    Call call(*this, "count_deliveries");
     if (!behind) {  // sorted once a round
       counted_.clear();
       for (const auto& [key, row] : deliveries) counted_.emplace_back(key.event_id, key.webhook);
@@ -694,7 +694,7 @@ class FakeStore : public pg::Store {
     auto place = behind
                      ? std::upper_bound(counted_.begin(), counted_.end(), std::pair(behind->event_id, behind->webhook))
                      : counted_.begin();
-    pg::OwedStep step;
+    DeliveryCounts step;
     for (; place != counted_.end() && !step.last; ++place) {
       const auto row = deliveries.find({place->first, place->second});
       if (row == deliveries.end()) continue;
@@ -706,7 +706,7 @@ class FakeStore : public pg::Store {
   }
   std::size_t give_up_excess(const Uuid& webhook, const std::string& reason, std::size_t rows_max) override {
     Call call(*this, "give_up_excess");
-    std::map<std::tuple<bool, Duration, std::int64_t>, const pg::OwedRow*> rows;  // the dead come first
+    std::map<std::tuple<bool, Duration, std::int64_t>, const DeliveryRow*> rows;  // the dead come first
     for (const auto& [key, row] : deliveries) {
       if (key.webhook != webhook) continue;
       const bool is_pending = row.next_attempt_at.has_value();
@@ -714,12 +714,12 @@ class FakeStore : public pg::Store {
           std::tuple(is_pending, is_pending ? -row.next_attempt_at->time_since_epoch() : Duration(), key.event_id),
           &row);
     }
-    std::vector<pg::DeliveryKey> pending;
+    std::vector<DeliveryKey> pending;
     std::size_t count = 0;
     for (const auto& [place, row] : rows) {
       if (count == rows_max) break;
       ++count;
-      const pg::DeliveryKey key = row->key;
+      const DeliveryKey key = row->key;
       if (row->next_attempt_at) pending.push_back(key);
       deliveries.erase(key);
     }
@@ -734,20 +734,20 @@ class FakeStore : public pg::Store {
   }
   // By organization, in the order of their age: the bytes of its saved events.
   std::map<std::string, std::vector<std::uint64_t>> saved;
-  pg::SavedStep tidy_saved(std::int64_t /*after*/, std::size_t /*events_max*/) override {
+  SavedStep tidy_saved(std::int64_t /*after*/, std::size_t /*events_max*/) override {
     Call call(*this, "tidy_saved");
-    pg::SavedStep step;
+    SavedStep step;
     for (const auto& [organization, events] : saved) {
       for (const std::uint64_t bytes : events) step.bytes[organization] += bytes;
     }
     call.commit();
     return step;
   }
-  pg::SavedGivenUp give_up_saved(const std::string& organization, std::uint64_t bytes, const std::string& /*reason*/,
-                                 std::size_t /*rows_max*/) override {
+  SavedGivenUp give_up_saved(const std::string& organization, std::uint64_t bytes, const std::string& /*reason*/,
+                             std::size_t /*rows_max*/) override {
     Call call(*this, "give_up_saved");
     std::vector<std::uint64_t>& events = saved[organization];
-    pg::SavedGivenUp given_up;
+    SavedGivenUp given_up;
     while (!events.empty() && given_up.bytes < bytes) {
       given_up.bytes += events.front();
       events.erase(events.begin());
@@ -758,14 +758,14 @@ class FakeStore : public pg::Store {
   }
 
  private:
-  void write_owed(const pg::OwedRow& row) {
+  void write_rows(const DeliveryRow& row) {
     if (!exists({row.key.webhook, row.webhook_created_at, row.organization_id})) return;
     const auto known = deliveries.find(row.key);
     const bool is_asked_for_again = known != deliveries.end() && known->second.request != row.request &&
                                     known->second.webhook_created_at == row.webhook_created_at;
     if (!is_asked_for_again) deliveries.insert_or_assign(row.key, row);
   }
-  void delete_finished(const pg::DeliveryKey& key, std::int64_t request) {
+  void delete_finished(const DeliveryKey& key, std::int64_t request) {
     const auto row = deliveries.find(key);
     if (row != deliveries.end() && row->second.request == request) deliveries.erase(row);
   }
@@ -782,7 +782,7 @@ class FakeStore : public pg::Store {
    public:
     Call(FakeStore& store, const char* name) : store_(store), name_(name) {
       if (store_.before) store_.before(name_);
-      store_.seen_news_ = std::max(store_.seen_news_, std::exchange(store_.news_, pg::ConfigurationNews::kNone));
+      store_.seen_news_ = std::max(store_.seen_news_, std::exchange(store_.news_, ConfigurationNews::kNone));
     }
     void commit() {
       if (store_.after) store_.after(name_);
@@ -796,9 +796,9 @@ class FakeStore : public pg::Store {
   // What a transaction of its own did.
   struct Change {
     FullXid xid = 0;
-    pg::WebhookIdentity webhook;
+    WebhookIdentity webhook;
     bool is_deleted = false;
-    bool is_owed_changed = false;
+    bool is_pending_changed = false;
     bool is_done = false;  // nothing is left to do about it
   };
   struct Reading {
@@ -810,22 +810,20 @@ class FakeStore : public pg::Store {
   void note_change(Change change) {
     change.xid = next_xid_++;
     changes_.push_back(std::move(change));
-    news_ = std::max(news_, pg::ConfigurationNews::kChanges);
+    news_ = std::max(news_, ConfigurationNews::kChanges);
   }
-  bool exists(const pg::WebhookIdentity& webhook) const {
+  bool exists(const WebhookIdentity& webhook) const {
     const auto found = webhooks_.find(webhook.id);
     return found != webhooks_.end() && found->second.identity() == webhook;
   }
-  static bool is_of(const pg::OwedRow& row, const pg::WebhookIdentity& webhook) {
-    return pg::WebhookIdentity{row.key.webhook, row.webhook_created_at, row.organization_id} == webhook;
+  static bool is_of(const DeliveryRow& row, const WebhookIdentity& webhook) {
+    return WebhookIdentity{row.key.webhook, row.webhook_created_at, row.organization_id} == webhook;
   }
-  pg::Configuration read_nothing() {
-    return {.snapshot = snapshot(), .is_paused = is_paused_, .paused_reason = "told to"};
-  }
-  void add_to(pg::Configuration& read, const Uuid& id) {
+  Configuration read_nothing() { return {.snapshot = snapshot(), .is_paused = is_paused_, .paused_reason = "told to"}; }
+  void add_to(Configuration& read, const Uuid& id) {
     const auto found = webhooks_.find(id);
     if (found == webhooks_.end()) return;
-    pg::Webhook& webhook = read.webhooks.emplace_back(found->second);
+    Webhook& webhook = read.webhooks.emplace_back(found->second);
     if (webhook.secrets_change_at && *webhook.secrets_change_at <= process_.now()) webhook.secrets_change_at.reset();
     for (const auto& [key, row] : deliveries) {
       if (!is_of(row, webhook.identity()) || !row.next_attempt_at) continue;
@@ -836,8 +834,8 @@ class FakeStore : public pg::Store {
       webhook.endpoint = endpoint->second;
     }
   }
-  void note_read(const pg::Configuration& read) {
-    for (const pg::Webhook& webhook : read.webhooks) read_at[webhook.id] = process_.now();
+  void note_read(const Configuration& read) {
+    for (const Webhook& webhook : read.webhooks) read_at[webhook.id] = process_.now();
     webhooks_read += read.webhooks.size();
     webhooks_read_at_once = std::max(webhooks_read_at_once, read.webhooks.size());
   }
@@ -848,9 +846,9 @@ class FakeStore : public pg::Store {
   }
 
   void move_checkpoint(const Checkpoint& point) {
-    for (const pg::DeliveryKey& key : required_) {
+    for (const DeliveryKey& key : required_) {
       if (!share_.owns(key.webhook) || !is_behind(point, events_.at(key.event_id))) continue;
-      ADD_FAILURE() << "the checkpoint passes event " << key.event_id << ", which is neither delivered nor owed";
+      ADD_FAILURE() << "the checkpoint passes event " << key.event_id << ", which is neither delivered nor pending";
       break;
     }
     checkpoint = point;
@@ -862,7 +860,7 @@ class FakeStore : public pg::Store {
     return now;
   }
 
-  void insert_log(const pg::LogRow& row) {
+  void insert_log(const LogRow& row) {
     logs.push_back({++last_log_id_, row});
     const bool is_new = row.attempt == 0 || attempts_.emplace(row.event_id, row.webhook, row.attempt).second ||
                         replayed_.contains({row.event_id, row.webhook});
@@ -897,14 +895,14 @@ class FakeStore : public pg::Store {
     }
   }
   void require_nothing_of(const Uuid& webhook) {
-    std::erase_if(required_, [&webhook](const pg::DeliveryKey& key) { return key.webhook == webhook; });
+    std::erase_if(required_, [&webhook](const DeliveryKey& key) { return key.webhook == webhook; });
   }
 
   FakeProcess& process_;
-  std::map<Uuid, pg::Webhook> webhooks_;
+  std::map<Uuid, Webhook> webhooks_;
   bool is_paused_ = false;
-  pg::ConfigurationNews news_ = pg::ConfigurationNews::kNone;
-  pg::ConfigurationNews seen_news_ = pg::ConfigurationNews::kNone;
+  ConfigurationNews news_ = ConfigurationNews::kNone;
+  ConfigurationNews seen_news_ = ConfigurationNews::kNone;
   std::vector<Change> changes_;
   std::optional<Reading> reading_;
   int instances_ = 0;
@@ -916,14 +914,14 @@ class FakeStore : public pg::Store {
   std::int64_t last_event_id_ = 0;
   std::int32_t last_switch_ = 0;
   std::int64_t last_request_ = 0;
-  std::unordered_set<pg::DeliveryKey> replayed_;
+  std::unordered_set<DeliveryKey> replayed_;
   std::int64_t last_log_id_ = 0;
   WorkerShare share_;
   std::map<int, Checkpoint> other_checkpoints_;  // by number
-  std::unordered_set<pg::DeliveryKey> required_;
-  std::unordered_set<pg::DeliveryKey> successes_;
+  std::unordered_set<DeliveryKey> required_;
+  std::unordered_set<DeliveryKey> successes_;
   std::set<std::tuple<std::int64_t, Uuid, int>> attempts_;
-  std::vector<std::pair<std::int64_t, Uuid>> counted_;  // what a round of count_owed() goes through
+  std::vector<std::pair<std::int64_t, Uuid>> counted_;  // what a round of count_deliveries() goes through
 };
 
 }  // namespace webhook

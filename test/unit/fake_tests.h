@@ -8,11 +8,11 @@
 
 #include "core/test_slots.h"
 #include "fake_process.h"
-#include "pg/server/test_requests.h"
+#include "worker/test_requests.h"
 
 namespace webhook {
 
-class FakeTests : public pg::TestRequests {
+class FakeTests : public TestRequests {
  public:
   explicit FakeTests(FakeProcess& process) : process_(process) {}
 
@@ -33,7 +33,7 @@ class FakeTests : public pg::TestRequests {
     while (slots_.abandon_one(kWorker)) continue;
   }
 
-  // --- pg::TestRequests ---
+  // --- TestRequests ---
 
   bool any(const WorkerShare& share) override { return slots_.is_waiting(kDatabase, share); }
   std::optional<TestRequest> take(const WorkerShare& share) override { return slots_.take(kDatabase, kWorker, share); }

@@ -22,13 +22,12 @@ class FiltersTest : public testing::Test {
  protected:
   FiltersTest() : store_(process_), filters_(process_, store_, targets_, budget_, statistics_) {
     store_.filters = [](const std::string& filter, const std::string&) {
-      return filter == "no" ? pg::FilterAnswer::kNoMatch : pg::FilterAnswer::kMatch;
+      return filter == "no" ? FilterAnswer::kNoMatch : FilterAnswer::kMatch;
     };
   }
 
   void add_webhook(int number, const std::string& organization, const std::string& filter) {
-    pg::Webhook webhook{
-        .id = FakeStore::uuid(number), .name = std::to_string(number), .filter = filter, .is_active = true};
+    Webhook webhook{.id = FakeStore::uuid(number), .name = std::to_string(number), .filter = filter, .is_active = true};
     if (!organization.empty()) webhook.organization_id = organization;
     webhooks_.insert_or_assign(number, webhook);
     load();
@@ -91,7 +90,7 @@ class FiltersTest : public testing::Test {
   ByteBudget budget_;
   Statistics statistics_;
   Filters filters_;
-  std::map<int, pg::Webhook> webhooks_;
+  std::map<int, Webhook> webhooks_;
   Ledger::Entry entry_ = 0;
   std::map<std::string, std::size_t> concluded_;
   std::map<std::string, std::size_t> matched_;
@@ -149,7 +148,7 @@ TEST_F(FiltersTest, AnOrganizationWhoseTurnACallDidNotReachIsFirstInTheNext) {
 
 TEST_F(FiltersTest, CostIsChargedWhateverTheAnswer) {
   for (const auto answer :
-       {pg::FilterAnswer::kMatch, pg::FilterAnswer::kNoMatch, pg::FilterAnswer::kError, pg::FilterAnswer::kBeyond}) {
+       {FilterAnswer::kMatch, FilterAnswer::kNoMatch, FilterAnswer::kError, FilterAnswer::kBeyond}) {
     const std::string organization = "org " + std::to_string(static_cast<int>(answer));
     add_webhook(100 + static_cast<int>(answer), organization, "yes");
     store_.filters = [answer](const std::string&, const std::string&) { return answer; };
@@ -169,19 +168,18 @@ TEST_F(FiltersTest, CostIsChargedWhateverTheAnswer) {
 TEST_F(FiltersTest, WhatAFilterCannotJudgeIsCountedNamedAndLogged) {
   struct Case {
     std::string organization;
-    pg::FilterAnswer answer;
+    FilterAnswer answer;
     std::string error;
     std::string line;
   };
   const Case cases[] = {
-      {"error", pg::FilterAnswer::kError, "simulated error", "could not be evaluated: simulated error"},
-      {"beyond", pg::FilterAnswer::kBeyond, "the data is beyond what filters may see",
-       "\"beyond\" is beyond what filters"},
-      {"overrun", pg::FilterAnswer::kOverrun, "it took too long", "took too long"}};
+      {"error", FilterAnswer::kError, "simulated error", "could not be evaluated: simulated error"},
+      {"beyond", FilterAnswer::kBeyond, "the data is beyond what filters may see", "\"beyond\" is beyond what filters"},
+      {"overrun", FilterAnswer::kOverrun, "it took too long", "took too long"}};
   int number = 0;
   for (const Case& tried : cases) {
     store_.filters = [&tried](const std::string& filter, const std::string&) {
-      return filter == "bad" ? tried.answer : pg::FilterAnswer::kNoMatch;
+      return filter == "bad" ? tried.answer : FilterAnswer::kNoMatch;
     };
     add_webhook(++number, tried.organization, "bad");
     add_webhook(++number, tried.organization, "bad");
@@ -200,14 +198,14 @@ TEST_F(FiltersTest, WhatAFilterCannotJudgeIsCountedNamedAndLogged) {
     }
     for (int bad = number - 2; bad < number; ++bad) {
       EXPECT_EQ(counted[FakeStore::uuid(bad)], 21) << tried.organization;
-      const pg::EndpointState& endpoint = targets_.find(FakeStore::uuid(bad))->endpoint;
+      const EndpointState& endpoint = targets_.find(FakeStore::uuid(bad))->endpoint;
       EXPECT_EQ(endpoint.filter_error, tried.error);
       EXPECT_GE(endpoint.filter_failed_at, first + 2min);
     }
     EXPECT_FALSE(counted.contains(FakeStore::uuid(number))) << "a filter that says no has judged";
     EXPECT_FALSE(targets_.find(FakeStore::uuid(number))->endpoint.filter_failed_at);
     // Of overruns each webhook has its lines, within bounds.
-    EXPECT_GE(process_.count_log(tried.line) - lines, tried.answer == pg::FilterAnswer::kOverrun ? 1U : 2U);
+    EXPECT_GE(process_.count_log(tried.line) - lines, tried.answer == FilterAnswer::kOverrun ? 1U : 2U);
     EXPECT_LE(process_.count_log(tried.line) - lines, 4U);
   }
 }
@@ -227,7 +225,7 @@ TEST_F(FiltersTest, WhatIsNotEvenAskedIsCounted) {
 }
 
 TEST_F(FiltersTest, AnotherFilterForgetsWhatTheOneBeforeCouldNotJudge) {
-  store_.filters = [](const std::string&, const std::string&) { return pg::FilterAnswer::kError; };
+  store_.filters = [](const std::string&, const std::string&) { return FilterAnswer::kError; };
   add_webhook(1, "acme", "bad");
   ask(event_of("acme"));
   answer_all();
@@ -320,7 +318,7 @@ TEST_F(FiltersTest, RoomIsSharedByOrganization) {
 TEST_F(FiltersTest, RoomIsBoundedInBytesWithTheListsOfWebhooks) {
   for (int number = 1; number <= 1'000; ++number) {
     webhooks_.insert_or_assign(number,
-                               pg::Webhook{.id = FakeStore::uuid(number), .organization_id = "acme", .filter = "yes"});
+                               Webhook{.id = FakeStore::uuid(number), .organization_id = "acme", .filter = "yes"});
   }
   load();
   std::size_t bytes = 0;
@@ -341,7 +339,7 @@ TEST_F(FiltersTest, DataBeyondTheBoundIsNotAskedAboutAndSaidOnceAMinute) {
   EXPECT_EQ(process_.count_log("data of organization \"acme\" is beyond what filters may see"), 1U);
   EXPECT_TRUE(ask(event_of("acme", std::string(kJsonBytesMax, 'x'))));
   process_.pass(1min);
-  store_.filters = [](const auto&, const auto&) { return pg::FilterAnswer::kBeyond; };
+  store_.filters = [](const auto&, const auto&) { return FilterAnswer::kBeyond; };
   answer_all();
   EXPECT_EQ(process_.count_log("data of organization \"acme\" is beyond what filters may see"), 2U);
   EXPECT_TRUE(received_.empty());
@@ -351,7 +349,7 @@ TEST_F(FiltersTest, AFilterThatOverranIsLeftAloneAndItsOrganizationsOthersAreAsk
   add_webhook(1, "acme", "slow");
   add_webhook(2, "acme", "yes");
   store_.filters = [](const std::string& filter, const std::string&) {
-    return filter == "slow" ? pg::FilterAnswer::kOverrun : pg::FilterAnswer::kMatch;
+    return filter == "slow" ? FilterAnswer::kOverrun : FilterAnswer::kMatch;
   };
   for (int i = 0; i < 100; ++i) ask(event_of("acme"));
   answer_all();
@@ -405,7 +403,7 @@ TEST_F(FiltersTest, AFailureOfTheStoreLosesNothing) {
   ask(event_of("acme"));
   ask(event_of("globex"));
   store_.before = [](const std::string&) { FakeStore::fail(); };
-  EXPECT_THROW(answer(), pg::Error);
+  EXPECT_THROW(answer(), Error);
   store_.before = {};
   answer_all();
   EXPECT_EQ(matched_["acme"], 1U);

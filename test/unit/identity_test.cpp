@@ -11,31 +11,31 @@ constexpr std::uint64_t kSystem = 7'000'000'000'000'000'001;
 const StoredIdentity kStored{.instance = {}, .database = kDatabase, .system_identifier = kSystem};
 
 TEST(IdentityTest, NothingStoredIsAFreshInstall) {
-  EXPECT_EQ(judge_identity(std::nullopt, false, kDatabase, kSystem), IdentityVerdict::kFresh);
+  EXPECT_EQ(compare_identity(std::nullopt, false, kDatabase, kSystem), IdentityChange::kFresh);
 }
 
 TEST(IdentityTest, EverythingTheSameGoesOn) {
-  EXPECT_EQ(judge_identity(kStored, true, kDatabase, kSystem), IdentityVerdict::kSame);
+  EXPECT_EQ(compare_identity(kStored, true, kDatabase, kSystem), IdentityChange::kSame);
 }
 
 TEST(IdentityTest, OtherSystemAloneIsAnUpgrade) {
-  EXPECT_EQ(judge_identity(kStored, true, kDatabase, kSystem + 1), IdentityVerdict::kUpgraded);
+  EXPECT_EQ(compare_identity(kStored, true, kDatabase, kSystem + 1), IdentityChange::kUpgraded);
 }
 
 // pg_dump carries the identity, but not the checkpoint.
 TEST(IdentityTest, IdentityWithoutCheckpointIsARestoredDump) {
-  EXPECT_EQ(judge_identity(kStored, false, kDatabase, kSystem), IdentityVerdict::kCopy);
-  EXPECT_EQ(judge_identity(kStored, false, kDatabase + 1, kSystem + 1), IdentityVerdict::kCopy);
+  EXPECT_EQ(compare_identity(kStored, false, kDatabase, kSystem), IdentityChange::kCopy);
+  EXPECT_EQ(compare_identity(kStored, false, kDatabase + 1, kSystem + 1), IdentityChange::kCopy);
 }
 
 TEST(IdentityTest, OtherDatabaseIsACopyMadeAsATemplate) {
-  EXPECT_EQ(judge_identity(kStored, true, kDatabase + 1, kSystem), IdentityVerdict::kCopy);
-  EXPECT_EQ(judge_identity(kStored, true, kDatabase + 1, kSystem + 1), IdentityVerdict::kCopy);
+  EXPECT_EQ(compare_identity(kStored, true, kDatabase + 1, kSystem), IdentityChange::kCopy);
+  EXPECT_EQ(compare_identity(kStored, true, kDatabase + 1, kSystem + 1), IdentityChange::kCopy);
 }
 
 // Somebody deleted the identity: nobody knows what this is, so it must not call anyone.
 TEST(IdentityTest, CheckpointWithoutIdentityIsNotTrusted) {
-  EXPECT_EQ(judge_identity(std::nullopt, true, kDatabase, kSystem), IdentityVerdict::kCopy);
+  EXPECT_EQ(compare_identity(std::nullopt, true, kDatabase, kSystem), IdentityChange::kCopy);
 }
 
 }  // namespace

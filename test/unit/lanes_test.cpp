@@ -12,7 +12,7 @@ namespace webhook {
 namespace {
 
 using namespace std::chrono_literals;
-using Verdict = Lanes::Verdict;
+using Health = Lanes::Health;
 using Ids = std::vector<std::int64_t>;
 
 Uuid webhook_number(int number) {
@@ -53,7 +53,7 @@ class LanesTest : public testing::Test {
     set_lane(webhook, limits, organization);
   }
 
-  Circuit::Change finish(const Delivery& taken, Verdict verdict = Verdict::kSuccess) {
+  Circuit::Change finish(const Delivery& taken, Health verdict = Health::kSuccess) {
     return lanes_.finish(taken, verdict, now_, 0.5);
   }
 
@@ -97,7 +97,7 @@ class LanesTest : public testing::Test {
       ASSERT_TRUE(lanes_.offer(delivery(webhook, 2'000'000 + i)));
       const auto taken = lanes_.take(now_);
       ASSERT_TRUE(taken);
-      finish(*taken, Verdict::kFailed);
+      finish(*taken, Health::kFailed);
     }
     ASSERT_TRUE(lanes_.circuit(webhook)->is_open());
   }
@@ -176,16 +176,16 @@ TEST_F(LanesTest, FailureBringsALaneBackToOneRequest) {
   for (int id = 1; id <= 20; ++id) lanes_.offer(delivery(kFirst, id));
   const auto taken = take_all();
   ASSERT_EQ(taken.size(), 8U);
-  for (const Delivery& each : taken) finish(each, &each == &taken.back() ? Verdict::kFailed : Verdict::kSuccess);
+  for (const Delivery& each : taken) finish(each, &each == &taken.back() ? Health::kFailed : Health::kSuccess);
   EXPECT_EQ(take_all().size(), 1U);
 }
 
 // --- What is scarce -----------------------------------------------------------------------------------------------------
 
-TEST_F(LanesTest, SlotsAreAQuarterForBriskRequests) {
-  EXPECT_EQ(SlotLimits::of(256).brisk, 64U);
-  EXPECT_EQ(SlotLimits::of(40).brisk, 16U);
-  EXPECT_EQ(SlotLimits::of(4).brisk, 4U);
+TEST_F(LanesTest, SlotsAreAQuarterForFastRequests) {
+  EXPECT_EQ(SlotLimits::of(256).fast, 64U);
+  EXPECT_EQ(SlotLimits::of(40).fast, 16U);
+  EXPECT_EQ(SlotLimits::of(4).fast, 4U);
 }
 
 TEST_F(LanesTest, LaneLeavesAsManyPlacesAsItTakes) {
@@ -199,7 +199,7 @@ TEST_F(LanesTest, LaneLeavesAsManyPlacesAsItTakes) {
 }
 
 TEST_F(LanesTest, EndpointsThatHangDoNotKeepThePlacesOfOthers) {
-  lanes_.set_slots(SlotLimits::of(64));  // 16 brisk
+  lanes_.set_slots(SlotLimits::of(64));  // 16 fast
   set_trusted_lane(kFirst, {.max_in_flight = 16});
   for (int number = 10; number < 30; ++number) {
     set_trusted_lane(webhook_number(number), {.max_in_flight = 16});
@@ -238,7 +238,7 @@ TEST_F(LanesTest, WaitingForARequestToBecomeSlowHasAnEnd) {
   lanes_.set_slots(SlotLimits::of(1));
   set_lane(kFirst, {.max_in_flight = 1});
   EXPECT_FALSE(lanes_.next_turn_at());
-  lanes_.set_slots({.total = 2, .brisk = 1});
+  lanes_.set_slots({.total = 2, .fast = 1});
   lanes_.offer(delivery(kFirst, 1));
   ASSERT_TRUE(lanes_.take(now_));
   set_lane(kSecond, {.max_in_flight = 1});
@@ -283,7 +283,7 @@ TEST_F(LanesTest, OrganizationTakesNoMoreThanItLeavesFree) {
   set_lanes(kGlobex, 1000, 1000, true);
   set_lanes("initech", 2000, 1000, true);
   offer_to_each(0, 1000);
-  EXPECT_EQ(take_all().size(), 64U) << "brisk ones, a quarter of all, as if it were alone";
+  EXPECT_EQ(take_all().size(), 64U) << "fast ones, a quarter of all, as if it were alone";
   offer_to_each(1000, 1000);
   EXPECT_EQ(take_all().size(), 32U);
   offer_to_each(2000, 1000);
@@ -309,7 +309,7 @@ TEST_F(LanesTest, OrganizationWithoutARequestInFlightFindsAPlaceWhateverTheOther
       set_lanes("greedy " + std::to_string(organization), first, 100, trusted);
       offer_to_each(first, 100);
       held += take_all().size();
-      now_ += Lanes::kPatience;  // slow, so that they stay and brisk places are free
+      now_ += Lanes::kPatience;  // slow, so that they stay and fast places are free
       held += take_all().size();
     }
     EXPECT_LT(held, 256U);
@@ -351,7 +351,7 @@ TEST_F(LanesTest, EndpointThatHasFailedOnceFindsAPlaceBesideThoseThatAreSlow) {
   for (const std::int64_t id : {1, 2}) lanes_.offer(delivery(kFirst, id));
   const std::vector<Delivery> taken = take_all();
   ASSERT_EQ(ids(taken), (Ids{1, 2}));
-  for (const Delivery& each : taken) finish(each, Verdict::kFailed);
+  for (const Delivery& each : taken) finish(each, Health::kFailed);
   lanes_.offer(delivery(kFirst, 3));
   EXPECT_EQ(take_ids(), (Ids{3}));
 }
@@ -480,7 +480,7 @@ TEST_F(LanesTest, LanesThatAreNotTrustedHoldHalfOfTheBytesInFlightOrNot) {
   set_trusted_lane(webhook_number(30), {.max_in_flight = 4});
   EXPECT_TRUE(lanes_.offer(delivery(webhook_number(30), 200, "", kBody))) << "the other half is for those that are";
   for (Delivery& each : taken) {
-    if (each.event->event_id != taken.back().event->event_id) finish(each, Verdict::kFailed);
+    if (each.event->event_id != taken.back().event->event_id) finish(each, Health::kFailed);
   }
   for (int n = 0; n <= 30; ++n) lanes_.remove_lane(webhook_number(n));
   EXPECT_EQ(lanes_.held_bytes(), 0U);
@@ -538,7 +538,7 @@ TEST_F(LanesTest, TheKeysThatAllLanesRememberAreBounded) {
   for (int n = 0; n < kLanes; ++n) {
     const Uuid webhook = webhook_number(n);
     set_lane(webhook, {.max_in_flight = 1, .ordering = Ordering::kKey});
-    for (std::int64_t id = 0; id < kKeys; ++id) lanes_.note_owed(webhook, "key " + std::to_string(id), id);
+    for (std::int64_t id = 0; id < kKeys; ++id) lanes_.note_pending(webhook, "key " + std::to_string(id), id);
     if (!lanes_.overflows(webhook)) ++whole;
     // What is not remembered overflows as a whole.
     EXPECT_FALSE(lanes_.offer(delivery(webhook, kKeys, "key 1")));
@@ -546,9 +546,9 @@ TEST_F(LanesTest, TheKeysThatAllLanesRememberAreBounded) {
   EXPECT_LE(whole, Lanes::kAllBlockedBytesMax / (kKeys * 100));
   EXPECT_GE(whole, 10U);
   const std::unordered_map<std::string, std::int64_t> nothing;
-  for (int n = 0; n < kLanes; ++n) lanes_.set_owed(webhook_number(n), nothing);
+  for (int n = 0; n < kLanes; ++n) lanes_.set_pending(webhook_number(n), nothing);
   set_lane(webhook_number(kLanes), {.max_in_flight = 1, .ordering = Ordering::kKey});
-  lanes_.set_owed(webhook_number(kLanes), std::unordered_map<std::string, std::int64_t>{{"=a", 1}});
+  lanes_.set_pending(webhook_number(kLanes), std::unordered_map<std::string, std::int64_t>{{"=a", 1}});
   EXPECT_FALSE(lanes_.overflows(webhook_number(kLanes))) << "there is room again";
 }
 
@@ -578,7 +578,7 @@ TEST_F(LanesTest, LaneThatHangsIsNotWaitedFor) {
   finish(*taken);
   EXPECT_TRUE(lanes_.is_crowded()) << "it moves after all";
   const auto next = lanes_.take(now_);
-  finish(*next, Verdict::kFailed);
+  finish(*next, Health::kFailed);
   EXPECT_FALSE(lanes_.is_crowded());
 }
 
@@ -619,7 +619,7 @@ TEST_F(LanesTest, ForgottenLaneHasNoEffectOnTheNextOfItsId) {
   ASSERT_TRUE(next) << "it has a place of its own";
   EXPECT_EQ(lanes_.in_flight(), 4U);
   for (const Delivery& old : taken) {
-    EXPECT_EQ(finish(old, Verdict::kFailed), Circuit::Change::kNone);
+    EXPECT_EQ(finish(old, Health::kFailed), Circuit::Change::kNone);
   }
   EXPECT_FALSE(lanes_.circuit(kFirst)->is_open());
   EXPECT_EQ(lanes_.in_flight(), 1U);
@@ -756,7 +756,7 @@ TEST_F(LanesTest, RelaxedSendsFirstAttemptsOfAKeyOneAfterTheOther) {
   lanes_.offer(delivery(kFirst, 6));
   const auto first = take_all();
   EXPECT_EQ(ids(first), (Ids{1, 3, 5, 6}));
-  finish(first[0], Verdict::kAnswered);
+  finish(first[0], Health::kAnswered);
   finish(first[1]);
   const auto second = take_all();
   EXPECT_EQ(ids(second), (Ids{2})) << "a retry of the first holds nothing back";
@@ -792,18 +792,18 @@ TEST_F(LanesTest, WhatFollowsAFailedDeliveryOfItsKeyIsWithdrawn) {
   ASSERT_EQ(ids(taken), (Ids{1, 3}));
   lanes_.offer(delivery(kFirst, 5, "a"));
   lanes_.offer(delivery(kFirst, 6, "b"));
-  finish(taken[0], Verdict::kAnswered);
-  EXPECT_EQ(ids(lanes_.withdraw_behind(taken[0])), (Ids{4, 2, 5})) << "whatever order: they are owed";
+  finish(taken[0], Health::kAnswered);
+  EXPECT_EQ(ids(lanes_.withdraw_behind(taken[0])), (Ids{4, 2, 5})) << "whatever order: they are pending";
   finish(taken[1]);
   EXPECT_EQ(take_ids(), (Ids{6}));
   EXPECT_EQ(lanes_.queued(), 0U);
 }
 
-TEST_F(LanesTest, KeyThatIsOwedSomethingIsRefusedAndOthersAreNot) {
+TEST_F(LanesTest, KeyThatIsPendingSomethingIsRefusedAndOthersAreNot) {
   set_trusted_lane(kFirst, {.max_in_flight = 10, .ordering = Ordering::kKey});
-  lanes_.note_owed(kFirst, "a", 1);
+  lanes_.note_pending(kFirst, "a", 1);
   EXPECT_FALSE(lanes_.offer(delivery(kFirst, 2, "a")));
-  lanes_.note_owed(kFirst, "a", 2);
+  lanes_.note_pending(kFirst, "a", 2);
   EXPECT_FALSE(lanes_.overflows(kFirst));
   EXPECT_TRUE(lanes_.offer(delivery(kFirst, 3, "b")));
   lanes_.note_settled(kFirst, "a", 1);
@@ -812,20 +812,20 @@ TEST_F(LanesTest, KeyThatIsOwedSomethingIsRefusedAndOthersAreNot) {
   EXPECT_TRUE(lanes_.offer(delivery(kFirst, 5, "a")));
 }
 
-TEST_F(LanesTest, TooManyKeysThatAreOwedMakeTheLaneOverflow) {
+TEST_F(LanesTest, TooManyKeysThatArePendingMakeTheLaneOverflow) {
   set_trusted_lane(kFirst, {.max_in_flight = 10, .ordering = Ordering::kKey});
   for (std::size_t i = 0; i <= Lanes::kBlockedKeysMax; ++i) {
-    lanes_.note_owed(kFirst, "key " + std::to_string(i), static_cast<std::int64_t>(i));
+    lanes_.note_pending(kFirst, "key " + std::to_string(i), static_cast<std::int64_t>(i));
   }
   EXPECT_TRUE(lanes_.overflows(kFirst));
   lanes_.end_overflow(kFirst);
   EXPECT_TRUE(lanes_.overflows(kFirst)) << "some keys are not remembered";
-  EXPECT_FALSE(lanes_.knows_owed(kFirst));
-  lanes_.set_owed(kFirst, std::unordered_map<std::string, std::int64_t>{{"=a", 1}});
-  EXPECT_TRUE(lanes_.knows_owed(kFirst));
+  EXPECT_FALSE(lanes_.knows_pending(kFirst));
+  lanes_.set_pending(kFirst, std::unordered_map<std::string, std::int64_t>{{"=a", 1}});
+  EXPECT_TRUE(lanes_.knows_pending(kFirst));
   lanes_.end_overflow(kFirst);
   EXPECT_FALSE(lanes_.overflows(kFirst));
-  EXPECT_FALSE(lanes_.offer(delivery(kFirst, 1, "a"))) << "of which something is owed";
+  EXPECT_FALSE(lanes_.offer(delivery(kFirst, 1, "a"))) << "of which something is pending";
 }
 
 // What is in flight holds the keys of the ordering that it was sent with.
@@ -862,7 +862,7 @@ TEST_F(LanesTest, EndpointInOrderGetsOneAtATime) {
   for (const std::int64_t id : {1, 2, 3}) lanes_.offer(delivery(kFirst, id, "key " + std::to_string(id)));
   const auto taken = take_all();
   EXPECT_EQ(ids(taken), (Ids{1}));
-  finish(taken[0], Verdict::kFailed);
+  finish(taken[0], Health::kFailed);
   EXPECT_EQ(ids(lanes_.withdraw_behind(taken[0])), (Ids{2, 3}));
 }
 
@@ -912,13 +912,13 @@ TEST_F(LanesTest, OpenCircuitRefusesAndLetsOneThroughForEachStep) {
   lanes_.refill(delivery(kFirst, 3));
   const auto probes = take_all();
   ASSERT_EQ(ids(probes), (Ids{2})) << "one";
-  finish(probes[0], Verdict::kFailed);
+  finish(probes[0], Health::kFailed);
   EXPECT_FALSE(lanes_.take(now_));
   now_ = lanes_.circuit(kFirst)->next_probe_at();
   EXPECT_EQ(lanes_.next_turn_at(), now_);
   const auto next = take_all();
   ASSERT_EQ(ids(next), (Ids{3}));
-  EXPECT_EQ(finish(next[0], Verdict::kAnswered), Circuit::Change::kClosed);
+  EXPECT_EQ(finish(next[0], Health::kAnswered), Circuit::Change::kClosed);
   EXPECT_GT(lanes_.room(kFirst, now_), 1U);
 }
 
@@ -941,7 +941,7 @@ TEST_F(LanesTest, WhatHungWhenTheCircuitClosedTakesNoPlace) {
   ASSERT_EQ(ids(third), (Ids{3}));
   now_ += 2s;
   EXPECT_EQ(take_ids(), Ids{}) << "that hangs as well";
-  finish(probe[0], Verdict::kFailed);
+  finish(probe[0], Health::kFailed);
   EXPECT_EQ(take_ids(), Ids{}) << "its place is gone with it";
   finish(third[0]);
   EXPECT_EQ(take_ids().size(), 2U);
@@ -1020,30 +1020,30 @@ TEST(CircuitTest, ProbesOfManyAreSpread) {
 // What an endpoint does with a request: how long it takes, and what comes of it. The number is that of the request.
 struct Behaviour {
   const char* name;
-  std::pair<Duration, Verdict> (*answer)(int number);
+  std::pair<Duration, Health> (*answer)(int number);
 };
 
 void PrintTo(const Behaviour& behaviour, std::ostream* out) { *out << behaviour.name; }
 
-constexpr std::pair<Duration, Verdict> kQuick{100ms, Verdict::kSuccess};
+constexpr std::pair<Duration, Health> kQuick{100ms, Health::kSuccess};
 
 const Behaviour kBehaviours[] = {
     {"AnswersSoon", [](int) { return kQuick; }},
-    {"AnswersAfter900ms", [](int) { return std::pair<Duration, Verdict>(900ms, Verdict::kSuccess); }},
-    {"AnswersAfter1100ms", [](int) { return std::pair<Duration, Verdict>(1100ms, Verdict::kSuccess); }},
-    {"AnswersAfter50s", [](int) { return std::pair<Duration, Verdict>(50s, Verdict::kSuccess); }},
-    {"Hangs", [](int) { return std::pair<Duration, Verdict>(60s, Verdict::kFailed); }},
-    {"FailsAtOnce", [](int) { return std::pair<Duration, Verdict>(1ms, Verdict::kFailed); }},
+    {"AnswersAfter900ms", [](int) { return std::pair<Duration, Health>(900ms, Health::kSuccess); }},
+    {"AnswersAfter1100ms", [](int) { return std::pair<Duration, Health>(1100ms, Health::kSuccess); }},
+    {"AnswersAfter50s", [](int) { return std::pair<Duration, Health>(50s, Health::kSuccess); }},
+    {"Hangs", [](int) { return std::pair<Duration, Health>(60s, Health::kFailed); }},
+    {"FailsAtOnce", [](int) { return std::pair<Duration, Health>(1ms, Health::kFailed); }},
     {"FailsNowAndThen",
-     [](int n) { return std::pair<Duration, Verdict>(900ms, n % 4 == 0 ? Verdict::kFailed : Verdict::kSuccess); }},
+     [](int n) { return std::pair<Duration, Health>(900ms, n % 4 == 0 ? Health::kFailed : Health::kSuccess); }},
     {"IsTrustedAndThenHangs",
-     [](int n) { return n % 30 == 29 ? std::pair<Duration, Verdict>(50s, Verdict::kSuccess) : kQuick; }},
+     [](int n) { return n % 30 == 29 ? std::pair<Duration, Health>(50s, Health::kSuccess) : kQuick; }},
     {"FailsAndThenHangs",
-     [](int n) { return std::pair<Duration, Verdict>(n % 2 == 0 ? Duration(1ms) : 50s, Verdict::kFailed); }},
+     [](int n) { return std::pair<Duration, Health>(n % 2 == 0 ? Duration(1ms) : 50s, Health::kFailed); }},
     {"Differs",
      [](int n) {
        constexpr std::array<Duration, 4> kDelays{1ms, 900ms, 1100ms, 50s};
-       return std::pair<Duration, Verdict>(kDelays[static_cast<std::size_t>(n) % 4], Verdict::kSuccess);
+       return std::pair<Duration, Health>(kDelays[static_cast<std::size_t>(n) % 4], Health::kSuccess);
      }},
 };
 
@@ -1060,8 +1060,8 @@ class LanesSimulation {
   }
   Uuid add_healthy(const std::string& organization) {
     return add(organization, {"Healthy", [](int n) {
-                                return std::pair<Duration, Verdict>(5ms,
-                                                                    n % 20 == 1 ? Verdict::kFailed : Verdict::kSuccess);
+                                return std::pair<Duration, Health>(5ms,
+                                                                   n % 20 == 1 ? Health::kFailed : Health::kSuccess);
                               }});
   }
 
@@ -1077,7 +1077,7 @@ class LanesSimulation {
     healthy_ = healthy;
     for (const Time end = now_ + time; now_ < end;) {
       Delivery sent = delivery(healthy, ++last_event_);
-      sent.owed_since = now_;
+      sent.pending_since = now_;
       if (!lanes_.offer(sent)) return Duration::max();
       run(50ms);
     }
@@ -1099,7 +1099,7 @@ class LanesSimulation {
   }
   void take() {
     while (std::optional<Delivery> taken = lanes_.take(now_)) {
-      if (taken->webhook == healthy_) longest_wait_ = std::max(longest_wait_, now_ - taken->owed_since);
+      if (taken->webhook == healthy_) longest_wait_ = std::max(longest_wait_, now_ - taken->pending_since);
       Endpoint& endpoint = endpoints_.at(taken->webhook);
       const auto [delay, verdict] = endpoint.behaviour.answer(endpoint.requests++);
       landings_.emplace(now_ + delay, std::pair(std::move(*taken), verdict));
@@ -1116,7 +1116,7 @@ class LanesSimulation {
   Lanes lanes_;
   Time now_ = std::chrono::sys_days(std::chrono::year(2024) / 1 / 15);
   std::map<Uuid, Endpoint> endpoints_;
-  std::multimap<Time, std::pair<Delivery, Verdict>> landings_;
+  std::multimap<Time, std::pair<Delivery, Health>> landings_;
   std::optional<Uuid> healthy_;
   Duration longest_wait_{};
   std::int64_t last_event_ = 0;
@@ -1179,7 +1179,7 @@ TEST_P(LanesChaosTest, KeepsItsBoundsAndItsOrder) {
     --held_by[organization_of[landed.webhook]];
     if (landed.event->key) --busy_keys[{landed.webhook, *landed.event->key}];
     const int outcome = below(10);
-    finish(landed, outcome < 6 ? Verdict::kSuccess : outcome < 8 ? Verdict::kAnswered : Verdict::kFailed);
+    finish(landed, outcome < 6 ? Health::kSuccess : outcome < 8 ? Health::kAnswered : Health::kFailed);
     if (outcome >= 6) waiting -= lanes_.withdraw_behind(landed).size();
     if (lanes_.circuit(landed.webhook)->is_open()) waiting -= lanes_.evict(landed.webhook).size();
     lanes_.end_overflow(landed.webhook);

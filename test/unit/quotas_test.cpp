@@ -14,10 +14,10 @@ using namespace std::chrono_literals;
 
 class QuotasTest : public ::testing::Test {
  protected:
-  void owe(int webhook, const std::optional<std::string>& organization, int rows, bool is_dead = false) {
+  void add_rows(int webhook, const std::optional<std::string>& organization, int rows, bool is_dead = false) {
     for (int i = 0; i < rows; ++i) {
-      const pg::DeliveryKey key{++events_, FakeStore::uuid(webhook)};
-      pg::OwedRow row{.key = key, .organization_id = organization, .created_at = process_.now()};
+      const DeliveryKey key{++events_, FakeStore::uuid(webhook)};
+      DeliveryRow row{.key = key, .organization_id = organization, .created_at = process_.now()};
       if (!is_dead) row.next_attempt_at = process_.now() + std::chrono::milliseconds(events_);
       store_.deliveries.emplace(key, row);
     }
@@ -41,21 +41,21 @@ class QuotasTest : public ::testing::Test {
 };
 
 TEST_F(QuotasTest, WithinTheQuotaNothingIsGivenUp) {
-  process_.settings_in_force.owed_max = 100;
-  owe(1, "acme", 60);
-  owe(2, "acme", 40);
-  owe(3, "globex", 100);
+  process_.settings_in_force.deliveries_max = 100;
+  add_rows(1, "acme", 60);
+  add_rows(2, "acme", 40);
+  add_rows(3, "globex", 100);
   run_a_round();
   EXPECT_EQ(store_.deliveries.size(), 200U);
   EXPECT_TRUE(store_.logs.empty());
 }
 
 TEST_F(QuotasTest, BeyondItTheWebhookThatHasTheMostGivesUpDownToAMargin) {
-  process_.settings_in_force.owed_max = 100;
-  owe(1, "acme", 5'000);
-  owe(2, "acme", 10);
-  owe(3, "globex", 100);
-  owe(4, std::nullopt, 5'000);
+  process_.settings_in_force.deliveries_max = 100;
+  add_rows(1, "acme", 5'000);
+  add_rows(2, "acme", 10);
+  add_rows(3, "globex", 100);
+  add_rows(4, std::nullopt, 5'000);
   run_a_round();
   EXPECT_EQ(count_of(1), 80);
   EXPECT_EQ(count_of(2), 10) << "another webhook of the organization";
@@ -64,8 +64,8 @@ TEST_F(QuotasTest, BeyondItTheWebhookThatHasTheMostGivesUpDownToAMargin) {
 }
 
 TEST_F(QuotasTest, WhatIsGivenUpIsLoggedInFewRowsThatCountIt) {
-  process_.settings_in_force.owed_max = 1'000;
-  owe(1, "acme", 5'900);
+  process_.settings_in_force.deliveries_max = 1'000;
+  add_rows(1, "acme", 5'900);
   run_a_round();
   EXPECT_EQ(count_of(1), 900);
   ASSERT_EQ(store_.logs.size(), 25U);
@@ -73,17 +73,17 @@ TEST_F(QuotasTest, WhatIsGivenUpIsLoggedInFewRowsThatCountIt) {
   for (const FakeStore::Log& log : store_.logs) {
     EXPECT_EQ(log.row.attempt, 0);
     EXPECT_FALSE(log.row.success);
-    EXPECT_NE(log.row.error.find("webhook.max_owed_per_organization"), std::string::npos);
+    EXPECT_NE(log.row.error.find("webhook.max_deliveries_per_organization"), std::string::npos);
     logged += std::stoi(log.row.error);
   }
   EXPECT_EQ(logged, 5'000);
 }
 
 TEST_F(QuotasTest, TheDeadGoFirstAndWhatIsDueLastNext) {
-  process_.settings_in_force.owed_max = 100;
-  owe(1, "acme", 50);
-  owe(1, "acme", 50, true);
-  owe(1, "acme", 50);
+  process_.settings_in_force.deliveries_max = 100;
+  add_rows(1, "acme", 50);
+  add_rows(1, "acme", 50, true);
+  add_rows(1, "acme", 50);
   const std::int64_t last_of_the_rest = events_ - 10;
   run_a_round();
   ASSERT_EQ(count_of(1), 90);
@@ -96,14 +96,14 @@ TEST_F(QuotasTest, TheDeadGoFirstAndWhatIsDueLastNext) {
 }
 
 TEST_F(QuotasTest, AWebhookWhoseRowsAreLockedDoesNotHoldUpTheRound) {
-  process_.settings_in_force.owed_max = 10;
-  owe(1, "acme", 100);
+  process_.settings_in_force.deliveries_max = 10;
+  add_rows(1, "acme", 100);
   store_.before = [this](const std::string& call) {
     // As if somebody had them locked: nothing is found to delete.
     if (call == "give_up_excess") store_.deliveries.clear();
   };
   run_a_round();
-  owe(2, "globex", 100);
+  add_rows(2, "globex", 100);
   store_.before = {};
   run_a_round();
   EXPECT_EQ(count_of(2), 9);
@@ -119,8 +119,8 @@ TEST_F(QuotasTest, SavedEventsBeyondTheQuotaGoTheOldestFirst) {
 }
 
 TEST_F(QuotasTest, AFailedStepIsDoneAgain) {
-  process_.settings_in_force.owed_max = 10;
-  owe(1, "acme", 100);
+  process_.settings_in_force.deliveries_max = 10;
+  add_rows(1, "acme", 100);
   int failures = 0;
   store_.before = [&failures](const std::string& call) {
     if (call == "give_up_excess" && ++failures == 1) FakeStore::fail();
@@ -129,7 +129,7 @@ TEST_F(QuotasTest, AFailedStepIsDoneAgain) {
     process_.pass(1s);
     try {
       quotas_.turn();
-    } catch (const pg::Error&) {
+    } catch (const Error&) {
     }
   }
   EXPECT_EQ(count_of(1), 9);

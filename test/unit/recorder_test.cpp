@@ -17,11 +17,11 @@ class RecorderTest : public testing::Test {
     store_.after = [this](const std::string& call) { recordings_ += call == "record" ? 1 : 0; };
   }
 
-  pg::DeliveryKey key(std::int64_t event_id) const { return {event_id, webhook_}; }
-  pg::LogRow log_row(std::int64_t event_id, int attempt, bool success) const {
+  DeliveryKey key(std::int64_t event_id) const { return {event_id, webhook_}; }
+  LogRow log_row(std::int64_t event_id, int attempt, bool success) const {
     return {.webhook = webhook_, .event_id = event_id, .attempt = attempt, .success = success};
   }
-  pg::OwedRow owed_row(std::int64_t event_id, int attempts) const {
+  DeliveryRow delivery_row(std::int64_t event_id, int attempts) const {
     return {.key = key(event_id), .attempts = attempts, .next_attempt_at = kNow + seconds(attempts)};
   }
 
@@ -37,35 +37,35 @@ class RecorderTest : public testing::Test {
 TEST_F(RecorderTest, WritesAllThatWaitsInOneTransaction) {
   recorder_.log(log_row(1, 1, true), kNow);
   recorder_.log(log_row(2, 1, false), kNow);
-  recorder_.owe(owed_row(2, 1), kNow);
+  recorder_.store(delivery_row(2, 1), kNow);
   recorder_.settle(7);
   recorder_.release(key(3));
-  const Recorder::Recorded recorded = recorder_.record({});
+  const Recorder::Result recorded = recorder_.record({});
   EXPECT_EQ(recordings_, 1);
   EXPECT_EQ(store_.logs.size(), 2U);
-  EXPECT_NE(store_.owed(key(2)), nullptr);
+  EXPECT_NE(store_.pending(key(2)), nullptr);
   EXPECT_EQ(recorded.settled, std::vector<Ledger::Entry>{7});
-  EXPECT_EQ(recorded.released, std::vector<pg::DeliveryKey>{key(3)});
+  EXPECT_EQ(recorded.released, std::vector<DeliveryKey>{key(3)});
   EXPECT_EQ(recorded.logged, 2U);
   EXPECT_TRUE(recorder_.empty());
 }
 
 TEST_F(RecorderTest, NothingIsLostOrWrittenTwiceWhenABatchFails) {
   recorder_.log(log_row(1, 1, false), kNow);
-  recorder_.owe(owed_row(1, 1), kNow);
+  recorder_.store(delivery_row(1, 1), kNow);
   recorder_.settle(7);
   store_.before = [](const std::string&) { FakeStore::fail(); };
-  EXPECT_THROW(recorder_.record({}), pg::Error);
-  EXPECT_THROW(recorder_.record({}), pg::Error);
+  EXPECT_THROW(recorder_.record({}), Error);
+  EXPECT_THROW(recorder_.record({}), Error);
   EXPECT_FALSE(recorder_.empty());
   EXPECT_TRUE(store_.logs.empty());
 
   store_.before = nullptr;
   recorder_.log(log_row(2, 1, true), kNow + seconds(1));
   EXPECT_EQ(recorder_.oldest(), kNow);
-  const Recorder::Recorded recorded = recorder_.record({});
+  const Recorder::Result recorded = recorder_.record({});
   EXPECT_EQ(store_.logs.size(), 2U);
-  EXPECT_NE(store_.owed(key(1)), nullptr);
+  EXPECT_NE(store_.pending(key(1)), nullptr);
   EXPECT_EQ(recorded.settled, std::vector<Ledger::Entry>{7});
 
   recorder_.log(log_row(3, 1, true), kNow);
@@ -74,28 +74,28 @@ TEST_F(RecorderTest, NothingIsLostOrWrittenTwiceWhenABatchFails) {
 }
 
 TEST_F(RecorderTest, LaterRowOfADeliveryReplacesAnEarlierOne) {
-  recorder_.owe(owed_row(1, 0), kNow);
-  recorder_.owe(owed_row(1, 1), kNow);
+  recorder_.store(delivery_row(1, 0), kNow);
+  recorder_.store(delivery_row(1, 1), kNow);
   recorder_.record({});
-  EXPECT_EQ(store_.owed(key(1))->attempts, 1);
+  EXPECT_EQ(store_.pending(key(1))->attempts, 1);
 }
 
-TEST_F(RecorderTest, DeliveryThatIsFinishedIsNoLongerOwed) {
-  recorder_.owe(owed_row(1, 1), kNow);
+TEST_F(RecorderTest, DeliveryThatIsFinishedIsNoLongerPending) {
+  recorder_.store(delivery_row(1, 1), kNow);
   recorder_.record({});
-  recorder_.owe(owed_row(1, 2), kNow);
+  recorder_.store(delivery_row(1, 2), kNow);
   recorder_.log(log_row(1, 3, true), kNow);
   recorder_.finish({key(1)}, kNow);
   recorder_.record({});
-  EXPECT_EQ(store_.owed(key(1)), nullptr);
+  EXPECT_EQ(store_.pending(key(1)), nullptr);
 }
 
-TEST_F(RecorderTest, DeliveryThatIsOwedAgainIsNotFinished) {
+TEST_F(RecorderTest, DeliveryThatIsPendingAgainIsNotFinished) {
   recorder_.log(log_row(1, 1, true), kNow);
   recorder_.finish({key(1)}, kNow);
-  recorder_.owe(owed_row(1, 0), kNow);
+  recorder_.store(delivery_row(1, 0), kNow);
   recorder_.record({});
-  EXPECT_NE(store_.owed(key(1)), nullptr);
+  EXPECT_NE(store_.pending(key(1)), nullptr);
 }
 
 TEST_F(RecorderTest, RemembersSinceWhenTheOldestWaits) {
@@ -127,13 +127,13 @@ TEST_F(RecorderTest, SettledAloneIsSomethingThatWaits) {
 TEST_F(RecorderTest, SaysOfWhichWebhooksChangesWereDeferredAndSettlesThem) {
   store_.held.insert(webhook_);
   recorder_.log(log_row(1, 1, false), kNow);
-  recorder_.owe(owed_row(1, 1), kNow);
+  recorder_.store(delivery_row(1, 1), kNow);
   recorder_.settle(7);
   recorder_.release(key(1));
-  const Recorder::Recorded recorded = recorder_.record({});
+  const Recorder::Result recorded = recorder_.record({});
   EXPECT_EQ(recorded.settled, std::vector<Ledger::Entry>{7});
-  EXPECT_EQ(recorded.released, std::vector<pg::DeliveryKey>{key(1)});
-  EXPECT_EQ(recorded.beside.deferred, std::vector<Uuid>{webhook_});
+  EXPECT_EQ(recorded.released, std::vector<DeliveryKey>{key(1)});
+  EXPECT_EQ(recorded.stored.deferred, std::vector<Uuid>{webhook_});
   EXPECT_TRUE(recorder_.empty());
 }
 

@@ -16,8 +16,8 @@ Uuid webhook_number(std::uint8_t number) {
 const Uuid kFirst = webhook_number(1);
 const Uuid kSecond = webhook_number(2);
 
-pg::Webhook webhook(const Uuid& id, std::vector<std::string> events,
-                    std::optional<std::string> organization_id = std::nullopt) {
+Webhook webhook(const Uuid& id, std::vector<std::string> events,
+                std::optional<std::string> organization_id = std::nullopt) {
   return {.id = id,
           .organization_id = std::move(organization_id),
           .events = std::move(events),
@@ -35,8 +35,8 @@ std::vector<Uuid> routes(Targets& targets, const Event& event) {
   return ids;
 }
 
-void put(Targets& targets, std::vector<pg::Webhook> webhooks) {
-  for (pg::Webhook& each : webhooks) targets.put(std::move(each));
+void put(Targets& targets, std::vector<Webhook> webhooks) {
+  for (Webhook& each : webhooks) targets.put(std::move(each));
 }
 
 TEST(TargetsTest, EventGoesToWhoNamesItOrAPatternOfIt) {
@@ -72,7 +72,7 @@ TEST(TargetsTest, NoOrganizationIsOneOfItsOwn) {
 
 TEST(TargetsTest, InactiveWebhookIsAskedToo) {
   Targets targets;
-  pg::Webhook inactive = webhook(kFirst, {"*"});
+  Webhook inactive = webhook(kFirst, {"*"});
   inactive.is_active = false;
   put(targets, {inactive});
   EXPECT_NE(targets.find(kFirst), nullptr);
@@ -117,9 +117,9 @@ TEST(TargetsTest, FailuresBeforeItWasSwitchedOnOrGotAnotherUrlCountNoMore) {
   Targets targets;
   put(targets, {webhook(kFirst, {"*"}), webhook(kSecond, {"*"})});
   for (const Uuid& id : {kFirst, kSecond}) targets.find(id)->endpoint.failing_since = Time(Duration(5));
-  pg::Webhook switched_on = webhook(kFirst, {"*"});
+  Webhook switched_on = webhook(kFirst, {"*"});
   switched_on.active_since = Time(Duration(6));
-  pg::Webhook moved = webhook(kSecond, {"*"});
+  Webhook moved = webhook(kSecond, {"*"});
   moved.url = "https://elsewhere.example/";
   targets.put(switched_on);
   const Targets::Change change = targets.put(moved);
@@ -142,7 +142,7 @@ TEST(TargetsTest, NewSecretsMakeNewKeys) {
   Targets targets;
   targets.put(webhook(kFirst, {"*"}));
   EXPECT_EQ(targets.find(kFirst)->keys().size(), 2U);
-  pg::Webhook rotated = webhook(kFirst, {"*"});
+  Webhook rotated = webhook(kFirst, {"*"});
   rotated.secrets = {"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"};
   targets.put(rotated);
   EXPECT_EQ(targets.find(kFirst)->keys().size(), 1U);
@@ -150,7 +150,7 @@ TEST(TargetsTest, NewSecretsMakeNewKeys) {
 
 TEST(TargetsTest, DeliveryFindsTheWebhookThatItWasMadeFor) {
   Targets targets;
-  pg::Webhook of_acme = webhook(kFirst, {"*"}, "acme");
+  Webhook of_acme = webhook(kFirst, {"*"}, "acme");
   of_acme.created_at = Time(Duration(5));
   auto of = [](std::optional<std::string> organization_id) {
     auto event = std::make_shared<Outgoing>();

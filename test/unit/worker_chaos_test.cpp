@@ -35,7 +35,7 @@ class ChaosTest : public WorkerTest, public testing::WithParamInterface<unsigned
 
   void add_webhook() {
     numbers_.push_back(++last_number_);
-    store_.add_webhook(last_number_, [this](pg::Webhook& w) {
+    store_.add_webhook(last_number_, [this](Webhook& w) {
       w.limits.max_in_flight = 1 + below(8);
       w.timeout = 1s * (1 + below(4));
       if (below(3) == 0) w.retry_schedule = {500ms};
@@ -142,7 +142,7 @@ class ChaosTest : public WorkerTest, public testing::WithParamInterface<unsigned
   int steps_ = 0;
 };
 
-TEST_P(ChaosTest, EveryEventEndsDeliveredOwedOrDeadAndNothingRepeatsWithoutACrash) {
+TEST_P(ChaosTest, EveryEventEndsDeliveredPendingOrDeadAndNothingRepeatsWithoutACrash) {
   process_.after(1ms, [this] { go_on(); });
   int lives = 0;
   while (steps_ <= kSteps) {

@@ -30,7 +30,7 @@ TEST_F(WorkerTest, WhoeverChangesWebhooksInALoopGetsAPartOfTheTime) {
   for (int tick = 0; tick < 6000; ++tick) {
     plan(tick * 10ms, [this, &changed_at, toggled, tick] {
       changed_at = process_.now();
-      store_.change_webhook(toggled, [tick](pg::Webhook& w) { w.timeout = 1s + tick * 1ms; });
+      store_.change_webhook(toggled, [tick](Webhook& w) { w.timeout = 1s + tick * 1ms; });
       if (tick % 100 == 0) store_.emit();
       process_.wake();
     });
@@ -46,13 +46,13 @@ TEST_F(WorkerTest, EditsOfOneOfManyWebhooksCostTheOthersNothing) {
   constexpr int kWebhooks = 1'000;
   constexpr int kEdits = 300;
   for (int number = 1; number <= kWebhooks; ++number) {
-    store_.add_webhook(number, [&](pg::Webhook& w) { w.organization_id = std::to_string(number); });
+    store_.add_webhook(number, [&](Webhook& w) { w.organization_id = std::to_string(number); });
   }
   store_.reading_takes = 500us;
   std::map<std::int64_t, Time> emitted;
   for (int tick = 0; tick < kEdits; ++tick) {
     plan(1s + tick * 100ms, [this, tick] {
-      store_.change_webhook(FakeStore::uuid(1), [tick](pg::Webhook& w) { w.timeout = 1s + tick * 1ms; });
+      store_.change_webhook(FakeStore::uuid(1), [tick](Webhook& w) { w.timeout = 1s + tick * 1ms; });
       process_.wake();
     });
     // Not before, with, and behind the edits alone.
@@ -71,14 +71,14 @@ TEST_F(WorkerTest, EditsOfOneOfManyWebhooksCostTheOthersNothing) {
 TEST_F(WorkerTest, ChangeIsInForceForEventsThatAreCommittedAfterIt) {
   constexpr int kWebhooks = 1'000;
   for (int number = 1; number <= kWebhooks; ++number) {
-    store_.add_webhook(number, [&](pg::Webhook& w) { w.organization_id = std::to_string(number % 10); });
+    store_.add_webhook(number, [&](Webhook& w) { w.organization_id = std::to_string(number % 10); });
   }
-  store_.add_webhook(2'000, [](pg::Webhook& w) { w.events = {"nothing"}; });
+  store_.add_webhook(2'000, [](Webhook& w) { w.events = {"nothing"}; });
   Time emitted{};
   plan(1s, [&] {
-    store_.change_webhook(FakeStore::uuid(2'000), [](pg::Webhook& w) { w.events = {"*"}; });
+    store_.change_webhook(FakeStore::uuid(2'000), [](Webhook& w) { w.events = {"*"}; });
     for (int number = 1; number <= kWebhooks; ++number) {
-      store_.change_webhook(FakeStore::uuid(number), [](pg::Webhook& w) { w.events = {"nothing"}; });
+      store_.change_webhook(FakeStore::uuid(number), [](Webhook& w) { w.events = {"nothing"}; });
     }
     store_.add_webhook(2'001);
     emitted = process_.now();
@@ -90,8 +90,8 @@ TEST_F(WorkerTest, ChangeIsInForceForEventsThatAreCommittedAfterIt) {
   int steps = 0;
   store_.after = [&](const std::string& call) {
     if (call != "changes" || ++steps != 3) return;
-    store_.add_webhook(2'002, [](pg::Webhook& w) { w.organization_id = "late"; });
-    store_.change_webhook(FakeStore::uuid(500), [](pg::Webhook& w) {
+    store_.add_webhook(2'002, [](Webhook& w) { w.organization_id = "late"; });
+    store_.change_webhook(FakeStore::uuid(500), [](Webhook& w) {
       w.url = FakeStore::url(2'003);
       w.events = {"*"};
     });
@@ -112,7 +112,7 @@ TEST_F(WorkerTest, ChangeThatNothingAnnouncedIsFoundWithOneOfTheTable) {
   for (int number = 1; number <= 500; ++number) store_.add_webhook(number);
   store_.emit();
   plan(1s, [&] {
-    store_.change_unseen(FakeStore::uuid(400), [](pg::Webhook& w) { w.url = FakeStore::url(600); });
+    store_.change_unseen(FakeStore::uuid(400), [](Webhook& w) { w.url = FakeStore::url(600); });
     process_.wake();
   });
   plan(20s, [&] { store_.emit(); });
@@ -139,7 +139,7 @@ TEST_F(WorkerTest, WhatASessionOwesToOneWebhookIsSentAndNoOtherIsRead) {
 }
 
 TEST_F(WorkerTest, PauseHoldsBackRetriesAndWhatWaitsInLanes) {
-  store_.add_webhook(1, [](pg::Webhook& w) { w.limits.max_in_flight = 1; });
+  store_.add_webhook(1, [](Webhook& w) { w.limits.max_in_flight = 1; });
   http_.answer = [](const Received& request) {
     return Answer{.status = request.event_id == 1 && request.attempt == 1 ? 500 : 200, .delay = 1s};
   };
@@ -165,7 +165,7 @@ TEST_F(WorkerTest, DisabledByTheSettingDeliversNothing) {
   plan(1min, [&] {
     EXPECT_TRUE(http_.received().empty());
     enabled = process_.now();
-    process_.change_settings([](pg::WorkerSettings& settings) { settings.enabled = true; });
+    process_.change_settings([](WorkerSettings& settings) { settings.enabled = true; });
   });
   run_for(2min);
   ASSERT_EQ(received_by(1).size(), 10U);
@@ -182,8 +182,8 @@ TEST_F(WorkerTest, WebhookIsKnownBeforeTheEventsThatFollowIt) {
   EXPECT_EQ(received_by(1), std::vector<std::int64_t>{1});
 }
 
-TEST_F(WorkerTest, WhatWaitsForAWebhookThatIsSwitchedOffIsOwedAndDeliveredWhenItIsBack) {
-  const Uuid webhook = store_.add_webhook(1, [](pg::Webhook& w) { w.limits.max_in_flight = 1; });
+TEST_F(WorkerTest, WhatWaitsForAWebhookThatIsSwitchedOffIsPendingAndDeliveredWhenItIsBack) {
+  const Uuid webhook = store_.add_webhook(1, [](Webhook& w) { w.limits.max_in_flight = 1; });
   http_.answer = [](const Received&) { return Answer{.delay = 500ms}; };
   store_.emit_many(10);
   plan(1200ms, [&] {
@@ -201,8 +201,8 @@ TEST_F(WorkerTest, WhatWaitsForAWebhookThatIsSwitchedOffIsOwedAndDeliveredWhenIt
   EXPECT_TRUE(store_.deliveries.empty());
 }
 
-TEST_F(WorkerTest, WhatCannotBeSignedIsOwedWithTheReasonAndDeliveredWhenItCanBe) {
-  const Uuid webhook = store_.add_webhook(1, [](pg::Webhook& w) { w.secret_problem = "no key"; });
+TEST_F(WorkerTest, WhatCannotBeSignedIsPendingWithTheReasonAndDeliveredWhenItCanBe) {
+  const Uuid webhook = store_.add_webhook(1, [](Webhook& w) { w.secret_problem = "no key"; });
   store_.add_webhook(2);
   store_.emit_many(10);
   plan(20s, [&] {
@@ -213,7 +213,7 @@ TEST_F(WorkerTest, WhatCannotBeSignedIsOwedWithTheReasonAndDeliveredWhenItCanBe)
       EXPECT_EQ(row.last_error, "no key");
       EXPECT_EQ(row.attempts, 0);
     }
-    store_.change_webhook(webhook, [](pg::Webhook& w) { w.secret_problem.clear(); });
+    store_.change_webhook(webhook, [](Webhook& w) { w.secret_problem.clear(); });
     process_.wake();
   });
   run_for(1min);
@@ -221,18 +221,18 @@ TEST_F(WorkerTest, WhatCannotBeSignedIsOwedWithTheReasonAndDeliveredWhenItCanBe)
   EXPECT_TRUE(store_.deliveries.empty());
 }
 
-TEST_F(WorkerTest, WhatWaitsForAWebhookWhoseKeyIsLostIsOwedAndDeliveredWhenItIsBack) {
-  const Uuid webhook = store_.add_webhook(1, [](pg::Webhook& w) { w.limits.max_in_flight = 1; });
+TEST_F(WorkerTest, WhatWaitsForAWebhookWhoseKeyIsLostIsPendingAndDeliveredWhenItIsBack) {
+  const Uuid webhook = store_.add_webhook(1, [](Webhook& w) { w.limits.max_in_flight = 1; });
   http_.answer = [](const Received&) { return Answer{.delay = 500ms}; };
   store_.emit_many(10);
   plan(1200ms, [&] {
-    store_.change_webhook(webhook, [](pg::Webhook& w) { w.secret_problem = "no key"; });
+    store_.change_webhook(webhook, [](Webhook& w) { w.secret_problem = "no key"; });
     process_.wake();
   });
   plan(20s, [&] {
     EXPECT_EQ(received_by(1).size(), 3U);
     EXPECT_EQ(store_.count_pending(), 7U);
-    store_.change_webhook(webhook, [](pg::Webhook& w) { w.secret_problem.clear(); });
+    store_.change_webhook(webhook, [](Webhook& w) { w.secret_problem.clear(); });
     process_.wake();
   });
   run_for(1min);
@@ -242,7 +242,7 @@ TEST_F(WorkerTest, WhatWaitsForAWebhookWhoseKeyIsLostIsOwedAndDeliveredWhenItIsB
 
 TEST_F(WorkerTest, RetryThatWaitsForAWebhookThatIsSwitchedOffIsMadeWhenItIsBack) {
   process_.settings_in_force.retry_schedule = {1s};
-  const Uuid webhook = store_.add_webhook(1, [](pg::Webhook& w) { w.limits.max_in_flight = 1; });
+  const Uuid webhook = store_.add_webhook(1, [](Webhook& w) { w.limits.max_in_flight = 1; });
   http_.answer = [](const Received& request) {
     return Answer{.status = request.attempt == 1 ? 404 : 200, .delay = request.attempt == 1 ? 1ms : 500ms};
   };
@@ -262,7 +262,7 @@ TEST_F(WorkerTest, RetryThatWaitsForAWebhookThatIsSwitchedOffIsMadeWhenItIsBack)
 }
 
 TEST_F(WorkerTest, DeletedWebhookIsForgottenAndDoesNotHoldTheCheckpoint) {
-  const Uuid webhook = store_.add_webhook(1, [](pg::Webhook& w) { w.limits.max_in_flight = 1; });
+  const Uuid webhook = store_.add_webhook(1, [](Webhook& w) { w.limits.max_in_flight = 1; });
   http_.answer = [](const Received&) { return Answer{.status = 500, .delay = 200ms}; };
   store_.emit_many(100);
   plan(100ms, [&] {
@@ -278,7 +278,7 @@ TEST_F(WorkerTest, DeletedWebhookIsForgottenAndDoesNotHoldTheCheckpoint) {
 
 TEST_F(WorkerTest, WhatIsLeftOfAWebhookThatWasDeletedWhileNoWorkerRanIsForgotten) {
   const Uuid webhook = store_.add_webhook(9);
-  store_.owe(1, webhook, process_.now());
+  store_.add_pending(1, webhook, process_.now());
   store_.delete_webhook(webhook);
   run_for(1s);
   EXPECT_TRUE(store_.deliveries.empty());

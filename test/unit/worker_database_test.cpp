@@ -76,7 +76,7 @@ TEST_P(EveryCallTest, FailureOfTheCallAtAnyTimeLosesNothing) {
   http_.answer = [](const Received& request) {
     return Answer{.status = request.attempt == 1 && request.event_id % 5 == 0 ? 500 : 200, .delay = 20ms};
   };
-  store_.add_webhook(1, [](pg::Webhook& w) { w.limits.max_in_flight = 2; });
+  store_.add_webhook(1, [](Webhook& w) { w.limits.max_in_flight = 2; });
   store_.set_paused(true);
   store_.emit_many(1'500);
   plan(1s, [this] { store_.set_paused(false); });
@@ -95,23 +95,23 @@ TEST_P(EveryCallTest, FailureOfTheCallAtAnyTimeLosesNothing) {
   const auto all_done = [this] { return store_.required().empty() && store_.count_pending() == 0; };
   // Lives, for a worker that can't begin ends.
   for (int life = 0; life < 5 && !all_done(); ++life) run_for(1min);
-  EXPECT_TRUE(all_done()) << store_.required().size() << " unknown, " << store_.count_pending() << " owed";
+  EXPECT_TRUE(all_done()) << store_.required().size() << " unknown, " << store_.count_pending() << " pending";
   EXPECT_TRUE(store_.is_all_behind_checkpoint());
 }
 
 INSTANTIATE_TEST_SUITE_P(Calls, EveryCallTest,
                          testing::Values("start", "webhooks", "some_webhooks", "changes", "current_head", "read",
-                                         "logged_since", "owed_of", "record", "due", "clean_up", "maintain_ring",
+                                         "logged_since", "pending_of", "record", "due", "clean_up", "maintain_ring",
                                          "delete_expired", "refill_ids", "apply_deferred"));
 
 TEST_F(WorkerTest, DroppedExtensionEndsTheWorker) {
   store_.add_webhook(1);
   plan(1s, [this] {
-    store_.before = [](const std::string&) { throw pg::ExtensionGone(); };
+    store_.before = [](const std::string&) { throw ExtensionGone(); };
     process_.wake();
   });
   Worker worker(process_, store_, http_, tests_);
-  EXPECT_THROW(worker.run(), pg::ExtensionGone);
+  EXPECT_THROW(worker.run(), ExtensionGone);
 }
 
 }  // namespace

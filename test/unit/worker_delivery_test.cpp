@@ -7,7 +7,7 @@ namespace {
 // --- Delivery ---------------------------------------------------------------------------------------------------------
 
 TEST_F(WorkerTest, DeliversInIdOrderInEachLane) {
-  for (const int number : {1, 2}) store_.add_webhook(number, [](pg::Webhook& w) { w.limits.max_in_flight = 1; });
+  for (const int number : {1, 2}) store_.add_webhook(number, [](Webhook& w) { w.limits.max_in_flight = 1; });
   std::vector<FullXid> xids = {store_.begin(), store_.begin(), store_.begin()};
   for (int i = 0; i < 1'200; ++i) store_.append(xids[static_cast<std::size_t>(i) % 3]);
   for (const std::size_t i : {2, 0, 1}) store_.commit(xids[i]);
@@ -22,7 +22,7 @@ TEST_F(WorkerTest, SuccessWritesOneLogRowAndNoDeliveryRow) {
   const std::int64_t id = store_.emit();
   run_for(10s);
   ASSERT_EQ(store_.logs.size(), 1U);
-  const pg::LogRow& row = store_.logs[0].row;
+  const LogRow& row = store_.logs[0].row;
   EXPECT_TRUE(row.success);
   EXPECT_EQ(row.webhook, webhook);
   EXPECT_EQ(row.event_id, id);
@@ -110,8 +110,8 @@ TEST_F(WorkerTest, ResultsThatFollowEachOtherShareATransaction) {
 }
 
 TEST_F(WorkerTest, HangingEndpointDelaysNoEventOfAnother) {
-  store_.add_webhook(1, [](pg::Webhook& w) { w.events = {"hangs"}; });
-  store_.add_webhook(2, [](pg::Webhook& w) { w.events = {"answers"}; });
+  store_.add_webhook(1, [](Webhook& w) { w.events = {"hangs"}; });
+  store_.add_webhook(2, [](Webhook& w) { w.events = {"answers"}; });
   http_.answer = [](const Received& request) {
     return request.url == FakeStore::url(1) ? FakeHttp::hangs() : Answer{.delay = 50us};
   };
@@ -157,10 +157,10 @@ TEST_F(WorkerTest, RolledBackTransactionIsNeverDelivered) {
 }
 
 TEST_F(WorkerTest, EventThatIsNotForAWebhookIsNotDeliveredToIt) {
-  store_.add_webhook(1, [](pg::Webhook& w) { w.organization_id = "acme"; });
-  store_.add_webhook(2, [](pg::Webhook& w) { w.switches.front() += 5; });
-  store_.add_webhook(3, [](pg::Webhook& w) { w.is_active = false; });
-  store_.add_webhook(4, [](pg::Webhook& w) { w.events = {"deal.*"}; });
+  store_.add_webhook(1, [](Webhook& w) { w.organization_id = "acme"; });
+  store_.add_webhook(2, [](Webhook& w) { w.switches.front() += 5; });
+  store_.add_webhook(3, [](Webhook& w) { w.is_active = false; });
+  store_.add_webhook(4, [](Webhook& w) { w.events = {"deal.*"}; });
   store_.add_webhook(5);
   store_.emit();
   run_for(10s);
@@ -187,7 +187,7 @@ TEST_F(WorkerTest, OversizedEventIsDeadWithALogRowOfAttemptZero) {
   EXPECT_EQ(store_.logs[0].row.attempt, 0);
   EXPECT_FALSE(store_.logs[0].row.success);
   EXPECT_NE(store_.logs[0].row.error.find("2000000 bytes"), std::string::npos) << store_.logs[0].row.error;
-  const pg::OwedRow* dead = store_.owed({id, webhook});
+  const DeliveryRow* dead = store_.pending({id, webhook});
   ASSERT_NE(dead, nullptr);
   EXPECT_FALSE(dead->next_attempt_at);
   EXPECT_EQ(dead->last_error, store_.logs[0].row.error);
@@ -196,11 +196,11 @@ TEST_F(WorkerTest, OversizedEventIsDeadWithALogRowOfAttemptZero) {
 
 // --- Keys -------------------------------------------------------------------------------------------------------------------
 
-// More keys have something owed than a lane remembers, and get their changes while the endpoint comes back.
+// More keys have something pending than a lane remembers, and get their changes while the endpoint comes back.
 TEST_F(WorkerTest, ChangesOfMoreKeysThanAreRememberedPassNoneThatFailed) {
   static constexpr int kKeys = 12'000;
   process_.settings_in_force.retry_schedule.assign(20, 1s);
-  store_.add_webhook(1, [](pg::Webhook& w) { w.limits.ordering = Ordering::kKey; });
+  store_.add_webhook(1, [](Webhook& w) { w.limits.ordering = Ordering::kKey; });
   bool is_up = false;
   int answers = 0;
   std::map<std::int64_t, std::int64_t> latest;  // by key, delivered

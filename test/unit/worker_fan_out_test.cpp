@@ -10,12 +10,12 @@ TEST_F(WorkerTest, OneStatementForManyWebhooksHoldsUpNoOther) {
   constexpr int kEvents = 400;
   const auto of = [](const char* organization) { return [=](Event& event) { event.organization_id = organization; }; };
   for (int number = 1; number <= kWebhooks; ++number) {
-    store_.add_webhook(number, [](pg::Webhook& w) {
+    store_.add_webhook(number, [](Webhook& w) {
       w.organization_id = "greedy";
       w.timeout = 1h;
     });
   }
-  store_.add_webhook(kWebhooks + 1, [](pg::Webhook& w) { w.organization_id = "modest"; });
+  store_.add_webhook(kWebhooks + 1, [](Webhook& w) { w.organization_id = "modest"; });
   std::map<std::int64_t, std::size_t> written;  // when the other's were emitted
   std::size_t most_meanwhile = 0;
   http_.answer = [&](const Received& request) {
@@ -54,7 +54,7 @@ TEST_P(WorkerFanOutTest, EventsForManyWebhooksComeOnceAndInOrder) {
     });
   };
   for (int number = 1; number <= kWebhooks; ++number) {
-    store_.add_webhook(number, [](pg::Webhook& w) { w.limits.ordering = GetParam(); });
+    store_.add_webhook(number, [](Webhook& w) { w.limits.ordering = GetParam(); });
   }
   std::map<std::pair<std::string, std::string>, std::int64_t> latest;  // by webhook and key
   http_.answer = [&](const Received& request) {
@@ -64,16 +64,16 @@ TEST_P(WorkerFanOutTest, EventsForManyWebhooksComeOnceAndInOrder) {
     last = request.event_id;
     return Answer{.delay = 20ms};
   };
-  std::size_t most_owed = 0;
+  std::size_t most_pending = 0;
   plan(10ms, [&] { emit_some(kEvents); });
   plan(300ms, [&] { emit_some(5); });
   crash_after(400ms);
   plan(1s, [&] { emit_some(5); });
   run_until([&] {
-    most_owed = std::max(most_owed, store_.count_pending());
+    most_pending = std::max(most_pending, store_.count_pending());
     return store_.required().empty() && store_.count_pending() == 0;
   });
-  EXPECT_GT(most_owed, 300U) << "many have waited";
+  EXPECT_GT(most_pending, 300U) << "many have waited";
 }
 
 INSTANTIATE_TEST_SUITE_P(All, WorkerFanOutTest,
@@ -81,7 +81,7 @@ INSTANTIATE_TEST_SUITE_P(All, WorkerFanOutTest,
 
 TEST_F(WorkerTest, FiltersOfEventsThatWaitForRoomAreAskedOnce) {
   for (int number = 1; number <= 100; ++number) {
-    store_.add_webhook(number, [number](pg::Webhook& w) { w.filter = "$.id > -" + std::to_string(number); });
+    store_.add_webhook(number, [number](Webhook& w) { w.filter = "$.id > -" + std::to_string(number); });
   }
   store_.emit_many(500);
   run_until([this] { return store_.logs.size() == 50'000; });
@@ -89,7 +89,7 @@ TEST_F(WorkerTest, FiltersOfEventsThatWaitForRoomAreAskedOnce) {
 }
 
 TEST_F(WorkerTest, WhatOverflowedBeforeARestartIsNotPassedByWhatComesAfterIt) {
-  store_.add_webhook(1, [](pg::Webhook& w) { w.limits.max_in_flight = 1; });
+  store_.add_webhook(1, [](Webhook& w) { w.limits.max_in_flight = 1; });
   http_.answer = [](const Received&) { return Answer{.delay = 10ms}; };
   const Uuid webhook = FakeStore::uuid(1);
   store_.emit_many(3'000);
@@ -97,7 +97,7 @@ TEST_F(WorkerTest, WhatOverflowedBeforeARestartIsNotPassedByWhatComesAfterIt) {
   store_.checkpoint = Checkpoint{{now, now}, 0, 0};
   store_.identity = StoredIdentity{.instance = webhook, .database = 1, .system_identifier = 1};
   for (std::int64_t id = 1; id <= 3'000; ++id) {
-    store_.owe(id, webhook, process_.now());
+    store_.add_pending(id, webhook, process_.now());
   }
   plan(1s, [this] { store_.emit_many(100); });
   run_until([this] { return store_.logs.size() == 3'100; }, 5min);
@@ -114,14 +114,14 @@ class WorkerRestartOrderTest : public WorkerTest, public testing::WithParamInter
 // The first ones wait in memory, those behind them have rows, and more come before, while and after a worker starts.
 TEST_P(WorkerRestartOrderTest, WhatHasARowDoesNotPassWhatHasNone) {
   const RestartInOrder& with = GetParam();
-  const Uuid webhook = store_.add_webhook(1, [&](pg::Webhook& w) { w.limits.ordering = with.ordering; });
+  const Uuid webhook = store_.add_webhook(1, [&](Webhook& w) { w.limits.ordering = with.ordering; });
   http_.answer = [](const Received&) { return Answer{.delay = 20ms}; };
   const auto emit_some = [this](int count) { store_.emit_many(count, [](Event& event) { event.key = "same"; }); };
   plan(100ms, [&] { emit_some(static_cast<int>(Lanes::kQueuedMax) + 500); });
   plan(1300ms, [&] { emit_some(10); });  // reading has waited for the lane by then
   plan(1500ms, [&] {
     EXPECT_GT(store_.count_pending(), 400U);
-    EXPECT_EQ(store_.owed({500, webhook}), nullptr) << "it waits in memory";
+    EXPECT_EQ(store_.pending({500, webhook}), nullptr) << "it waits in memory";
   });
   if (with.is_crash) {
     crash_after(1600ms);
@@ -153,8 +153,8 @@ INSTANTIATE_TEST_SUITE_P(All, WorkerRestartOrderTest,
                                          RestartInOrder{.ordering = Ordering::kKey, .is_shared_anew = true}));
 
 TEST_F(WorkerTest, HangingEndpointDoesNotStopTheReadingOfALargeBacklog) {
-  store_.add_webhook(1, [](pg::Webhook& w) { w.timeout = 60s; });
-  store_.add_webhook(2, [](pg::Webhook& w) { w.limits.max_in_flight = 64; });
+  store_.add_webhook(1, [](Webhook& w) { w.timeout = 60s; });
+  store_.add_webhook(2, [](Webhook& w) { w.limits.max_in_flight = 64; });
   http_.answer = [](const Received& request) {
     return request.url == FakeStore::url(1) ? FakeHttp::hangs() : Answer{.delay = 1ms};
   };
@@ -165,17 +165,17 @@ TEST_F(WorkerTest, HangingEndpointDoesNotStopTheReadingOfALargeBacklog) {
 }
 
 TEST_F(WorkerTest, WhatHangsIsWrittenDownStepByStepAndStaysInMemory) {
-  store_.add_webhook(1, [](pg::Webhook& w) { w.timeout = 60s; });
+  store_.add_webhook(1, [](Webhook& w) { w.timeout = 60s; });
   http_.answer = [](const Received&) { return FakeHttp::hangs(); };
   store_.emit_many(100);
   run_for(10s);
   EXPECT_EQ(store_.count_pending(), 100U);
-  EXPECT_LE(store_.owed_at_once, 50U);
+  EXPECT_LE(store_.pending_at_once, 50U);
   EXPECT_EQ(store_.rows_fetched, 0U);
 }
 
 TEST_F(WorkerTest, HangingEndpointDoesNotHoldTheCheckpointForEver) {
-  const Uuid hanging = store_.add_webhook(1, [](pg::Webhook& w) { w.timeout = 60s; });
+  const Uuid hanging = store_.add_webhook(1, [](Webhook& w) { w.timeout = 60s; });
   store_.add_webhook(2);
   http_.answer = [](const Received& request) {
     return request.url == FakeStore::url(1) ? FakeHttp::hangs() : Answer{};
@@ -187,7 +187,7 @@ TEST_F(WorkerTest, HangingEndpointDoesNotHoldTheCheckpointForEver) {
   });
   plan(10s, [&] {
     EXPECT_TRUE(store_.is_behind_checkpoint(id));
-    const pg::OwedRow* written_down = store_.owed({id, hanging});
+    const DeliveryRow* written_down = store_.pending({id, hanging});
     ASSERT_NE(written_down, nullptr);
     EXPECT_EQ(written_down->attempts, 0);
     EXPECT_TRUE(written_down->next_attempt_at);
@@ -196,15 +196,15 @@ TEST_F(WorkerTest, HangingEndpointDoesNotHoldTheCheckpointForEver) {
   });
   plan(11s, [&] { EXPECT_EQ(received_by(2).size(), 101U) << "others go on"; });
   run_for(65s);
-  ASSERT_NE(store_.owed({id, hanging}), nullptr);
-  EXPECT_EQ(store_.owed({id, hanging})->attempts, 1);
+  ASSERT_NE(store_.pending({id, hanging}), nullptr);
+  EXPECT_EQ(store_.pending({id, hanging})->attempts, 1);
   EXPECT_EQ(received_by(1).front(), id);
 }
 
 TEST_F(WorkerTest, SecretsAreReadAgainWhenOneExpires) {
   const Time expiry = process_.now() + 10min;
   const Uuid other = store_.add_webhook(2);
-  const Uuid webhook = store_.add_webhook(1, [&](pg::Webhook& w) { w.secrets_change_at = expiry; });
+  const Uuid webhook = store_.add_webhook(1, [&](Webhook& w) { w.secrets_change_at = expiry; });
   plan(9min, [&] { EXPECT_LT(store_.read_at[webhook], expiry - 8min); });
   run_for(11min);
   EXPECT_GE(store_.read_at[webhook], expiry);
@@ -213,8 +213,8 @@ TEST_F(WorkerTest, SecretsAreReadAgainWhenOneExpires) {
 }
 
 TEST_F(WorkerTest, ClockThatIsSetBackHoldsNothingUp) {
-  store_.add_webhook(1, [](pg::Webhook& w) { w.active_since -= 2h; });
-  store_.add_webhook(2, [](pg::Webhook& w) { w.timeout = 1h; });
+  store_.add_webhook(1, [](Webhook& w) { w.active_since -= 2h; });
+  store_.add_webhook(2, [](Webhook& w) { w.timeout = 1h; });
   http_.answer = [](const Received& request) {
     return request.url == FakeStore::url(2) ? FakeHttp::hangs() : Answer{};
   };
@@ -232,7 +232,7 @@ TEST_F(WorkerTest, ClockThatIsSetBackHoldsNothingUp) {
 TEST_F(WorkerTest, WhatIsInMemoryIsBoundedWhateverTheBacklog) {
   constexpr int kWebhooks = 10;
   for (int number = 1; number <= kWebhooks; ++number) {
-    store_.add_webhook(number, [](pg::Webhook& w) { w.timeout = 1h; });
+    store_.add_webhook(number, [](Webhook& w) { w.timeout = 1h; });
   }
   http_.answer = [](const Received&) { return FakeHttp::hangs(); };
   store_.emit_many(20'000);
@@ -247,10 +247,10 @@ TEST_F(WorkerTest, WhatIsInMemoryIsBoundedWhateverTheBacklog) {
 TEST_F(WorkerTest, LoweredCapHoldsForWhatWaitsForAGlobalSlot) {
   process_.settings_in_force.max_in_flight = 4;
   const Uuid webhook = store_.add_webhook(1);
-  store_.add_webhook(2, [](pg::Webhook& w) { w.events = {"deal.*"}; });
+  store_.add_webhook(2, [](Webhook& w) { w.events = {"deal.*"}; });
   http_.answer = [](const Received&) { return Answer{.delay = 1s}; };
   store_.emit_many(20);
-  plan(500ms, [&] { store_.change_webhook(webhook, [](pg::Webhook& w) { w.limits.max_in_flight = 2; }); });
+  plan(500ms, [&] { store_.change_webhook(webhook, [](Webhook& w) { w.limits.max_in_flight = 2; }); });
   plan(600ms, [&] { store_.emit([](Event& event) { event.name = "other.event"; }); });
   run_until([this] { return store_.logs.size() == 21; }, 1min);
 }

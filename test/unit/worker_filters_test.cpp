@@ -5,11 +5,11 @@ namespace webhook {
 namespace {
 
 TEST_F(WorkerTest, FilterDecidesWhoGetsAnEvent) {
-  store_.add_webhook(1, [](pg::Webhook& w) { w.filter = "odd"; });
+  store_.add_webhook(1, [](Webhook& w) { w.filter = "odd"; });
   store_.add_webhook(2);
   store_.filters = [](const std::string&, const std::string& data) {
-    return (data.back() == '}' && (data[data.size() - 2] - '0') % 2 == 1) ? pg::FilterAnswer::kMatch
-                                                                          : pg::FilterAnswer::kNoMatch;
+    return (data.back() == '}' && (data[data.size() - 2] - '0') % 2 == 1) ? FilterAnswer::kMatch
+                                                                          : FilterAnswer::kNoMatch;
   };
   store_.forget_required_of(FakeStore::uuid(1));
   store_.emit_many(9);
@@ -20,9 +20,9 @@ TEST_F(WorkerTest, FilterDecidesWhoGetsAnEvent) {
 }
 
 TEST_F(WorkerTest, FilterThatTakesTooLongIsLeftAloneForLongerAndLonger) {
-  store_.add_webhook(1, [](pg::Webhook& w) { w.filter = "slow"; });
+  store_.add_webhook(1, [](Webhook& w) { w.filter = "slow"; });
   store_.add_webhook(2);
-  store_.filters = [](const std::string&, const std::string&) { return pg::FilterAnswer::kOverrun; };
+  store_.filters = [](const std::string&, const std::string&) { return FilterAnswer::kOverrun; };
   for (int second = 0; second < 100; ++second) {
     plan(second * 1s, [this] {
       store_.emit();
@@ -39,21 +39,21 @@ TEST_F(WorkerTest, FilterThatTakesTooLongIsLeftAloneForLongerAndLonger) {
 TEST_F(WorkerTest, FiltersOfOneOrganizationMayNotTakeTheTimeOfOthers) {
   constexpr int kSlow = 200;
   for (int i = 1; i <= kSlow; ++i) {
-    store_.add_webhook(i, [i](pg::Webhook& w) {
+    store_.add_webhook(i, [i](Webhook& w) {
       w.organization_id = "acme";
       w.filter = "slow " + std::to_string(i);
     });
   }
-  store_.add_webhook(kSlow + 1, [](pg::Webhook& w) {
+  store_.add_webhook(kSlow + 1, [](Webhook& w) {
     w.organization_id = "globex";
     w.filter = "fine";
   });
   std::size_t overruns = 0;
   store_.overrun_takes = 100ms;
   store_.filters = [&](const std::string& filter, const std::string&) {
-    if (filter == "fine") return pg::FilterAnswer::kMatch;
+    if (filter == "fine") return FilterAnswer::kMatch;
     ++overruns;
-    return pg::FilterAnswer::kOverrun;
+    return FilterAnswer::kOverrun;
   };
   for (int second = 0; second < 150; ++second) {
     plan(second * 1s, [this] {
@@ -75,7 +75,7 @@ TEST_F(WorkerTest, FiltersOfOneOrganizationMayNotTakeTheTimeOfOthers) {
 class WorkerFilterRemovalTest : public WorkerTest, public testing::WithParamInterface<Ordering> {};
 
 TEST_P(WorkerFilterRemovalTest, NewerEventsDoNotPassThoseThatWaited) {
-  store_.add_webhook(1, [](pg::Webhook& w) {
+  store_.add_webhook(1, [](Webhook& w) {
     w.organization_id = "acme";
     w.filter = "costly";
     w.limits.ordering = GetParam();
@@ -92,7 +92,7 @@ TEST_P(WorkerFilterRemovalTest, NewerEventsDoNotPassThoseThatWaited) {
   plan(0s, [emit] { emit(kBefore); });
   plan(20s, [this] {
     EXPECT_LT(received_by(1).size(), 100U);
-    store_.change_webhook(FakeStore::uuid(1), [](pg::Webhook& w) { w.filter.clear(); });
+    store_.change_webhook(FakeStore::uuid(1), [](Webhook& w) { w.filter.clear(); });
   });
   for (int i = 0; i < 100; ++i) plan(20s + i * 10ms, [emit] { emit(1); });
   run_for(120s);
@@ -107,9 +107,9 @@ INSTANTIATE_TEST_SUITE_P(All, WorkerFilterRemovalTest,
                          testing::Values(Ordering::kRelaxed, Ordering::kKey, Ordering::kEndpoint));
 
 TEST_F(WorkerTest, FiltersOfNoOrganizationAreNotLimitedTogether) {
-  for (int i = 1; i <= 50; ++i) store_.add_webhook(i, [](pg::Webhook& w) { w.filter = "slow"; });
+  for (int i = 1; i <= 50; ++i) store_.add_webhook(i, [](Webhook& w) { w.filter = "slow"; });
   store_.overrun_takes = 1s;
-  store_.filters = [](const std::string&, const std::string&) { return pg::FilterAnswer::kOverrun; };
+  store_.filters = [](const std::string&, const std::string&) { return FilterAnswer::kOverrun; };
   plan(1s, [this] {
     store_.emit();
     for (int i = 1; i <= 50; ++i) store_.forget_required_of(FakeStore::uuid(i));
@@ -121,14 +121,14 @@ TEST_F(WorkerTest, FiltersOfNoOrganizationAreNotLimitedTogether) {
 TEST_F(WorkerTest, FiltersOfOneOrganizationHoldUpNoEventOfAnother) {
   constexpr int kFilters = 100;
   for (int i = 1; i <= kFilters; ++i) {
-    store_.add_webhook(i, [](pg::Webhook& w) {
+    store_.add_webhook(i, [](Webhook& w) {
       w.organization_id = "acme";
       w.filter = "costly";
     });
   }
-  store_.add_webhook(kFilters + 1, [](pg::Webhook& w) { w.organization_id = "acme"; });
-  store_.add_webhook(kFilters + 2, [](pg::Webhook& w) { w.organization_id = "globex"; });
-  store_.add_webhook(kFilters + 3, [](pg::Webhook& w) {
+  store_.add_webhook(kFilters + 1, [](Webhook& w) { w.organization_id = "acme"; });
+  store_.add_webhook(kFilters + 2, [](Webhook& w) { w.organization_id = "globex"; });
+  store_.add_webhook(kFilters + 3, [](Webhook& w) {
     w.organization_id = "globex";
     w.filter = "cheap";
   });
@@ -148,7 +148,7 @@ TEST_F(WorkerTest, FiltersOfOneOrganizationHoldUpNoEventOfAnother) {
 }
 
 TEST_F(WorkerTest, TheNetworkIsDrivenBetweenFilters) {
-  store_.add_webhook(1, [](pg::Webhook& w) { w.filter = "costly"; });
+  store_.add_webhook(1, [](Webhook& w) { w.filter = "costly"; });
   store_.filter_takes = 1ms;
   store_.filters_of_group_at_once = 1;
   store_.emit_many(500);
@@ -157,7 +157,7 @@ TEST_F(WorkerTest, TheNetworkIsDrivenBetweenFilters) {
 }
 
 TEST_F(WorkerTest, EventsThatWaitForTheirFiltersSurviveACrash) {
-  store_.add_webhook(1, [](pg::Webhook& w) {
+  store_.add_webhook(1, [](Webhook& w) {
     w.organization_id = "acme";
     w.filter = "costly";
   });
@@ -174,7 +174,7 @@ TEST_F(WorkerTest, EventsThatWaitForTheirFiltersSurviveACrash) {
 }
 
 TEST_F(WorkerTest, EventsThatWaitForTheirFiltersWaitWhileDeliveriesArePaused) {
-  store_.add_webhook(1, [](pg::Webhook& w) {
+  store_.add_webhook(1, [](Webhook& w) {
     w.organization_id = "acme";
     w.filter = "costly";
   });
@@ -189,7 +189,7 @@ TEST_F(WorkerTest, EventsThatWaitForTheirFiltersWaitWhileDeliveriesArePaused) {
 }
 
 TEST_F(WorkerTest, FiltersThatWaitDoNotKeepTheWorkerBusy) {
-  store_.add_webhook(1, [](pg::Webhook& w) {
+  store_.add_webhook(1, [](Webhook& w) {
     w.organization_id = "acme";
     w.filter = "costly";
   });

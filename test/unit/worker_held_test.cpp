@@ -65,7 +65,7 @@ TEST_F(HeldWebhookTest, IsDeletedMeanwhile) {
 class HeldOrderedWebhookTest : public HeldWebhookTest {
  protected:
   HeldOrderedWebhookTest() {
-    store_.change_webhook(FakeStore::uuid(1), [](pg::Webhook& w) { w.limits.ordering = Ordering::kEndpoint; });
+    store_.change_webhook(FakeStore::uuid(1), [](Webhook& w) { w.limits.ordering = Ordering::kEndpoint; });
   }
 
   void expect_order() const {
@@ -96,7 +96,7 @@ TEST_F(HeldOrderedWebhookTest, KeepsItsOrderIfTheWorkerDiesMeanwhile) {
   expect_order();
 }
 
-TEST_F(WorkerTest, OrderingThatChangesIsWrittenIntoWhatIsOwedStepByStep) {
+TEST_F(WorkerTest, OrderingThatChangesIsWrittenIntoWhatIsPendingStepByStep) {
   const Uuid webhook = store_.add_webhook(1);
   store_.add_webhook(2);
   bool is_dead = true;
@@ -110,7 +110,7 @@ TEST_F(WorkerTest, OrderingThatChangesIsWrittenIntoWhatIsOwedStepByStep) {
   };
   plan(5s, [&] {
     store_.held.insert(webhook);
-    store_.change_webhook(webhook, [](pg::Webhook& w) { w.limits.ordering = Ordering::kEndpoint; });
+    store_.change_webhook(webhook, [](Webhook& w) { w.limits.ordering = Ordering::kEndpoint; });
     process_.wake();
   });
   plan(10s, [&] {
@@ -122,7 +122,7 @@ TEST_F(WorkerTest, OrderingThatChangesIsWrittenIntoWhatIsOwedStepByStep) {
   EXPECT_GE(others, 2'000U / 200);
 }
 
-TEST_F(WorkerTest, WhatWasOwedWhileAWebhookWasOffComesBeforeWhatFollows) {
+TEST_F(WorkerTest, WhatWasPendingWhileAWebhookWasOffComesBeforeWhatFollows) {
   const Uuid webhook = store_.add_webhook(1);
   http_.answer = [](const Received&) { return Answer{.delay = 20ms}; };
   store_.emit_many(100);
@@ -143,7 +143,7 @@ TEST_F(WorkerTest, WhatWasOwedWhileAWebhookWasOffComesBeforeWhatFollows) {
 
 TEST_F(WorkerTest, OperationalEventsCauseNone) {
   process_.settings_in_force.retry_schedule = {};
-  store_.add_webhook(1, [](pg::Webhook& w) { w.events = {"webhook.*"}; });
+  store_.add_webhook(1, [](Webhook& w) { w.events = {"webhook.*"}; });
   http_.answer = [](const Received&) { return Answer{.status = 404}; };
   store_.emit([](Event& event) { event.name = "webhook.delivery.failed"; });
   run_for(5s);
@@ -153,7 +153,7 @@ TEST_F(WorkerTest, OperationalEventsCauseNone) {
 
 TEST_F(WorkerTest, RecoveryFromFailuresOfOperationalEventsIsNoNews) {
   process_.settings_in_force.retry_schedule.assign(20, 1s);
-  const Uuid webhook = store_.add_webhook(1, [](pg::Webhook& w) { w.events = {"*", "webhook.*"}; });
+  const Uuid webhook = store_.add_webhook(1, [](Webhook& w) { w.events = {"*", "webhook.*"}; });
   std::map<std::string, int> requests;  // by webhook-id
   http_.answer = [&](const Received& request) {
     return Answer{.status = ++requests[request.webhook_id] <= 5 ? 503 : 200};
@@ -162,7 +162,7 @@ TEST_F(WorkerTest, RecoveryFromFailuresOfOperationalEventsIsNoNews) {
   plan(6s, [this, webhook] {
     EXPECT_EQ(process_.count_log("has opened"), 1U);
     EXPECT_EQ(process_.count_log("has closed"), 0U);
-    store_.change_webhook(webhook, [](pg::Webhook& w) { w.name = "renamed"; });
+    store_.change_webhook(webhook, [](Webhook& w) { w.name = "renamed"; });
     process_.wake();
   });
   plan(1min, [this] {

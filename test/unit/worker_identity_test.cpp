@@ -8,7 +8,7 @@ namespace {
 // way: whatever state they are in, globex gets none of them.
 struct OnItsWay {
   const char* name;
-  std::function<void(pg::Webhook&)> webhook = [](pg::Webhook&) {};
+  std::function<void(Webhook&)> webhook = [](Webhook&) {};
   int events = 20;
   Answer answer{.delay = 300ms};
   Duration replaced_after = 1s;
@@ -19,14 +19,14 @@ class AnotherWebhookOfTheIdTest : public WorkerTest,
                                   public testing::WithParamInterface<std::tuple<OnItsWay, Duration>> {
  protected:
   void create_first() {
-    store_.add_webhook(1, [&](pg::Webhook& w) {
+    store_.add_webhook(1, [&](Webhook& w) {
       w.organization_id = "acme";
       w.created_at = process_.now();
       std::get<0>(GetParam()).webhook(w);
     });
   }
   void create_second() {
-    store_.add_webhook(1, [&](pg::Webhook& w) {
+    store_.add_webhook(1, [&](Webhook& w) {
       w.organization_id = "globex";
       w.created_at = process_.now();
       w.url = FakeStore::url(2);
@@ -93,7 +93,7 @@ TEST_P(AnotherWebhookOfTheIdTest, GetsNothingThatWasMadeForTheFirst) {
   }
   EXPECT_LE(attempts, 1 + situation.events);
   ASSERT_TRUE(store_.endpoints.contains(FakeStore::uuid(1)));
-  const pg::EndpointState& endpoint = store_.endpoints.at(FakeStore::uuid(1));
+  const EndpointState& endpoint = store_.endpoints.at(FakeStore::uuid(1));
   EXPECT_FALSE(endpoint.circuit_opened_at || endpoint.failing_since || endpoint.last_failure_at);
   EXPECT_TRUE(store_.is_all_behind_checkpoint());
 }
@@ -102,7 +102,7 @@ INSTANTIATE_TEST_SUITE_P(
     Deliveries, AnotherWebhookOfTheIdTest,
     testing::Combine(
         testing::Values(
-            OnItsWay{.name = "queued", .webhook = [](pg::Webhook& w) { w.limits.max_in_flight = 1; }},
+            OnItsWay{.name = "queued", .webhook = [](Webhook& w) { w.limits.max_in_flight = 1; }},
             OnItsWay{.name = "in_flight_that_hangs", .events = 1, .answer = FakeHttp::hangs()},
             OnItsWay{.name = "in_flight_that_fails", .events = 60, .answer = {.status = 500, .delay = 400ms}},
             OnItsWay{.name = "in_flight_that_is_gone", .events = 1, .answer = {.status = 410, .delay = 2s}},
@@ -111,14 +111,14 @@ INSTANTIATE_TEST_SUITE_P(
             OnItsWay{.name = "held_by_a_circuit", .events = 100, .answer = {.status = 500}, .replaced_after = 10s},
             OnItsWay{.name = "overflown", .events = 2'500, .answer = FakeHttp::hangs()},
             OnItsWay{.name = "spilled",
-                     .webhook = [](pg::Webhook& w) { w.timeout = 1min; },
+                     .webhook = [](Webhook& w) { w.timeout = 1min; },
                      .answer = FakeHttp::hangs(),
                      .replaced_after = 7s},
             OnItsWay{.name = "ordered",
-                     .webhook = [](pg::Webhook& w) { w.limits.ordering = Ordering::kKey; },
+                     .webhook = [](Webhook& w) { w.limits.ordering = Ordering::kKey; },
                      .answer = {.status = 500},
                      .replaced_after = 3s},
-            OnItsWay{.name = "inactive", .webhook = [](pg::Webhook& w) { w.secret_problem = "no key"; }},
+            OnItsWay{.name = "inactive", .webhook = [](Webhook& w) { w.secret_problem = "no key"; }},
             OnItsWay{.name = "recovered", .has_crashed = true},
             OnItsWay{
                 .name = "recovered_with_rows", .answer = {.status = 500}, .replaced_after = 5s, .has_crashed = true}),

@@ -5,7 +5,7 @@ namespace webhook {
 namespace {
 
 TEST_F(WorkerTest, FullLaneOverflowsAndAllOfItComesBackInOrder) {
-  store_.add_webhook(1, [](pg::Webhook& w) { w.limits.max_in_flight = 1; });
+  store_.add_webhook(1, [](Webhook& w) { w.limits.max_in_flight = 1; });
   store_.add_webhook(2);
   http_.answer = [](const Received& request) { return Answer{.delay = request.url == FakeStore::url(1) ? 10ms : 1ms}; };
   store_.emit_many(5'000);
@@ -32,7 +32,7 @@ TEST_F(WorkerTest, SteadyStreamNeverPassesWhatOverflowed) {
   constexpr int kBacklog = 1'300;
   constexpr int kStream = 2'500;
   for (int number = 1; number <= kWebhooks; ++number) {
-    store_.add_webhook(number, [](pg::Webhook& w) { w.limits.max_in_flight = 1; });
+    store_.add_webhook(number, [](Webhook& w) { w.limits.max_in_flight = 1; });
   }
   http_.answer = [](const Received& request) {
     return Answer{.delay = 1700us + 77us * std::stoi(request.url.substr(8))};
@@ -52,23 +52,23 @@ TEST_F(WorkerTest, TimeThatTheDatabaseTakesMakesNoLaneOverflow) {
     if (call == "record") process_.pass(60ms);
   };
   store_.emit_many(5'000);
-  EXPECT_EQ(most_owed_until_logged(5'000), 0U);
+  EXPECT_EQ(most_pending_until_logged(5'000), 0U);
 }
 
 TEST_F(WorkerTest, LaneThatTakesAMomentToBeginDoesNotOverflow) {
-  store_.add_webhook(1, [](pg::Webhook& w) { w.limits.max_in_flight = 64; });
+  store_.add_webhook(1, [](Webhook& w) { w.limits.max_in_flight = 64; });
   const Time begin = process_.now();
   http_.answer = [&](const Received&) {
     return Answer{.delay = std::max<Duration>(begin + 300ms - process_.now(), 1ms)};
   };
   store_.emit_many(20'000);
-  EXPECT_EQ(most_owed_until_logged(20'000), 0U);
+  EXPECT_EQ(most_pending_until_logged(20'000), 0U);
 }
 
 TEST_F(WorkerTest, EventsForManyWebhooksAtOnceMakeNoLaneOverflow) {
   for (int number = 1; number <= 100; ++number) store_.add_webhook(number);
   store_.emit_many(500);
-  EXPECT_EQ(most_owed_until_logged(50'000), 0U);
+  EXPECT_EQ(most_pending_until_logged(50'000), 0U);
 }
 
 // How many webhooks the one has that gets more than its endpoints take, and how many events.
@@ -79,9 +79,9 @@ TEST_P(WorkerFloodTest, FloodOfOneOrganizationDelaysNoOther) {
   constexpr int kModest = 200;
   const auto of = [](const char* organization) { return [=](Event& event) { event.organization_id = organization; }; };
   for (int number = 1; number <= webhooks; ++number) {
-    store_.add_webhook(number, [](pg::Webhook& w) { w.organization_id = "greedy"; });
+    store_.add_webhook(number, [](Webhook& w) { w.organization_id = "greedy"; });
   }
-  store_.add_webhook(kModest, [](pg::Webhook& w) { w.organization_id = "modest"; });
+  store_.add_webhook(kModest, [](Webhook& w) { w.organization_id = "modest"; });
   http_.answer = [](const Received& request) {
     return Answer{.delay = request.url == FakeStore::url(kModest) ? 5ms : 900ms};
   };

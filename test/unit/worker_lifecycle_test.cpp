@@ -34,7 +34,7 @@ TEST_F(WorkerTest, ShutdownWritesTheLastCheckpointBehindWhatItSettles) {
 }
 
 TEST_F(WorkerTest, ShutdownDoesNotWaitForEver) {
-  store_.add_webhook(1, [](pg::Webhook& w) { w.timeout = 1h; });
+  store_.add_webhook(1, [](Webhook& w) { w.timeout = 1h; });
   http_.answer = [](const Received&) { return FakeHttp::hangs(); };
   store_.emit();
   const Time begun = process_.now();
@@ -47,7 +47,7 @@ TEST_F(WorkerTest, ShutdownDoesNotWaitForEver) {
 }
 
 TEST_F(WorkerTest, ShutdownLeavesWhatWaitsToTheNextWorker) {
-  store_.add_webhook(1, [](pg::Webhook& w) { w.limits.max_in_flight = 1; });
+  store_.add_webhook(1, [](Webhook& w) { w.limits.max_in_flight = 1; });
   http_.answer = [](const Received&) { return Answer{.delay = 100ms}; };
   store_.emit_many(100);
   run_for(1s);
@@ -70,7 +70,7 @@ TEST_F(WorkerTest, CopyWarnsAndDeliversNothing) {
 }
 
 // The results are durable, the checkpoint behind them is not.
-TEST_F(WorkerTest, RecoveryDoesNotSendAgainWhatWasLoggedOrOwed) {
+TEST_F(WorkerTest, RecoveryDoesNotSendAgainWhatWasLoggedOrPending) {
   process_.settings_in_force.retry_schedule = {1min};
   store_.add_webhook(1);
   http_.answer = [](const Received& request) {
@@ -143,9 +143,9 @@ TEST_F(WorkerTest, EachWorkerDeliversToItsOwnWebhooksAndEachHasItsCheckpoint) {
 
 TEST_F(WorkerTest, OnlyTheFirstWorkerLooksAfterTheRings) {
   int calls = 0;
-  store_.ring = [&calls](pg::Ring) {
+  store_.ring = [&calls](Ring) {
     ++calls;
-    return pg::RingReport{};
+    return RingReport{};
   };
   share_ = {2, 2};
   run_for(1min);
@@ -161,7 +161,7 @@ TEST_F(WorkerTest, WhatOthersOweToTheirWebhooksIsNotForgotten) {
   int other = 1;
   while (share_.owns(FakeStore::uuid(other))) ++other;
   const Uuid webhook = store_.add_webhook(other);
-  store_.owe(store_.emit(), webhook, process_.now());
+  store_.add_pending(store_.emit(), webhook, process_.now());
   store_.delete_webhook(webhook);
   run_for(10s);
   EXPECT_EQ(store_.count_pending(), 1U);
@@ -189,7 +189,7 @@ TEST_F(WorkerTest, WhatAnotherWorkerLoggedIsNotSentAgainByWhoTakesOver) {
 
 TEST_F(WorkerTest, ShutdownWaitsAsLongAsItIsTold) {
   process_.settings_in_force.shutdown_timeout = 20s;
-  store_.add_webhook(1, [](pg::Webhook& w) { w.timeout = 1h; });
+  store_.add_webhook(1, [](Webhook& w) { w.timeout = 1h; });
   http_.answer = [](const Received&) { return Answer{.delay = 15s}; };
   store_.emit();
   run_for(1s);
@@ -198,7 +198,7 @@ TEST_F(WorkerTest, ShutdownWaitsAsLongAsItIsTold) {
 
 TEST_F(WorkerTest, ShutdownIsShortWhereSomebodyNeedsTheDatabase) {
   process_.settings_in_force.shutdown_timeout = 10min;
-  store_.add_webhook(1, [](pg::Webhook& w) { w.timeout = 1h; });
+  store_.add_webhook(1, [](Webhook& w) { w.timeout = 1h; });
   http_.answer = [](const Received&) { return FakeHttp::hangs(); };
   store_.emit();
   const Time begun = process_.now();
@@ -212,7 +212,7 @@ TEST_F(WorkerTest, ShutdownIsShortWhereSomebodyNeedsTheDatabase) {
 }
 
 TEST_F(WorkerTest, FiguresSayWhatTheWorkerDoes) {
-  store_.add_webhook(1, [](pg::Webhook& w) { w.limits.max_in_flight = 4; });
+  store_.add_webhook(1, [](Webhook& w) { w.limits.max_in_flight = 4; });
   Time captured{};
   store_.emit_many(4);  // so that its endpoint is trusted with several at once
   plan(500ms, [&] {

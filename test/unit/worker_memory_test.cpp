@@ -18,9 +18,9 @@ void enlarge(Event& event, std::size_t bytes) {
 TEST_F(WorkerTest, HangingEndpointsWithLargeBodiesHoldHalfOfTheMemoryAndNobodyUp) {
   process_.settings_in_force.memory_bytes_max = kMemory;
   for (int number = 1; number <= 100; ++number) {
-    store_.add_webhook(number, [&](pg::Webhook& w) { w.organization_id = std::to_string(number); });
+    store_.add_webhook(number, [&](Webhook& w) { w.organization_id = std::to_string(number); });
   }
-  store_.add_webhook(200, [](pg::Webhook& w) { w.organization_id = "well"; });
+  store_.add_webhook(200, [](Webhook& w) { w.organization_id = "well"; });
   std::map<std::int64_t, Time> emitted;
   std::vector<Duration> delays;
   http_.answer = [&](const Received& request) {
@@ -60,7 +60,7 @@ TEST_F(WorkerTest, HangingEndpointsWithLargeBodiesHoldHalfOfTheMemoryAndNobodyUp
 TEST_F(WorkerTest, WhatFoundNoBytesIsSentWhenOthersLetGoOfTheirs) {
   process_.settings_in_force.memory_bytes_max = kMemory;
   for (int number = 1; number <= 50; ++number) {
-    store_.add_webhook(number, [&](pg::Webhook& w) { w.organization_id = std::to_string(number); });
+    store_.add_webhook(number, [&](Webhook& w) { w.organization_id = std::to_string(number); });
   }
   http_.answer = [](const Received&) { return Answer{.delay = 2s}; };
   plan(0s, [&] {
@@ -110,12 +110,12 @@ TEST_F(WorkerTest, ResultsThatWaitForTheDatabaseAreBounded) {
 // A thousand webhooks of one tenant fail, and their names would drive a terminal.
 TEST_F(WorkerTest, WhatATenantsWebhooksSayInTheServersLogIsBoundedAndPrintable) {
   for (int number = 1; number <= 1'000; ++number) {
-    store_.add_webhook(number, [](pg::Webhook& w) {
+    store_.add_webhook(number, [](Webhook& w) {
       w.name = "\x1b[2J\r\n\u202E" + w.name;
       w.organization_id = "acme";
     });
   }
-  store_.add_webhook(2'000, [](pg::Webhook& w) { w.organization_id = "globex"; });
+  store_.add_webhook(2'000, [](Webhook& w) { w.organization_id = "globex"; });
   http_.answer = [](const Received&) { return Answer{.status = 500, .delay = 10ms}; };
   plan(0s, [this] {
     for (int i = 0; i < 5; ++i) store_.emit([](Event& e) { e.organization_id = "acme"; });
@@ -138,7 +138,7 @@ TEST_F(WorkerTest, WhatATenantsWebhooksSayInTheServersLogIsBoundedAndPrintable) 
 
 TEST_F(WorkerTest, RecoveryFromFailuresOfEventsIsNews) {
   process_.settings_in_force.retry_schedule.assign(20, 1s);
-  store_.add_webhook(1, [](pg::Webhook& w) { w.events = {"*", "webhook.*"}; });
+  store_.add_webhook(1, [](Webhook& w) { w.events = {"*", "webhook.*"}; });
   bool is_dead = true;
   http_.answer = [&is_dead](const Received&) { return Answer{.status = is_dead ? 503 : 200}; };
   store_.emit([](Event& event) { event.name = "webhook.recovered"; });
@@ -152,9 +152,9 @@ TEST_F(WorkerTest, RecoveryFromFailuresOfEventsIsNews) {
 TEST_F(WorkerTest, OperationalEventsOfAnOrganizationAreLimited) {
   process_.settings_in_force.retry_schedule = {};
   for (int number = 1; number <= 20; ++number) {
-    store_.add_webhook(number, [](pg::Webhook& w) { w.organization_id = "large"; });
+    store_.add_webhook(number, [](Webhook& w) { w.organization_id = "large"; });
   }
-  store_.add_webhook(21, [](pg::Webhook& w) { w.organization_id = "small"; });
+  store_.add_webhook(21, [](Webhook& w) { w.organization_id = "small"; });
   http_.answer = [](const Received&) { return Answer{.status = 404}; };
   const auto fail_many = [this] {
     for (int i = 0; i < 100; ++i) store_.emit([](Event& event) { event.organization_id = "large"; });
@@ -163,7 +163,7 @@ TEST_F(WorkerTest, OperationalEventsOfAnOrganizationAreLimited) {
   store_.emit([](Event& event) { event.organization_id = "small"; });
   const auto emitted_to = [this](const std::string& organization) {
     return std::count_if(store_.events_emitted.begin(), store_.events_emitted.end(),
-                         [&](const pg::OperationalEvent& event) { return event.organization_id == organization; });
+                         [&](const OperationalEvent& event) { return event.organization_id == organization; });
   };
   plan(10s, [&] {
     EXPECT_GE(emitted_to("large"), 60);
@@ -177,7 +177,7 @@ TEST_F(WorkerTest, OperationalEventsOfAnOrganizationAreLimited) {
   EXPECT_EQ(emitted_to("small"), 1);
 }
 
-TEST_F(WorkerTest, WhatIsOwedGrowsOldWhileTheCircuitIsOpen) {
+TEST_F(WorkerTest, WhatIsPendingGrowsOldWhileTheCircuitIsOpen) {
   process_.settings_in_force.max_age = 1min;
   store_.add_webhook(1);
   http_.answer = [](const Received&) { return Answer{.status = 500}; };
@@ -188,13 +188,13 @@ TEST_F(WorkerTest, WhatIsOwedGrowsOldWhileTheCircuitIsOpen) {
   EXPECT_LT(http_.received().size(), 40U);
 }
 
-TEST_F(WorkerTest, WhatIsOwedGrowsOldWhileTheWebhookIsInactive) {
+TEST_F(WorkerTest, WhatIsPendingGrowsOldWhileTheWebhookIsInactive) {
   process_.settings_in_force.max_age = 1min;
   const Uuid webhook = store_.add_webhook(1);
   const Uuid other = store_.add_webhook(2);
   store_.set_active(webhook, false);
-  for (std::int64_t id = 1; id <= 1'200; ++id) store_.owe(id, webhook, process_.now());
-  store_.owe(1, other, process_.now() + 1h);
+  for (std::int64_t id = 1; id <= 1'200; ++id) store_.add_pending(id, webhook, process_.now());
+  store_.add_pending(1, other, process_.now() + 1h);
   run_for(59s);
   EXPECT_EQ(store_.count_pending(), 1'201U);
   run_for(1min);
@@ -204,10 +204,10 @@ TEST_F(WorkerTest, WhatIsOwedGrowsOldWhileTheWebhookIsInactive) {
   EXPECT_EQ(store_.logs[0].row.error, "older than webhook.max_age");
 }
 
-TEST_F(WorkerTest, WhatIsOwedGrowsOldWhileDeliveriesArePaused) {
+TEST_F(WorkerTest, WhatIsPendingGrowsOldWhileDeliveriesArePaused) {
   process_.settings_in_force.max_age = 1min;
   const Uuid webhook = store_.add_webhook(1);
-  for (std::int64_t id = 1; id <= 1'200; ++id) store_.owe(id, webhook, process_.now());
+  for (std::int64_t id = 1; id <= 1'200; ++id) store_.add_pending(id, webhook, process_.now());
   store_.set_paused(true);
   run_for(59s);
   EXPECT_EQ(store_.count_pending(), 1'200U);
@@ -217,7 +217,7 @@ TEST_F(WorkerTest, WhatIsOwedGrowsOldWhileDeliveriesArePaused) {
   EXPECT_TRUE(http_.received().empty());
 }
 
-TEST_F(WorkerTest, EventFromBeforeItWasSwitchedOffIsOwedHoweverLateItCommits) {
+TEST_F(WorkerTest, EventFromBeforeItWasSwitchedOffIsPendingHoweverLateItCommits) {
   const Uuid webhook = store_.add_webhook(1);
   const FullXid xid = store_.begin();
   const std::int64_t before = store_.append(xid);
@@ -229,7 +229,7 @@ TEST_F(WorkerTest, EventFromBeforeItWasSwitchedOffIsOwedHoweverLateItCommits) {
   plan(2s, [&] { store_.commit(xid); });
   plan(4s, [&] {
     EXPECT_TRUE(received_by(1).empty());
-    EXPECT_NE(store_.owed({before, webhook}), nullptr);
+    EXPECT_NE(store_.pending({before, webhook}), nullptr);
     EXPECT_EQ(store_.count_pending(), 1U) << "the other came when it was off";
     store_.set_active(webhook, true);
     process_.wake();

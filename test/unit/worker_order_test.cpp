@@ -12,7 +12,7 @@ TEST_P(WorkerOrderTest, KeysAndEndpointsKeepTheirOrderThroughRetriesAndCrashes) 
   process_.settings_in_force.retry_schedule.assign(20, 1s);
   for (const int number : {1, 2}) {
     store_.add_webhook(
-        number, [number](pg::Webhook& w) { w.limits.ordering = number == 1 ? Ordering::kKey : Ordering::kEndpoint; });
+        number, [number](Webhook& w) { w.limits.ordering = number == 1 ? Ordering::kKey : Ordering::kEndpoint; });
   }
   std::size_t in_flight_most = 0;
   http_.answer = [&](const Received& request) {
@@ -64,7 +64,7 @@ class WorkerOrderingChangeTest : public WorkerTest,
 
 TEST_P(WorkerOrderingChangeTest, NewEventsDoNotPassThoseOfTheirKeyThatWait) {
   const auto [before, after] = GetParam();
-  const Uuid webhook = store_.add_webhook(1, [before = before](pg::Webhook& w) {
+  const Uuid webhook = store_.add_webhook(1, [before = before](Webhook& w) {
     w.limits.ordering = before;
     w.limits.max_in_flight = 10;
   });
@@ -74,7 +74,7 @@ TEST_P(WorkerOrderingChangeTest, NewEventsDoNotPassThoseOfTheirKeyThatWait) {
   };
   plan(0s, [emit] { emit(40); });
   plan(200ms, [this, webhook, after = after] {
-    store_.change_webhook(webhook, [after](pg::Webhook& w) { w.limits.ordering = after; });
+    store_.change_webhook(webhook, [after](Webhook& w) { w.limits.ordering = after; });
   });
   for (int i = 0; i < 100; ++i) plan(150ms + i * 5ms, [emit] { emit(1); });
   run_until([this] { return received_by(1).size() == 140; });

@@ -6,17 +6,17 @@ namespace {
 
 // --- Failures and retries ---------------------------------------------------------------------------------------------
 
-TEST_F(WorkerTest, FailureIsOwedWithTheSchedulesDelayThenRetriedAndFinished) {
+TEST_F(WorkerTest, FailureIsPendingWithTheSchedulesDelayThenRetriedAndFinished) {
   const Uuid webhook = store_.add_webhook(1);
   http_.answer = [](const Received& request) { return Answer{.status = request.attempt == 1 ? 500 : 200}; };
   const std::int64_t id = store_.emit();
   plan(5s, [&] {
-    const pg::OwedRow* owed = store_.owed({id, webhook});
-    ASSERT_NE(owed, nullptr);
-    EXPECT_EQ(owed->attempts, 1);
-    EXPECT_EQ(owed->last_error, "HTTP status 500");
+    const DeliveryRow* pending = store_.pending({id, webhook});
+    ASSERT_NE(pending, nullptr);
+    EXPECT_EQ(pending->attempts, 1);
+    EXPECT_EQ(pending->last_error, "HTTP status 500");
     ASSERT_EQ(store_.logs.size(), 1U);
-    EXPECT_EQ(owed->next_attempt_at, store_.logs[0].row.next_attempt_at);
+    EXPECT_EQ(pending->next_attempt_at, store_.logs[0].row.next_attempt_at);
   });
   run_for(30s);
   ASSERT_EQ(http_.received().size(), 2U);
@@ -38,7 +38,7 @@ TEST_F(WorkerTest, LastFailureIsDeadWithItsReason) {
   const std::int64_t id = store_.emit();
   run_for(1h);
   EXPECT_EQ(http_.received().size(), 3U);  // at once, and the schedule's two
-  const pg::OwedRow* dead = store_.owed({id, webhook});
+  const DeliveryRow* dead = store_.pending({id, webhook});
   ASSERT_NE(dead, nullptr);
   EXPECT_FALSE(dead->next_attempt_at);
   EXPECT_EQ(dead->attempts, 3);
@@ -48,13 +48,13 @@ TEST_F(WorkerTest, LastFailureIsDeadWithItsReason) {
 }
 
 TEST_F(WorkerTest, WebhooksOwnScheduleGoesBeforeTheSetting) {
-  const Uuid webhook = store_.add_webhook(1, [](pg::Webhook& w) { w.retry_schedule = {1s}; });
+  const Uuid webhook = store_.add_webhook(1, [](Webhook& w) { w.retry_schedule = {1s}; });
   http_.answer = [](const Received&) { return Answer{.status = 404}; };
   const std::int64_t id = store_.emit();
   run_for(5s);
   EXPECT_EQ(http_.received().size(), 2U);
-  ASSERT_NE(store_.owed({id, webhook}), nullptr);
-  EXPECT_FALSE(store_.owed({id, webhook})->next_attempt_at);
+  ASSERT_NE(store_.pending({id, webhook}), nullptr);
+  EXPECT_FALSE(store_.pending({id, webhook})->next_attempt_at);
 }
 
 TEST_F(WorkerTest, DeliveryThatWouldComeAfterMaxAgeIsDead) {
@@ -64,7 +64,7 @@ TEST_F(WorkerTest, DeliveryThatWouldComeAfterMaxAgeIsDead) {
   const std::int64_t id = store_.emit();
   run_for(1h);
   EXPECT_EQ(http_.received().size(), 2U);
-  const pg::OwedRow* dead = store_.owed({id, webhook});
+  const DeliveryRow* dead = store_.pending({id, webhook});
   ASSERT_NE(dead, nullptr);
   EXPECT_FALSE(dead->next_attempt_at);
   EXPECT_EQ(dead->last_error, "HTTP status 500; another attempt would come after webhook.max_age");
@@ -96,20 +96,20 @@ TEST_F(WorkerTest, RetryAfterNeitherShortensAWaitNorExceedsADay) {
   const std::int64_t id = store_.emit();
   run_for(5s);
   const Time now = process_.now();
-  ASSERT_NE(store_.owed({id, FakeStore::uuid(1)}), nullptr);
-  ASSERT_NE(store_.owed({id, FakeStore::uuid(2)}), nullptr);
-  EXPECT_GT(*store_.owed({id, FakeStore::uuid(1)})->next_attempt_at, now + 4s);
-  EXPECT_LT(*store_.owed({id, FakeStore::uuid(2)})->next_attempt_at, now + 24h);
-  EXPECT_GT(*store_.owed({id, FakeStore::uuid(2)})->next_attempt_at, now + 23h);
+  ASSERT_NE(store_.pending({id, FakeStore::uuid(1)}), nullptr);
+  ASSERT_NE(store_.pending({id, FakeStore::uuid(2)}), nullptr);
+  EXPECT_GT(*store_.pending({id, FakeStore::uuid(1)})->next_attempt_at, now + 4s);
+  EXPECT_LT(*store_.pending({id, FakeStore::uuid(2)})->next_attempt_at, now + 24h);
+  EXPECT_GT(*store_.pending({id, FakeStore::uuid(2)})->next_attempt_at, now + 23h);
 }
 
-TEST_F(WorkerTest, OwedDeliveryWhoseEventIsGoneIsDeadAndSaysSo) {
+TEST_F(WorkerTest, PendingDeliveryWhoseEventIsGoneIsDeadAndSaysSo) {
   const Uuid webhook = store_.add_webhook(1);
   http_.answer = [](const Received&) { return Answer{.status = 500}; };
   const std::int64_t id = store_.emit();
   plan(5s, [this, id] { store_.forget_event(id); });
   run_for(20s);
-  const pg::OwedRow* dead = store_.owed({id, webhook});
+  const DeliveryRow* dead = store_.pending({id, webhook});
   ASSERT_NE(dead, nullptr);
   EXPECT_FALSE(dead->next_attempt_at);
   EXPECT_EQ(dead->attempts, 1);
@@ -118,13 +118,13 @@ TEST_F(WorkerTest, OwedDeliveryWhoseEventIsGoneIsDeadAndSaysSo) {
   EXPECT_EQ(store_.logs[1].row.error, "the event is no longer stored");
 }
 
-TEST_F(WorkerTest, ManyOwedDeliveriesWithoutTheirEventsHoldUpNothing) {
+TEST_F(WorkerTest, ManyPendingDeliveriesWithoutTheirEventsHoldUpNothing) {
   const Uuid webhook = store_.add_webhook(1);
   for (std::int64_t id = -3'000; id < 0; ++id) {
-    store_.owe(id, webhook, process_.now());
+    store_.add_pending(id, webhook, process_.now());
   }
   const std::int64_t id = store_.emit();
-  store_.owe(id, webhook, process_.now() + 1us);
+  store_.add_pending(id, webhook, process_.now() + 1us);
   run_until([this] { return store_.count_pending() == 0; }, 10s);
   EXPECT_EQ(received_by(1), std::vector<std::int64_t>{id});
 }
@@ -166,7 +166,7 @@ TEST_F(WorkerTest, DeadEndpointGetsAProbeForEachStepAndCatchesUpInOrderOfAge) {
 
 TEST_F(WorkerTest, ProbesDoNotUseUpTheSchedule) {
   process_.settings_in_force.retry_schedule = {1s};
-  store_.add_webhook(1, [](pg::Webhook& w) { w.limits.max_in_flight = 1; });
+  store_.add_webhook(1, [](Webhook& w) { w.limits.max_in_flight = 1; });
   bool is_dead = true;
   http_.answer = [&is_dead](const Received&) { return Answer{.status = is_dead ? 503 : 200}; };
   store_.emit_many(20);
@@ -194,7 +194,7 @@ TEST_F(WorkerTest, AnotherUrlIsTriedAtOnce) {
   http_.answer = [](const Received& request) { return Answer{.status = request.url.ends_with("new") ? 200 : 500}; };
   store_.emit_many(100);
   plan(1s, [&] {
-    store_.change_webhook(webhook, [](pg::Webhook& w) { w.url += "new"; });
+    store_.change_webhook(webhook, [](Webhook& w) { w.url += "new"; });
     process_.wake();
   });
   plan(3s, [this] { EXPECT_LT(store_.count_pending(), 5U) << "all but the first, which wait for their retry"; });
@@ -225,7 +225,7 @@ TEST_F(WorkerTest, DeadEndpointsCostTheOthersNothing) {
 
 TEST_F(WorkerTest, GoneSwitchesTheWebhookOffAndSaysSo) {
   const Uuid webhook = store_.add_webhook(1);
-  store_.add_webhook(2, [](pg::Webhook& w) { w.events = {"webhook.*"}; });
+  store_.add_webhook(2, [](Webhook& w) { w.events = {"webhook.*"}; });
   http_.answer = [](const Received&) { return Answer{.status = 410}; };
   store_.emit();
   run_for(5s);
@@ -271,7 +271,7 @@ TEST_F(WorkerTest, LockedWebhookIsSwitchedOffLaterAndHoldsUpNothing) {
 struct AskedAgain {
   int status = 200;
   std::vector<Duration> schedule;
-  bool has_row = false;  // it was owed before
+  bool has_row = false;  // it was pending before
   bool is_held = false;  // somebody holds the webhook's rows when it ends
 };
 class WorkerAskedAgainTest : public WorkerTest, public testing::WithParamInterface<AskedAgain> {};

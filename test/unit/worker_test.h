@@ -58,13 +58,13 @@ class WorkerTest : public testing::Test {
   }
 
   // Works until so many log rows are there. Returns how many deliveries webhook_deliveries held at most after a turn.
-  std::size_t most_owed_until_logged(std::size_t count) {
-    std::size_t most_owed = 0;
+  std::size_t most_pending_until_logged(std::size_t count) {
+    std::size_t most_pending = 0;
     run_until([&] {
-      most_owed = std::max(most_owed, store_.count_pending());
+      most_pending = std::max(most_pending, store_.count_pending());
       return store_.logs.size() == count;
     });
-    return most_owed;
+    return most_pending;
   }
 
   // A worker begins and dies.
@@ -88,7 +88,7 @@ class WorkerTest : public testing::Test {
       worker.run();
       clean = true;
     } catch (const Crash&) {
-    } catch (const pg::Error&) {
+    } catch (const Error&) {
     }
     ++life_;
     // What it sent and could not record may be sent again.
@@ -114,7 +114,7 @@ class WorkerTest : public testing::Test {
       return;
     }
     const Uuid webhook = webhook_at(request.url);
-    const pg::DeliveryKey key{request.event_id, webhook};
+    const DeliveryKey key{request.event_id, webhook};
     if (!asked_again_.contains(key)) {
       EXPECT_TRUE(sent_.emplace(request.event_id, webhook, request.attempt).second)
           << "attempt " << request.attempt << " of event " << request.event_id << " is made again";
@@ -137,7 +137,7 @@ class WorkerTest : public testing::Test {
   FakeTests tests_{process_};
   bool ended_cleanly_ = false;
   WorkerShare share_;  // of the next worker that begins
-  std::unordered_set<pg::DeliveryKey> asked_again_;
+  std::unordered_set<DeliveryKey> asked_again_;
 
  private:
   int life_ = 0;

@@ -22,7 +22,7 @@ class WorkerTesterTest : public WorkerTest {
 };
 
 TEST_F(WorkerTesterTest, SendsTheExampleAtOnceSignedAsADeliveryAndLogsIt) {
-  const Uuid webhook = store_.add_webhook(1, [](pg::Webhook& w) {
+  const Uuid webhook = store_.add_webhook(1, [](Webhook& w) {
     w.organization_id = "acme";
     w.secrets = {"a long secret"};
     w.headers = {"X-Key: k"};
@@ -48,7 +48,7 @@ TEST_F(WorkerTesterTest, SendsTheExampleAtOnceSignedAsADeliveryAndLogsIt) {
         << name;
   }
   ASSERT_EQ(store_.logs.size(), 1U);
-  const pg::LogRow& row = store_.logs[0].row;
+  const LogRow& row = store_.logs[0].row;
   EXPECT_TRUE(row.success);
   EXPECT_EQ(row.webhook, webhook);
   EXPECT_EQ(row.organization_id, "acme");
@@ -80,7 +80,7 @@ TEST_F(WorkerTesterTest, FailureIsAnsweredAndLoggedAndNotRetried) {
 }
 
 TEST_F(WorkerTesterTest, TimeoutIsThatOfTheWebhook) {
-  const Uuid webhook = store_.add_webhook(1, [](pg::Webhook& w) { w.timeout = 700ms; });
+  const Uuid webhook = store_.add_webhook(1, [](Webhook& w) { w.timeout = 700ms; });
   http_.answer = [](const Received&) { return FakeHttp::hangs(); };
   plan_test(webhook);
   run_for(10s);
@@ -90,8 +90,8 @@ TEST_F(WorkerTesterTest, TimeoutIsThatOfTheWebhook) {
 
 TEST_F(WorkerTesterTest, GoesPastALaneThatIsFullAndPlacesThatAreTaken) {
   process_.settings_in_force.max_in_flight = 2;
-  const Uuid webhook = store_.add_webhook(1, [](pg::Webhook& w) { w.limits.max_in_flight = 1; });
-  store_.add_webhook(2, [](pg::Webhook& w) { w.limits.max_in_flight = 1; });
+  const Uuid webhook = store_.add_webhook(1, [](Webhook& w) { w.limits.max_in_flight = 1; });
+  store_.add_webhook(2, [](Webhook& w) { w.limits.max_in_flight = 1; });
   http_.answer = [](const Received& request) { return request.is_test ? Answer{} : FakeHttp::hangs(); };
   store_.emit_many(3'000);
   plan_test(webhook);
@@ -100,7 +100,7 @@ TEST_F(WorkerTesterTest, GoesPastALaneThatIsFullAndPlacesThatAreTaken) {
 }
 
 TEST_F(WorkerTesterTest, GoesToAnInactiveWebhook) {
-  const Uuid webhook = store_.add_webhook(1, [](pg::Webhook& w) { w.is_active = false; });
+  const Uuid webhook = store_.add_webhook(1, [](Webhook& w) { w.is_active = false; });
   plan_test(webhook);
   run_for(10s);
   EXPECT_TRUE(answer().success);
@@ -182,7 +182,7 @@ TEST_F(WorkerTesterTest, NoMoreThanSoManyAtOnceThoughCallersGiveUp) {
 }
 
 TEST_F(WorkerTesterTest, TestUnderWayAtTheEndIsAnsweredAndLogged) {
-  const Uuid webhook = store_.add_webhook(1, [](pg::Webhook& w) { w.timeout = 1min; });
+  const Uuid webhook = store_.add_webhook(1, [](Webhook& w) { w.timeout = 1min; });
   http_.answer = [](const Received&) { return FakeHttp::hangs(); };
   plan_test(webhook);
   run_for(4s);
@@ -201,7 +201,7 @@ TEST_F(WorkerTesterTest, AnsweredTestClosesTheCircuitAndWhatIsPendingGoesAtOnce)
         if (hangs && ordering == Ordering::kEndpoint) continue;  // nothing passes what hangs
         SCOPED_TRACE(testing::Message() << "ordering " << static_cast<int>(ordering) << " status " << status
                                         << " hangs " << hangs);
-        const Uuid webhook = store_.add_webhook(++number, [&](pg::Webhook& w) {
+        const Uuid webhook = store_.add_webhook(++number, [&](Webhook& w) {
           w.limits.ordering = ordering;
           w.timeout = 1min;
           // What is the only one to be sent has to fail five times for the circuit to open.
@@ -239,7 +239,7 @@ TEST_F(WorkerTesterTest, AnsweredTestClosesTheCircuitAndWhatIsPendingGoesAtOnce)
 
 // Who has got the answer may kill the worker: the next one finds the circuit closed.
 TEST_F(WorkerTesterTest, CircuitThatATestClosedIsClosedForTheNextWorker) {
-  const Uuid webhook = store_.add_webhook(1, [](pg::Webhook& w) { w.retry_schedule = {1h}; });
+  const Uuid webhook = store_.add_webhook(1, [](Webhook& w) { w.retry_schedule = {1h}; });
   http_.answer = [](const Received& request) { return Answer{.status = request.is_test ? 200 : 503}; };
   store_.emit_many(100);
   plan(1min, [&] {
@@ -261,7 +261,7 @@ TEST_F(WorkerTesterTest, CircuitThatATestClosedIsClosedForTheNextWorker) {
 
 // It is tested before it is switched on again: there is nothing that is sent then, nor a word of it.
 TEST_F(WorkerTesterTest, AnsweredTestOfAnInactiveWebhookIsNoNewsOfItsCircuit) {
-  const Uuid webhook = store_.add_webhook(1, [](pg::Webhook& w) {
+  const Uuid webhook = store_.add_webhook(1, [](Webhook& w) {
     w.retry_schedule = {1h};
     w.timeout = 1min;
   });
@@ -273,7 +273,7 @@ TEST_F(WorkerTesterTest, AnsweredTestOfAnInactiveWebhookIsNoNewsOfItsCircuit) {
   });
   plan(10s, [&] {
     ASSERT_EQ(http_.in_flight(), 1U) << "a probe, for which the lane is kept";
-    store_.change_webhook(webhook, [](pg::Webhook& w) { w.is_active = false; });
+    store_.change_webhook(webhook, [](Webhook& w) { w.is_active = false; });
     process_.wake();
   });
   plan(12s, [&] { ticket_ = tests_.ask(webhook).value(); });
@@ -283,7 +283,7 @@ TEST_F(WorkerTesterTest, AnsweredTestOfAnInactiveWebhookIsNoNewsOfItsCircuit) {
     EXPECT_TRUE(store_.endpoints.at(webhook).last_success_at);
     EXPECT_FALSE(store_.endpoints.at(webhook).circuit_opened_at);
     http_.answer = [](const Received&) { return Answer{}; };
-    store_.change_webhook(webhook, [](pg::Webhook& w) { w.is_active = true; });
+    store_.change_webhook(webhook, [](Webhook& w) { w.is_active = true; });
     process_.wake();
   });
   run_for(20s);
@@ -313,7 +313,7 @@ TEST_F(WorkerTesterTest, AnswerFromAnotherUrlTellsNothingOfThisOne) {
   };
   store_.emit_many(100);
   plan_test(webhook);
-  plan(3500ms, [&] { store_.change_webhook(webhook, [](pg::Webhook& w) { w.url += "new"; }); });
+  plan(3500ms, [&] { store_.change_webhook(webhook, [](Webhook& w) { w.url += "new"; }); });
   plan(3600ms, [this] { process_.wake(); });
   run_for(8s);
   EXPECT_TRUE(answer().success);

@@ -78,7 +78,7 @@ TEST_F(WorkerTest, RestsWhenPaused) {
 }
 
 TEST_F(WorkerTest, RestsWhenPausedWithWorkInItsLanes) {
-  store_.add_webhook(1, [](pg::Webhook& w) { w.limits.max_in_flight = 1; });
+  store_.add_webhook(1, [](Webhook& w) { w.limits.max_in_flight = 1; });
   http_.answer = [](const Received&) { return Answer{.status = 500, .delay = 1s}; };
   store_.emit_many(100);
   plan(1500ms, [this] { store_.set_paused(true); });
@@ -86,13 +86,13 @@ TEST_F(WorkerTest, RestsWhenPausedWithWorkInItsLanes) {
 }
 
 TEST_F(WorkerTest, RestsWhileRequestsHang) {
-  store_.add_webhook(1, [](pg::Webhook& w) { w.timeout = 1h; });
+  store_.add_webhook(1, [](Webhook& w) { w.timeout = 1h; });
   http_.answer = [](const Received&) { return FakeHttp::hangs(); };
   store_.emit_many(10);
   EXPECT_LE(turns_in(1min), 80);
 }
 
-TEST_F(WorkerTest, RestsWhileSomethingIsOwedFarInTheFuture) {
+TEST_F(WorkerTest, RestsWhileSomethingIsPendingFarInTheFuture) {
   process_.settings_in_force.retry_schedule = {10h};
   store_.add_webhook(1);
   http_.answer = [](const Received&) { return Answer{.status = 500}; };
@@ -102,7 +102,7 @@ TEST_F(WorkerTest, RestsWhileSomethingIsOwedFarInTheFuture) {
 }
 
 TEST_F(WorkerTest, RestsWhenALaneIsFull) {
-  store_.add_webhook(1, [](pg::Webhook& w) { w.timeout = 1h; });
+  store_.add_webhook(1, [](Webhook& w) { w.timeout = 1h; });
   http_.answer = [](const Received&) { return FakeHttp::hangs(); };
   store_.emit_many(5'000);
   EXPECT_LE(turns_in(1min), 120);
@@ -111,7 +111,7 @@ TEST_F(WorkerTest, RestsWhenALaneIsFull) {
 
 TEST_F(WorkerTest, RestsWhenManyLanesAreFull) {
   for (int number = 1; number <= 6; ++number) {
-    store_.add_webhook(number, [](pg::Webhook& w) { w.timeout = 1h; });
+    store_.add_webhook(number, [](Webhook& w) { w.timeout = 1h; });
   }
   http_.answer = [](const Received&) { return FakeHttp::hangs(); };
   store_.emit_many(3'000);
@@ -119,7 +119,7 @@ TEST_F(WorkerTest, RestsWhenManyLanesAreFull) {
 }
 
 TEST_F(WorkerTest, RestsWhileALaneIsFullOfBytes) {
-  store_.add_webhook(1, [](pg::Webhook& w) { w.timeout = 1h; });
+  store_.add_webhook(1, [](Webhook& w) { w.timeout = 1h; });
   http_.answer = [](const Received&) { return FakeHttp::hangs(); };
   store_.emit_many(40, [](Event& event) {
     event.data = "{\"id\":" + std::to_string(event.id) + ",\"x\":\"" + std::string(900'000, 'x') + "\"}";
@@ -130,7 +130,7 @@ TEST_F(WorkerTest, RestsWhileALaneIsFullOfBytes) {
 // In order, a look begins at the oldest, where those in memory are: here more of them than it sees.
 TEST_F(WorkerTest, RestsWhileMoreIsInMemoryThanALookInOrderSees) {
   process_.settings_in_force.memory_bytes_max = 8 << 20;
-  store_.add_webhook(1, [](pg::Webhook& w) {
+  store_.add_webhook(1, [](Webhook& w) {
     w.timeout = 1h;
     w.limits.ordering = Ordering::kKey;
   });
@@ -144,7 +144,7 @@ TEST_F(WorkerTest, RestsWhileMoreIsInMemoryThanALookInOrderSees) {
 }
 
 TEST_F(WorkerTest, RestsWhileADeletedWebhooksRequestHangs) {
-  const Uuid webhook = store_.add_webhook(1, [](pg::Webhook& w) { w.timeout = 1h; });
+  const Uuid webhook = store_.add_webhook(1, [](Webhook& w) { w.timeout = 1h; });
   http_.answer = [](const Received&) { return FakeHttp::hangs(); };
   store_.emit_many(100);
   plan(1s, [&] {
@@ -157,8 +157,8 @@ TEST_F(WorkerTest, RestsWhileADeletedWebhooksRequestHangs) {
 // --- Rings ------------------------------------------------------------------------------------------------------------
 
 TEST_F(WorkerTest, RingThatCannotTurnIsReportedOnceAMinute) {
-  store_.ring = [](pg::Ring ring) {
-    return pg::RingReport{.kept_because = ring == pg::Ring::kEvents ? "a transaction holds a lock on it" : ""};
+  store_.ring = [](Ring ring) {
+    return RingReport{.kept_because = ring == Ring::kEvents ? "a transaction holds a lock on it" : ""};
   };
   run_for(150s);
   EXPECT_EQ(process_.count_log("webhook_events is kept beyond"), 3U);
@@ -167,7 +167,7 @@ TEST_F(WorkerTest, RingThatCannotTurnIsReportedOnceAMinute) {
 
 TEST_F(WorkerTest, RingThatHasMoreToDoGoesOnAtOnce) {
   int steps = 20;
-  store_.ring = [&steps](pg::Ring ring) { return pg::RingReport{.more = ring == pg::Ring::kEvents && --steps > 0}; };
+  store_.ring = [&steps](Ring ring) { return RingReport{.more = ring == Ring::kEvents && --steps > 0}; };
   run_for(1s);
   EXPECT_LE(steps, 0);
 }

@@ -43,7 +43,7 @@ Datum webhook_invalidate_subscriptions(PG_FUNCTION_ARGS) {
 Datum webhook_append(PG_FUNCTION_ARGS) {
   return entry([&] {
     const std::optional<std::string_view> event = text_argument(fcinfo, 0);
-    if (!event) throw webhook::pg::Error("22004", "the event's name must not be null");
+    if (!event) throw webhook::Error("22004", "the event's name must not be null");
     webhook::pg::capture_event(*event, text_argument(fcinfo, 1).value_or("null"), text_argument(fcinfo, 2),
                                text_argument(fcinfo, 3));
     return Datum{0};

@@ -19,7 +19,7 @@ extern "C" {
 PG_FUNCTION_INFO_V1(webhook_count_webhooks);
 PG_FUNCTION_INFO_V1(webhook_limit);
 PG_FUNCTION_INFO_V1(webhook_lock_deliveries);
-PG_FUNCTION_INFO_V1(webhook_owed_limit);
+PG_FUNCTION_INFO_V1(webhook_deliveries_limit);
 PG_FUNCTION_INFO_V1(webhook_lock_instance);
 PG_FUNCTION_INFO_V1(webhook_log_ring);
 PG_FUNCTION_INFO_V1(webhook_used_share);
@@ -51,9 +51,9 @@ Datum webhook_lock_deliveries(PG_FUNCTION_ARGS) {
   });
 }
 
-Datum webhook_owed_limit(PG_FUNCTION_ARGS) {
+Datum webhook_deliveries_limit(PG_FUNCTION_ARGS) {
   (void)fcinfo;
-  return Int32GetDatum(webhook::pg::owed_per_organization_max());
+  return Int32GetDatum(webhook::pg::deliveries_per_organization_max());
 }
 
 Datum webhook_lock_instance(PG_FUNCTION_ARGS) {

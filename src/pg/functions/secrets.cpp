@@ -16,8 +16,8 @@ extern "C" {
 #include <string>
 
 #include "core/crypto.h"
+#include "core/error.h"
 #include "pg/encoding.h"
-#include "pg/error.h"
 #include "pg/functions/arguments.h"
 #include "pg/guard.h"
 #include "pg/secret_store.h"
@@ -46,7 +46,7 @@ namespace {
 
 // (configuration_id uuid, key_id text, sealed text): the columns of a row of webhook_secrets. A sealed secret is UTF-8.
 std::optional<std::string> open_argument(FunctionCallInfo fcinfo, std::string* problem) {
-  if (PG_ARGISNULL(0) || PG_ARGISNULL(2)) throw webhook::pg::Error("22004", "a secret's row must not be null");
+  if (PG_ARGISNULL(0) || PG_ARGISNULL(2)) throw webhook::Error("22004", "a secret's row must not be null");
   const auto key_id = text_argument(fcinfo, 1);
   auto secret = webhook::pg::SecretStore().open(uuid_argument(fcinfo, 0), key_id, *text_argument(fcinfo, 2), problem);
   if (secret && key_id) secret = webhook::pg::from_utf8(*secret);
@@ -80,7 +80,7 @@ Datum webhook_open_secret(PG_FUNCTION_ARGS) {
   return entry([&] {
     std::string problem;
     const auto secret = open_argument(fcinfo, &problem);
-    if (!secret) throw webhook::pg::Error("55000", "the secret cannot be decrypted: " + problem);
+    if (!secret) throw webhook::Error("55000", "the secret cannot be decrypted: " + problem);
     return text_result(*secret);
   });
 }

@@ -21,6 +21,7 @@ extern "C" {
 #include "pg/guard.h"
 #include "pg/server/shared_state.h"
 #include "pg/server/test_requests.h"
+#include "pg/settings.h"
 #include "pg/timestamps.h"
 
 #pragma GCC visibility push(default)
@@ -57,7 +58,7 @@ namespace {
 // Adds a worker's row of webhook_internal.worker_slots(). This function may hold no C++ object, because
 // tuplestore_putvalues() may raise an error.
 void put_worker(ReturnSetInfo* result, const webhook::pg::WorkerReport& worker) {
-  const webhook::pg::WorkerFigures& figures = worker.figures;
+  const webhook::WorkerFigures& figures = worker.figures;
   const auto time = [](const std::optional<webhook::Time>& at) {
     return TimestampTzGetDatum(at ? webhook::pg::to_timestamptz(*at) : 0);
   };

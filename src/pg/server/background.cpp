@@ -45,6 +45,7 @@ extern "C" {
 #include "pg/guard.h"
 #include "pg/server/session.h"
 #include "pg/server/shared_state.h"
+#include "pg/settings.h"
 #include "pg/timestamps.h"
 
 namespace webhook::pg {

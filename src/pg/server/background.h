@@ -11,7 +11,7 @@
 #include <memory>
 
 #include "core/share.h"
-#include "pg/process.h"
+#include "worker/process.h"
 
 namespace webhook::pg {
 

@@ -11,7 +11,7 @@
 
 #include "core/share.h"
 #include "core/time.h"
-#include "pg/process.h"
+#include "worker/process.h"
 
 namespace webhook::pg {
 

@@ -17,8 +17,8 @@ extern "C" {
 #include <new>
 #include <string>
 
+#include "core/error.h"
 #include "pg/encoding.h"
-#include "pg/error.h"
 #include "pg/guard.h"
 #include "pg/server/shared_state.h"
 #include "pg/timestamps.h"

@@ -13,22 +13,9 @@
 #include "core/test_slots.h"
 #include "core/time.h"
 #include "core/uuid.h"
+#include "worker/test_requests.h"
 
 namespace webhook::pg {
-
-// The worker's side.
-class TestRequests {
- public:
-  virtual ~TestRequests() = default;
-
-  // Whether take() would return a request. Cheap when there is none.
-  virtual bool any(const WorkerShare& share) = 0;
-  // Takes the longest waiting request of this database for a webhook of this share; nullopt if there is none. The
-  // worker must answer it. A request that is unanswered when the process ends is answered with kWorkerEnded.
-  virtual std::optional<TestRequest> take(const WorkerShare& share) = 0;
-  // The answer is dropped if the caller has given up.
-  virtual void answer(const TestTicket& ticket, const TestAnswer& answer) = 0;
-};
 
 // One per worker process.
 class SharedTestRequests final : public TestRequests {

@@ -28,8 +28,8 @@ extern "C" {
 #include "pg/encoding.h"
 #include "pg/event_table.h"
 #include "pg/guard.h"
-#include "pg/store.h"
 #include "pg/timestamps.h"
+#include "worker/store.h"
 
 namespace webhook::pg {
 namespace {

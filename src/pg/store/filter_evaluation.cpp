@@ -20,9 +20,9 @@ extern "C" {
 #include <string>
 #include <string_view>
 
+#include "core/error.h"
 #include "core/json_bounds.h"
 #include "pg/encoding.h"
-#include "pg/error.h"
 #include "pg/guard.h"
 #include "pg/spi.h"
 

@@ -6,7 +6,7 @@
 
 #include <vector>
 
-#include "pg/store.h"
+#include "worker/store.h"
 
 namespace webhook::pg {
 

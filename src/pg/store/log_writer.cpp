@@ -28,9 +28,9 @@ extern "C" {
 #include <string>
 #include <string_view>
 
+#include "core/error.h"
 #include "pg/bulk_insert.h"
 #include "pg/catalog.h"
-#include "pg/error.h"
 #include "pg/guard.h"
 #include "pg/input_table.h"
 #include "pg/server/shared_state.h"

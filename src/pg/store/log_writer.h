@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "pg/store.h"
+#include "worker/store.h"
 
 namespace webhook::pg {
 

@@ -16,8 +16,8 @@ extern "C" {
 #include <unordered_map>
 #include <utility>
 
+#include "core/error.h"
 #include "pg/capture/capture.h"
-#include "pg/error.h"
 #include "pg/guard.h"
 #include "pg/input_table.h"
 #include "pg/keyed_lock.h"
@@ -43,43 +43,43 @@ std::optional<std::string> null_if_empty(const std::string& text) {
 
 // What a batch changes in webhook_deliveries.
 struct Changes {
-  std::vector<const OwedRow*> owed;
+  std::vector<const DeliveryRow*> deliveries;
   std::vector<const Finished*> finished;
 
-  bool empty() const { return owed.empty() && finished.empty(); }
+  bool empty() const { return deliveries.empty() && finished.empty(); }
   void add(const Changes& other) {
-    owed.insert(owed.end(), other.owed.begin(), other.owed.end());
+    deliveries.insert(deliveries.end(), other.deliveries.begin(), other.deliveries.end());
     finished.insert(finished.end(), other.finished.begin(), other.finished.end());
   }
 };
 
-void write_owed(const std::vector<const OwedRow*>& rows, Statement& statement) {
+void write_rows(const std::vector<const DeliveryRow*>& rows, Statement& statement) {
   if (rows.empty()) return;
   using enum InputTable::Type;
-  InputTable table("new_owed", {{"event_id", kBigint},
-                                {"configuration_id", kUuid},
-                                {"configuration_created_at", kTimestamp},
-                                {"organization_id", kText},
-                                {"event", kText},
-                                {"key", kText},
-                                {"created_at", kTimestamp},
-                                {"attempts", kInteger},
-                                {"probes", kInteger},
-                                {"owed_since", kTimestamp},
-                                {"next_attempt_at", kTimestamp},
-                                {"last_error", kText},
-                                {"ordering_key", kText},
-                                {"slot", kInteger},
-                                {"request", kBigint},
-                                {"decided_at", kTimestamp}});
-  for (const OwedRow* row : rows) {
+  InputTable table("new_deliveries", {{"event_id", kBigint},
+                                      {"configuration_id", kUuid},
+                                      {"configuration_created_at", kTimestamp},
+                                      {"organization_id", kText},
+                                      {"event", kText},
+                                      {"key", kText},
+                                      {"created_at", kTimestamp},
+                                      {"attempts", kInteger},
+                                      {"probes", kInteger},
+                                      {"pending_since", kTimestamp},
+                                      {"next_attempt_at", kTimestamp},
+                                      {"last_error", kText},
+                                      {"ordering_key", kText},
+                                      {"slot", kInteger},
+                                      {"request", kBigint},
+                                      {"decided_at", kTimestamp}});
+  for (const DeliveryRow* row : rows) {
     table.put(row->key.event_id).put(row->key.webhook).put(row->webhook_created_at).put(row->organization_id);
     table.put(row->event)
         .put(row->event_key)
         .put(row->created_at)
         .put(row->attempts)
         .put(row->probes)
-        .put(row->owed_since)
+        .put(row->pending_since)
         .put(row->next_attempt_at);
     table.put_or_null(row->last_error)
         .put(row->ordering_key)
@@ -106,12 +106,12 @@ void write_finished(const std::vector<const Finished*>& finished, Statement& sta
 }
 
 void write_changes(const Changes& changes) {
-  write_owed(changes.owed, statements::upsert_owed);
+  write_rows(changes.deliveries, statements::upsert_deliveries);
   write_finished(changes.finished, statements::delete_finished);
 }
 
 void defer_changes(const Changes& changes) {
-  write_owed(changes.owed, statements::defer_owed);
+  write_rows(changes.deliveries, statements::defer_deliveries);
   write_finished(changes.finished, statements::defer_finished);
 }
 
@@ -122,7 +122,7 @@ std::vector<Uuid> find_locked(const Changes& changes) {
     event_ids.push_back(key.event_id);
     webhooks.push_back(key.webhook);
   };
-  for (const OwedRow* row : changes.owed) add(row->key);
+  for (const DeliveryRow* row : changes.deliveries) add(row->key);
   for (const Finished* delivery : changes.finished) add(delivery->key);
   Query query(statements::find_locked);
   const std::size_t rows = query.bind(event_ids).bind(webhooks).run();
@@ -153,7 +153,7 @@ std::vector<std::pair<Uuid, Changes>> by_webhook(const Batch& batch) {
     if (is_new) webhooks.emplace_back(webhook, Changes());
     return webhooks[place->second].second;
   };
-  for (const OwedRow& row : batch.owed) changes_of(row.key.webhook).owed.push_back(&row);
+  for (const DeliveryRow& row : batch.deliveries) changes_of(row.key.webhook).deliveries.push_back(&row);
   for (const Finished& delivery : batch.finished) changes_of(delivery.key.webhook).finished.push_back(&delivery);
   return webhooks;
 }
@@ -407,7 +407,7 @@ Recorded write_batch(const Batch& batch, int worker, const std::unordered_set<Uu
   } else {
     recorded.problem = write_logs_each(batch.logs);
   }
-  if (!batch.owed.empty() || !batch.finished.empty()) recorded.deferred = write_deliveries(batch, deferred, care);
+  if (!batch.deliveries.empty() || !batch.finished.empty()) recorded.deferred = write_deliveries(batch, deferred, care);
   write_statistics(batch.minutes, upsert_minutes, care, &recorded.minutes, &recorded.problem);
   std::vector<EndpointState> locked;
   write_statistics(batch.endpoints, upsert_endpoints, care, &locked, &recorded.problem);
@@ -433,7 +433,7 @@ bool is_final(const Error& error) {
 Applied give_up_oldest(const Uuid& webhook, const Error& error) {
   Applied applied{.webhook = webhook,
                   .state = Applied::State::kMore,
-                  .problem = "what is owed could not be stored: " + error.message()};
+                  .problem = "pending deliveries could not be stored: " + error.message()};
   for (Statement* const statement : {&statements::give_up_deferred, &statements::drop_deferred}) {
     const std::optional<Error> refused = try_to([&] {
       Query query(*statement);

@@ -13,10 +13,10 @@
 #include <unordered_set>
 #include <vector>
 
+#include "core/error.h"
 #include "core/uuid.h"
-#include "pg/error.h"
 #include "pg/spi.h"
-#include "pg/store.h"
+#include "worker/store.h"
 
 namespace webhook::pg {
 

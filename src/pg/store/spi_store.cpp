@@ -234,11 +234,11 @@ Query& bind(Query& query, const WebhookIdentity& webhook) {
   return query.bind(webhook.id).bind(webhook.created_at).bind_optional(webhook.organization_id);
 }
 
-void redate_owed(const DeliveryKey& after, const DeliveryKey& last) {
+void redate_pending(const DeliveryKey& after, const DeliveryKey& last) {
   limit_waits_for_rows();
   // A refused change is tried again in the next round.
   (void)try_to([&] {
-    Query redate(statements::redate_owed);
+    Query redate(statements::redate_pending);
     redate.bind(after.event_id).bind(after.webhook).bind(last.event_id).bind(last.webhook).run();
   });
 }
@@ -303,18 +303,18 @@ StartState SpiStore::start(const WorkerShare& share) {
   const Checkpoints checkpoints = read_checkpoints(share.count);
   const bool has_checkpoint = !checkpoints.of.empty();
 
-  state.verdict = judge_identity(stored, has_checkpoint, database, system_identifier);
+  state.verdict = compare_identity(stored, has_checkpoint, database, system_identifier);
   const auto oid = static_cast<std::int64_t>(database);
   const auto identifier = static_cast<std::int64_t>(system_identifier);
   switch (state.verdict) {
-    case IdentityVerdict::kSame:
+    case IdentityChange::kSame:
       break;
-    case IdentityVerdict::kUpgraded: {
+    case IdentityChange::kUpgraded: {
       Query update(statements::update_system_identifier);
       update.bind(identifier).run();
       break;
     }
-    case IdentityVerdict::kFresh: {
+    case IdentityChange::kFresh: {
       Query create(statements::create_identity);
       if (create.bind(oid).bind(identifier).run() == 0) {
         // The row of a dump was restored at the same moment. webhook_internal.instance_restored() has marked it.
@@ -324,7 +324,7 @@ StartState SpiStore::start(const WorkerShare& share) {
       state.instance = create.get_uuid(0, 0);
       break;
     }
-    case IdentityVerdict::kCopy: {
+    case IdentityChange::kCopy: {
       Query drop(statements::delete_identity);
       drop.run();
       Query create(statements::create_paused_identity);
@@ -345,7 +345,7 @@ StartState SpiStore::start(const WorkerShare& share) {
       state.checkpoint = {{Snapshot::beginning(), Snapshot::beginning()}, 0, 0};
     replace_checkpoints(share.count, state.instance, state.checkpoint);
   }
-  if (has_checkpoint && state.verdict == IdentityVerdict::kCopy) {
+  if (has_checkpoint && state.verdict == IdentityChange::kCopy) {
     Query update(statements::update_checkpoint_instance);
     update.bind(state.instance).run();
   }
@@ -510,7 +510,7 @@ Configuration SpiStore::changes(const Snapshot& known, std::size_t changes_max) 
   Configuration configuration{.snapshot = next.until};
   const Window::Ranges ranges = Window{known, next.until}.ranges();
   std::set<Uuid> changed;
-  std::set<Uuid> owed_changed;
+  std::set<Uuid> pending_changed;
   std::size_t room = changes_max;
   while (next.source < std::size(kChangeSources) && !ranges.low.empty()) {
     Query query(*kChangeSources[next.source]);
@@ -524,7 +524,7 @@ Configuration SpiStore::changes(const Snapshot& known, std::size_t changes_max) 
         continue;
       }
       changed.insert(id);
-      if (is_of_changes) owed_changed.insert(id);
+      if (is_of_changes) pending_changed.insert(id);
     }
     if (rows == room) {
       next.xid = query.get_xid(rows - 1, 0);
@@ -538,7 +538,7 @@ Configuration SpiStore::changes(const Snapshot& known, std::size_t changes_max) 
     room = std::max<std::size_t>(room - rows, 2);
   }
   read_webhooks({changed.begin(), changed.end()}, &configuration);
-  for (Webhook& webhook : configuration.webhooks) webhook.is_owed_changed = owed_changed.contains(webhook.id);
+  for (Webhook& webhook : configuration.webhooks) webhook.is_pending_changed = pending_changed.contains(webhook.id);
   work.commit();
   reading_changes_ = configuration.is_all ? std::nullopt : std::optional(next);
   return configuration;
@@ -716,9 +716,9 @@ std::vector<DeliveryKey> SpiStore::logged_since(std::int64_t log_floor) {
   return keys;
 }
 
-std::vector<DeliveryKey> SpiStore::owed_of(const std::vector<std::int64_t>& event_ids) {
+std::vector<DeliveryKey> SpiStore::pending_of(const std::vector<std::int64_t>& event_ids) {
   Work work(*this, "webhook: recovering");
-  Query query(statements::read_owed_of);
+  Query query(statements::read_pending_of);
   std::vector<DeliveryKey> keys = keys_of(query, query.bind(event_ids).run());
   work.commit();
   return keys;
@@ -831,7 +831,7 @@ Testable SpiStore::testable(const Uuid& webhook, Time created_at, const std::str
 // --- Pending deliveries ----------------------------------------------------------------------------------------------
 
 Due SpiStore::due(const DueQuery& wanted) {
-  Work work(*this, "webhook: reading what is owed");
+  Work work(*this, "webhook: reading pending deliveries");
   Query query(wanted.in_order ? statements::read_due_in_order : statements::read_due);
   bind(query, wanted.webhook).bind(wanted.now);
   if (!wanted.in_order) query.bind(wanted.after.next_attempt_at).bind(wanted.after.event_id);
@@ -848,20 +848,20 @@ Due SpiStore::due(const DueQuery& wanted) {
       due.is_all = false;
       break;
     }
-    OwedDelivery& owed = due.deliveries.emplace_back();
-    owed.event.id = query.get_int64(row, 0);
-    owed.event.created_at = query.get_time(row, 1);
-    owed.event.name = query.get_text(row, 2);
-    owed.event.organization_id = query.get_optional_text(row, 3);
-    owed.event.key = query.get_optional_text(row, 4);
-    owed.event.data = query.get_optional_text(row, 5).value_or(std::string());
-    owed.event.previous = query.get_optional_text(row, 6).value_or(std::string());
-    owed.attempts = query.get_int32(row, 7);
-    owed.probes = query.get_int32(row, 8);
-    owed.owed_since = query.get_time(row, 9);
-    owed.next_attempt_at = query.get_time(row, 10);
-    owed.event.slot = query.get_int16(row, 12);
-    owed.request = query.get_int64(row, 13);
+    PendingDelivery& pending = due.deliveries.emplace_back();
+    pending.event.id = query.get_int64(row, 0);
+    pending.event.created_at = query.get_time(row, 1);
+    pending.event.name = query.get_text(row, 2);
+    pending.event.organization_id = query.get_optional_text(row, 3);
+    pending.event.key = query.get_optional_text(row, 4);
+    pending.event.data = query.get_optional_text(row, 5).value_or(std::string());
+    pending.event.previous = query.get_optional_text(row, 6).value_or(std::string());
+    pending.attempts = query.get_int32(row, 7);
+    pending.probes = query.get_int32(row, 8);
+    pending.pending_since = query.get_time(row, 9);
+    pending.next_attempt_at = query.get_time(row, 10);
+    pending.event.slot = query.get_int16(row, 12);
+    pending.request = query.get_int64(row, 13);
   }
   Query next(statements::read_due_next);
   bind(next, wanted.webhook).bind(wanted.now).run();
@@ -887,7 +887,7 @@ std::vector<std::int64_t> SpiStore::give_up_old(const WebhookIdentity& webhook, 
 
 OrderingStep SpiStore::write_ordering_keys(const WebhookIdentity& webhook, Ordering ordering,
                                            const Backlog::Position& after, std::size_t rows_max) {
-  Work work(*this, "webhook: ordering what is owed");
+  Work work(*this, "webhook: ordering pending deliveries");
   OrderingStep step{.position = after};
   if (!try_lock_keyed(KeyedLock::kDeliveries, name_of(webhook.id))) {
     step.is_busy = true;
@@ -906,9 +906,9 @@ OrderingStep SpiStore::write_ordering_keys(const WebhookIdentity& webhook, Order
   return step;
 }
 
-std::optional<std::unordered_map<std::string, std::int64_t>> SpiStore::owed_by_key(const WebhookIdentity& webhook,
-                                                                                   std::size_t rows_max) {
-  Work work(*this, "webhook: counting what is owed");
+std::optional<std::unordered_map<std::string, std::int64_t>> SpiStore::pending_by_key(const WebhookIdentity& webhook,
+                                                                                      std::size_t rows_max) {
+  Work work(*this, "webhook: counting deliveries");
   Query count(statements::count_ordering_keys);
   const std::size_t keys = bind(count, webhook).bind(static_cast<std::int64_t>(rows_max + 1)).run();
   std::optional<std::unordered_map<std::string, std::int64_t>> counts(std::in_place);
@@ -1103,7 +1103,7 @@ bool SpiStore::make_room(Ring ring, int segment, RingReport* report) {
     Query unsaved(statements::has_unsaved_events);
     unsaved.bind(slot).run();
     if (unsaved.get_boolean(0, 1)) {
-      report->kept_because = "it holds events that are owed to a webhook of which a transaction holds deliveries";
+      report->kept_because = "it holds events of pending deliveries that a transaction holds";
       return false;
     }
     if (unsaved.get_boolean(0, 0)) {
@@ -1181,12 +1181,12 @@ class GivenUp {
 
 }  // namespace
 
-OwedStep SpiStore::count_owed(const std::optional<DeliveryKey>& after, std::size_t rows_max) {
+DeliveryCounts SpiStore::count_deliveries(const std::optional<DeliveryKey>& after, std::size_t rows_max) {
   const DeliveryKey from = after.value_or(kBeforeAllDeliveries);
   Work work(*this, "webhook: counting deliveries");
-  Query query(statements::count_owed);
+  Query query(statements::count_deliveries);
   const std::size_t rows = query.bind(from.event_id).bind(from.webhook).bind(static_cast<std::int64_t>(rows_max)).run();
-  OwedStep step;
+  DeliveryCounts step;
   for (std::size_t row = 0; row < rows; ++row) {
     step.counts.push_back({.webhook = query.get_uuid(row, 0),
                            .organization_id = query.get_optional_text(row, 1),
@@ -1195,7 +1195,7 @@ OwedStep SpiStore::count_owed(const std::optional<DeliveryKey>& after, std::size
   if (rows > 0) {
     const DeliveryKey last{query.get_int64(0, 3), query.get_uuid(0, 4)};
     if (query.get_int64(0, 5) == static_cast<std::int64_t>(rows_max)) step.last = last;
-    if (query.get_boolean(0, 6)) redate_owed(from, last);
+    if (query.get_boolean(0, 6)) redate_pending(from, last);
   }
   work.commit();
   return step;

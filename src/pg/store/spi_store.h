@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "pg/spi.h"
-#include "pg/store.h"
 #include "pg/store/event_reader.h"
 #include "pg/store/results.h"
+#include "worker/store.h"
 
 namespace webhook::pg {
 
@@ -31,7 +31,7 @@ class SpiStore final : public Store {
   LogHead current_head() override;
   Chunk read(const Window& window, std::int64_t after_id, std::size_t events_max, std::size_t bytes_max) override;
   std::vector<DeliveryKey> logged_since(std::int64_t log_floor) override;
-  std::vector<DeliveryKey> owed_of(const std::vector<std::int64_t>& event_ids) override;
+  std::vector<DeliveryKey> pending_of(const std::vector<std::int64_t>& event_ids) override;
   void filter(std::vector<FilterGroup>* groups) override;
   Recorded record(const Batch& batch) override;
   std::vector<Applied> apply_deferred(const std::vector<Uuid>& webhooks, std::size_t rows_max) override;
@@ -45,12 +45,12 @@ class SpiStore final : public Store {
                                         std::size_t rows_max) override;
   OrderingStep write_ordering_keys(const WebhookIdentity& webhook, Ordering ordering, const Backlog::Position& after,
                                    std::size_t rows_max) override;
-  std::optional<std::unordered_map<std::string, std::int64_t>> owed_by_key(const WebhookIdentity& webhook,
-                                                                           std::size_t rows_max) override;
+  std::optional<std::unordered_map<std::string, std::int64_t>> pending_by_key(const WebhookIdentity& webhook,
+                                                                              std::size_t rows_max) override;
   bool clean_up(const Snapshot& known) override;
   RingReport maintain_ring(Ring ring, const RingLimits& limits) override;
   bool delete_expired(Time before) override;
-  OwedStep count_owed(const std::optional<DeliveryKey>& after, std::size_t rows_max) override;
+  DeliveryCounts count_deliveries(const std::optional<DeliveryKey>& after, std::size_t rows_max) override;
   std::size_t give_up_excess(const Uuid& webhook, const std::string& reason, std::size_t rows_max) override;
   SavedStep tidy_saved(std::int64_t after, std::size_t events_max) override;
   SavedGivenUp give_up_saved(const std::string& organization, std::uint64_t bytes, const std::string& reason,

@@ -283,7 +283,7 @@ inline constinit Statement find_lowest_event(R"(
 inline constinit Statement read_logged(R"(
   SELECT event_id, configuration_id FROM @extschema@.webhook_logs WHERE id > $1)");
 
-inline constinit Statement read_owed_of(R"(
+inline constinit Statement read_pending_of(R"(
   SELECT event_id, configuration_id FROM @extschema@.webhook_deliveries WHERE event_id = ANY($1)
   UNION ALL
   SELECT event_id, configuration_id FROM webhook_internal.deferred_changes WHERE event_id = ANY($1))");
@@ -321,23 +321,23 @@ inline constinit Statement insert_logs(R"(
 // The last id that this session drew.
 inline constinit Statement last_log_id_drawn("SELECT currval('@extschema@.webhook_logs_id_seq')");
 
-// new_owed: an InputTable. A delivery that webhook_cancel() gave up while its request was in flight stays given up. A
+// new_deliveries: an InputTable. A delivery that webhook_cancel() gave up while its request was in flight stays given up. A
 // row that belongs to an earlier webhook with the same id is overwritten.
-inline constinit Statement upsert_owed(R"(
+inline constinit Statement upsert_deliveries(R"(
   INSERT INTO @extschema@.webhook_deliveries AS d
          (event_id, configuration_id, configuration_created_at, organization_id, event, key, created_at, state, attempts,
-          probes, owed_since, next_attempt_at, last_error, ordering_key, slot, request, updated_at)
+          probes, pending_since, next_attempt_at, last_error, ordering_key, slot, request, updated_at)
   SELECT o.event_id, o.configuration_id, o.configuration_created_at, o.organization_id, o.event, o.key, o.created_at,
-         CASE WHEN o.next_attempt_at IS NULL THEN 'dead' ELSE 'pending' END, o.attempts, o.probes, o.owed_since,
+         CASE WHEN o.next_attempt_at IS NULL THEN 'dead' ELSE 'pending' END, o.attempts, o.probes, o.pending_since,
          o.next_attempt_at, o.last_error, o.ordering_key, o.slot::smallint, o.request, o.decided_at
-    FROM new_owed AS o
+    FROM new_deliveries AS o
    WHERE EXISTS (SELECT FROM @extschema@.webhook_configurations AS c
                   WHERE c.id = o.configuration_id AND c.created_at = o.configuration_created_at
                     AND c.organization_id IS NOT DISTINCT FROM o.organization_id)
   ON CONFLICT (event_id, configuration_id) DO UPDATE
      SET configuration_created_at = excluded.configuration_created_at, organization_id = excluded.organization_id,
          state = excluded.state, attempts = excluded.attempts, probes = excluded.probes,
-         owed_since = excluded.owed_since, next_attempt_at = excluded.next_attempt_at,
+         pending_since = excluded.pending_since, next_attempt_at = excluded.next_attempt_at,
          last_error = excluded.last_error, ordering_key = excluded.ordering_key, request = excluded.request,
          updated_at = excluded.updated_at
    WHERE (d.request = excluded.request AND (d.state <> 'dead' OR d.last_error IS DISTINCT FROM 'cancelled'))
@@ -348,15 +348,15 @@ inline constinit Statement upsert_owed(R"(
 //
 // Only workers write webhook_internal.deferred_changes, each for its own webhooks. So these statements wait for nobody.
 
-// new_owed: an InputTable.
-inline constinit Statement defer_owed(R"(
+// new_deliveries: an InputTable.
+inline constinit Statement defer_deliveries(R"(
   INSERT INTO webhook_internal.deferred_changes
          (configuration_id, configuration_created_at, event_id, is_finished, organization_id, event, key, created_at,
-          attempts, probes, owed_since, next_attempt_at, last_error, ordering_key, slot, request, deferred_at)
+          attempts, probes, pending_since, next_attempt_at, last_error, ordering_key, slot, request, deferred_at)
   SELECT o.configuration_id, o.configuration_created_at, o.event_id, false, o.organization_id, o.event, o.key,
-         o.created_at, o.attempts, o.probes, o.owed_since, o.next_attempt_at, o.last_error, o.ordering_key, o.slot::smallint, o.request,
+         o.created_at, o.attempts, o.probes, o.pending_since, o.next_attempt_at, o.last_error, o.ordering_key, o.slot::smallint, o.request,
          o.decided_at
-    FROM new_owed AS o)");
+    FROM new_deliveries AS o)");
 
 inline constinit Statement defer_finished(R"(
   INSERT INTO webhook_internal.deferred_changes (configuration_id, event_id, is_finished, request)
@@ -380,12 +380,12 @@ inline constinit Statement apply_deferred(R"(
      USING last AS l
      WHERE l.is_finished AND d.event_id = l.event_id AND d.configuration_id = l.configuration_id
        AND d.request = l.request),
-  owed AS (
+  pending AS (
     INSERT INTO @extschema@.webhook_deliveries AS d
            (event_id, configuration_id, configuration_created_at, organization_id, event, key, created_at, state, attempts,
-            probes, owed_since, next_attempt_at, last_error, ordering_key, slot, request, updated_at)
+            probes, pending_since, next_attempt_at, last_error, ordering_key, slot, request, updated_at)
     SELECT l.event_id, l.configuration_id, l.configuration_created_at, l.organization_id, l.event, l.key, l.created_at,
-           CASE WHEN l.next_attempt_at IS NULL THEN 'dead' ELSE 'pending' END, l.attempts, l.probes, l.owed_since,
+           CASE WHEN l.next_attempt_at IS NULL THEN 'dead' ELSE 'pending' END, l.attempts, l.probes, l.pending_since,
            l.next_attempt_at, l.last_error, l.ordering_key, l.slot, l.request, l.deferred_at
       FROM last AS l
      WHERE NOT l.is_finished
@@ -395,7 +395,7 @@ inline constinit Statement apply_deferred(R"(
     ON CONFLICT (event_id, configuration_id) DO UPDATE
        SET configuration_created_at = excluded.configuration_created_at, organization_id = excluded.organization_id,
            state = excluded.state, attempts = excluded.attempts, probes = excluded.probes,
-           owed_since = excluded.owed_since, next_attempt_at = excluded.next_attempt_at,
+           pending_since = excluded.pending_since, next_attempt_at = excluded.next_attempt_at,
            last_error = excluded.last_error, ordering_key = excluded.ordering_key, request = excluded.request,
            updated_at = excluded.updated_at
      WHERE (d.request = excluded.request AND (d.state <> 'dead' OR d.last_error IS DISTINCT FROM 'cancelled'))
@@ -410,12 +410,12 @@ inline constinit Statement give_up_deferred(R"(
     DELETE FROM webhook_internal.deferred_changes
      WHERE id = (SELECT min(id) FROM webhook_internal.deferred_changes WHERE configuration_id = $1)
     RETURNING *),
-  owed AS (
+  pending AS (
     INSERT INTO @extschema@.webhook_deliveries AS d
            (event_id, configuration_id, configuration_created_at, organization_id, event, created_at, state, attempts,
-            probes, owed_since, last_error, request)
+            probes, pending_since, last_error, request)
     SELECT t.event_id, t.configuration_id, t.configuration_created_at, t.organization_id, t.event, t.created_at, 'dead',
-           t.attempts, t.probes, t.owed_since, $2, t.request
+           t.attempts, t.probes, t.pending_since, $2, t.request
       FROM taken AS t
      WHERE NOT t.is_finished
        AND EXISTS (SELECT FROM @extschema@.webhook_configurations AS c
@@ -424,7 +424,7 @@ inline constinit Statement give_up_deferred(R"(
     ON CONFLICT (event_id, configuration_id) DO UPDATE
        SET configuration_created_at = excluded.configuration_created_at, organization_id = excluded.organization_id,
            state = excluded.state, key = NULL, attempts = excluded.attempts, probes = excluded.probes,
-           owed_since = excluded.owed_since, next_attempt_at = NULL, last_error = excluded.last_error,
+           pending_since = excluded.pending_since, next_attempt_at = NULL, last_error = excluded.last_error,
            ordering_key = NULL, updated_at = clock_timestamp()
      WHERE d.request = excluded.request OR d.configuration_created_at <> excluded.configuration_created_at),
   logged AS (
@@ -609,8 +609,8 @@ inline constinit Statement update_checkpoint(R"(
 // most $7, and of those only as many as begin within $8 stored bytes. found counts all of the at most $7 rows.
 inline constinit Statement read_due(R"(
   SELECT b.event_id, b.created_at, b.event, b.organization_id, b.key, b.data, b.previous, b.attempts, b.probes,
-         b.owed_since, b.next_attempt_at, b.found, coalesce(b.slot, 0::smallint), b.request
-    FROM (SELECT d.event_id, d.created_at, d.event, d.organization_id, d.key, d.attempts, d.probes, d.owed_since,
+         b.pending_since, b.next_attempt_at, b.found, coalesce(b.slot, 0::smallint), b.request
+    FROM (SELECT d.event_id, d.created_at, d.event, d.organization_id, d.key, d.attempts, d.probes, d.pending_since,
                  d.next_attempt_at, d.slot, d.request, coalesce(e.data, k.data) AS data,
                  coalesce(e.previous, k.previous) AS previous,
                  count(*) OVER () AS found,
@@ -639,8 +639,8 @@ inline constinit Statement read_due(R"(
 // delivery is due.
 inline constinit Statement read_due_in_order(R"(
   SELECT b.event_id, b.created_at, b.event, b.organization_id, b.key, b.data, b.previous, b.attempts, b.probes,
-         b.owed_since, b.next_attempt_at, b.found, coalesce(b.slot, 0::smallint), b.request
-    FROM (SELECT d.event_id, d.created_at, d.event, d.organization_id, d.key, d.attempts, d.probes, d.owed_since,
+         b.pending_since, b.next_attempt_at, b.found, coalesce(b.slot, 0::smallint), b.request
+    FROM (SELECT d.event_id, d.created_at, d.event, d.organization_id, d.key, d.attempts, d.probes, d.pending_since,
                  d.next_attempt_at, d.slot, d.request, coalesce(e.data, k.data) AS data,
                  coalesce(e.previous, k.previous) AS previous,
                  count(*) OVER () AS found,
@@ -680,14 +680,14 @@ inline constinit Statement read_due_next(R"(
 inline constinit Statement give_up_old(R"(
   WITH old AS (
     SELECT event_id, configuration_id
-      FROM (SELECT event_id, configuration_id, owed_since
+      FROM (SELECT event_id, configuration_id, pending_since
               FROM @extschema@.webhook_deliveries
              WHERE configuration_id = $1 AND configuration_created_at = $2 AND state = 'pending'
                AND organization_id IS NOT DISTINCT FROM $3 AND next_attempt_at <= clock_timestamp()
              ORDER BY next_attempt_at, event_id
              LIMIT $6
                FOR UPDATE SKIP LOCKED) AS first
-     WHERE owed_since < $4),
+     WHERE pending_since < $4),
   given_up AS (
     UPDATE @extschema@.webhook_deliveries AS d
        SET state = 'dead', next_attempt_at = NULL, last_error = $5, updated_at = clock_timestamp()
@@ -839,7 +839,7 @@ inline constinit Statement delete_expired_dead(R"(
 
 // One step of counting webhook_deliveries: at most $3 rows after ($1, $2). Returns a row for each webhook, with the
 // step's last row.
-inline constinit Statement count_owed(R"(
+inline constinit Statement count_deliveries(R"(
   WITH step AS MATERIALIZED (
     SELECT event_id, configuration_id, organization_id,
            state = 'pending' AND updated_at > clock_timestamp() + interval '10 seconds' AS is_ahead
@@ -858,7 +858,7 @@ inline constinit Statement count_owed(R"(
 
 // Corrects rows after ($1, $2) up to ($3, $4) that were written while the clock was ahead of the present one. From now
 // on they wait as long as they were meant to wait then.
-inline constinit Statement redate_owed(R"(
+inline constinit Statement redate_pending(R"(
   WITH ahead AS (
     SELECT event_id, configuration_id
       FROM @extschema@.webhook_deliveries
@@ -869,11 +869,11 @@ inline constinit Statement redate_owed(R"(
   redated AS (
     UPDATE @extschema@.webhook_deliveries AS d
        SET next_attempt_at = clock_timestamp() + greatest(d.next_attempt_at - d.updated_at, interval '0'),
-           owed_since = least(d.owed_since, clock_timestamp()), updated_at = clock_timestamp()
+           pending_since = least(d.pending_since, clock_timestamp()), updated_at = clock_timestamp()
       FROM ahead AS a
      WHERE d.event_id = a.event_id AND d.configuration_id = a.configuration_id
     RETURNING d.configuration_id)
-  SELECT webhook_internal.announce_owed(r.configuration_id) FROM (SELECT DISTINCT configuration_id FROM redated) AS r)");
+  SELECT webhook_internal.announce_pending(r.configuration_id) FROM (SELECT DISTINCT configuration_id FROM redated) AS r)");
 
 // Deletes at most $2 of a webhook's dead deliveries, the oldest first. webhook_logs says why they are dead.
 inline constinit Statement delete_oldest_dead(R"(

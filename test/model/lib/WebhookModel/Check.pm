@@ -264,7 +264,7 @@ sub read_logs
 	return %changed;
 }
 
-# --- What is owed -------------------------------------------------------------------------------------------------------
+# --- What is pending -------------------------------------------------------------------------------------------------------
 
 # Whether the event must come to the webhook for its own sake: must, maybe or never.
 sub verdict
@@ -342,11 +342,11 @@ sub check_arrivals
 		my $owner = $world->{names}{$id} //= $name;
 		$world->violated("$id is $owner and $name") if $owner ne $name;
 		check_contents($world, $arrival, $event);
-		next if $may{"$webhook->{number} $name"} || $webhook->{was_owed}{$name};
+		next if $may{"$webhook->{number} $name"} || $webhook->{was_pending}{$name};
 		$world->violated(sprintf('was not to come, at %.6f: %s', $arrival->{at},
 				described({ webhook => $webhook, event => $event, is_first => 1 })));
 	}
-	$_->{webhook}{was_owed}{ $_->{event}{name} } = 1 foreach @{ $world->{obligations} };
+	$_->{webhook}{was_pending}{ $_->{event}{name} } = 1 foreach @{ $world->{obligations} };
 	return;
 }
 

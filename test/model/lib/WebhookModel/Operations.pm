@@ -333,7 +333,7 @@ sub create_webhook
 	return;
 }
 
-# In one transaction: its first deliveries are owed before the worker has seen the webhook.
+# In one transaction: its first deliveries are pending before the worker has seen the webhook.
 sub create_and_replay
 {
 	my ($world, $random) = @_;
@@ -469,7 +469,7 @@ sub end_held
 	$world->{held} = undef;
 	my $answer = $world->{holder}->run($how);
 	return if $how eq 'ROLLBACK';
-	$world->owe_again($held->{webhook}, $_, $answer) foreach @{ $held->{asked} };
+	$world->expect_again($held->{webhook}, $_, $answer) foreach @{ $held->{asked} };
 	$world->cancelled($held->{webhook}, $held->{from}, $answer->{to}) if $held->{is_cancel};
 	return;
 }
@@ -509,7 +509,7 @@ sub cancel
 	return;
 }
 
-# A transaction that holds what a webhook is owed, for a while.
+# A transaction that holds a webhook's pending deliveries, for a while.
 sub hold
 {
 	my ($world, $random) = @_;

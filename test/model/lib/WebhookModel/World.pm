@@ -276,7 +276,7 @@ sub read_webhooks
 # --- What was asked for -------------------------------------------------------------------------------------------------
 
 # Somebody has asked to send an event to a webhook again; the answer is that of his COMMIT.
-sub owe_again
+sub expect_again
 {
 	my ($self, $webhook, $asked, $answer) = @_;
 	my $name = "$asked->{event} $asked->{change}";
@@ -287,7 +287,7 @@ sub owe_again
 	return;
 }
 
-# What the webhook was owed until then may have been given up.
+# What was pending for the webhook until then may have been given up.
 sub cancelled
 {
 	my ($self, $webhook, $from, $to) = @_;

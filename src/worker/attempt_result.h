@@ -11,8 +11,8 @@
 
 namespace webhook {
 
-struct Judgement {
-  Lanes::Verdict verdict = Lanes::Verdict::kFailed;
+struct AttemptResult {
+  Lanes::Health verdict = Lanes::Health::kFailed;
   bool is_gone = false;          // the endpoint wants no more (410)
   std::optional<Duration> wait;  // it asked to be left alone for so long, within bounds (429, 503)
   std::string error;             // why the attempt failed, in words; valid UTF-8; empty on success
@@ -20,7 +20,7 @@ struct Judgement {
 
 // 2xx is success. A 429 and a 5xx speak of the endpoint, as does every end without a response; any other status says
 // that it is alive and did not want this delivery.
-Judgement judge(const HttpResponse& response, Time now);
+AttemptResult judge(const HttpResponse& response, Time now);
 
 // What webhook_logs keeps of a response's body: valid UTF-8, at most kResponseBytesMax bytes. Of one that came compressed
 // it is said so.

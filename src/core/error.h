@@ -5,7 +5,7 @@
 #include <string>
 #include <utility>
 
-namespace webhook::pg {
+namespace webhook {
 
 // Where a PostgreSQL error comes from. Empty fields: unknown.
 struct ErrorOrigin {
@@ -55,4 +55,4 @@ class Error : public std::exception {
   ErrorOrigin origin_;
 };
 
-}  // namespace webhook::pg
+}  // namespace webhook

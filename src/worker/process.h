@@ -10,9 +10,9 @@
 #include "core/log_limit.h"
 #include "core/log_text.h"
 #include "core/time.h"
-#include "pg/settings.h"
+#include "worker/settings.h"
 
-namespace webhook::pg {
+namespace webhook {
 
 enum class LogLevel : std::uint8_t { kLog, kWarning };
 
@@ -96,4 +96,4 @@ class Process {
   LogLimit log_limit_;
 };
 
-}  // namespace webhook::pg
+}  // namespace webhook

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/backlog.h"
+#include "core/error.h"
 #include "core/event.h"
 #include "core/identity.h"
 #include "core/lanes.h"
@@ -23,9 +24,8 @@
 #include "core/statistics.h"
 #include "core/time.h"
 #include "core/uuid.h"
-#include "pg/error.h"
 
-namespace webhook::pg {
+namespace webhook {
 
 class ExtensionGone : public Error {
  public:
@@ -77,7 +77,7 @@ struct Webhook {
   std::optional<Time> secrets_change_at;  // when the next secret expires
   std::optional<Time> next_due;           // of its pending deliveries; nullopt: none
   std::optional<EndpointState> endpoint;  // as a worker last saved it
-  bool is_owed_changed = false;           // somebody other than a worker changed its pending deliveries
+  bool is_pending_changed = false;        // somebody other than a worker changed its pending deliveries
 
   WebhookIdentity identity() const { return {id, created_at, organization_id}; }
 
@@ -116,7 +116,7 @@ enum class ConfigurationNews : std::uint8_t {
 };
 
 struct StartState {
-  IdentityVerdict verdict = IdentityVerdict::kSame;
+  IdentityChange verdict = IdentityChange::kSame;
   Uuid instance;
   Checkpoint checkpoint;
   std::vector<Uuid> deferred;  // webhooks of any worker with deferred changes that are not applied yet
@@ -146,14 +146,14 @@ struct LogRow {
   std::optional<Time> next_attempt_at;
 };
 
-// A delivery that has succeeded. request: see OwedRow.
+// A delivery that has succeeded. request: see DeliveryRow.
 struct Finished {
   DeliveryKey key;
   std::int64_t request = 0;
 };
 
 // A row of webhook_deliveries. It is dead if next_attempt_at is nullopt, otherwise pending.
-struct OwedRow {
+struct DeliveryRow {
   DeliveryKey key;
   // The webhook_redeliver() or webhook_replay() call that the delivery was fetched with; 0: none. A stored row with
   // another request was asked for later, so it stays.
@@ -166,7 +166,7 @@ struct OwedRow {
   Time created_at{};  // of the event
   int attempts = 0;
   int probes = 0;  // how many of the attempts were probes
-  Time owed_since{};
+  Time pending_since{};
   std::optional<Time> next_attempt_at;
   Time decided_at{};       // when next_attempt_at was computed, by the same clock
   std::string last_error;  // empty: null
@@ -183,14 +183,14 @@ struct OperationalEvent {
 // What one transaction records.
 struct Batch {
   std::vector<LogRow> logs;
-  std::vector<OwedRow> owed;       // to insert or update
-  std::vector<Finished> finished;  // no longer pending: to delete
+  std::vector<DeliveryRow> deliveries;  // to insert or update
+  std::vector<Finished> finished;       // no longer pending: to delete
   std::vector<OperationalEvent> events;
   std::vector<EndpointState> endpoints;
   std::vector<MinuteOfWebhook> minutes;
   std::optional<Checkpoint> checkpoint;
 
-  bool has_results() const { return !logs.empty() || !owed.empty() || !finished.empty() || !events.empty(); }
+  bool has_results() const { return !logs.empty() || !deliveries.empty() || !finished.empty() || !events.empty(); }
   bool empty() const { return !has_results() && endpoints.empty() && minutes.empty() && !checkpoint; }
 };
 
@@ -205,7 +205,7 @@ enum class DisableResult : std::uint8_t {
 struct Recorded {
   // Webhooks for which another transaction writes rows of webhook_deliveries, or for which a row could not be written.
   // Their part of the batch is stored as changes for apply_deferred(). These changes count as written, except that
-  // due(), next_due, give_up_old(), write_ordering_keys() and owed_by_key() must wait until they are applied.
+  // due(), next_due, give_up_old(), write_ordering_keys() and pending_by_key() must wait until they are applied.
   std::vector<Uuid> deferred;
   // Rows not written, because they are locked.
   std::vector<MinuteOfWebhook> minutes;
@@ -250,12 +250,12 @@ struct LogHead {
 };
 
 // A pending row of webhook_deliveries with its event. The event's data is empty if it is stored nowhere any more.
-struct OwedDelivery {
+struct PendingDelivery {
   Event event;
   int attempts = 0;          // already made
   int probes = 0;            // how many of the attempts were probes
-  std::int64_t request = 0;  // see OwedRow
-  Time owed_since{};
+  std::int64_t request = 0;  // see DeliveryRow
+  Time pending_since{};
   Time next_attempt_at{};
 };
 
@@ -273,9 +273,9 @@ struct DueQuery {
 };
 
 struct Due {
-  std::vector<OwedDelivery> deliveries;  // the longest due first; in_order: the oldest events first
-  bool is_all = true;                    // false: more are due
-  std::optional<Time> next;              // when the next delivery becomes due, among those that are not due yet
+  std::vector<PendingDelivery> deliveries;  // the longest due first; in_order: the oldest events first
+  bool is_all = true;                       // false: more are due
+  std::optional<Time> next;                 // when the next delivery becomes due, among those that are not due yet
 };
 
 // What webhook_test() sends, from committed data.
@@ -303,14 +303,14 @@ enum class FilterAnswer : std::uint8_t {
 };
 
 // How many rows a webhook has in a part of webhook_deliveries.
-struct OwedCount {
+struct DeliveryCount {
   Uuid webhook;
   std::optional<std::string> organization_id;
   std::uint64_t rows = 0;
 };
 
-struct OwedStep {
-  std::vector<OwedCount> counts;
+struct DeliveryCounts {
+  std::vector<DeliveryCount> counts;
   std::optional<DeliveryKey> last;  // nullopt: there are no more
 };
 
@@ -395,7 +395,7 @@ class Store {
   // The deliveries that any worker logged above the floor.
   virtual std::vector<DeliveryKey> logged_since(std::int64_t log_floor) = 0;
   // The deliveries of these events that webhook_deliveries holds.
-  virtual std::vector<DeliveryKey> owed_of(const std::vector<std::int64_t>& event_ids) = 0;
+  virtual std::vector<DeliveryKey> pending_of(const std::vector<std::int64_t>& event_ids) = 0;
 
   // Evaluates filters. Answers at least the first question of each group, and more of them in order as the group's time
   // limit allows. When the time for the whole call is over, the remaining groups get no answer. A failure or overrun in
@@ -427,8 +427,8 @@ class Store {
   virtual OrderingStep write_ordering_keys(const WebhookIdentity& webhook, Ordering ordering,
                                            const Backlog::Position& after, std::size_t rows_max) = 0;
   // How many deliveries are pending, by ordering_key. nullopt: more than rows_max rows.
-  virtual std::optional<std::unordered_map<std::string, std::int64_t>> owed_by_key(const WebhookIdentity& webhook,
-                                                                                   std::size_t rows_max) = 0;
+  virtual std::optional<std::unordered_map<std::string, std::int64_t>> pending_by_key(const WebhookIdentity& webhook,
+                                                                                      std::size_t rows_max) = 0;
   // Takes one step in deleting what remains of deleted webhooks in this worker's share. known: the worker knows all
   // changes that had finished in this snapshot. Returns whether there is more to do now. Locked rows are left for
   // later.
@@ -441,7 +441,7 @@ class Store {
 
   // One step of counting the rows of webhook_deliveries, pending and dead: at most rows_max rows after `after`. Also
   // corrects the dates of rows that were written while the clock was ahead of the present one.
-  virtual OwedStep count_owed(const std::optional<DeliveryKey>& after, std::size_t rows_max) = 0;
+  virtual DeliveryCounts count_deliveries(const std::optional<DeliveryKey>& after, std::size_t rows_max) = 0;
   // Deletes at most rows_max deliveries of a webhook: dead ones first, oldest first, then the pending ones that are due
   // last. Writes one row to webhook_logs for all pending ones. Returns how many were deleted.
   virtual std::size_t give_up_excess(const Uuid& webhook, const std::string& reason, std::size_t rows_max) = 0;
@@ -457,11 +457,11 @@ class Store {
   virtual void refill_ids() = 0;
 };
 
-}  // namespace webhook::pg
+}  // namespace webhook
 
 template <>
-struct std::hash<webhook::pg::DeliveryKey> {
-  std::size_t operator()(const webhook::pg::DeliveryKey& key) const noexcept {
+struct std::hash<webhook::DeliveryKey> {
+  std::size_t operator()(const webhook::DeliveryKey& key) const noexcept {
     return std::hash<webhook::Uuid>()(key.webhook) ^ (static_cast<std::size_t>(key.event_id) * 0x9e3779b97f4a7c15ULL);
   }
 };

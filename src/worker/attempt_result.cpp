@@ -1,4 +1,4 @@
-#include "worker/verdict.h"
+#include "worker/attempt_result.h"
 
 #include <algorithm>
 
@@ -28,20 +28,20 @@ std::string status_text(int status, const std::string& redirect_host) {
 
 }  // namespace
 
-Judgement judge(const HttpResponse& response, Time now) {
-  Judgement judgement;
+AttemptResult judge(const HttpResponse& response, Time now) {
+  AttemptResult judgement;
   if (response.outcome != HttpOutcome::kResponse) {
     judgement.error = to_valid_utf8(response.error);
     return judgement;
   }
   const int status = response.status;
   if (status >= 200 && status <= 299) {
-    judgement.verdict = Lanes::Verdict::kSuccess;
+    judgement.verdict = Lanes::Health::kSuccess;
     return judgement;
   }
   judgement.error = to_valid_utf8(status_text(status, response.redirect_host));
   judgement.is_gone = status == kGone;
-  if (status < 500 && status != kTooManyRequests) judgement.verdict = Lanes::Verdict::kAnswered;
+  if (status < 500 && status != kTooManyRequests) judgement.verdict = Lanes::Health::kAnswered;
   if (status == kTooManyRequests || status == kUnavailable) {
     const auto asked = parse_retry_after(response.retry_after, now);
     if (asked) judgement.wait = std::min(*asked, kWaitMax);
