@@ -39,11 +39,13 @@ void Backlog::hold(const Uuid& webhook, const Position& row, std::int64_t reques
   rows_[webhook].held.insert_or_assign(row.event_id, Held{.next_attempt_at = row.next_attempt_at, .request = request});
 }
 
-void Backlog::note_found(const Uuid& webhook, const Position& row, std::int64_t request) {
+bool Backlog::note_found(const Uuid& webhook, const Position& row, std::int64_t request) {
   const auto rows = rows_.find(webhook);
-  if (rows == rows_.end()) return;
+  if (rows == rows_.end()) return false;
   const auto held = rows->second.held.find(row.event_id);
-  if (held != rows->second.held.end() && held->second.request != request) held->second.again = row;
+  if (held == rows->second.held.end() || held->second.request == request) return false;
+  held->second.again = row;
+  return true;
 }
 
 bool Backlog::is_held(const Uuid& webhook, std::int64_t event_id) const {

@@ -42,8 +42,8 @@ class Backlog {
   void hold(const Uuid& webhook, const Position& row, std::int64_t request = 0);
   bool is_held(const Uuid& webhook, std::int64_t event_id) const;
   // A search has found a row that is held. If its request differs from the held one, the row must be fetched again once
-  // it is let go.
-  void note_found(const Uuid& webhook, const Position& row, std::int64_t request);
+  // it is let go. Returns whether that is so.
+  bool note_found(const Uuid& webhook, const Position& row, std::int64_t request);
   std::size_t held(const Uuid& webhook) const;
   // The row is no longer in memory and is still pending, unchanged. It must be fetched again.
   void put_back(const Uuid& webhook, std::int64_t event_id);

@@ -251,6 +251,11 @@ void Filters::forget_idle() {
   });
 }
 
+bool Filters::has_older_than(Ledger::Entry entry, const std::optional<std::string>& organization) const {
+  const auto found = organizations_.find(key_of(organization));
+  return found != organizations_.end() && !found->second.waiting.empty() && found->second.waiting.front().entry < entry;
+}
+
 void Filters::filter_removed(const Target& target, const Conclude& conclude) {
   const auto found = organizations_.find(key_of(target.webhook.organization_id));
   if (found == organizations_.end() || found->second.waiting.empty()) return;

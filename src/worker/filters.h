@@ -76,6 +76,8 @@ class Filters {
   void ask(Event event, Ledger::Entry entry, std::shared_ptr<const Outgoing> outgoing,
            const std::vector<Target*>& receivers);
 
+  // Whether an event of the organization that is older than the entry waits.
+  bool has_older_than(Ledger::Entry entry, const std::optional<std::string>& organization) const;
   // Whether none waits.
   bool empty() const { return waiting_events_ == 0; }
   // When the next ones may be asked, not before now; nothing: none waits.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <unordered_set>
 
 #include "worker/in_flight.h"
 
@@ -49,12 +50,13 @@ std::shared_ptr<const Outgoing> without_body(const Outgoing& event) {
 
 }  // namespace
 
-Pending::Pending(Process& process, Store& store, Targets& targets, ByteBudget& budget, Recorder& recorder,
-                 Recording& recording, OutgoingFactory& outgoings, const Recovery& recovery)
+Pending::Pending(Process& process, Store& store, Targets& targets, ByteBudget& budget, ReadBarrier& barrier,
+                 Recorder& recorder, Recording& recording, OutgoingFactory& outgoings, const Recovery& recovery)
     : process_(process),
       store_(store),
       targets_(targets),
       budget_(budget),
+      barrier_(barrier),
       recorder_(recorder),
       recording_(recording),
       outgoings_(outgoings),
@@ -151,6 +153,9 @@ void Pending::take_webhook(const Target& target, const Targets::Change& change, 
   } else if (next_due && *next_due < backlog_.next_due(id).value_or(Time::max())) {
     backlog_.add(id, {*next_due, 0});  // somebody has changed it by hand; or it is in memory, and will be passed over
   }
+  // By the ordering until now, rows were passed over that are the next ones by the new ordering.
+  if (change.ordering && (next_due || backlog_.next_due(id))) backlog_.add(id, {});
+  if (is_ordered(target) && (is_backlog_new || change.ordering)) barrier_.add(id);
   set_up_lane(target, change);
   if (circuit_opened_at) {
     lanes_.reopen_circuit(id, *circuit_opened_at, process_.now());
@@ -225,6 +230,7 @@ void Pending::forget(const Uuid& webhook) {
   recorder_.forget(webhook);
   backlog_.forget(webhook);
   ordering_keys_.forget(webhook);
+  barrier_.forget(webhook);
 }
 
 // While the circuit is open nothing is fetched before the next probe.
@@ -233,7 +239,7 @@ void Pending::schedule_refill(const Target& target) {
   const std::optional<Time> due = backlog_.next_due(id);
   const Circuit* circuit = lanes_.circuit(id);
   // What is pending is not to be read before all of it is written.
-  const bool is_incomplete = deferrals_.contains(id) || ordering_keys_.are_incomplete(id);
+  const bool is_incomplete = deferrals_.contains(id) || ordering_keys_.are_incomplete(id) || barrier_.holds(id);
   if (!target.webhook.is_deliverable() || !due || circuit == nullptr || is_incomplete) {
     backlog_.unschedule(id);
   } else {
@@ -427,6 +433,7 @@ void Pending::refill() {
   const Time end = process_.now() + kRefillTime;
   bool is_recorded = false;
   wake_starved();
+  wake_read();
   while (process_.now() < end) {
     const std::optional<Uuid> id = backlog_.take_scheduled(process_.now());
     if (!id) break;
@@ -462,22 +469,25 @@ void Pending::refill_lane(const Target& target) {
                         .bytes_max = budget_.read_max()});
   bool all_taken = true;
   bool has_found = false;  // something that is not in memory yet
+  // Ordering keys of deliveries that are in memory and were asked for once more. What follows them waits for that, too.
+  std::unordered_set<std::string> asked_again;
   Backlog::Position position = backlog_.position(id);
   for (PendingDelivery& row : due.deliveries) {
     const Backlog::Position at{row.next_attempt_at, row.event.id};
     const std::int64_t request = row.request;
+    const std::optional<std::string> key = ordering_key(target.webhook.limits.ordering, row.event.key, row.event.id);
     if (backlog_.is_held(id, row.event.id)) {
-      backlog_.note_found(id, at, request);
-    } else {
+      if (backlog_.note_found(id, at, request) && key) asked_again.insert(*key);
+    } else if (!key || !asked_again.contains(*key)) {
       has_found = true;
       all_taken = give_up_if_dead(target, row, now) || offer_row(target, std::move(row));
       if (!all_taken) break;
       backlog_.hold(id, at, request);
     }
-    position = at;
+    if (asked_again.empty()) position = at;
   }
   // What waits in fan_outs_ is pending, and has no row yet.
-  const bool is_all = due.is_all && all_taken;
+  const bool is_all = due.is_all && all_taken && asked_again.empty();
   const bool has_more = !is_all || fan_outs_.contains(id);
   backlog_.advance(id, position, is_all ? due.next : std::optional(std::min(now, backlog_.next_due(id).value_or(now))));
   if (has_more) {
@@ -528,6 +538,13 @@ void Pending::end_overflow(const Target& target, bool is_all) {
 // The webhook is scheduled again when other lanes have let go of so many bytes.
 void Pending::starve(const Uuid& webhook, std::size_t bytes) {
   if (starved_.insert_or_assign(webhook, bytes).second) starved_turns_.push_back(webhook);
+}
+
+// Schedules those whose pending rows others have changed, once all is read that may be older than these rows.
+void Pending::wake_read() {
+  for (const Uuid& id : barrier_.release()) {
+    if (const Target* target = targets_.find(id)) schedule_refill(*target);
+  }
 }
 
 // Schedules those that came first and for which there is room together.
@@ -586,7 +603,11 @@ std::optional<Time> Pending::next_at(Time now) const {
 }
 
 std::optional<Time> Pending::next_refill_at() const {
-  return recovery_.is_under_way() ? std::nullopt : backlog_.first_scheduled();
+  if (recovery_.is_under_way()) return std::nullopt;
+  Earliest next;
+  next.add(backlog_.first_scheduled());
+  next.add(barrier_.next_at(process_.now()));
+  return next.time();
 }
 
 void Pending::clock_set_back(Time now) {

@@ -40,6 +40,7 @@
 #include "worker/ordering_keys.h"
 #include "worker/outgoing_factory.h"
 #include "worker/process.h"
+#include "worker/read_barrier.h"
 #include "worker/recorder.h"
 #include "worker/recording.h"
 #include "worker/recovery.h"
@@ -51,8 +52,8 @@ namespace webhook {
 class Pending {
  public:
   // All of these outlive it.
-  Pending(Process& process, Store& store, Targets& targets, ByteBudget& budget, Recorder& recorder,
-          Recording& recording, OutgoingFactory& outgoings, const Recovery& recovery);
+  Pending(Process& process, Store& store, Targets& targets, ByteBudget& budget, ReadBarrier& barrier,
+          Recorder& recorder, Recording& recording, OutgoingFactory& outgoings, const Recovery& recovery);
 
   // Takes over webhook.max_in_flight and the budget.
   void apply_settings();
@@ -179,11 +180,13 @@ class Pending {
   void end_overflow(const Target& target, bool is_all);
   void starve(const Uuid& webhook, std::size_t bytes);
   void wake_starved();
+  void wake_read();
 
   Process& process_;
   Store& store_;
   Targets& targets_;
   ByteBudget& budget_;
+  ReadBarrier& barrier_;
   Recorder& recorder_;
   Recording& recording_;
   OutgoingFactory& outgoings_;

@@ -27,13 +27,14 @@ constexpr Duration kFilterTime = milliseconds(2);         // of asking filters, 
 }  // namespace
 
 Reader::Reader(Process& process, Store& store, const WorkerShare& share, const ByteBudget& budget, Ledger& ledger,
-               Targets& targets, Recording& recording, Recovery& recovery, Pending& pending, Filters& filters,
-               Admission& admission, Webhooks& webhooks, Unadmitted& unadmitted)
+               ReadBarrier& barrier, Targets& targets, Recording& recording, Recovery& recovery, Pending& pending,
+               Filters& filters, Admission& admission, Webhooks& webhooks, Unadmitted& unadmitted)
     : process_(process),
       store_(store),
       share_(share),
       budget_(budget),
       ledger_(ledger),
+      barrier_(barrier),
       targets_(targets),
       recording_(recording),
       recovery_(recovery),
@@ -157,6 +158,7 @@ void Reader::poll() {
 bool Reader::open_next_window() {
   was_called_ = false;
   process_.listen_for_events();
+  barrier_.note_head();
   const LogHead head = store_.current_head();
   // What changed before the snapshot must be known before its events are routed.
   if (const std::optional<Time> again = webhooks_.catch_up()) {
@@ -170,6 +172,7 @@ bool Reader::open_next_window() {
   const std::int64_t window_floor = std::exchange(log_floor_, next_log_floor_);
   next_log_floor_ = head.last_log_id;
   if (window.empty()) {
+    barrier_.note_read(ledger_.next_entry());
     if (recovery_.is_under_way()) recovery_.end(ledger_.next_entry());
     return false;
   }
@@ -229,6 +232,7 @@ void Reader::finish_chunk() {
   unadmitted_.clear();
   if (!window_is_read_) return;
   ledger_.finish_window();
+  barrier_.note_read(ledger_.next_entry());
   if (recovery_.is_under_way() && recovery_.ends_at(ledger_.window().to)) recovery_.end(ledger_.next_entry());
   // While recovering nobody has called for what was committed before this process began.
   is_poll_wanted_ = recovery_.is_under_way() || was_called_;

@@ -18,6 +18,7 @@
 #include "worker/filters.h"
 #include "worker/pending.h"
 #include "worker/process.h"
+#include "worker/read_barrier.h"
 #include "worker/recording.h"
 #include "worker/recovery.h"
 #include "worker/store.h"
@@ -31,8 +32,8 @@ class Reader {
  public:
   // All of these outlive it.
   Reader(Process& process, Store& store, const WorkerShare& share, const ByteBudget& budget, Ledger& ledger,
-         Targets& targets, Recording& recording, Recovery& recovery, Pending& pending, Filters& filters,
-         Admission& admission, Webhooks& webhooks, Unadmitted& unadmitted);
+         ReadBarrier& barrier, Targets& targets, Recording& recording, Recovery& recovery, Pending& pending,
+         Filters& filters, Admission& admission, Webhooks& webhooks, Unadmitted& unadmitted);
 
   // log_floor: of the checkpoint with which the ledger starts.
   void start(std::int64_t log_floor) { log_floor_ = next_log_floor_ = log_floor; }
@@ -81,6 +82,7 @@ class Reader {
   const WorkerShare share_;
   const ByteBudget& budget_;
   Ledger& ledger_;
+  ReadBarrier& barrier_;
   Targets& targets_;
   Recording& recording_;
   Recovery& recovery_;

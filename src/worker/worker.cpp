@@ -35,11 +35,12 @@ Worker::Worker(Process& process, Store& store, HttpClient& http, TestRequests& t
       unadmitted_(budget_),
       maintenance_(process, store, configuration_, share),
       recording_(process, recorder_, budget_, ledger_, statistics_, targets_, maintenance_),
-      pending_(process, store, targets_, budget_, recorder_, recording_, outgoings_, recovery_),
+      filters_(process, store, targets_, budget_, statistics_),
+      barrier_(targets_, filters_),
+      pending_(process, store, targets_, budget_, barrier_, recorder_, recording_, outgoings_, recovery_),
       spill_(process, ledger_, recorder_, pending_),
       ages_(process, targets_, pending_),
       outcomes_(process, store, targets_, statistics_, recorder_, recording_, recovery_, pending_),
-      filters_(process, store, targets_, budget_, statistics_),
       admission_(ledger_, recorder_, recording_, outgoings_, pending_, filters_),
       webhooks_(process, store, share,
                 {.configuration = configuration_,
@@ -52,8 +53,8 @@ Worker::Worker(Process& process, Store& store, HttpClient& http, TestRequests& t
                  .admission = admission_,
                  .unadmitted = unadmitted_,
                  .outcomes = outcomes_}),
-      reader_(process, store, share, budget_, ledger_, targets_, recording_, recovery_, pending_, filters_, admission_,
-              webhooks_, unadmitted_),
+      reader_(process, store, share, budget_, ledger_, barrier_, targets_, recording_, recovery_, pending_, filters_,
+              admission_, webhooks_, unadmitted_),
       tester_(process, store, http, tests, recorder_, share) {}
 
 void Worker::run() {
@@ -125,7 +126,7 @@ void Worker::apply_settings() {
 // What the database is to be told and asked, but for new events.
 void Worker::work_on_database() {
   const Time begin = process_.now();
-  if (webhooks_.take_step()) reader_.poll_soon();
+  if (webhooks_.take_step() || (webhooks_.delivers() && !barrier_.empty())) reader_.poll_soon();
   pending_.load_ordering_keys();
   if (tester_.has_work()) tester_.turn(outgoings_.event_ids());
   record_results();

@@ -125,11 +125,12 @@ class Worker {
   // Each room knows those above it.
   Maintenance maintenance_;
   Recording recording_;
+  Filters filters_;
+  ReadBarrier barrier_;
   Pending pending_;
   Spill spill_;
   Ages ages_;
   Outcomes outcomes_;
-  Filters filters_;
   Admission admission_;
   Webhooks webhooks_;
   Reader reader_;

@@ -93,5 +93,80 @@ INSTANTIATE_TEST_SUITE_P(All, WorkerOrderingChangeTest,
                                          std::pair(Ordering::kEndpoint, Ordering::kRelaxed),
                                          std::pair(Ordering::kEndpoint, Ordering::kKey)));
 
+// Rows of deliveries that somebody asked for once more: see ReadBarrier and Pending::refill_lane().
+class WorkerAskedAgainInOrderTest : public WorkerTest, public testing::WithParamInterface<Ordering> {
+ protected:
+  Uuid add_webhook() {
+    return store_.add_webhook(1, [](Webhook& w) {
+      w.limits.ordering = GetParam();
+      w.limits.max_in_flight = 10;
+    });
+  }
+  std::int64_t emit() {
+    return store_.emit([](Event& event) { event.key = "k"; });
+  }
+  void ask_again(std::int64_t event_id, const Uuid& webhook) {
+    asked_again_.insert({event_id, webhook});
+    store_.replay(event_id, webhook);
+    store_.deliveries.at({event_id, webhook}).ordering_key = ordering_key(GetParam(), "k", event_id);
+  }
+};
+
+TEST_P(WorkerAskedAgainInOrderTest, ReplayedEventDoesNotOvertakeOlderOnesThatAreNotReadYet) {
+  const Uuid webhook = add_webhook();
+  plan(1s, [this] {
+    store_.set_paused(true);
+    process_.wake();
+  });
+  plan(2s, [this, webhook] {
+    for (int i = 0; i < 5; ++i) emit();
+    ask_again(5, webhook);
+  });
+  plan(3s, [this] {
+    store_.set_paused(false);
+    process_.wake();
+  });
+  run_for(20s);
+  const std::vector<std::int64_t> received = received_by(1);
+  ASSERT_GE(received.size(), 5U);
+  EXPECT_EQ(std::vector(received.begin(), received.begin() + 5), ids_from(1, 5));
+}
+
+TEST_P(WorkerAskedAgainInOrderTest, EventThatIsAskedForDuringItsAttemptIsSentBeforeNewerOnes) {
+  const Uuid webhook = add_webhook();
+  process_.settings_in_force.retry_schedule = {1s, 1s};
+  http_.answer = [this](const Received& request) {
+    if (request.event_id != 1 || received_by(1).size() >= 2) return Answer{.status = 200};
+    return request.attempt == 1 ? Answer{.status = 500} : Answer{.status = 200, .delay = 2s};
+  };
+  plan(1s, [this] { emit(); });  // fails, and is sent again after 1 s
+  plan(3s, [this, webhook] { ask_again(1, webhook); });
+  plan(3500ms, [this] { emit(); });
+  run_for(20s);
+  EXPECT_THAT(received_by(1), testing::ElementsAre(1, 1, 1, 2));
+}
+
+INSTANTIATE_TEST_SUITE_P(Ordered, WorkerAskedAgainInOrderTest, testing::Values(Ordering::kKey, Ordering::kEndpoint));
+
+TEST_F(WorkerTest, RowsThatAnOrderingPassedOverAreFoundByTheNextOne) {
+  const Uuid webhook = store_.add_webhook(1, [](Webhook& w) { w.limits.ordering = Ordering::kKey; });
+  process_.settings_in_force.retry_schedule = {10s};
+  std::set<std::int64_t> failed;
+  http_.answer = [&](const Received& request) {
+    const bool fails = request.event_id != 3 && failed.insert(request.event_id).second;
+    return Answer{.status = fails ? 404 : 200};
+  };
+  const auto emit = [this](const char* key) { store_.emit([key](Event& event) { event.key = key; }); };
+  plan(1s, [emit] { emit("a"); });      // fails, due again at 11 s
+  plan(6s, [emit] { emit("b"); });      // fails, due again at 16 s
+  plan(6500ms, [emit] { emit("b"); });  // waits for that since 6.5 s
+  plan(13s, [this, webhook] {           // the search has gone past 11 s
+    store_.change_webhook(webhook, [](Webhook& w) { w.limits.ordering = Ordering::kRelaxed; });
+  });
+  run_for(30s);
+  EXPECT_EQ(store_.count_pending(), 0U);
+  EXPECT_THAT(received_by(1), testing::UnorderedElementsAre(1, 2, 1, 3, 2));
+}
+
 }  // namespace
 }  // namespace webhook

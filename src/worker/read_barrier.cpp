@@ -1,0 +1,58 @@
+#include "worker/read_barrier.h"
+
+#include <algorithm>
+#include <chrono>
+
+namespace webhook {
+namespace {
+
+constexpr std::size_t kStep = 64;                                    // webhooks that release() looks at
+constexpr Duration kFilterInterval = std::chrono::milliseconds(10);  // between two looks while filters are asked
+
+}  // namespace
+
+void ReadBarrier::add(const Uuid& webhook) {
+  const auto [held, is_new] = held_.try_emplace(webhook);
+  held->second = {.head = heads_ + 1};
+  if (is_new) turns_.push_back(webhook);
+}
+
+void ReadBarrier::note_read(Ledger::Entry next_entry) {
+  read_ = heads_;
+  end_entry_ = next_entry;
+  unseen_ = turns_.size();
+}
+
+std::vector<Uuid> ReadBarrier::release() {
+  std::vector<Uuid> released;
+  waits_for_filters_ = false;
+  for (std::size_t left = std::min(turns_.size(), kStep); left > 0; --left) {
+    const Uuid id = turns_.front();
+    turns_.pop_front();
+    unseen_ -= std::min<std::size_t>(unseen_, 1);
+    const auto held = held_.find(id);
+    if (held == held_.end()) continue;
+    if (may_go(id, held->second)) {
+      held_.erase(held);
+      released.push_back(id);
+    } else {
+      turns_.push_back(id);
+      if (held->second.entry) waits_for_filters_ = true;
+    }
+  }
+  return released;
+}
+
+bool ReadBarrier::may_go(const Uuid& webhook, Held& held) const {
+  if (read_ < held.head) return false;
+  if (!held.entry) held.entry = end_entry_;
+  const Target* const target = targets_.find(webhook);
+  return target == nullptr || !filters_.has_older_than(*held.entry, target->webhook.organization_id);
+}
+
+std::optional<Time> ReadBarrier::next_at(Time now) const {
+  if (unseen_ > 0) return now;
+  return waits_for_filters_ ? std::optional<Time>(now + kFilterInterval) : std::nullopt;
+}
+
+}  // namespace webhook

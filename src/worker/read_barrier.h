@@ -1,0 +1,61 @@
+// Holds back the pending rows of an ordered webhook after somebody else has changed them, as webhook_replay() does. Some of
+// these rows may be of events that are newer than events which the worker has not read yet. They are fetched when the worker
+// has read all that was committed by then, and the filters have answered for it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "core/ledger.h"
+#include "core/time.h"
+#include "core/uuid.h"
+#include "worker/filters.h"
+#include "worker/targets.h"
+
+namespace webhook {
+
+class ReadBarrier {
+ public:
+  // Both outlive it.
+  ReadBarrier(Targets& targets, const Filters& filters) : targets_(targets), filters_(filters) {}
+
+  // The webhook's rows have changed. They are held back from now on.
+  void add(const Uuid& webhook);
+  bool holds(const Uuid& webhook) const { return held_.contains(webhook); }
+  bool empty() const { return held_.empty(); }
+  void forget(const Uuid& webhook) { held_.erase(webhook); }
+
+  // The reader is about to take the head of the log.
+  void note_head() { ++heads_; }
+  // The reader has read everything up to the head that it took last. next_entry: of the ledger.
+  void note_read(Ledger::Entry next_entry);
+
+  // Takes out webhooks that need no longer be held back: a bounded step.
+  std::vector<Uuid> release();
+  // When release() may have some; nothing: not before the reader has come further.
+  std::optional<Time> next_at(Time now) const;
+
+ private:
+  struct Held {
+    std::uint64_t head = 0;              // the number of the head up to which the reader must have read
+    std::optional<Ledger::Entry> entry;  // once it has: the filters must have answered for all before this one
+  };
+
+  bool may_go(const Uuid& webhook, Held& held) const;
+
+  Targets& targets_;
+  const Filters& filters_;
+  std::unordered_map<Uuid, Held> held_;
+  std::deque<Uuid> turns_;   // each one held, and some that are not any more
+  std::uint64_t heads_ = 0;  // that the reader took
+  std::uint64_t read_ = 0;   // the head up to which it has read
+  Ledger::Entry end_entry_ = 0;
+  std::size_t unseen_ = 0;          // how many of the turns release() has not looked at since note_read()
+  bool waits_for_filters_ = false;  // some of those that release() looked at last do
+};
+
+}  // namespace webhook
