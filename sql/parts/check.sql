@@ -150,64 +150,15 @@ COMMENT ON FUNCTION webhook_internal.check_deferred_tenant(uuid) IS
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.check_deferred_tenant(uuid)');
 
-CREATE FUNCTION @extschema@.webhook_check(configuration_id uuid)
-    RETURNS TABLE (severity text, finding text, hint text)
+-- The part of webhook_check() about the server.
+CREATE FUNCTION webhook_internal.check_server() RETURNS TABLE (severity text, finding text, hint text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    webhook record;
     server record;
-    latest record;
-    endpoint record;
-    unjudged bigint;
-    backlog record;
-    dropped record;
-    secret_problem text;
-    used_up text;
-    deferred text;
     preloaded boolean := @extschema@.webhook_is_preloaded();
 BEGIN
-    SELECT c.url, c.is_active, c.disabled_at, c.disabled_reason, c.created_at, c.organization_id INTO webhook
-    FROM @extschema@.webhook_configurations c WHERE c.id = webhook_check.configuration_id;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'webhook % does not exist, or belongs to another organization', configuration_id
-            USING ERRCODE = 'undefined_object';
-    END IF;
-    -- Not one expression: PostgreSQL would require the privilege on both functions.
-    IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
-        secret_problem := webhook_internal.check_secrets_operator(configuration_id);
-        used_up := webhook_internal.check_shares_operator(configuration_id);
-        deferred := webhook_internal.check_deferred_operator(configuration_id);
-    ELSE
-        secret_problem := webhook_internal.check_secrets_tenant(configuration_id);
-        used_up := webhook_internal.check_shares_tenant(configuration_id);
-        deferred := webhook_internal.check_deferred_tenant(configuration_id);
-    END IF;
     SELECT * INTO server FROM @extschema@.webhook_server_state();
-    SELECT e.circuit_opened_at, e.next_probe_at, e.failing_since, e.last_error, e.filter_failed_at, e.filter_error
-    INTO endpoint
-    FROM @extschema@.webhook_endpoints e
-    WHERE e.configuration_id = webhook_check.configuration_id AND e.configuration_created_at = webhook.created_at
-      AND e.organization_id IS NOT DISTINCT FROM webhook.organization_id;
-    SELECT sum(m.unjudged) INTO unjudged
-    FROM @extschema@.webhook_minutes m
-    WHERE m.configuration_id = webhook_check.configuration_id AND m.configuration_created_at = webhook.created_at
-      AND m.organization_id IS NOT DISTINCT FROM webhook.organization_id AND m.minute > now() - interval '24 hours';
-    SELECT count(*) FILTER (WHERE d.state = 'pending') AS pending, count(*) FILTER (WHERE d.state = 'dead') AS dead,
-           min(d.next_attempt_at) AS next_attempt_at INTO backlog
-    FROM @extschema@.webhook_deliveries d
-    WHERE d.configuration_id = webhook_check.configuration_id AND d.configuration_created_at = webhook.created_at
-      AND d.organization_id IS NOT DISTINCT FROM webhook.organization_id;
-    SELECT sum(g.deliveries) AS deliveries, max(g.minute) AS latest,
-           (array_agg(g.reason ORDER BY g.minute DESC))[1] AS reason INTO dropped
-    FROM webhook_internal.given_up g
-    WHERE g.configuration_id = webhook_check.configuration_id
-      AND g.organization_id IS NOT DISTINCT FROM webhook.organization_id;
-    SELECT l.created_at, l.status, l.error INTO latest FROM @extschema@.webhook_logs l
-    WHERE l.configuration_id = webhook_check.configuration_id
-      AND l.organization_id IS NOT DISTINCT FROM webhook.organization_id
-    ORDER BY l.id DESC LIMIT 1;
-
     RETURN QUERY
     SELECT f.severity, f.finding, f.hint FROM (VALUES
         (NOT preloaded, 'error', 'the server does not preload the library: events are recorded, but not delivered',
@@ -224,7 +175,71 @@ BEGIN
         (server.is_paused, 'error', 'this database is paused' || coalesce(': ' || server.paused_reason, ''),
          'SELECT webhook_resume();'),
         (current_setting('webhook.capture', true) = 'off', 'error', 'webhook.capture is off: no events are recorded',
-         'Set it to subscribed.'),
+         'Set it to subscribed.')
+    ) f (applies, severity, finding, hint) WHERE f.applies;
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.check_server() IS 'The findings of webhook_check() that all webhooks share.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.check_server()');
+
+CREATE FUNCTION webhook_internal.check_webhook(configuration_id uuid)
+    RETURNS TABLE (severity text, finding text, hint text)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    webhook record;
+    latest record;
+    endpoint record;
+    unjudged bigint;
+    backlog record;
+    dropped record;
+    secret_problem text;
+    used_up text;
+    deferred text;
+BEGIN
+    SELECT c.url, c.is_active, c.disabled_at, c.disabled_reason, c.created_at, c.organization_id INTO webhook
+    FROM @extschema@.webhook_configurations c WHERE c.id = check_webhook.configuration_id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'webhook % does not exist, or belongs to another organization', configuration_id
+            USING ERRCODE = 'undefined_object';
+    END IF;
+    -- Not one expression: PostgreSQL would require the privilege on both functions.
+    IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
+        secret_problem := webhook_internal.check_secrets_operator(configuration_id);
+        used_up := webhook_internal.check_shares_operator(configuration_id);
+        deferred := webhook_internal.check_deferred_operator(configuration_id);
+    ELSE
+        secret_problem := webhook_internal.check_secrets_tenant(configuration_id);
+        used_up := webhook_internal.check_shares_tenant(configuration_id);
+        deferred := webhook_internal.check_deferred_tenant(configuration_id);
+    END IF;
+    SELECT e.circuit_opened_at, e.next_probe_at, e.failing_since, e.last_error, e.filter_failed_at, e.filter_error
+    INTO endpoint
+    FROM @extschema@.webhook_endpoints e
+    WHERE e.configuration_id = check_webhook.configuration_id AND e.configuration_created_at = webhook.created_at
+      AND e.organization_id IS NOT DISTINCT FROM webhook.organization_id;
+    SELECT sum(m.unjudged) INTO unjudged
+    FROM @extschema@.webhook_minutes m
+    WHERE m.configuration_id = check_webhook.configuration_id AND m.configuration_created_at = webhook.created_at
+      AND m.organization_id IS NOT DISTINCT FROM webhook.organization_id AND m.minute > now() - interval '24 hours';
+    SELECT count(*) FILTER (WHERE d.state = 'pending') AS pending, count(*) FILTER (WHERE d.state = 'dead') AS dead,
+           min(d.next_attempt_at) AS next_attempt_at INTO backlog
+    FROM @extschema@.webhook_deliveries d
+    WHERE d.configuration_id = check_webhook.configuration_id AND d.configuration_created_at = webhook.created_at
+      AND d.organization_id IS NOT DISTINCT FROM webhook.organization_id;
+    SELECT sum(g.deliveries) AS deliveries, max(g.minute) AS latest,
+           (array_agg(g.reason ORDER BY g.minute DESC))[1] AS reason INTO dropped
+    FROM webhook_internal.given_up g
+    WHERE g.configuration_id = check_webhook.configuration_id
+      AND g.organization_id IS NOT DISTINCT FROM webhook.organization_id;
+    SELECT l.created_at, l.status, l.error INTO latest FROM @extschema@.webhook_logs l
+    WHERE l.configuration_id = check_webhook.configuration_id
+      AND l.organization_id IS NOT DISTINCT FROM webhook.organization_id
+    ORDER BY l.id DESC LIMIT 1;
+
+    RETURN QUERY
+    SELECT f.severity, f.finding, f.hint FROM (VALUES
         (NOT webhook.is_active, 'error',
          'the webhook is inactive' || coalesce(' since ' || webhook.disabled_at, '')
          || coalesce(': ' || webhook.disabled_reason, ''),
@@ -272,6 +287,24 @@ BEGIN
          'In webhook_logs one row with attempt 0 stands for many of them. webhook_replay() sends those again that have '
          'a stored event.')
     ) f (applies, severity, finding, hint) WHERE f.applies;
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.check_webhook(uuid) IS
+    'The findings of webhook_check() about the webhook itself. Raises 42704 if there is no such webhook.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.check_webhook(uuid)');
+
+CREATE FUNCTION @extschema@.webhook_check(configuration_id uuid)
+    RETURNS TABLE (severity text, finding text, hint text)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM @extschema@.webhook_configurations c WHERE c.id = webhook_check.configuration_id) THEN
+        RAISE EXCEPTION 'webhook % does not exist, or belongs to another organization', configuration_id
+            USING ERRCODE = 'undefined_object';
+    END IF;
+    RETURN QUERY SELECT s.severity, s.finding, s.hint FROM webhook_internal.check_server() s;
+    RETURN QUERY SELECT w.severity, w.finding, w.hint FROM webhook_internal.check_webhook(configuration_id) w;
 END
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_check(uuid) IS

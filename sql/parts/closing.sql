@@ -59,7 +59,7 @@ BEGIN
           AND acl.grantee NOT IN (0, p.proowner)
         UNION
         SELECT acl.grantee FROM pg_namespace n, aclexplode(n.nspacl) acl
-        WHERE n.nspname = 'webhook_internal' AND acl.grantee NOT IN (0, n.nspowner)
+        WHERE n.nspname IN ('webhook_internal', 'webhook_api') AND acl.grantee NOT IN (0, n.nspowner)
     LOOP
         PERFORM @extschema@.webhook_revoke(grantee);
     END LOOP;
@@ -74,7 +74,7 @@ BEGIN
     LOOP
         EXECUTE format('REVOKE ALL ON %s FROM PUBLIC', object);
     END LOOP;
-    REVOKE ALL ON SCHEMA webhook_internal FROM PUBLIC;
+    REVOKE ALL ON SCHEMA webhook_internal, webhook_api FROM PUBLIC;
     FOR privilege IN SELECT p.privilege FROM webhook_internal.privileges p WHERE 'public' = ANY (p.levels) LOOP
         EXECUTE format('GRANT %s TO PUBLIC', privilege);
     END LOOP;

@@ -17,6 +17,82 @@ INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
 
 -- A missing organization may be the mistake. So a webhook without one is shown for every event that it subscribes to,
 -- and an event without one shows every webhook that subscribes to it.
+CREATE FUNCTION webhook_internal.explain_event(
+    event_id bigint, happened_at timestamptz, event text, organization text, known_switch integer, log_from bigint,
+    webhooks_max integer)
+    RETURNS TABLE (configuration_id uuid, name text, matched boolean, reason text, outcome text, attempts integer,
+                   last_attempt_at timestamptz, last_error text, next_attempt_at timestamptz)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    payload json;
+    is_settled CONSTANT boolean := webhook_internal.is_settled(event_id);
+BEGIN
+    IF has_column_privilege('@extschema@.webhook_own_events', 'data', 'SELECT') THEN
+        SELECT e.data INTO payload FROM @extschema@.webhook_own_events e WHERE e.id = explain_event.event_id;
+    END IF;
+    RETURN QUERY
+    SELECT c.id, c.name, m.obstacle IS NULL, m.obstacle,
+           coalesce(d.state, CASE l.status WHEN 'success' THEN 'delivered' WHEN 'failed' THEN 'failed' END,
+                    CASE WHEN m.obstacle IS NULL THEN
+                        CASE WHEN g.reason IS NOT NULL THEN 'dead'
+                             WHEN is_settled THEN 'settled'
+                             ELSE 'waiting' END END),
+           coalesce(d.attempts, l.attempt), l.created_at,
+           coalesce(d.last_error, l.error, CASE WHEN m.obstacle IS NULL THEN g.reason END), d.next_attempt_at
+    FROM (SELECT w.* FROM (
+              SELECT k.id, k.name, k.organization_id, k.events, k.filter, k.is_active, k.active_since, k.disabled_at,
+                     k.disabled_reason, k.created_at, k.switches,
+                     EXISTS (SELECT FROM unnest(k.events) p
+                             WHERE @extschema@.webhook_event_matches(p, explain_event.event)) AS wants
+              FROM @extschema@.webhook_configurations k
+              WHERE k.organization_id = organization
+                 OR organization IS NULL OR k.organization_id IS NULL) w
+          WHERE w.organization_id IS NOT DISTINCT FROM organization
+             OR w.wants AND (w.organization_id IS NULL OR organization IS NULL)
+          ORDER BY NOT w.wants, w.name, w.id LIMIT webhooks_max) c
+    LEFT JOIN @extschema@.webhook_deliveries d
+           ON d.configuration_id = c.id AND d.event_id = explain_event.event_id
+              AND d.configuration_created_at = c.created_at
+              AND d.organization_id IS NOT DISTINCT FROM c.organization_id
+    LEFT JOIN LATERAL (
+        (SELECT a.status, a.attempt, a.created_at, a.error FROM @extschema@.webhook_logs a
+         WHERE log_from IS NULL AND a.configuration_id = c.id AND a.event_id = explain_event.event_id
+           AND a.organization_id IS NOT DISTINCT FROM c.organization_id
+         ORDER BY a.id DESC LIMIT 1)
+        UNION ALL
+        (SELECT a.status, a.attempt, a.created_at, a.error
+         FROM (SELECT r.id, r.event_id, r.organization_id, r.status, r.attempt, r.created_at, r.error
+               FROM @extschema@.webhook_logs r
+               WHERE r.configuration_id = c.id AND r.id >= log_from AND (c.wants OR d.state IS NOT NULL)
+               ORDER BY r.id LIMIT 1000) a
+         WHERE a.event_id = explain_event.event_id AND a.organization_id IS NOT DISTINCT FROM c.organization_id
+         ORDER BY a.id DESC LIMIT 1)) l ON true
+    LEFT JOIN LATERAL (SELECT u.reason FROM webhook_internal.given_up u
+                       WHERE u.configuration_id = c.id
+                         AND explain_event.event_id BETWEEN u.first_event_id AND u.last_event_id
+                       ORDER BY u.minute LIMIT 1) g ON true
+    CROSS JOIN LATERAL (SELECT CASE
+        WHEN d.state IS NOT NULL OR l.status IS NOT NULL THEN NULL
+        WHEN c.organization_id IS DISTINCT FROM organization THEN
+            format('organization: the webhook is of %s, the event of %s', coalesce(c.organization_id, 'none'),
+                   coalesce(organization, 'none'))
+        WHEN NOT c.wants THEN format('pattern: %s does not match %s', c.events, explain_event.event)
+        WHEN g.reason IS NOT NULL THEN NULL
+        WHEN NOT c.is_active THEN concat_ws(': ', 'inactive: since ' || c.disabled_at, c.disabled_reason)
+        WHEN NOT webhook_internal.was_active(c.is_active, c.switches, known_switch) THEN
+            format('active since %s, the event is of %s', c.active_since, happened_at)
+        WHEN payload IS NOT NULL THEN @extschema@.webhook_filter_problem(c.filter, payload)
+        WHEN c.filter IS NOT NULL THEN format('filter: %s may not match', c.filter) END AS obstacle) m
+    ORDER BY m.obstacle IS NOT NULL, c.name, c.id;
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.explain_event(bigint, timestamptz, text, text, integer, bigint, integer) IS
+    'The rows of webhook_explain() for an event that was found. log_from: looks only at 1000 log rows of each webhook from '
+    'this id on; null looks at all. webhooks_max: at most so many webhooks, those that subscribe to it first; null: all.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.explain_event(bigint, timestamptz, text, text, integer, bigint, integer)');
+
 CREATE FUNCTION @extschema@.webhook_explain(event_id bigint)
     RETURNS TABLE (configuration_id uuid, name text, matched boolean, reason text, outcome text, attempts integer,
                    last_attempt_at timestamptz, last_error text, next_attempt_at timestamptz)
@@ -24,8 +100,6 @@ CREATE FUNCTION @extschema@.webhook_explain(event_id bigint)
 AS $$
 DECLARE
     happened record;
-    payload json;
-    is_settled CONSTANT boolean := webhook_internal.is_settled(event_id);
 BEGIN
     SELECT e.created_at, e.event, e.organization_id, e.known_switch INTO happened FROM @extschema@.webhook_own_events e
     WHERE e.id = webhook_explain.event_id;
@@ -39,48 +113,10 @@ BEGIN
                   HINT = 'An event is recorded if a webhook of its organization subscribes to it, and kept for '
                          'webhook.event_retention. webhook_find() finds the id of an evt_... .';
     END IF;
-    IF has_column_privilege('@extschema@.webhook_own_events', 'data', 'SELECT') THEN
-        SELECT e.data INTO payload FROM @extschema@.webhook_own_events e WHERE e.id = webhook_explain.event_id;
-    END IF;
     RETURN QUERY
-    SELECT c.id, c.name, m.obstacle IS NULL, m.obstacle,
-           coalesce(d.state, CASE l.status WHEN 'success' THEN 'delivered' WHEN 'failed' THEN 'failed' END,
-                    CASE WHEN m.obstacle IS NULL THEN
-                        CASE WHEN g.reason IS NOT NULL THEN 'dead'
-                             WHEN is_settled THEN 'settled'
-                             ELSE 'waiting' END END),
-           coalesce(d.attempts, l.attempt), l.created_at,
-           coalesce(d.last_error, l.error, CASE WHEN m.obstacle IS NULL THEN g.reason END), d.next_attempt_at
-    FROM @extschema@.webhook_configurations c
-    LEFT JOIN @extschema@.webhook_deliveries d
-           ON d.configuration_id = c.id AND d.event_id = webhook_explain.event_id
-              AND d.configuration_created_at = c.created_at
-              AND d.organization_id IS NOT DISTINCT FROM c.organization_id
-    LEFT JOIN LATERAL (SELECT a.status, a.attempt, a.created_at, a.error FROM @extschema@.webhook_logs a
-                       WHERE a.configuration_id = c.id AND a.event_id = webhook_explain.event_id
-                         AND a.organization_id IS NOT DISTINCT FROM c.organization_id
-                       ORDER BY a.id DESC LIMIT 1) l ON true
-    LEFT JOIN LATERAL (SELECT u.reason FROM webhook_internal.given_up u
-                       WHERE u.configuration_id = c.id
-                         AND webhook_explain.event_id BETWEEN u.first_event_id AND u.last_event_id
-                       ORDER BY u.minute LIMIT 1) g ON true
-    CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM unnest(c.events) p
-                                       WHERE @extschema@.webhook_event_matches(p, happened.event)) AS wants) w
-    CROSS JOIN LATERAL (SELECT CASE
-        WHEN d.state IS NOT NULL OR l.status IS NOT NULL THEN NULL
-        WHEN c.organization_id IS DISTINCT FROM happened.organization_id THEN
-            format('organization: the webhook is of %s, the event of %s', coalesce(c.organization_id, 'none'),
-                   coalesce(happened.organization_id, 'none'))
-        WHEN NOT w.wants THEN format('pattern: %s does not match %s', c.events, happened.event)
-        WHEN g.reason IS NOT NULL THEN NULL
-        WHEN NOT c.is_active THEN concat_ws(': ', 'inactive: since ' || c.disabled_at, c.disabled_reason)
-        WHEN NOT webhook_internal.was_active(c.is_active, c.switches, happened.known_switch) THEN
-            format('active since %s, the event is of %s', c.active_since, happened.created_at)
-        WHEN payload IS NOT NULL THEN @extschema@.webhook_filter_problem(c.filter, payload)
-        WHEN c.filter IS NOT NULL THEN format('filter: %s may not match', c.filter) END AS obstacle) m
-    WHERE c.organization_id IS NOT DISTINCT FROM happened.organization_id
-       OR w.wants AND (c.organization_id IS NULL OR happened.organization_id IS NULL)
-    ORDER BY m.obstacle IS NOT NULL, c.name, c.id;
+    SELECT x.* FROM webhook_internal.explain_event(
+        webhook_explain.event_id, happened.created_at, happened.event, happened.organization_id, happened.known_switch,
+        NULL, NULL) x;
 END
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_explain(bigint) IS
@@ -160,6 +196,7 @@ INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
 -- The timestamp is that of the log row, so that the signatures are those that were sent.
 CREATE FUNCTION @extschema@.webhook_curl(log_id bigint) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off  -- without statistics the planner does not find the BRIN index
 AS $$
 DECLARE
     attempt record;

@@ -166,6 +166,7 @@ INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
 CREATE FUNCTION @extschema@.webhook_redeliver(log_id bigint, OUT configuration_id uuid, OUT event_id bigint,
                                               OUT event text, OUT next_attempt_at timestamptz)
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off  -- without statistics the planner does not find the BRIN index
 AS $$
 BEGIN
     SELECT l.configuration_id, l.event_id, l.event INTO configuration_id, event_id, event

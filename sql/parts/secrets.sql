@@ -154,6 +154,8 @@ $$;
 COMMENT ON FUNCTION webhook_internal.check_secret(text) IS
     'Raises an error (22023) unless the text can be a secret, and a WARNING if it is not ASCII. Messages do not repeat '
     'it.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.check_secret(text)');
 
 CREATE FUNCTION webhook_internal.replace_secret(webhook uuid, plain text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan

@@ -82,23 +82,39 @@ CREATE POLICY webhook_operators ON @extschema@.webhook_endpoints FOR SELECT
     USING ((SELECT has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE')));
 COMMENT ON POLICY webhook_operators ON @extschema@.webhook_endpoints IS 'Operators read the state of all endpoints.';
 
--- Returns the middle, on a logarithmic scale, of the bucket with the quantile. src/core/statistics.h has the bounds of
--- the buckets.
+-- The middle, on a logarithmic scale, of the bucket with the quantile. src/core/statistics.h has the bounds of the
+-- buckets.
 CREATE FUNCTION webhook_internal.duration_quantile(durations bigint[], quantile double precision)
     RETURNS double precision
-    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT round((0.25 * power(2, (c.bucket - 1.5) / 2))::numeric, 3)::double precision
-    FROM (SELECT u.bucket, sum(u.count) OVER (ORDER BY u.bucket) AS below, sum(u.count) OVER () AS total
-          FROM unnest(durations) WITH ORDINALITY u (count, bucket)) c
-    WHERE c.total > 0 AND c.below >= quantile * c.total
-    ORDER BY c.bucket LIMIT 1
-$$;
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_duration_quantile';
 COMMENT ON FUNCTION webhook_internal.duration_quantile(bigint[], double precision) IS
     'A quantile (0 to 1) of counts as in webhook_minutes.durations, in milliseconds, accurate to 20 %; null if there '
     'are no counts.';
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.duration_quantile(bigint[], double precision)');
+
+-- The transition functions change the sum in place. They are for the owner only: the aggregates call them.
+CREATE FUNCTION webhook_internal.add_durations(sum bigint[], durations integer[]) RETURNS bigint[]
+    LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_add_durations';
+COMMENT ON FUNCTION webhook_internal.add_durations(bigint[], integer[]) IS
+    'The transition function of webhook_internal.sum_durations(integer[]).';
+CREATE FUNCTION webhook_internal.add_durations(sum bigint[], durations bigint[]) RETURNS bigint[]
+    LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_add_durations';
+COMMENT ON FUNCTION webhook_internal.add_durations(bigint[], bigint[]) IS
+    'The transition function of webhook_internal.sum_durations(bigint[]).';
+
+CREATE AGGREGATE webhook_internal.sum_durations(integer[]) (
+    SFUNC = webhook_internal.add_durations, STYPE = bigint[], PARALLEL = SAFE);
+COMMENT ON AGGREGATE webhook_internal.sum_durations(integer[]) IS
+    'The sums of the elements of webhook_minutes.durations.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.sum_durations(integer[])');
+CREATE AGGREGATE webhook_internal.sum_durations(bigint[]) (
+    SFUNC = webhook_internal.add_durations, STYPE = bigint[], PARALLEL = SAFE);
+COMMENT ON AGGREGATE webhook_internal.sum_durations(bigint[]) IS
+    'The sums of the elements of sums of webhook_minutes.durations.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.sum_durations(bigint[])');
 
 -- The minutes are summed before the join, so that those of each webhook are read once.
 CREATE VIEW @extschema@.webhook_stats WITH (security_invoker) AS

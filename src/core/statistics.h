@@ -15,7 +15,7 @@
 namespace webhook {
 
 // A histogram of how long attempts took. The bucket bounds grow by a factor of the square root of two, so quantiles are
-// accurate to 20 %. webhook_minutes.durations holds the counts, and webhook_duration_quantile() reads them.
+// accurate to 20 %. webhook_minutes.durations holds the counts. src/pg/functions/statistics.cpp reads them.
 class DurationCounts {
  public:
   static constexpr std::size_t kBuckets = 48;

@@ -23,24 +23,47 @@ bool TestSlots::is_used_up_by(std::uint32_t database, std::uint64_t organization
   return organization != kNoOrganization && used_by(database, organization) >= kSlotsOfOrganization;
 }
 
+bool TestSlots::has_room_for_data(std::uint32_t database, std::uint64_t organization, std::size_t bytes,
+                                  std::size_t data_max) const {
+  std::size_t own = bytes;
+  std::size_t all = bytes;
+  for (const Slot& slot : slots_) {
+    if (slot.state == State::kFree) continue;
+    all += slot.data_bytes;
+    if (slot.database == database && slot.organization == organization) own += slot.data_bytes;
+  }
+  return all <= data_max && own <= data_max - all;
+}
+
 std::optional<TestTicket> TestSlots::put(std::uint32_t database, std::uint32_t caller, std::uint64_t organization,
-                                         const Uuid& webhook, Time webhook_created_at, std::string_view event) {
+                                         const Asked& asked, std::size_t data_max) {
   const std::size_t own = used_by(database, organization);
   if (is_used_up_by(database, organization) || (own > 0 && own + used() >= kSlots - kSlotsSpare)) return std::nullopt;
+  const std::size_t data_bytes = asked.data_bytes > kSmallData ? asked.data_bytes : 0;
+  if (data_bytes > 0 && !has_room_for_data(database, organization, data_bytes, data_max)) return std::nullopt;
   auto* const free =
       std::find_if(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.state == State::kFree; });
   if (free == slots_.end()) return std::nullopt;
   const TestTicket ticket{static_cast<std::uint32_t>(free - slots_.begin()), ++last_number_};
-  free->state = State::kWaiting;
+  free->state = State::kReserved;
   free->number = ticket.number;
   free->database = database;
   free->caller = caller;
   free->organization = organization;
+  free->data_bytes = data_bytes;
   free->request.ticket = ticket;
-  free->request.webhook = webhook;
-  free->request.webhook_created_at = webhook_created_at;
-  free->request.event = FixedText<100>(event);
+  free->request.webhook = asked.webhook;
+  free->request.webhook_created_at = asked.webhook_created_at;
+  free->request.event = FixedText<100>(asked.event);
+  free->request.data = 0;
   return ticket;
+}
+
+void TestSlots::submit(const TestTicket& ticket, std::uint32_t data) {
+  Slot* slot = find(ticket);
+  if (slot == nullptr || slot->state != State::kReserved) return;
+  slot->request.data = data;
+  slot->state = State::kWaiting;
 }
 
 TestSlots::Slot* TestSlots::find(const TestTicket& ticket) {

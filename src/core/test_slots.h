@@ -2,8 +2,11 @@
 // fixed in size and without pointers, so that it can live in shared memory. Processes that share it must call it under
 // one lock.
 //
-//   free ──put──▶ waiting ──take──▶ taken ──answer──▶ answered ──withdraw──▶ free
-//                    └──withdraw──▶ free └──withdraw──▶ given up ──answer──▶ free
+//   free ──put──▶ reserved ──submit──▶ waiting ──take──▶ taken ──answer──▶ answered ──withdraw──▶ free
+//                    └──withdraw──▶ free  └──withdraw──▶ free └──withdraw──▶ given up ──answer──▶ free
+//
+// The event's data is not in the slot: it may be large. The caller keeps it elsewhere, and submits a handle of it once it
+// has a slot.
 //
 // A caller may withdraw at any time. Once a worker has taken a request, its slot stays in use until the worker is done
 // with it. So the slots bound how many requests are being sent, in total and per organization, even if callers give up
@@ -13,8 +16,12 @@
 // reserved for organizations that use none, one each. So the first test of an organization finds a slot unless a dozen
 // others are testing at the same time, some with four requests. Each request has a unique number, so a late answer
 // matches no other request.
+//
+// The data of all requests is limited in the same way: an organization uses no more bytes than it leaves free. Data of up
+// to kSmallData bytes does not count, so that a small request never waits for large ones.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -35,8 +42,8 @@ class FixedText {
  public:
   FixedText() = default;
   // Cuts a longer text, never within a character.
-  explicit FixedText(std::string_view text) {
-    const std::string_view kept = utf8_prefix(text, kBytesMax);
+  explicit FixedText(std::string_view whole) {
+    const std::string_view kept = utf8_prefix(whole, kBytesMax);
     size_ = kept.size();
     if (!kept.empty()) std::memcpy(bytes_.data(), kept.data(), size_);
   }
@@ -58,6 +65,7 @@ struct TestRequest {
   Uuid webhook;
   Time webhook_created_at{};  // distinguishes webhooks that reuse an id
   FixedText<100> event;       // fits the longest name that event_pattern.h allows
+  std::uint32_t data = 0;     // the handle that the caller submitted
 };
 
 // What became of a request.
@@ -80,6 +88,10 @@ struct TestAnswer {
   FixedText<1000> error;          // empty: none
   Duration elapsed{};
   std::int64_t log_id = 0;  // in webhook_logs; 0: unknown
+  // What was sent, if kSent. The body follows from the event's name, sent_at and the data.
+  Time sent_at{};
+  FixedText<2048> url;       // fits the longest URL that a webhook may have
+  FixedText<10240> headers;  // lines separated by CR LF; the values of the webhook's own headers are "***"
 };
 
 // The owner chooses the numbers of processes and organizations.
@@ -89,14 +101,27 @@ class TestSlots {
   static constexpr std::size_t kSlotsSpare = 8;
   static constexpr std::size_t kSlotsOfOrganization = 4;
   static constexpr std::uint64_t kNoOrganization = 0;  // limited only by what it leaves free
+  static constexpr std::size_t kSmallData = 16 * 1024;
 
   // --- For callers ---
 
   // Whether the organization uses kSlotsOfOrganization slots, so that it gets no other however many are free.
   bool is_used_up_by(std::uint32_t database, std::uint64_t organization) const;
-  // Nothing if all slots are in use, or the organization uses as many as it may now.
+  // The most bytes of data that one request may have, if all together may have data_max.
+  static constexpr std::size_t data_of_request_max(std::size_t data_max) { return std::max(kSmallData, data_max / 2); }
+  // What a caller asks for. data_bytes is the size of the event's data.
+  struct Asked {
+    Uuid webhook;
+    Time webhook_created_at{};
+    std::string_view event;
+    std::size_t data_bytes = 0;
+  };
+  // Nothing if all slots are in use, or the organization uses as many slots or bytes as it may now. data_max limits the
+  // bytes of all requests.
   std::optional<TestTicket> put(std::uint32_t database, std::uint32_t caller, std::uint64_t organization,
-                                const Uuid& webhook, Time webhook_created_at, std::string_view event);
+                                const Asked& asked, std::size_t data_max);
+  // Lets a worker take the request. data is the handle by which it finds the event's data. Not if it was withdrawn.
+  void submit(const TestTicket& ticket, std::uint32_t data);
   // Nothing if there is no answer yet.
   std::optional<TestAnswer> answer_to(const TestTicket& ticket) const;
   // The caller gives the request up, or has read its answer. A repeated call has no effect.
@@ -114,7 +139,7 @@ class TestSlots {
   std::optional<std::uint32_t> abandon_one(std::uint32_t worker);
 
  private:
-  enum class State : std::uint8_t { kFree, kWaiting, kTaken, kAnswered, kGivenUp };
+  enum class State : std::uint8_t { kFree, kReserved, kWaiting, kTaken, kAnswered, kGivenUp };
 
   struct Slot {
     State state = State::kFree;
@@ -123,12 +148,15 @@ class TestSlots {
     std::uint32_t caller = 0;
     std::uint32_t worker = 0;
     std::uint64_t organization = kNoOrganization;
+    std::size_t data_bytes = 0;  // 0: the data is small
     TestRequest request;
     TestAnswer answer;
   };
 
   std::size_t used() const;
   std::size_t used_by(std::uint32_t database, std::uint64_t organization) const;
+  bool has_room_for_data(std::uint32_t database, std::uint64_t organization, std::size_t bytes,
+                         std::size_t data_max) const;
   Slot* find(const TestTicket& ticket);
 
   std::uint64_t last_number_ = 0;

@@ -254,6 +254,7 @@ void define_settings() {
 bool delivery_enabled() { return enabled; }
 CaptureMode capture_mode() { return static_cast<CaptureMode>(capture); }
 std::size_t payload_bytes_max() { return static_cast<std::size_t>(payload_max_bytes); }
+std::size_t worker_memory() { return bytes_of_megabytes(worker_memory_mb); }
 const char* organization_claim() { return claim; }
 const char* organization_id_setting() { return organization; }
 bool allow_http() { return plain_http; }
@@ -275,7 +276,7 @@ WorkerSettings worker_settings() {
   settings.shutdown_timeout = std::chrono::milliseconds(shutdown_timeout_ms);
   settings.event_retention = std::chrono::seconds(event_retention_s);
   settings.log_retention = std::chrono::seconds(log_retention_s);
-  settings.memory_bytes_max = bytes_of_megabytes(worker_memory_mb);
+  settings.memory_bytes_max = worker_memory();
   settings.event_bytes_max = bytes_of_megabytes(event_size_max_mb);
   settings.log_bytes_max = bytes_of_megabytes(log_size_max_mb);
   settings.deliveries_max = static_cast<std::size_t>(organization_deliveries_max);

@@ -22,6 +22,7 @@ void define_settings();
 bool delivery_enabled();                // webhook.enabled
 CaptureMode capture_mode();             // webhook.capture
 std::size_t payload_bytes_max();        // webhook.max_payload
+std::size_t worker_memory();            // webhook.worker_memory in bytes
 const char* organization_claim();       // webhook.organization_claim
 const char* organization_id_setting();  // webhook.organization_id; empty if unset
 bool allow_http();                      // webhook.allow_http

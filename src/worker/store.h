@@ -290,7 +290,6 @@ struct Testable {
   std::vector<std::string> secrets;  // as in Webhook
   std::string secret_problem;        // why a secret cannot be decrypted; empty: all can
   Duration timeout{};                // as in Webhook
-  std::string example;               // the event's example, JSON in UTF-8
 };
 
 enum class FilterAnswer : std::uint8_t {

@@ -8,20 +8,33 @@
 #include "worker/attempt_result.h"
 
 namespace webhook {
+namespace {
+
+// The headers as the caller may see them: without the values of the webhook's own, which only its writers know.
+std::string shown_headers(const HttpRequest& request, const std::string& user_agent) {
+  std::string lines = request.headers + "\r\nUser-Agent: " + user_agent;
+  for (const std::string& header : request.custom_headers) {
+    lines.append("\r\n").append(header, 0, header.find(':')).append(": ***");
+  }
+  return lines;
+}
+
+}  // namespace
 
 void Tester::turn(EventIdCipher& event_ids) {
   record_finished();
   bool started = false;
   while (in_flight_.size() < kInFlightMax) {
-    const std::optional<TestRequest> request = requests_.take(share_);
-    if (!request) break;
-    begin(*request, event_ids);
+    std::optional<TakenTest> taken = requests_.take(share_);
+    if (!taken) break;
+    begin(std::move(*taken), event_ids);
     started = true;
   }
   if (started) http_.drive();
 }
 
-void Tester::begin(const TestRequest& request, EventIdCipher& event_ids) {
+void Tester::begin(TakenTest taken, EventIdCipher& event_ids) {
+  const TestRequest& request = taken.request;
   if (!process_.settings().enabled) {
     refuse(request.ticket, TestOutcome::kDisabled);
     return;
@@ -42,18 +55,19 @@ void Tester::begin(const TestRequest& request, EventIdCipher& event_ids) {
   } else if (!testable.secret_problem.empty()) {
     refuse(request.ticket, TestOutcome::kFailed, testable.secret_problem);
   } else {
-    send(request, testable, event_ids);
+    send(std::move(taken), testable, event_ids);
   }
 }
 
-void Tester::send(const TestRequest& request, const Testable& testable, EventIdCipher& event_ids) {
+void Tester::send(TakenTest taken, const Testable& testable, EventIdCipher& event_ids) {
+  const TestRequest& request = taken.request;
   constexpr double kIds = 9007199254740992.0;  // 2^53: what a double counts
   const Time now = process_.now();
   Event event;
   event.id = -1 - static_cast<std::int64_t>(process_.random() * kIds);
   event.created_at = now;
   event.name = std::string(request.event.view());
-  event.data = testable.example;
+  event.data = std::move(taken.data);
   const auto body = std::make_shared<const std::string>(build_body(event));
   const std::string webhook_id = event_ids.encode(event.id, now);
 
@@ -71,6 +85,7 @@ void Tester::send(const TestRequest& request, const Testable& testable, EventIdC
   in_flight_.emplace(out.token, Test{.ticket = request.ticket,
                                      .webhook_created_at = request.webhook_created_at,
                                      .url = testable.url,
+                                     .headers = shown_headers(out, process_.settings().http.user_agent),
                                      .row = {.created_at = now,
                                              .webhook = request.webhook,
                                              .organization_id = testable.organization_id,
@@ -94,7 +109,7 @@ std::optional<Tester::Outcome> Tester::conclude(const HttpResponse& response) {
   test.row.remote_ip = response.remote_ip;
   Outcome outcome{.webhook = test.row.webhook,
                   .webhook_created_at = test.webhook_created_at,
-                  .url = std::move(test.url),
+                  .url = test.url,
                   .verdict = judgement.verdict};
   finished_.push_back(std::move(test));
   in_flight_.erase(found);
@@ -144,9 +159,12 @@ void Tester::answer(const Test& test, std::int64_t log_id) {
                     .success = test.row.success,
                     .response_status = test.row.response_status,
                     .elapsed = test.row.elapsed,
-                    .log_id = log_id};
+                    .log_id = log_id,
+                    .sent_at = test.row.created_at};
   answer.response_body = decltype(answer.response_body)(test.row.response_body);
   answer.error = decltype(answer.error)(test.row.error);
+  answer.url = decltype(answer.url)(test.url);
+  answer.headers = decltype(answer.headers)(test.headers);
   requests_.answer(test.ticket, answer);
 }
 

@@ -1,4 +1,4 @@
-// Sends what webhook_test() asks for: at once, past the webhook's lane and circuit, to inactive webhooks too, at most
+// Sends what webhook_test() asks for: an event with data that the caller gives, at once, past the webhook's lane and circuit, to inactive webhooks too, at most
 // kInFlightMax at a time. A test is no delivery: it is logged, but never retried, pending or settled.
 //
 // It is logged under an event id of its own, which is negative and drawn at random, so that it can't be taken for an
@@ -62,13 +62,14 @@ class Tester {
     TestTicket ticket;
     Time webhook_created_at{};
     std::string url;
+    std::string headers;  // as TestAnswer tells them
     LogRow row;
     TestOutcome outcome = TestOutcome::kSent;
   };
 
   void record_finished();
-  void begin(const TestRequest& request, EventIdCipher& event_ids);
-  void send(const TestRequest& request, const Testable& testable, EventIdCipher& event_ids);
+  void begin(TakenTest taken, EventIdCipher& event_ids);
+  void send(TakenTest taken, const Testable& testable, EventIdCipher& event_ids);
   void refuse(const TestTicket& ticket, TestOutcome outcome, const std::string& why = {});
   void answer(const Test& test, std::int64_t log_id);
 

@@ -41,8 +41,8 @@ PG_FUNCTION_INFO_V1(stand_still_in_commits);
 }  // extern "C"
 #pragma GCC visibility pop
 
-using webhook::pg::entry;
 using webhook::Error;
+using webhook::pg::entry;
 using webhook::pg::guarded;
 
 namespace {

@@ -34,6 +34,10 @@ INSERT INTO hooks.webhook_logs (id, slot, created_at, configuration_id, organiza
 SELECT CASE organization_id WHEN 'acme' THEN 1 ELSE 2 END, 0, now(), id, organization_id,
        CASE organization_id WHEN 'acme' THEN 1 ELSE 2 END, 'contact.created', 1, 'failed', organization_id
 FROM hooks.webhook_configurations;
+INSERT INTO hooks.webhook_deliveries (event_id, configuration_id, configuration_created_at, organization_id, event, created_at,
+                                      state, attempts, next_attempt_at, slot)
+SELECT 1, id, created_at, organization_id, 'contact.created', now(), 'pending', 1, now() + interval '1 h', 0
+FROM hooks.webhook_configurations WHERE organization_id = 'acme';
 CREATE TABLE contacts (id int PRIMARY KEY, organization_id text, "odd ""name""" text, updated_at timestamptz);
 SELECT hooks.webhook_watch('contacts', 'contact.created', 'UPDATE') \g /dev/null
 ALTER TABLE contacts OWNER TO regress_webhook_operate;
@@ -42,14 +46,18 @@ ALTER VIEW people OWNER TO regress_webhook_operate;
 
 -- No worker sees what this transaction makes: its answer to a test.
 CREATE OR REPLACE FUNCTION webhook_internal.send_test(
-    webhook uuid, created_at timestamptz, organization text, event text, timeout_ms integer, OUT status text,
-    OUT response_status integer, OUT response_body text, OUT error text, OUT duration_ms double precision, OUT log_id bigint)
-    LANGUAGE sql AS $$SELECT 'success', 200, 'ok', NULL, 12.5::double precision, 43::bigint$$;
+    webhook uuid, created_at timestamptz, organization text, event text, data json, timeout_ms integer, OUT status text,
+    OUT response_status integer, OUT response_body text, OUT error text, OUT duration_ms double precision, OUT log_id bigint,
+    OUT url text, OUT headers text, OUT body text)
+    LANGUAGE sql AS $$SELECT 'success', 200, 'ok', NULL, 12.5::double precision, 43::bigint,
+        'https://example.com/hook', E'Content-Type: application/json\r\nX-Own: ***', data::text$$;
 
 CREATE VIEW functions AS
     SELECT p.* FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid
     WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e' AND d.refclassid = 'pg_extension'::regclass
-      AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'webhook') AND p.prorettype <> 'trigger'::regtype;
+      AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'webhook') AND p.prorettype <> 'trigger'::regtype
+      -- Not those that are there to raise an error, nor aggregates.
+      AND p.proname NOT LIKE 'raise\_%' AND p.prokind = 'f';
 
 -- One good and many bad values for each type, as literals.
 CREATE TABLE good (type text PRIMARY KEY, value text);
@@ -58,14 +66,18 @@ INSERT INTO good VALUES
     ('integer', '1'), ('boolean', 'true'), ('json', '{}'), ('jsonb', '{}'), ('jsonpath', '$'), ('interval', '1 h'),
     ('timestamp with time zone', '2024-01-15 10:30+00'), ('text[]', '{contact.created}'), ('name[]', '{id}'),
     ('interval[]', '{1s}'), ('bigint[]', '{1}'), ('integer[]', '{1,2}'), ('regclass', 'contacts'), ('regrole', 'regress_webhook_none'), ('oid', '1'),
-    ('bytea', '\x6100'), ('double precision', '0.5');
+    ('bytea', '\x6100'), ('double precision', '0.5'), ('uuid[]', '{00000000-0000-0000-0000-00000000000a}'), ('smallint', '0'),
+    ('hooks.webhook_configurations', (SELECT c::text FROM hooks.webhook_configurations c WHERE c.organization_id = 'acme')),
+    ('hooks.webhook_logs', (SELECT l::text FROM hooks.webhook_logs l WHERE l.id = 1)),
+    ('hooks.webhook_deliveries', (SELECT d::text FROM hooks.webhook_deliveries d));
 -- Arguments that need another good value than their type's.
 CREATE TABLE good_argument (argument text PRIMARY KEY, value text);
 INSERT INTO good_argument VALUES
     ('operation', 'UPDATE'), ('condition', 'NEW.id = 1'), ('exclude_columns', NULL), ('search_path', 'public'),
     ('organization_id', 'acme'), ('organization_column', 'organization_id'), ('updated_column', 'updated_at'),
     ('webhook_id', (SELECT webhook_id FROM hooks.webhook_own_events WHERE id = 1)), ('until', 'infinity'),
-    ('trigger_name', 'webhook_contact_created_update'), ('organization', 'acme');
+    ('trigger_name', 'webhook_contact_created_update'), ('organization', 'acme'), ('status', NULL), ('state', 'pending'),
+    ('if_updated_at', NULL), ('filter', '$'), ('after', NULL), ('key', NULL);
 CREATE TABLE bad (type text, value text);
 INSERT INTO bad SELECT type, NULL FROM good;
 INSERT INTO bad
@@ -76,6 +88,7 @@ SELECT type, value FROM unnest(ARRAY['text', 'name']) type, unnest(ARRAY['', ' '
 UNION ALL
 SELECT type, value FROM unnest(ARRAY['bigint', 'integer']) type, unnest(ARRAY['0', '-1', '2', '2147483647', '-2147483648']) value
 UNION ALL SELECT 'bigint', unnest(ARRAY['9223372036854775807', '-9223372036854775808'])
+UNION ALL SELECT 'smallint', unnest(ARRAY['-1', '12', '32767', '-32768'])
 UNION ALL SELECT 'double precision', unnest(ARRAY['0', '-0', '-1', '2', '1e308', '5e-324', 'NaN', 'Infinity', '-Infinity'])
 UNION ALL SELECT 'xid8', unnest(ARRAY['0', '3', '18446744073709551615'])
 UNION ALL SELECT 'boolean', 'false'
@@ -97,6 +110,7 @@ UNION ALL SELECT 'name[]', unnest(ARRAY['{}', '{NULL}', '{""}', '{{id},{id}}', '
                                         array_fill('id'::text, ARRAY[3000])::text])
 UNION ALL SELECT 'interval[]', unnest(ARRAY['{}', '{NULL}', '{0}', '{-1s}', '{{1s},{1s}}', '{178000000 years}'])
 UNION ALL SELECT 'bigint[]', unnest(ARRAY['{}', '{NULL}', '{{1},{2}}', '{-1}'])
+UNION ALL SELECT 'uuid[]', unnest(ARRAY['{}', '{NULL}', '{00000000-0000-0000-0000-00000000000b}'])
 UNION ALL SELECT 'integer[]', unnest(ARRAY['{}', '{NULL}', '{{1},{2}}', '{-1}', '{2,1}'])
 UNION ALL SELECT 'regclass', unnest(ARRAY['0', '4294967295', 'pg_class', 'people', 'hooks.webhook_events',
     'hooks.webhook_events_0', 'hooks.webhook_secrets', 'hooks.webhook_logs_id_seq', 'hooks.webhook_events_id_idx',

@@ -60,9 +60,11 @@ INSERT INTO hooks.webhook_endpoints (configuration_id, configuration_created_at,
 SELECT webhook, now(), organization, now(), organization FROM tenants;
 -- No worker sees what this transaction makes: its answer to a test.
 CREATE OR REPLACE FUNCTION webhook_internal.send_test(
-    webhook uuid, created_at timestamptz, organization text, event text, timeout_ms integer, OUT status text,
-    OUT response_status integer, OUT response_body text, OUT error text, OUT duration_ms double precision, OUT log_id bigint)
-    LANGUAGE sql AS $$SELECT 'success', 200, webhook::text, NULL, 12.5::double precision, 43::bigint$$;
+    webhook uuid, created_at timestamptz, organization text, event text, data json, timeout_ms integer, OUT status text,
+    OUT response_status integer, OUT response_body text, OUT error text, OUT duration_ms double precision, OUT log_id bigint,
+    OUT url text, OUT headers text, OUT body text)
+    LANGUAGE sql AS $$SELECT 'success', 200, webhook::text, NULL, 12.5::double precision, 43::bigint,
+        'https://example.com/hook', E'Content-Type: application/json\r\nX-Own: ***', data::text$$;
 
 CREATE TABLE borders AS
     SELECT mine.organization AS mine, theirs.organization AS theirs, theirs.webhook, theirs.log_id, theirs.event_id,
@@ -151,7 +153,7 @@ SELECT is_empty('SELECT role, relation, of_mine FROM sights WHERE (relkind = ''S
 SELECT set_eq('SELECT DISTINCT role, relation::text FROM sights WHERE of_mine > 0 AND role IN (''read'', ''manage'')', $$
     VALUES ('read', 'hooks.webhook_configurations'), ('read', 'hooks.webhook_deliveries'), ('read', 'hooks.webhook_logs'),
            ('read', 'hooks.webhook_own_events'), ('read', 'hooks.webhook_minutes'), ('read', 'hooks.webhook_endpoints'),
-           ('read', 'hooks.webhook_stats'), ('manage', 'hooks.webhook_configurations'),
+           ('read', 'hooks.webhook_stats'), ('read', 'hooks.webhook_history'), ('manage', 'hooks.webhook_history'), ('manage', 'hooks.webhook_configurations'),
            ('manage', 'hooks.webhook_deliveries'), ('manage', 'hooks.webhook_logs'), ('manage', 'hooks.webhook_own_events'),
            ('manage', 'hooks.webhook_minutes'), ('manage', 'hooks.webhook_endpoints'), ('manage', 'hooks.webhook_stats')
 $$, 'what is one''s own is seen (a new relation with rows of organizations belongs into this list)');
@@ -248,11 +250,66 @@ INSERT INTO tried VALUES
     ('hooks.webhook_rotate_secret(uuid,interval)', 'SELECT hooks.webhook_rotate_secret(WEBHOOK)'),
     ('webhook_internal.rotate_secret_tenant(uuid,interval)', 'SELECT webhook_internal.rotate_secret_tenant(WEBHOOK, ''1 h'')'),
     ('hooks.webhook_curl(bigint)', 'SELECT hooks.webhook_curl(LOG)'),
-    ('hooks.webhook_test(uuid,text)', 'SELECT t FROM hooks.webhook_test(WEBHOOK) t'),
-    ('webhook_internal.test_tenant(uuid,text)', 'SELECT t FROM webhook_internal.test_tenant(WEBHOOK, ''contact.created'') t'),
+    ('hooks.webhook_test(uuid,text,json)', 'SELECT t FROM hooks.webhook_test(WEBHOOK) t'),
+    ('webhook_internal.test_tenant(uuid,text,json)', 'SELECT t FROM webhook_internal.test_tenant(WEBHOOK, ''contact.created'', ''{}'') t'),
+    ('webhook_api.test(uuid,text,json)', 'SELECT webhook_api.test(WEBHOOK)'),
+    ('webhook_api.replay(uuid,timestamp with time zone,timestamp with time zone,text[],boolean,boolean)',
+     'SELECT webhook_api.replay(WEBHOOK, ''-infinity'')'),
+    ('webhook_api.history(uuid,bigint,integer)', 'SELECT webhook_api.history(WEBHOOK)'),
     ('hooks.webhook_emit(text,json,text,text)',
      'SELECT hooks.webhook_emit(''contact.created'', ''{}'', ORGANIZATION) FROM hooks.webhook_flush()'),
     ('webhook_internal.emit_tenant(text,json,text)', NULL),  -- takes no organization: test/sql/tenancy.sql
+    -- Without digits, so that no time is taken for an id.
+    ('webhook_api."check"(text)', 'SELECT translate(webhook_api.check(ORGANIZATION)::text, ''0123456789'', '''')'),
+    ('webhook_api.webhooks(text,text,text,text,integer)',
+     'SELECT translate(webhook_api.webhooks(ORGANIZATION)::text, ''0123456789'', '''')'),
+    ('webhook_api.webhook(uuid)', 'SELECT webhook_api.webhook(WEBHOOK)'),
+    ('webhook_api.save(jsonb,uuid,timestamp with time zone)', 'SELECT webhook_api.save(''{"name": "x", "secret": "a new secret"}'', WEBHOOK)'),
+    ('webhook_api.delete(uuid,timestamp with time zone)', 'SELECT webhook_api.delete(WEBHOOK)'),
+    ('webhook_api.validate(jsonb,uuid)', 'SELECT webhook_api.validate(''{"name": "x"}'', WEBHOOK)'),
+    ('webhook_api.reveal(uuid)', 'SELECT webhook_api.reveal(WEBHOOK)'),
+    ('webhook_api.rotate(uuid,double precision)', 'SELECT webhook_api.rotate(WEBHOOK)'),
+    ('webhook_api.match_count(text[],text,text)',
+     'SELECT translate(webhook_api.match_count(organization => ORGANIZATION)::text, ''0123456789'', '''')'),
+    ('webhook_api.try_filter(text,text[],text,integer)',
+     'SELECT translate(webhook_api.try_filter(''$'', organization => ORGANIZATION)::text, ''0123456789'', '''')'),
+    ('webhook_api.logs(uuid,text,text,text,text,bigint,timestamp with time zone,timestamp with time zone,bigint,bigint,integer)',
+     'SELECT webhook_api.logs(WEBHOOK)'),
+    ('webhook_api.attempt(bigint)', 'SELECT webhook_api.attempt(LOG)'),
+    ('webhook_api.pending(uuid,text,bigint,text,integer)', 'SELECT webhook_api.pending(WEBHOOK)'),
+    ('webhook_api.series(uuid,text,timestamp with time zone,timestamp with time zone)', 'SELECT webhook_api.series(WEBHOOK)'),
+    ('webhook_api.breakdown(uuid,text,timestamp with time zone,timestamp with time zone)', 'SELECT webhook_api.breakdown(WEBHOOK)'),
+    ('webhook_api.redeliver(bigint[])', 'SELECT webhook_api.redeliver(ARRAY[LOG])'),
+    ('webhook_api.cancel(uuid,bigint)', 'SELECT webhook_api.cancel(WEBHOOK)'),
+    ('webhook_api.explain(bigint)', 'SELECT webhook_api.explain(EVENT)'),
+    ('webhook_api.find(text,text,text,text)', 'SELECT webhook_api.find(PUBLIC_ID)'),
+    ('webhook_internal.attempts_of(uuid,bigint,timestamp with time zone)',
+     'SELECT a FROM webhook_internal.attempts_of(WEBHOOK, EVENT, ''-infinity'') a'),
+    ('webhook_internal.check_webhook(uuid)', 'SELECT c FROM webhook_internal.check_webhook(WEBHOOK) c'),
+    ('webhook_internal.conspicuous_webhooks(text,integer)', 'SELECT webhook_internal.conspicuous_webhooks(ORGANIZATION, 10)'),
+    ('webhook_internal.count_passing(bigint[],jsonpath)', 'SELECT c FROM webhook_internal.count_passing(ARRAY[EVENT], ''$'') c'),
+    ('webhook_internal.describe_request(hooks.webhook_logs)', 'SELECT webhook_internal.describe_request(jsonb_populate_record(NULL::hooks.webhook_logs, jsonb_build_object(''configuration_id'', WEBHOOK, ''organization_id'', ORGANIZATION,
+     ''event_id'', EVENT, ''event'', ''contact.created'', ''attempt'', 1, ''created_at'', now())))'),
+    ('webhook_internal.hold_webhook(uuid,timestamp with time zone)', 'SELECT webhook_internal.hold_webhook(WEBHOOK, NULL)'),
+    ('webhook_internal.hour_of_series(uuid[],timestamp with time zone,timestamp with time zone,timestamp with time zone,integer)',
+     'SELECT h FROM webhook_internal.hour_of_series(ARRAY[WEBHOOK]::uuid[], date_trunc(''day'', now(), ''UTC''), ''-infinity'', ''infinity'', 60) h'),
+    ('webhook_internal.log_has_key(hooks.webhook_logs,text)', 'SELECT webhook_internal.log_has_key(jsonb_populate_record(NULL::hooks.webhook_logs, jsonb_build_object(''configuration_id'', WEBHOOK, ''organization_id'', ORGANIZATION,
+     ''event_id'', EVENT, ''event'', ''contact.created'', ''attempt'', 1, ''created_at'', now())), ORGANIZATION)'),
+    ('webhook_internal.log_id_at(uuid,timestamp with time zone)', 'SELECT webhook_internal.log_id_at(WEBHOOK, ''-infinity'')'),
+    ('webhook_internal.log_range(bigint,bigint)', 'SELECT l FROM webhook_internal.log_range(LOG + 1, 1) l'),
+    ('webhook_internal.log_step(uuid[],bigint,integer,integer,smallint)',
+     'SELECT l FROM webhook_internal.log_step(ARRAY[WEBHOOK]::uuid[], 1000000, 10, 10, NULL) l'),
+    ('webhook_internal.log_after(uuid[],bigint,smallint)', 'SELECT l FROM webhook_internal.log_after(ARRAY[WEBHOOK]::uuid[], 0, NULL) l'),
+    ('webhook_internal.explain_event(bigint,timestamp with time zone,text,text,integer,bigint,integer)',
+     'SELECT e FROM webhook_internal.explain_event(EVENT, now(), ''contact.created'', ORGANIZATION, NULL, NULL, NULL) e'),
+    ('webhook_internal.organizations(integer)', 'SELECT webhook_internal.organizations(10)'),
+    ('webhook_internal.recent_events(text,integer)', 'SELECT r FROM webhook_internal.recent_events(ORGANIZATION, 10) r'),
+    ('webhook_internal.recent_events_tenant(integer)', 'SELECT r FROM webhook_internal.recent_events_tenant(10) r'),
+    ('webhook_internal.save_problem(jsonb,uuid)', 'SELECT webhook_internal.save_problem(''{"name": ""}'', WEBHOOK)'),
+    ('webhook_internal.summarize(uuid[])', 'SELECT webhook_internal.summarize(ARRAY[WEBHOOK]::uuid[])'),
+    ('webhook_internal.webhooks_in_scope(uuid,text,integer)', 'SELECT webhook_internal.webhooks_in_scope(WEBHOOK, NULL, 10)'),
+    ('webhook_internal.require_webhook(uuid)', 'SELECT webhook_internal.require_webhook(WEBHOOK)'),
+    ('webhook_internal.describe_webhook(uuid)', 'SELECT webhook_internal.describe_webhook(WEBHOOK)'),
     ('hooks.webhook_current_organization()', 'SELECT hooks.webhook_current_organization()');
 INSERT INTO tried
 SELECT CASE WHEN f LIKE 'webhook\_internal.%' THEN f ELSE 'hooks.' || f END, NULL FROM unnest(ARRAY['webhook_flush()', 'webhook_is_preloaded()', 'webhook_generate_secret()',
@@ -274,7 +331,20 @@ SELECT CASE WHEN f LIKE 'webhook\_internal.%' THEN f ELSE 'hooks.' || f END, NUL
     'webhook_internal.foreign_equality(regclass,name)', 'webhook_internal.unwatched_children(regclass,text)',
     'webhook_internal.watch_operation(text,text)', 'webhook_internal.watch_trigger_name(regclass,text,text)', 'webhook_internal.watch_key(regclass)',
     'webhook_internal.watch_arguments(regclass,text,text,name[],name[],name,name[],name[],name[],boolean,boolean)',
-    'webhook_internal.watch_conflicts(regclass,text,text,name)', 'webhook_internal.normal_condition(regclass,text,text,text)']) f;
+    'webhook_internal.watch_conflicts(regclass,text,text,name)', 'webhook_internal.normal_condition(regclass,text,text,text)',
+    'webhook_internal.caller_level()', 'webhook_internal.caller_scope(text)', 'webhook_internal.check_page_size(integer,integer)',
+    'webhook_internal.raise_again(text,text,text,text,text)', 'webhook_internal.raise_argument(text,text,text,text)',
+    'webhook_internal.raise_unknown(text)', 'webhook_internal.apply_members(hooks.webhook_configurations,jsonb)',
+    'webhook_internal.check_log_arguments(text,text,timestamp with time zone,timestamp with time zone,bigint,bigint)',
+    'webhook_internal.check_members(jsonb)', 'webhook_internal.check_patterns(text,text[])', 'webhook_internal.check_secret(text)',
+    'webhook_internal.check_server()', 'webhook_internal.current_log_slot()', 'webhook_internal.default_schedule()', 'webhook_internal.describe_delivery(hooks.webhook_deliveries)',
+    'webhook_internal.describe_log(hooks.webhook_logs,text)', 'webhook_internal.describe_server()',
+    'webhook_internal.is_signature(text,bigint,text,text,text)', 'webhook_internal.matches_any(text[],text)',
+    'webhook_internal.merge_headers(jsonb,jsonb)', 'webhook_internal.read_filter(text)', 'webhook_internal.remedy(text)',
+    'webhook_internal.sum_durations(integer[])', 'webhook_internal.sum_durations(bigint[])',
+    'webhook_internal.verification_step(text,boolean,text)', 'webhook_internal.why_not_signed(text,bigint,text,text,text,boolean)']) f;
+INSERT INTO tried VALUES ('webhook_api.session()', NULL), ('webhook_api.event_types()', NULL), ('webhook_api.watches()', NULL),
+    ('webhook_api.verify(text,text,jsonb)', NULL);  -- session() tells the session's own organization: test/sql/api.sql
 
 SELECT is_empty($$
     SELECT format('add to the table "tried" in test/sql/border.sql how %s is tried across the border', f.signature)

@@ -50,9 +50,11 @@ SELECT 42, 0, now(), id, 'acme', 1, 'contact.created', 1, 'failed', 'HTTP status
 
 -- No worker sees what this transaction makes: its answer to a test.
 CREATE OR REPLACE FUNCTION webhook_internal.send_test(
-    webhook uuid, created_at timestamptz, organization text, event text, timeout_ms integer, OUT status text,
-    OUT response_status integer, OUT response_body text, OUT error text, OUT duration_ms double precision, OUT log_id bigint)
-    LANGUAGE sql AS $$SELECT 'success', 200, 'ok', NULL, 12.5::double precision, 43::bigint$$;
+    webhook uuid, created_at timestamptz, organization text, event text, data json, timeout_ms integer, OUT status text,
+    OUT response_status integer, OUT response_body text, OUT error text, OUT duration_ms double precision, OUT log_id bigint,
+    OUT url text, OUT headers text, OUT body text)
+    LANGUAGE sql AS $$SELECT 'success', 200, 'ok', NULL, 12.5::double precision, 43::bigint,
+        'https://example.com/hook', E'Content-Type: application/json\r\nX-Own: ***', data::text$$;
 
 \o :outputdir/results/docs_examples.out
 \i :examples

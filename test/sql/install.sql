@@ -34,10 +34,10 @@ CREATE VIEW pg_temp.functions AS
 -- Where things are and how they are called.
 SELECT is_empty($$
     SELECT oid::regclass::text FROM pg_temp.relations
-    WHERE relnamespace NOT IN ('hooks'::regnamespace, 'webhook_internal'::regnamespace)
+    WHERE relnamespace NOT IN ('hooks'::regnamespace, 'webhook_internal'::regnamespace, 'webhook_api'::regnamespace)
     UNION ALL SELECT oid::regprocedure::text FROM pg_temp.functions
-              WHERE pronamespace NOT IN ('hooks'::regnamespace, 'webhook_internal'::regnamespace)
-$$, 'everything is in the schema that CREATE EXTENSION names, or in webhook_internal');
+              WHERE pronamespace NOT IN ('hooks'::regnamespace, 'webhook_internal'::regnamespace, 'webhook_api'::regnamespace)
+$$, 'everything is in the schema that CREATE EXTENSION names, in webhook_internal or in webhook_api');
 -- What \df webhook_* shows. A function that is added here is one that users call; all others go to webhook_internal.
 SELECT bag_eq($$SELECT proname::text FROM pg_temp.functions WHERE pronamespace = 'hooks'::regnamespace$$, $$SELECT unnest(ARRAY[
     'webhook_cancel', 'webhook_capture', 'webhook_check', 'webhook_curl', 'webhook_current_organization',
@@ -78,18 +78,18 @@ $$, 'every policy has a comment');
 -- Functions.
 SELECT is_empty($$
     SELECT f.oid::regprocedure FROM pg_temp.functions f JOIN pg_language l ON l.oid = f.prolang
-    WHERE l.lanname <> 'c' AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (f.proconfig), false)
+    WHERE l.lanname <> 'c' AND f.prokind <> 'a' AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (f.proconfig), false)
 $$, 'every function that is not C pins its search_path');
 SELECT set_eq('SELECT proname::text FROM pg_temp.functions WHERE prosecdef', ARRAY[
     'configurations_check', 'configurations_stage_secret', 'configurations_adopt_secrets',
-    'configurations_change_secret', 'configurations_changed', 'configurations_forget', 'configurations_draw_identity',
+    'configurations_change_secret', 'configurations_changed', 'configurations_record', 'configurations_forget', 'configurations_draw_identity',
     'secrets_forget',
     'emit_tenant', 'redeliver_tenant', 'redeliver_operator', 'replay_tenant', 'replay_operator',
     'cancel_tenant', 'cancel_operator', 'rotate_secret_tenant', 'rotate_secret_operator',
     'reveal_secret_tenant', 'reveal_secret_operator', 'webhook_reencrypt_secrets',
     'check_secrets_tenant', 'check_secrets_operator', 'check_shares_tenant', 'check_shares_operator', 'check_deferred_tenant', 'check_deferred_operator',
     'check_limit',
-    'test_tenant', 'test_operator', 'find_tenant', 'is_settled', 'was_active', 'webhook_server_state'], 'only these functions run as their owner');
+    'test_tenant', 'test_operator', 'find_tenant', 'is_settled', 'was_active', 'webhook_server_state', 'recent_events_tenant', 'newest_log_id', 'current_log_slot'], 'only these functions run as their owner');
 SELECT is_empty($$
     SELECT oid::regprocedure FROM pg_temp.functions
     WHERE (prorettype = 'trigger'::regtype OR prosecdef) AND has_function_privilege('public', oid, 'EXECUTE')
@@ -97,7 +97,7 @@ $$, 'nobody can attach a trigger function, or call one that runs as its owner');
 SELECT is_empty($$
     SELECT f FROM unnest(ARRAY['webhook_internal.append(text, json, text, text)', 'webhook_is_operator()', 'webhook_internal.wake()',
         'webhook_internal.replace_secret(uuid, text)', 'webhook_reveal_secret(uuid)', 'webhook_emit(text, json, text, text)',
-        'webhook_test(uuid, text)', 'webhook_internal.send_test(uuid, timestamptz, text, text, integer)',
+        'webhook_test(uuid, text, json)', 'webhook_internal.send_test(uuid, timestamptz, text, text, json, integer)',
         'webhook_pause(text)', 'webhook_resume()', 'webhook_grant(regrole, text)', 'webhook_revoke(regrole)']) f
     WHERE has_function_privilege('public', CASE WHEN f LIKE 'webhook\_internal.%' THEN f ELSE 'hooks.' || f END, 'EXECUTE')
 $$, 'what needs a grant is not PUBLIC''s');
@@ -107,8 +107,9 @@ SELECT is_empty($$
     SELECT oid::regclass, relacl FROM pg_temp.relations, aclexplode(relacl) acl WHERE acl.grantee <> relowner
 $$, 'no role but the owner has a right on any table, segment, view or sequence');
 SELECT is_empty($$
-    SELECT acl FROM pg_namespace, aclexplode(nspacl) acl WHERE nspname = 'webhook_internal' AND acl.grantee <> nspowner
-$$, 'nor on the schema webhook_internal');
+    SELECT acl FROM pg_namespace, aclexplode(nspacl) acl WHERE nspname IN ('webhook_internal', 'webhook_api')
+      AND acl.grantee <> nspowner
+$$, 'nor on the schemas webhook_internal and webhook_api');
 SELECT is_empty($$
     SELECT oid::regprocedure, proacl FROM pg_temp.functions, aclexplode(proacl) acl
     WHERE acl.grantee NOT IN (0, proowner)

@@ -14,7 +14,7 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = public, tap;
-SELECT plan(178);
+SELECT plan(184);
 
 CREATE ROLE regress_webhook_none;
 CREATE ROLE regress_webhook_read;
@@ -335,11 +335,18 @@ FROM unnest(ARRAY['redeliver', 'curl']) f, pg_temp.refusal(format('SELECT hooks.
 DELETE FROM hooks.webhook_logs WHERE id = 900;
 -- In place of the worker, which sees nothing of this transaction: tells what it is asked for.
 CREATE OR REPLACE FUNCTION webhook_internal.send_test(
-    webhook uuid, created_at timestamptz, organization text, event text, timeout_ms integer, OUT status text,
-    OUT response_status integer, OUT response_body text, OUT error text, OUT duration_ms double precision, OUT log_id bigint)
-    LANGUAGE sql STRICT AS $$SELECT 'success', 200, event, webhook::text, timeout_ms::double precision, 43::bigint$$;
-SELECT is((SELECT t FROM hooks.webhook_test(:'a') t)::text, format('(success,200,webhook.test,%s,5000,43)', :'a'),
-          'without an event it is webhook.test');
+    webhook uuid, created_at timestamptz, organization text, event text, data json, timeout_ms integer, OUT status text,
+    OUT response_status integer, OUT response_body text, OUT error text, OUT duration_ms double precision, OUT log_id bigint,
+    OUT url text, OUT headers text, OUT body text)
+    LANGUAGE sql STRICT AS $$SELECT 'success', 200, event, webhook::text, timeout_ms::double precision, 43::bigint,
+        'https://example.com/hook', E'Content-Type: application/json\r\nX-Own: ***', data::text$$;
+SELECT is((SELECT (status, response_status, response_body, error, duration_ms, log_id) FROM hooks.webhook_test(:'a') t)::text,
+          format('(success,200,webhook.test,%s,5000,43)', :'a'), 'without an event it is webhook.test');
+SELECT is((hooks.webhook_test(:'a')).request::jsonb, '{"url": "https://example.com/hook", "headers": {"Content-Type": '
+          '"application/json", "X-Own": "***"}, "body": "{\"message\":\"This is a test of your webhook.\"}"}',
+          'the example is sent, and the request is told');
+SELECT is((hooks.webhook_test(:'a', payload => payload::json)).request ->> 'body', payload, 'or data of one''s own: ' || payload)
+FROM unnest(ARRAY['{"id":  1}', '[]', '"x"', 'null', '{"a": 1, "a": 2}']) payload;
 SELECT is((hooks.webhook_test(:'a', 'deal.created')).response_body, 'deal.created', 'else the given one');
 UPDATE hooks.webhook_configurations SET test_event = 'contact.updated', timeout_ms = 700 WHERE id = :'a';
 SELECT is((SELECT t.response_body || ' ' || t.duration_ms FROM hooks.webhook_test(:'a', NULL) t), 'contact.updated 700',
@@ -358,9 +365,9 @@ INSERT INTO tried VALUES
     ('webhook_internal.replay_tenant(%1$L, ''-infinity'', now(), NULL, false, true)', 'manage'),
     ('webhook_curl(%3$s)', 'manage'), ('webhook_rotate_secret(%1$L)', 'manage'),
     ('webhook_internal.rotate_secret_tenant(%1$L, ''1 h'')', 'manage'),
-    ('webhook_test(%1$L)', 'manage'), ('webhook_internal.test_tenant(%1$L, ''webhook.test'')', 'manage'),
-    ('webhook_internal.test_operator(%1$L, ''webhook.test'')', 'operate'),
-    ('webhook_internal.send_test(%1$L, now(), '''', ''webhook.test'', 1000)', 'owner'),
+    ('webhook_test(%1$L)', 'manage'), ('webhook_internal.test_tenant(%1$L, ''webhook.test'', NULL)', 'manage'),
+    ('webhook_internal.test_operator(%1$L, ''webhook.test'', NULL)', 'operate'),
+    ('webhook_internal.send_test(%1$L, now(), '''', ''webhook.test'', ''{}'', 1000)', 'owner'),
     ('webhook_internal.cancel_operator(%1$L, NULL)', 'operate'), ('webhook_internal.redeliver_operator(%1$L, %2$s)', 'operate'),
     ('webhook_internal.replay_operator(%1$L, ''-infinity'', now(), NULL, false, true)', 'operate'),
     ('webhook_internal.rotate_secret_operator(%1$L, ''1 h'')', 'operate'),
@@ -405,7 +412,7 @@ FROM (VALUES ('none', 'acme', '42501'), ('read', 'acme', 'acme'), ('manage', 'gl
              ('operate', 'acme', 'acme globex')) c (role, organization, expected);
 SELECT is(pg_temp.as_role('read', 'acme', 'SELECT data FROM hooks.webhook_own_events LIMIT 1'), '42501',
           'read does not see bodies there');
--- Whatever runs as its owner is tried here or in tenancy.sql, or cannot be called.
+-- Whatever runs as its owner is tried here, in tenancy.sql or in api.sql, or cannot be called.
 SELECT set_eq($$
     SELECT proname::text FROM pg_proc
     WHERE prosecdef AND pronamespace IN ('hooks'::regnamespace, 'webhook_internal'::regnamespace) AND prorettype <> 'trigger'::regtype
@@ -414,7 +421,7 @@ $$, ARRAY['emit_tenant', 'redeliver_operator', 'redeliver_tenant', 'replay_opera
           'reveal_secret_tenant', 'reveal_secret_operator', 'webhook_reencrypt_secrets',
           'check_secrets_tenant', 'check_secrets_operator', 'check_shares_tenant', 'check_shares_operator', 'check_deferred_tenant',
           'check_deferred_operator', 'check_limit', 'test_tenant', 'test_operator',
-          'find_tenant', 'is_settled', 'was_active', 'webhook_server_state'],
+          'find_tenant', 'is_settled', 'was_active', 'webhook_server_state', 'recent_events_tenant', 'newest_log_id', 'current_log_slot'],
           'no other function runs as its owner');
 
 SELECT * FROM finish();

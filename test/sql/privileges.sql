@@ -53,10 +53,10 @@ CREATE VIEW pg_temp.rows AS
                                      'regress_webhook_operate']) WITH ORDINALITY r (role, place)
         WHERE p.pronamespace IN ('hooks'::regnamespace, 'webhook_internal'::regnamespace)
         UNION ALL
-        SELECT 'webhook_internal', r.place,
-               CASE WHEN has_schema_privilege(r.role, 'webhook_internal', 'CREATE') THEN 'CREATE'
-                    WHEN has_schema_privilege(r.role, 'webhook_internal', 'USAGE') THEN 'USAGE' ELSE '' END
-        FROM unnest(ARRAY['public', 'regress_webhook_read', 'regress_webhook_manage',
+        SELECT s.name, r.place,
+               CASE WHEN has_schema_privilege(r.role, s.name, 'CREATE') THEN 'CREATE'
+                    WHEN has_schema_privilege(r.role, s.name, 'USAGE') THEN 'USAGE' ELSE '' END
+        FROM unnest(ARRAY['webhook_internal', 'webhook_api']) s (name), unnest(ARRAY['public', 'regress_webhook_read', 'regress_webhook_manage',
                           'regress_webhook_operate']) WITH ORDINALITY r (role, place)) o
     GROUP BY name HAVING string_agg(may, '') <> '';
 -- Four columns of privileges, and a reason.

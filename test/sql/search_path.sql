@@ -20,7 +20,7 @@ CREATE VIEW tap.ours AS
       AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'webhook');
 SELECT is_empty($$
     SELECT p.oid::regprocedure FROM tap.ours p JOIN pg_language l ON l.oid = p.prolang
-    WHERE NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (p.proconfig), false) AND (l.lanname <> 'c' OR p.prosecdef)
+    WHERE NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (p.proconfig), false) AND (l.lanname <> 'c' AND p.prokind <> 'a' OR p.prosecdef)
 $$, 'a function pins its search_path, unless it is C, which looks up no name, and runs as its caller');
 
 -- --- the attacker's schema -------------------------------------------------------------------------------------------
@@ -101,10 +101,12 @@ VALUES (0, 1, pg_current_xact_id(), now(), 'contact.created', 'acme', '{"id": 1}
 INSERT INTO hooks.webhook_logs (id, slot, created_at, configuration_id, organization_id, event_id, event, attempt, status, error)
 VALUES (1, 0, now(), '00000000-0000-0000-0000-00000000000a', 'acme', 1, 'contact.created', 1, 'failed', 'no answer');
 CREATE OR REPLACE FUNCTION webhook_internal.send_test(
-    webhook uuid, created_at timestamptz, organization text, event text, timeout_ms integer, OUT status text,
-    OUT response_status integer, OUT response_body text, OUT error text, OUT duration_ms double precision, OUT log_id bigint)
+    webhook uuid, created_at timestamptz, organization text, event text, data json, timeout_ms integer, OUT status text,
+    OUT response_status integer, OUT response_body text, OUT error text, OUT duration_ms double precision, OUT log_id bigint,
+    OUT url text, OUT headers text, OUT body text)
     LANGUAGE sql SET search_path = pg_catalog, pg_temp
-    AS $$SELECT 'success', 200, 'ok', NULL, 12.5::double precision, 43::bigint$$;
+    AS $$SELECT 'success', 200, 'ok', NULL, 12.5::double precision, 43::bigint,
+        'https://example.com/hook', E'Content-Type: application/json\r\nX-Own: ***', data::text$$;
 GRANT USAGE ON SCHEMA evil, tap TO PUBLIC;
 GRANT ALL ON ALL TABLES IN SCHEMA evil TO PUBLIC;
 GRANT ALL ON SEQUENCE evil.calls TO PUBLIC;

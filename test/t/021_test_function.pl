@@ -10,10 +10,12 @@ use lib "$FindBin::RealBin/lib";
 use PostgreSQL::Test::Utils;
 use Test::More;
 use WebhookTest;
+use WebhookTest::Crash;
 use WebhookTest::Session;
 
 my $receiver = start_receiver();
-my $node = new_node();
+# Segments of dynamic shared memory are files then, which can be counted.
+my $node = new_node(dynamic_shared_memory_type => 'mmap');
 
 sub sql { my ($query) = @_; return $node->safe_psql('postgres', $query); }
 
@@ -27,6 +29,7 @@ sub refused
 }
 
 sub tested { my ($webhook, $columns) = @_; return sql("SELECT $columns FROM webhook_test('$webhook') t"); }
+sub segments { return scalar(my @files = glob($node->data_dir . '/pg_dynshmem/mmap.*')); }
 sub worker_pid { return sql('SELECT pid FROM webhook_workers'); }
 sub waiting { return sql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT%webhook_test(%' AND pid <> pg_backend_pid() AND state = 'active'"); }
 
@@ -59,6 +62,34 @@ is(sql("SELECT event_id < 0, event FROM webhook_find('$request->{webhook_id}')")
 sql("SELECT webhook_test('$webhook', 'deal.created')");
 like(($receiver->received('/status/202/body/thanks?ok'))[1]{body}, qr/^\{"event":"deal\.created".*"title":"Analytical engine"/, 'another event may be named');
 is(scalar(keys %{ $receiver->counts_by_webhook_id('/status/202/body/thanks?ok') }), 2, 'each test has its own webhook-id');
+
+# --- Data of one's own ---
+
+my $own_data = '{"id":  4711, "name": "Ada \u2713", "tags": []}';
+my $told = sql("SELECT request FROM webhook_test('$webhook', 'contact.created', \$d\$$own_data\$d\$)");
+($request) = ($receiver->received('/status/202/body/thanks?ok'))[-1];
+like($request->{body}, qr/^\{"event":"contact\.created","timestamp":"[^"]+","data":\Q$own_data\E\}$/, 'data of one\'s own is sent as it is');
+is( sql("SELECT webhook_verify('$request->{webhook_id}', $request->{headers}{'webhook-timestamp'}, \$b\$$request->{body}\$b\$, "
+		  . "'$request->{headers}{'webhook-signature'}', 'a long secret')"), 't', 'and signed');
+is($request->{headers}{'x-webhook-event'}, 'contact.created', 'as that event');
+my $request_of_test = sub { my ($path) = @_; return sql("SELECT \$t\$$told\$t\$::json #>> '$path'") };
+is($request_of_test->('{body}'), $request->{body}, 'the body that was sent is told');
+is($request_of_test->('{url}'), $receiver->url('/status/202/body/thanks?ok'), 'and the URL');
+is($request_of_test->('{headers,X-Key}'), '***', 'of the webhook\'s own headers the names');
+foreach my $name ('Content-Type', 'User-Agent', 'X-Webhook-Event', 'X-Webhook-Id', 'webhook-id', 'X-Webhook-Attempt', 'X-Webhook-Timestamp',
+	'X-Webhook-Signature', 'webhook-timestamp', 'webhook-signature', 'X-Webhook-Test')
+{
+	is($request_of_test->("{headers,$name}"), $request->{headers}{ lc $name }, "and $name as it was sent");
+}
+is(sql("SELECT json_typeof(request -> 'headers') FROM webhook_test('$webhook')"), 'object', 'with the example, too');
+my $large = q{('[' || repeat('0,', 524286) || '0]')};    # 1048575 bytes
+is(sql("SELECT status, length(request ->> 'body') > 1048500 FROM webhook_test('$webhook', payload => $large\::json)"), 'success|t',
+	'data may have webhook.max_payload bytes');
+like(refused("SELECT webhook_test('$webhook', payload => (' ' || $large || '   ')::json)"),
+	qr/ERROR:  the data of a test can have at most 1048576 bytes\s+DETAIL:  It has 1048579\.\s+HINT:  The limit is webhook\.max_payload/,
+	'and no more');
+like(refused("SELECT webhook_test('$webhook', 'contact.creatd', '{}')"), qr/unknown event "contact\.creatd"/, 'the event must be known');
+my $segments = segments();
 
 my $failing = create_webhook($node, url => $receiver->url('/status/500?failing'), events => ['contact.created']);
 is(tested($failing, 'status, response_status, error'), 'failed|500|HTTP status 500', 'a test that fails');
@@ -100,11 +131,13 @@ my $slow = create_webhook($node, url => $receiver->url('/hang?slow'), events => 
 my $session = WebhookTest::Session->new($node, 'postgres');
 my $pid = $session->query('SELECT pg_backend_pid()');
 my $began = time;
-$session->send("SELECT webhook_test('$slow')");
+$session->send("SELECT webhook_test('$slow', payload => $large\::json)");
 eventually { $receiver->count('/hang?slow') == 1 } 'a test hangs';
+is(segments(), $segments + 1, 'its data is in a segment');
 sql("SELECT pg_cancel_backend($pid)");
 is($session->query("SELECT 'lives'"), 'lives', 'a cancel ends the waiting');
 like($session->errors, qr/canceling statement due to user request/, 'with the usual error');
+is(segments(), $segments, 'and the segment is gone');
 like(refused("SET statement_timeout = '200ms'; SELECT webhook_test('$slow')"), qr/canceling statement due to statement timeout/, 'so does statement_timeout');
 for my $i (1 .. 8) { $node->psql('postgres', "SET statement_timeout = '50ms'; SELECT webhook_test('$slow')"); }
 $session->send("SELECT webhook_test('$slow')");
@@ -113,6 +146,7 @@ sql("SELECT pg_terminate_backend($pid)");
 eventually { waiting() == 0 } 'and is terminated';
 cmp_ok(time - $began, '<', 55, 'all of that before any request has ended');
 is(tested($webhook, 'status'), 'success', 'others can test meanwhile');
+eventually { segments() == $segments } 'no segment is left of any of them';
 
 # --- The worker ends meanwhile ---
 
@@ -193,13 +227,35 @@ my $own = sql(as_tenant('acme', "INSERT INTO webhook_configurations (name, url, 
 sql(as_tenant('acme', "UPDATE webhook_configurations SET timeout_ms = 2000 WHERE id = '$own'"));
 is(sql(as_tenant('acme', "SELECT status, response_status FROM webhook_test('$own')")), 'success|200', 'a tenant tests its webhook');
 like(refused(as_tenant('globex', "SELECT webhook_test('$own')")), qr/does not exist, or belongs to another organization/, 'another tenant does not');
-like(refused(as_tenant('globex', "SELECT webhook_internal.test_tenant('$own', 'webhook.test')")), qr/does not exist, or belongs to another organization/, 'nor round the corner');
-like(refused(as_tenant('acme', "SELECT webhook_internal.send_test('$own', now(), '', 'webhook.test', 1000)")), qr/permission denied/, 'nor directly');
+like(refused(as_tenant('globex', "SELECT webhook_internal.test_tenant('$own', 'webhook.test', '{}')")), qr/does not exist, or belongs to another organization/, 'nor round the corner');
+like(refused(as_tenant('acme', "SELECT webhook_internal.send_test('$own', now(), '', 'webhook.test', '{}', 1000)")), qr/permission denied/, 'nor directly');
 is($receiver->count('/ok?tenant'), 1, 'nothing was sent for it');
 is(sql(as_tenant('acme', "UPDATE webhook_configurations SET is_active = false WHERE id = '$own' RETURNING is_active")), 'f', 'a tenant switches it off');
 is(sql(as_tenant('acme', "SELECT event, status FROM webhook_logs")), 'webhook.test|success', 'reads its log');
 is(sql(as_tenant('globex', "SELECT count(*) FROM webhook_logs")), 0, 'which another does not');
 is(sql(as_tenant('acme', "DELETE FROM webhook_configurations WHERE id = '$own' RETURNING name")), 'own', 'and deletes it');
+
+# --- A crash of either side ---
+
+foreach my $crashed ('caller', 'worker')
+{
+	my $path = "/hang?crash-of-$crashed";
+	my $hung = create_webhook($node, url => $receiver->url($path), events => ['contact.created'], timeout_ms => 60000);
+	my $caller = WebhookTest::Session->new($node, 'postgres');
+	my $caller_pid = $caller->query('SELECT pg_backend_pid()');
+	my $worker_before = worker_pid();
+	$caller->send("SELECT webhook_test('$hung', payload => $large\::json)");
+	eventually { $receiver->count($path) == 1 } "a test is under way when its $crashed crashes";
+	kill 'KILL', $crashed eq 'caller' ? $caller_pid : $worker_before;
+	eventually
+	{
+		my $pid = try_query($node, 'SELECT pid FROM webhook_workers') // '';
+		$pid ne '' && $pid ne $worker_before
+	}
+		'the server starts again';
+	is(segments(), $segments, 'no segment is left');
+	eventually { (try_query($node, "SELECT status FROM webhook_test('$webhook', payload => '{}')") // '') eq 'success' } 'and tests are sent';
+}
 
 # --- Without a worker ---
 
@@ -210,7 +266,8 @@ like($error, qr/ERROR:  no webhook can be tested: the server does not preload th
 	'without the library preloaded it is refused at once');
 $bare->stop;
 
-is_log_clean($node, expected => [qr/ERROR: /, qr/FATAL:  terminating (connection|background worker)/]);
+is_log_clean($node, expected => [qr/ERROR: /, qr/FATAL:  terminating (connection|background worker)/, qr/was terminated by signal 9/,
+	qr/FATAL:  the database system is (in recovery mode|not yet accepting connections|starting up)/]);
 $node->stop;
 
 done_testing();

@@ -37,7 +37,7 @@ my %situation_of = (
 		delete_expired_dead draw_ids)),
 	# Of what webhook_deliveries refers to; these skip what somebody has locked (062_storage.pl, 068_clock.pl).
 	(map { $_ => 'shares' } qw(count_deliveries redate_pending delete_oldest_dead delete_last_due delete_deliveries_of log_given_up walk_saved
-		lock_saved delete_saved oldest_saved delete_old_given_up)),
+		lock_saved delete_saved oldest_saved delete_old_given_up delete_old_history)),
 	(map { $_ => 'test' } qw(read_testable last_log_id_drawn)),
 	# Only in a copy or an upgraded cluster, where nothing is delivered before.
 	(map { $_ => 'identity' } qw(create_paused_identity delete_identity update_system_identifier update_checkpoint_instance)));

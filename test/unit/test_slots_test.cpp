@@ -11,6 +11,8 @@ namespace {
 constexpr std::uint32_t kDatabase = 5;
 constexpr std::uint32_t kCaller = 7;
 constexpr std::uint32_t kWorker = 9;
+constexpr std::uint32_t kData = 77;
+constexpr std::size_t kDataMax = 8'000'000;
 constexpr std::uint64_t kNobodys = TestSlots::kNoOrganization;
 constexpr std::uint64_t kAcme = 11;
 constexpr std::uint64_t kGlobex = 12;
@@ -18,13 +20,19 @@ constexpr std::uint64_t kGlobex = 12;
 class TestSlotsTest : public testing::Test {
  protected:
   TestTicket put(std::uint32_t database = kDatabase, std::uint32_t caller = kCaller) {
-    const std::optional<TestTicket> ticket =
-        slots_.put(database, caller, kNobodys, webhook_, Time{}, "contact.created");
+    const std::optional<TestTicket> ticket = put_in(database, caller, kNobodys);
     EXPECT_TRUE(ticket);
     return ticket.value_or(TestTicket{});
   }
-  std::optional<TestTicket> put_of(std::uint64_t organization) {
-    return slots_.put(kDatabase, kCaller, organization, webhook_, Time{}, "contact.created");
+  std::optional<TestTicket> put_of(std::uint64_t organization, std::size_t data_bytes = 0) {
+    return put_in(kDatabase, kCaller, organization, data_bytes);
+  }
+  std::optional<TestTicket> put_in(std::uint32_t database, std::uint32_t caller, std::uint64_t organization,
+                                   std::size_t data_bytes = 0) {
+    const auto ticket =
+        slots_.put(database, caller, organization, {webhook_, Time{}, "contact.created", data_bytes}, kDataMax);
+    if (ticket) slots_.submit(*ticket, kData);
+    return ticket;
   }
 
   Uuid webhook_{{1, 2, 3}};
@@ -40,6 +48,7 @@ TEST_F(TestSlotsTest, RequestGoesToTheWorkerAndItsAnswerBack) {
   ASSERT_TRUE(request);
   EXPECT_EQ(request->webhook, webhook_);
   EXPECT_EQ(request->event.view(), "contact.created");
+  EXPECT_EQ(request->data, kData);
   EXPECT_FALSE(slots_.answer_to(ticket));
   EXPECT_FALSE(slots_.is_waiting(kDatabase, {}));
 
@@ -51,6 +60,43 @@ TEST_F(TestSlotsTest, RequestGoesToTheWorkerAndItsAnswerBack) {
   EXPECT_EQ(answered->outcome, TestOutcome::kSent);
   EXPECT_EQ(answered->response_status, 204);
   EXPECT_EQ(answered->response_body.view(), "done");
+}
+
+TEST_F(TestSlotsTest, RequestIsNotTakenBeforeItsDataIsThere) {
+  const auto ticket = slots_.put(kDatabase, kCaller, kAcme, {webhook_, Time{}, "contact.created"}, kDataMax);
+  ASSERT_TRUE(ticket);
+  EXPECT_EQ(slots_.waiting(), 0U);
+  EXPECT_FALSE(slots_.is_waiting(kDatabase, {}));
+  EXPECT_FALSE(slots_.take(kDatabase, kWorker, {}));
+  slots_.submit(*ticket, kData);
+  EXPECT_EQ(slots_.waiting(), 1U);
+  EXPECT_TRUE(slots_.take(kDatabase, kWorker, {}));
+  slots_.submit(*ticket, kData);
+  EXPECT_FALSE(slots_.take(kDatabase, kWorker, {})) << "it is not taken again";
+}
+
+TEST_F(TestSlotsTest, WithdrawnRequestIsNotSubmitted) {
+  const auto old = slots_.put(kDatabase, kCaller, kAcme, {webhook_, Time{}, "contact.created"}, kDataMax);
+  slots_.withdraw(*old);
+  const auto fresh = slots_.put(kDatabase, kCaller, kAcme, {webhook_, Time{}, "contact.created"}, kDataMax);
+  ASSERT_EQ(fresh->slot, old->slot);
+  slots_.submit(*old, kData);
+  EXPECT_EQ(slots_.waiting(), 0U);
+}
+
+TEST_F(TestSlotsTest, OrganizationHasNoMoreDataThanItLeavesFree) {
+  EXPECT_EQ(TestSlots::data_of_request_max(kDataMax), 4'000'000U);
+  EXPECT_FALSE(put_of(kAcme, 4'000'001));
+  const auto first = put_of(kAcme, 3'000'000);
+  ASSERT_TRUE(first);
+  EXPECT_FALSE(put_of(kAcme, 1'000'001));
+  EXPECT_TRUE(put_of(kAcme, 1'000'000)) << "half of all";
+  EXPECT_FALSE(put_of(kGlobex, 2'000'001));
+  EXPECT_TRUE(put_of(kGlobex, 2'000'000)) << "half of the rest";
+  EXPECT_FALSE(put_of(kAcme, TestSlots::kSmallData + 1));
+  EXPECT_TRUE(put_of(kAcme, TestSlots::kSmallData)) << "small data always finds room";
+  slots_.withdraw(*first);
+  EXPECT_TRUE(put_of(kAcme, 1'500'000)) << "what is withdrawn leaves room";
 }
 
 TEST_F(TestSlotsTest, RequestIsTakenOnce) {
@@ -124,9 +170,7 @@ TEST_F(TestSlotsTest, FirstTestOfAnOrganizationFindsASlotWhateverTheOthersHave) 
     std::size_t used = 0;
     for (std::uint64_t i = 0; i < greedy; ++i) {
       while (put_of(1000 + i)) ++used;
-      while (
-          slots_.put(kDatabase + static_cast<std::uint32_t>(i), kCaller, kNobodys, webhook_, Time{}, "contact.created"))
-        ++used;
+      while (put_in(kDatabase + static_cast<std::uint32_t>(i), kCaller, kNobodys)) ++used;
     }
     EXPECT_LT(used, TestSlots::kSlots);
     EXPECT_TRUE(put_of(kAcme)) << greedy << " hold " << used;

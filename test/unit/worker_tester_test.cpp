@@ -65,6 +65,46 @@ TEST_F(WorkerTesterTest, SendsTheExampleAtOnceSignedAsADeliveryAndLogsIt) {
   EXPECT_EQ(answer().log_id, store_.logs[0].id);
 }
 
+TEST_F(WorkerTesterTest, DataIsSentAsItIsAndTheAnswerTellsTheRequestWithoutTheValuesOfItsHeaders) {
+  const std::string url = "https://example.com/own";
+  const Uuid webhook = store_.add_webhook(1, [&url](Webhook& w) {
+    w.url = url;
+    w.secrets = {"a long secret"};
+    w.headers = {"X-Key: k", "Authorization: Bearer a:b"};
+  });
+  const std::string data = R"({"id":  4711, "big": ")" + std::string(100'000, 'x') + "\"}";
+  plan(3s, [&] { ticket_ = tests_.ask(webhook, "contact.created", data).value(); });
+  run_for(4s);
+  ASSERT_EQ(http_.received().size(), 1U);
+  const Received& request = http_.received()[0];
+  EXPECT_TRUE(request.body.ends_with("\"data\":" + data + "}"));
+  Event event;
+  event.name = "contact.created";
+  event.data = data;
+  event.created_at = answer().sent_at;
+  EXPECT_EQ(build_body(event), request.body) << "what the caller is told";
+  EXPECT_EQ(answer().url.view(), url);
+  std::string expected;
+  for (const std::string& line : request.headers) {
+    const bool is_own = line.starts_with("X-Key") || line.starts_with("Authorization");
+    if (!is_own) expected += line + "\r\n";
+  }
+  expected += "User-Agent: " + process_.settings_in_force.http.user_agent + "\r\nX-Key: ***\r\nAuthorization: ***";
+  EXPECT_EQ(answer().headers.view(), expected);
+}
+
+TEST_F(WorkerTesterTest, RequestWhoseCallerIsGoneIsNotSentAndTheNextIs) {
+  const Uuid webhook = store_.add_webhook(1);
+  plan(3s, [&] {
+    tests_.ask(webhook).value();
+    tests_.lose_data();
+    ticket_ = tests_.ask(webhook).value();
+  });
+  run_for(4s);
+  EXPECT_EQ(http_.received().size(), 1U);
+  EXPECT_TRUE(answer().success);
+}
+
 TEST_F(WorkerTesterTest, FailureIsAnsweredAndLoggedAndNotRetried) {
   const Uuid webhook = store_.add_webhook(1);
   http_.answer = [](const Received&) { return Answer{.status = 503, .retry_after = "1", .body = "\xff later"}; };

@@ -5,6 +5,8 @@ extern "C" {
 #include "access/htup_details.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "miscadmin.h"
+#include "postmaster/bgworker.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 }
@@ -13,8 +15,11 @@ extern "C" {
 #include <iterator>
 #include <optional>
 #include <string>
+#include <string_view>
 
+#include "core/event.h"
 #include "core/time.h"
+#include "core/wire.h"
 #include "pg/capture/subscriptions.h"
 #include "pg/encoding.h"
 #include "pg/functions/arguments.h"
@@ -27,6 +32,7 @@ extern "C" {
 #pragma GCC visibility push(default)
 extern "C" {
 PG_FUNCTION_INFO_V1(webhook_is_preloaded);
+PG_FUNCTION_INFO_V1(webhook_is_worker);
 PG_FUNCTION_INFO_V1(webhook_wake);
 PG_FUNCTION_INFO_V1(webhook_worker_slots);
 PG_FUNCTION_INFO_V1(webhook_send_test);
@@ -38,11 +44,18 @@ using webhook::pg::guarded;
 using webhook::pg::row_result;
 using webhook::pg::text_argument;
 using webhook::pg::text_result;
+using webhook::pg::utf8_argument;
 using webhook::pg::uuid_argument;
 
 Datum webhook_is_preloaded(PG_FUNCTION_ARGS) {
   (void)fcinfo;
   return BoolGetDatum(webhook::pg::has_shared_state());
+}
+
+// Other background workers run users' statements: parallel workers, and those of logical replication.
+Datum webhook_is_worker(PG_FUNCTION_ARGS) {
+  (void)fcinfo;
+  return BoolGetDatum(IsBackgroundWorker && std::string_view(MyBgworkerEntry->bgw_library_name) == "webhook");
 }
 
 Datum webhook_wake(PG_FUNCTION_ARGS) {
@@ -98,16 +111,24 @@ Datum webhook_worker_slots(PG_FUNCTION_ARGS) {
   });
 }
 
-// (webhook uuid, created_at timestamptz, organization text, event text, timeout_ms integer, OUT status text, OUT
-// response_status integer, OUT response_body text, OUT error text, OUT duration_ms double precision, OUT log_id
-// bigint). STRICT. created_at, organization (empty: none) and timeout_ms are the webhook's.
+// (webhook uuid, created_at timestamptz, organization text, event text, data json, timeout_ms integer, OUT status text,
+// OUT response_status integer, OUT response_body text, OUT error text, OUT duration_ms double precision, OUT log_id
+// bigint, OUT url text, OUT headers text, OUT body text). STRICT. created_at, organization (empty: none) and timeout_ms
+// are the webhook's. url, headers (lines separated by CR LF) and body are what was sent.
 Datum webhook_send_test(PG_FUNCTION_ARGS) {
   return entry([&] {
     constexpr webhook::Duration kGrace = std::chrono::seconds(10);  // for the worker to start and to record the test
+    webhook::Event event;
+    event.name = text_argument(fcinfo, 3).value_or("");
+    event.data = utf8_argument(fcinfo, 4);
     const webhook::TestAnswer answer =
-        webhook::pg::run_test(uuid_argument(fcinfo, 0), webhook::pg::from_timestamptz(PG_GETARG_TIMESTAMPTZ(1)),
-                              text_argument(fcinfo, 2).value_or(""), text_argument(fcinfo, 3).value_or(""),
-                              std::chrono::milliseconds(PG_GETARG_INT32(4)) + kGrace);
+        webhook::pg::run_test({.webhook = uuid_argument(fcinfo, 0),
+                               .webhook_created_at = webhook::pg::from_timestamptz(PG_GETARG_TIMESTAMPTZ(1)),
+                               .organization = text_argument(fcinfo, 2).value_or(""),
+                               .event = event.name,
+                               .data = event.data},
+                              std::chrono::milliseconds(PG_GETARG_INT32(5)) + kGrace);
+    event.created_at = answer.sent_at;
     const std::string body = webhook::pg::from_utf8(answer.response_body.view());
     const std::string error = webhook::pg::from_utf8(answer.error.view());
     const double duration_ms = std::chrono::duration<double, std::milli>(answer.elapsed).count();
@@ -116,8 +137,13 @@ Datum webhook_send_test(PG_FUNCTION_ARGS) {
                       text_result(body),
                       text_result(error),
                       Float8GetDatum(duration_ms),
-                      Int64GetDatum(answer.log_id)};
-    bool nulls[] = {false, answer.response_status == 0, body.empty(), error.empty(), false, answer.log_id == 0};
+                      Int64GetDatum(answer.log_id),
+                      text_result(webhook::pg::from_utf8(answer.url.view())),
+                      text_result(webhook::pg::from_utf8(answer.headers.view())),
+                      text_result(webhook::pg::from_utf8(webhook::build_body(event)))};
+    bool nulls[] = {false, answer.response_status == 0, body.empty(), error.empty(),
+                    false, answer.log_id == 0,          false,        false,
+                    false};
     return row_result(fcinfo, values, nulls);
   });
 }

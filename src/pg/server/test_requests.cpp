@@ -6,6 +6,7 @@ extern "C" {
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
+#include "storage/dsm.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
@@ -14,13 +15,16 @@ extern "C" {
 #include "utils/wait_event.h"
 }
 
+#include <cstring>
 #include <new>
 #include <string>
+#include <utility>
 
 #include "core/error.h"
 #include "pg/encoding.h"
 #include "pg/guard.h"
 #include "pg/server/shared_state.h"
+#include "pg/settings.h"
 #include "pg/timestamps.h"
 
 namespace webhook::pg {
@@ -106,41 +110,106 @@ std::uint64_t number_of(std::string_view organization) {
   return hash == TestSlots::kNoOrganization ? 1 : hash;
 }
 
+// What a segment of dynamic shared memory begins with. The event's data follows.
+struct SegmentHead {
+  std::uint64_t number;  // of the request
+  std::size_t data_bytes;
+};
+
+// The caller's segment with the event's data. Freed by close(), or with the transaction.
+class DataSegment {
+ public:
+  DataSegment(std::uint64_t number, std::string_view data) {
+    const SegmentHead head{number, data.size()};
+    guarded([this, &head, data] {
+      segment_ = dsm_create(sizeof head + data.size(), 0);
+      auto* const start = static_cast<char*>(dsm_segment_address(segment_));
+      memcpy(start, &head, sizeof head);
+      memcpy(start + sizeof head, data.data(), data.size());
+    });
+  }
+
+  std::uint32_t handle() const { return dsm_segment_handle(segment_); }  // a plain read
+  void close() {
+    guarded([this] { dsm_detach(segment_); });
+  }
+
+ private:
+  dsm_segment* segment_ = nullptr;
+};
+
+// The worker's copy of the data. nullopt: the caller has given up, and its segment is gone.
+std::optional<std::string> read_data(const TestRequest& request) {
+  dsm_segment* const segment = guarded([&request] { return dsm_attach(request.data); });
+  if (segment == nullptr) return std::nullopt;
+  std::optional<std::string> data;
+  const auto* const start = static_cast<const char*>(dsm_segment_address(segment));
+  SegmentHead head;
+  std::memcpy(&head, start, sizeof head);
+  // Another segment may have got the handle of one that is gone.
+  const bool is_its =
+      head.number == request.ticket.number && head.data_bytes <= dsm_segment_map_length(segment) - sizeof head;
+  try {
+    if (is_its) data.emplace(start + sizeof head, head.data_bytes);
+  } catch (...) {
+    guarded([segment] { dsm_detach(segment); });
+    throw;
+  }
+  guarded([segment] { dsm_detach(segment); });
+  return data;
+}
+
 // This backend's request. It is withdrawn however the scope is left.
 class MyRequest {
  public:
-  MyRequest(const Uuid& webhook, Time webhook_created_at, std::string_view organization, std::string_view event) {
+  explicit MyRequest(const TestWanted& wanted) {
     static bool registered = false;
     if (!registered) {
       guarded([] { before_shmem_exit(withdraw_at_exit, 0); });
       registered = true;
     }
-    const std::uint64_t number = number_of(organization);
+    const std::uint64_t number = number_of(wanted.organization);
+    const std::size_t data_max = test_data_max(worker_memory());
     bool is_used_up = false;
     {
       Locked locked;
       is_used_up = locked->is_used_up_by(MyDatabaseId, number);
-      my_ticket = locked->put(MyDatabaseId, my_process_number(), number, webhook, webhook_created_at, event);
+      my_ticket = locked->put(MyDatabaseId, my_process_number(), number,
+                              {wanted.webhook, wanted.webhook_created_at, wanted.event, wanted.data.size()}, data_max);
     }
     if (my_ticket) return;
     if (is_used_up) {
-      throw Error("53000",
-                  "too many tests of webhooks of organization \"" + std::string(organization) + "\" are under way",
-                  "At most " + std::to_string(TestSlots::kSlotsOfOrganization) +
-                      " are sent at once, those included whose callers have given up.",
-                  "Try again when one of them has ended, at the latest after the timeout_ms of its webhook.");
+      throw Error(
+          "53000",
+          "too many tests of webhooks of organization \"" + std::string(wanted.organization) + "\" are under way",
+          "At most " + std::to_string(TestSlots::kSlotsOfOrganization) +
+              " are sent at once, those included whose callers have given up.",
+          "Try again when one of them has ended, at the latest after the timeout_ms of its webhook.");
     }
     throw Error("53000", "too many tests of webhooks are under way",
-                "The server sends at most " + std::to_string(TestSlots::kSlots) +
-                    " at once, and leaves as many free as an organization has.",
+                "The server sends at most " + std::to_string(TestSlots::kSlots) + " at once, with " +
+                    std::to_string(data_max) + " bytes of data, and leaves as much free as an organization has.",
                 "Try again in a few seconds.");
   }
   ~MyRequest() { withdraw_mine(); }
   MyRequest(const MyRequest&) = delete;
   MyRequest& operator=(const MyRequest&) = delete;
 
+  static std::uint64_t number() { return my_ticket->number; }
+  static void submit(std::uint32_t data) { Locked()->submit(*my_ticket, data); }
   static std::optional<TestAnswer> answer() { return Locked()->answer_to(*my_ticket); }
 };
+
+void check_data(std::string_view data) {
+  const std::size_t of_tests_max = TestSlots::data_of_request_max(test_data_max(worker_memory()));
+  const bool is_memory = of_tests_max < payload_bytes_max();
+  const std::size_t bytes_max = is_memory ? of_tests_max : payload_bytes_max();
+  if (data.size() <= bytes_max) return;
+  throw Error("54000", "the data of a test can have at most " + std::to_string(bytes_max) + " bytes",
+              "It has " + std::to_string(data.size()) + ".",
+              is_memory ? "The limit is a sixteenth of webhook.worker_memory."
+                        : "The limit is webhook.max_payload, as for the data of events.");
+}
 
 void check_may_test() {
   guarded([] {
@@ -216,14 +285,17 @@ void request_test_memory() {
   shmem_startup_hook = startup;
 }
 
-TestAnswer run_test(const Uuid& webhook, Time webhook_created_at, std::string_view organization, std::string_view event,
-                    Duration wait_max) {
+TestAnswer run_test(const TestWanted& wanted, Duration wait_max) {
   check_may_test();
+  check_data(wanted.data);
   check_worker();
-  const MyRequest mine(webhook, webhook_created_at, organization, event);
+  const MyRequest mine(wanted);
+  DataSegment data(MyRequest::number(), wanted.data);
+  MyRequest::submit(data.handle());
   wake_workers();
   const TestAnswer answer = wait_for_answer(wait_max);
-  check_sent(answer, webhook, event);
+  data.close();
+  check_sent(answer, wanted.webhook, wanted.event);
   return answer;
 }
 
@@ -236,9 +308,21 @@ bool SharedTestRequests::any(const WorkerShare& share) {
   return Locked()->is_waiting(MyDatabaseId, share);
 }
 
-std::optional<TestRequest> SharedTestRequests::take(const WorkerShare& share) {
-  if (pg_atomic_read_u32(&shared->waiting) == 0) return std::nullopt;
-  return Locked()->take(MyDatabaseId, my_process_number(), share);
+std::optional<TakenTest> SharedTestRequests::take(const WorkerShare& share) {
+  while (pg_atomic_read_u32(&shared->waiting) > 0) {
+    const std::optional<TestRequest> request = Locked()->take(MyDatabaseId, my_process_number(), share);
+    if (!request) break;
+    try {
+      if (std::optional<std::string> data = read_data(*request)) return TakenTest{*request, std::move(*data)};
+      answer(request->ticket, {});
+    } catch (const Error& error) {
+      TestAnswer failed{.outcome = TestOutcome::kFailed};
+      failed.error = decltype(failed.error)(error.message());
+      answer(request->ticket, failed);
+      throw;
+    }
+  }
+  return std::nullopt;
 }
 
 void SharedTestRequests::answer(const TestTicket& ticket, const TestAnswer& answer) {

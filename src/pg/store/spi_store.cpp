@@ -821,9 +821,7 @@ Testable SpiStore::testable(const Uuid& webhook, Time created_at, const std::str
   testable.secrets = std::move(signed_for.secrets);
   testable.secret_problem = std::move(signed_for.secret_problem);
   testable.timeout = std::chrono::milliseconds(query.get_int32(0, 7));
-  const std::optional<std::string> example = query.get_optional_text(0, 8);
-  testable.has_event = example.has_value();
-  if (example) testable.example = *example;
+  testable.has_event = query.get_boolean(0, 8);
   work.commit();
   return testable;
 }
@@ -1133,6 +1131,8 @@ bool SpiStore::delete_expired(Time before) {
       has_more ? Expired{query.get_time(0, 0), query.get_int64(0, 1), query.get_uuid(0, 2)} : Expired{};
   Query given_up(statements::delete_old_given_up);
   given_up.bind(before).run();
+  Query history(statements::delete_old_history);
+  history.bind(kExpiredPerStep).run();
   work.commit();
   expired_ = last;
   return has_more;

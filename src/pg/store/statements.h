@@ -226,7 +226,7 @@ inline constinit Statement read_testable(R"(
                       AND NOT EXISTS (SELECT FROM @extschema@.webhook_secrets AS s
                                        WHERE s.configuration_id = c.id AND s.expires_at IS NULL)
                  THEN ARRAY[''] END,
-         coalesce(c.timeout_ms, 0), t.example
+         coalesce(c.timeout_ms, 0), t.name IS NOT NULL
     FROM (SELECT) AS this
          LEFT JOIN @extschema@.webhook_instance AS i ON true
          LEFT JOIN @extschema@.webhook_configurations AS c ON c.id = $1 AND c.created_at = $2
@@ -981,6 +981,16 @@ inline constinit Statement oldest_saved(R"(
 
 inline constinit Statement delete_old_given_up(R"(
   DELETE FROM webhook_internal.given_up WHERE minute < $1)");
+
+// At most $1 rows. Locked rows are left for later.
+inline constinit Statement delete_old_history(R"(
+  DELETE FROM @extschema@.webhook_history
+   WHERE id = ANY (ARRAY(SELECT id
+                           FROM @extschema@.webhook_history
+                          WHERE changed_at < now() - interval '90 days'
+                          ORDER BY changed_at
+                          LIMIT $1
+                            FOR UPDATE SKIP LOCKED)))");
 
 // --- Ids -------------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,788 @@
+-- webhook_api: the log, one attempt, pending and dead deliveries, figures over time, and sending again.
+--
+-- webhook_logs is found by webhook and id, and by id. Across the webhooks of an organization the newest rows of each are
+-- merged. Across all organizations a range of ids is read. Every search reads a bounded number of rows, and says how far
+-- it looked. Without statistics the planner takes the BRIN index for useless, so functions that look for ids set
+-- enable_seqscan to off. Compiling a plan (jit) takes longer than any of these functions.
+
+CREATE FUNCTION webhook_internal.describe_log(log @extschema@.webhook_logs, webhook_name text) RETURNS json
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT json_build_object(
+        'id', log.id::text, 'created_at', log.created_at, 'webhook', log.configuration_id, 'webhook_name', webhook_name,
+        'event', log.event, 'event_id', CASE WHEN log.event_id >= 0 THEN log.event_id::text END,
+        'is_test', log.event_id < 0, 'attempt', log.attempt, 'status', log.status,
+        'response_status', log.response_status, 'error', log.error, 'duration_ms', log.duration_ms,
+        'next_attempt_at', log.next_attempt_at)
+$$;
+COMMENT ON FUNCTION webhook_internal.describe_log(@extschema@.webhook_logs, text) IS
+    'A log row as webhook_api shows it.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.describe_log(@extschema@.webhook_logs, text)');
+
+-- By bisection. Rows are recorded in the order of id when their attempts have ended, so that created_at ascends but for
+-- the time that a request takes.
+CREATE FUNCTION webhook_internal.log_id_at(webhook uuid, at timestamptz) RETURNS bigint
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    low bigint;
+    high bigint;
+    middle record;
+BEGIN
+    SELECT l.id, l.created_at INTO middle FROM @extschema@.webhook_logs l
+    WHERE l.configuration_id = webhook ORDER BY l.id DESC LIMIT 1;
+    IF NOT FOUND OR middle.created_at < at THEN
+        RETURN NULL;
+    END IF;
+    high := middle.id;
+    SELECT l.id INTO low FROM @extschema@.webhook_logs l WHERE l.configuration_id = webhook ORDER BY l.id LIMIT 1;
+    WHILE low < high LOOP
+        SELECT l.id, l.created_at INTO middle FROM @extschema@.webhook_logs l
+        WHERE l.configuration_id = webhook AND l.id >= low + (high - low) / 2 ORDER BY l.id LIMIT 1;
+        IF middle.created_at >= at THEN
+            high := low + (high - low) / 2;
+        ELSE
+            low := middle.id + 1;
+        END IF;
+    END LOOP;
+    RETURN low;
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.log_id_at(uuid, timestamptz) IS
+    'The id from which on the log rows of a webhook are of this time or later, but for the duration of a request; null if '
+    'there are none.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.log_id_at(uuid, timestamptz)');
+
+-- The webhooks that a call with these arguments is about.
+CREATE FUNCTION webhook_internal.webhooks_in_scope(webhook uuid, organization text, rows_max integer) RETURNS uuid[]
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    scope text := webhook_internal.caller_scope(organization);
+BEGIN
+    IF webhook IS NOT NULL THEN
+        PERFORM webhook_internal.require_webhook(webhook);
+        RETURN ARRAY[webhook];
+    END IF;
+    IF scope IS NOT NULL THEN
+        RETURN ARRAY(SELECT c.id FROM @extschema@.webhook_configurations c WHERE c.organization_id = scope
+                     ORDER BY c.organization_id, c.name LIMIT rows_max);
+    END IF;
+    IF webhook_internal.caller_level() = 'operate' THEN
+        RETURN ARRAY(SELECT c.id FROM @extschema@.webhook_configurations c
+                     ORDER BY c.organization_id, c.name LIMIT rows_max);
+    END IF;
+    RETURN '{}';
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.webhooks_in_scope(uuid, text, integer) IS
+    'The webhook, or the webhooks of the organization (of all, for operators who give none), at most rows_max. Raises '
+    'PT404 if the caller does not see the webhook.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.webhooks_in_scope(uuid, text, integer)');
+
+-- Looking into all segments for the newest row of a webhook costs several times what looking into the newest ones does.
+-- Ids ascend from segment to segment of a ring, but for the moment in which a worker moves on. So from the segment with
+-- the row before on, this one and the one below it have all rows down to the first of this one. The second ring is small.
+-- SECURITY DEFINER, because tenants cannot read webhook_rings.
+CREATE FUNCTION webhook_internal.current_log_slot() RETURNS smallint
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT r.slot FROM @extschema@.webhook_rings r WHERE r.ring = 'logs'
+$$;
+COMMENT ON FUNCTION webhook_internal.current_log_slot() IS 'The segment of webhook_logs that is written to.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.current_log_slot()');
+
+-- One step of a search from the newest row down: rows below the id before, complete down to the bound. A last row without
+-- a log has the bound, and the time of the oldest row above it; there is none at the end of the log. Reads heads_max
+-- webhooks, those with the newest rows, and of each the newest rows. newest: reads the segment of this number, the one
+-- below it and the second ring only; nothing is complete below the first row in that segment.
+CREATE FUNCTION webhook_internal.log_step(
+    webhooks uuid[], before bigint, heads_max integer, rows_max integer, newest smallint)
+    RETURNS TABLE (log @extschema@.webhook_logs, bound bigint, bound_at timestamptz)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH head AS MATERIALIZED (
+        SELECT u.id AS webhook, h.id, row_number() OVER (ORDER BY h.id DESC) AS place
+        FROM unnest(webhooks) u (id)
+        CROSS JOIN LATERAL (
+            SELECT l.id FROM @extschema@.webhook_logs l
+            WHERE l.configuration_id = u.id AND l.id < before
+              AND l.slot IN (coalesce(newest, 0::smallint), ((coalesce(newest, 0::smallint) + 7) % 8)::smallint,
+                             coalesce(newest, 1::smallint), coalesce(newest, 2::smallint), coalesce(newest, 3::smallint),
+                             coalesce(newest, 4::smallint), coalesce(newest, 5::smallint), coalesce(newest, 6::smallint),
+                             8::smallint, 9::smallint, 10::smallint, 11::smallint)
+            ORDER BY l.id DESC LIMIT 1) h
+    ), read AS MATERIALIZED (
+        SELECT r.log FROM head h
+        CROSS JOIN LATERAL (
+            SELECT l AS log FROM @extschema@.webhook_logs l
+            WHERE l.configuration_id = h.webhook AND l.id < before
+              AND l.slot IN (coalesce(newest, 0::smallint), ((coalesce(newest, 0::smallint) + 7) % 8)::smallint,
+                             coalesce(newest, 1::smallint), coalesce(newest, 2::smallint), coalesce(newest, 3::smallint),
+                             coalesce(newest, 4::smallint), coalesce(newest, 5::smallint), coalesce(newest, 6::smallint),
+                             8::smallint, 9::smallint, 10::smallint, 11::smallint)
+            ORDER BY l.id DESC LIMIT rows_max) r
+        WHERE h.place <= heads_max
+    ), bound AS MATERIALIZED (
+        SELECT greatest((SELECT h.id + 1 FROM head h WHERE h.place = heads_max + 1),
+                        (SELECT max(m.id) FROM (SELECT min((r.log).id) AS id FROM read r
+                                                GROUP BY (r.log).configuration_id HAVING count(*) = rows_max) m),
+                        (SELECT coalesce(min((r.log).id), before) FROM read r
+                         WHERE newest IS NOT NULL AND (r.log).slot = newest HAVING newest IS NOT NULL)) AS id
+    )
+    (SELECT r.log, NULL::bigint, NULL::timestamptz FROM read r, bound b
+     WHERE b.id IS NULL OR (r.log).id >= b.id ORDER BY (r.log).id DESC)
+    UNION ALL
+    SELECT NULL, b.id, (SELECT min((r.log).created_at) FROM read r WHERE (r.log).id >= b.id)
+    FROM bound b WHERE b.id IS NOT NULL
+$$;
+COMMENT ON FUNCTION webhook_internal.log_step(uuid[], bigint, integer, integer, smallint) IS
+    'The newest log rows of some webhooks with ids below before, newest first, and last a row with the id down to which '
+    'they are complete, if there may be older rows. newest: the segment to begin with; null reads all.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.log_step(uuid[], bigint, integer, integer, smallint)');
+
+-- SECURITY DEFINER, because no role may read the sequence.
+CREATE FUNCTION webhook_internal.newest_log_id() RETURNS bigint
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT last_value FROM @extschema@.webhook_logs_id_seq
+$$;
+COMMENT ON FUNCTION webhook_internal.newest_log_id() IS
+    'The last id drawn for a log row. For operators, who read the log of all organizations from there down.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}', 'EXECUTE ON FUNCTION webhook_internal.newest_log_id()');
+
+-- The same for the log of all organizations: by a range of ids, which the BRIN index finds.
+CREATE FUNCTION webhook_internal.log_range(before bigint, ids_max bigint)
+    RETURNS TABLE (log @extschema@.webhook_logs, bound bigint, bound_at timestamptz)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off
+AS $$
+    WITH read AS MATERIALIZED (
+        SELECT l AS log FROM @extschema@.webhook_logs l WHERE l.id >= before - ids_max AND l.id < before
+    )
+    (SELECT r.log, NULL::bigint, NULL::timestamptz FROM read r ORDER BY (r.log).id DESC)
+    UNION ALL
+    SELECT NULL, before - ids_max, (SELECT min((r.log).created_at) FROM read r) WHERE before - ids_max > 1
+$$;
+COMMENT ON FUNCTION webhook_internal.log_range(bigint, bigint) IS
+    'log_step() for all webhooks, deleted ones too: the log rows with the ids_max ids below before.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.log_range(bigint, bigint)');
+
+-- The other way round, for following: rows newer than a log id, the oldest first. Of each webhook a bounded number is
+-- read. newest: as in log_step().
+CREATE FUNCTION webhook_internal.log_after(webhooks uuid[], after bigint, newest smallint)
+    RETURNS TABLE (log @extschema@.webhook_logs, bound bigint, bound_at timestamptz)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off
+AS $$
+    WITH read AS MATERIALIZED (
+        SELECT r.log FROM unnest(webhooks) u (id)
+        CROSS JOIN LATERAL (
+            SELECT l AS log FROM @extschema@.webhook_logs l
+            WHERE l.configuration_id = u.id AND l.id > after
+              AND l.slot IN (coalesce(newest, 0::smallint), ((coalesce(newest, 0::smallint) + 7) % 8)::smallint,
+                             coalesce(newest, 1::smallint), coalesce(newest, 2::smallint), coalesce(newest, 3::smallint),
+                             coalesce(newest, 4::smallint), coalesce(newest, 5::smallint), coalesce(newest, 6::smallint),
+                             8::smallint, 9::smallint, 10::smallint, 11::smallint)
+            ORDER BY l.id LIMIT 200) r
+        UNION ALL
+        SELECT l FROM @extschema@.webhook_logs l WHERE webhooks IS NULL AND l.id > after AND l.id <= after + 5000
+    ), bound AS MATERIALIZED (
+        SELECT least((SELECT min(m.id) FROM (SELECT max((r.log).id) AS id FROM read r WHERE webhooks IS NOT NULL
+                                             GROUP BY (r.log).configuration_id HAVING count(*) = 200) m),
+                     (SELECT max((r.log).id) FROM read r)) AS id
+    )
+    (SELECT r.log, NULL::bigint, NULL::timestamptz FROM read r, bound b WHERE (r.log).id <= b.id ORDER BY (r.log).id)
+    UNION ALL
+    SELECT NULL, b.id, NULL FROM bound b WHERE b.id IS NOT NULL
+$$;
+COMMENT ON FUNCTION webhook_internal.log_after(uuid[], bigint, smallint) IS
+    'The oldest log rows of some webhooks (null: of all) that are newer than a log id, and last a row with the id up to '
+    'which they are complete; nothing if there are none.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.log_after(uuid[], bigint, smallint)');
+
+CREATE FUNCTION webhook_internal.check_log_arguments(
+    status text, event text, since timestamptz, until timestamptz, before bigint, after bigint) RETURNS void
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF status NOT IN ('success', 'failed', 'test') THEN
+        PERFORM webhook_internal.raise_argument('status', 'invalid_parameter_value',
+            'invalid status "' || left(status, 100) || '"', 'The status is success, failed or test.');
+    END IF;
+    IF event IS NOT NULL THEN
+        PERFORM webhook_internal.check_patterns('event', ARRAY[event]);
+    END IF;
+    IF since > until THEN
+        PERFORM webhook_internal.raise_argument('since', 'invalid_parameter_value', 'since is later than until');
+    END IF;
+    IF before IS NOT NULL AND after IS NOT NULL THEN
+        PERFORM webhook_internal.raise_argument('after', 'invalid_parameter_value',
+                                                'before and after cannot be given together');
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.check_log_arguments(text, text, timestamptz, timestamptz, bigint, bigint) IS
+    'Raises an error (22023) unless these can be arguments of webhook_api.logs().';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.check_log_arguments(text, text, timestamptz, timestamptz, bigint, bigint)');
+
+-- The key is the event's, which may be gone; then the row does not match.
+CREATE FUNCTION webhook_internal.log_has_key(log @extschema@.webhook_logs, key text) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce((SELECT e.key = log_has_key.key FROM @extschema@.webhook_own_events e
+                     WHERE e.id = (log).event_id LIMIT 1), false)
+$$;
+COMMENT ON FUNCTION webhook_internal.log_has_key(@extschema@.webhook_logs, text) IS
+    'Whether the event of a log row is stored and has this key.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.log_has_key(@extschema@.webhook_logs, text)');
+
+CREATE FUNCTION webhook_api.logs(
+    webhook uuid DEFAULT NULL, organization text DEFAULT NULL, status text DEFAULT NULL, event text DEFAULT NULL,
+    key text DEFAULT NULL, event_id bigint DEFAULT NULL, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
+    before bigint DEFAULT NULL, after bigint DEFAULT NULL, page_size integer DEFAULT 50) RETURNS json
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET TimeZone = 'UTC' SET jit = off
+    SET enable_seqscan = off
+AS $$
+DECLARE
+    is_filtered CONSTANT boolean := num_nonnulls(status, event, key, event_id, since, until) > 0;
+    webhooks uuid[] := webhook_internal.webhooks_in_scope(webhook, organization, 10000);
+    is_all CONSTANT boolean := webhook IS NULL AND webhook_internal.caller_level() = 'operate'
+                               AND webhook_internal.caller_scope(organization) IS NULL;
+    heads_max CONSTANT integer := page_size + 1;
+    rows_max integer := page_size + 1;
+    ids_max bigint := CASE WHEN is_filtered THEN 10000 ELSE 1000 END;
+    cursor_id bigint := coalesce(before, 9223372036854775807);
+    newest smallint;  -- the segment to begin with; null: any
+    step record;
+    found @extschema@.webhook_logs[] := '{}';
+    bound bigint;
+    bound_at timestamptz;
+    next bigint;
+    searched_to timestamptz;
+BEGIN
+    PERFORM webhook_internal.check_page_size(page_size, 200);
+    PERFORM webhook_internal.check_log_arguments(status, event, since, until, before, after);
+    IF is_filtered THEN
+        rows_max := greatest(rows_max, CASE WHEN key IS NULL THEN 10000 ELSE 1000 END
+                                       / greatest(1, least(heads_max, cardinality(webhooks))));
+    END IF;
+    IF cardinality(webhooks) > 20 AND until IS NULL THEN
+        newest := CASE WHEN coalesce(before, after) IS NULL THEN webhook_internal.current_log_slot()
+                       ELSE (SELECT l.slot FROM @extschema@.webhook_logs l
+                             WHERE l.id = coalesce(before, after)
+                               AND l.slot = webhook_internal.current_log_slot()) END;
+    END IF;
+    IF until IS NOT NULL THEN
+        -- A row with a higher id was recorded after a request that began later.
+        SELECT least(cursor_id, min(b.id)) INTO cursor_id
+        FROM (SELECT webhook_internal.log_id_at(u.id, until + interval '5 min') AS id
+              FROM unnest(webhooks[: 5]) u (id)) b;
+    END IF;
+    IF is_all THEN
+        cursor_id := least(cursor_id, webhook_internal.newest_log_id() + 1);
+    END IF;
+    FOR i IN 1 .. CASE WHEN is_all AND after IS NULL THEN 8 WHEN newest IS NOT NULL AND after IS NULL THEN 2 ELSE 1 END LOOP
+        bound := NULL;
+        FOR step IN
+            SELECT s.log, s.bound, s.bound_at
+            FROM (SELECT b.* FROM webhook_internal.log_step(webhooks, cursor_id, heads_max, rows_max, newest) b
+                  WHERE after IS NULL AND NOT is_all
+                  UNION ALL
+                  SELECT b.* FROM webhook_internal.log_range(cursor_id, ids_max) b WHERE after IS NULL AND is_all
+                  UNION ALL
+                  SELECT a.* FROM webhook_internal.log_after(CASE WHEN NOT is_all THEN webhooks END, after, newest) a
+                  WHERE after IS NOT NULL) s
+            WHERE s.bound IS NOT NULL
+               OR (CASE status WHEN 'test' THEN (s.log).event_id < 0
+                               WHEN 'success' THEN (s.log).event_id >= 0 AND (s.log).status = 'success'
+                               WHEN 'failed' THEN (s.log).event_id >= 0 AND (s.log).status = 'failed'
+                               ELSE true END
+                   AND (logs.event_id IS NULL OR (s.log).event_id = logs.event_id)
+                   AND (since IS NULL OR (s.log).created_at >= since)
+                   AND (until IS NULL OR (s.log).created_at < until)
+                   AND (logs.event IS NULL OR @extschema@.webhook_event_matches(logs.event, (s.log).event))
+                   AND CASE WHEN logs.key IS NULL THEN true ELSE webhook_internal.log_has_key(s.log, logs.key) END)
+        LOOP
+            IF step.bound IS NOT NULL THEN
+                bound := step.bound;
+                bound_at := step.bound_at;
+            ELSE
+                found := found || step.log;
+            END IF;
+            EXIT WHEN cardinality(found) > page_size;
+        END LOOP;
+        EXIT WHEN cardinality(found) > page_size OR bound IS NULL OR bound_at < since - interval '5 min';
+        cursor_id := bound;
+        newest := NULL;
+        ids_max := least(ids_max * 2, 50000);
+    END LOOP;
+    IF cardinality(found) > page_size THEN
+        next := found[page_size].id;
+    ELSIF after IS NOT NULL THEN
+        next := coalesce(bound, after);
+    ELSIF bound IS NOT NULL AND (since IS NULL OR bound_at IS NULL OR bound_at >= since - interval '5 min') THEN
+        next := bound;
+        searched_to := coalesce(bound_at, until, now());
+    END IF;
+    RETURN json_build_object(
+        'now', now(),
+        'logs', (SELECT coalesce(json_agg(webhook_internal.describe_log(l.log, c.name) ORDER BY l.place), '[]')
+                 FROM (SELECT found[i] AS log, i AS place
+                       FROM generate_series(1, least(cardinality(found), page_size)) i) l
+                 LEFT JOIN @extschema@.webhook_configurations c
+                        ON c.id = (l.log).configuration_id
+                           AND c.organization_id IS NOT DISTINCT FROM (l.log).organization_id),
+        'next', next::text, 'searched_to', searched_to);
+END
+$$;
+COMMENT ON FUNCTION webhook_api.logs(
+    uuid, text, text, text, text, bigint, timestamptz, timestamptz, bigint, bigint, integer) IS
+    'Attempts, the newest first: {"now", "logs", "next", "searched_to"}. status: success, failed, test. event: a name or '
+    'a pattern. before: continues with older rows. after: rows newer than a log id, the oldest first. A call reads a '
+    'bounded number of rows: searched_to is the time to which it looked if there may be more. Errors: 22003 and 22023 '
+    'with {"field": ...}, PT404.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_api.logs(uuid, text, text, text, text, bigint, timestamptz, timestamptz, bigint, bigint, '
+    'integer)');
+
+-- Follows the attempts from one to the next: the first is recorded soon after its event, and each tells when the next one
+-- is due. From each time on a bounded number of the webhook's rows is read. Attempts that were made much later, such as
+-- after a pause, may be missing; their numbers show it.
+CREATE FUNCTION webhook_internal.attempts_of(webhook uuid, event_id bigint, since timestamptz)
+    RETURNS SETOF @extschema@.webhook_logs
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    attempt @extschema@.webhook_logs;
+    first_id bigint := webhook_internal.log_id_at(webhook, since - interval '5 s');
+BEGIN
+    FOR i IN 1 .. 30 LOOP
+        SELECT l.* INTO attempt
+        FROM (SELECT r.* FROM @extschema@.webhook_logs r
+              WHERE r.configuration_id = webhook AND r.id >= first_id ORDER BY r.id LIMIT 10000) l
+        WHERE l.event_id = attempts_of.event_id ORDER BY l.id LIMIT 1;
+        EXIT WHEN NOT FOUND;
+        RETURN NEXT attempt;
+        EXIT WHEN attempt.next_attempt_at > now();
+        first_id := greatest(attempt.id + 1,
+                             webhook_internal.log_id_at(webhook, attempt.next_attempt_at - interval '5 s'));
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.attempts_of(uuid, bigint, timestamptz) IS
+    'The attempts to deliver an event to a webhook from a time on, the oldest first, at most 30.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.attempts_of(uuid, bigint, timestamptz)');
+
+CREATE FUNCTION webhook_internal.describe_delivery(delivery @extschema@.webhook_deliveries) RETURNS json
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT json_build_object(
+        'event_id', delivery.event_id::text, 'webhook', delivery.configuration_id, 'event', delivery.event,
+        'key', delivery.key, 'state', delivery.state, 'attempts', delivery.attempts, 'created_at', delivery.created_at,
+        'next_attempt_at', delivery.next_attempt_at, 'last_error', delivery.last_error, 'updated_at', delivery.updated_at)
+$$;
+COMMENT ON FUNCTION webhook_internal.describe_delivery(@extschema@.webhook_deliveries) IS
+    'A pending or dead delivery as webhook_api shows it.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.describe_delivery(@extschema@.webhook_deliveries)');
+
+-- As webhook_curl() writes it, but that the values of the webhook's own headers are not shown.
+CREATE FUNCTION webhook_internal.describe_request(log @extschema@.webhook_logs) RETURNS json
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    webhook record;
+    happened record;
+    secret text;
+    sent_s bigint := floor(extract(epoch FROM log.created_at));
+BEGIN
+    SELECT c.url, c.headers INTO webhook FROM @extschema@.webhook_configurations c
+    WHERE c.id = log.configuration_id AND c.organization_id IS NOT DISTINCT FROM log.organization_id;
+    IF NOT FOUND OR log.attempt = 0 OR log.event_id < 0 THEN
+        RETURN NULL;
+    END IF;
+    SELECT e.webhook_id, webhook_internal.body(e.event, e.created_at, e.data, e.previous) AS body INTO happened
+    FROM @extschema@.webhook_own_events e WHERE e.id = log.event_id AND e.data IS NOT NULL;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    BEGIN
+        secret := @extschema@.webhook_reveal_secret(log.configuration_id);
+    EXCEPTION WHEN object_not_in_prerequisite_state THEN
+        secret := NULL;  -- it cannot be decrypted: the request is shown without signatures
+    END;
+    RETURN json_build_object('url', webhook.url, 'headers', (
+        SELECT json_object_agg(h.name, h.value ORDER BY h.place, h.name)
+        FROM (SELECT f.* FROM (VALUES
+                  (1, 'Content-Type', 'application/json'),
+                  (2, 'User-Agent', 'webhook/' || (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'webhook')
+                                    || ' (PostgreSQL ' || current_setting('server_version_num')::integer / 10000 || ')'),
+                  (3, 'X-Webhook-Event', log.event), (4, 'X-Webhook-Id', happened.webhook_id),
+                  (5, 'webhook-id', happened.webhook_id), (6, 'X-Webhook-Attempt', log.attempt::text),
+                  (7, 'X-Webhook-Timestamp',
+                   to_char(log.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')),
+                  (8, 'X-Webhook-Signature', @extschema@.webhook_sign(happened.body, secret)),
+                  (9, 'webhook-timestamp', sent_s::text),
+                  (10, 'webhook-signature', @extschema@.webhook_sign(happened.webhook_id, sent_s, happened.body, secret))
+              ) f (place, name, value)
+              WHERE f.value IS NOT NULL
+              UNION ALL
+              SELECT 11, k, '***' FROM jsonb_object_keys(webhook.headers) k) h),
+        'body', happened.body);
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.describe_request(@extschema@.webhook_logs) IS
+    'The request of an attempt as webhook_api shows it: {"url", "headers", "body"}; null if its event or its webhook is '
+    'gone, and if there was none. The URL and the secret are the current ones.';
+INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.describe_request(@extschema@.webhook_logs)');
+
+CREATE FUNCTION webhook_api.attempt(id bigint) RETURNS json
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET TimeZone = 'UTC' SET jit = off
+    SET enable_seqscan = off
+AS $$
+DECLARE
+    log @extschema@.webhook_logs;
+    webhook record;
+    happened_at timestamptz;
+    request json;
+    curl text;
+    delivery @extschema@.webhook_deliveries;
+BEGIN
+    SELECT l.* INTO log FROM @extschema@.webhook_logs l WHERE l.id = attempt.id;
+    IF NOT FOUND THEN
+        PERFORM webhook_internal.raise_unknown('attempt ' || coalesce(id::text, 'null'));
+    END IF;
+    SELECT c.name, c.created_at, coalesce(c.retry_schedule, webhook_internal.default_schedule()) AS schedule INTO webhook
+    FROM @extschema@.webhook_configurations c
+    WHERE c.id = log.configuration_id AND c.organization_id IS NOT DISTINCT FROM log.organization_id;
+    SELECT d.* INTO delivery FROM @extschema@.webhook_deliveries d
+    WHERE d.event_id = log.event_id AND d.configuration_id = log.configuration_id
+      AND d.configuration_created_at = webhook.created_at;
+    SELECT e.created_at INTO happened_at FROM @extschema@.webhook_own_events e WHERE e.id = log.event_id;
+    IF webhook_internal.caller_level() <> 'read' THEN
+        request := webhook_internal.describe_request(log);
+        IF request IS NOT NULL THEN
+            BEGIN
+                curl := @extschema@.webhook_curl(id);
+            EXCEPTION WHEN object_not_in_prerequisite_state OR undefined_object THEN
+                curl := NULL;
+            END;
+        END IF;
+    END IF;
+    RETURN json_build_object(
+        'now', now(),
+        'attempt', (webhook_internal.describe_log(log, webhook.name)::jsonb
+                    || jsonb_build_object('response_body', log.response_body, 'remote_ip', host(log.remote_ip)))::json,
+        'attempts', (
+            SELECT json_agg(webhook_internal.describe_log(a, webhook.name) ORDER BY a.id)
+            FROM (SELECT log.*
+                  UNION
+                  SELECT b.* FROM webhook_internal.attempts_of(
+                      log.configuration_id, log.event_id, coalesce(happened_at, delivery.created_at, log.created_at)) b
+                  WHERE log.event_id >= 0
+                  UNION
+                  SELECT f.* FROM webhook_internal.attempts_of(
+                      log.configuration_id, log.event_id, coalesce(log.next_attempt_at, log.created_at)) f
+                  WHERE log.event_id >= 0) a),
+        'attempts_max', cardinality(webhook.schedule) + 1,
+        'delivery', CASE WHEN delivery.event_id IS NOT NULL THEN webhook_internal.describe_delivery(delivery) END,
+        'request', request, 'curl', curl);
+END
+$$;
+COMMENT ON FUNCTION webhook_api.attempt(bigint) IS
+    'An attempt (webhook_logs.id) with its response, all attempts of its event to its webhook, and for level manage the '
+    'request: {"now", "attempt", "attempts", "attempts_max", "delivery", "request", "curl"}. Raises PT404 if there is no '
+    'such log row.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_api.attempt(bigint)');
+
+CREATE FUNCTION webhook_api.pending(
+    webhook uuid DEFAULT NULL, state text DEFAULT 'pending', event_id bigint DEFAULT NULL, after text DEFAULT NULL,
+    page_size integer DEFAULT 50) RETURNS json
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET TimeZone = 'UTC' SET jit = off
+AS $$
+DECLARE
+    hook record;
+    last_at timestamptz;
+    last_event bigint;
+    found @extschema@.webhook_deliveries[];
+    next text;
+BEGIN
+    PERFORM webhook_internal.check_page_size(page_size, 200);
+    IF state IS NULL OR state NOT IN ('pending', 'dead') THEN
+        PERFORM webhook_internal.raise_argument('state', 'invalid_parameter_value',
+            'invalid state "' || left(coalesce(state, 'null'), 100) || '"', 'The state is pending or dead.');
+    END IF;
+    IF webhook IS NULL AND event_id IS NULL THEN
+        PERFORM webhook_internal.raise_argument('webhook', 'null_value_not_allowed', 'webhook or event_id must be given');
+    END IF;
+    IF webhook IS NOT NULL THEN
+        PERFORM webhook_internal.require_webhook(webhook);
+    END IF;
+    IF after IS NOT NULL THEN
+        BEGIN
+            last_at := coalesce((after::json ->> 0)::timestamptz, '-infinity');
+            last_event := (after::json ->> 1)::bigint;
+        EXCEPTION WHEN OTHERS THEN
+            PERFORM webhook_internal.raise_argument('after', 'invalid_parameter_value', 'invalid value for after',
+                'Give the next of the page before.');
+        END;
+    END IF;
+    SELECT c.created_at, c.organization_id INTO hook FROM @extschema@.webhook_configurations c WHERE c.id = webhook;
+    IF event_id IS NOT NULL THEN
+        found := ARRAY(
+            SELECT d FROM @extschema@.webhook_deliveries d
+            JOIN @extschema@.webhook_configurations c
+              ON c.id = d.configuration_id AND c.created_at = d.configuration_created_at
+                 AND c.organization_id IS NOT DISTINCT FROM d.organization_id
+            WHERE d.event_id = pending.event_id AND d.state = pending.state
+              AND (webhook IS NULL OR d.configuration_id = webhook)
+            ORDER BY d.configuration_id LIMIT page_size);
+    ELSIF state = 'pending' THEN
+        found := ARRAY(
+            SELECT d FROM @extschema@.webhook_deliveries d
+            WHERE d.configuration_id = webhook AND d.configuration_created_at = hook.created_at
+              AND d.organization_id IS NOT DISTINCT FROM hook.organization_id AND d.state = 'pending'
+              AND (d.next_attempt_at, d.event_id) > (coalesce(last_at, '-infinity'), coalesce(last_event, -1))
+            ORDER BY d.next_attempt_at, d.event_id LIMIT page_size + 1);
+    ELSE
+        found := ARRAY(
+            SELECT d FROM @extschema@.webhook_deliveries d
+            WHERE d.configuration_id = webhook AND d.configuration_created_at = hook.created_at
+              AND d.organization_id IS NOT DISTINCT FROM hook.organization_id AND d.state = 'dead'
+              AND d.event_id < coalesce(last_event, 9223372036854775807)
+            ORDER BY d.event_id DESC LIMIT page_size + 1);
+    END IF;
+    IF cardinality(found) > page_size THEN
+        next := json_build_array(found[page_size].next_attempt_at, found[page_size].event_id::text);
+    END IF;
+    RETURN json_build_object(
+        'now', now(),
+        'deliveries', (SELECT coalesce(json_agg(webhook_internal.describe_delivery(f.delivery) ORDER BY f.place), '[]')
+                       FROM (SELECT found[i] AS delivery, i AS place
+                             FROM generate_series(1, least(cardinality(found), page_size)) i) f),
+        'next', next);
+END
+$$;
+COMMENT ON FUNCTION webhook_api.pending(uuid, text, bigint, text, integer) IS
+    'The deliveries of a webhook, or of an event, in a state: {"now", "deliveries", "next"}. state: pending (those that '
+    'are due first come first) or dead (the newest event first). Errors: 22003, 22004 and 22023 with {"field": ...}, '
+    'PT404.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_api.pending(uuid, text, bigint, text, integer)');
+
+-- The figures of one hour. A row's slot is its minute of the day, so that the hour is a range of the primary key.
+CREATE FUNCTION webhook_internal.hour_of_series(
+    webhooks uuid[], hour timestamptz, from_at timestamptz, to_at timestamptz, step_s integer)
+    RETURNS TABLE (at timestamptz, attempts bigint, successes bigint, durations bigint[], rows bigint)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT to_timestamp(floor(extract(epoch FROM m.minute) / step_s) * step_s), sum(m.attempts), sum(m.successes),
+           webhook_internal.sum_durations(m.durations), count(*)
+    FROM unnest(webhooks) u (id)
+    JOIN @extschema@.webhook_configurations c ON c.id = u.id
+    CROSS JOIN LATERAL (
+        SELECT x.minute, x.attempts, x.successes, x.durations FROM @extschema@.webhook_minutes x
+        WHERE x.configuration_id = c.id AND x.configuration_created_at = c.created_at
+          AND x.organization_id IS NOT DISTINCT FROM c.organization_id
+          AND x.slot >= (extract(hour FROM hour AT TIME ZONE 'UTC') * 60)::smallint
+          AND x.slot < (extract(hour FROM hour AT TIME ZONE 'UTC') * 60 + 60)::smallint
+          AND x.minute >= greatest(hour, from_at) AND x.minute < to_at) m
+    GROUP BY 1
+$$;
+COMMENT ON FUNCTION webhook_internal.hour_of_series(uuid[], timestamptz, timestamptz, timestamptz, integer) IS
+    'The results of some webhooks in the part of an hour that lies in [from_at, to_at), by steps, and how many rows of '
+    'webhook_minutes were summed.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.hour_of_series(uuid[], timestamptz, timestamptz, timestamptz, integer)');
+
+CREATE FUNCTION webhook_api.series(
+    webhook uuid DEFAULT NULL, organization text DEFAULT NULL, since timestamptz DEFAULT NULL,
+    until timestamptz DEFAULT NULL) RETURNS json
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET TimeZone = 'UTC' SET jit = off
+AS $$
+DECLARE
+    webhooks_max CONSTANT integer := 1000;
+    rows_max CONSTANT integer := 60000;
+    webhooks uuid[] := webhook_internal.webhooks_in_scope(webhook, organization, webhooks_max + 1);
+    from_at timestamptz := greatest(since, now() - interval '24 hours');
+    to_at timestamptz := least(until, now());
+    hour timestamptz := date_trunc('hour', least(until, now()), 'UTC');
+    step_s integer;
+    figures record;
+    read bigint := 0;
+    ats timestamptz[] := '{}';
+    attempts bigint[] := '{}';
+    successes bigint[] := '{}';
+    p50_ms double precision[] := '{}';
+    p95_ms double precision[] := '{}';
+    searched_to timestamptz;
+BEGIN
+    IF since > until THEN
+        PERFORM webhook_internal.raise_argument('since', 'invalid_parameter_value', 'since is later than until');
+    END IF;
+    SELECT coalesce(min(s.s), 3600) INTO step_s FROM unnest(ARRAY[60, 300, 900, 1800]) s (s)
+    WHERE s.s * 100 >= extract(epoch FROM to_at - from_at);
+    from_at := to_timestamp(floor(extract(epoch FROM from_at) / step_s) * step_s);
+    WHILE hour > from_at - interval '1 hour' LOOP
+        IF read >= rows_max THEN
+            searched_to := hour + interval '1 hour';
+            EXIT;
+        END IF;
+        FOR figures IN SELECT h.* FROM webhook_internal.hour_of_series(webhooks[: webhooks_max], hour, from_at, to_at,
+                                                                       step_s) h LOOP
+            read := read + figures.rows;
+            ats := ats || figures.at;
+            attempts := attempts || figures.attempts;
+            successes := successes || figures.successes;
+            p50_ms := p50_ms || webhook_internal.duration_quantile(figures.durations, 0.5);
+            p95_ms := p95_ms || webhook_internal.duration_quantile(figures.durations, 0.95);
+        END LOOP;
+        hour := hour - interval '1 hour';
+    END LOOP;
+    RETURN json_build_object(
+        'step_s', step_s, 'points', (
+            SELECT coalesce(json_agg(json_build_object(
+                       'at', p.at, 'attempts', coalesce(f.attempts, 0), 'successes', coalesce(f.successes, 0),
+                       'p50_ms', f.p50_ms, 'p95_ms', f.p95_ms) ORDER BY p.at), '[]')
+            FROM generate_series(greatest(from_at, searched_to), to_at, make_interval(secs => step_s)) p (at)
+            LEFT JOIN unnest(ats, attempts, successes, p50_ms, p95_ms) f (at, attempts, successes, p50_ms, p95_ms)
+                   ON f.at = p.at),
+        'searched_to', searched_to, 'is_complete', coalesce(cardinality(webhooks), 0) <= webhooks_max);
+END
+$$;
+COMMENT ON FUNCTION webhook_api.series(uuid, text, timestamptz, timestamptz) IS
+    'Attempts, successes and durations over time, at most 24 hours back: {"step_s", "points": [{"at", "attempts", '
+    '"successes", "p50_ms", "p95_ms"}], "searched_to", "is_complete"}. searched_to: the points begin there, because so '
+    'many webhooks have so many minutes; otherwise null. is_complete: false if there are more than 1000 webhooks, of '
+    'which the first 1000 were counted. Errors: 22023, PT404.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_api.series(uuid, text, timestamptz, timestamptz)');
+
+CREATE FUNCTION webhook_api.breakdown(
+    webhook uuid DEFAULT NULL, organization text DEFAULT NULL, since timestamptz DEFAULT NULL,
+    until timestamptz DEFAULT NULL) RETURNS json
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET TimeZone = 'UTC' SET jit = off
+    SET enable_seqscan = off
+AS $$
+DECLARE
+    webhooks uuid[] := webhook_internal.webhooks_in_scope(webhook, organization, 1000);
+    is_all boolean := webhook IS NULL AND webhook_internal.caller_level() = 'operate'
+                      AND webhook_internal.caller_scope(organization) IS NULL;
+    heads_max CONSTANT integer := 100;
+    from_at timestamptz := coalesce(since, now() - interval '24 hours');
+    to_at timestamptz := coalesce(until, 'infinity');
+    before bigint := 9223372036854775807;
+    newest smallint := CASE WHEN until IS NULL AND cardinality(webhooks) > 20
+                            THEN webhook_internal.current_log_slot() END;
+    result json;
+BEGIN
+    IF since > until THEN
+        PERFORM webhook_internal.raise_argument('since', 'invalid_parameter_value', 'since is later than until');
+    END IF;
+    IF until IS NOT NULL THEN
+        SELECT coalesce(min(b.id), before) INTO before
+        FROM (SELECT webhook_internal.log_id_at(u.id, until + interval '5 min') AS id FROM unnest(webhooks[: 5]) u (id)) b;
+    END IF;
+    IF is_all THEN
+        before := least(before, webhook_internal.newest_log_id() + 1);
+    END IF;
+    WITH step AS MATERIALIZED (
+        SELECT s.log, s.bound
+        FROM webhook_internal.log_step(
+            webhooks, before, heads_max, 10000 / greatest(1, least(heads_max, cardinality(webhooks))), newest) s
+        WHERE NOT is_all
+        UNION ALL
+        SELECT s.log, s.bound FROM webhook_internal.log_range(before, 10000) s WHERE is_all
+    ), counted AS MATERIALIZED (
+        SELECT (s.log).event, (s.log).status, (s.log).response_status, (s.log).error
+        FROM step s
+        WHERE s.bound IS NULL AND (s.log).event_id >= 0
+          AND (s.log).created_at >= from_at AND (s.log).created_at < to_at
+    ), oldest AS (
+        SELECT min((s.log).created_at) AS at FROM step s WHERE s.bound IS NULL
+    )
+    SELECT json_build_object(
+        'by_event', (SELECT coalesce(json_agg(json_build_object('event', e.event, 'attempts', e.attempts,
+                                                                'successes', e.successes)
+                                              ORDER BY e.attempts DESC, e.event), '[]')
+                     FROM (SELECT c.event, count(*) AS attempts, count(*) FILTER (WHERE c.status = 'success') AS successes
+                           FROM counted c GROUP BY c.event ORDER BY 2 DESC LIMIT 100) e),
+        'by_status', (SELECT coalesce(json_agg(json_build_object('response_status', s.response_status, 'error', s.error,
+                                                                 'attempts', s.attempts)
+                                               ORDER BY s.attempts DESC, s.response_status, s.error), '[]')
+                      FROM (SELECT c.response_status, left(c.error, 200) AS error, count(*) AS attempts
+                            FROM counted c GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 100) s),
+        'searched_to', (SELECT o.at FROM oldest o
+                        WHERE EXISTS (SELECT FROM step s WHERE s.bound IS NOT NULL) AND o.at >= from_at))
+    INTO result;
+    RETURN result;
+END
+$$;
+COMMENT ON FUNCTION webhook_api.breakdown(uuid, text, timestamptz, timestamptz) IS
+    'Attempts by event and by result, by default of the last 24 hours, without tests: {"by_event": [{"event", '
+    '"attempts", "successes"}], "by_status": [{"response_status", "error", "attempts"}], "searched_to"}. Reads at most '
+    'the newest 10000 log rows: searched_to is the time to which it looked if there are more. Errors: 22023, PT404.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_api.breakdown(uuid, text, timestamptz, timestamptz)');
+
+CREATE FUNCTION webhook_api.redeliver(log_ids bigint[]) RETURNS json
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off
+AS $$
+DECLARE
+    log_id bigint;
+    redelivered integer := 0;
+    problems json[] := '{}';
+    state text;
+    message text;
+BEGIN
+    IF coalesce(cardinality(log_ids), 0) NOT BETWEEN 1 AND 100 THEN
+        PERFORM webhook_internal.raise_argument('log_ids', 'invalid_parameter_value', 'log_ids must have 1 to 100 ids');
+    END IF;
+    FOR log_id IN SELECT DISTINCT i FROM unnest(log_ids) i ORDER BY i LOOP
+        BEGIN
+            PERFORM @extschema@.webhook_redeliver(log_id);
+            redelivered := redelivered + 1;
+        EXCEPTION WHEN undefined_object OR object_not_in_prerequisite_state OR configuration_limit_exceeded THEN
+            GET STACKED DIAGNOSTICS message = MESSAGE_TEXT;
+            problems := problems || json_build_object('log_id', log_id::text, 'message', message);
+        END;
+    END LOOP;
+    RETURN json_build_object('redelivered', redelivered, 'problems', array_to_json(problems));
+EXCEPTION WHEN read_only_sql_transaction THEN
+    GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT;
+    PERFORM webhook_internal.raise_again(state, message, NULL, NULL);
+END
+$$;
+COMMENT ON FUNCTION webhook_api.redeliver(bigint[]) IS
+    'Sends the events of attempts (webhook_logs.id, at most 100) again, as webhook_redeliver() does: {"redelivered", '
+    '"problems": [{"log_id", "message"}]}. One that fails does not keep the others from being sent. Raises 22023.';
+INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
+    'EXECUTE ON FUNCTION webhook_api.redeliver(bigint[])');
+
+CREATE FUNCTION webhook_api.cancel(id uuid, event_id bigint DEFAULT NULL) RETURNS json
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM webhook_internal.require_webhook(id);
+    RETURN json_build_object('cancelled', @extschema@.webhook_cancel(id, event_id));
+END
+$$;
+COMMENT ON FUNCTION webhook_api.cancel(uuid, bigint) IS
+    'Gives up the pending deliveries of a webhook, or that of one event, as webhook_cancel() does: {"cancelled": n}. '
+    'Raises PT404 if there is no such webhook.';
+INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
+    'EXECUTE ON FUNCTION webhook_api.cancel(uuid, bigint)');
