@@ -93,12 +93,44 @@ installcheck: test/expected
 test/expected:
 	ln -sfn ../expected $@
 
+# --- the settings page's server: a program of its own, which is no part of the extension ------------------------------
+
+CONSOLE_DIR = build/console
+CONSOLE_SOURCES = $(sort $(wildcard console/*.cpp)) src/core/utf8.cpp
+# Without sockets, files and the database: what the unit tests and the fuzz targets take.
+CONSOLE_PURE = $(patsubst %,console/%.cpp,access api_error base64url call functions json jwt log options random route sign_in)
+CONSOLE_OBJS = $(CONSOLE_SOURCES:%.cpp=$(CONSOLE_DIR)/%.o)
+CONSOLE_PAGE = $(shell find console/page -type f 2>/dev/null)
+CONSOLE_INCLUDES = -I. -Isrc $(shell $(PKG_CONFIG) --cflags libpq libssl 2>/dev/null)
+CONSOLE_LIBS = $(shell $(PKG_CONFIG) --libs libpq libssl libcrypto 2>/dev/null) -lpthread
+CONSOLE_FLAGS = -std=c++20 -O2 -g $(WARNINGS) $(CONSOLE_INCLUDES) -DWEBHOOK_VERSION='"$(EXTVERSION)"' \
+	-D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE -MMD -MP
+
+console: $(CONSOLE_DIR)/webhook-console
+
+$(CONSOLE_DIR)/webhook-console: $(CONSOLE_OBJS) $(CONSOLE_DIR)/page.o
+	$(CXX) -pie -Wl,-z,relro,-z,now -o $@ $^ $(CONSOLE_LIBS)
+
+$(CONSOLE_DIR)/page.S: console/embed_page $(CONSOLE_PAGE)
+	@mkdir -p $(@D)
+	console/embed_page console/page >$@.new && mv $@.new $@
+
+$(CONSOLE_DIR)/page.o: $(CONSOLE_DIR)/page.S
+	$(CXX) -c -o $@ $<
+
+$(CONSOLE_DIR)/%.o: %.cpp
+	@mkdir -p $(@D)
+	$(CXX) $(CONSOLE_FLAGS) -c -o $@ $<
+
+-include $(CONSOLE_OBJS:.o=.d)
+
 # --- unit tests: without PostgreSQL's include path, under ASan and UBSan ---------------------------------------------
 
 UNIT_DIR = build/unit
-UNIT_SOURCES = $(sort $(wildcard src/core/*.cpp src/http/*.cpp src/worker/*.cpp test/unit/*.cpp))
+UNIT_SOURCES = $(sort $(wildcard src/core/*.cpp src/http/*.cpp src/worker/*.cpp test/unit/*.cpp console/test/*.cpp)) \
+	$(CONSOLE_PURE)
 UNIT_OBJS = $(UNIT_SOURCES:%.cpp=$(UNIT_DIR)/%.o)
-UNIT_FLAGS = -std=c++20 -g -O1 $(WARNINGS) -Isrc -Itest/unit $(LIBS_CFLAGS) -DWEBHOOK_VERSION='"$(EXTVERSION)"' \
+UNIT_FLAGS = -std=c++20 -g -O1 $(WARNINGS) -I. -Isrc -Itest/unit $(LIBS_CFLAGS) -DWEBHOOK_VERSION='"$(EXTVERSION)"' \
 	-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -MMD -MP
 
 unit: $(UNIT_DIR)/webhook_test
@@ -123,9 +155,9 @@ FUZZ_SECONDS ?= 60
 FUZZ_JOBS ?= 2
 FUZZ_DIR = build/fuzz
 FUZZ_TARGETS = $(sort $(basename $(notdir $(wildcard test/fuzz/*.cpp))))
-FUZZ_TESTED = $(sort $(wildcard src/core/*.cpp)) src/http/url.cpp
+FUZZ_TESTED = $(sort $(wildcard src/core/*.cpp)) src/http/url.cpp $(CONSOLE_PURE)
 FUZZ_OBJS = $(FUZZ_TESTED:%.cpp=$(FUZZ_DIR)/%.o) $(FUZZ_TARGETS:%=$(FUZZ_DIR)/test/fuzz/%.o)
-FUZZ_FLAGS = -std=c++20 -g -O1 $(WARNINGS) -Isrc $(LIBS_CFLAGS) -fno-sanitize-recover=all -fno-omit-frame-pointer -MMD -MP
+FUZZ_FLAGS = -std=c++20 -g -O1 $(WARNINGS) -I. -Isrc $(LIBS_CFLAGS) -fno-sanitize-recover=all -fno-omit-frame-pointer -MMD -MP
 
 # The same for each target: a line "ok NAME" or "not ok NAME", the log in $(FUZZ_DIR)/NAME.log, and with a finding the
 # input that shows it in $(FUZZ_DIR)/NAME-crash-….
@@ -165,6 +197,7 @@ help:
 	@echo 'make               build the extension (PG_CONFIG=, CXX=)'
 	@echo 'make install       install it into that PostgreSQL'
 	@echo 'make installcheck  run the SQL tests against a running server that has it (needs pgTAP)'
+	@echo "make console       build the settings page's server (build/console/webhook-console)"
 	@echo 'make unit          build and run the unit tests (UNIT_ARGS=--gtest_filter=…)'
 	@echo 'make fuzz          run the fuzz targets (FUZZ_SECONDS=60 each, FUZZ_JOBS=2 at once)'
 	@echo 'make tap           run the TAP tests on clusters of their own'
@@ -174,5 +207,5 @@ help:
 	@echo 'make demo          rows in, signed webhooks out, in a throw-away cluster'
 	@echo 'make clean         remove what was built'
 
-.PHONY: unit unit-clean fuzz fuzz-build tap model lint demo format help
+.PHONY: console unit unit-clean fuzz fuzz-build tap model lint demo format help
 .DEFAULT_GOAL := all

@@ -1,0 +1,43 @@
+// A request and its response, as the attempt and the test show them.
+
+import { prettyJson } from './json_text.js';
+import { copyButton, format, html, nothing, Part, statusBadge, t } from './ui.js';
+
+// <webhook-body .label .name .text>: a body, formatted if it is JSON; what is copied is the body itself. name: for screen
+// readers, which body it is.
+class Body extends Part {
+  static properties = { label: { attribute: false }, name: { attribute: false }, text: { attribute: false }, isRaw: { state: true } };
+
+  render() {
+    const pretty = prettyJson(this.text);
+    const choice = (isRaw, key) => html`<button type="button" aria-pressed=${Boolean(this.isRaw) === isRaw ? 'true' : 'false'} @click=${() => { this.isRaw = isRaw; }}>${t(key)}</button>`;
+    return html`<div class="stack tight"><div class="row"><h3>${this.label}</h3><span class="push row">${pretty === null || pretty === this.text ? nothing : html`<span class="segments" role="group" aria-label=${t('attempt.body.view')}>${choice(false, 'attempt.body.formatted')}${choice(true, 'attempt.body.as_sent')}</span>`}
+      ${copyButton({ what: this.name, text: this.text })}</span></div>
+      <pre class="code wrap" tabindex="0" role="region" aria-label=${this.name}>${this.isRaw || pretty === null ? this.text : pretty}</pre></div>`;
+  }
+}
+customElements.define('webhook-body', Body);
+
+// request: {url, headers, body} or null; reason: why there is none.
+export function requestCard(request, { reason, note = null, actions = nothing }) {
+  if (request === null) return html`<section class="card"><header><h2>${t('attempt.request')}</h2></header><p class="muted">${reason}</p></section>`;
+  const headers = Object.entries(request.headers ?? {});
+  const text = headers.map(([name, value]) => `${name}: ${value}`).join('\n');
+  return html`<section class="card stack"><header><h2>${t('attempt.request')}</h2><span class="push row">${actions}</span></header>
+    <p class="request-line"><b>POST</b> ${request.url}</p>
+    <div class="stack tight"><div class="row"><h3>${t('attempt.request.headers')}</h3><span class="push">${copyButton({ what: t('attempt.headers.copy'), text })}</span></div>
+      <dl class="headers-list">${headers.map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`)}</dl>${note ? html`<p class="muted small">${note}</p>` : nothing}</div>
+    <webhook-body .label=${t('attempt.request.body')} .name=${t('attempt.request.body.name')} .text=${request.body ?? ''}></webhook-body></section>`;
+}
+
+// answer: {response_status, response_body, error, duration_ms, status}.
+export function responseCard(answer) {
+  const body = () => {
+    if (!answer.response_status) return html`<p class="muted">${t('attempt.response.none')}</p>`;
+    if (!answer.response_body) return html`<p class="muted">${t('attempt.response.empty')}</p>`;
+    return html`<webhook-body .label=${t('attempt.response.body')} .name=${t('attempt.response.body.name')} .text=${answer.response_body}></webhook-body><p class="muted small">${t('attempt.response.bounded')}</p>`;
+  };
+  return html`<section class="card stack"><header><h2>${t('attempt.response')}</h2>${answer.response_status ? statusBadge(answer.status === 'failed' ? 'failed' : 'success', String(answer.response_status)) : nothing}
+      <span class="push muted small">${format.milliseconds(answer.duration_ms)}</span></header>
+    ${answer.error ? html`<p class="bad break">${answer.error}</p>` : nothing}${body()}</section>`;
+}
