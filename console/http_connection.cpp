@@ -170,7 +170,7 @@ void HttpConnection::handle() {
   // The database's own limits bound the time.
   deadline_.cancel();
   auto& request = parser_->get();
-  server_.service().handle(*admitted_, request.base(), std::move(request.body()),
+  server_.service().handle(*admitted_, request.base(), request.body(),
                            [self = shared_from_this()](HttpResponse response) { self->write(std::move(response)); });
 }
 

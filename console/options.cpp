@@ -192,7 +192,7 @@ std::variant<Options, HelpWanted, VersionWanted, Refused> parse_options(const st
     if (equals == std::string::npos && i + 1 == arguments.size()) return Refused{"option " + name + " has no value"};
     const std::string value = equals == std::string::npos ? arguments[++i] : argument.substr(equals + 1);
     if (const std::string wrong = known->second(options, value); !wrong.empty())
-      return Refused{"the value of " + name + " is wrong: " + wrong};
+      return Refused{std::string("the value of ").append(name).append(" is wrong: ").append(wrong)};
     has_algorithm |= name == "--jwt-algorithm";
   }
   if (const std::string wrong = contradiction(options, has_algorithm); !wrong.empty()) return Refused{wrong};

@@ -106,7 +106,7 @@ std::optional<ApiError> Service::judge_method(const HttpHeader& header, const Ro
   return ApiError{.status = 405, .code = "22023", .message = "this path does not have this method"};
 }
 
-void Service::handle(const Admitted& admitted, const HttpHeader& header, std::string body, const Reply& reply) {
+void Service::handle(const Admitted& admitted, const HttpHeader& header, const std::string& body, const Reply& reply) {
   switch (admitted.route.kind) {
     case Route::Kind::none:
       reply(answer_error(not_found("there is nothing at this path")));

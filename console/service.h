@@ -44,7 +44,7 @@ class Service {
   };
   Judged judge(const HttpHeader& header, const std::string& peer);
   // Replies once, at once or later.
-  void handle(const Admitted& admitted, const HttpHeader& header, std::string body, const Reply& reply);
+  void handle(const Admitted& admitted, const HttpHeader& header, const std::string& body, const Reply& reply);
 
   // Of a request that is no HTTP, or too large.
   HttpResponse refuse(unsigned status, const std::string& message) const;
