@@ -13,7 +13,8 @@ constexpr Duration kFilterInterval = std::chrono::milliseconds(10);  // between 
 
 void ReadBarrier::add(const Uuid& webhook) {
   const auto [held, is_new] = held_.try_emplace(webhook);
-  held->second = {.head = heads_ + 1};
+  wanted_ = heads_ + 1;
+  held->second = {.head = wanted_};
   if (is_new) turns_.push_back(webhook);
 }
 

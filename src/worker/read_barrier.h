@@ -26,7 +26,8 @@ class ReadBarrier {
   // The webhook's rows have changed. They are held back from now on.
   void add(const Uuid& webhook);
   bool holds(const Uuid& webhook) const { return held_.contains(webhook); }
-  bool empty() const { return held_.empty(); }
+  // Whether some are held back until the reader has come further.
+  bool waits_for_reader() const { return read_ < wanted_ && !held_.empty(); }
   void forget(const Uuid& webhook) { held_.erase(webhook); }
 
   // The reader is about to take the head of the log.
@@ -50,9 +51,10 @@ class ReadBarrier {
   Targets& targets_;
   const Filters& filters_;
   std::unordered_map<Uuid, Held> held_;
-  std::deque<Uuid> turns_;   // each one held, and some that are not any more
-  std::uint64_t heads_ = 0;  // that the reader took
-  std::uint64_t read_ = 0;   // the head up to which it has read
+  std::deque<Uuid> turns_;    // each one held, and some that are not any more
+  std::uint64_t heads_ = 0;   // that the reader took
+  std::uint64_t read_ = 0;    // the head up to which it has read
+  std::uint64_t wanted_ = 0;  // the highest head that one waits for
   Ledger::Entry end_entry_ = 0;
   std::size_t unseen_ = 0;          // how many of the turns release() has not looked at since note_read()
   bool waits_for_filters_ = false;  // some of those that release() looked at last do

@@ -126,7 +126,7 @@ void Worker::apply_settings() {
 // What the database is to be told and asked, but for new events.
 void Worker::work_on_database() {
   const Time begin = process_.now();
-  if (webhooks_.take_step() || (webhooks_.delivers() && !barrier_.empty())) reader_.poll_soon();
+  if (webhooks_.take_step() || (webhooks_.delivers() && barrier_.waits_for_reader())) reader_.poll_soon();
   pending_.load_ordering_keys();
   if (tester_.has_work()) tester_.turn(outgoings_.event_ids());
   record_results();
