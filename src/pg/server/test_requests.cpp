@@ -144,11 +144,11 @@ std::optional<std::string> read_data(const TestRequest& request) {
   if (segment == nullptr) return std::nullopt;
   std::optional<std::string> data;
   const auto* const start = static_cast<const char*>(dsm_segment_address(segment));
-  SegmentHead head;
-  std::memcpy(&head, start, sizeof head);
-  // Another segment may have got the handle of one that is gone.
-  const bool is_its =
-      head.number == request.ticket.number && head.data_bytes <= dsm_segment_map_length(segment) - sizeof head;
+  const std::size_t bytes = dsm_segment_map_length(segment);
+  SegmentHead head{};
+  if (bytes >= sizeof head) std::memcpy(&head, start, sizeof head);
+  // Another segment may have got the handle of one that is gone. No request has the number 0.
+  const bool is_its = head.number == request.ticket.number && head.data_bytes <= bytes - sizeof head;
   try {
     if (is_its) data.emplace(start + sizeof head, head.data_bytes);
   } catch (...) {
