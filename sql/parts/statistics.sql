@@ -133,16 +133,11 @@ CREATE VIEW @extschema@.webhook_stats WITH (security_invoker) AS
            ON e.configuration_id = c.id AND e.configuration_created_at = c.created_at
               AND e.organization_id IS NOT DISTINCT FROM c.organization_id
     LEFT JOIN LATERAL (
-        SELECT sum(b.attempts) AS attempts, sum(b.successes) AS successes, sum(b.unjudged) AS unjudged,
-               array_agg(b.count ORDER BY b.bucket) AS durations
-        FROM (SELECT u.bucket, sum(u.count)::bigint AS count,
-                     sum(CASE WHEN u.bucket = 1 THEN r.attempts END)::bigint AS attempts,
-                     sum(CASE WHEN u.bucket = 1 THEN r.successes END)::bigint AS successes,
-                     sum(CASE WHEN u.bucket = 1 THEN r.unjudged END)::bigint AS unjudged
-              FROM @extschema@.webhook_minutes r, unnest(r.durations) WITH ORDINALITY u (count, bucket)
-              WHERE r.configuration_id = c.id AND r.configuration_created_at = c.created_at
-                AND r.organization_id IS NOT DISTINCT FROM c.organization_id AND r.minute > now() - interval '24 hours'
-              GROUP BY u.bucket) b) m ON true
+        SELECT sum(r.attempts)::numeric AS attempts, sum(r.successes)::numeric AS successes,
+               sum(r.unjudged)::numeric AS unjudged, webhook_internal.sum_durations(r.durations) AS durations
+        FROM @extschema@.webhook_minutes r
+        WHERE r.configuration_id = c.id AND r.configuration_created_at = c.created_at
+          AND r.organization_id IS NOT DISTINCT FROM c.organization_id AND r.minute > now() - interval '24 hours') m ON true
     LEFT JOIN LATERAL (SELECT count(*) AS pending FROM @extschema@.webhook_deliveries d
                        WHERE d.configuration_id = c.id AND d.configuration_created_at = c.created_at
                          AND d.organization_id IS NOT DISTINCT FROM c.organization_id AND d.state = 'pending') p ON true
