@@ -1,5 +1,6 @@
 # What tenants may not do to each other and to the server: more webhooks than their organization may have, also by two
-# sessions at once and in any isolation level; lines of their own in the server's log, or more than a few.
+# sessions at once and in any isolation level; a history that grows without end; lines of their own in the server's log, or
+# more than a few.
 
 use strict;
 use warnings;
@@ -149,6 +150,28 @@ my $open = "SELECT count(*) FROM webhook_endpoints WHERE organization_id = '%s' 
 ok( $node->poll_query_until('postgres', "SELECT ($open) = $failing" =~ s/%s/loud/r), 'every webhook of a tenant fails');
 $node->safe_psql('postgres', "SELECT webhook_emit('contact.created', '{}', organization_id => 'quiet') FROM generate_series(1, 5)");
 ok( $node->poll_query_until('postgres', "SELECT ($open) = 1" =~ s/%s/quiet/r), 'and that of another');
+
+# --- the history of changes ---
+
+# Two sessions of a tenant that edit in turn, each with a snapshot of its whole transaction.
+foreach my $isolation ('READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE')
+{
+	$node->safe_psql('postgres', q{
+		TRUNCATE webhook_history;
+		INSERT INTO webhook_history (configuration_id, organization_id, operation)
+		SELECT gen_random_uuid(), o, 'UPDATE' FROM unnest(ARRAY['quiet', 'loud']) o, generate_series(1, 5500)});
+	my @sessions = map { session('tenant', 'quiet') } 1 .. 2;
+	foreach my $session (@sessions) { $session->query("BEGIN ISOLATION LEVEL $isolation; SELECT count(*) FROM webhook_stats") }
+	foreach my $session (@sessions)
+	{
+		$session->query("DO \$\$ BEGIN FOR i IN 1 .. 70 LOOP UPDATE webhook_configurations SET timeout_ms = 1000 + i; END LOOP; END \$\$");
+		$session->query('COMMIT');
+	}
+	cmp_ok($node->safe_psql('postgres', "SELECT count(*) FROM webhook_history WHERE organization_id = 'quiet'"),
+		'<=', 5140, "$isolation: a tenant's changes do not fill the history");
+	is($node->safe_psql('postgres', "SELECT count(*) FROM webhook_history WHERE organization_id = 'loud'"), 5500,
+		"$isolation: and take nothing of another's");
+}
 
 my $log = substr(slurp_file($node->logfile), $log_start);
 my @lines = split /\n/, $log;
