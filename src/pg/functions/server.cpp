@@ -55,7 +55,7 @@ Datum webhook_is_preloaded(PG_FUNCTION_ARGS) {
 // Other background workers run users' statements: parallel workers, and those of logical replication.
 Datum webhook_is_worker(PG_FUNCTION_ARGS) {
   (void)fcinfo;
-  return BoolGetDatum(IsBackgroundWorker && std::string_view(MyBgworkerEntry->bgw_library_name) == "webhook");
+  return BoolGetDatum(MyBgworkerEntry != nullptr && std::string_view(MyBgworkerEntry->bgw_library_name) == "webhook");
 }
 
 Datum webhook_wake(PG_FUNCTION_ARGS) {
