@@ -31,11 +31,11 @@ CREATE VIEW functions AS
     WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e' AND d.refclassid = 'pg_extension'::regclass
       AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'webhook');
 
--- What each organization has: its name stands in every text of it.
+-- What each organization has: its name stands in every text of it. Its numbers are too long to occur in a time by chance.
 CREATE TABLE tenants AS
     SELECT * FROM (VALUES
-        ('umbrella', '00000000-0000-0000-0000-00000000000a'::uuid, 101::bigint, 11::bigint),
-        ('globex', '00000000-0000-0000-0000-00000000000b', 102, 12)) t (organization, webhook, log_id, event_id);
+        ('umbrella', '00000000-0000-0000-0000-00000000000a'::uuid, 730000101::bigint, 820000011::bigint),
+        ('globex', '00000000-0000-0000-0000-00000000000b', 730000102, 820000012)) t (organization, webhook, log_id, event_id);
 INSERT INTO hooks.webhook_instance (instance, database_oid, system_identifier)
 VALUES ('6ba7b810-9dad-11d1-80b4-00c04fd430c8', 1, 1);
 INSERT INTO hooks.webhook_configurations (id, organization_id, name, url, events, secret, headers)
@@ -298,7 +298,7 @@ INSERT INTO tried VALUES
     ('webhook_internal.log_id_at(uuid,timestamp with time zone)', 'SELECT webhook_internal.log_id_at(WEBHOOK, ''-infinity'')'),
     ('webhook_internal.log_range(bigint,bigint)', 'SELECT l FROM webhook_internal.log_range(LOG + 1, 1) l'),
     ('webhook_internal.log_step(uuid[],bigint,integer,integer,smallint)',
-     'SELECT l FROM webhook_internal.log_step(ARRAY[WEBHOOK]::uuid[], 1000000, 10, 10, NULL) l'),
+     'SELECT l FROM webhook_internal.log_step(ARRAY[WEBHOOK]::uuid[], 1000000000, 10, 10, NULL) l'),
     ('webhook_internal.log_after(uuid[],bigint,smallint)', 'SELECT l FROM webhook_internal.log_after(ARRAY[WEBHOOK]::uuid[], 0, NULL) l'),
     ('webhook_internal.explain_event(bigint,timestamp with time zone,text,text,integer,bigint,integer)',
      'SELECT e FROM webhook_internal.explain_event(EVENT, now(), ''contact.created'', ORGANIZATION, NULL, NULL, NULL) e'),
