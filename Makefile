@@ -98,7 +98,7 @@ test/expected:
 CONSOLE_DIR = build/console
 CONSOLE_SOURCES = $(sort $(wildcard console/*.cpp)) src/core/utf8.cpp
 # Without sockets, files and the database: what the unit tests and the fuzz targets take.
-CONSOLE_PURE = $(patsubst %,console/%.cpp,access api_error base64url call functions json jwt log options random route sign_in)
+CONSOLE_PURE = $(patsubst %,console/%.cpp,access api_error base64url call content_coding functions json jwt log options random route sign_in)
 CONSOLE_OBJS = $(CONSOLE_SOURCES:%.cpp=$(CONSOLE_DIR)/%.o)
 CONSOLE_PAGE = $(shell find console/page -type f 2>/dev/null)
 CONSOLE_INCLUDES = -I. -Isrc $(shell $(PKG_CONFIG) --cflags libpq libssl 2>/dev/null)
@@ -113,7 +113,7 @@ $(CONSOLE_DIR)/webhook-console: $(CONSOLE_OBJS) $(CONSOLE_DIR)/page.o
 
 $(CONSOLE_DIR)/page.S: console/embed_page $(CONSOLE_PAGE)
 	@mkdir -p $(@D)
-	console/embed_page console/page >$@.new && mv $@.new $@
+	console/embed_page console/page $(CONSOLE_DIR)/page >$@.new && mv $@.new $@
 
 $(CONSOLE_DIR)/page.o: $(CONSOLE_DIR)/page.S
 	$(CXX) -c -o $@ $<

@@ -9,6 +9,7 @@ namespace webhook::console {
 struct EmbeddedFile {
   std::string_view path;
   std::string_view content;
+  std::string_view gzip;  // the content by gzip
 };
 
 std::span<const EmbeddedFile> embedded_files();

@@ -60,7 +60,9 @@ std::string_view content_type(std::string_view path) {
 PageFiles::PageFiles(std::string folder) : folder_(std::move(folder)) {
   if (!folder_.empty()) return;
   for (const EmbeddedFile& file : embedded_files()) {
-    built_in_.emplace(file.path, PageFile{std::string(file.content), content_type(file.path), etag_of(file.content)});
+    const std::string_view gzip = file.gzip.size() < file.content.size() ? file.gzip : std::string_view();
+    built_in_.emplace(file.path, PageFile{std::string(file.content), std::string(gzip), content_type(file.path),
+                                          etag_of(file.content)});
   }
 }
 
@@ -92,7 +94,7 @@ std::optional<PageFile> PageFiles::find_in_folder(const std::string& path) const
   ::close(file);
   if (!content) return {};
   std::string etag = etag_of(*content);
-  return PageFile{std::move(*content), content_type(path), std::move(etag)};
+  return PageFile{std::move(*content), "", content_type(path), std::move(etag)};
 }
 
 }  // namespace webhook::console

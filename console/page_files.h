@@ -10,8 +10,9 @@ namespace webhook::console {
 
 struct PageFile {
   std::string content;
+  std::string gzip;       // the content by gzip; "" if it is not there, or no smaller
   std::string_view type;  // for Content-Type
-  std::string etag;       // with its quotes
+  std::string etag;       // of the content, with its quotes
 };
 
 class PageFiles {

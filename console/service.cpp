@@ -4,6 +4,7 @@
 #include <boost/beast/http/verb.hpp>
 #include <utility>
 
+#include "console/content_coding.h"
 #include "console/json.h"
 #include "console/log.h"
 
@@ -33,6 +34,12 @@ std::vector<std::string> values_of(const HttpHeader& header, boost::beast::strin
   const auto [begin, end] = header.equal_range(name);
   for (auto field = begin; field != end; ++field) values.push_back(text_of(field->value()));
   return values;
+}
+
+std::string joined(const std::vector<std::string>& values) {
+  std::string list;
+  for (const std::string& value : values) list += (list.empty() ? "" : ", ") + value;
+  return list;
 }
 
 ApiError not_found(const std::string& what) { return {.status = 404, .code = "42883", .message = what}; }
@@ -169,11 +176,21 @@ HttpResponse Service::answer_file(const HttpHeader& header, const Route& route) 
   response.set(http::field::content_type, boost::beast::string_view(file->type.data(), file->type.size()));
   // Asked for again each time, and not sent again if it is the same: a new version is seen at once.
   response.set(http::field::cache_control, "no-cache");
-  response.set(http::field::etag, file->etag);
-  if (has_tag(header, file->etag)) {
+  std::string etag = file->etag;
+  std::string content = std::move(file->content);
+  if (!file->gzip.empty()) {
+    response.set(http::field::vary, "Accept-Encoding");
+    if (accepts_gzip(joined(values_of(header, "Accept-Encoding")))) {
+      response.set(http::field::content_encoding, "gzip");
+      etag.insert(etag.size() - 1, "-gzip");
+      content = std::move(file->gzip);
+    }
+  }
+  response.set(http::field::etag, etag);
+  if (has_tag(header, etag)) {
     response.result(http::status::not_modified);
   } else {
-    response.body() = std::move(file->content);
+    response.body() = std::move(content);
   }
   add_security_headers(response);
   return response;

@@ -10,6 +10,7 @@ use lib "$FindBin::RealBin/lib";
 use Digest::SHA qw(hmac_sha256);
 use IO::Socket::INET;
 use IO::Socket::UNIX;
+use IO::Uncompress::Gunzip qw(gunzip $GunzipError);
 use IPC::Run ();
 use JSON::PP;
 use MIME::Base64 qw(encode_base64url);
@@ -237,6 +238,16 @@ like($page->{head}, qr/^$_\r?$/m, "with $_")
 	foreach 'X-Content-Type-Options: nosniff', 'Referrer-Policy: no-referrer', 'X-Frame-Options: DENY', 'Cache-Control: no-cache';
 my ($tag) = $page->{head} =~ /^ETag: (\S+)/m;
 is(request($console, 'GET', '/', headers => { 'If-None-Match' => $tag })->{status}, 304, 'and is not sent twice');
+unlike($page->{head}, qr/^Content-Encoding:/m, 'it is sent as it is to a client that takes no coding');
+my $packed = request($console, 'GET', '/', headers => { 'Accept-Encoding' => 'br, gzip' });
+like($packed->{head}, qr/^Content-Encoding: gzip\r?$/m, 'by gzip to one that takes it');
+like($_->{head}, qr/^Vary: Accept-Encoding\r?$/m, 'as caches are told') foreach $page, $packed;
+gunzip(\$packed->{body}, \my $unpacked) or BAIL_OUT($GunzipError);
+is($unpacked, $page->{body}, 'with the same content');
+my ($packed_tag) = $packed->{head} =~ /^ETag: (\S+)/m;
+isnt($packed_tag, $tag, 'under a tag of its own');
+is(request($console, 'GET', '/', headers => { 'Accept-Encoding' => 'gzip', 'If-None-Match' => $packed_tag })->{status},
+	304, 'that is known again');
 is(request($console, 'HEAD', '/')->{body}, '', 'HEAD has no body');
 is(request($console, 'GET', '/standin')->{status}, 308, 'each database has a page');
 is(request($console, 'GET', '/standin/')->{body}, $page->{body}, 'of its own');
