@@ -1,5 +1,6 @@
 #include "console/content_coding.h"
 
+#include <algorithm>
 #include <boost/beast/core/string.hpp>
 #include <boost/beast/http/rfc7230.hpp>
 
@@ -18,11 +19,16 @@ bool is_refused(const beast::http::param_list& parameters) {
 
 }  // namespace
 
+// Each coding is parsed by itself, because the iterator of ext_list gives one without parameters those of the coding before.
 bool accepts_gzip(std::string_view accept_encoding) {
   bool accepts_any = false;
-  for (const auto& [coding, parameters] : beast::http::ext_list({accept_encoding.data(), accept_encoding.size()})) {
-    if (beast::iequals(coding, "gzip") || beast::iequals(coding, "x-gzip")) return !is_refused(parameters);
-    if (coding == "*") accepts_any = !is_refused(parameters);
+  while (!accept_encoding.empty()) {
+    const std::string_view item = accept_encoding.substr(0, accept_encoding.find(','));
+    accept_encoding.remove_prefix(std::min(item.size() + 1, accept_encoding.size()));
+    for (const auto& [coding, parameters] : beast::http::ext_list({item.data(), item.size()})) {
+      if (beast::iequals(coding, "gzip") || beast::iequals(coding, "x-gzip")) return !is_refused(parameters);
+      if (coding == "*") accepts_any = !is_refused(parameters);
+    }
   }
   return accepts_any;
 }

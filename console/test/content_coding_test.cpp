@@ -17,8 +17,8 @@ TEST(ContentCoding, AnyCodingIsGzipToo) {
 }
 
 TEST(ContentCoding, GzipIsNotTakenIfItIsRefusedOrNotNamed) {
-  for (const char* refused :
-       {"", "identity", "br", "gzip;q=0", "gzip;q=0.000", "*, gzip;q=0", "*;q=0", "gzipped", ";;;,"})
+  for (const char* refused : {"", "identity", "br", "gzip;q=0", "gzip;q=0.000", "*, gzip;q=0", "br, gzip;q=0",
+                              "gzip;q=0, br", "*;q=0", "gzipped", ";;;,"})
     EXPECT_FALSE(accepts_gzip(refused)) << refused;
 }
 
