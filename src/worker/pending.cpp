@@ -327,10 +327,16 @@ void Pending::give_up(const Event& event, const Webhook& webhook, int attempts, 
 
 void Pending::add(const Delivery& delivery, int attempts, std::optional<Time> next_attempt_at, std::string error) {
   const Target* target = targets_.find(delivery);
-  if (target == nullptr) return;
+  if (target == nullptr || is_asked_again(delivery)) return;
   add_row(delivery, *target, attempts, next_attempt_at, std::move(error));
   if (next_attempt_at) backlog_.add(delivery.webhook, {*next_attempt_at, delivery.event->event_id});
   schedule_refill(*target);
+}
+
+// Whether the event is in memory a second time, because somebody asked for it again. webhook_deliveries has one row for
+// both, that of the request, and what becomes of the request decides about the row.
+bool Pending::is_asked_again(const Delivery& delivery) const {
+  return !delivery.has_row && backlog_.is_held(delivery.webhook, delivery.event->event_id);
 }
 
 void Pending::add_row(const Delivery& delivery, const Target& target, int attempts, std::optional<Time> next_attempt_at,
@@ -389,7 +395,8 @@ void Pending::drop(const std::vector<Delivery>& deliveries) {
 
 // It stays in memory, so the row is not one to be fetched. What is in flight to a webhook that is gone gets none.
 void Pending::spill(Delivery& delivery) {
-  if (const Target* target = targets_.find(delivery)) {
+  const Target* target = targets_.find(delivery);
+  if (target != nullptr && !is_asked_again(delivery)) {
     backlog_.hold(delivery.webhook, {delivery.pending_since, delivery.event->event_id});
     add_row(delivery, *target, delivery.attempt - 1, delivery.pending_since, std::string());
     delivery.has_row = true;

@@ -170,6 +170,7 @@ class Pending {
   void set_up_ordering(const Target& target, const Targets::Change& change, bool is_backlog_new);
   void load_ordering_keys(const Target& target);
   void wait_for_rows(const std::vector<const Target*>& receivers, const Outgoing& event, Ledger::Entry entry);
+  bool is_asked_again(const Delivery& delivery) const;
   void add_row(const Delivery& delivery, const Target& target, int attempts, std::optional<Time> next_attempt_at,
                std::string error);
   void add_due(const Delivery& delivery);

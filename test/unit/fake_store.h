@@ -155,6 +155,11 @@ class FakeStore : public Store {
     note_change({.webhook = webhooks_.at(webhook).identity(), .is_pending_changed = true});
     process_.wake();
   }
+  // As if a session had changed a pending delivery of the webhook: the worker searches for what is due from the start.
+  void touch_pending(const Uuid& webhook) {
+    note_change({.webhook = webhooks_.at(webhook).identity(), .is_pending_changed = true});
+    process_.wake();
+  }
   // Whatever else is asked for by now, the other workers of the database deliver it, and write their checkpoints.
   void let_others_work() {
     for (auto key = required_.begin(); key != required_.end();) {

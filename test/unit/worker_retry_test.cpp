@@ -312,5 +312,46 @@ INSTANTIATE_TEST_SUITE_P(All, WorkerAskedAgainTest,
                                          AskedAgain{.is_held = true}, AskedAgain{.has_row = true, .is_held = true},
                                          AskedAgain{.status = 404, .has_row = true, .is_held = true}));
 
+// Events that are asked for again while they wait in the lane, and the row of the request joins them there.
+class WorkerAskedAgainInLaneTest : public WorkerTest, public testing::WithParamInterface<int> {
+ protected:
+  static constexpr std::int64_t kEvents = 6;
+
+  std::size_t requests_of(std::int64_t event_id) const {
+    const std::vector<std::int64_t> received = received_by(1);
+    return static_cast<std::size_t>(std::count(received.begin(), received.end(), event_id));
+  }
+};
+
+TEST_P(WorkerAskedAgainInLaneTest, EachIsSentOnceForItselfAndOnceForTheRequest) {
+  const int failing = GetParam();  // requests that fail, of each event
+  process_.settings_in_force.retry_schedule = {1s, 1s, 1s};
+  const Uuid webhook = store_.add_webhook(1, [](Webhook& w) { w.limits.max_in_flight = 1; });
+  std::map<std::int64_t, int> requests;
+  http_.answer = [&](const Received& request) {
+    return Answer{.status = ++requests[request.event_id] <= failing ? 500 : 200, .delay = 1500ms};
+  };
+  plan(1s, [this] {
+    for (std::int64_t n = 0; n < kEvents; ++n) store_.emit();
+  });
+  plan(2s, [this, webhook] {
+    for (std::int64_t id = 3; id <= kEvents; ++id) {
+      store_.replay(id, webhook);
+      asked_again_.insert({id, webhook});
+    }
+  });
+  // The row is searched for from the start.
+  for (int second = 5; second < 60; second += 4)
+    plan(std::chrono::seconds(second), [this, webhook] { store_.touch_pending(webhook); });
+  run_for(120s);
+  for (std::int64_t id = 1; id <= kEvents; ++id) {
+    EXPECT_TRUE(store_.has_success({id, webhook})) << "event " << id;
+    EXPECT_LE(requests_of(id), static_cast<std::size_t>(failing + (id < 3 ? 1 : 2))) << "event " << id;
+  }
+  EXPECT_TRUE(store_.deliveries.empty());
+}
+
+INSTANTIATE_TEST_SUITE_P(All, WorkerAskedAgainInLaneTest, testing::Values(0, 1));
+
 }  // namespace
 }  // namespace webhook
