@@ -409,6 +409,7 @@ const english = {
   'overview.by_event': 'By event',
   'overview.by_status': 'By answer',
   'overview.answer': 'Answer',
+  'overview.other_events': 'Other events',
   'overview.no_answer': 'No answer',
   'overview.share': 'Share',
   'overview.settings': 'Settings',

@@ -608,6 +608,48 @@ COMMENT ON FUNCTION webhook_internal.hour_of_series(uuid[], timestamptz, timesta
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.hour_of_series(uuid[], timestamptz, timestamptz, timestamptz, integer)');
 
+-- The rows of a day (UTC), which are a range of slots.
+CREATE FUNCTION webhook_internal.hours_of_day(
+    webhooks uuid[], day timestamptz, from_at timestamptz, to_at timestamptz) RETURNS SETOF @extschema@.webhook_hours
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT x.*
+    FROM unnest(webhooks) u (id)
+    JOIN @extschema@.webhook_configurations c ON c.id = u.id
+    JOIN @extschema@.webhook_hours x
+      ON x.configuration_id = c.id AND x.configuration_created_at = c.created_at
+         AND x.organization_id IS NOT DISTINCT FROM c.organization_id
+    WHERE x.slot >= webhook_internal.hour_slot(day) AND x.slot < webhook_internal.hour_slot(day) + 24
+      AND x.hour >= greatest(day, from_at) AND x.hour < least(day + interval '24 hours', to_at)
+$$;
+COMMENT ON FUNCTION webhook_internal.hours_of_day(uuid[], timestamptz, timestamptz, timestamptz) IS
+    'The results of some webhooks in the hours of a day (UTC) that begin in [from_at, to_at).';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.hours_of_day(uuid[], timestamptz, timestamptz, timestamptz)');
+
+-- Minutes are kept for 24 hours, and hours for 90 days. A client's clock may be late by an hour.
+CREATE FUNCTION webhook_internal.is_by_hour(since timestamptz, webhooks uuid[]) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(since < now() - interval '25 hours', false) OR coalesce(cardinality(webhooks), 0) > 40
+$$;
+COMMENT ON FUNCTION webhook_internal.is_by_hour(timestamptz, uuid[]) IS
+    'Whether webhook_api.series() sums webhook_hours instead of webhook_minutes: for more than a day or 40 webhooks.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.is_by_hour(timestamptz, uuid[])');
+
+-- The shortest step with at most 100 points, or the longest there is.
+CREATE FUNCTION webhook_internal.step_of_series(span interval, by_hour boolean) RETURNS integer
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(min(s.s) FILTER (WHERE s.s * 100 >= extract(epoch FROM span)), max(s.s))
+    FROM unnest(CASE WHEN by_hour THEN ARRAY[3600, 10800, 21600, 43200, 86400] ELSE ARRAY[60, 300, 900, 1800] END) s (s)
+$$;
+COMMENT ON FUNCTION webhook_internal.step_of_series(interval, boolean) IS
+    'How many seconds a point of webhook_api.series() stands for. by_hour: at least an hour.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.step_of_series(interval, boolean)');
+
 CREATE FUNCTION webhook_api.series(
     webhook uuid DEFAULT NULL, organization text DEFAULT NULL, since timestamptz DEFAULT NULL,
     until timestamptz DEFAULT NULL) RETURNS json
@@ -615,12 +657,15 @@ CREATE FUNCTION webhook_api.series(
 AS $$
 DECLARE
     webhooks_max CONSTANT integer := 1000;
-    rows_max CONSTANT integer := 60000;
     webhooks uuid[] := webhook_internal.webhooks_in_scope(webhook, organization, webhooks_max + 1);
-    from_at timestamptz := greatest(since, now() - interval '24 hours');
+    by_hour boolean := webhook_internal.is_by_hour(since, webhooks);
+    rows_max integer := CASE WHEN by_hour THEN 30000 ELSE 60000 END;
+    from_at timestamptz := greatest(since, now() - CASE WHEN by_hour AND since IS NOT NULL THEN interval '90 days'
+                                                        ELSE interval '24 hours' END);
     to_at timestamptz := least(until, now());
-    hour timestamptz := date_trunc('hour', least(until, now()), 'UTC');
-    step_s integer;
+    step_s integer := webhook_internal.step_of_series(to_at - from_at, by_hour);
+    part_length interval := CASE WHEN by_hour THEN interval '24 hours' ELSE interval '1 hour' END;
+    part timestamptz := date_trunc(CASE WHEN by_hour THEN 'day' ELSE 'hour' END, to_at, 'UTC');
     figures record;
     read bigint := 0;
     ats timestamptz[] := '{}';
@@ -633,16 +678,21 @@ BEGIN
     IF since > until THEN
         PERFORM webhook_internal.raise_argument('since', 'invalid_parameter_value', 'since is later than until');
     END IF;
-    SELECT coalesce(min(s.s), 3600) INTO step_s FROM unnest(ARRAY[60, 300, 900, 1800]) s (s)
-    WHERE s.s * 100 >= extract(epoch FROM to_at - from_at);
     from_at := to_timestamp(floor(extract(epoch FROM from_at) / step_s) * step_s);
-    WHILE hour > from_at - interval '1 hour' LOOP
+    WHILE part > from_at - part_length LOOP
         IF read >= rows_max THEN
-            searched_to := hour + interval '1 hour';
+            searched_to := part + part_length;
             EXIT;
         END IF;
-        FOR figures IN SELECT h.* FROM webhook_internal.hour_of_series(webhooks[: webhooks_max], hour, from_at, to_at,
-                                                                       step_s) h LOOP
+        FOR figures IN
+            SELECT h.* FROM webhook_internal.hour_of_series(webhooks[: webhooks_max], part, from_at, to_at, step_s) h
+            WHERE NOT by_hour
+            UNION ALL
+            SELECT to_timestamp(floor(extract(epoch FROM h.hour) / step_s) * step_s), sum(h.attempts), sum(h.successes),
+                   webhook_internal.sum_durations(h.durations), count(*)
+            FROM webhook_internal.hours_of_day(webhooks[: webhooks_max], part, from_at, to_at) h
+            WHERE by_hour GROUP BY 1
+        LOOP
             read := read + figures.rows;
             ats := ats || figures.at;
             attempts := attempts || figures.attempts;
@@ -650,7 +700,7 @@ BEGIN
             p50_ms := p50_ms || webhook_internal.duration_quantile(figures.durations, 0.5);
             p95_ms := p95_ms || webhook_internal.duration_quantile(figures.durations, 0.95);
         END LOOP;
-        hour := hour - interval '1 hour';
+        part := part - part_length;
     END LOOP;
     RETURN json_build_object(
         'step_s', step_s, 'points', (
@@ -664,34 +714,70 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_api.series(uuid, text, timestamptz, timestamptz) IS
-    'Attempts, successes and durations over time, at most 24 hours back: {"step_s", "points": [{"at", "attempts", '
-    '"successes", "p50_ms", "p95_ms"}], "searched_to", "is_complete"}. searched_to: the points begin there, because so '
-    'many webhooks have so many minutes; otherwise null. is_complete: false if there are more than 1000 webhooks, of '
-    'which the first 1000 were counted. Errors: 22023, PT404.';
+    'Attempts, successes and durations over time, by default of the last 24 hours: {"step_s", "points": [{"at", '
+    '"attempts", "successes", "p50_ms", "p95_ms"}], "searched_to", "is_complete"}. At most 90 days back. Steps are at '
+    'least an hour for more than 25 hours back and for more than 40 webhooks. searched_to: the points begin there, '
+    'because so many webhooks have so many hours; otherwise null. is_complete: false if there are more than 1000 '
+    'webhooks, of which the first 1000 were counted. Errors: 22023, PT404.';
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION webhook_api.series(uuid, text, timestamptz, timestamptz)');
 
-CREATE FUNCTION webhook_api.breakdown(
-    webhook uuid DEFAULT NULL, organization text DEFAULT NULL, since timestamptz DEFAULT NULL,
-    until timestamptz DEFAULT NULL) RETURNS json
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET TimeZone = 'UTC' SET jit = off
-    SET enable_seqscan = off
+-- The newest days first, until rows_max rows have been read.
+CREATE FUNCTION webhook_internal.breakdown_by_hour(
+    webhooks uuid[], from_at timestamptz, to_at timestamptz, rows_max integer,
+    OUT events jsonb, OUT statuses jsonb, OUT searched_to timestamptz)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    webhooks uuid[] := webhook_internal.webhooks_in_scope(webhook, organization, 1000);
-    is_all boolean := webhook IS NULL AND webhook_internal.caller_level() = 'operate'
-                      AND webhook_internal.caller_scope(organization) IS NULL;
+    day timestamptz := date_trunc('day', least(to_at, now()), 'UTC');
+    summed record;
+    read bigint := 0;
+BEGIN
+    from_at := greatest(from_at, now() - interval '90 days');
+    WHILE day > from_at - interval '24 hours' AND searched_to IS NULL LOOP
+        WITH hour AS MATERIALIZED (
+            SELECT h.events, h.statuses FROM webhook_internal.hours_of_day(webhooks, day, from_at, to_at) h
+        )
+        SELECT (SELECT jsonb_object_agg(e.name, e.pair)
+                FROM (SELECT x.key AS name, jsonb_build_array(sum((x.value ->> 0)::bigint),
+                                                              sum((x.value ->> 1)::bigint)) AS pair
+                      FROM hour h, jsonb_each(h.events) x GROUP BY x.key) e) AS events,
+               (SELECT jsonb_object_agg(e.name, e.pair)
+                FROM (SELECT x.key AS name, jsonb_build_array(sum((x.value ->> 0)::bigint),
+                                                              sum((x.value ->> 1)::bigint)) AS pair
+                      FROM hour h, jsonb_each(h.statuses) x GROUP BY x.key) e) AS statuses,
+               (SELECT count(*) FROM hour) AS rows
+        INTO summed;
+        events := webhook_internal.add_counts(events, summed.events);
+        statuses := webhook_internal.add_counts(statuses, summed.statuses);
+        read := read + summed.rows;
+        IF read >= rows_max AND day > from_at THEN
+            searched_to := day;
+        END IF;
+        day := day - interval '24 hours';
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.breakdown_by_hour(uuid[], timestamptz, timestamptz, integer) IS
+    'The sums of webhook_hours.events and statuses of some webhooks, of those of the last 90 days'' hours that begin in '
+    '[from_at, to_at). '
+    'searched_to: the day down to which it looked, if rows_max kept it from looking further.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.breakdown_by_hour(uuid[], timestamptz, timestamptz, integer)');
+
+-- Of the newest log rows.
+CREATE FUNCTION webhook_internal.breakdown_of_log(
+    webhooks uuid[], is_all boolean, from_at timestamptz, until timestamptz) RETURNS json
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
+AS $$
+DECLARE
     heads_max CONSTANT integer := 100;
-    from_at timestamptz := coalesce(since, now() - interval '24 hours');
     to_at timestamptz := coalesce(until, 'infinity');
     before bigint := 9223372036854775807;
     newest smallint := CASE WHEN until IS NULL AND cardinality(webhooks) > 20
                             THEN webhook_internal.current_log_slot() END;
     result json;
 BEGIN
-    IF since > until THEN
-        PERFORM webhook_internal.raise_argument('since', 'invalid_parameter_value', 'since is later than until');
-    END IF;
     IF until IS NOT NULL THEN
         SELECT coalesce(min(b.id), before) INTO before
         FROM (SELECT webhook_internal.log_id_at(u.id, until + interval '5 min') AS id FROM unnest(webhooks[: 5]) u (id)) b;
@@ -731,10 +817,47 @@ BEGIN
     RETURN result;
 END
 $$;
+COMMENT ON FUNCTION webhook_internal.breakdown_of_log(uuid[], boolean, timestamptz, timestamptz) IS
+    'webhook_api.breakdown() of at most the newest 10000 log rows. is_all: of all organizations.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.breakdown_of_log(uuid[], boolean, timestamptz, timestamptz)');
+
+CREATE FUNCTION webhook_api.breakdown(
+    webhook uuid DEFAULT NULL, organization text DEFAULT NULL, since timestamptz DEFAULT NULL,
+    until timestamptz DEFAULT NULL) RETURNS json
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET TimeZone = 'UTC' SET jit = off
+AS $$
+DECLARE
+    webhooks uuid[] := webhook_internal.webhooks_in_scope(webhook, organization, 1000);
+    is_all boolean := webhook IS NULL AND webhook_internal.caller_level() = 'operate'
+                      AND webhook_internal.caller_scope(organization) IS NULL;
+    summed record;
+BEGIN
+    IF since > until THEN
+        PERFORM webhook_internal.raise_argument('since', 'invalid_parameter_value', 'since is later than until');
+    END IF;
+    IF since IS NULL OR NOT webhook_internal.is_by_hour(since, NULL) THEN
+        RETURN webhook_internal.breakdown_of_log(webhooks, is_all, coalesce(since, now() - interval '24 hours'), until);
+    END IF;
+    SELECT b.* INTO summed
+    FROM webhook_internal.breakdown_by_hour(webhooks, date_trunc('hour', since, 'UTC'), least(until, now()), 20000) b;
+    RETURN json_build_object(
+        'by_event', (SELECT coalesce(json_agg(json_build_object('event', nullif(e.key, ''), 'attempts', (e.value ->> 0)::bigint,
+                                                                'successes', (e.value ->> 1)::bigint)
+                                              ORDER BY (e.value ->> 0)::bigint DESC, e.key), '[]')
+                     FROM jsonb_each(summed.events) e),
+        'by_status', (SELECT coalesce(json_agg(json_build_object('response_status', nullif(s.key, '0')::integer,
+                                                                 'error', NULL, 'attempts', (s.value ->> 0)::bigint)
+                                               ORDER BY (s.value ->> 0)::bigint DESC, s.key), '[]')
+                      FROM jsonb_each(summed.statuses) s),
+        'searched_to', summed.searched_to);
+END
+$$;
 COMMENT ON FUNCTION webhook_api.breakdown(uuid, text, timestamptz, timestamptz) IS
     'Attempts by event and by result, by default of the last 24 hours, without tests: {"by_event": [{"event", '
-    '"attempts", "successes"}], "by_status": [{"response_status", "error", "attempts"}], "searched_to"}. Reads at most '
-    'the newest 10000 log rows: searched_to is the time to which it looked if there are more. Errors: 22023, PT404.';
+    '"attempts", "successes"}], "by_status": [{"response_status", "error", "attempts"}], "searched_to"}. Up to 25 hours '
+    'back it reads at most the newest 10000 log rows. Further back, at most 90 days, it sums whole hours, whose error is '
+    'null. searched_to is the time to which it looked if there is more. Errors: 22023, PT404.';
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION webhook_api.breakdown(uuid, text, timestamptz, timestamptz)');
 

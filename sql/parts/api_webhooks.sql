@@ -1,32 +1,27 @@
 -- webhook_api: webhooks with their summaries, and changing them.
 
--- Counts of deliveries stop at 1000. The rows of the minutes are summed by the hour, and the hours to the day. Grouping by
--- slot, the minute of the day, and by hashing costs half of what the planner chooses without statistics.
+-- Counts of deliveries stop at 1000. The figures are those of this hour and of the 23 before.
 CREATE FUNCTION webhook_internal.summarize(webhooks uuid[]) RETURNS SETOF json
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_sort = off SET jit = off
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     WITH webhook AS (
         SELECT c.id, c.organization_id, c.name, c.url, c.events, c.is_active, c.updated_at, c.created_at,
                c.disabled_reason, u.place
         FROM unnest(webhooks) WITH ORDINALITY u (id, place) JOIN @extschema@.webhook_configurations c ON c.id = u.id
+    ), shown AS MATERIALIZED (
+        SELECT s.hour FROM generate_series(date_trunc('hour', now(), 'UTC') - interval '23 hours',
+                                           date_trunc('hour', now(), 'UTC'), interval '1 hour') s (hour)
     ), hour AS (
-        SELECT w.id, m.* FROM webhook w
-        CROSS JOIN LATERAL (
-            SELECT date_trunc('hour', min(r.minute), 'UTC') AS hour, sum(r.attempts) AS attempts,
-                   sum(r.successes) AS successes, sum(r.unjudged) AS unjudged,
-                   webhook_internal.sum_durations(r.durations) AS durations
-            FROM @extschema@.webhook_minutes r
-            WHERE r.configuration_id = w.id AND r.configuration_created_at = w.created_at
-              AND r.organization_id IS NOT DISTINCT FROM w.organization_id
-              AND r.minute > now() - interval '24 hours'
-            GROUP BY r.slot / 60 + CASE WHEN r.minute >= date_trunc('hour', now(), 'UTC') THEN 24 ELSE 0 END) m
+        SELECT w.id, r.hour, r.attempts, r.successes, r.unjudged, r.durations
+        FROM webhook w JOIN @extschema@.webhook_hours r
+             ON r.configuration_id = w.id AND r.configuration_created_at = w.created_at
+                AND r.organization_id IS NOT DISTINCT FROM w.organization_id
+        WHERE r.slot = ANY (ARRAY(SELECT webhook_internal.hour_slot(s.hour) FROM shown s))
+          AND r.hour >= date_trunc('hour', now(), 'UTC') - interval '23 hours'
     ), day AS (
         SELECT h.id, sum(h.attempts) AS attempts, sum(h.successes) AS successes, sum(h.unjudged) AS unjudged,
                webhook_internal.sum_durations(h.durations) AS durations
         FROM hour h GROUP BY h.id
-    ), shown AS MATERIALIZED (
-        SELECT s.hour FROM generate_series(date_trunc('hour', now(), 'UTC') - interval '23 hours',
-                                           date_trunc('hour', now(), 'UTC'), interval '1 hour') s (hour)
     ), bars AS (
         SELECT w.id, json_agg(json_build_object('hour', s.hour, 'attempts', coalesce(h.attempts, 0),
                                                 'successes', coalesce(h.successes, 0)) ORDER BY s.hour) AS hours

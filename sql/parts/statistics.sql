@@ -38,6 +38,86 @@ CREATE POLICY webhook_operators ON @extschema@.webhook_minutes FOR SELECT
     USING ((SELECT has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE')));
 COMMENT ON POLICY webhook_operators ON @extschema@.webhook_minutes IS 'Operators read all statistics.';
 
+-- Like webhook_minutes, for 90 days.
+CREATE TABLE @extschema@.webhook_hours (
+    configuration_id uuid NOT NULL,
+    slot             smallint NOT NULL,
+    configuration_created_at timestamptz NOT NULL,
+    organization_id  text,
+    hour             timestamptz NOT NULL,
+    attempts         integer NOT NULL,
+    successes        integer NOT NULL,
+    durations        integer[] NOT NULL,
+    unjudged         integer NOT NULL,
+    events           jsonb NOT NULL,
+    statuses         jsonb NOT NULL,
+    PRIMARY KEY (configuration_id, slot)
+) WITH (fillfactor = 70);
+COMMENT ON TABLE @extschema@.webhook_hours IS
+    'The results of the last 90 days, per webhook and hour. webhook_api.series() and breakdown() sum them up. Not dumped.';
+COMMENT ON COLUMN @extschema@.webhook_hours.configuration_id IS 'The webhook (webhook_configurations.id).';
+COMMENT ON COLUMN @extschema@.webhook_hours.configuration_created_at IS
+    'The webhook''s created_at, which distinguishes it from earlier and later webhooks with the same id.';
+COMMENT ON COLUMN @extschema@.webhook_hours.slot IS
+    'webhook_internal.hour_slot(hour), 0 to 2159. A row is overwritten 90 days later.';
+COMMENT ON COLUMN @extschema@.webhook_hours.organization_id IS 'The organization that the webhook belongs to.';
+COMMENT ON COLUMN @extschema@.webhook_hours.hour IS
+    'The beginning of the hour. A row that is older than 90 days is out of date.';
+COMMENT ON COLUMN @extschema@.webhook_hours.attempts IS 'How many attempts ended in the hour.';
+COMMENT ON COLUMN @extschema@.webhook_hours.successes IS 'How many of them succeeded.';
+COMMENT ON COLUMN @extschema@.webhook_hours.unjudged IS
+    'How many events the filter could not judge, because of an error or a limit. They were not delivered.';
+COMMENT ON COLUMN @extschema@.webhook_hours.durations IS
+    'How many attempts took how long, as in webhook_minutes.durations.';
+COMMENT ON COLUMN @extschema@.webhook_hours.events IS
+    'The attempts and successes by event: {"contact.created": [10, 9]}. From about 100 names on, others are counted under '
+    'the name "".';
+COMMENT ON COLUMN @extschema@.webhook_hours.statuses IS
+    'The attempts and successes by response_status: {"200": [9, 9], "0": [1, 0]}. 0: there was no response.';
+
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}', 'SELECT ON @extschema@.webhook_hours');
+CREATE POLICY webhook_tenants ON @extschema@.webhook_hours FOR SELECT
+    USING (organization_id = (SELECT @extschema@.webhook_current_organization()));
+COMMENT ON POLICY webhook_tenants ON @extschema@.webhook_hours IS 'An organization reads its own statistics.';
+CREATE POLICY webhook_operators ON @extschema@.webhook_hours FOR SELECT
+    USING ((SELECT has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE')));
+COMMENT ON POLICY webhook_operators ON @extschema@.webhook_hours IS 'Operators read all statistics.';
+
+CREATE FUNCTION webhook_internal.hour_slot(at timestamptz) RETURNS smallint
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT (extract(epoch FROM at)::bigint / 3600 % 2160)::smallint
+$$;
+COMMENT ON FUNCTION webhook_internal.hour_slot(timestamptz) IS
+    'The slot of webhook_hours that has this time: the hour, counted from 1970 (UTC), modulo those of 90 days.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.hour_slot(timestamptz)');
+
+-- The number of names in a sum is bounded.
+CREATE FUNCTION webhook_internal.add_counts(sum jsonb, counts jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN sum IS NULL THEN counts WHEN counts IS NULL THEN sum ELSE (
+        SELECT coalesce(jsonb_object_agg(n.name, jsonb_build_array(n.attempts, n.successes)), '{}')
+        FROM (SELECT b.name, sum((b.pair ->> 0)::bigint) AS attempts, sum((b.pair ->> 1)::bigint) AS successes
+              FROM (SELECT s.key AS name, s.value AS pair FROM jsonb_each(sum) s
+                    UNION ALL
+                    SELECT CASE WHEN sum ? c.key OR (SELECT count(*) FROM jsonb_object_keys(sum)) < 100
+                                THEN c.key ELSE '' END, c.value
+                    FROM jsonb_each(counts) c) b
+              GROUP BY b.name) n) END
+$$;
+COMMENT ON FUNCTION webhook_internal.add_counts(jsonb, jsonb) IS
+    'The sums of two values of webhook_hours.events or statuses. The transition function of '
+    'webhook_internal.sum_counts(jsonb).';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.add_counts(jsonb, jsonb)');
+
+CREATE AGGREGATE webhook_internal.sum_counts(jsonb) (SFUNC = webhook_internal.add_counts, STYPE = jsonb);
+COMMENT ON AGGREGATE webhook_internal.sum_counts(jsonb) IS 'The sums of webhook_hours.events or of statuses.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.sum_counts(jsonb)');
+
 CREATE TABLE @extschema@.webhook_endpoints (
     configuration_id  uuid PRIMARY KEY,
     configuration_created_at timestamptz NOT NULL,
@@ -115,6 +195,14 @@ COMMENT ON AGGREGATE webhook_internal.sum_durations(bigint[]) IS
     'The sums of the elements of sums of webhook_minutes.durations.';
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.sum_durations(bigint[])');
+
+CREATE FUNCTION webhook_internal.added_durations(one integer[], other integer[]) RETURNS integer[]
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT webhook_internal.sum_durations(d.durations)::integer[] FROM (VALUES (one), (other)) d (durations)
+$$;
+COMMENT ON FUNCTION webhook_internal.added_durations(integer[], integer[]) IS
+    'The sums of the elements of two values of webhook_minutes.durations.';
 
 -- The minutes are summed before the join, so that those of each webhook are read once.
 CREATE VIEW @extschema@.webhook_stats WITH (security_invoker) AS

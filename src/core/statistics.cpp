@@ -29,11 +29,28 @@ void Statistics::add_to(const Uuid& webhook, Time webhook_created_at, Time at, A
   if (counted_.rows > kRowsMax) counted_.pop();
 }
 
-void Statistics::count(const Uuid& webhook, Time webhook_created_at, Time ended_at, bool success, Duration duration) {
-  add_to(webhook, webhook_created_at, ended_at, [success, duration](MinuteOfWebhook& row) {
+namespace {
+
+void add(AttemptCounts& counts, bool is_success) {
+  ++counts.attempts;
+  if (is_success) ++counts.successes;
+}
+
+AttemptCounts& counts_of_event(MinuteOfWebhook& row, std::string_view event) {
+  const auto found = row.events.find(event);
+  if (found != row.events.end()) return found->second;
+  return row.events[row.events.size() < MinuteOfWebhook::kEventsMax ? std::string(event) : std::string()];
+}
+
+}  // namespace
+
+void Statistics::count(const Uuid& webhook, Time webhook_created_at, const CountedAttempt& attempt) {
+  add_to(webhook, webhook_created_at, attempt.ended_at, [&attempt](MinuteOfWebhook& row) {
     ++row.attempts;
-    if (success) ++row.successes;
-    row.durations.add(duration);
+    if (attempt.is_success) ++row.successes;
+    row.durations.add(attempt.elapsed);
+    add(counts_of_event(row, attempt.event), attempt.is_success);
+    add(row.statuses[attempt.response_status], attempt.is_success);
   });
 }
 
@@ -52,7 +69,7 @@ void Statistics::forget(const Uuid& webhook) {
 
 MinuteOfWebhook Statistics::Counts::pop() {
   const auto oldest = minutes.begin();
-  const MinuteOfWebhook row = oldest->second.begin()->second;
+  MinuteOfWebhook row = std::move(oldest->second.begin()->second);
   oldest->second.erase(oldest->second.begin());
   if (oldest->second.empty()) minutes.erase(oldest);
   --rows;

@@ -1,11 +1,14 @@
-// Counts attempts and successes per webhook and minute, for webhook_stats. The counts stay here until the worker writes
-// them to the database, a bounded number at a time. Pure.
+// Counts attempts and successes per webhook and minute, for webhook_stats and the figures of webhook_api. The counts stay
+// here until the worker writes them to the database, a bounded number at a time. Pure.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -30,7 +33,23 @@ class DurationCounts {
   std::array<std::int32_t, kBuckets> counts_{};
 };
 
+struct AttemptCounts {
+  std::int32_t attempts = 0;
+  std::int32_t successes = 0;
+};
+
+// What the statistics need to know of an attempt.
+struct CountedAttempt {
+  Time ended_at{};
+  Duration elapsed{};
+  bool is_success = false;
+  std::string_view event;
+  int response_status = 0;  // 0: there was no response
+};
+
 struct MinuteOfWebhook {
+  static constexpr std::size_t kEventsMax = 50;  // further events are counted under the name ""
+
   Uuid webhook;
   Time webhook_created_at{};  // distinguishes webhooks that reuse an id
   Time minute{};              // when it begins
@@ -38,13 +57,16 @@ struct MinuteOfWebhook {
   std::int32_t successes = 0;
   std::int32_t unjudged = 0;  // events that the webhook's filter could not judge, so that no delivery was made
   DurationCounts durations;
+  // The attempts by event and by response_status. webhook_hours has them, webhook_minutes does not.
+  std::map<std::string, AttemptCounts, std::less<>> events;
+  std::map<int, AttemptCounts> statuses;
 };
 
 class Statistics {
  public:
   static constexpr std::size_t kRowsMax = 20'000;  // while the database fails, the oldest rows above it are dropped
 
-  void count(const Uuid& webhook, Time webhook_created_at, Time ended_at, bool success, Duration duration);
+  void count(const Uuid& webhook, Time webhook_created_at, const CountedAttempt& attempt);
   void count_unjudged(const Uuid& webhook, Time webhook_created_at, Time at);
   bool empty() const { return size() == 0; }
   std::size_t size() const { return counted_.rows + round_.rows; }

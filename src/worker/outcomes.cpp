@@ -59,7 +59,12 @@ bool Outcomes::conclude(const OpenRequest& request, const HttpResponse& response
   } else {
     retry_or_give_up(request, *target, judgement, &row);
   }
-  statistics_.count(delivery.webhook, delivery.webhook_created_at, now, is_success, row.elapsed);
+  statistics_.count(delivery.webhook, delivery.webhook_created_at,
+                    {.ended_at = now,
+                     .elapsed = row.elapsed,
+                     .is_success = is_success,
+                     .event = row.event,
+                     .response_status = row.response_status});
   note_endpoint(*target, row, change);
   recorder_.log(std::move(row), now);
   pending_.let_go(delivery, *target);

@@ -55,6 +55,13 @@ async function writeStatistics(world, webhook, { perHour, failing, fastMs }) {
      FROM webhook_configurations c, jsonb_to_recordset($2) AS r("minutesAgo" integer, attempts integer, successes integer, durations integer[]),
           date_trunc('minute', now() - r."minutesAgo" * interval '1 min') AS m(minute)
      WHERE c.id = $1 ON CONFLICT DO NOTHING`, [webhook, JSON.stringify(rows)]);
+  await world.sql(
+    `INSERT INTO webhook_hours (configuration_id, slot, configuration_created_at, organization_id, hour, attempts, successes, durations, unjudged, events, statuses)
+     SELECT configuration_id, webhook_internal.hour_slot(minute), configuration_created_at, organization_id, date_trunc('hour', minute, 'UTC'),
+            sum(attempts), sum(successes), webhook_internal.sum_durations(durations)::integer[], 0,
+            jsonb_build_object('contact.created', jsonb_build_array(sum(attempts), sum(successes))),
+            jsonb_build_object('200', jsonb_build_array(sum(successes), sum(successes)), '500', jsonb_build_array(sum(attempts - successes), 0))
+     FROM webhook_minutes WHERE configuration_id = $1 GROUP BY 1, 2, 3, 4, 5 ON CONFLICT DO NOTHING`, [webhook]);
 }
 
 // Log rows of the past hours, before any that the worker writes.

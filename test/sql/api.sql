@@ -16,7 +16,7 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = public, tap;
-SELECT plan(243);
+SELECT plan(250);
 
 CREATE ROLE regress_webhook_none;
 CREATE ROLE regress_webhook_read;
@@ -88,6 +88,14 @@ INSERT INTO hooks.webhook_minutes (configuration_id, slot, configuration_created
 SELECT '00000000-0000-0000-0000-00000000000a',
        extract(epoch FROM date_trunc('minute', now()) - date_trunc('day', now(), 'UTC')) / 60, now(), 'acme',
        date_trunc('minute', now()), 10, 5, array_fill(0, ARRAY[20]) || 10 || array_fill(0, ARRAY[27]);
+-- This hour, one of 80 days ago, and one that is out of date.
+INSERT INTO hooks.webhook_hours (configuration_id, slot, configuration_created_at, organization_id, hour, attempts,
+                                 successes, durations, unjudged, events, statuses)
+SELECT '00000000-0000-0000-0000-00000000000a', webhook_internal.hour_slot(h.hour + h.turn), now(), 'acme', h.hour, 10, 5,
+       array_fill(0, ARRAY[20]) || 10 || array_fill(0, ARRAY[27]), 0, h.events, h.statuses
+FROM (VALUES (date_trunc('hour', now(), 'UTC'), interval '0', '{"contact.created": [10, 5]}'::jsonb, '{"200": [5, 5], "500": [5, 0]}'::jsonb),
+             (date_trunc('hour', now(), 'UTC') - interval '80 days', '0', '{"contact.created": [4, 4], "contact.updated": [6, 1]}', '{"200": [5, 5], "0": [5, 0]}'),
+             (date_trunc('hour', now(), 'UTC') - interval '100 days', '7 days', '{"deal.created": [10, 5]}', '{"404": [10, 5]}')) h (hour, turn, events, statuses);
 INSERT INTO hooks.webhook_endpoints (configuration_id, configuration_created_at, organization_id, circuit_opened_at,
                                      next_probe_at, failing_since, last_failure_at, last_error)
 VALUES ('00000000-0000-0000-0000-00000000000a', now(), 'acme', now(), now() + interval '40 s', now(), now(), 'HTTP status 500');
@@ -255,6 +263,10 @@ INSERT INTO hooks.webhook_minutes (configuration_id, slot, configuration_created
 SELECT '00000000-0000-0000-0000-00000000000b',
        extract(epoch FROM date_trunc('minute', now()) - date_trunc('day', now(), 'UTC')) / 60, now(), 'acme',
        date_trunc('minute', now()), 0, 0, array_fill(0, ARRAY[48]), 3;
+INSERT INTO hooks.webhook_hours (configuration_id, slot, configuration_created_at, organization_id, hour, attempts,
+                                 successes, durations, unjudged, events, statuses)
+SELECT '00000000-0000-0000-0000-00000000000b', webhook_internal.hour_slot(now()), now(), 'acme',
+       date_trunc('hour', now(), 'UTC'), 0, 0, array_fill(0, ARRAY[48]), 3, '{}', '{}';
 INSERT INTO hooks.webhook_endpoints (configuration_id, configuration_created_at, organization_id, filter_failed_at, filter_error)
 VALUES ('00000000-0000-0000-0000-00000000000b', now(), 'acme', now(), 'it took too long');
 UPDATE hooks.webhook_secrets SET key_id = 'gone', secret = 'v1.AAAA' WHERE configuration_id = '00000000-0000-0000-0000-00000000000a';
@@ -502,6 +514,20 @@ WHERE detail IS NOT NULL;
 SELECT is((SELECT jsonb_agg(p) FROM jsonb_array_elements(pg_temp.call('read', 'acme', 'series(since => now() - interval ''30 min'')') -> 'points') p
            WHERE p -> 'attempts' <> '0') #> '{0}' #- '{at}', '{"attempts": 10, "successes": 5, "p50_ms": 215.269, "p95_ms": 215.269}', 'series() has the minutes'),
        is(pg_temp.call('read', 'acme', 'series()') -> 'step_s', '900', 'of a day in quarters of an hour'),
+       is(pg_temp.call('read', 'acme', 'series(since => now() - interval ''90 days'')') -> 'step_s', '86400', 'of 90 days in days'),
+       is((SELECT jsonb_agg(p #- '{at}') FROM jsonb_array_elements(pg_temp.call('read', 'acme', 'series(since => now() - interval ''90 days'')') -> 'points') p
+           WHERE p -> 'attempts' <> '0'), '[{"attempts": 10, "successes": 5, "p50_ms": 215.269, "p95_ms": 215.269},
+           {"attempts": 10, "successes": 5, "p50_ms": 215.269, "p95_ms": 215.269}]', 'with the hours of 80 days ago, but none that are older'),
+       is(pg_temp.call('read', 'acme', 'series(since => now() - interval ''7 days'')') -> 'step_s', '10800', 'of a week in three hours'),
+       is((SELECT jsonb_agg(p #- '{at}') FROM jsonb_array_elements(pg_temp.call('read', 'acme', 'series(since => now() - interval ''7 days'')') -> 'points') p
+           WHERE p -> 'attempts' <> '0'), '[{"attempts": 10, "successes": 5, "p50_ms": 215.269, "p95_ms": 215.269}]', 'with this hour'),
+       is(pg_temp.call('read', 'acme', 'breakdown(since => now() - interval ''90 days'')'), '{"by_event": [
+          {"event": "contact.created", "attempts": 14, "successes": 9}, {"event": "contact.updated", "attempts": 6, "successes": 1}],
+          "by_status": [{"response_status": 200, "error": null, "attempts": 10}, {"response_status": null, "error": null, "attempts": 5},
+          {"response_status": 500, "error": null, "attempts": 5}], "searched_to": null}', 'breakdown() of 90 days sums the hours'),
+       is(pg_temp.call('read', 'globex', 'breakdown(since => now() - interval ''90 days'')') -> 'by_event', '[]', 'of the own organization'),
+       is(pg_temp.call('read', 'acme', 'breakdown(since => now() - interval ''90 days'', until => now() - interval ''70 days'')') #> '{by_event,0}',
+          '{"event": "contact.updated", "attempts": 6, "successes": 1}', 'and of the time that is asked for'),
        is(pg_temp.call('read', 'acme', 'breakdown()') #> '{by_status}', '[{"response_status": 200, "error": null, "attempts": 10},
           {"response_status": 500, "error": "HTTP status 500", "attempts": 10}]', 'breakdown() counts by result'),
        is(pg_temp.call('read', 'acme', 'breakdown()') #> '{by_event}', '[{"event": "contact.created", "attempts": 20, "successes": 10}]', 'and by event, without tests');

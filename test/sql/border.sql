@@ -55,6 +55,10 @@ SELECT event_id, webhook, now(), organization, 'contact.created', organization, 
 INSERT INTO hooks.webhook_minutes (configuration_id, slot, configuration_created_at, organization_id, minute, attempts,
                                    successes, durations)
 SELECT webhook, 0, now(), organization, date_trunc('minute', now()), 1, 0, array_fill(0, ARRAY[47]) || 1 FROM tenants;
+INSERT INTO hooks.webhook_hours (configuration_id, slot, configuration_created_at, organization_id, hour, attempts,
+                                 successes, durations, unjudged, events, statuses)
+SELECT webhook, webhook_internal.hour_slot(now()), now(), organization, date_trunc('hour', now()), 1, 0,
+       array_fill(0, ARRAY[47]) || 1, 0, jsonb_build_object(organization, '[1, 0]'::jsonb), '{"0": [1, 0]}' FROM tenants;
 INSERT INTO hooks.webhook_endpoints (configuration_id, configuration_created_at, organization_id, circuit_opened_at,
                                      last_error)
 SELECT webhook, now(), organization, now(), organization FROM tenants;
@@ -153,6 +157,7 @@ SELECT is_empty('SELECT role, relation, of_mine FROM sights WHERE (relkind = ''S
 SELECT set_eq('SELECT DISTINCT role, relation::text FROM sights WHERE of_mine > 0 AND role IN (''read'', ''manage'')', $$
     VALUES ('read', 'hooks.webhook_configurations'), ('read', 'hooks.webhook_deliveries'), ('read', 'hooks.webhook_logs'),
            ('read', 'hooks.webhook_own_events'), ('read', 'hooks.webhook_minutes'), ('read', 'hooks.webhook_endpoints'),
+           ('read', 'hooks.webhook_hours'), ('manage', 'hooks.webhook_hours'),
            ('read', 'hooks.webhook_stats'), ('read', 'hooks.webhook_history'), ('manage', 'hooks.webhook_history'), ('manage', 'hooks.webhook_configurations'),
            ('manage', 'hooks.webhook_deliveries'), ('manage', 'hooks.webhook_logs'), ('manage', 'hooks.webhook_own_events'),
            ('manage', 'hooks.webhook_minutes'), ('manage', 'hooks.webhook_endpoints'), ('manage', 'hooks.webhook_stats')
@@ -291,6 +296,12 @@ INSERT INTO tried VALUES
     ('webhook_internal.describe_request(hooks.webhook_logs)', 'SELECT webhook_internal.describe_request(jsonb_populate_record(NULL::hooks.webhook_logs, jsonb_build_object(''configuration_id'', WEBHOOK, ''organization_id'', ORGANIZATION,
      ''event_id'', EVENT, ''event'', ''contact.created'', ''attempt'', 1, ''created_at'', now())))'),
     ('webhook_internal.hold_webhook(uuid,timestamp with time zone)', 'SELECT webhook_internal.hold_webhook(WEBHOOK, NULL)'),
+    ('webhook_internal.hours_of_day(uuid[],timestamp with time zone,timestamp with time zone,timestamp with time zone)',
+     'SELECT h FROM webhook_internal.hours_of_day(ARRAY[WEBHOOK]::uuid[], date_trunc(''day'', now(), ''UTC''), ''-infinity'', ''infinity'') h'),
+    ('webhook_internal.breakdown_by_hour(uuid[],timestamp with time zone,timestamp with time zone,integer)',
+     'SELECT b FROM webhook_internal.breakdown_by_hour(ARRAY[WEBHOOK]::uuid[], now() - interval ''1 day'', now(), 1000) b'),
+    ('webhook_internal.breakdown_of_log(uuid[],boolean,timestamp with time zone,timestamp with time zone)',
+     'SELECT webhook_internal.breakdown_of_log(ARRAY[WEBHOOK]::uuid[], false, ''-infinity'', NULL)'),
     ('webhook_internal.hour_of_series(uuid[],timestamp with time zone,timestamp with time zone,timestamp with time zone,integer)',
      'SELECT h FROM webhook_internal.hour_of_series(ARRAY[WEBHOOK]::uuid[], date_trunc(''day'', now(), ''UTC''), ''-infinity'', ''infinity'', 60) h'),
     ('webhook_internal.log_has_key(hooks.webhook_logs,text)', 'SELECT webhook_internal.log_has_key(jsonb_populate_record(NULL::hooks.webhook_logs, jsonb_build_object(''configuration_id'', WEBHOOK, ''organization_id'', ORGANIZATION,
@@ -322,6 +333,8 @@ SELECT CASE WHEN f LIKE 'webhook\_internal.%' THEN f ELSE 'hooks.' || f END, NUL
     'webhook_internal.known_events(text)', 'webhook_internal.check_event(text)',
     'webhook_internal.check_known_event(text)', 'webhook_internal.check_own_event(text)', 'webhook_internal.check_filter(jsonpath)',
     'webhook_filter_matches(jsonpath,json)', 'webhook_filter_problem(jsonpath,json)', 'webhook_filter_data_problem(text)',
+    'webhook_internal.hour_slot(timestamp with time zone)', 'webhook_internal.is_by_hour(timestamp with time zone,uuid[])',
+    'webhook_internal.step_of_series(interval,boolean)', 'webhook_internal.add_counts(jsonb,jsonb)', 'webhook_internal.sum_counts(jsonb)',
     'webhook_internal.duration_quantile(bigint[],double precision)', 'webhook_internal.check_event_pattern(text)', 'webhook_internal.check_range(text,integer,integer,integer)',
     'webhook_internal.check_events(text[])', 'webhook_internal.check_headers(jsonb)', 'webhook_internal.check_retry_schedule(interval[])',
     'webhook_internal.trigger_arguments(bytea)', 'webhook_internal.trigger_option(text[],text)', 'webhook_internal.trigger_condition(oid)',

@@ -57,6 +57,10 @@ FROM (VALUES
     (:'c', 0, 'globex', date_trunc('minute', now()), 3, 0, pg_temp.durations(5000, 3))
 ) m (webhook, slot, organization_id, minute, attempts, successes, durations)
 JOIN hooks.webhook_configurations c ON c.id = m.webhook;
+INSERT INTO hooks.webhook_hours (configuration_id, slot, configuration_created_at, organization_id, hour, attempts,
+                                 successes, durations, unjudged, events, statuses)
+SELECT c.id, 0, c.created_at, c.organization_id, date_trunc('hour', now()), 1, 1, pg_temp.durations(10, 1), 0, '{}', '{}'
+FROM hooks.webhook_configurations c WHERE c.id IN (:'a', :'c');
 INSERT INTO hooks.webhook_endpoints
     (configuration_id, configuration_created_at, organization_id, circuit_opened_at, next_probe_at, failing_since, last_success_at, last_failure_at, last_error,
      filter_failed_at, filter_error)
@@ -106,10 +110,10 @@ BEGIN
 END
 $$;
 SELECT is(string_agg(pg_temp.seen(role, organization, r), ' ' ORDER BY r), want, what)
-FROM (VALUES ('read', 'acme', 'acme acme acme', 'an organization sees its own statistics'),
-             ('read', 'initech', 'none none none', 'and one without any none'),
-             ('operate', '', 'acme,globex acme,globex acme,globex', 'an operator sees all')) s (role, organization, want, what),
-     unnest(ARRAY['webhook_stats', 'webhook_minutes', 'webhook_endpoints']) r
+FROM (VALUES ('read', 'acme', 'acme acme acme acme', 'an organization sees its own statistics'),
+             ('read', 'initech', 'none none none none', 'and one without any none'),
+             ('operate', '', 'acme,globex acme,globex acme,globex acme,globex', 'an operator sees all')) s (role, organization, want, what),
+     unnest(ARRAY['webhook_stats', 'webhook_minutes', 'webhook_hours', 'webhook_endpoints']) r
 GROUP BY role, organization, want, what ORDER BY role DESC, organization;
 
 -- What webhook_check() says of the filter, to whom the webhook belongs and to operators, and nothing to others.

@@ -92,6 +92,7 @@ eventually { query($node, "SELECT count(*) FROM webhook_deliveries WHERE configu
 eventually
 {
 	query($node, "SELECT (SELECT count(*) FROM webhook_minutes WHERE configuration_id = '$deleted')
+		+ (SELECT count(*) FROM webhook_hours WHERE configuration_id = '$deleted')
 		+ (SELECT count(*) FROM webhook_endpoints WHERE configuration_id = '$deleted')
 		+ (SELECT count(*) FROM webhook_changes)") == 0
 }

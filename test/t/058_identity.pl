@@ -91,6 +91,7 @@ foreach my $endpoint ('hang', 'status/500', 'delay/1500')
 			query($node, "SELECT (SELECT count(*) FROM webhook_changes)
 				+ (SELECT count(*) FROM webhook_deliveries WHERE organization_id = '$one')
 				+ (SELECT count(*) FROM webhook_minutes WHERE organization_id = '$one')
+				+ (SELECT count(*) FROM webhook_hours WHERE organization_id = '$one')
 				+ (SELECT count(*) FROM webhook_endpoints WHERE organization_id = '$one')") == 0
 		}
 		"$case: what is left of the first is deleted";

@@ -25,7 +25,7 @@ my %situation_of = (
 	(map { $_ => 'configuration' } qw(find_webhooks_from read_webhooks current_snapshot find_changes find_changed_webhooks
 		find_changed_secrets has_outdated_secrets reencrypt_secrets)),
 	(map { $_ => 'cleaning up' } qw(find_left_over delete_change delete_left_pending delete_left_dead delete_left_minutes
-		delete_left_endpoint has_left_over)),
+		delete_left_hours delete_left_endpoint has_left_over)),
 	(map { $_ => 'reading' } qw(current_head find_events read_events_by_id walk_events find_lowest_event)),
 	(map { $_ => 'recording' } qw(current_log_segments insert_logs upsert_deliveries delete_finished upsert_minutes upsert_endpoints
 		update_checkpoint defer_deliveries defer_finished apply_deferred has_deferred find_holder)),
@@ -221,6 +221,7 @@ sub situations
 	{
 		query($node, "SELECT (SELECT count(*) FROM webhook_deliveries WHERE configuration_id = '$gone')
 			+ (SELECT count(*) FROM webhook_minutes WHERE configuration_id = '$gone')
+			+ (SELECT count(*) FROM webhook_hours WHERE configuration_id = '$gone')
 			+ (SELECT count(*) FROM webhook_endpoints WHERE configuration_id = '$gone')") == 0
 	}
 	"$when: what is left of a deleted webhook goes";

@@ -6,6 +6,8 @@
 
 #include <cmath>
 #include <numeric>
+#include <string>
+#include <string_view>
 
 namespace webhook {
 namespace {
@@ -13,6 +15,16 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr Time kMinute = std::chrono::sys_days(std::chrono::year(2024) / 1 / 15);
+
+void count(Statistics& statistics, const Uuid& webhook, Time at, bool is_success, Duration elapsed,
+           std::string_view event = "contact.created") {
+  statistics.count(webhook, {},
+                   {.ended_at = at,
+                    .elapsed = elapsed,
+                    .is_success = is_success,
+                    .event = event,
+                    .response_status = is_success ? 200 : 0});
+}
 
 TEST(DurationCountsTest, BucketsGrowByTheSquareRootOfTwo) {
   EXPECT_EQ(DurationCounts::bucket_of(0us), 0U);
@@ -25,9 +37,9 @@ TEST(DurationCountsTest, BucketsGrowByTheSquareRootOfTwo) {
 
 TEST(StatisticsTest, CountsByWebhookAndMinute) {
   Statistics statistics;
-  statistics.count({}, {}, kMinute + 1s, true, 3ms);
-  statistics.count({}, {}, kMinute + 59s, false, 5s);
-  statistics.count({}, {}, kMinute + 60s, true, 3ms);
+  count(statistics, {}, kMinute + 1s, true, 3ms);
+  count(statistics, {}, kMinute + 59s, false, 5s);
+  count(statistics, {}, kMinute + 60s, true, 3ms);
   const auto minutes = statistics.take(10);
   ASSERT_EQ(minutes.size(), 2U);
   EXPECT_EQ(minutes[0].minute, kMinute);
@@ -39,10 +51,35 @@ TEST(StatisticsTest, CountsByWebhookAndMinute) {
   EXPECT_TRUE(statistics.empty());
 }
 
+TEST(StatisticsTest, CountsByEventAndStatus) {
+  Statistics statistics;
+  count(statistics, {}, kMinute, true, 3ms);
+  count(statistics, {}, kMinute, false, 3ms, "contact.updated");
+  count(statistics, {}, kMinute, false, 3ms);
+  const auto minutes = statistics.take(10);
+  ASSERT_EQ(minutes.size(), 1U);
+  ASSERT_EQ(minutes[0].events.size(), 2U);
+  EXPECT_EQ(minutes[0].events.at("contact.created").attempts, 2);
+  EXPECT_EQ(minutes[0].events.at("contact.created").successes, 1);
+  EXPECT_EQ(minutes[0].events.at("contact.updated").successes, 0);
+  EXPECT_EQ(minutes[0].statuses.at(200).attempts, 1);
+  EXPECT_EQ(minutes[0].statuses.at(0).attempts, 2);
+}
+
+TEST(StatisticsTest, ManyEventsOfAMinuteShareOneName) {
+  Statistics statistics;
+  constexpr std::size_t kMore = MinuteOfWebhook::kEventsMax + 10;
+  for (std::size_t i = 0; i < kMore; ++i) count(statistics, {}, kMinute, true, 3ms, "event" + std::to_string(i));
+  const auto minutes = statistics.take(10);
+  ASSERT_EQ(minutes.size(), 1U);
+  EXPECT_EQ(minutes[0].events.size(), MinuteOfWebhook::kEventsMax + 1);
+  EXPECT_EQ(minutes[0].events.at("").attempts, 10);
+}
+
 TEST(StatisticsTest, WhatCouldNotBeWrittenIsGivenBack) {
   Statistics statistics;
-  statistics.count({}, {}, kMinute, true, 3ms);
-  statistics.count({}, {}, kMinute + 1min, true, 3ms);
+  count(statistics, {}, kMinute, true, 3ms);
+  count(statistics, {}, kMinute + 1min, true, 3ms);
   statistics.give_back(statistics.take(1));
   EXPECT_EQ(statistics.take(10).size(), 2U);
 }
@@ -52,8 +89,8 @@ TEST(StatisticsTest, ARoundEndsThoughCountingGoesOn) {
   Uuid other{};
   other.bytes[0] = 1;
   const auto count_both = [&] {
-    statistics.count({}, {}, kMinute, true, 3ms);
-    statistics.count(other, {}, kMinute, true, 3ms);
+    count(statistics, {}, kMinute, true, 3ms);
+    count(statistics, other, kMinute, true, 3ms);
   };
   count_both();
   EXPECT_EQ(statistics.take(1).size(), 1U);
@@ -68,7 +105,7 @@ TEST(StatisticsTest, ARoundEndsThoughCountingGoesOn) {
 TEST(StatisticsTest, MemoryIsBounded) {
   Statistics statistics;
   for (std::size_t i = 0; i < Statistics::kRowsMax + 10; ++i) {
-    statistics.count({}, {}, kMinute + std::chrono::minutes(i), true, 3ms);
+    count(statistics, {}, kMinute + std::chrono::minutes(i), true, 3ms);
   }
   EXPECT_EQ(statistics.size(), Statistics::kRowsMax);
 }
@@ -78,11 +115,11 @@ TEST(StatisticsTest, WebhookThatIsGoneIsForgotten) {
   Uuid other;
   other.bytes[0] = 1;
   for (const std::chrono::minutes at : {0min, 1min}) {
-    statistics.count({}, {}, kMinute + at, true, 3ms);
-    statistics.count(other, {}, kMinute + at, true, 3ms);
+    count(statistics, {}, kMinute + at, true, 3ms);
+    count(statistics, other, kMinute + at, true, 3ms);
   }
   EXPECT_EQ(statistics.take(1).size(), 1U);
-  statistics.count({}, {}, kMinute + 2min, true, 3ms);
+  count(statistics, {}, kMinute + 2min, true, 3ms);
   statistics.forget({});
   const auto left = statistics.take(10);
   EXPECT_TRUE(std::all_of(left.begin(), left.end(), [&](const auto& row) { return row.webhook == other; }));

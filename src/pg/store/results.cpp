@@ -17,6 +17,7 @@ extern "C" {
 #include <utility>
 
 #include "core/error.h"
+#include "core/wire.h"
 #include "pg/capture/capture.h"
 #include "pg/guard.h"
 #include "pg/input_table.h"
@@ -277,6 +278,18 @@ std::vector<Row> at_places(const Query& query, std::size_t places, const std::ve
   return found;
 }
 
+// {"name": [attempts, successes]…}
+template <class Counts, class NameOf>
+std::string json_of(const Counts& counts, NameOf name_of) {
+  std::string json = "{";
+  for (const auto& [key, count] : counts) {
+    if (json.size() > 1) json += ',';
+    append_json_string(json, name_of(key));
+    json += ":[" + std::to_string(count.attempts) + ',' + std::to_string(count.successes) + ']';
+  }
+  return json + '}';
+}
+
 // These return the rows that are locked.
 std::vector<MinuteOfWebhook> upsert_minutes(const std::vector<MinuteOfWebhook>& minutes) {
   std::vector<Uuid> webhooks;
@@ -286,6 +299,8 @@ std::vector<MinuteOfWebhook> upsert_minutes(const std::vector<MinuteOfWebhook>& 
   std::vector<std::int32_t> successes;
   std::vector<std::int32_t> unjudged;
   std::vector<std::optional<std::string>> durations;
+  std::vector<std::optional<std::string>> events;
+  std::vector<std::optional<std::string>> statuses;
   for (const MinuteOfWebhook& minute : minutes) {
     webhooks.push_back(minute.webhook);
     created_at.push_back(minute.webhook_created_at);
@@ -299,6 +314,8 @@ std::vector<MinuteOfWebhook> upsert_minutes(const std::vector<MinuteOfWebhook>& 
       counts += std::to_string(count);
     }
     durations.emplace_back(counts + '}');
+    events.emplace_back(json_of(minute.events, [](const std::string& event) { return event; }));
+    statuses.emplace_back(json_of(minute.statuses, [](int status) { return std::to_string(status); }));
   }
   Query query(statements::upsert_minutes);
   const std::size_t locked = query.bind(webhooks)
@@ -308,6 +325,8 @@ std::vector<MinuteOfWebhook> upsert_minutes(const std::vector<MinuteOfWebhook>& 
                                  .bind(successes)
                                  .bind(durations)
                                  .bind(unjudged)
+                                 .bind(events)
+                                 .bind(statuses)
                                  .run();
   return at_places(query, locked, minutes);
 }

@@ -926,7 +926,8 @@ std::optional<std::unordered_map<std::string, std::int64_t>> SpiStore::pending_b
 // locked.
 std::size_t SpiStore::delete_left_over(const Change& change, std::size_t rows_max) {
   std::size_t deleted = 0;
-  for (Statement* const statement : {&statements::delete_left_endpoint, &statements::delete_left_minutes}) {
+  for (Statement* const statement :
+       {&statements::delete_left_endpoint, &statements::delete_left_minutes, &statements::delete_left_hours}) {
     Query query(*statement);
     deleted += bind(query, change.webhook).run();
     if (deleted >= rows_max) return deleted;

@@ -191,6 +191,14 @@ inline constinit Statement delete_left_minutes(R"(
                               AND organization_id IS NOT DISTINCT FROM $3
                               FOR UPDATE SKIP LOCKED)))");
 
+inline constinit Statement delete_left_hours(R"(
+  DELETE FROM @extschema@.webhook_hours
+   WHERE ctid = ANY (ARRAY(SELECT ctid
+                             FROM @extschema@.webhook_hours
+                            WHERE configuration_id = $1 AND configuration_created_at = $2
+                              AND organization_id IS NOT DISTINCT FROM $3
+                              FOR UPDATE SKIP LOCKED)))");
+
 inline constinit Statement delete_left_endpoint(R"(
   DELETE FROM @extschema@.webhook_endpoints
    WHERE ctid = ANY (ARRAY(SELECT ctid
@@ -207,6 +215,9 @@ inline constinit Statement has_left_over(R"(
                   WHERE configuration_id = $1 AND configuration_created_at = $2 AND state = 'dead'
                     AND organization_id IS NOT DISTINCT FROM $3)
       OR EXISTS (SELECT FROM @extschema@.webhook_minutes
+                  WHERE configuration_id = $1 AND configuration_created_at = $2
+                    AND organization_id IS NOT DISTINCT FROM $3)
+      OR EXISTS (SELECT FROM @extschema@.webhook_hours
                   WHERE configuration_id = $1 AND configuration_created_at = $2
                     AND organization_id IS NOT DISTINCT FROM $3)
       OR EXISTS (SELECT FROM @extschema@.webhook_endpoints
@@ -494,34 +505,46 @@ inline constinit Statement delete_finished(R"(
    USING unnest($1::bigint[], $2::uuid[], $3::bigint[]) AS f (event_id, configuration_id, request)
    WHERE d.event_id = f.event_id AND d.configuration_id = f.configuration_id AND d.request = f.request)");
 
-// Overwrites the row of the same minute of the day before. Adds up rows of the same minute. Leaves locked rows out and
-// returns their places, from 1.
+// Writes the minutes, and adds them to their hours. A row of the same minute of the day before is overwritten, and so is a
+// row of the same hour of 90 days before. Otherwise the counts are added up. Leaves minutes out whose row or whose hour's
+// row is locked, and returns their places, from 1.
 inline constinit Statement upsert_minutes(R"(
   WITH new AS (
     SELECT n.place, c.id, (extract(epoch FROM n.minute)::bigint / 60 % 1440)::smallint AS slot, c.created_at,
            c.organization_id, n.minute, n.attempts, n.successes, n.durations::integer[] AS durations,
-           n.unjudged
+           n.unjudged, date_trunc('hour', n.minute, 'UTC') AS hour, webhook_internal.hour_slot(n.minute) AS hour_slot,
+           n.events::jsonb AS events, n.statuses::jsonb AS statuses
       FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::integer[], $5::integer[], $6::text[],
-                  $7::integer[])
+                  $7::integer[], $8::text[], $9::text[])
              WITH ORDINALITY AS n (configuration_id, configuration_created_at, minute, attempts, successes, durations,
-                                   unjudged, place)
+                                   unjudged, events, statuses, place)
            JOIN @extschema@.webhook_configurations AS c
              ON c.id = n.configuration_id AND c.created_at = n.configuration_created_at),
   stored AS (
-    SELECT m.configuration_id, m.slot
+    SELECT n.place
       FROM @extschema@.webhook_minutes AS m JOIN new AS n ON n.id = m.configuration_id AND n.slot = m.slot),
   free AS (
-    SELECT m.configuration_id, m.slot
+    SELECT n.place
       FROM @extschema@.webhook_minutes AS m JOIN new AS n ON n.id = m.configuration_id AND n.slot = m.slot
        FOR NO KEY UPDATE OF m SKIP LOCKED),
-  locked AS (SELECT configuration_id, slot FROM stored EXCEPT SELECT configuration_id, slot FROM free),
+  stored_hours AS (
+    SELECT n.place
+      FROM @extschema@.webhook_hours AS h JOIN new AS n ON n.id = h.configuration_id AND n.hour_slot = h.slot),
+  free_hours AS (
+    SELECT n.place
+      FROM @extschema@.webhook_hours AS h JOIN new AS n ON n.id = h.configuration_id AND n.hour_slot = h.slot
+       FOR NO KEY UPDATE OF h SKIP LOCKED),
+  locked AS (
+    (SELECT place FROM stored EXCEPT SELECT place FROM free)
+    UNION
+    (SELECT place FROM stored_hours EXCEPT SELECT place FROM free_hours)),
+  unlocked AS (SELECT * FROM new WHERE place NOT IN (SELECT place FROM locked)),
   written AS (
   INSERT INTO @extschema@.webhook_minutes AS m
          (configuration_id, slot, configuration_created_at, organization_id, minute, attempts, successes, durations,
           unjudged)
   SELECT n.id, n.slot, n.created_at, n.organization_id, n.minute, n.attempts, n.successes, n.durations, n.unjudged
-    FROM new AS n
-   WHERE (n.id, n.slot) NOT IN (SELECT configuration_id, slot FROM locked)
+    FROM unlocked AS n
   ON CONFLICT (configuration_id, slot) DO UPDATE
      SET configuration_created_at = excluded.configuration_created_at, organization_id = excluded.organization_id,
          minute = excluded.minute,
@@ -537,13 +560,33 @@ inline constinit Statement upsert_minutes(R"(
                            THEN m.unjudged ELSE 0 END,
          durations = CASE WHEN m.minute = excluded.minute
                                AND m.configuration_created_at = excluded.configuration_created_at
-                          THEN ARRAY(SELECT a.count + b.count
-                                       FROM unnest(m.durations) WITH ORDINALITY AS a (count, n)
-                                            JOIN unnest(excluded.durations) WITH ORDINALITY AS b (count, n) USING (n)
-                                      ORDER BY n)
+                          THEN webhook_internal.added_durations(m.durations, excluded.durations)
                           ELSE excluded.durations END
-   WHERE m.minute <= excluded.minute OR m.configuration_created_at <> excluded.configuration_created_at)
-  SELECT n.place FROM new AS n JOIN locked AS l ON l.configuration_id = n.id AND l.slot = n.slot)");
+   WHERE m.minute <= excluded.minute OR m.configuration_created_at <> excluded.configuration_created_at),
+  written_hours AS (
+  INSERT INTO @extschema@.webhook_hours AS h
+         (configuration_id, slot, configuration_created_at, organization_id, hour, attempts, successes, durations,
+          unjudged, events, statuses)
+  SELECT n.id, n.hour_slot, n.created_at, n.organization_id, n.hour, sum(n.attempts)::integer,
+         sum(n.successes)::integer, webhook_internal.sum_durations(n.durations)::integer[], sum(n.unjudged)::integer,
+         webhook_internal.sum_counts(n.events), webhook_internal.sum_counts(n.statuses)
+    FROM unlocked AS n
+   GROUP BY n.id, n.hour_slot, n.created_at, n.organization_id, n.hour
+  ON CONFLICT (configuration_id, slot) DO UPDATE
+     SET configuration_created_at = excluded.configuration_created_at, organization_id = excluded.organization_id,
+         hour = excluded.hour,
+         (attempts, successes, unjudged, durations, events, statuses) = (
+           SELECT excluded.attempts + h.attempts, excluded.successes + h.successes, excluded.unjudged + h.unjudged,
+                  webhook_internal.added_durations(h.durations, excluded.durations),
+                  webhook_internal.add_counts(h.events, excluded.events),
+                  webhook_internal.add_counts(h.statuses, excluded.statuses)
+            WHERE h.hour = excluded.hour AND h.configuration_created_at = excluded.configuration_created_at
+           UNION ALL
+           SELECT excluded.attempts, excluded.successes, excluded.unjudged, excluded.durations, excluded.events,
+                  excluded.statuses
+            WHERE h.hour <> excluded.hour OR h.configuration_created_at <> excluded.configuration_created_at)
+   WHERE h.hour <= excluded.hour OR h.configuration_created_at <> excluded.configuration_created_at)
+  SELECT place FROM locked)");
 
 // Leaves locked rows out and returns their places, like upsert_minutes.
 inline constinit Statement upsert_endpoints(R"(

@@ -416,7 +416,7 @@ sub check_attempts
 sub check_residue
 {
 	my ($world) = @_;
-	foreach my $table (qw(webhook_deliveries webhook_minutes webhook_endpoints webhook_secrets))
+	foreach my $table (qw(webhook_deliveries webhook_minutes webhook_hours webhook_endpoints webhook_secrets))
 	{
 		my $left = $world->ask("SELECT count(*) FROM $table t WHERE NOT EXISTS
 			(SELECT FROM webhook_configurations c WHERE c.id = t.configuration_id)");
