@@ -1,7 +1,8 @@
 -- webhook_api: webhooks with their summaries, and changing them.
 
--- Counts of deliveries stop at 1000. The rows of the minutes are summed by the hour, and the hours to the day. Grouping by
--- slot, the minute of the day, and by hashing costs half of what the planner chooses without statistics.
+-- Counts of deliveries stop at 1000 for one webhook, and at 100 for several. The rows of the minutes are summed by the hour,
+-- and the hours to the day. Grouping by slot, the minute of the day, and by hashing costs half of what the planner chooses
+-- without statistics.
 CREATE FUNCTION webhook_internal.summarize(webhooks uuid[]) RETURNS SETOF json
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_sort = off SET jit = off
 AS $$
@@ -42,29 +43,21 @@ AS $$
         'success_percent', round(100.0 * d.successes / nullif(d.attempts, 0), 1),
         'p50_ms', webhook_internal.duration_quantile(d.durations, 0.5),
         'p95_ms', webhook_internal.duration_quantile(d.durations, 0.95),
-        'pending', json_build_object('count', least(p.count, 1000), 'is_more', p.count > 1000),
-        'dead', json_build_object('count', least(x.count, 1000), 'is_more', x.count > 1000),
+        'pending', json_build_object('count', least(p.pending, c.count_max), 'is_more', p.pending > c.count_max),
+        'dead', json_build_object('count', least(p.dead, c.count_max), 'is_more', p.dead > c.count_max),
         'circuit', json_build_object(
             'state', CASE WHEN e.circuit_opened_at IS NULL THEN 'closed' ELSE 'open' END,
             'opened_at', e.circuit_opened_at, 'next_probe_at', e.next_probe_at, 'failing_since', e.failing_since),
         'last_success_at', e.last_success_at, 'last_failure_at', e.last_failure_at, 'last_error', e.last_error,
         'unjudged', coalesce(d.unjudged, 0), 'filter_error', e.filter_error, 'disabled_reason', w.disabled_reason)
-    FROM webhook w
+    FROM (SELECT CASE WHEN cardinality(webhooks) > 1 THEN 100 ELSE 1000 END AS count_max) c
+    CROSS JOIN webhook w
     JOIN bars b ON b.id = w.id
     LEFT JOIN day d ON d.id = w.id
     LEFT JOIN @extschema@.webhook_endpoints e
            ON e.configuration_id = w.id AND e.configuration_created_at = w.created_at
               AND e.organization_id IS NOT DISTINCT FROM w.organization_id
-    CROSS JOIN LATERAL (
-        SELECT count(*) FROM (SELECT FROM @extschema@.webhook_deliveries o
-                              WHERE o.configuration_id = w.id AND o.configuration_created_at = w.created_at
-                                AND o.organization_id IS NOT DISTINCT FROM w.organization_id AND o.state = 'pending'
-                              LIMIT 1001) o) p
-    CROSS JOIN LATERAL (
-        SELECT count(*) FROM (SELECT FROM @extschema@.webhook_deliveries o
-                              WHERE o.configuration_id = w.id AND o.configuration_created_at = w.created_at
-                                AND o.organization_id IS NOT DISTINCT FROM w.organization_id AND o.state = 'dead'
-                              LIMIT 1001) o) x
+    CROSS JOIN LATERAL webhook_internal.count_deliveries(w.id, w.created_at, w.organization_id, c.count_max + 1) p
     ORDER BY w.place
 $$;
 COMMENT ON FUNCTION webhook_internal.summarize(uuid[]) IS
@@ -405,10 +398,8 @@ DECLARE
     pending bigint;
 BEGIN
     held := webhook_internal.hold_webhook(id, if_updated_at);
-    SELECT count(*) INTO pending
-    FROM (SELECT FROM @extschema@.webhook_deliveries d
-          WHERE d.configuration_id = held.id AND d.configuration_created_at = held.created_at
-            AND d.organization_id IS NOT DISTINCT FROM held.organization_id AND d.state = 'pending' LIMIT 1000) d;
+    SELECT d.pending INTO pending
+    FROM webhook_internal.count_deliveries(held.id, held.created_at, held.organization_id, 1000) d;
     DELETE FROM @extschema@.webhook_configurations c WHERE c.id = held.id;
     RETURN json_build_object('deleted', held.id, 'pending', pending);
 END
