@@ -25,6 +25,19 @@ COMMENT ON FUNCTION webhook_internal.default_schedule() IS
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.default_schedule()');
 
+-- Of columns whose default is a constant, such as 16 or 'relaxed'::text.
+CREATE FUNCTION webhook_internal.column_default(name text) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT btrim(split_part(pg_get_expr(d.adbin, d.adrelid), '::', 1), '''')
+    FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+    WHERE d.adrelid = '@extschema@.webhook_configurations'::regclass AND a.attname = name
+$$;
+COMMENT ON FUNCTION webhook_internal.column_default(text) IS
+    'The default of a column of webhook_configurations, which is a constant, as a text.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.column_default(text)');
+
 -- Reads the index of names, one organization at a time.
 CREATE FUNCTION webhook_internal.organizations(rows_max integer) RETURNS json
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -64,10 +77,11 @@ BEGIN
         'version', (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'webhook'),
         'server', server,
         'defaults', json_build_object(
-            'timeout_ms', 5000,
+            'timeout_ms', webhook_internal.column_default('timeout_ms')::integer,
             'retry_schedule_s', (SELECT json_agg(trim_scale(extract(epoch FROM s.step)) ORDER BY s.place)
                                  FROM unnest(webhook_internal.default_schedule()) WITH ORDINALITY s (step, place)),
-            'max_in_flight', 16, 'ordering', 'relaxed'),
+            'max_in_flight', webhook_internal.column_default('max_in_flight')::integer,
+            'ordering', webhook_internal.column_default('ordering')),
         'limits', json_build_object(
             'name_characters', 200, 'url_bytes', 2048, 'events', 200, 'filter_bytes', 1024, 'secret_bytes', 512,
             'headers', 32, 'header_bytes', 8192, 'retry_steps', 20, 'timeout_ms', json_build_array(100, 60000),

@@ -66,6 +66,73 @@ INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.summarize(uuid[])');
 
 -- Reads the names in order, at most 10000 of them, so that a search that finds nothing ends soon, too.
+CREATE FUNCTION webhook_internal.find_webhooks(
+    scope text, search text, status text, last_organization text, last_name text, rows_max integer,
+    OUT ids uuid[], OUT next text)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    read_max CONSTANT integer := 10000;
+    last_read record;
+    found_names text[];
+    found_organizations text[];
+BEGIN
+    WITH read AS MATERIALIZED (
+        SELECT c.* FROM (
+            SELECT c.id, c.organization_id, c.name, c.url, c.is_active, c.created_at
+            FROM @extschema@.webhook_configurations c
+            WHERE c.organization_id = scope AND (last_name IS NULL OR c.name > last_name)
+            ORDER BY c.organization_id, c.name LIMIT read_max) c
+        WHERE scope IS NOT NULL
+        UNION ALL
+        SELECT c.* FROM (
+            SELECT c.id, c.organization_id, c.name, c.url, c.is_active, c.created_at
+            FROM @extschema@.webhook_configurations c
+            WHERE last_name IS NULL OR c.organization_id > last_organization
+               OR (c.organization_id IS NOT DISTINCT FROM last_organization AND c.name > last_name)
+               OR (c.organization_id IS NULL AND last_organization IS NOT NULL)
+            ORDER BY c.organization_id, c.name LIMIT read_max) c
+        WHERE scope IS NULL
+    ), found AS (
+        SELECT r.id, r.organization_id, r.name FROM read r
+        WHERE (search IS NULL OR position(lower(search) IN lower(r.name)) > 0
+               OR position(lower(search) IN lower(substring(r.url FROM '^[a-zA-Z]+://([^/?#]+)'))) > 0)
+          AND CASE status
+                  WHEN 'active' THEN r.is_active
+                  WHEN 'inactive' THEN NOT r.is_active
+                  WHEN 'failing' THEN EXISTS (
+                      SELECT FROM @extschema@.webhook_endpoints e
+                      WHERE e.configuration_id = r.id AND e.configuration_created_at = r.created_at
+                        AND e.circuit_opened_at IS NOT NULL)
+                  ELSE true END
+        ORDER BY r.organization_id, r.name LIMIT rows_max + 1
+    )
+    SELECT (SELECT array_agg(f.id ORDER BY f.organization_id, f.name) FROM found f),
+           (SELECT array_agg(f.name ORDER BY f.organization_id, f.name) FROM found f),
+           (SELECT array_agg(f.organization_id ORDER BY f.organization_id, f.name) FROM found f)
+    INTO ids, found_names, found_organizations;
+    IF cardinality(ids) > rows_max THEN
+        next := json_build_array(found_organizations[rows_max], found_names[rows_max]);
+    ELSE
+        SELECT c.organization_id, c.name INTO last_read FROM @extschema@.webhook_configurations c
+        WHERE (scope IS NULL OR c.organization_id = scope)
+          AND (last_name IS NULL OR c.organization_id > last_organization
+               OR (c.organization_id IS NOT DISTINCT FROM last_organization AND c.name > last_name)
+               OR (c.organization_id IS NULL AND last_organization IS NOT NULL))
+        ORDER BY c.organization_id, c.name OFFSET read_max - 1 LIMIT 1;
+        IF FOUND THEN
+            next := json_build_array(last_read.organization_id, last_read.name);
+        END IF;
+    END IF;
+    ids := ids[: rows_max];
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.find_webhooks(text, text, text, text, text, integer) IS
+    'The webhooks that webhook_api.webhooks() lists, of an organization (scope null: of all that the caller sees), after the '
+    'one with these names (last_name null: from the first on); and next as it tells it.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.find_webhooks(text, text, text, text, text, integer)');
+
 CREATE FUNCTION webhook_api.webhooks(
     organization text DEFAULT NULL, search text DEFAULT NULL, status text DEFAULT NULL, after text DEFAULT NULL,
     page_size integer DEFAULT 50) RETURNS json
@@ -73,14 +140,9 @@ CREATE FUNCTION webhook_api.webhooks(
 AS $$
 DECLARE
     scope text := webhook_internal.caller_scope(organization);
-    is_operator boolean := webhook_internal.caller_level() = 'operate';
-    read_max CONSTANT integer := 10000;
     last_organization text;
     last_name text;
-    last_read record;
-    found_ids uuid[];
-    found_names text[];
-    found_organizations text[];
+    ids uuid[];
     next text;
 BEGIN
     PERFORM webhook_internal.check_page_size(page_size, 200);
@@ -98,58 +160,13 @@ BEGIN
         END;
     END IF;
     -- Without an organization there is nothing for a tenant.
-    IF scope IS NOT NULL OR is_operator THEN
-        WITH read AS MATERIALIZED (
-            SELECT c.* FROM (
-                SELECT c.id, c.organization_id, c.name, c.url, c.is_active, c.created_at
-                FROM @extschema@.webhook_configurations c
-                WHERE c.organization_id = scope AND (after IS NULL OR c.name > last_name)
-                ORDER BY c.organization_id, c.name LIMIT read_max) c
-            WHERE scope IS NOT NULL
-            UNION ALL
-            SELECT c.* FROM (
-                SELECT c.id, c.organization_id, c.name, c.url, c.is_active, c.created_at
-                FROM @extschema@.webhook_configurations c
-                WHERE after IS NULL OR c.organization_id > last_organization
-                   OR (c.organization_id IS NOT DISTINCT FROM last_organization AND c.name > last_name)
-                   OR (c.organization_id IS NULL AND last_organization IS NOT NULL)
-                ORDER BY c.organization_id, c.name LIMIT read_max) c
-            WHERE scope IS NULL
-        ), found AS (
-            SELECT r.id, r.organization_id, r.name FROM read r
-            WHERE (search IS NULL OR position(lower(search) IN lower(r.name)) > 0
-                   OR position(lower(search) IN lower(substring(r.url FROM '^[a-zA-Z]+://([^/?#]+)'))) > 0)
-              AND CASE status
-                      WHEN 'active' THEN r.is_active
-                      WHEN 'inactive' THEN NOT r.is_active
-                      WHEN 'failing' THEN EXISTS (
-                          SELECT FROM @extschema@.webhook_endpoints e
-                          WHERE e.configuration_id = r.id AND e.configuration_created_at = r.created_at
-                            AND e.circuit_opened_at IS NOT NULL)
-                      ELSE true END
-            ORDER BY r.organization_id, r.name LIMIT page_size + 1
-        )
-        SELECT (SELECT array_agg(f.id ORDER BY f.organization_id, f.name) FROM found f),
-               (SELECT array_agg(f.name ORDER BY f.organization_id, f.name) FROM found f),
-               (SELECT array_agg(f.organization_id ORDER BY f.organization_id, f.name) FROM found f)
-        INTO found_ids, found_names, found_organizations;
-        IF cardinality(found_ids) > page_size THEN
-            next := json_build_array(found_organizations[page_size], found_names[page_size]);
-        ELSE
-            SELECT c.organization_id, c.name INTO last_read FROM @extschema@.webhook_configurations c
-            WHERE (scope IS NULL OR c.organization_id = scope)
-              AND (after IS NULL OR c.organization_id > last_organization
-                   OR (c.organization_id IS NOT DISTINCT FROM last_organization AND c.name > last_name)
-                   OR (c.organization_id IS NULL AND last_organization IS NOT NULL))
-            ORDER BY c.organization_id, c.name OFFSET read_max - 1 LIMIT 1;
-            IF FOUND THEN
-                next := json_build_array(last_read.organization_id, last_read.name);
-            END IF;
-        END IF;
+    IF scope IS NOT NULL OR webhook_internal.caller_level() = 'operate' THEN
+        SELECT f.ids, f.next INTO ids, next
+        FROM webhook_internal.find_webhooks(scope, search, status, last_organization, last_name, page_size) f;
     END IF;
     RETURN json_build_object(
         'now', now(),
-        'webhooks', (SELECT coalesce(json_agg(s), '[]') FROM webhook_internal.summarize(found_ids[: page_size]) s),
+        'webhooks', (SELECT coalesce(json_agg(s), '[]') FROM webhook_internal.summarize(ids) s),
         'next', next);
 END
 $$;

@@ -286,6 +286,10 @@ INSERT INTO tried VALUES
     ('webhook_internal.attempts_of(uuid,bigint,timestamp with time zone)',
      'SELECT a FROM webhook_internal.attempts_of(WEBHOOK, EVENT, ''-infinity'') a'),
     ('webhook_internal.check_webhook(uuid)', 'SELECT c FROM webhook_internal.check_webhook(WEBHOOK) c'),
+    ('webhook_internal.check_settings(hooks.webhook_configurations)', 'SELECT c FROM webhook_internal.check_settings(jsonb_populate_record(NULL::hooks.webhook_configurations, jsonb_build_object(''id'', WEBHOOK, ''organization_id'', ORGANIZATION, ''is_active'', true))) c'),
+    ('webhook_internal.check_results(hooks.webhook_configurations)', 'SELECT c FROM webhook_internal.check_results(jsonb_populate_record(NULL::hooks.webhook_configurations, jsonb_build_object(''id'', WEBHOOK, ''organization_id'', ORGANIZATION, ''is_active'', true))) c'),
+    ('webhook_internal.find_webhooks(text,text,text,text,text,integer)',
+     'SELECT f.ids FROM webhook_internal.find_webhooks(ORGANIZATION, NULL, NULL, NULL, NULL, 10) f'),
     ('webhook_internal.conspicuous_webhooks(text,integer)', 'SELECT webhook_internal.conspicuous_webhooks(ORGANIZATION, 10)'),
     ('webhook_internal.count_deliveries(uuid,timestamp with time zone,text,integer)',
      'SELECT c.pending + c.dead FROM hooks.webhook_configurations w, webhook_internal.count_deliveries(WEBHOOK, w.created_at, ORGANIZATION, 10) c'),
@@ -344,7 +348,7 @@ SELECT CASE WHEN f LIKE 'webhook\_internal.%' THEN f ELSE 'hooks.' || f END, NUL
     'webhook_internal.raise_unknown(text)', 'webhook_internal.apply_members(hooks.webhook_configurations,jsonb)',
     'webhook_internal.check_log_arguments(text,text,timestamp with time zone,timestamp with time zone,bigint,bigint)',
     'webhook_internal.check_members(jsonb)', 'webhook_internal.check_patterns(text,text[])', 'webhook_internal.check_secret(text)',
-    'webhook_internal.check_server()', 'webhook_internal.log_slots(bigint,boolean)', 'webhook_internal.log_quota(integer,integer)', 'webhook_internal.default_schedule()', 'webhook_internal.describe_delivery(hooks.webhook_deliveries)',
+    'webhook_internal.check_server()', 'webhook_internal.log_slots(bigint,boolean)', 'webhook_internal.log_quota(integer,integer)', 'webhook_internal.column_default(text)', 'webhook_internal.verify_headers(jsonb)', 'webhook_internal.verify_timestamp(bigint)', 'webhook_internal.default_schedule()', 'webhook_internal.describe_delivery(hooks.webhook_deliveries)',
     'webhook_internal.describe_log(hooks.webhook_logs,text)', 'webhook_internal.describe_server()',
     'webhook_internal.is_signature(text,bigint,text,text,text)', 'webhook_internal.matches_any(text[],text)',
     'webhook_internal.merge_headers(jsonb,jsonb)', 'webhook_internal.read_filter(text)', 'webhook_internal.remedy(text)',
@@ -395,7 +399,7 @@ SELECT set_eq($$
 $$, $$
     SELECT signature FROM tried
     WHERE call IS NOT NULL AND to_regprocedure(signature) IS NOT NULL
-      AND signature !~ '_tenant\(|(webhook_emit|webhook_current_organization|check_limit|check_sources)\('
+      AND signature !~ '_tenant\(|(webhook_emit|webhook_current_organization|check_limit|check_sources|check_settings)\('
 $$, 'an operator is answered by all of them');
 
 -- --- a session as PostgREST makes it ---------------------------------------------------------------------------------
