@@ -85,9 +85,10 @@ INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.webhooks_in_scope(uuid, text, integer)');
 
 -- Looking into all segments for the newest row of each webhook costs several times what looking into one does. Ids ascend
--- from segment to segment of a ring, but for transactions that were recording while a worker moved on. slack is more ids
--- than are drawn meanwhile. Rows are appended, so the first page of a segment tells where it begins. The second ring is
--- small.
+-- from segment to segment of a ring, but for transactions that were recording while a worker moved on: the end of a segment
+-- and the beginning of the next one overlap, by less than slack ids. Rows are appended, so the first page of a segment tells
+-- where it begins. It does not if all rows of that page are of transactions that have failed or are still open: null. Away
+-- from an overlap one segment is enough. The second ring is small.
 -- SECURITY DEFINER, because tenants cannot read webhook_rings, the sequence, and where the rows of others begin.
 CREATE FUNCTION webhook_internal.log_slots(
     place bigint, is_ascending boolean, OUT slots smallint[], OUT bound bigint)
@@ -97,34 +98,42 @@ AS $$
 DECLARE
     slack CONSTANT bigint := 100000;
     newest_id bigint := (SELECT q.last_value FROM @extschema@.webhook_logs_id_seq q);
-    segment record;
-    complete_to bigint;
+    below bigint := CASE WHEN is_ascending THEN place ELSE least(place, newest_id + 1) - 1 END;
+    used smallint[];   -- the segments with rows, the oldest first
+    begins bigint[];   -- the id with which each of them begins
+    here integer := 1; -- the last one that begins at below or before
+    first integer;
+    last integer;
 BEGIN
-    slots := '{}';
-    FOR segment IN
-        SELECT s.slot::smallint AS slot,
-               (SELECT min(l.id) FROM @extschema@.webhook_logs l WHERE l.slot = s.slot AND l.ctid < '(1,0)') AS first_id
-        FROM @extschema@.webhook_rings r, generate_series(0, 7) s (slot)
-        WHERE r.ring = 'logs' AND pg_relation_size(('@extschema@.webhook_logs_' || s.slot)::regclass) > 0
-        ORDER BY (s.slot + 7 - r.slot) % 8 * CASE WHEN is_ascending THEN 1 ELSE -1 END
-    LOOP
-        IF is_ascending THEN
-            IF segment.first_id + slack <= place THEN
-                slots := '{}';  -- what was before has no rows after place
-            ELSIF segment.first_id - slack - 1 > place AND slots <> '{}' THEN
-                bound := segment.first_id - slack - 1;
-                EXIT;
-            END IF;
-        ELSE
-            CONTINUE WHEN place <= newest_id AND segment.first_id > place + slack;
-            bound := complete_to;
-            EXIT WHEN bound IS NOT NULL;
-            complete_to := CASE WHEN segment.first_id + slack < least(place, newest_id + 1) THEN segment.first_id + slack END;
-        END IF;
-        slots := slots || segment.slot;
+    SELECT array_agg(u.slot ORDER BY u.age DESC), array_agg(u.first_id ORDER BY u.age DESC) INTO used, begins
+    FROM (SELECT s.slot::smallint AS slot, (r.slot + 8 - s.slot) % 8 AS age,
+                 (SELECT min(l.id) FROM @extschema@.webhook_logs l WHERE l.slot = s.slot AND l.ctid < '(1,0)') AS first_id
+          FROM @extschema@.webhook_rings r, generate_series(0, 7) s (slot)
+          WHERE r.ring = 'logs' AND pg_relation_size(('@extschema@.webhook_logs_' || s.slot)::regclass) > 0) u;
+    FOR i IN 2 .. coalesce(cardinality(used), 0) LOOP
+        here := CASE WHEN begins[i] <= below THEN i ELSE here END;
     END LOOP;
-    slots := slots || ARRAY(SELECT s.slot::smallint FROM generate_series(8, 11) s (slot)
-                            WHERE pg_relation_size(('@extschema@.webhook_logs_' || s.slot)::regclass) > 0);
+    first := here;
+    last := here;
+    IF begins[here] + slack <= below AND NOT is_ascending AND here > 1 THEN
+        bound := begins[here] + slack;
+    ELSIF begins[here] + slack > below OR begins[here] IS NULL THEN
+        first := greatest(here - 1, 1);
+        bound := CASE WHEN here > 2 AND NOT is_ascending THEN begins[here] END;
+    END IF;
+    IF is_ascending AND begins[here + 1] - slack - 1 > place THEN
+        bound := begins[here + 1] - slack - 1;
+    ELSIF is_ascending AND begins[here + 1] IS NULL THEN
+        last := cardinality(used);
+    ELSIF is_ascending THEN
+        last := here + 1;
+        bound := CASE WHEN last < cardinality(used) THEN begins[last] END;
+    ELSIF here < cardinality(used) AND begins[here + 1] - slack > place IS NOT TRUE THEN
+        last := here + 1;
+    END IF;
+    slots := coalesce(used[first : last], '{}')
+             || ARRAY(SELECT s.slot::smallint FROM generate_series(8, 11) s (slot)
+                      WHERE pg_relation_size(('@extschema@.webhook_logs_' || s.slot)::regclass) > 0);
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.log_slots(bigint, boolean) IS

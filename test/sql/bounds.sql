@@ -12,7 +12,7 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = public, tap;
-SELECT plan(21);
+SELECT plan(23);
 
 CREATE ROLE regress_webhook_manage;
 CREATE ROLE regress_webhook_operate;
@@ -154,13 +154,25 @@ SELECT is(jsonb_path_query_array(pg_temp.call('manage', 'acme', call), '$.logs[*
 FROM (VALUES ('logs(after => 4000200)', '["4000201", "4000202", "4000203"]'::jsonb),
              ('logs(page_size => 3)', '["4000203", "4000202", "4000201"]')) c (call, expected);
 
+-- Segments with few rows, whose ends overlap, too.
+INSERT INTO hooks.webhook_logs (slot, id, created_at, configuration_id, organization_id, event_id, event, attempt, status)
+SELECT 5 + (n - 1) / 300 - CASE WHEN n > 300 AND n % 300 IN (2, 4) THEN 1 ELSE 0 END, 4000300 + n, now(), c.id, c.organization_id, n,
+       'contact.created', 1, 'success'
+FROM generate_series(1, 900) n
+JOIN hooks.webhook_configurations c ON c.organization_id = 'acme' AND c.name = 'w' || 100 + n % 100;
+UPDATE hooks.webhook_rings SET slot = 7 WHERE ring = 'logs';
+SELECT setval('hooks.webhook_logs_id_seq', 4001200) \g /dev/null
+SELECT is(pg_temp.difference(u.ids, pg_temp.expected()), 'none', 'who follows gets each row of short segments, too'),
+       is(pg_temp.difference(d.ids, pg_temp.reversed(pg_temp.expected())), 'none', 'and who loads older ones')
+FROM pg_temp.walk('page_size => 60, ', true) u, pg_temp.walk('page_size => 60, ', false) d;
+
 -- More rows than what a call with a filter may read at once.
 INSERT INTO hooks.webhook_logs (slot, id, created_at, configuration_id, organization_id, event_id, event, attempt, status)
-SELECT 4, 4000210 + n, now() + n * interval '1 ms', c.id, 'acme', n, 'contact.created', 1, 'success'
+SELECT 7, 4002000 + n, now() + n * interval '1 ms', c.id, 'acme', n, 'contact.created', 1, 'success'
 FROM generate_series(1, 20000) n
 JOIN hooks.webhook_configurations c ON c.organization_id = 'acme' AND c.name = 'w' || 100 + n % 100;
-SELECT setval('hooks.webhook_logs_id_seq', 4020210) \g /dev/null
-SELECT ok(l -> 'logs' = '[]' AND (l ->> 'next')::bigint BETWEEN 4000211 AND 4017000
+SELECT setval('hooks.webhook_logs_id_seq', 4022000) \g /dev/null
+SELECT ok(l -> 'logs' = '[]' AND (l ->> 'next')::bigint BETWEEN 4002001 AND 4019000
           AND (l ->> 'searched_to')::timestamptz BETWEEN now() AND now() + interval '17 s',
           'a filter that matches nothing ends after some thousand rows, and says how far it looked'),
        ok((SELECT sum((e ->> 'attempts')::integer) FROM jsonb_array_elements(b -> 'by_event') e) BETWEEN 3000 AND 15000
