@@ -18,7 +18,7 @@ SQL_PARTS = $(patsubst %,sql/parts/%.sql, \
 	events deliveries logs statistics history replication \
 	watches watch_arguments watch watch_crm \
 	redelivery test explain check \
-	api api_session api_webhooks api_events api_deliveries api_why api_sending api_history \
+	api api_session api_webhooks api_events api_logs api_deliveries api_why api_sending api_history \
 	grant closing)
 
 SOURCES = $(sort $(wildcard src/core/*.cpp src/http/*.cpp src/pg/*.cpp src/pg/*/*.cpp src/worker/*.cpp)) src/module.cpp

@@ -18,13 +18,13 @@ function format(value) {
   return value.toFixed(Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : 2);
 }
 
-// rate → '/s', p99_us → 'µs', own_MB → 'MB'
+// rate → '/s', p99_us → 'µs', p50_ms → 'ms', own_MB → 'MB'
 function unitOf(metric) {
   if (metric.startsWith('rate')) return '/s';
-  return metric.match(/_(us|MB|percent)$/)?.[1].replace('us', 'µs').replace('percent', '%') ?? '';
+  return metric.match(/_(us|ms|MB|percent)$/)?.[1].replace('us', 'µs').replace('percent', '%') ?? '';
 }
 
-const labelOf = (metric) => metric.replace(/_(us|MB|percent)$/, '').replaceAll('_', ' ');
+const labelOf = (metric) => metric.replace(/_(us|ms|MB|percent)$/, '').replaceAll('_', ' ');
 
 class Section {
   constructor(name, title) {

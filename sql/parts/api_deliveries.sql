@@ -1,359 +1,6 @@
--- webhook_api: the log, one attempt, pending and dead deliveries, figures over time, and sending again.
+-- webhook_api: one attempt, pending and dead deliveries, figures over time, and sending again. api_logs.sql has the log.
 --
--- webhook_logs is found by webhook and id, and by id. Across the webhooks of an organization the newest rows of each are
--- merged. Across all organizations a range of ids is read. Every search reads a bounded number of rows, and says how far
--- it looked. Without statistics the planner takes the BRIN index for useless, so functions that look for ids set
--- enable_seqscan to off. Compiling a plan (jit) takes longer than any of these functions.
-
-CREATE FUNCTION webhook_internal.describe_log(log @extschema@.webhook_logs, webhook_name text) RETURNS json
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT json_build_object(
-        'id', log.id::text, 'created_at', log.created_at, 'webhook', log.configuration_id, 'webhook_name', webhook_name,
-        'event', log.event, 'event_id', CASE WHEN log.event_id >= 0 THEN log.event_id::text END,
-        'is_test', log.event_id < 0, 'attempt', log.attempt, 'status', log.status,
-        'response_status', log.response_status, 'error', log.error, 'duration_ms', log.duration_ms,
-        'next_attempt_at', log.next_attempt_at)
-$$;
-COMMENT ON FUNCTION webhook_internal.describe_log(@extschema@.webhook_logs, text) IS
-    'A log row as webhook_api shows it.';
-INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
-    'EXECUTE ON FUNCTION webhook_internal.describe_log(@extschema@.webhook_logs, text)');
-
--- By bisection. Rows are recorded in the order of id when their attempts have ended, so that created_at ascends but for
--- the time that a request takes.
-CREATE FUNCTION webhook_internal.log_id_at(webhook uuid, at timestamptz) RETURNS bigint
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    low bigint;
-    high bigint;
-    middle record;
-BEGIN
-    SELECT l.id, l.created_at INTO middle FROM @extschema@.webhook_logs l
-    WHERE l.configuration_id = webhook ORDER BY l.id DESC LIMIT 1;
-    IF NOT FOUND OR middle.created_at < at THEN
-        RETURN NULL;
-    END IF;
-    high := middle.id;
-    SELECT l.id INTO low FROM @extschema@.webhook_logs l WHERE l.configuration_id = webhook ORDER BY l.id LIMIT 1;
-    WHILE low < high LOOP
-        SELECT l.id, l.created_at INTO middle FROM @extschema@.webhook_logs l
-        WHERE l.configuration_id = webhook AND l.id >= low + (high - low) / 2 ORDER BY l.id LIMIT 1;
-        IF middle.created_at >= at THEN
-            high := low + (high - low) / 2;
-        ELSE
-            low := middle.id + 1;
-        END IF;
-    END LOOP;
-    RETURN low;
-END
-$$;
-COMMENT ON FUNCTION webhook_internal.log_id_at(uuid, timestamptz) IS
-    'The id from which on the log rows of a webhook are of this time or later, but for the duration of a request; null if '
-    'there are none.';
-INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
-    'EXECUTE ON FUNCTION webhook_internal.log_id_at(uuid, timestamptz)');
-
--- The webhooks that a call with these arguments is about.
-CREATE FUNCTION webhook_internal.webhooks_in_scope(webhook uuid, organization text, rows_max integer) RETURNS uuid[]
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    scope text := webhook_internal.caller_scope(organization);
-BEGIN
-    IF webhook IS NOT NULL THEN
-        PERFORM webhook_internal.require_webhook(webhook);
-        RETURN ARRAY[webhook];
-    END IF;
-    IF scope IS NOT NULL THEN
-        RETURN ARRAY(SELECT c.id FROM @extschema@.webhook_configurations c WHERE c.organization_id = scope
-                     ORDER BY c.organization_id, c.name LIMIT rows_max);
-    END IF;
-    IF webhook_internal.caller_level() = 'operate' THEN
-        RETURN ARRAY(SELECT c.id FROM @extschema@.webhook_configurations c
-                     ORDER BY c.organization_id, c.name LIMIT rows_max);
-    END IF;
-    RETURN '{}';
-END
-$$;
-COMMENT ON FUNCTION webhook_internal.webhooks_in_scope(uuid, text, integer) IS
-    'The webhook, or the webhooks of the organization (of all, for operators who give none), at most rows_max. Raises '
-    'PT404 if the caller does not see the webhook.';
-INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
-    'EXECUTE ON FUNCTION webhook_internal.webhooks_in_scope(uuid, text, integer)');
-
--- Looking into all segments for the newest row of a webhook costs several times what looking into the newest ones does.
--- Ids ascend from segment to segment of a ring, but for the moment in which a worker moves on. So from the segment with
--- the row before on, this one and the one below it have all rows down to the first of this one. The second ring is small.
--- SECURITY DEFINER, because tenants cannot read webhook_rings.
-CREATE FUNCTION webhook_internal.current_log_slot() RETURNS smallint
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT r.slot FROM @extschema@.webhook_rings r WHERE r.ring = 'logs'
-$$;
-COMMENT ON FUNCTION webhook_internal.current_log_slot() IS 'The segment of webhook_logs that is written to.';
-INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
-    'EXECUTE ON FUNCTION webhook_internal.current_log_slot()');
-
--- One step of a search from the newest row down: rows below the id before, complete down to the bound. A last row without
--- a log has the bound, and the time of the oldest row above it; there is none at the end of the log. Reads heads_max
--- webhooks, those with the newest rows, and of each the newest rows. newest: reads the segment of this number, the one
--- below it and the second ring only; nothing is complete below the first row in that segment.
-CREATE FUNCTION webhook_internal.log_step(
-    webhooks uuid[], before bigint, heads_max integer, rows_max integer, newest smallint)
-    RETURNS TABLE (log @extschema@.webhook_logs, bound bigint, bound_at timestamptz)
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-    WITH head AS MATERIALIZED (
-        SELECT u.id AS webhook, h.id, row_number() OVER (ORDER BY h.id DESC) AS place
-        FROM unnest(webhooks) u (id)
-        CROSS JOIN LATERAL (
-            SELECT l.id FROM @extschema@.webhook_logs l
-            WHERE l.configuration_id = u.id AND l.id < before
-              AND l.slot IN (coalesce(newest, 0::smallint), ((coalesce(newest, 0::smallint) + 7) % 8)::smallint,
-                             coalesce(newest, 1::smallint), coalesce(newest, 2::smallint), coalesce(newest, 3::smallint),
-                             coalesce(newest, 4::smallint), coalesce(newest, 5::smallint), coalesce(newest, 6::smallint),
-                             8::smallint, 9::smallint, 10::smallint, 11::smallint)
-            ORDER BY l.id DESC LIMIT 1) h
-    ), read AS MATERIALIZED (
-        SELECT r.log FROM head h
-        CROSS JOIN LATERAL (
-            SELECT l AS log FROM @extschema@.webhook_logs l
-            WHERE l.configuration_id = h.webhook AND l.id < before
-              AND l.slot IN (coalesce(newest, 0::smallint), ((coalesce(newest, 0::smallint) + 7) % 8)::smallint,
-                             coalesce(newest, 1::smallint), coalesce(newest, 2::smallint), coalesce(newest, 3::smallint),
-                             coalesce(newest, 4::smallint), coalesce(newest, 5::smallint), coalesce(newest, 6::smallint),
-                             8::smallint, 9::smallint, 10::smallint, 11::smallint)
-            ORDER BY l.id DESC LIMIT rows_max) r
-        WHERE h.place <= heads_max
-    ), bound AS MATERIALIZED (
-        SELECT greatest((SELECT h.id + 1 FROM head h WHERE h.place = heads_max + 1),
-                        (SELECT max(m.id) FROM (SELECT min((r.log).id) AS id FROM read r
-                                                GROUP BY (r.log).configuration_id HAVING count(*) = rows_max) m),
-                        (SELECT coalesce(min((r.log).id), before) FROM read r
-                         WHERE newest IS NOT NULL AND (r.log).slot = newest HAVING newest IS NOT NULL)) AS id
-    )
-    (SELECT r.log, NULL::bigint, NULL::timestamptz FROM read r, bound b
-     WHERE b.id IS NULL OR (r.log).id >= b.id ORDER BY (r.log).id DESC)
-    UNION ALL
-    SELECT NULL, b.id, (SELECT min((r.log).created_at) FROM read r WHERE (r.log).id >= b.id)
-    FROM bound b WHERE b.id IS NOT NULL
-$$;
-COMMENT ON FUNCTION webhook_internal.log_step(uuid[], bigint, integer, integer, smallint) IS
-    'The newest log rows of some webhooks with ids below before, newest first, and last a row with the id down to which '
-    'they are complete, if there may be older rows. newest: the segment to begin with; null reads all.';
-INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
-    'EXECUTE ON FUNCTION webhook_internal.log_step(uuid[], bigint, integer, integer, smallint)');
-
--- SECURITY DEFINER, because no role may read the sequence.
-CREATE FUNCTION webhook_internal.newest_log_id() RETURNS bigint
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT last_value FROM @extschema@.webhook_logs_id_seq
-$$;
-COMMENT ON FUNCTION webhook_internal.newest_log_id() IS
-    'The last id drawn for a log row. For operators, who read the log of all organizations from there down.';
-INSERT INTO webhook_internal.privileges VALUES ('{operate}', 'EXECUTE ON FUNCTION webhook_internal.newest_log_id()');
-
--- The same for the log of all organizations: by a range of ids, which the BRIN index finds.
-CREATE FUNCTION webhook_internal.log_range(before bigint, ids_max bigint)
-    RETURNS TABLE (log @extschema@.webhook_logs, bound bigint, bound_at timestamptz)
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-    SET enable_seqscan = off
-AS $$
-    WITH read AS MATERIALIZED (
-        SELECT l AS log FROM @extschema@.webhook_logs l WHERE l.id >= before - ids_max AND l.id < before
-    )
-    (SELECT r.log, NULL::bigint, NULL::timestamptz FROM read r ORDER BY (r.log).id DESC)
-    UNION ALL
-    SELECT NULL, before - ids_max, (SELECT min((r.log).created_at) FROM read r) WHERE before - ids_max > 1
-$$;
-COMMENT ON FUNCTION webhook_internal.log_range(bigint, bigint) IS
-    'log_step() for all webhooks, deleted ones too: the log rows with the ids_max ids below before.';
-INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
-    'EXECUTE ON FUNCTION webhook_internal.log_range(bigint, bigint)');
-
--- The other way round, for following: rows newer than a log id, the oldest first. Of each webhook a bounded number is
--- read. newest: as in log_step().
-CREATE FUNCTION webhook_internal.log_after(webhooks uuid[], after bigint, newest smallint)
-    RETURNS TABLE (log @extschema@.webhook_logs, bound bigint, bound_at timestamptz)
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-    SET enable_seqscan = off
-AS $$
-    WITH read AS MATERIALIZED (
-        SELECT r.log FROM unnest(webhooks) u (id)
-        CROSS JOIN LATERAL (
-            SELECT l AS log FROM @extschema@.webhook_logs l
-            WHERE l.configuration_id = u.id AND l.id > after
-              AND l.slot IN (coalesce(newest, 0::smallint), ((coalesce(newest, 0::smallint) + 7) % 8)::smallint,
-                             coalesce(newest, 1::smallint), coalesce(newest, 2::smallint), coalesce(newest, 3::smallint),
-                             coalesce(newest, 4::smallint), coalesce(newest, 5::smallint), coalesce(newest, 6::smallint),
-                             8::smallint, 9::smallint, 10::smallint, 11::smallint)
-            ORDER BY l.id LIMIT 200) r
-        UNION ALL
-        SELECT l FROM @extschema@.webhook_logs l WHERE webhooks IS NULL AND l.id > after AND l.id <= after + 5000
-    ), bound AS MATERIALIZED (
-        SELECT least((SELECT min(m.id) FROM (SELECT max((r.log).id) AS id FROM read r WHERE webhooks IS NOT NULL
-                                             GROUP BY (r.log).configuration_id HAVING count(*) = 200) m),
-                     (SELECT max((r.log).id) FROM read r)) AS id
-    )
-    (SELECT r.log, NULL::bigint, NULL::timestamptz FROM read r, bound b WHERE (r.log).id <= b.id ORDER BY (r.log).id)
-    UNION ALL
-    SELECT NULL, b.id, NULL FROM bound b WHERE b.id IS NOT NULL
-$$;
-COMMENT ON FUNCTION webhook_internal.log_after(uuid[], bigint, smallint) IS
-    'The oldest log rows of some webhooks (null: of all) that are newer than a log id, and last a row with the id up to '
-    'which they are complete; nothing if there are none.';
-INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
-    'EXECUTE ON FUNCTION webhook_internal.log_after(uuid[], bigint, smallint)');
-
-CREATE FUNCTION webhook_internal.check_log_arguments(
-    status text, event text, since timestamptz, until timestamptz, before bigint, after bigint) RETURNS void
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    IF status NOT IN ('success', 'failed', 'test') THEN
-        PERFORM webhook_internal.raise_argument('status', 'invalid_parameter_value',
-            'invalid status "' || left(status, 100) || '"', 'The status is success, failed or test.');
-    END IF;
-    IF event IS NOT NULL THEN
-        PERFORM webhook_internal.check_patterns('event', ARRAY[event]);
-    END IF;
-    IF since > until THEN
-        PERFORM webhook_internal.raise_argument('since', 'invalid_parameter_value', 'since is later than until');
-    END IF;
-    IF before IS NOT NULL AND after IS NOT NULL THEN
-        PERFORM webhook_internal.raise_argument('after', 'invalid_parameter_value',
-                                                'before and after cannot be given together');
-    END IF;
-END
-$$;
-COMMENT ON FUNCTION webhook_internal.check_log_arguments(text, text, timestamptz, timestamptz, bigint, bigint) IS
-    'Raises an error (22023) unless these can be arguments of webhook_api.logs().';
-INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
-    'EXECUTE ON FUNCTION webhook_internal.check_log_arguments(text, text, timestamptz, timestamptz, bigint, bigint)');
-
--- The key is the event's, which may be gone; then the row does not match.
-CREATE FUNCTION webhook_internal.log_has_key(log @extschema@.webhook_logs, key text) RETURNS boolean
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT coalesce((SELECT e.key = log_has_key.key FROM @extschema@.webhook_own_events e
-                     WHERE e.id = (log).event_id LIMIT 1), false)
-$$;
-COMMENT ON FUNCTION webhook_internal.log_has_key(@extschema@.webhook_logs, text) IS
-    'Whether the event of a log row is stored and has this key.';
-INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
-    'EXECUTE ON FUNCTION webhook_internal.log_has_key(@extschema@.webhook_logs, text)');
-
-CREATE FUNCTION webhook_api.logs(
-    webhook uuid DEFAULT NULL, organization text DEFAULT NULL, status text DEFAULT NULL, event text DEFAULT NULL,
-    key text DEFAULT NULL, event_id bigint DEFAULT NULL, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
-    before bigint DEFAULT NULL, after bigint DEFAULT NULL, page_size integer DEFAULT 50) RETURNS json
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET TimeZone = 'UTC' SET jit = off
-    SET enable_seqscan = off
-AS $$
-DECLARE
-    is_filtered CONSTANT boolean := num_nonnulls(status, event, key, event_id, since, until) > 0;
-    webhooks uuid[] := webhook_internal.webhooks_in_scope(webhook, organization, 10000);
-    is_all CONSTANT boolean := webhook IS NULL AND webhook_internal.caller_level() = 'operate'
-                               AND webhook_internal.caller_scope(organization) IS NULL;
-    heads_max CONSTANT integer := page_size + 1;
-    rows_max integer := page_size + 1;
-    ids_max bigint := CASE WHEN is_filtered THEN 10000 ELSE 1000 END;
-    cursor_id bigint := coalesce(before, 9223372036854775807);
-    newest smallint;  -- the segment to begin with; null: any
-    step record;
-    found @extschema@.webhook_logs[] := '{}';
-    bound bigint;
-    bound_at timestamptz;
-    next bigint;
-    searched_to timestamptz;
-BEGIN
-    PERFORM webhook_internal.check_page_size(page_size, 200);
-    PERFORM webhook_internal.check_log_arguments(status, event, since, until, before, after);
-    IF is_filtered THEN
-        rows_max := greatest(rows_max, CASE WHEN key IS NULL THEN 10000 ELSE 1000 END
-                                       / greatest(1, least(heads_max, cardinality(webhooks))));
-    END IF;
-    IF cardinality(webhooks) > 20 AND until IS NULL THEN
-        newest := CASE WHEN coalesce(before, after) IS NULL THEN webhook_internal.current_log_slot()
-                       ELSE (SELECT l.slot FROM @extschema@.webhook_logs l
-                             WHERE l.id = coalesce(before, after)
-                               AND l.slot = webhook_internal.current_log_slot()) END;
-    END IF;
-    IF until IS NOT NULL THEN
-        -- A row with a higher id was recorded after a request that began later.
-        SELECT least(cursor_id, min(b.id)) INTO cursor_id
-        FROM (SELECT webhook_internal.log_id_at(u.id, until + interval '5 min') AS id
-              FROM unnest(webhooks[: 5]) u (id)) b;
-    END IF;
-    IF is_all THEN
-        cursor_id := least(cursor_id, webhook_internal.newest_log_id() + 1);
-    END IF;
-    FOR i IN 1 .. CASE WHEN is_all AND after IS NULL THEN 8 WHEN newest IS NOT NULL AND after IS NULL THEN 2 ELSE 1 END LOOP
-        bound := NULL;
-        FOR step IN
-            SELECT s.log, s.bound, s.bound_at
-            FROM (SELECT b.* FROM webhook_internal.log_step(webhooks, cursor_id, heads_max, rows_max, newest) b
-                  WHERE after IS NULL AND NOT is_all
-                  UNION ALL
-                  SELECT b.* FROM webhook_internal.log_range(cursor_id, ids_max) b WHERE after IS NULL AND is_all
-                  UNION ALL
-                  SELECT a.* FROM webhook_internal.log_after(CASE WHEN NOT is_all THEN webhooks END, after, newest) a
-                  WHERE after IS NOT NULL) s
-            WHERE s.bound IS NOT NULL
-               OR (CASE status WHEN 'test' THEN (s.log).event_id < 0
-                               WHEN 'success' THEN (s.log).event_id >= 0 AND (s.log).status = 'success'
-                               WHEN 'failed' THEN (s.log).event_id >= 0 AND (s.log).status = 'failed'
-                               ELSE true END
-                   AND (logs.event_id IS NULL OR (s.log).event_id = logs.event_id)
-                   AND (since IS NULL OR (s.log).created_at >= since)
-                   AND (until IS NULL OR (s.log).created_at < until)
-                   AND (logs.event IS NULL OR @extschema@.webhook_event_matches(logs.event, (s.log).event))
-                   AND CASE WHEN logs.key IS NULL THEN true ELSE webhook_internal.log_has_key(s.log, logs.key) END)
-        LOOP
-            IF step.bound IS NOT NULL THEN
-                bound := step.bound;
-                bound_at := step.bound_at;
-            ELSE
-                found := found || step.log;
-            END IF;
-            EXIT WHEN cardinality(found) > page_size;
-        END LOOP;
-        EXIT WHEN cardinality(found) > page_size OR bound IS NULL OR bound_at < since - interval '5 min';
-        cursor_id := bound;
-        newest := NULL;
-        ids_max := least(ids_max * 2, 50000);
-    END LOOP;
-    IF cardinality(found) > page_size THEN
-        next := found[page_size].id;
-    ELSIF after IS NOT NULL THEN
-        next := coalesce(bound, after);
-    ELSIF bound IS NOT NULL AND (since IS NULL OR bound_at IS NULL OR bound_at >= since - interval '5 min') THEN
-        next := bound;
-        searched_to := coalesce(bound_at, until, now());
-    END IF;
-    RETURN json_build_object(
-        'now', now(),
-        'logs', (SELECT coalesce(json_agg(webhook_internal.describe_log(l.log, c.name) ORDER BY l.place), '[]')
-                 FROM (SELECT found[i] AS log, i AS place
-                       FROM generate_series(1, least(cardinality(found), page_size)) i) l
-                 LEFT JOIN @extschema@.webhook_configurations c
-                        ON c.id = (l.log).configuration_id
-                           AND c.organization_id IS NOT DISTINCT FROM (l.log).organization_id),
-        'next', next::text, 'searched_to', searched_to);
-END
-$$;
-COMMENT ON FUNCTION webhook_api.logs(
-    uuid, text, text, text, text, bigint, timestamptz, timestamptz, bigint, bigint, integer) IS
-    'Attempts, the newest first: {"now", "logs", "next", "searched_to"}. status: success, failed, test. event: a name or '
-    'a pattern. before: continues with older rows. after: rows newer than a log id, the oldest first. A call reads a '
-    'bounded number of rows: searched_to is the time to which it looked if there may be more. Errors: 22003 and 22023 '
-    'with {"field": ...}, PT404.';
-INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
-    'EXECUTE ON FUNCTION webhook_api.logs(uuid, text, text, text, text, bigint, timestamptz, timestamptz, bigint, bigint, '
-    'integer)');
+-- Functions that look for ids set enable_seqscan to off, and all set jit to off: api_logs.sql says why.
 
 -- Follows the attempts from one to the next: the first is recorded soon after its event, and each tells when the next one
 -- is due. From each time on a bounded number of the webhook's rows is read. Attempts that were made much later, such as
@@ -765,40 +412,68 @@ COMMENT ON FUNCTION webhook_internal.breakdown_by_hour(uuid[], timestamptz, time
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.breakdown_by_hour(uuid[], timestamptz, timestamptz, integer)');
 
--- Of the newest log rows.
-CREATE FUNCTION webhook_internal.breakdown_of_log(
-    webhooks uuid[], is_all boolean, from_at timestamptz, until timestamptz) RETURNS json
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
+-- The rows that breakdown() counts: those of some webhooks (null: of all) below an id, as many as one call may read.
+CREATE FUNCTION webhook_internal.newest_logs(webhooks uuid[], place bigint, since timestamptz)
+    RETURNS TABLE (log @extschema@.webhook_logs, searched_to timestamptz)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
-    heads_max CONSTANT integer := 100;
-    to_at timestamptz := coalesce(until, 'infinity');
-    before bigint := 9223372036854775807;
-    newest smallint := CASE WHEN until IS NULL AND cardinality(webhooks) > 20
-                            THEN webhook_internal.current_log_slot() END;
+    rows_max CONSTANT integer := 10000;
+    quota record := webhook_internal.log_quota(cardinality(webhooks), rows_max);
+    worked bigint := 0;
+    step record;
+    next bigint;
+BEGIN
+    FOR i IN 1 .. 10 LOOP
+        next := NULL;
+        FOR step IN
+            SELECT b.* FROM webhook_internal.log_step(webhooks, place, quota.heads_max, quota.rows_max, quota.rest_max) b
+            WHERE webhooks IS NOT NULL
+            UNION ALL
+            SELECT r.* FROM webhook_internal.log_range(place, rows_max, false, NULL) r WHERE webhooks IS NULL
+        LOOP
+            IF step.bound IS NULL THEN
+                log := step.log;
+                RETURN NEXT;
+            ELSE
+                next := step.bound;
+                searched_to := coalesce(step.bound_at, searched_to);
+                worked := worked + step.work;
+            END IF;
+        END LOOP;
+        EXIT WHEN next IS NULL OR searched_to < since;
+        IF worked >= rows_max OR i = 10 THEN
+            log := NULL;
+            searched_to := coalesce(searched_to, now());
+            RETURN NEXT;
+            EXIT;
+        END IF;
+        place := next;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.newest_logs(uuid[], bigint, timestamptz) IS
+    'About 10000 log rows of some webhooks (null: of all) below an id, down to a time. If there are more, a last row without '
+    'a log has the time to which they are complete.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.newest_logs(uuid[], bigint, timestamptz)');
+
+-- place: where the search begins.
+CREATE FUNCTION webhook_internal.breakdown_of_log(
+    webhooks uuid[], place bigint, from_at timestamptz, to_at timestamptz) RETURNS json
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
     result json;
 BEGIN
-    IF until IS NOT NULL THEN
-        SELECT coalesce(min(b.id), before) INTO before
-        FROM (SELECT webhook_internal.log_id_at(u.id, until + interval '5 min') AS id FROM unnest(webhooks[: 5]) u (id)) b;
-    END IF;
-    IF is_all THEN
-        before := least(before, webhook_internal.newest_log_id() + 1);
-    END IF;
-    WITH step AS MATERIALIZED (
-        SELECT s.log, s.bound
-        FROM webhook_internal.log_step(
-            webhooks, before, heads_max, 10000 / greatest(1, least(heads_max, cardinality(webhooks))), newest) s
-        WHERE NOT is_all
-        UNION ALL
-        SELECT s.log, s.bound FROM webhook_internal.log_range(before, 10000) s WHERE is_all
+    WITH read AS MATERIALIZED (
+        SELECT (n.log).event, (n.log).status, (n.log).response_status, (n.log).error, (n.log).event_id,
+               (n.log).created_at, n.searched_to
+        FROM webhook_internal.newest_logs(webhooks, place, from_at) n
     ), counted AS MATERIALIZED (
-        SELECT (s.log).event, (s.log).status, (s.log).response_status, (s.log).error
-        FROM step s
-        WHERE s.bound IS NULL AND (s.log).event_id >= 0
-          AND (s.log).created_at >= from_at AND (s.log).created_at < to_at
-    ), oldest AS (
-        SELECT min((s.log).created_at) AS at FROM step s WHERE s.bound IS NULL
+        SELECT r.event, r.status, r.response_status, r.error FROM read r
+        WHERE r.event_id >= 0 AND r.created_at >= from_at AND r.created_at < to_at
     )
     SELECT json_build_object(
         'by_event', (SELECT coalesce(json_agg(json_build_object('event', e.event, 'attempts', e.attempts,
@@ -811,16 +486,15 @@ BEGIN
                                                ORDER BY s.attempts DESC, s.response_status, s.error), '[]')
                       FROM (SELECT c.response_status, left(c.error, 200) AS error, count(*) AS attempts
                             FROM counted c GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 100) s),
-        'searched_to', (SELECT o.at FROM oldest o
-                        WHERE EXISTS (SELECT FROM step s WHERE s.bound IS NOT NULL) AND o.at >= from_at))
+        'searched_to', (SELECT r.searched_to FROM read r WHERE r.event IS NULL AND r.searched_to >= from_at))
     INTO result;
     RETURN result;
 END
 $$;
-COMMENT ON FUNCTION webhook_internal.breakdown_of_log(uuid[], boolean, timestamptz, timestamptz) IS
-    'webhook_api.breakdown() of at most the newest 10000 log rows. is_all: of all organizations.';
+COMMENT ON FUNCTION webhook_internal.breakdown_of_log(uuid[], bigint, timestamptz, timestamptz) IS
+    'webhook_api.breakdown() of about the newest 10000 log rows below an id. webhooks: null for all.';
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
-    'EXECUTE ON FUNCTION webhook_internal.breakdown_of_log(uuid[], boolean, timestamptz, timestamptz)');
+    'EXECUTE ON FUNCTION webhook_internal.breakdown_of_log(uuid[], bigint, timestamptz, timestamptz)');
 
 CREATE FUNCTION webhook_api.breakdown(
     webhook uuid DEFAULT NULL, organization text DEFAULT NULL, since timestamptz DEFAULT NULL,
@@ -829,15 +503,21 @@ CREATE FUNCTION webhook_api.breakdown(
 AS $$
 DECLARE
     webhooks uuid[] := webhook_internal.webhooks_in_scope(webhook, organization, 1000);
-    is_all boolean := webhook IS NULL AND webhook_internal.caller_level() = 'operate'
-                      AND webhook_internal.caller_scope(organization) IS NULL;
+    place bigint;
     summed record;
 BEGIN
     IF since > until THEN
         PERFORM webhook_internal.raise_argument('since', 'invalid_parameter_value', 'since is later than until');
     END IF;
     IF since IS NULL OR NOT webhook_internal.is_by_hour(since, NULL) THEN
-        RETURN webhook_internal.breakdown_of_log(webhooks, is_all, coalesce(since, now() - interval '24 hours'), until);
+        place := webhook_internal.log_start(webhooks, NULL, until);
+        IF webhook IS NULL AND webhook_internal.caller_level() = 'operate'
+           AND webhook_internal.caller_scope(organization) IS NULL THEN
+            webhooks := NULL;
+            place := least(place, webhook_internal.newest_log_id() + 1);
+        END IF;
+        RETURN webhook_internal.breakdown_of_log(webhooks, place, coalesce(since, now() - interval '24 hours'),
+                                                 coalesce(until, 'infinity'));
     END IF;
     SELECT b.* INTO summed
     FROM webhook_internal.breakdown_by_hour(webhooks, date_trunc('hour', since, 'UTC'), least(until, now()), 20000) b;
@@ -856,7 +536,7 @@ $$;
 COMMENT ON FUNCTION webhook_api.breakdown(uuid, text, timestamptz, timestamptz) IS
     'Attempts by event and by result, by default of the last 24 hours, without tests: {"by_event": [{"event", '
     '"attempts", "successes"}], "by_status": [{"response_status", "error", "attempts"}], "searched_to"}. Up to 25 hours '
-    'back it reads at most the newest 10000 log rows. Further back, at most 90 days, it sums whole hours, whose error is '
+    'back it reads about the newest 10000 log rows. Further back, at most 90 days, it sums whole hours, whose error is '
     'null. searched_to is the time to which it looked if there is more. Errors: 22023, PT404.';
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION webhook_api.breakdown(uuid, text, timestamptz, timestamptz)');

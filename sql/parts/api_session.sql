@@ -25,6 +25,19 @@ COMMENT ON FUNCTION webhook_internal.default_schedule() IS
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.default_schedule()');
 
+-- Of columns whose default is a constant, such as 16 or 'relaxed'::text.
+CREATE FUNCTION webhook_internal.column_default(name text) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT btrim(split_part(pg_get_expr(d.adbin, d.adrelid), '::', 1), '''')
+    FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+    WHERE d.adrelid = '@extschema@.webhook_configurations'::regclass AND a.attname = name
+$$;
+COMMENT ON FUNCTION webhook_internal.column_default(text) IS
+    'The default of a column of webhook_configurations, which is a constant, as a text.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.column_default(text)');
+
 -- Reads the index of names, one organization at a time.
 CREATE FUNCTION webhook_internal.organizations(rows_max integer) RETURNS json
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -64,10 +77,11 @@ BEGIN
         'version', (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'webhook'),
         'server', server,
         'defaults', json_build_object(
-            'timeout_ms', 5000,
+            'timeout_ms', webhook_internal.column_default('timeout_ms')::integer,
             'retry_schedule_s', (SELECT json_agg(trim_scale(extract(epoch FROM s.step)) ORDER BY s.place)
                                  FROM unnest(webhook_internal.default_schedule()) WITH ORDINALITY s (step, place)),
-            'max_in_flight', 16, 'ordering', 'relaxed'),
+            'max_in_flight', webhook_internal.column_default('max_in_flight')::integer,
+            'ordering', webhook_internal.column_default('ordering')),
         'limits', json_build_object(
             'name_characters', 200, 'url_bytes', 2048, 'events', 200, 'filter_bytes', 1024, 'secret_bytes', 512,
             'headers', 32, 'header_bytes', 8192, 'retry_steps', 20, 'timeout_ms', json_build_array(100, 60000),
@@ -107,14 +121,32 @@ INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.remedy(text)');
 
 -- The webhooks for which check() looks closely: those that fail, are off, or have pending or dead deliveries. Among an
--- organization's own all are asked. Among those of all organizations each of four indexes or tables gives some.
+-- organization's own they are asked in the order of names, until enough are found. Among those of all organizations each of
+-- three indexes or tables gives some.
 CREATE FUNCTION webhook_internal.conspicuous_webhooks(organization text, rows_max integer) RETURNS SETOF uuid
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
 AS $$
-    WITH RECURSIVE own AS (
-        SELECT c.id, c.created_at, c.is_active FROM @extschema@.webhook_configurations c
-        WHERE c.organization_id = organization ORDER BY c.organization_id, c.name LIMIT 10000
-    ), pending AS (
+BEGIN
+    IF organization IS NOT NULL THEN
+        -- In the order of the index, so that the search ends with the last one that is wanted. EXISTS could become a hash
+        -- of a whole table.
+        RETURN QUERY
+        SELECT o.id
+        FROM (SELECT c.id, c.organization_id, c.name, c.is_active FROM @extschema@.webhook_configurations c
+              WHERE c.organization_id = organization ORDER BY c.organization_id, c.name LIMIT 10000) o
+        WHERE NOT o.is_active
+           OR (SELECT e.circuit_opened_at IS NOT NULL OR e.filter_error IS NOT NULL
+               FROM @extschema@.webhook_endpoints e WHERE e.configuration_id = o.id)
+           OR (SELECT true FROM @extschema@.webhook_deliveries d
+               WHERE d.configuration_id = o.id AND d.state = 'pending' LIMIT 1)
+           OR (SELECT true FROM @extschema@.webhook_deliveries d
+               WHERE d.configuration_id = o.id AND d.state = 'dead' LIMIT 1)
+        ORDER BY o.organization_id, o.name LIMIT rows_max;
+        RETURN;
+    END IF;
+    RETURN QUERY
+    WITH RECURSIVE pending AS (
         (SELECT d.configuration_id AS id FROM @extschema@.webhook_deliveries d WHERE d.state = 'pending'
          ORDER BY d.configuration_id LIMIT 1)
         UNION ALL
@@ -129,27 +161,18 @@ AS $$
                 WHERE d.state = 'dead' AND d.configuration_id > x.id ORDER BY d.configuration_id LIMIT 1)
         FROM dead x WHERE x.id IS NOT NULL
     ), candidate AS (
-        SELECT o.id FROM own o
-        WHERE organization IS NOT NULL
-          AND (NOT o.is_active
-               OR EXISTS (SELECT FROM @extschema@.webhook_endpoints e
-                          WHERE e.configuration_id = o.id AND (e.circuit_opened_at IS NOT NULL OR e.filter_error IS NOT NULL))
-               OR EXISTS (SELECT FROM @extschema@.webhook_deliveries d
-                          WHERE d.configuration_id = o.id AND d.state = 'pending')
-               OR EXISTS (SELECT FROM @extschema@.webhook_deliveries d
-                          WHERE d.configuration_id = o.id AND d.state = 'dead'))
+        (SELECT e.configuration_id AS id FROM @extschema@.webhook_endpoints e
+         WHERE e.circuit_opened_at IS NOT NULL OR e.filter_error IS NOT NULL LIMIT rows_max)
         UNION
-        SELECT a.id FROM (
-            (SELECT e.configuration_id AS id FROM @extschema@.webhook_endpoints e
-             WHERE e.circuit_opened_at IS NOT NULL OR e.filter_error IS NOT NULL LIMIT rows_max)
-            UNION ALL
-            (SELECT p.id FROM pending p WHERE p.id IS NOT NULL LIMIT rows_max)
-            UNION ALL
-            (SELECT x.id FROM dead x WHERE x.id IS NOT NULL LIMIT rows_max)) a
-        WHERE organization IS NULL
+        (SELECT p.id FROM pending p WHERE p.id IS NOT NULL LIMIT rows_max)
+        UNION
+        (SELECT x.id FROM dead x WHERE x.id IS NOT NULL LIMIT rows_max)
     )
-    SELECT c.id FROM candidate k JOIN @extschema@.webhook_configurations c ON c.id = k.id
-    ORDER BY c.organization_id, c.name LIMIT rows_max
+    SELECT w.id FROM candidate k
+    CROSS JOIN LATERAL (SELECT c.id, c.organization_id, c.name FROM @extschema@.webhook_configurations c
+                        WHERE c.id = k.id LIMIT 1) w
+    ORDER BY w.organization_id, w.name LIMIT rows_max;
+END
 $$;
 COMMENT ON FUNCTION webhook_internal.conspicuous_webhooks(text, integer) IS
     'The webhooks of an organization (null: of all) that fail, are off, or have pending or dead deliveries; at most '

@@ -1,6 +1,7 @@
 -- webhook_api: webhooks with their summaries, and changing them.
 
--- Counts of deliveries stop at 1000. The figures are those of this hour and of the 23 before.
+-- Counts of deliveries stop at 1000 for one webhook, and at 100 for several. The figures are those of this hour and of the 23
+-- before.
 CREATE FUNCTION webhook_internal.summarize(webhooks uuid[]) RETURNS SETOF json
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
@@ -37,29 +38,21 @@ AS $$
         'success_percent', round(100.0 * d.successes / nullif(d.attempts, 0), 1),
         'p50_ms', webhook_internal.duration_quantile(d.durations, 0.5),
         'p95_ms', webhook_internal.duration_quantile(d.durations, 0.95),
-        'pending', json_build_object('count', least(p.count, 1000), 'is_more', p.count > 1000),
-        'dead', json_build_object('count', least(x.count, 1000), 'is_more', x.count > 1000),
+        'pending', json_build_object('count', least(p.pending, c.count_max), 'is_more', p.pending > c.count_max),
+        'dead', json_build_object('count', least(p.dead, c.count_max), 'is_more', p.dead > c.count_max),
         'circuit', json_build_object(
             'state', CASE WHEN e.circuit_opened_at IS NULL THEN 'closed' ELSE 'open' END,
             'opened_at', e.circuit_opened_at, 'next_probe_at', e.next_probe_at, 'failing_since', e.failing_since),
         'last_success_at', e.last_success_at, 'last_failure_at', e.last_failure_at, 'last_error', e.last_error,
         'unjudged', coalesce(d.unjudged, 0), 'filter_error', e.filter_error, 'disabled_reason', w.disabled_reason)
-    FROM webhook w
+    FROM (SELECT CASE WHEN cardinality(webhooks) > 1 THEN 100 ELSE 1000 END AS count_max) c
+    CROSS JOIN webhook w
     JOIN bars b ON b.id = w.id
     LEFT JOIN day d ON d.id = w.id
     LEFT JOIN @extschema@.webhook_endpoints e
            ON e.configuration_id = w.id AND e.configuration_created_at = w.created_at
               AND e.organization_id IS NOT DISTINCT FROM w.organization_id
-    CROSS JOIN LATERAL (
-        SELECT count(*) FROM (SELECT FROM @extschema@.webhook_deliveries o
-                              WHERE o.configuration_id = w.id AND o.configuration_created_at = w.created_at
-                                AND o.organization_id IS NOT DISTINCT FROM w.organization_id AND o.state = 'pending'
-                              LIMIT 1001) o) p
-    CROSS JOIN LATERAL (
-        SELECT count(*) FROM (SELECT FROM @extschema@.webhook_deliveries o
-                              WHERE o.configuration_id = w.id AND o.configuration_created_at = w.created_at
-                                AND o.organization_id IS NOT DISTINCT FROM w.organization_id AND o.state = 'dead'
-                              LIMIT 1001) o) x
+    CROSS JOIN LATERAL webhook_internal.count_deliveries(w.id, w.created_at, w.organization_id, c.count_max + 1) p
     ORDER BY w.place
 $$;
 COMMENT ON FUNCTION webhook_internal.summarize(uuid[]) IS
@@ -68,6 +61,73 @@ INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.summarize(uuid[])');
 
 -- Reads the names in order, at most 10000 of them, so that a search that finds nothing ends soon, too.
+CREATE FUNCTION webhook_internal.find_webhooks(
+    scope text, search text, status text, last_organization text, last_name text, rows_max integer,
+    OUT ids uuid[], OUT next text)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    read_max CONSTANT integer := 10000;
+    last_read record;
+    found_names text[];
+    found_organizations text[];
+BEGIN
+    WITH read AS MATERIALIZED (
+        SELECT c.* FROM (
+            SELECT c.id, c.organization_id, c.name, c.url, c.is_active, c.created_at
+            FROM @extschema@.webhook_configurations c
+            WHERE c.organization_id = scope AND (last_name IS NULL OR c.name > last_name)
+            ORDER BY c.organization_id, c.name LIMIT read_max) c
+        WHERE scope IS NOT NULL
+        UNION ALL
+        SELECT c.* FROM (
+            SELECT c.id, c.organization_id, c.name, c.url, c.is_active, c.created_at
+            FROM @extschema@.webhook_configurations c
+            WHERE last_name IS NULL OR c.organization_id > last_organization
+               OR (c.organization_id IS NOT DISTINCT FROM last_organization AND c.name > last_name)
+               OR (c.organization_id IS NULL AND last_organization IS NOT NULL)
+            ORDER BY c.organization_id, c.name LIMIT read_max) c
+        WHERE scope IS NULL
+    ), found AS (
+        SELECT r.id, r.organization_id, r.name FROM read r
+        WHERE (search IS NULL OR position(lower(search) IN lower(r.name)) > 0
+               OR position(lower(search) IN lower(substring(r.url FROM '^[a-zA-Z]+://([^/?#]+)'))) > 0)
+          AND CASE status
+                  WHEN 'active' THEN r.is_active
+                  WHEN 'inactive' THEN NOT r.is_active
+                  WHEN 'failing' THEN EXISTS (
+                      SELECT FROM @extschema@.webhook_endpoints e
+                      WHERE e.configuration_id = r.id AND e.configuration_created_at = r.created_at
+                        AND e.circuit_opened_at IS NOT NULL)
+                  ELSE true END
+        ORDER BY r.organization_id, r.name LIMIT rows_max + 1
+    )
+    SELECT (SELECT array_agg(f.id ORDER BY f.organization_id, f.name) FROM found f),
+           (SELECT array_agg(f.name ORDER BY f.organization_id, f.name) FROM found f),
+           (SELECT array_agg(f.organization_id ORDER BY f.organization_id, f.name) FROM found f)
+    INTO ids, found_names, found_organizations;
+    IF cardinality(ids) > rows_max THEN
+        next := json_build_array(found_organizations[rows_max], found_names[rows_max]);
+    ELSE
+        SELECT c.organization_id, c.name INTO last_read FROM @extschema@.webhook_configurations c
+        WHERE (scope IS NULL OR c.organization_id = scope)
+          AND (last_name IS NULL OR c.organization_id > last_organization
+               OR (c.organization_id IS NOT DISTINCT FROM last_organization AND c.name > last_name)
+               OR (c.organization_id IS NULL AND last_organization IS NOT NULL))
+        ORDER BY c.organization_id, c.name OFFSET read_max - 1 LIMIT 1;
+        IF FOUND THEN
+            next := json_build_array(last_read.organization_id, last_read.name);
+        END IF;
+    END IF;
+    ids := ids[: rows_max];
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.find_webhooks(text, text, text, text, text, integer) IS
+    'The webhooks that webhook_api.webhooks() lists, of an organization (scope null: of all that the caller sees), after the '
+    'one with these names (last_name null: from the first on); and next as it tells it.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.find_webhooks(text, text, text, text, text, integer)');
+
 CREATE FUNCTION webhook_api.webhooks(
     organization text DEFAULT NULL, search text DEFAULT NULL, status text DEFAULT NULL, after text DEFAULT NULL,
     page_size integer DEFAULT 50) RETURNS json
@@ -75,14 +135,9 @@ CREATE FUNCTION webhook_api.webhooks(
 AS $$
 DECLARE
     scope text := webhook_internal.caller_scope(organization);
-    is_operator boolean := webhook_internal.caller_level() = 'operate';
-    read_max CONSTANT integer := 10000;
     last_organization text;
     last_name text;
-    last_read record;
-    found_ids uuid[];
-    found_names text[];
-    found_organizations text[];
+    ids uuid[];
     next text;
 BEGIN
     PERFORM webhook_internal.check_page_size(page_size, 200);
@@ -100,58 +155,13 @@ BEGIN
         END;
     END IF;
     -- Without an organization there is nothing for a tenant.
-    IF scope IS NOT NULL OR is_operator THEN
-        WITH read AS MATERIALIZED (
-            SELECT c.* FROM (
-                SELECT c.id, c.organization_id, c.name, c.url, c.is_active, c.created_at
-                FROM @extschema@.webhook_configurations c
-                WHERE c.organization_id = scope AND (after IS NULL OR c.name > last_name)
-                ORDER BY c.organization_id, c.name LIMIT read_max) c
-            WHERE scope IS NOT NULL
-            UNION ALL
-            SELECT c.* FROM (
-                SELECT c.id, c.organization_id, c.name, c.url, c.is_active, c.created_at
-                FROM @extschema@.webhook_configurations c
-                WHERE after IS NULL OR c.organization_id > last_organization
-                   OR (c.organization_id IS NOT DISTINCT FROM last_organization AND c.name > last_name)
-                   OR (c.organization_id IS NULL AND last_organization IS NOT NULL)
-                ORDER BY c.organization_id, c.name LIMIT read_max) c
-            WHERE scope IS NULL
-        ), found AS (
-            SELECT r.id, r.organization_id, r.name FROM read r
-            WHERE (search IS NULL OR position(lower(search) IN lower(r.name)) > 0
-                   OR position(lower(search) IN lower(substring(r.url FROM '^[a-zA-Z]+://([^/?#]+)'))) > 0)
-              AND CASE status
-                      WHEN 'active' THEN r.is_active
-                      WHEN 'inactive' THEN NOT r.is_active
-                      WHEN 'failing' THEN EXISTS (
-                          SELECT FROM @extschema@.webhook_endpoints e
-                          WHERE e.configuration_id = r.id AND e.configuration_created_at = r.created_at
-                            AND e.circuit_opened_at IS NOT NULL)
-                      ELSE true END
-            ORDER BY r.organization_id, r.name LIMIT page_size + 1
-        )
-        SELECT (SELECT array_agg(f.id ORDER BY f.organization_id, f.name) FROM found f),
-               (SELECT array_agg(f.name ORDER BY f.organization_id, f.name) FROM found f),
-               (SELECT array_agg(f.organization_id ORDER BY f.organization_id, f.name) FROM found f)
-        INTO found_ids, found_names, found_organizations;
-        IF cardinality(found_ids) > page_size THEN
-            next := json_build_array(found_organizations[page_size], found_names[page_size]);
-        ELSE
-            SELECT c.organization_id, c.name INTO last_read FROM @extschema@.webhook_configurations c
-            WHERE (scope IS NULL OR c.organization_id = scope)
-              AND (after IS NULL OR c.organization_id > last_organization
-                   OR (c.organization_id IS NOT DISTINCT FROM last_organization AND c.name > last_name)
-                   OR (c.organization_id IS NULL AND last_organization IS NOT NULL))
-            ORDER BY c.organization_id, c.name OFFSET read_max - 1 LIMIT 1;
-            IF FOUND THEN
-                next := json_build_array(last_read.organization_id, last_read.name);
-            END IF;
-        END IF;
+    IF scope IS NOT NULL OR webhook_internal.caller_level() = 'operate' THEN
+        SELECT f.ids, f.next INTO ids, next
+        FROM webhook_internal.find_webhooks(scope, search, status, last_organization, last_name, page_size) f;
     END IF;
     RETURN json_build_object(
         'now', now(),
-        'webhooks', (SELECT coalesce(json_agg(s), '[]') FROM webhook_internal.summarize(found_ids[: page_size]) s),
+        'webhooks', (SELECT coalesce(json_agg(s), '[]') FROM webhook_internal.summarize(ids) s),
         'next', next);
 END
 $$;
@@ -400,10 +410,8 @@ DECLARE
     pending bigint;
 BEGIN
     held := webhook_internal.hold_webhook(id, if_updated_at);
-    SELECT count(*) INTO pending
-    FROM (SELECT FROM @extschema@.webhook_deliveries d
-          WHERE d.configuration_id = held.id AND d.configuration_created_at = held.created_at
-            AND d.organization_id IS NOT DISTINCT FROM held.organization_id AND d.state = 'pending' LIMIT 1000) d;
+    SELECT d.pending INTO pending
+    FROM webhook_internal.count_deliveries(held.id, held.created_at, held.organization_id, 1000) d;
     DELETE FROM @extschema@.webhook_configurations c WHERE c.id = held.id;
     RETURN json_build_object('deleted', held.id, 'pending', pending);
 END

@@ -192,72 +192,93 @@ COMMENT ON FUNCTION webhook_internal.verification_step(text, boolean, text) IS '
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.verification_step(text, boolean, text)');
 
+CREATE FUNCTION webhook_internal.verify_headers(given jsonb) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    signature text := given ->> 'webhook-signature';
+    body_signature text := given ->> 'x-webhook-signature';
+    missing text;
+    malformed text;
+    there jsonb := webhook_internal.verification_step('headers', true, 'the headers are there');
+BEGIN
+    IF signature IS NOT NULL OR body_signature IS NULL THEN
+        missing := concat_ws(', ', CASE WHEN coalesce(given ->> 'webhook-id', given ->> 'x-webhook-id') IS NULL
+                                        THEN 'webhook-id' END,
+                             CASE WHEN given ->> 'webhook-timestamp' IS NULL THEN 'webhook-timestamp' END,
+                             CASE WHEN signature IS NULL THEN 'webhook-signature' END);
+    END IF;
+    IF missing <> '' THEN
+        RETURN jsonb_build_array(webhook_internal.verification_step('headers', false,
+            'missing: ' || missing || '. A webhook without a secret sends no signature; a proxy may remove headers'));
+    END IF;
+    malformed := CASE
+        WHEN signature IS NOT NULL AND given ->> 'webhook-timestamp' !~ '^[0-9]{1,12}$'
+        THEN 'webhook-timestamp is not a number of seconds since 1970'
+        WHEN signature IS NOT NULL AND NOT signature ~ '^v1,[A-Za-z0-9+/]{43}=( +v[0-9a-z]+,[A-Za-z0-9+/=]+)*$'
+        THEN 'webhook-signature is not v1, and 44 characters of base64, or several of these with blanks between them'
+        WHEN body_signature IS NOT NULL AND body_signature !~ '^sha256=[0-9a-f]{64}$'
+        THEN 'X-Webhook-Signature is not sha256= and 64 hexadecimal digits' END;
+    RETURN jsonb_build_array(there, webhook_internal.verification_step('form', malformed IS NULL,
+                                                                       coalesce(malformed, 'the headers are well-formed')));
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.verify_headers(jsonb) IS
+    'The steps headers and form of webhook_api.verify(), the second only if the first did not fail. given: the headers by '
+    'names in lower case.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.verify_headers(jsonb)');
+
+CREATE FUNCTION webhook_internal.verify_timestamp(sent_s bigint) RETURNS jsonb
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    age_s numeric := round(extract(epoch FROM clock_timestamp()) - sent_s);
+BEGIN
+    IF sent_s IS NULL THEN
+        RETURN webhook_internal.verification_step('timestamp', NULL, 'without webhook-timestamp it is not known');
+    END IF;
+    RETURN webhook_internal.verification_step('timestamp', abs(age_s) <= 300,
+        CASE WHEN abs(age_s) <= 300 THEN 'the request is ' || age_s || ' s old'
+             WHEN age_s > 0 THEN 'the request is ' || age_s || ' s old: receivers refuse it after 300 s. That is as it '
+                                 'should be for an old request; otherwise the clock of the receiver is wrong'
+             ELSE 'the request is of ' || -age_s || ' s in the future: the clock of the receiver is wrong' END);
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.verify_timestamp(bigint) IS
+    'The step timestamp of webhook_api.verify(). sent_s: seconds since 1970; null if there is no timestamp.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.verify_timestamp(bigint)');
+
 CREATE FUNCTION webhook_api.verify(body text, secret text, headers jsonb) RETURNS json
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     given jsonb;
     message_id text;
-    timestamp_text text;
     signature text;
     body_signature text;
     sent_s bigint;
-    age_s numeric;
-    missing text;
-    malformed text;
     secret_problem text;
     is_message boolean;
     is_body boolean;
-    steps jsonb := '[]';
+    steps jsonb;
 BEGIN
     IF body IS NULL OR secret IS NULL OR headers IS NULL OR jsonb_typeof(headers) <> 'object' THEN
         PERFORM webhook_internal.raise_argument(
             CASE WHEN body IS NULL THEN 'body' WHEN secret IS NULL THEN 'secret' ELSE 'headers' END,
             'invalid_parameter_value', 'body and secret must be texts, and headers a JSON object');
     END IF;
-    SELECT jsonb_object_agg(lower(btrim(h.key)), btrim(h.value)) INTO given FROM jsonb_each_text(headers) h;
+    SELECT coalesce(jsonb_object_agg(lower(btrim(h.key)), btrim(h.value)), '{}') INTO given FROM jsonb_each_text(headers) h;
+    steps := webhook_internal.verify_headers(given);
+    IF steps -> -1 -> 'is_ok' = 'false' THEN
+        RETURN json_build_object('is_valid', false, 'steps', steps);
+    END IF;
     message_id := coalesce(given ->> 'webhook-id', given ->> 'x-webhook-id');
-    timestamp_text := given ->> 'webhook-timestamp';
     signature := given ->> 'webhook-signature';
     body_signature := given ->> 'x-webhook-signature';
-
-    IF signature IS NOT NULL OR body_signature IS NULL THEN
-        missing := concat_ws(', ', CASE WHEN message_id IS NULL THEN 'webhook-id' END,
-                             CASE WHEN timestamp_text IS NULL THEN 'webhook-timestamp' END,
-                             CASE WHEN signature IS NULL THEN 'webhook-signature' END);
-    END IF;
-    IF missing <> '' THEN
-        steps := steps || webhook_internal.verification_step('headers', false,
-            'missing: ' || missing || '. A webhook without a secret sends no signature; a proxy may remove headers');
-        RETURN json_build_object('is_valid', false, 'steps', steps);
-    END IF;
-    steps := steps || webhook_internal.verification_step('headers', true, 'the headers are there');
-
-    malformed := CASE
-        WHEN signature IS NOT NULL AND timestamp_text !~ '^[0-9]{1,12}$'
-        THEN 'webhook-timestamp is not a number of seconds since 1970'
-        WHEN signature IS NOT NULL AND NOT signature ~ '^v1,[A-Za-z0-9+/]{43}=( +v[0-9a-z]+,[A-Za-z0-9+/=]+)*$'
-        THEN 'webhook-signature is not v1, and 44 characters of base64, or several of these with blanks between them'
-        WHEN body_signature IS NOT NULL AND body_signature !~ '^sha256=[0-9a-f]{64}$'
-        THEN 'X-Webhook-Signature is not sha256= and 64 hexadecimal digits' END;
-    IF malformed IS NOT NULL THEN
-        steps := steps || webhook_internal.verification_step('form', false, malformed);
-        RETURN json_build_object('is_valid', false, 'steps', steps);
-    END IF;
-    steps := steps || webhook_internal.verification_step('form', true, 'the headers are well-formed');
-
-    sent_s := timestamp_text::bigint;
-    IF sent_s IS NULL THEN
-        steps := steps || webhook_internal.verification_step('timestamp', NULL, 'without webhook-timestamp it is not known');
-    ELSE
-        age_s := round(extract(epoch FROM clock_timestamp()) - sent_s);
-        steps := steps || webhook_internal.verification_step('timestamp', abs(age_s) <= 300,
-            CASE WHEN abs(age_s) <= 300 THEN 'the request is ' || age_s || ' s old'
-                 WHEN age_s > 0 THEN 'the request is ' || age_s || ' s old: receivers refuse it after 300 s. That is as it '
-                                     'should be for an old request; otherwise the clock of the receiver is wrong'
-                 ELSE 'the request is of ' || -age_s || ' s in the future: the clock of the receiver is wrong' END);
-    END IF;
-
+    sent_s := (given ->> 'webhook-timestamp')::bigint;
+    steps := steps || webhook_internal.verify_timestamp(sent_s);
     BEGIN
         PERFORM webhook_internal.check_secret(secret);
     EXCEPTION WHEN invalid_parameter_value THEN

@@ -1,10 +1,13 @@
 -- webhook_check(): what is wrong with a webhook.
 
--- The part of webhook_check() about the sources of the webhook's events.
+-- The part of webhook_check() about the sources of the webhook's events. In PL/pgSQL with a generic plan, because planning it
+-- takes many times what running it does.
 CREATE FUNCTION webhook_internal.check_sources(configuration_id uuid)
     RETURNS TABLE (severity text, finding text, hint text)
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
+BEGIN
+    RETURN QUERY
     WITH webhook AS (
         SELECT c.organization_id, c.events FROM @extschema@.webhook_configurations c
         WHERE c.id = check_sources.configuration_id
@@ -56,7 +59,8 @@ AS $$
            'Declare the events again, or create another webhook.'
     FROM webhook w
     WHERE EXISTS (SELECT FROM watch)
-      AND NOT EXISTS (SELECT FROM watch s WHERE (s.organization_column IS NULL) = (w.organization_id IS NULL))
+      AND NOT EXISTS (SELECT FROM watch s WHERE (s.organization_column IS NULL) = (w.organization_id IS NULL));
+END
 $$;
 COMMENT ON FUNCTION webhook_internal.check_sources(uuid) IS
     'The findings of webhook_check() about the sources of the webhook''s events.';
@@ -183,61 +187,20 @@ COMMENT ON FUNCTION webhook_internal.check_server() IS 'The findings of webhook_
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.check_server()');
 
-CREATE FUNCTION webhook_internal.check_webhook(configuration_id uuid)
+-- The part of webhook_check() about what the webhook is set to.
+CREATE FUNCTION webhook_internal.check_settings(webhook @extschema@.webhook_configurations)
     RETURNS TABLE (severity text, finding text, hint text)
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
-    webhook record;
-    latest record;
-    endpoint record;
-    unjudged bigint;
-    backlog record;
-    dropped record;
     secret_problem text;
-    used_up text;
-    deferred text;
 BEGIN
-    SELECT c.url, c.is_active, c.disabled_at, c.disabled_reason, c.created_at, c.organization_id INTO webhook
-    FROM @extschema@.webhook_configurations c WHERE c.id = check_webhook.configuration_id;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'webhook % does not exist, or belongs to another organization', configuration_id
-            USING ERRCODE = 'undefined_object';
-    END IF;
     -- Not one expression: PostgreSQL would require the privilege on both functions.
     IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
-        secret_problem := webhook_internal.check_secrets_operator(configuration_id);
-        used_up := webhook_internal.check_shares_operator(configuration_id);
-        deferred := webhook_internal.check_deferred_operator(configuration_id);
+        secret_problem := webhook_internal.check_secrets_operator(webhook.id);
     ELSE
-        secret_problem := webhook_internal.check_secrets_tenant(configuration_id);
-        used_up := webhook_internal.check_shares_tenant(configuration_id);
-        deferred := webhook_internal.check_deferred_tenant(configuration_id);
+        secret_problem := webhook_internal.check_secrets_tenant(webhook.id);
     END IF;
-    SELECT e.circuit_opened_at, e.next_probe_at, e.failing_since, e.last_error, e.filter_failed_at, e.filter_error
-    INTO endpoint
-    FROM @extschema@.webhook_endpoints e
-    WHERE e.configuration_id = check_webhook.configuration_id AND e.configuration_created_at = webhook.created_at
-      AND e.organization_id IS NOT DISTINCT FROM webhook.organization_id;
-    SELECT sum(m.unjudged) INTO unjudged
-    FROM @extschema@.webhook_minutes m
-    WHERE m.configuration_id = check_webhook.configuration_id AND m.configuration_created_at = webhook.created_at
-      AND m.organization_id IS NOT DISTINCT FROM webhook.organization_id AND m.minute > now() - interval '24 hours';
-    SELECT count(*) FILTER (WHERE d.state = 'pending') AS pending, count(*) FILTER (WHERE d.state = 'dead') AS dead,
-           min(d.next_attempt_at) AS next_attempt_at INTO backlog
-    FROM @extschema@.webhook_deliveries d
-    WHERE d.configuration_id = check_webhook.configuration_id AND d.configuration_created_at = webhook.created_at
-      AND d.organization_id IS NOT DISTINCT FROM webhook.organization_id;
-    SELECT sum(g.deliveries) AS deliveries, max(g.minute) AS latest,
-           (array_agg(g.reason ORDER BY g.minute DESC))[1] AS reason INTO dropped
-    FROM webhook_internal.given_up g
-    WHERE g.configuration_id = check_webhook.configuration_id
-      AND g.organization_id IS NOT DISTINCT FROM webhook.organization_id;
-    SELECT l.created_at, l.status, l.error INTO latest FROM @extschema@.webhook_logs l
-    WHERE l.configuration_id = check_webhook.configuration_id
-      AND l.organization_id IS NOT DISTINCT FROM webhook.organization_id
-    ORDER BY l.id DESC LIMIT 1;
-
     RETURN QUERY
     SELECT f.severity, f.finding, f.hint FROM (VALUES
         (NOT webhook.is_active, 'error',
@@ -251,7 +214,58 @@ BEGIN
          'Nothing is sent unsigned. Put the key back into webhook.secret_key_file and reload, or give the webhook '
          'another secret.')
     ) f (applies, severity, finding, hint) WHERE f.applies;
-    RETURN QUERY SELECT s.severity, s.finding, s.hint FROM webhook_internal.check_sources(configuration_id) s;
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.check_settings(@extschema@.webhook_configurations) IS
+    'The findings of webhook_check() about the settings of a webhook.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.check_settings(@extschema@.webhook_configurations)');
+
+-- The part of webhook_check() about what became of its deliveries.
+CREATE FUNCTION webhook_internal.check_results(webhook @extschema@.webhook_configurations)
+    RETURNS TABLE (severity text, finding text, hint text)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+    SET enable_seqscan = off
+AS $$
+DECLARE
+    latest record;
+    endpoint record;
+    unjudged bigint;
+    backlog record;
+    dropped record;
+    used_up text;
+    deferred text;
+BEGIN
+    IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
+        used_up := webhook_internal.check_shares_operator(webhook.id);
+        deferred := webhook_internal.check_deferred_operator(webhook.id);
+    ELSE
+        used_up := webhook_internal.check_shares_tenant(webhook.id);
+        deferred := webhook_internal.check_deferred_tenant(webhook.id);
+    END IF;
+    SELECT e.circuit_opened_at, e.next_probe_at, e.failing_since, e.last_error, e.filter_failed_at, e.filter_error
+    INTO endpoint
+    FROM @extschema@.webhook_endpoints e
+    WHERE e.configuration_id = webhook.id AND e.configuration_created_at = webhook.created_at
+      AND e.organization_id IS NOT DISTINCT FROM webhook.organization_id;
+    IF endpoint.filter_failed_at > now() - interval '24 hours' THEN
+        SELECT sum(m.unjudged) INTO unjudged
+        FROM @extschema@.webhook_minutes m
+        WHERE m.configuration_id = webhook.id AND m.configuration_created_at = webhook.created_at
+          AND m.organization_id IS NOT DISTINCT FROM webhook.organization_id AND m.minute > now() - interval '24 hours';
+    END IF;
+    SELECT b.* INTO backlog FROM webhook_internal.count_deliveries(
+        webhook.id, webhook.created_at, webhook.organization_id, 1001) b;
+    SELECT sum(g.deliveries) AS deliveries, max(g.minute) AS latest,
+           (array_agg(g.reason ORDER BY g.minute DESC))[1] AS reason INTO dropped
+    FROM webhook_internal.given_up g
+    WHERE g.configuration_id = webhook.id
+      AND g.organization_id IS NOT DISTINCT FROM webhook.organization_id;
+    SELECT l.created_at, l.status, l.error INTO latest FROM @extschema@.webhook_logs l
+    WHERE l.configuration_id = webhook.id
+      AND l.organization_id IS NOT DISTINCT FROM webhook.organization_id
+    ORDER BY l.id DESC LIMIT 1;
+
     RETURN QUERY
     SELECT f.severity, f.finding, f.hint FROM (VALUES
         (latest.created_at IS NULL, 'info', 'nothing has been sent yet',
@@ -269,14 +283,18 @@ BEGIN
          'Until then, failed deliveries are not retried. pg_stat_activity and pg_prepared_xacts show open '
          'transactions.'),
         (backlog.pending > 0, 'info',
-         format('%s deliveries are pending, the next is due at %s', backlog.pending, backlog.next_attempt_at),
+         format('%s deliveries are pending, the next is due at %s',
+                CASE WHEN backlog.pending > 1000 THEN 'more than 1000' ELSE backlog.pending::text END,
+                backlog.next_attempt_at),
          'webhook_cancel() gives them up.'),
         (unjudged > 0 AND endpoint.filter_failed_at IS NOT NULL, 'warning',
          format('its filter could not judge %s events in the last 24 hours, which were not delivered; the last at %s: '
                 '%s', unjudged, endpoint.filter_failed_at, endpoint.filter_error),
          'webhook_explain() says why for each event. Correct the filter. webhook_replay() then sends the events that '
          'match.'),
-        (backlog.dead > 0, 'warning', format('%s deliveries were given up', backlog.dead),
+        (backlog.dead > 0, 'warning',
+         format('%s deliveries were given up',
+                CASE WHEN backlog.dead > 1000 THEN 'more than 1000' ELSE backlog.dead::text END),
          'webhook_deliveries.last_error says why; webhook_replay(..., only_failed => true) sends them again.'),
         (used_up IS NOT NULL, 'warning',
          format('its organization has used up its share of %s: what it writes beyond that is kept for a shorter time',
@@ -287,6 +305,32 @@ BEGIN
          'In webhook_logs one row with attempt 0 stands for many of them. webhook_replay() sends those again that have '
          'a stored event.')
     ) f (applies, severity, finding, hint) WHERE f.applies;
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.check_results(@extschema@.webhook_configurations) IS
+    'The findings of webhook_check() about the deliveries of a webhook.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.check_results(@extschema@.webhook_configurations)');
+
+CREATE FUNCTION webhook_internal.check_webhook(configuration_id uuid)
+    RETURNS TABLE (severity text, finding text, hint text)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    webhook @extschema@.webhook_configurations;
+BEGIN
+    -- These columns alone, because level read does not see all.
+    SELECT c.id, c.url, c.is_active, c.disabled_at, c.disabled_reason, c.created_at, c.organization_id
+    INTO webhook.id, webhook.url, webhook.is_active, webhook.disabled_at, webhook.disabled_reason, webhook.created_at,
+         webhook.organization_id
+    FROM @extschema@.webhook_configurations c WHERE c.id = check_webhook.configuration_id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'webhook % does not exist, or belongs to another organization', configuration_id
+            USING ERRCODE = 'undefined_object';
+    END IF;
+    RETURN QUERY SELECT s.severity, s.finding, s.hint FROM webhook_internal.check_settings(webhook) s;
+    RETURN QUERY SELECT s.severity, s.finding, s.hint FROM webhook_internal.check_sources(webhook.id) s;
+    RETURN QUERY SELECT r.severity, r.finding, r.hint FROM webhook_internal.check_results(webhook) r;
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.check_webhook(uuid) IS

@@ -84,6 +84,31 @@ CREATE POLICY webhook_operators ON @extschema@.webhook_deliveries FOR SELECT
     USING ((SELECT has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE')));
 COMMENT ON POLICY webhook_operators ON @extschema@.webhook_deliveries IS 'Operators read all deliveries.';
 
+-- By the indexes, in their order: what comes after the limit is not read. Neither a sequential nor a bitmap scan stops there.
+CREATE FUNCTION webhook_internal.count_deliveries(
+    webhook uuid, webhook_created_at timestamptz, organization text, count_max integer,
+    OUT pending bigint, OUT next_attempt_at timestamptz, OUT dead bigint)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+    SET enable_seqscan = off SET enable_bitmapscan = off
+AS $$
+BEGIN
+    SELECT count(*), min(p.next_attempt_at) INTO pending, next_attempt_at
+    FROM (SELECT d.next_attempt_at FROM @extschema@.webhook_deliveries d
+          WHERE d.configuration_id = webhook AND d.configuration_created_at = webhook_created_at
+            AND d.organization_id IS NOT DISTINCT FROM organization AND d.state = 'pending'
+          ORDER BY d.next_attempt_at, d.event_id LIMIT count_max) p;
+    SELECT count(*) INTO dead
+    FROM (SELECT FROM @extschema@.webhook_deliveries d
+          WHERE d.configuration_id = webhook AND d.configuration_created_at = webhook_created_at
+            AND d.organization_id IS NOT DISTINCT FROM organization AND d.state = 'dead'
+          ORDER BY d.event_id LIMIT count_max) x;
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.count_deliveries(uuid, timestamptz, text, integer) IS
+    'How many deliveries of a webhook are pending and dead, counted to count_max, and when the first pending one is due.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.count_deliveries(uuid, timestamptz, text, integer)');
+
 -- Deliveries that were given up because their organization exceeded its share: too many for a row each in webhook_logs.
 CREATE TABLE webhook_internal.given_up (
     configuration_id uuid NOT NULL,

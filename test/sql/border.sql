@@ -291,7 +291,13 @@ INSERT INTO tried VALUES
     ('webhook_internal.attempts_of(uuid,bigint,timestamp with time zone)',
      'SELECT a FROM webhook_internal.attempts_of(WEBHOOK, EVENT, ''-infinity'') a'),
     ('webhook_internal.check_webhook(uuid)', 'SELECT c FROM webhook_internal.check_webhook(WEBHOOK) c'),
+    ('webhook_internal.check_settings(hooks.webhook_configurations)', 'SELECT c FROM webhook_internal.check_settings(jsonb_populate_record(NULL::hooks.webhook_configurations, jsonb_build_object(''id'', WEBHOOK, ''organization_id'', ORGANIZATION, ''is_active'', true))) c'),
+    ('webhook_internal.check_results(hooks.webhook_configurations)', 'SELECT c FROM webhook_internal.check_results(jsonb_populate_record(NULL::hooks.webhook_configurations, jsonb_build_object(''id'', WEBHOOK, ''organization_id'', ORGANIZATION, ''is_active'', true))) c'),
+    ('webhook_internal.find_webhooks(text,text,text,text,text,integer)',
+     'SELECT f.ids FROM webhook_internal.find_webhooks(ORGANIZATION, NULL, NULL, NULL, NULL, 10) f'),
     ('webhook_internal.conspicuous_webhooks(text,integer)', 'SELECT webhook_internal.conspicuous_webhooks(ORGANIZATION, 10)'),
+    ('webhook_internal.count_deliveries(uuid,timestamp with time zone,text,integer)',
+     'SELECT c.pending + c.dead FROM hooks.webhook_configurations w, webhook_internal.count_deliveries(WEBHOOK, w.created_at, ORGANIZATION, 10) c'),
     ('webhook_internal.count_passing(bigint[],jsonpath)', 'SELECT c FROM webhook_internal.count_passing(ARRAY[EVENT], ''$'') c'),
     ('webhook_internal.describe_request(hooks.webhook_logs)', 'SELECT webhook_internal.describe_request(jsonb_populate_record(NULL::hooks.webhook_logs, jsonb_build_object(''configuration_id'', WEBHOOK, ''organization_id'', ORGANIZATION,
      ''event_id'', EVENT, ''event'', ''contact.created'', ''attempt'', 1, ''created_at'', now())))'),
@@ -300,17 +306,22 @@ INSERT INTO tried VALUES
      'SELECT h FROM webhook_internal.hours_of_day(ARRAY[WEBHOOK]::uuid[], date_trunc(''day'', now(), ''UTC''), ''-infinity'', ''infinity'') h'),
     ('webhook_internal.breakdown_by_hour(uuid[],timestamp with time zone,timestamp with time zone,integer)',
      'SELECT b FROM webhook_internal.breakdown_by_hour(ARRAY[WEBHOOK]::uuid[], now() - interval ''1 day'', now(), 1000) b'),
-    ('webhook_internal.breakdown_of_log(uuid[],boolean,timestamp with time zone,timestamp with time zone)',
-     'SELECT webhook_internal.breakdown_of_log(ARRAY[WEBHOOK]::uuid[], false, ''-infinity'', NULL)'),
+    ('webhook_internal.breakdown_of_log(uuid[],bigint,timestamp with time zone,timestamp with time zone)',
+     'SELECT webhook_internal.breakdown_of_log(ARRAY[WEBHOOK]::uuid[], 1000000000, ''-infinity'', ''infinity'')'),
     ('webhook_internal.hour_of_series(uuid[],timestamp with time zone,timestamp with time zone,timestamp with time zone,integer)',
      'SELECT h FROM webhook_internal.hour_of_series(ARRAY[WEBHOOK]::uuid[], date_trunc(''day'', now(), ''UTC''), ''-infinity'', ''infinity'', 60) h'),
-    ('webhook_internal.log_has_key(hooks.webhook_logs,text)', 'SELECT webhook_internal.log_has_key(jsonb_populate_record(NULL::hooks.webhook_logs, jsonb_build_object(''configuration_id'', WEBHOOK, ''organization_id'', ORGANIZATION,
-     ''event_id'', EVENT, ''event'', ''contact.created'', ''attempt'', 1, ''created_at'', now())), ORGANIZATION)'),
     ('webhook_internal.log_id_at(uuid,timestamp with time zone)', 'SELECT webhook_internal.log_id_at(WEBHOOK, ''-infinity'')'),
-    ('webhook_internal.log_range(bigint,bigint)', 'SELECT l FROM webhook_internal.log_range(LOG + 1, 1) l'),
-    ('webhook_internal.log_step(uuid[],bigint,integer,integer,smallint)',
-     'SELECT l FROM webhook_internal.log_step(ARRAY[WEBHOOK]::uuid[], 1000000000, 10, 10, NULL) l'),
-    ('webhook_internal.log_after(uuid[],bigint,smallint)', 'SELECT l FROM webhook_internal.log_after(ARRAY[WEBHOOK]::uuid[], 0, NULL) l'),
+    ('webhook_internal.log_range(bigint,bigint,boolean,bigint)', 'SELECT l FROM webhook_internal.log_range(LOG + 1, 1, false, NULL) l'),
+    ('webhook_internal.log_start(uuid[],bigint,timestamp with time zone)',
+     'SELECT nullif(webhook_internal.log_start(ARRAY[WEBHOOK]::uuid[], NULL, ''-infinity''), 9223372036854775807)'),
+    ('webhook_internal.log_step(uuid[],bigint,integer,integer,integer)',
+     'SELECT l FROM webhook_internal.log_step(ARRAY[WEBHOOK]::uuid[], 1000000000, 10, 10, 0) l'),
+    ('webhook_internal.log_after(uuid[],bigint,integer,integer,integer)',
+     'SELECT l FROM webhook_internal.log_after(ARRAY[WEBHOOK]::uuid[], 0, 10, 10, 0) l'),
+    ('webhook_internal.newest_logs(uuid[],bigint,timestamp with time zone)',
+     'SELECT n FROM webhook_internal.newest_logs(ARRAY[WEBHOOK]::uuid[], 1000000000, ''-infinity'') n WHERE (n.log).id IS NOT NULL'),
+    ('webhook_internal.search_logs(uuid[],bigint,text,text,text,bigint,timestamp with time zone,timestamp with time zone,bigint,boolean,integer)',
+     'SELECT s.matching FROM webhook_internal.search_logs(ARRAY[WEBHOOK]::uuid[], NULL, NULL, NULL, NULL, NULL, NULL, NULL, 1000000000, false, 10) s'),
     ('webhook_internal.explain_event(bigint,timestamp with time zone,text,text,integer,bigint,integer)',
      'SELECT e FROM webhook_internal.explain_event(EVENT, now(), ''contact.created'', ORGANIZATION, NULL, NULL, NULL) e'),
     ('webhook_internal.organizations(integer)', 'SELECT webhook_internal.organizations(10)'),
@@ -350,7 +361,7 @@ SELECT CASE WHEN f LIKE 'webhook\_internal.%' THEN f ELSE 'hooks.' || f END, NUL
     'webhook_internal.raise_unknown(text)', 'webhook_internal.apply_members(hooks.webhook_configurations,jsonb)',
     'webhook_internal.check_log_arguments(text,text,timestamp with time zone,timestamp with time zone,bigint,bigint)',
     'webhook_internal.check_members(jsonb)', 'webhook_internal.check_patterns(text,text[])', 'webhook_internal.check_secret(text)',
-    'webhook_internal.check_server()', 'webhook_internal.current_log_slot()', 'webhook_internal.default_schedule()', 'webhook_internal.describe_delivery(hooks.webhook_deliveries)',
+    'webhook_internal.check_server()', 'webhook_internal.log_slots(bigint,boolean)', 'webhook_internal.log_quota(integer,integer)', 'webhook_internal.column_default(text)', 'webhook_internal.verify_headers(jsonb)', 'webhook_internal.verify_timestamp(bigint)', 'webhook_internal.default_schedule()', 'webhook_internal.describe_delivery(hooks.webhook_deliveries)',
     'webhook_internal.describe_log(hooks.webhook_logs,text)', 'webhook_internal.describe_server()',
     'webhook_internal.is_signature(text,bigint,text,text,text)', 'webhook_internal.matches_any(text[],text)',
     'webhook_internal.merge_headers(jsonb,jsonb)', 'webhook_internal.read_filter(text)', 'webhook_internal.remedy(text)',
@@ -401,7 +412,7 @@ SELECT set_eq($$
 $$, $$
     SELECT signature FROM tried
     WHERE call IS NOT NULL AND to_regprocedure(signature) IS NOT NULL
-      AND signature !~ '_tenant\(|(webhook_emit|webhook_current_organization|check_limit|check_sources)\('
+      AND signature !~ '_tenant\(|(webhook_emit|webhook_current_organization|check_limit|check_sources|check_settings)\('
 $$, 'an operator is answered by all of them');
 
 -- --- a session as PostgREST makes it ---------------------------------------------------------------------------------

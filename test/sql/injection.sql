@@ -195,7 +195,7 @@ INSERT INTO judged VALUES
     ('configurations_check', 0, 3, 'Messages to read.'), ('redeliver_operator', 0, 1, 'A message to read.'),
     ('make_pending', 0, 2, 'A message to read.'), ('check_deferred_operator', 0, 2, 'A message to read.'),
     ('watch_arguments', 0, 2, 'Messages to read.'), ('watch_conflicts', 0, 1, 'A message to read.'),
-    ('check_server', 0, 2, 'A message to read.'), ('check_webhook', 0, 16, 'Messages to read.'), ('webhook_emit', 0, 2, 'A message to read.'),
+    ('check_server', 0, 2, 'A message to read.'), ('check_results', 0, 16, 'Messages to read.'), ('webhook_emit', 0, 2, 'A message to read.'),
     ('explain_event', 0, 7, 'Messages to read.'), ('webhook_filter_problem', 0, 5, 'Messages to read.'),
     ('webhook_redeliver', 0, 1, 'A message to read.'), ('webhook_replay', 0, 2, 'A message to read.'),
     ('webhook_curl', 0, 8, 'A command for a shell, to be read first: each argument in single quotes, but a number.'),

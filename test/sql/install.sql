@@ -89,7 +89,7 @@ SELECT set_eq('SELECT proname::text FROM pg_temp.functions WHERE prosecdef', ARR
     'reveal_secret_tenant', 'reveal_secret_operator', 'webhook_reencrypt_secrets',
     'check_secrets_tenant', 'check_secrets_operator', 'check_shares_tenant', 'check_shares_operator', 'check_deferred_tenant', 'check_deferred_operator',
     'check_limit',
-    'test_tenant', 'test_operator', 'find_tenant', 'is_settled', 'was_active', 'webhook_server_state', 'recent_events_tenant', 'newest_log_id', 'current_log_slot'], 'only these functions run as their owner');
+    'test_tenant', 'test_operator', 'find_tenant', 'is_settled', 'was_active', 'webhook_server_state', 'recent_events_tenant', 'newest_log_id', 'log_slots'], 'only these functions run as their owner');
 SELECT is_empty($$
     SELECT oid::regprocedure FROM pg_temp.functions
     WHERE (prorettype = 'trigger'::regtype OR prosecdef) AND has_function_privilege('public', oid, 'EXECUTE')

@@ -421,7 +421,7 @@ $$, ARRAY['emit_tenant', 'redeliver_operator', 'redeliver_tenant', 'replay_opera
           'reveal_secret_tenant', 'reveal_secret_operator', 'webhook_reencrypt_secrets',
           'check_secrets_tenant', 'check_secrets_operator', 'check_shares_tenant', 'check_shares_operator', 'check_deferred_tenant',
           'check_deferred_operator', 'check_limit', 'test_tenant', 'test_operator',
-          'find_tenant', 'is_settled', 'was_active', 'webhook_server_state', 'recent_events_tenant', 'newest_log_id', 'current_log_slot'],
+          'find_tenant', 'is_settled', 'was_active', 'webhook_server_state', 'recent_events_tenant', 'newest_log_id', 'log_slots'],
           'no other function runs as its owner');
 
 SELECT * FROM finish();

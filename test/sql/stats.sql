@@ -133,6 +133,7 @@ BEGIN
     RETURN coalesce(result, 'nothing');
 END
 $$;
+UPDATE hooks.webhook_endpoints SET filter_failed_at = now() WHERE filter_error IS NOT NULL;
 SELECT is(pg_temp.told('read', 'acme', :'a'), pg_temp.told('operate', '', :'a'), 'the owner and an operator are told the same'),
        is(pg_temp.told('read', 'acme', :'a'),
           'warning: its filter could not judge 5 events in the last 24 hours, which were not delivered; the last at ...: '
