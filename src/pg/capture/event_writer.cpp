@@ -32,7 +32,8 @@ extern "C" {
 #include "pg/encoding.h"
 #include "pg/event_table.h"
 #include "pg/guard.h"
-#include "pg/server/shared_state.h"
+#include "pg/server/event_ids.h"
+#include "pg/server/organization_shares.h"
 #include "pg/timestamps.h"
 
 namespace webhook::pg {

@@ -23,7 +23,9 @@ extern "C" {
 #include "core/error.h"
 #include "pg/encoding.h"
 #include "pg/guard.h"
-#include "pg/server/shared_state.h"
+#include "pg/server/database_holds.h"
+#include "pg/server/process_latch.h"
+#include "pg/server/wakes.h"
 #include "pg/settings.h"
 #include "pg/timestamps.h"
 

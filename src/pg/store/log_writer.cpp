@@ -33,7 +33,7 @@ extern "C" {
 #include "pg/catalog.h"
 #include "pg/guard.h"
 #include "pg/input_table.h"
-#include "pg/server/shared_state.h"
+#include "pg/server/organization_shares.h"
 #include "pg/spi.h"
 #include "pg/store/statements.h"
 #include "pg/timestamps.h"
