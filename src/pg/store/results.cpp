@@ -127,7 +127,8 @@ std::vector<Uuid> find_locked(const Changes& changes) {
   Query query(statements::find_locked);
   const std::size_t rows = query.bind(event_ids).bind(webhooks).run();
   std::vector<Uuid> locked;
-  for (std::size_t row = 0; row < rows; ++row) locked.push_back(query.get_uuid(row, 0));
+  const Column webhook = query.column("configuration_id");
+  for (std::size_t row = 0; row < rows; ++row) locked.push_back(query.get_uuid(row, webhook));
   return locked;
 }
 
@@ -272,8 +273,9 @@ class HalvingLogWriter {
 template <class Row>
 std::vector<Row> at_places(const Query& query, std::size_t places, const std::vector<Row>& rows) {
   std::vector<Row> found;
+  const Column place = query.column("place");
   for (std::size_t n = 0; n < places; ++n)
-    found.push_back(rows.at(static_cast<std::size_t>(query.get_int64(n, 0) - 1)));
+    found.push_back(rows.at(static_cast<std::size_t>(query.get_int64(n, place) - 1)));
   return found;
 }
 
@@ -378,7 +380,11 @@ void update_checkpoint(const Checkpoint& checkpoint, int worker) {
 std::vector<DeliveryKey> keys_of(const Query& query, std::size_t rows) {
   std::vector<DeliveryKey> keys;
   keys.reserve(rows);
-  for (std::size_t row = 0; row < rows; ++row) keys.push_back({query.get_int64(row, 0), query.get_uuid(row, 1)});
+  const Column event_id = query.column("event_id");
+  const Column webhook = query.column("configuration_id");
+  for (std::size_t row = 0; row < rows; ++row) {
+    keys.push_back({query.get_int64(row, event_id), query.get_uuid(row, webhook)});
+  }
   return keys;
 }
 
@@ -465,8 +471,10 @@ Applied apply_deferred_changes(const Uuid& webhook, std::size_t rows_max) {
   }
   Query rest(statements::has_deferred);
   rest.bind(webhook).run();
-  if (rest.get_boolean(0, 0)) return {.webhook = webhook, .state = Applied::State::kMore};
-  return {.webhook = webhook, .state = Applied::State::kDone, .next_due = rest.get_optional_time(0, 1)};
+  if (rest.get_boolean(0, rest.column("has_deferred"))) return {.webhook = webhook, .state = Applied::State::kMore};
+  return {.webhook = webhook,
+          .state = Applied::State::kDone,
+          .next_due = rest.get_optional_time(0, rest.column("next_due"))};
 }
 
 }  // namespace webhook::pg

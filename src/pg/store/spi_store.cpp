@@ -61,26 +61,28 @@ constexpr std::int64_t kIdBlock = 1'000'000;  // the sequence's INCREMENT
 
 constexpr const char* kCopyReason = "this database is a copy or was restored: webhook_resume() lets it deliver";
 
-constexpr DeliveryKey kBeforeAllDeliveries{std::numeric_limits<std::int64_t>::min(), {}};
+// Below the id of every event.
+constexpr std::int64_t kFirstEvent = std::numeric_limits<std::int64_t>::min();
+constexpr DeliveryKey kBeforeAllDeliveries{kFirstEvent, {}};
 // How many rows of webhook_changes one step of clean_up() visits, and how many rows it deletes.
 constexpr std::size_t kChangesPerStep = 20;
 constexpr std::size_t kLeftOverPerStep = 500;
 
 // Set by invalidation messages. Process-wide, because the callback has no other access to the store.
 struct Watched {
-  Oid announced[2] = {};  // [0]: invalidated by triggers and functions; [1]: webhook_instance, read in each step
-  Oid tables[2] = {};     // invalidated by changes that fire no trigger, above all ALTER TABLE … DISABLE TRIGGER
+  Oid changes = InvalidOid;   // invalidated by triggers and functions
+  Oid instance = InvalidOid;  // read in each step
+  // Invalidated by changes that fire no trigger, above all ALTER TABLE … DISABLE TRIGGER.
+  Oid configurations = InvalidOid;
+  Oid secrets = InvalidOid;
   ConfigurationNews news = ConfigurationNews::kAnything;
 };
 Watched watched;
 
 void note_invalidation(Datum /*argument*/, Oid relation) noexcept {
-  const auto is_in = [relation](const Oid(&relations)[2]) {
-    return relation == relations[0] || relation == relations[1];
-  };
-  if (relation == InvalidOid || is_in(watched.tables)) {
+  if (relation == InvalidOid || relation == watched.configurations || relation == watched.secrets) {
     watched.news = ConfigurationNews::kAnything;
-  } else if (is_in(watched.announced)) {
+  } else if (relation == watched.changes || relation == watched.instance) {
     watched.news = std::max(watched.news, ConfigurationNews::kChanges);
   }
 }
@@ -162,27 +164,41 @@ void read_ring(Query* query, Ring ring) {
   query->bind(ring_name(ring)).bind(table_name(ring)).bind(first).bind(segments).run();
 }
 
-Event event_of(const Query& query, std::size_t row) {
-  Event event;
-  event.id = query.get_int64(row, 0);
-  event.xid = query.get_xid(row, 1);
-  event.created_at = query.get_time(row, 2);
-  event.name = query.get_text(row, 3);
-  event.organization_id = query.get_optional_text(row, 4);
-  event.key = query.get_optional_text(row, 5);
-  event.data = query.get_optional_text(row, 6).value_or(std::string());
-  event.previous = query.get_optional_text(row, 7).value_or(std::string());
-  event.oversized_bytes = query.get_int64(row, 8);
-  event.slot = query.get_int16(row, 9);
-  event.known_switch = query.get_int32(row, 10);
-  return event;
-}
+// The columns of an event that its texts are in. They have the same names in read_events_by_id and in read_due.
+class EventTexts {
+ public:
+  explicit EventTexts(const Query& query) : query_(query) {}
 
-Checkpoint checkpoint_of(const Query& query, std::size_t row) {
-  const auto from = parse_snapshot(query.get_text(row, 0));
-  const auto to = parse_snapshot(query.get_text(row, 1));
-  if (!from || !to) throw Error("XX001", "webhook_checkpoint holds a malformed snapshot");
-  return {{*from, *to}, query.get_int64(row, 2), query.get_int64(row, 3)};
+  // What the texts take in memory, computed without expanding them.
+  std::size_t expanded_bytes(std::size_t row) const {
+    std::size_t bytes = 0;
+    for (const Column& column : {event_, organization_id_, key_, data_, previous_}) {
+      bytes += query_.expanded_bytes(row, column);
+    }
+    return bytes;
+  }
+
+  void read(std::size_t row, Event* event) const {
+    event->name = query_.get_text(row, event_);
+    event->organization_id = query_.get_optional_text(row, organization_id_);
+    event->key = query_.get_optional_text(row, key_);
+    event->data = query_.get_optional_text(row, data_).value_or(std::string());
+    event->previous = query_.get_optional_text(row, previous_).value_or(std::string());
+  }
+
+ private:
+  const Query& query_;
+  Column event_ = query_.column("event");
+  Column organization_id_ = query_.column("organization_id");
+  Column key_ = query_.column("key");
+  Column data_ = query_.column("data");
+  Column previous_ = query_.column("previous");
+};
+
+Snapshot snapshot_of(const Query& query) {
+  const auto snapshot = parse_snapshot(query.get_text(0, query.column("snapshot")));
+  if (!snapshot) throw Error("XX000", "could not read pg_current_snapshot()");
+  return *snapshot;
 }
 
 // The rows of webhook_checkpoint.
@@ -196,9 +212,17 @@ Checkpoints read_checkpoints(int count) {
   const std::size_t rows = query.run();
   Checkpoints checkpoints;
   checkpoints.are_of_this_count = rows == static_cast<std::size_t>(count);
+  const Column snapshot_from = query.column("snapshot_from");
+  const Column snapshot_to = query.column("snapshot_to");
+  const Column position = query.column("position");
+  const Column log_floor = query.column("log_floor");
+  const Column workers = query.column("workers");
   for (std::size_t row = 0; row < rows; ++row) {
-    checkpoints.of.push_back(checkpoint_of(query, row));
-    checkpoints.are_of_this_count &= query.get_int32(row, 5) == count;
+    const auto from = parse_snapshot(query.get_text(row, snapshot_from));
+    const auto to = parse_snapshot(query.get_text(row, snapshot_to));
+    if (!from || !to) throw Error("XX001", "webhook_checkpoint holds a malformed snapshot");
+    checkpoints.of.push_back({{*from, *to}, query.get_int64(row, position), query.get_int64(row, log_floor)});
+    checkpoints.are_of_this_count &= query.get_int32(row, workers) == count;
   }
   return checkpoints;
 }
@@ -266,16 +290,19 @@ SpiStore::SpiStore() {
   guarded([] { override_session_settings(); });
   Query installed(statements::find_extension);
   if (installed.run() == 0) throw ExtensionGone();
-  extension_ = installed.get_oid(0, 0);
-  schema_ = installed.get_oid(0, 1);
-  set_extension_schema(installed.get_text(0, 2));
-  installed_version_ = installed.get_text(0, 3);
+  extension_ = installed.get_oid(0, installed.column("extension"));
+  schema_ = installed.get_oid(0, installed.column("schema"));
+  set_extension_schema(installed.get_text(0, installed.column("quoted_schema")));
+  installed_version_ = installed.get_text(0, installed.column("extversion"));
 
   Query relations(statements::find_relations);
   relations.run();
-  events_sequence_ = relations.get_oid(0, 0);
-  for (int i = 0; i < 2; ++i) watched.announced[i] = relations.get_oid(0, i + 1);
-  for (int i = 0; i < 2; ++i) watched.tables[i] = relations.get_oid(0, i + 3);
+  const auto oid = [&relations](const char* name) { return relations.get_oid(0, relations.column(name)); };
+  events_sequence_ = oid("events_sequence");
+  watched.changes = oid("changes");
+  watched.instance = oid("instance");
+  watched.configurations = oid("configurations");
+  watched.secrets = oid("secrets");
   transaction.commit();
   guarded([] { CacheRegisterRelcacheCallback(note_invalidation, 0); });
 }
@@ -296,9 +323,10 @@ StartState SpiStore::start(const WorkerShare& share) {
   Query identity(statements::read_identity);
   std::optional<StoredIdentity> stored;
   if (identity.run() > 0) {
-    stored = {.instance = identity.get_uuid(0, 0),
-              .database = identity.get_oid(0, 1),
-              .system_identifier = static_cast<std::uint64_t>(identity.get_int64(0, 2))};
+    stored = {
+        .instance = identity.get_uuid(0, identity.column("instance")),
+        .database = identity.get_oid(0, identity.column("database_oid")),
+        .system_identifier = static_cast<std::uint64_t>(identity.get_int64(0, identity.column("system_identifier")))};
     state.instance = stored->instance;
   }
   const Checkpoints checkpoints = read_checkpoints(share.count);
@@ -322,7 +350,7 @@ StartState SpiStore::start(const WorkerShare& share) {
         work.commit();
         return start(share);
       }
-      state.instance = create.get_uuid(0, 0);
+      state.instance = create.get_uuid(0, create.column("instance"));
       break;
     }
     case IdentityChange::kCopy: {
@@ -330,13 +358,14 @@ StartState SpiStore::start(const WorkerShare& share) {
       drop.run();
       Query create(statements::create_paused_identity);
       create.bind(oid).bind(identifier).bind(kCopyReason).run();
-      state.instance = create.get_uuid(0, 0);
+      state.instance = create.get_uuid(0, create.column("instance"));
       break;
     }
   }
   Query deferred(statements::read_deferred_webhooks);
   const std::size_t deferred_count = deferred.run();
-  for (std::size_t row = 0; row < deferred_count; ++row) state.deferred.push_back(deferred.get_uuid(row, 0));
+  const Column deferred_id = deferred.column("id");
+  for (std::size_t row = 0; row < deferred_count; ++row) state.deferred.push_back(deferred.get_uuid(row, deferred_id));
   if (checkpoints.are_of_this_count) {
     state.checkpoint = checkpoints.of[static_cast<std::size_t>(share.number - 1)];
   } else {
@@ -386,7 +415,7 @@ void SpiStore::reencrypt_secrets() {
   Work work(*this, "webhook: encrypting secrets");
   Query outdated(statements::has_outdated_secrets);
   outdated.bind(secrets.current_key_id().value_or("")).run();
-  if (outdated.get_boolean(0, 0)) {
+  if (outdated.get_boolean(0, outdated.column("has_outdated"))) {
     Query reencrypt(statements::reencrypt_secrets);
     reencrypt.run();
   }
@@ -395,13 +424,91 @@ void SpiStore::reencrypt_secrets() {
 
 namespace {
 
+// The rows of read_webhooks.
+class WebhookRows {
+ public:
+  WebhookRows(const Query& query, const SecretStore& secrets) : query_(query), secrets_(secrets) {}
+
+  Webhook read(std::size_t row) const {
+    Webhook webhook;
+    webhook.id = query_.get_uuid(row, id_);
+    webhook.organization_id = query_.get_optional_text(row, organization_id_);
+    webhook.name = query_.get_text(row, name_);
+    webhook.url = query_.get_text(row, url_);
+    webhook.events = query_.get_texts(row, events_);
+    webhook.headers = query_.get_texts(row, headers_);
+    open_secrets(secrets_, query_.get_texts(row, secret_texts_), &webhook);
+    webhook.is_active = query_.get_boolean(row, is_active_);
+    webhook.active_since = query_.get_time(row, active_since_);
+    webhook.timeout = std::chrono::milliseconds(query_.get_int32(row, timeout_ms_));
+    for (const std::int64_t delay_us : query_.get_int64s(row, retry_schedule_us_)) {
+      webhook.retry_schedule.emplace_back(delay_us);
+    }
+    webhook.limits = {.max_in_flight = query_.get_int32(row, max_in_flight_),
+                      .rate_per_s = query_.get_double(row, rate_limit_per_s_),
+                      .ordering = ordering_of(query_.get_text(row, ordering_))};
+    webhook.filter = query_.get_text(row, filter_);
+    webhook.created_at = query_.get_time(row, created_at_);
+    webhook.switches = query_.get_int64s(row, switches_);
+    webhook.secrets_change_at = query_.get_optional_time(row, secrets_change_at_);
+    webhook.next_due = query_.get_optional_time(row, next_due_);
+    if (query_.get_boolean(row, has_endpoint_)) webhook.endpoint = endpoint_of(row, webhook);
+    return webhook;
+  }
+
+ private:
+  EndpointState endpoint_of(std::size_t row, const Webhook& webhook) const {
+    return {.webhook = webhook.id,
+            .webhook_created_at = webhook.created_at,
+            .circuit_opened_at = query_.get_optional_time(row, circuit_opened_at_),
+            .next_probe_at = query_.get_optional_time(row, next_probe_at_),
+            .failing_since = query_.get_optional_time(row, failing_since_),
+            .last_success_at = query_.get_optional_time(row, last_success_at_),
+            .last_failure_at = query_.get_optional_time(row, last_failure_at_),
+            .last_error = query_.get_text(row, last_error_),
+            .filter_failed_at = query_.get_optional_time(row, filter_failed_at_),
+            .filter_error = query_.get_text(row, filter_error_)};
+  }
+
+  const Query& query_;
+  const SecretStore& secrets_;
+  Column id_ = query_.column("id");
+  Column organization_id_ = query_.column("organization_id");
+  Column name_ = query_.column("name");
+  Column url_ = query_.column("url");
+  Column events_ = query_.column("events");
+  Column headers_ = query_.column("headers");
+  Column secret_texts_ = query_.column("secrets");
+  Column is_active_ = query_.column("is_active");
+  Column active_since_ = query_.column("active_since");
+  Column timeout_ms_ = query_.column("timeout_ms");
+  Column retry_schedule_us_ = query_.column("retry_schedule_us");
+  Column max_in_flight_ = query_.column("max_in_flight");
+  Column filter_ = query_.column("filter");
+  Column rate_limit_per_s_ = query_.column("rate_limit_per_s");
+  Column ordering_ = query_.column("ordering");
+  Column created_at_ = query_.column("created_at");
+  Column switches_ = query_.column("switches");
+  Column secrets_change_at_ = query_.column("secrets_change_at");
+  Column next_due_ = query_.column("next_due");
+  Column has_endpoint_ = query_.column("has_endpoint");
+  Column circuit_opened_at_ = query_.column("circuit_opened_at");
+  Column next_probe_at_ = query_.column("next_probe_at");
+  Column failing_since_ = query_.column("failing_since");
+  Column last_success_at_ = query_.column("last_success_at");
+  Column last_failure_at_ = query_.column("last_failure_at");
+  Column last_error_ = query_.column("last_error");
+  Column filter_failed_at_ = query_.column("filter_failed_at");
+  Column filter_error_ = query_.column("filter_error");
+};
+
 // Reads the webhooks that exist, and what every step returns in addition.
 void read_webhooks(const std::vector<Uuid>& ids, Configuration* configuration) {
   Query identity(statements::read_identity);
   if (identity.run() > 0) {
-    configuration->instance = identity.get_uuid(0, 0);
-    configuration->is_paused = identity.get_boolean(0, 3);
-    configuration->paused_reason = identity.get_text(0, 4);
+    configuration->instance = identity.get_uuid(0, identity.column("instance"));
+    configuration->is_paused = identity.get_boolean(0, identity.column("is_paused"));
+    configuration->paused_reason = identity.get_text(0, identity.column("paused_reason"));
   }
   const SecretStore secrets;
   if (!secrets.file_problem().empty()) {
@@ -411,49 +518,14 @@ void read_webhooks(const std::vector<Uuid>& ids, Configuration* configuration) {
   Query query(statements::read_webhooks);
   const std::size_t rows = query.bind(ids).run();
   configuration->webhooks.reserve(rows);
-  for (std::size_t row = 0; row < rows; ++row) {
-    Webhook& webhook = configuration->webhooks.emplace_back();
-    webhook.id = query.get_uuid(row, 0);
-    webhook.organization_id = query.get_optional_text(row, 1);
-    webhook.name = query.get_text(row, 2);
-    webhook.url = query.get_text(row, 3);
-    webhook.events = query.get_texts(row, 4);
-    if (!query.is_null(row, 5)) webhook.headers = query.get_texts(row, 5);
-    if (!query.is_null(row, 6)) open_secrets(secrets, query.get_texts(row, 6), &webhook);
-    webhook.is_active = query.get_boolean(row, 7);
-    webhook.active_since = query.get_time(row, 8);
-    webhook.timeout = std::chrono::milliseconds(query.get_int32(row, 9));
-    if (!query.is_null(row, 10)) {
-      for (const std::int64_t delay_us : query.get_int64s(row, 10)) webhook.retry_schedule.emplace_back(delay_us);
-    }
-    webhook.limits = {.max_in_flight = query.get_int32(row, 11),
-                      .rate_per_s = query.get_double(row, 13),
-                      .ordering = ordering_of(query.get_text(row, 14))};
-    webhook.filter = query.get_text(row, 12);
-    webhook.created_at = query.get_time(row, 15);
-    webhook.switches = query.get_int64s(row, 16);
-    webhook.secrets_change_at = query.get_optional_time(row, 17);
-    webhook.next_due = query.get_optional_time(row, 18);
-    if (!query.get_boolean(row, 19)) continue;
-    webhook.endpoint = EndpointState{.webhook = webhook.id,
-                                     .webhook_created_at = webhook.created_at,
-                                     .circuit_opened_at = query.get_optional_time(row, 20),
-                                     .next_probe_at = query.get_optional_time(row, 21),
-                                     .failing_since = query.get_optional_time(row, 22),
-                                     .last_success_at = query.get_optional_time(row, 23),
-                                     .last_failure_at = query.get_optional_time(row, 24),
-                                     .last_error = query.get_text(row, 25),
-                                     .filter_failed_at = query.get_optional_time(row, 26),
-                                     .filter_error = query.get_text(row, 27)};
-  }
+  const WebhookRows webhooks(query, secrets);
+  for (std::size_t row = 0; row < rows; ++row) configuration->webhooks.push_back(webhooks.read(row));
 }
 
 Snapshot read_snapshot() {
   Query query(statements::current_snapshot);
   query.run();
-  const auto snapshot = parse_snapshot(query.get_text(0, 0));
-  if (!snapshot) throw Error("XX000", "could not read pg_current_snapshot()");
-  return *snapshot;
+  return snapshot_of(query);
 }
 
 // nullopt if id is the highest possible.
@@ -468,6 +540,23 @@ std::optional<Uuid> successor(Uuid id) {
 Statement* const kChangeSources[] = {&statements::find_changes, &statements::find_changed_webhooks,
                                      &statements::find_changed_secrets};
 
+// The rows of find_changes: webhooks that were deleted, and those whose pending deliveries changed.
+void note_changes(const Query& query, std::size_t rows, std::vector<WebhookIdentity>* deleted,
+                  std::set<Uuid>* pending_changed) {
+  const Column webhook = query.column("configuration_id");
+  const Column created_at = query.column("configuration_created_at");
+  const Column organization_id = query.column("organization_id");
+  const Column is_deleted = query.column("is_deleted");
+  for (std::size_t row = 0; row < rows; ++row) {
+    const Uuid id = query.get_uuid(row, webhook);
+    if (query.get_boolean(row, is_deleted)) {
+      deleted->push_back({id, query.get_time(row, created_at), query.get_optional_text(row, organization_id)});
+    } else {
+      pending_changed->insert(id);
+    }
+  }
+}
+
 }  // namespace
 
 Configuration SpiStore::webhooks(const std::optional<Uuid>& after, std::size_t webhooks_max) {
@@ -479,7 +568,8 @@ Configuration SpiStore::webhooks(const std::optional<Uuid>& after, std::size_t w
   if (first) {
     Query query(statements::find_webhooks_from);
     const std::size_t rows = query.bind(*first).bind(static_cast<std::int64_t>(webhooks_max)).run();
-    for (std::size_t row = 0; row < rows; ++row) ids.push_back(query.get_uuid(row, 0));
+    const Column id = query.column("id");
+    for (std::size_t row = 0; row < rows; ++row) ids.push_back(query.get_uuid(row, id));
   }
   configuration.is_all = ids.size() < webhooks_max;
   read_webhooks(ids, &configuration);
@@ -517,19 +607,15 @@ Configuration SpiStore::changes(const Snapshot& known, std::size_t changes_max) 
     Query query(*kChangeSources[next.source]);
     query.bind_xids(ranges.low).bind_xids(ranges.high).bind_xid(next.xid).bind(next.webhook);
     const std::size_t rows = query.bind(static_cast<std::int64_t>(room)).run();
-    for (std::size_t row = 0; row < rows; ++row) {
-      const Uuid id = query.get_uuid(row, 1);
-      const bool is_of_changes = next.source == 0;
-      if (is_of_changes && query.get_boolean(row, 4)) {
-        configuration.deleted.push_back({id, query.get_time(row, 2), query.get_optional_text(row, 3)});
-        continue;
-      }
-      changed.insert(id);
-      if (is_of_changes) pending_changed.insert(id);
+    const Column webhook = query.column("configuration_id");
+    if (next.source == 0) {
+      note_changes(query, rows, &configuration.deleted, &pending_changed);
+    } else {
+      for (std::size_t row = 0; row < rows; ++row) changed.insert(query.get_uuid(row, webhook));
     }
     if (rows == room) {
-      next.xid = query.get_xid(rows - 1, 0);
-      next.webhook = query.get_uuid(rows - 1, 1);
+      next.xid = query.get_xid(rows - 1, query.column("xid"));
+      next.webhook = query.get_uuid(rows - 1, webhook);
       configuration.is_all = false;
       break;
     }
@@ -538,6 +624,7 @@ Configuration SpiStore::changes(const Snapshot& known, std::size_t changes_max) 
     next.webhook = {};
     room = std::max<std::size_t>(room - rows, 2);
   }
+  changed.insert(pending_changed.begin(), pending_changed.end());
   read_webhooks({changed.begin(), changed.end()}, &configuration);
   for (Webhook& webhook : configuration.webhooks) webhook.is_pending_changed = pending_changed.contains(webhook.id);
   work.commit();
@@ -556,15 +643,13 @@ LogHead SpiStore::current_head() {
   Work work(*this, "webhook: looking for events");
   Query query(statements::current_head);
   query.run();
-  const auto snapshot = parse_snapshot(query.get_text(0, 0));
-  if (!snapshot) throw Error("XX000", "could not read pg_current_snapshot()");
+  LogHead head{snapshot_of(query), query.get_int64(0, query.column("last_log_id"))};
   // A webhook must be known before events are routed that are in the same snapshot as its creation. A transaction that
   // is no longer committing has been announced, so check for committing ones first.
   if (is_committing() && watched.news == ConfigurationNews::kNone) watched.news = ConfigurationNews::kChanges;
   guarded([] { AcceptInvalidationMessages(); });
-  const std::int64_t last_log_id = query.get_int64(0, 1);
   work.commit();
-  return {*snapshot, last_log_id};
+  return head;
 }
 
 Chunk SpiStore::read(const Window& window, std::int64_t after_id, std::size_t events_max, std::size_t bytes_max) {
@@ -623,7 +708,7 @@ void SpiStore::find(const Window& window, std::int64_t after_id) {
   if (rows > kFoundMax) {
     Query lowest(statements::find_lowest_event);
     lowest.bind_xids(ranges.low).bind_xids(ranges.high).run();
-    reading_.walked_to = std::max(after_id, lowest.get_int64(0, 0) - 1);
+    reading_.walked_to = std::max(after_id, lowest.get_int64(0, lowest.column("lowest")) - 1);
     reading_.too_large = true;
   } else {
     note_found(query, rows, window);
@@ -640,7 +725,7 @@ void SpiStore::walk(const Window& window, std::int64_t after_id, std::size_t eve
   const std::size_t rows = query.run();
   reading_.found.clear();
   note_found(query, rows, window);
-  if (rows > 0) reading_.walked_to = query.get_int64(rows - 1, 1);
+  if (rows > 0) reading_.walked_to = query.get_int64(rows - 1, query.column("id"));
   if (rows < step) reading_.too_large = false;
 }
 
@@ -648,33 +733,47 @@ void SpiStore::walk(const Window& window, std::int64_t after_id, std::size_t eve
 void SpiStore::note_found(const Query& query, std::size_t rows, const Window& window) {
   std::vector<FullXid> xids;
   reading_.found.reserve(rows);
+  const Column id = query.column("id");
+  const Column xid_column = query.column("xid");
+  const Column stored_bytes = query.column("stored_bytes");
+  const Column slot = query.column("slot");
   for (std::size_t row = 0; row < rows; ++row) {
-    const FullXid xid = query.get_xid(row, 2);
+    const FullXid xid = query.get_xid(row, xid_column);
     if (!window.contains(xid)) continue;
     if (xids.empty() || xids.back() != xid) xids.push_back(xid);
-    reading_.found.push_back({query.get_int64(row, 1), query.get_int32(row, 3), query.get_int16(row, 0)});
+    reading_.found.push_back(
+        {query.get_int64(row, id), query.get_int32(row, stored_bytes), query.get_int16(row, slot)});
   }
   flush_commits(xids);
 }
 
 namespace {
 
-std::size_t expanded_bytes(const Query& query, std::size_t row, int first_column, int last_column) {
-  std::size_t bytes = 0;
-  for (int column = first_column; column <= last_column; ++column) bytes += query.expanded_bytes(row, column);
-  return bytes;
-}
-
 FoundEvents fetch_from(int slot, const std::vector<std::int64_t>& ids, std::size_t bytes_max) {
   if (std::optional<FoundEvents> found = read_events(slot, ids, bytes_max)) return std::move(*found);
   Query query(statements::read_events_by_id);
   const std::size_t rows = query.bind(slot).bind(ids).run();
+  const EventTexts texts(query);
+  const Column id = query.column("id");
+  const Column xid = query.column("xid");
+  const Column created_at = query.column("created_at");
+  const Column oversized_bytes = query.column("oversized_bytes");
+  const Column slot_column = query.column("slot");
+  const Column known_switch = query.column("known_switch");
   FoundEvents found;
   std::size_t bytes = 0;
-  for (std::size_t row = 0; row < rows && !found.is_cut; ++row) {
-    bytes += expanded_bytes(query, row, 3, 7);
+  for (std::size_t row = 0; row < rows; ++row) {
+    bytes += texts.expanded_bytes(row);
     found.is_cut = row > 0 && bytes > bytes_max;
-    if (!found.is_cut) found.events.push_back(event_of(query, row));
+    if (found.is_cut) break;
+    Event& event = found.events.emplace_back();
+    event.id = query.get_int64(row, id);
+    event.xid = query.get_xid(row, xid);
+    event.created_at = query.get_time(row, created_at);
+    texts.read(row, &event);
+    event.oversized_bytes = query.get_int64(row, oversized_bytes);
+    event.slot = query.get_int16(row, slot_column);
+    event.known_switch = query.get_int32(row, known_switch);
   }
   return found;
 }
@@ -773,8 +872,9 @@ std::string SpiStore::holder(const Uuid& webhook) {
   query.bind(static_cast<std::int64_t>(tag.classid)).bind(static_cast<std::int64_t>(tag.objid));
   std::string holder = "somebody who has locked its rows of webhook_deliveries";
   if (query.bind(static_cast<std::int32_t>(tag.objsubid)).run() > 0) {
-    holder = query.is_null(0, 0) ? "a prepared transaction"
-                                 : "the transaction of process " + std::to_string(query.get_int32(0, 0));
+    const Column pid = query.column("pid");
+    holder = query.is_null(0, pid) ? "a prepared transaction"
+                                   : "the transaction of process " + std::to_string(query.get_int32(0, pid));
   }
   work.commit();
   return holder;
@@ -785,7 +885,7 @@ std::int64_t SpiStore::log_test(const LogRow& row) {
   write_logs_each({row});
   Query drawn(statements::last_log_id_drawn);
   drawn.run();
-  const std::int64_t id = drawn.get_int64(0, 0);
+  const std::int64_t id = drawn.get_int64(0, drawn.column("id"));
   work.commit();
   return id;
 }
@@ -811,18 +911,18 @@ Testable SpiStore::testable(const Uuid& webhook, Time created_at, const std::str
   Query query(statements::read_testable);
   query.bind(webhook).bind(created_at).bind(event).run();
   Testable testable;
-  testable.is_paused = query.get_boolean(0, 0);
-  testable.paused_reason = query.get_text(0, 1);
-  testable.has_webhook = query.get_boolean(0, 2);
-  testable.organization_id = query.get_optional_text(0, 3);
-  testable.url = query.get_text(0, 4);
-  testable.headers = query.get_texts(0, 5);
+  testable.is_paused = query.get_boolean(0, query.column("is_paused"));
+  testable.paused_reason = query.get_text(0, query.column("paused_reason"));
+  testable.has_webhook = query.get_boolean(0, query.column("has_webhook"));
+  testable.organization_id = query.get_optional_text(0, query.column("organization_id"));
+  testable.url = query.get_text(0, query.column("url"));
+  testable.headers = query.get_texts(0, query.column("headers"));
   Webhook signed_for{.id = webhook};
-  open_secrets(SecretStore(), query.get_texts(0, 6), &signed_for);
+  open_secrets(SecretStore(), query.get_texts(0, query.column("secrets")), &signed_for);
   testable.secrets = std::move(signed_for.secrets);
   testable.secret_problem = std::move(signed_for.secret_problem);
-  testable.timeout = std::chrono::milliseconds(query.get_int32(0, 7));
-  testable.has_event = query.get_boolean(0, 8);
+  testable.timeout = std::chrono::milliseconds(query.get_int32(0, query.column("timeout_ms")));
+  testable.has_event = query.get_boolean(0, query.column("has_event"));
   work.commit();
   return testable;
 }
@@ -837,34 +937,40 @@ Due SpiStore::due(const DueQuery& wanted) {
   query.bind(static_cast<std::int64_t>(wanted.rows_max));
   const std::size_t rows = query.bind(static_cast<std::int64_t>(wanted.bytes_max)).run();
   Due due;
-  due.is_all = rows == 0 || (static_cast<std::int64_t>(rows) == query.get_int64(0, 11) && rows < wanted.rows_max);
+  due.is_all = rows == 0 ||
+               (static_cast<std::int64_t>(rows) == query.get_int64(0, query.column("found")) && rows < wanted.rows_max);
   due.deliveries.reserve(rows);
+  const EventTexts texts(query);
+  const Column event_id = query.column("event_id");
+  const Column created_at = query.column("created_at");
+  const Column slot = query.column("slot");
+  const Column attempts = query.column("attempts");
+  const Column probes = query.column("probes");
+  const Column pending_since = query.column("pending_since");
+  const Column next_attempt_at = query.column("next_attempt_at");
+  const Column request = query.column("request");
   std::size_t bytes = 0;
   for (std::size_t row = 0; row < rows; ++row) {
     // The statement knows only the stored size. Expanded events may be larger.
-    bytes += expanded_bytes(query, row, 2, 6);
+    bytes += texts.expanded_bytes(row);
     if (row > 0 && bytes > wanted.bytes_max) {
       due.is_all = false;
       break;
     }
     PendingDelivery& pending = due.deliveries.emplace_back();
-    pending.event.id = query.get_int64(row, 0);
-    pending.event.created_at = query.get_time(row, 1);
-    pending.event.name = query.get_text(row, 2);
-    pending.event.organization_id = query.get_optional_text(row, 3);
-    pending.event.key = query.get_optional_text(row, 4);
-    pending.event.data = query.get_optional_text(row, 5).value_or(std::string());
-    pending.event.previous = query.get_optional_text(row, 6).value_or(std::string());
-    pending.attempts = query.get_int32(row, 7);
-    pending.probes = query.get_int32(row, 8);
-    pending.pending_since = query.get_time(row, 9);
-    pending.next_attempt_at = query.get_time(row, 10);
-    pending.event.slot = query.get_int16(row, 12);
-    pending.request = query.get_int64(row, 13);
+    pending.event.id = query.get_int64(row, event_id);
+    pending.event.created_at = query.get_time(row, created_at);
+    texts.read(row, &pending.event);
+    pending.event.slot = query.get_int16(row, slot);
+    pending.attempts = query.get_int32(row, attempts);
+    pending.probes = query.get_int32(row, probes);
+    pending.pending_since = query.get_time(row, pending_since);
+    pending.next_attempt_at = query.get_time(row, next_attempt_at);
+    pending.request = query.get_int64(row, request);
   }
   Query next(statements::read_due_next);
   bind(next, wanted.webhook).bind(wanted.now).run();
-  due.next = next.get_optional_time(0, 0);
+  due.next = next.get_optional_time(0, next.column("next"));
   work.commit();
   return due;
 }
@@ -878,7 +984,8 @@ std::vector<std::int64_t> SpiStore::give_up_old(const WebhookIdentity& webhook, 
     Query query(statements::give_up_old);
     const std::size_t rows =
         bind(query, webhook).bind(before).bind(reason).bind(static_cast<std::int64_t>(rows_max)).run();
-    for (std::size_t row = 0; row < rows; ++row) ids.push_back(query.get_int64(row, 0));
+    const Column event_id = query.column("event_id");
+    for (std::size_t row = 0; row < rows; ++row) ids.push_back(query.get_int64(row, event_id));
   });
   work.commit();
   return ids;
@@ -897,8 +1004,11 @@ OrderingStep SpiStore::write_ordering_keys(const WebhookIdentity& webhook, Order
     Query write(statements::write_ordering_keys);
     bind(write, webhook).bind(ordering_name(ordering)).bind(after.next_attempt_at).bind(after.event_id);
     const bool has_some = write.bind(static_cast<std::int64_t>(rows_max)).run() > 0;
-    if (has_some) step.position = {write.get_time(0, 0), write.get_int64(0, 1)};
-    step.is_all = !has_some || write.get_int64(0, 2) < static_cast<std::int64_t>(rows_max);
+    if (has_some) {
+      step.position = {write.get_time(0, write.column("next_attempt_at")),
+                       write.get_int64(0, write.column("event_id"))};
+    }
+    step.is_all = !has_some || write.get_int64(0, write.column("visited")) < static_cast<std::int64_t>(rows_max);
   });
   step.is_busy = refused.has_value();
   work.commit();
@@ -911,12 +1021,14 @@ std::optional<std::unordered_map<std::string, std::int64_t>> SpiStore::pending_b
   Query count(statements::count_ordering_keys);
   const std::size_t keys = bind(count, webhook).bind(static_cast<std::int64_t>(rows_max + 1)).run();
   std::optional<std::unordered_map<std::string, std::int64_t>> counts(std::in_place);
+  const Column ordering_key = count.column("ordering_key");
+  const Column deliveries = count.column("deliveries");
   for (std::size_t row = 0; row < keys; ++row) {
-    const std::string key = count.get_text(row, 0);
+    const std::string key = count.get_text(row, ordering_key);
     // A delivery without a key holds nothing back.
-    if (!key.starts_with('#')) counts->emplace(key, count.get_int64(row, 1));
+    if (!key.starts_with('#')) counts->emplace(key, count.get_int64(row, deliveries));
   }
-  if (keys > 0 && count.get_int64(0, 2) > static_cast<std::int64_t>(rows_max)) counts.reset();
+  if (keys > 0 && count.get_int64(0, count.column("visited")) > static_cast<std::int64_t>(rows_max)) counts.reset();
   work.commit();
   return counts;
 }
@@ -936,71 +1048,96 @@ std::size_t SpiStore::delete_left_over(const Change& change, std::size_t rows_ma
   Query pending(statements::delete_left_pending);
   bind(pending, change.webhook).bind(at.next_attempt_at).bind(at.event_id);
   std::size_t rows = pending.bind(static_cast<std::int64_t>(rows_max - deleted)).run();
+  const Column next_attempt_at = pending.column("next_attempt_at");
+  const Column event_id = pending.column("event_id");
   for (std::size_t row = 0; row < rows; ++row) {
-    std::tie(at.next_attempt_at, at.event_id) = std::max(
-        std::tuple(at.next_attempt_at, at.event_id), std::tuple(pending.get_time(row, 0), pending.get_int64(row, 1)));
+    std::tie(at.next_attempt_at, at.event_id) =
+        std::max(std::tuple(at.next_attempt_at, at.event_id),
+                 std::tuple(pending.get_time(row, next_attempt_at), pending.get_int64(row, event_id)));
   }
   deleted += rows;
   if (deleted >= rows_max) return deleted;
   Query dead(statements::delete_left_dead);
   bind(dead, change.webhook).bind(at.dead_event_id);
   rows = dead.bind(static_cast<std::int64_t>(rows_max - deleted)).run();
-  for (std::size_t row = 0; row < rows; ++row) at.dead_event_id = std::max(at.dead_event_id, dead.get_int64(row, 0));
+  const Column dead_event_id = dead.column("event_id");
+  for (std::size_t row = 0; row < rows; ++row) {
+    at.dead_event_id = std::max(at.dead_event_id, dead.get_int64(row, dead_event_id));
+  }
   return deleted + rows;
+}
+
+std::vector<SpiStore::Change> SpiStore::find_left_over(const CleaningUp& from) {
+  Query query(statements::find_left_over);
+  query.bind_xid(from.after.xid).bind(from.after.webhook.id).bind(from.after.webhook.created_at);
+  query.bind(from.after.is_deleted).bind(to_string(from.known));
+  const std::size_t rows = query.bind(static_cast<std::int64_t>(kChangesPerStep)).run();
+  const Column xid = query.column("xid");
+  const Column webhook = query.column("configuration_id");
+  const Column created_at = query.column("configuration_created_at");
+  const Column organization_id = query.column("organization_id");
+  const Column is_deleted = query.column("is_deleted");
+  const Column webhook_exists = query.column("webhook_exists");
+  std::vector<Change> changes;
+  for (std::size_t row = 0; row < rows; ++row) {
+    changes.push_back({.xid = query.get_xid(row, xid),
+                       .webhook = {query.get_uuid(row, webhook), query.get_time(row, created_at),
+                                   query.get_optional_text(row, organization_id)},
+                       .is_deleted = query.get_boolean(row, is_deleted),
+                       .webhook_exists = query.get_boolean(row, webhook_exists)});
+  }
+  return changes;
+}
+
+// Does what a row of webhook_changes asks for, in at most *room deletions. Returns false if there is more to delete.
+bool SpiStore::clean_up_after(const Change& change, std::size_t* room) {
+  bool is_done = share_.owns(change.webhook.id);
+  if (is_done && change.is_deleted && !change.webhook_exists) {
+    // If a deletion is refused, the rows stay. Other webhooks go on.
+    std::size_t deleted = 0;
+    is_done = false;
+    try_to([&] {
+      deleted = delete_left_over(change, *room);
+      if (deleted >= *room) return;
+      Query left(statements::has_left_over);
+      bind(left, change.webhook).run();
+      is_done = !left.get_boolean(0, left.column("has_left_over"));
+    });
+    if (deleted >= *room) return false;
+    *room -= deleted;
+    cleaning_up_->has_left |= !is_done;
+  }
+  if (is_done) {
+    Query done(statements::delete_change);
+    done.bind_xid(change.xid).bind(change.webhook.id).bind(change.webhook.created_at).bind(change.is_deleted).run();
+  }
+  cleaning_up_->after = change;
+  cleaning_up_->next_attempt_at = {};
+  cleaning_up_->event_id = cleaning_up_->dead_event_id = kFirstEvent;
+  return true;
 }
 
 bool SpiStore::clean_up(const Snapshot& known) {
   Work work(*this, "webhook: cleaning up after deleted webhooks");
-  constexpr std::int64_t kFirst = std::numeric_limits<std::int64_t>::min();
   if (!cleaning_up_) {
     cleaning_up_.emplace(known);
     cleaning_up_->after.xid = cleaned_up_to_;
-    cleaning_up_->event_id = cleaning_up_->dead_event_id = kFirst;
+    cleaning_up_->event_id = cleaning_up_->dead_event_id = kFirstEvent;
   }
   // The state to return to if the transaction fails.
-  const CleaningUp next = *cleaning_up_;
-  Query query(statements::find_left_over);
-  query.bind_xid(next.after.xid).bind(next.after.webhook.id).bind(next.after.webhook.created_at);
-  query.bind(next.after.is_deleted).bind(to_string(next.known));
-  const std::size_t rows = query.bind(static_cast<std::int64_t>(kChangesPerStep)).run();
+  const CleaningUp before = *cleaning_up_;
+  const std::vector<Change> changes = find_left_over(before);
+  bool is_over = changes.size() < kChangesPerStep;
   std::size_t room = kLeftOverPerStep;
-  bool is_over = rows < kChangesPerStep;
   try {
-    for (std::size_t row = 0; row < rows; ++row) {
-      const Change change{.xid = query.get_xid(row, 0),
-                          .webhook = {query.get_uuid(row, 1), query.get_time(row, 2), query.get_optional_text(row, 3)},
-                          .is_deleted = query.get_boolean(row, 4),
-                          .webhook_exists = query.get_boolean(row, 5)};
-      bool is_done = share_.owns(change.webhook.id);
-      if (is_done && change.is_deleted && !change.webhook_exists) {
-        // If a deletion is refused, the rows stay. Other webhooks go on.
-        std::size_t deleted = 0;
-        is_done = false;
-        try_to([&] {
-          deleted = delete_left_over(change, room);
-          if (deleted >= room) return;
-          Query left(statements::has_left_over);
-          bind(left, change.webhook).run();
-          is_done = !left.get_boolean(0, 0);
-        });
-        if (deleted >= room) {
-          is_over = false;
-          break;
-        }
-        room -= deleted;
-        cleaning_up_->has_left |= !is_done;
-      }
-      if (is_done) {
-        Query done(statements::delete_change);
-        done.bind_xid(change.xid).bind(change.webhook.id).bind(change.webhook.created_at).bind(change.is_deleted).run();
-      }
-      cleaning_up_->after = change;
-      cleaning_up_->next_attempt_at = {};
-      cleaning_up_->event_id = cleaning_up_->dead_event_id = kFirst;
+    for (const Change& change : changes) {
+      if (clean_up_after(change, &room)) continue;
+      is_over = false;
+      break;
     }
     work.commit();
   } catch (...) {
-    cleaning_up_ = next;
+    cleaning_up_ = before;
     throw;
   }
   if (!is_over) return true;
@@ -1021,11 +1158,15 @@ RingReport SpiStore::maintain_ring(Ring ring, const RingLimits& limits) {
     Work work(*this, "webhook: looking after the rings");
     Query query(statements::read_ring);
     read_ring(&query, ring);
-    current = query.get_int16(0, 0);
-    full = is_segment_full(limits, query.get_time(0, 1), query.get_time(0, 2),
-                           static_cast<std::uint64_t>(query.get_int64(0, 3)), query.get_int64(0, 4) == 0);
-    too_large = static_cast<std::uint64_t>(query.get_int64(0, 5)) > limits.bytes_max;
-    if (!query.is_null(0, 6)) oldest = query.get_int16(0, 6);
+    const auto bytes = [&query](const char* name) {
+      return static_cast<std::uint64_t>(query.get_int64(0, query.column(name)));
+    };
+    current = query.get_int16(0, query.column("current"));
+    full = is_segment_full(limits, query.get_time(0, query.column("opened_at")), query.get_time(0, query.column("now")),
+                           bytes("bytes"), bytes("row_bytes") == 0);
+    too_large = bytes("ring_bytes") > limits.bytes_max;
+    const Column oldest_other = query.column("oldest");
+    if (!query.is_null(0, oldest_other)) oldest = query.get_int16(0, oldest_other);
     work.commit();
   }
   const int next = next_segment(current);
@@ -1059,8 +1200,8 @@ bool SpiStore::save_events(int segment, RingReport* report) {
   const std::optional<Error> refused = try_to([&] {
     Query save(statements::save_events);
     save.bind(static_cast<std::int32_t>(segment)).bind(saved_to_.event_id).bind(saved_to_.webhook).bind(kSaveStep);
-    is_all = save.run() == 0 || save.get_int64(0, 2) < kSaveStep;
-    if (!is_all) last = {save.get_int64(0, 0), save.get_uuid(0, 1)};
+    is_all = save.run() == 0 || save.get_int64(0, save.column("visited")) < kSaveStep;
+    if (!is_all) last = {save.get_int64(0, save.column("event_id")), save.get_uuid(0, save.column("configuration_id"))};
   });
   if (refused) report->kept_because = "a delivery of its events cannot be changed: " + refused->message();
   work.commit();
@@ -1092,7 +1233,7 @@ bool SpiStore::make_room(Ring ring, int segment, RingReport* report) {
   }
   Query needed(holds_events(ring) ? statements::has_unsettled_events : statements::has_needed_logs);
   needed.bind(slot).run();
-  if (needed.get_boolean(0, 0)) {
+  if (needed.get_boolean(0, needed.column("is_needed"))) {
     report->kept_because = holds_events(ring) ? "it holds events that are not settled yet"
                                               : "it holds attempts of events that are not settled yet";
     return false;
@@ -1101,11 +1242,11 @@ bool SpiStore::make_room(Ring ring, int segment, RingReport* report) {
     // Deliveries that became pending since the last step, or are locked.
     Query unsaved(statements::has_unsaved_events);
     unsaved.bind(slot).run();
-    if (unsaved.get_boolean(0, 1)) {
+    if (unsaved.get_boolean(0, unsaved.column("by_deferred"))) {
       report->kept_because = "it holds events of pending deliveries that a transaction holds";
       return false;
     }
-    if (unsaved.get_boolean(0, 0)) {
+    if (unsaved.get_boolean(0, unsaved.column("by_deliveries"))) {
       report->kept_because = "deliveries refer to its events, and somebody writes them";
       return false;
     }
@@ -1127,9 +1268,12 @@ bool SpiStore::delete_expired(Time before) {
   Query query(statements::delete_expired_dead);
   query.bind(before).bind(expired_.created_at).bind(expired_.event_id).bind(expired_.webhook);
   const bool has_some = query.bind(kExpiredPerStep).run() > 0;
-  const bool has_more = has_some && query.get_int64(0, 3) == kExpiredPerStep;
-  const Expired last =
-      has_more ? Expired{query.get_time(0, 0), query.get_int64(0, 1), query.get_uuid(0, 2)} : Expired{};
+  const bool has_more = has_some && query.get_int64(0, query.column("visited")) == kExpiredPerStep;
+  Expired last;
+  if (has_more) {
+    last = {query.get_time(0, query.column("created_at")), query.get_int64(0, query.column("event_id")),
+            query.get_uuid(0, query.column("configuration_id"))};
+  }
   Query given_up(statements::delete_old_given_up);
   given_up.bind(before).run();
   Query history(statements::delete_old_history);
@@ -1149,23 +1293,34 @@ std::uint64_t delete_saved(const std::vector<std::int64_t>& ids) {
   Query lock(statements::lock_saved);
   const std::size_t locked = lock.bind(ids).run();
   std::vector<std::int64_t> free;
-  for (std::size_t row = 0; row < locked; ++row) free.push_back(lock.get_int64(row, 0));
+  const Column event_id = lock.column("event_id");
+  for (std::size_t row = 0; row < locked; ++row) free.push_back(lock.get_int64(row, event_id));
   Query remove(statements::delete_saved);
   const std::size_t removed = remove.bind(free).run();
   std::uint64_t bytes = 0;
-  for (std::size_t row = 0; row < removed; ++row) bytes += static_cast<std::uint64_t>(remove.get_int64(row, 0));
+  const Column bytes_of_event = remove.column("bytes");
+  for (std::size_t row = 0; row < removed; ++row) {
+    bytes += static_cast<std::uint64_t>(remove.get_int64(row, bytes_of_event));
+  }
   return bytes;
 }
 
 // Collects deliveries that were given up, to write one row to webhook_logs per webhook.
 class GivenUp {
  public:
-  // Adds a row of the deleting statement: event id, webhook, organization, event.
-  void add(const Query& query, std::size_t row) {
-    event_ids_.push_back(query.get_int64(row, 0));
-    webhooks_.push_back(query.get_uuid(row, 1));
-    organizations_.push_back(query.get_optional_text(row, 2));
-    events_.emplace_back(query.get_text(row, 3));
+  // The rows that a statement deleted: each, or those that were pending.
+  void add(const Query& query, std::size_t rows, const std::optional<Column>& was_pending = std::nullopt) {
+    const Column event_id = query.column("event_id");
+    const Column webhook = query.column("configuration_id");
+    const Column organization_id = query.column("organization_id");
+    const Column event = query.column("event");
+    for (std::size_t row = 0; row < rows; ++row) {
+      if (was_pending && !query.get_boolean(row, *was_pending)) continue;
+      event_ids_.push_back(query.get_int64(row, event_id));
+      webhooks_.push_back(query.get_uuid(row, webhook));
+      organizations_.push_back(query.get_optional_text(row, organization_id));
+      events_.emplace_back(query.get_text(row, event));
+    }
   }
   void log(const std::string& reason) const {
     if (event_ids_.empty()) return;
@@ -1188,15 +1343,19 @@ DeliveryCounts SpiStore::count_deliveries(const std::optional<DeliveryKey>& afte
   Query query(statements::count_deliveries);
   const std::size_t rows = query.bind(from.event_id).bind(from.webhook).bind(static_cast<std::int64_t>(rows_max)).run();
   DeliveryCounts step;
+  const Column webhook = query.column("configuration_id");
+  const Column organization_id = query.column("organization_id");
+  const Column deliveries = query.column("deliveries");
   for (std::size_t row = 0; row < rows; ++row) {
-    step.counts.push_back({.webhook = query.get_uuid(row, 0),
-                           .organization_id = query.get_optional_text(row, 1),
-                           .rows = static_cast<std::uint64_t>(query.get_int64(row, 2))});
+    step.counts.push_back({.webhook = query.get_uuid(row, webhook),
+                           .organization_id = query.get_optional_text(row, organization_id),
+                           .rows = static_cast<std::uint64_t>(query.get_int64(row, deliveries))});
   }
   if (rows > 0) {
-    const DeliveryKey last{query.get_int64(0, 3), query.get_uuid(0, 4)};
-    if (query.get_int64(0, 5) == static_cast<std::int64_t>(rows_max)) step.last = last;
-    if (query.get_boolean(0, 6)) redate_pending(from, last);
+    const DeliveryKey last{query.get_int64(0, query.column("last_event_id")),
+                           query.get_uuid(0, query.column("last_configuration_id"))};
+    if (query.get_int64(0, query.column("visited")) == static_cast<std::int64_t>(rows_max)) step.last = last;
+    if (query.get_boolean(0, query.column("is_ahead"))) redate_pending(from, last);
   }
   work.commit();
   return step;
@@ -1210,7 +1369,7 @@ std::size_t SpiStore::give_up_excess(const Uuid& webhook, const std::string& rea
     Query pending(statements::delete_last_due);
     const std::size_t rows = pending.bind(webhook).bind(static_cast<std::int64_t>(rows_max - count)).run();
     GivenUp given_up;
-    for (std::size_t row = 0; row < rows; ++row) given_up.add(pending, row);
+    given_up.add(pending, rows);
     given_up.log(reason);
     count += rows;
   }
@@ -1224,14 +1383,18 @@ SavedStep SpiStore::tidy_saved(std::int64_t after, std::size_t events_max) {
   const std::size_t rows = walk.bind(after).bind(static_cast<std::int64_t>(events_max)).run();
   SavedStep step;
   std::vector<std::int64_t> unneeded;
+  const Column event_id = walk.column("event_id");
+  const Column organization_id = walk.column("organization_id");
+  const Column bytes = walk.column("bytes");
+  const Column is_needed = walk.column("is_needed");
   for (std::size_t row = 0; row < rows; ++row) {
-    if (!walk.get_boolean(row, 3)) {
-      unneeded.push_back(walk.get_int64(row, 0));
-    } else if (const auto organization = walk.get_optional_text(row, 1)) {
-      step.bytes[*organization] += static_cast<std::uint64_t>(walk.get_int64(row, 2));
+    if (!walk.get_boolean(row, is_needed)) {
+      unneeded.push_back(walk.get_int64(row, event_id));
+    } else if (const auto organization = walk.get_optional_text(row, organization_id)) {
+      step.bytes[*organization] += static_cast<std::uint64_t>(walk.get_int64(row, bytes));
     }
   }
-  if (rows == events_max) step.last = walk.get_int64(rows - 1, 0);
+  if (rows == events_max) step.last = walk.get_int64(rows - 1, event_id);
   if (!unneeded.empty()) delete_saved(unneeded);
   work.commit();
   return step;
@@ -1244,14 +1407,13 @@ SavedGivenUp SpiStore::give_up_saved(const std::string& organization, std::uint6
   const std::size_t rows =
       oldest.bind(organization).bind(kSavedEventsPerStep).bind(static_cast<std::int64_t>(bytes)).run();
   std::vector<std::int64_t> ids;
-  for (std::size_t row = 0; row < rows; ++row) ids.push_back(oldest.get_int64(row, 0));
+  const Column event_id = oldest.column("event_id");
+  for (std::size_t row = 0; row < rows; ++row) ids.push_back(oldest.get_int64(row, event_id));
   if (ids.empty()) return {};
   Query deliveries(statements::delete_deliveries_of);
   const std::size_t deleted = deliveries.bind(ids).bind(static_cast<std::int64_t>(rows_max)).run();
   GivenUp given_up;
-  for (std::size_t row = 0; row < deleted; ++row) {
-    if (deliveries.get_boolean(row, 4)) given_up.add(deliveries, row);
-  }
+  given_up.add(deliveries, deleted, deliveries.column("was_pending"));
   given_up.log(reason);
   const std::uint64_t freed = delete_saved(ids);
   work.commit();
@@ -1268,7 +1430,7 @@ void SpiStore::refill_ids() {
     for (const Ring ring : {Ring::kEvents, Ring::kExcessEvents}) {
       Query query(statements::read_ring);
       read_ring(&query, ring);
-      publish_event_segment(events_sequence_, query.get_int16(0, 0));
+      publish_event_segment(events_sequence_, query.get_int16(0, query.column("current")));
     }
     work.commit();
     has_published_segment_ = true;
@@ -1277,7 +1439,7 @@ void SpiStore::refill_ids() {
   Work work(*this, "webhook: drawing event ids");
   Query query(statements::draw_ids);
   query.run();
-  const std::int64_t first = query.get_int64(0, 0);
+  const std::int64_t first = query.get_int64(0, query.column("first"));
   work.commit();
   publish_ids(events_sequence_, {first, first + kIdBlock});
 }

@@ -76,12 +76,7 @@ class SpiStore final : public Store {
     std::int64_t walked_to = 0;
   };
 
-  // The last row visited in saving a segment's events, and in deleting expired deliveries.
-  struct Saving {
-    int segment = -1;
-    std::int64_t event_id = 0;
-    Uuid webhook;
-  };
+  // The last row visited in deleting expired deliveries.
   struct Expired {
     Time created_at{};
     std::int64_t event_id = 0;
@@ -131,6 +126,8 @@ class SpiStore final : public Store {
   bool make_room(Ring ring, int segment, RingReport* report);
   bool save_events(int segment, RingReport* report);
   void reencrypt_secrets();
+  static std::vector<Change> find_left_over(const CleaningUp& from);
+  bool clean_up_after(const Change& change, std::size_t* room);
   std::size_t delete_left_over(const Change& change, std::size_t rows_max);
 
   std::uint32_t extension_ = 0;  // its OID
