@@ -377,17 +377,6 @@ void update_checkpoint(const Checkpoint& checkpoint, int worker) {
 
 }  // namespace
 
-std::vector<DeliveryKey> keys_of(const Query& query, std::size_t rows) {
-  std::vector<DeliveryKey> keys;
-  keys.reserve(rows);
-  const Column event_id = query.column("event_id");
-  const Column webhook = query.column("configuration_id");
-  for (std::size_t row = 0; row < rows; ++row) {
-    keys.push_back({query.get_int64(row, event_id), query.get_uuid(row, webhook)});
-  }
-  return keys;
-}
-
 bool may_be_of_a_row(const Error& error) {
   // Connection, transaction state, resources, operator intervention, system error, configuration file, internal error.
   static constexpr std::string_view kClasses[] = {"08", "25", "53", "57", "58", "F0", "XX"};

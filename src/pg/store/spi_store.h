@@ -1,4 +1,15 @@
-// The store on PostgreSQL's tables, through SPI. One per worker process.
+// The store on PostgreSQL's tables, through SPI. One per worker process. Its functions stand by topic:
+//
+//   spi_store.cpp           construction, and the start of a worker
+//   spi_configuration.cpp   the webhooks, and what is news about them
+//   spi_events.cpp          the event log, filters, recovery
+//   spi_recording.cpp       the outcomes of deliveries
+//   spi_pending.cpp         pending deliveries
+//   spi_deleted.cpp         what is left of deleted webhooks
+//   spi_rings.cpp           the rings of segments, the ids of events
+//   spi_quotas.cpp          expiry, quotas
+//
+// spi_work.h is what these files share.
 #pragma once
 
 #include <cstdint>
@@ -138,7 +149,7 @@ class SpiStore final : public Store {
   bool has_published_segment_ = false;
   Reading reading_;
   std::unordered_set<Uuid> deferred_;  // webhooks with changes that are not applied yet
-  // How far the events of the segment to be emptied are saved.
+  // How far the events of the segment to be emptied are saved. −1: none is being emptied.
   int saving_segment_ = -1;
   DeliveryKey saved_to_;
   Expired expired_;
