@@ -40,7 +40,7 @@ Delivery delivery_of(const Target& target, const std::shared_ptr<const Outgoing>
 std::shared_ptr<const Outgoing> without_body(const Outgoing& event) {
   auto head = std::make_shared<Outgoing>();
   head->event_id = event.event_id;
-  head->slot = event.slot;
+  head->segment = event.segment;
   head->created_at = event.created_at;
   head->event_name = event.event_name;
   head->organization_id = event.organization_id;
@@ -315,7 +315,7 @@ void Pending::give_up(const Event& event, const Webhook& webhook, int attempts, 
                    .organization_id = event.organization_id,
                    .event = event.name,
                    .event_key = event.key,
-                   .slot = event.slot,
+                   .segment = event.segment,
                    .created_at = event.created_at,
                    .attempts = attempts,
                    .pending_since = event.created_at,
@@ -342,7 +342,7 @@ void Pending::add_row(const Delivery& delivery, const Target& target, int attemp
                    .organization_id = event.organization_id,
                    .event = event.event_name,
                    .event_key = event.key,
-                   .slot = event.slot,
+                   .segment = event.segment,
                    .created_at = event.created_at,
                    .attempts = attempts,
                    .probes = delivery.probes,

@@ -227,7 +227,7 @@ void Worker::send() {
 void Worker::start_request(Delivery delivery, Target& target, Time now) {
   HttpRequest request{.token = delivery.ticket,
                       .url = target.webhook.url,
-                      .headers = build_headers({.webhook_id = delivery.event->webhook_id,
+                      .headers = build_headers({.public_event_id = delivery.event->public_event_id,
                                                 .event_name = delivery.event->event_name,
                                                 .number = delivery.attempt,
                                                 .time = now},

@@ -33,7 +33,7 @@ namespace webhook::pg {
 namespace {
 
 constexpr const char* kName = "webhook_test";
-constexpr long kLookIntervalMs = 1000;  // how often to check that a worker still runs
+constexpr long kPollIntervalMs = 1000;  // how often to check that a worker still runs
 
 struct Shared {
   LWLock* lock;
@@ -243,7 +243,7 @@ TestAnswer wait_for_answer(Duration wait_max) {
                   "up.");
     }
     guarded([] {
-      WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, kLookIntervalMs, wait_event());
+      WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, kPollIntervalMs, wait_event());
       ResetLatch(MyLatch);
       CHECK_FOR_INTERRUPTS();
     });

@@ -174,12 +174,12 @@ class InputRow {
   InputTable& table_;
 };
 
-void insert(const Parts& parts, const std::array<int, 2>& slots) {
+void insert(const Parts& parts, const std::array<int, 2>& segments) {
   InputTable table("new_logs", kInputColumns);
   InputRow to(&table);
   for (std::size_t part = 0; part < parts.size(); ++part) {
     for (const LogRow* row : parts[part]) {
-      table.put(slots[part]);
+      table.put(segments[part]);
       put_values(*row, &to);
       table.end_row();
     }
@@ -223,11 +223,11 @@ bool is_plain_segment(Relation segment) {
 // Fills slots with the values of one row after another.
 class Filler {
  public:
-  Filler(int slot, Oid sequence) : slot_(slot), sequence_(sequence) {}
+  Filler(int segment, Oid sequence) : segment_(segment), sequence_(sequence) {}
 
   void fill(TupleTableSlot* slot, const LogRow& row) {
     to_ = slot;
-    set(kSlot, Int16GetDatum(static_cast<int16>(slot_)));
+    set(kSlot, Int16GetDatum(static_cast<int16>(segment_)));
     set(kId, Int64GetDatum(nextval_internal(sequence_, false)));
     put_values(row, this);
     ExecStoreVirtualTuple(slot);
@@ -264,7 +264,7 @@ class Filler {
     return address_;
   }
 
-  const int slot_;
+  const int segment_;
   const Oid sequence_;
   const Datum success_ = datum("success");
   const Datum failed_ = datum("failed");
@@ -273,13 +273,13 @@ class Filler {
   Datum address_ = 0;
 };
 
-void append(Relation segment, int slot, Oid sequence, const std::vector<const LogRow*>& rows) {
+void append(Relation segment, int number, Oid sequence, const std::vector<const LogRow*>& rows) {
   MemoryContext const context = AllocSetContextCreate(CurrentMemoryContext, "webhook logs", ALLOCSET_DEFAULT_SIZES);
   MemoryContext const previous = MemoryContextSwitchTo(context);
   // A copy of the descriptor has no reference count that each slot would have to track.
   TupleDesc const shape = CreateTupleDescCopy(RelationGetDescr(segment));
   auto** slots = static_cast<TupleTableSlot**>(palloc(sizeof(TupleTableSlot*) * rows.size()));
-  Filler filler(slot, sequence);
+  Filler filler(number, sequence);
   for (std::size_t i = 0; i < rows.size(); ++i) {
     slots[i] = MakeSingleTupleTableSlot(shape, &TTSOpsVirtual);
     filler.fill(slots[i], *rows[i]);
@@ -294,13 +294,13 @@ void append(Relation segment, int slot, Oid sequence, const std::vector<const Lo
 }
 
 // Returns false, with nothing written, if an INSERT is needed.
-bool append_directly(int slot, const std::vector<const LogRow*>& rows) {
+bool append_directly(int number, const std::vector<const LogRow*>& rows) {
   if (GetDatabaseEncoding() != PG_UTF8) return false;
   const Catalog* const catalog = find_catalog();
   if (catalog == nullptr) return false;
-  return guarded([slot, schema = catalog->schema, &rows] {
+  return guarded([number, schema = catalog->schema, &rows] {
     char name[NAMEDATALEN];
-    snprintf(name, sizeof name, "webhook_logs_%d", slot);
+    snprintf(name, sizeof name, "webhook_logs_%d", number);
     const Oid parent_id = get_relname_relid("webhook_logs", schema);
     const Oid segment_id = get_relname_relid(name, schema);
     const Oid sequence = get_relname_relid("webhook_logs_id_seq", schema);
@@ -308,7 +308,7 @@ bool append_directly(int slot, const std::vector<const LogRow*>& rows) {
     Relation parent = table_open(parent_id, RowExclusiveLock);
     Relation segment = table_open(segment_id, RowExclusiveLock);
     const bool is_simple = is_plain(parent) && is_plain_segment(segment);
-    if (is_simple) append(segment, slot, sequence, rows);
+    if (is_simple) append(segment, number, sequence, rows);
     table_close(segment, NoLock);
     table_close(parent, NoLock);
     return is_simple;
@@ -324,12 +324,12 @@ void write_logs(const std::vector<LogRow>& rows) {
   const Column excess = rings.column("excess");
   if (rings.is_null(0, main) || rings.is_null(0, excess))
     throw Error("XX001", "webhook_rings does not name the current segments");
-  const std::array<int, 2> slots{rings.get_int16(0, main), rings.get_int16(0, excess)};
+  const std::array<int, 2> segments{rings.get_int16(0, main), rings.get_int16(0, excess)};
   Parts parts = parts_of(rows);
   for (std::size_t part = 0; part < parts.size(); ++part) {
-    if (!parts[part].empty() && append_directly(slots[part], parts[part])) parts[part].clear();
+    if (!parts[part].empty() && append_directly(segments[part], parts[part])) parts[part].clear();
   }
-  if (!parts[0].empty() || !parts[1].empty()) insert(parts, slots);
+  if (!parts[0].empty() || !parts[1].empty()) insert(parts, segments);
 }
 
 }  // namespace webhook::pg

@@ -83,7 +83,7 @@ void write_rows(const std::vector<const DeliveryRow*>& rows, Statement& statemen
         .put(row->next_attempt_at);
     table.put_or_null(row->last_error)
         .put(row->ordering_key)
-        .put(row->slot)
+        .put(row->segment)
         .put(row->request)
         .put(row->decided_at)
         .end_row();

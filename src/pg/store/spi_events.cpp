@@ -62,16 +62,16 @@ void flush_commits(const std::vector<FullXid>& xids) {
   });
 }
 
-FoundEvents fetch_from(int slot, const std::vector<std::int64_t>& ids, std::size_t bytes_max) {
-  if (std::optional<FoundEvents> found = read_events(slot, ids, bytes_max)) return std::move(*found);
+FoundEvents fetch_from(int segment, const std::vector<std::int64_t>& ids, std::size_t bytes_max) {
+  if (std::optional<FoundEvents> found = read_events(segment, ids, bytes_max)) return std::move(*found);
   Query query(statements::read_events_by_id);
-  const std::size_t rows = query.bind(slot).bind(ids).run();
+  const std::size_t rows = query.bind(segment).bind(ids).run();
   const EventTexts texts(query);
   const Column id = query.column("id");
   const Column xid = query.column("xid");
   const Column created_at = query.column("created_at");
   const Column oversized_bytes = query.column("oversized_bytes");
-  const Column slot_column = query.column("slot");
+  const Column segment_column = query.column("slot");
   const Column known_switch = query.column("known_switch");
   FoundEvents found;
   std::size_t bytes = 0;
@@ -85,7 +85,7 @@ FoundEvents fetch_from(int slot, const std::vector<std::int64_t>& ids, std::size
     event.created_at = query.get_time(row, created_at);
     texts.read(row, &event);
     event.oversized_bytes = query.get_int64(row, oversized_bytes);
-    event.slot = query.get_int16(row, slot_column);
+    event.segment = query.get_int16(row, segment_column);
     event.known_switch = query.get_int32(row, known_switch);
   }
   return found;
@@ -188,13 +188,13 @@ void SpiStore::note_found(const Query& query, std::size_t rows, const Window& wi
   const Column id = query.column("id");
   const Column xid_column = query.column("xid");
   const Column stored_bytes = query.column("stored_bytes");
-  const Column slot = query.column("slot");
+  const Column segment = query.column("slot");
   for (std::size_t row = 0; row < rows; ++row) {
     const FullXid xid = query.get_xid(row, xid_column);
     if (!window.contains(xid)) continue;
     if (xids.empty() || xids.back() != xid) xids.push_back(xid);
     reading_.found.push_back(
-        {query.get_int64(row, id), query.get_int32(row, stored_bytes), query.get_int16(row, slot)});
+        {query.get_int64(row, id), query.get_int32(row, stored_bytes), query.get_int16(row, segment)});
   }
   flush_commits(xids);
 }
@@ -205,9 +205,9 @@ FoundEvents SpiStore::fetch(const std::vector<Found>& found, std::size_t bytes_m
   std::size_t bytes = 0;
   for (auto first = found.begin(); first != found.end() && !fetched.is_cut;) {
     std::vector<std::int64_t> ids;
-    const int slot = first->slot;
-    for (; first != found.end() && first->slot == slot; ++first) ids.push_back(first->id);
-    FoundEvents of_segment = fetch_from(slot, ids, bytes_max - std::min(bytes, bytes_max));
+    const int segment = first->segment;
+    for (; first != found.end() && first->segment == segment; ++first) ids.push_back(first->id);
+    FoundEvents of_segment = fetch_from(segment, ids, bytes_max - std::min(bytes, bytes_max));
     for (Event& event : of_segment.events) {
       bytes += event.bytes();
       fetched.events.push_back(std::move(event));

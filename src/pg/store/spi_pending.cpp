@@ -46,7 +46,7 @@ Due SpiStore::due(const DueQuery& wanted) {
   const EventTexts texts(query);
   const Column event_id = query.column("event_id");
   const Column created_at = query.column("created_at");
-  const Column slot = query.column("slot");
+  const Column segment = query.column("slot");
   const Column attempts = query.column("attempts");
   const Column probes = query.column("probes");
   const Column pending_since = query.column("pending_since");
@@ -64,7 +64,7 @@ Due SpiStore::due(const DueQuery& wanted) {
     pending.event.id = query.get_int64(row, event_id);
     pending.event.created_at = query.get_time(row, created_at);
     texts.read(row, &pending.event);
-    pending.event.slot = query.get_int16(row, slot);
+    pending.event.segment = query.get_int16(row, segment);
     pending.attempts = query.get_int32(row, attempts);
     pending.probes = query.get_int32(row, probes);
     pending.pending_since = query.get_time(row, pending_since);

@@ -131,7 +131,7 @@ bool SpiStore::make_room(Ring ring, int segment, RingReport* report) {
   }
   if (!report->kept_because.empty()) return false;
   Work work(*this, "webhook: emptying a segment");
-  const auto slot = static_cast<std::int32_t>(segment);
+  const auto number = static_cast<std::int32_t>(segment);
   const std::string name = std::string("webhook_") + table_name(ring) + '_' + std::to_string(segment);
   const Oid schema = schema_;
   const Oid relation = guarded([schema, text = name.c_str()] { return get_relname_relid(text, schema); });
@@ -141,7 +141,7 @@ bool SpiStore::make_room(Ring ring, int segment, RingReport* report) {
     return false;
   }
   Query needed(holds_events(ring) ? statements::has_unsettled_events : statements::has_needed_logs);
-  needed.bind(slot).run();
+  needed.bind(number).run();
   if (needed.get_boolean(0, needed.column("is_needed"))) {
     report->kept_because = holds_events(ring) ? "it holds events that are not settled yet"
                                               : "it holds attempts of events that are not settled yet";
@@ -150,7 +150,7 @@ bool SpiStore::make_room(Ring ring, int segment, RingReport* report) {
   if (holds_events(ring)) {
     // Deliveries that became pending since the last step, or are locked.
     Query unsaved(statements::has_unsaved_events);
-    unsaved.bind(slot).run();
+    unsaved.bind(number).run();
     if (unsaved.get_boolean(0, unsaved.column("by_deferred"))) {
       report->kept_because = "it holds events of pending deliveries that a transaction holds";
       return false;

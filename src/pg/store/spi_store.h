@@ -76,7 +76,7 @@ class SpiStore final : public Store {
   struct Found {
     std::int64_t id;
     std::int32_t stored_bytes;
-    std::int16_t slot;
+    std::int16_t segment;
   };
 
   // The state of reading a window, kept between calls of read().
