@@ -117,7 +117,7 @@ std::optional<Tester::Outcome> Tester::conclude(const HttpResponse& response) {
   return outcome;
 }
 
-// One by one, not through the recorder: the caller waits, and wants to know the log row.
+// One by one and not through the recorder, because the caller waits for the id of the log row.
 void Tester::record_finished() {
   while (!finished_.empty()) {
     const Test test = std::move(finished_.back());
