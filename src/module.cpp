@@ -17,10 +17,13 @@ extern "C" {
 #include "pg/capture/capture.h"
 #include "pg/capture/watched_columns.h"
 #include "pg/guard.h"
-#include "pg/server/background.h"
-#include "pg/server/shared_state.h"
+#include "pg/server/database_entries.h"
+#include "pg/server/launcher.h"
+#include "pg/server/shared_memory.h"
 #include "pg/server/test_requests.h"
 #include "pg/server/utility_hook.h"
+#include "pg/server/worker_process.h"
+#include "pg/server/worker_slots.h"
 #include "pg/settings.h"
 #include "pg/store/spi_store.h"
 #include "worker/worker.h"
@@ -69,7 +72,7 @@ void webhook_launcher_main(Datum /*argument*/) {
 
 namespace {
 
-// The worker itself finds out whether it has anything to do: see background.h.
+// The worker itself finds out whether it has anything to do: see launcher.h.
 void run_worker(Oid database) {
   const webhook::WorkerShare share = webhook::pg::share_of_this_worker();
   const std::unique_ptr<webhook::Process> process = webhook::pg::begin_worker(database, share);
@@ -100,7 +103,7 @@ void run_worker(Oid database) {
 
 }  // namespace
 
-// argument: the database's OID. The launcher restarts this process when needed: see background.cpp.
+// argument: the database's OID. The launcher restarts this process when needed: see launcher.cpp.
 void webhook_worker_main(Datum argument) {
   entry([argument] { run_worker(DatumGetObjectId(argument)); });
 }

@@ -1,7 +1,7 @@
 -- The event log, and how events get there: through the triggers of webhook_watch(), or through webhook_emit().
 
 -- The event log: a ring of 8 segments, and one of 4 for what organizations write beyond their shares.
--- Ids are drawn a million at a time and shared out in memory: see src/pg/server/shared_state.h.
+-- Ids are drawn a million at a time and shared out in memory: see src/pg/server/event_ids.h.
 CREATE SEQUENCE @extschema@.webhook_events_id_seq INCREMENT 1000000 CACHE 1;
 COMMENT ON SEQUENCE @extschema@.webhook_events_id_seq IS 'The ids of events, drawn a million at a time.';
 

@@ -13,7 +13,7 @@ namespace webhook {
 
 struct Event {
   std::int64_t id = 0;
-  int slot = 0;  // the segment of webhook_events
+  int segment = 0;  // of webhook_events
   // The newest value of webhook_switches_seq that was committed when the event was captured.
   std::int32_t known_switch = std::numeric_limits<std::int32_t>::max();
   std::uint64_t xid = 0;  // the top-level transaction that captured the event, with the epoch

@@ -13,6 +13,16 @@ constexpr std::size_t kFastMin = 16;  // or all slots, if there are fewer
 constexpr std::size_t kFastShare = 4;
 constexpr std::size_t kSpareShare = 8;
 constexpr std::size_t kPendingKeyBytes = 96;  // memory per key, in addition to its text
+
+// Adds to a sum (sign 1) what is counted in it, or removes that again (sign -1).
+void count(std::size_t* sum, std::size_t what, int sign) {
+  if (sign > 0) {
+    *sum += what;
+  } else {
+    *sum -= what;
+  }
+}
+
 }  // namespace
 
 SlotLimits SlotLimits::of(std::size_t total) {
@@ -297,7 +307,7 @@ void Lanes::note_pending(const Uuid& webhook, const std::optional<std::string>& 
       set_overflows(lane, true);
       return;
     }
-    count_deliveries(lane, *ordered_by, 1);
+    count_pending_key(lane, *ordered_by, 1);
   }
   ++lane.pending[*ordered_by];
 }
@@ -306,10 +316,11 @@ bool Lanes::has_room_for_pending(const Lane& lane, const std::string& key) const
   return lane.pending.size() < kBlockedKeysMax && pending_bytes_ + kPendingKeyBytes + key.size() <= kAllBlockedBytesMax;
 }
 
-void Lanes::count_deliveries(Lane& lane, const std::string& key, int sign) {
+// Adds the key to what is counted (sign 1) or removes it (sign -1).
+void Lanes::count_pending_key(Lane& lane, const std::string& key, int sign) {
   const std::size_t bytes = kPendingKeyBytes + key.size();
-  lane.pending_bytes += sign > 0 ? bytes : -bytes;
-  pending_bytes_ += sign > 0 ? bytes : -bytes;
+  count(&lane.pending_bytes, bytes, sign);
+  count(&pending_bytes_, bytes, sign);
 }
 
 void Lanes::forget_pending(Lane& lane) {
@@ -326,7 +337,7 @@ void Lanes::note_settled(const Uuid& webhook, const std::optional<std::string>& 
   if (!ordered_by) return;
   const auto count = lane.pending.find(*ordered_by);
   if (count == lane.pending.end() || --count->second > 0) return;
-  count_deliveries(lane, count->first, -1);
+  count_pending_key(lane, count->first, -1);
   lane.pending.erase(count);
 }
 
@@ -341,7 +352,7 @@ void Lanes::set_pending(const Uuid& webhook,
     for (const auto& [key, count] : *pending) {
       lane.pending_is_incomplete = !has_room_for_pending(lane, key);
       if (lane.pending_is_incomplete) break;
-      count_deliveries(lane, key, 1);
+      count_pending_key(lane, key, 1);
       lane.pending.emplace(key, count);
     }
   }
@@ -453,8 +464,8 @@ void Lanes::set_stalled(Lane& lane, bool stalled) {
 void Lanes::count_moving(const Lane& lane, int sign) {
   if (lane.overflows || lane.is_stalled) return;
   const bool is_half_full = lane.queued >= kQueuedMax / 2 || lane.bytes >= kQueuedBytesMax / 2;
-  queued_moving_ += sign > 0 ? lane.queued : -lane.queued;
-  if (is_half_full) crowded_lanes_ += sign > 0 ? 1 : -static_cast<std::size_t>(1);
+  count(&queued_moving_, lane.queued, sign);
+  if (is_half_full) count(&crowded_lanes_, 1, sign);
 }
 
 // --- Turns -----------------------------------------------------------------------------------------------------------

@@ -276,7 +276,7 @@ class Lanes {
   void hold(Lane& lane, Delivery* delivery);
   void let_go(Lane& lane, const Delivery& delivery);
   bool has_room_for_pending(const Lane& lane, const std::string& key) const;
-  void count_deliveries(Lane& lane, const std::string& key, int sign);
+  void count_pending_key(Lane& lane, const std::string& key, int sign);
   void forget_pending(Lane& lane);
   static int allowance(const Lane& lane, Time now);
   Lane& lane_of(std::uint64_t ticket);

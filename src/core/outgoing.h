@@ -13,18 +13,18 @@ namespace webhook {
 
 struct Outgoing {
   std::int64_t event_id = 0;
-  int slot = 0;  // the segment of webhook_events
+  int segment = 0;  // of webhook_events
   Time created_at{};
   std::string event_name;
   std::optional<std::string> organization_id;
   std::optional<std::string> key;
-  std::string webhook_id;  // EventIdCipher::encode
+  std::string public_event_id;  // EventIdCipher::encode
   std::string body;
   ByteBudget::Charge charge;  // for all of this
 
   std::size_t bytes() const {
     return sizeof *this + event_name.size() + (organization_id ? organization_id->size() : 0) +
-           (key ? key->size() : 0) + webhook_id.size() + body.size();
+           (key ? key->size() : 0) + public_event_id.size() + body.size();
   }
 };
 

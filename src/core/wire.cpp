@@ -167,13 +167,13 @@ std::string build_headers(const Attempt& attempt, std::string_view body, std::sp
   const std::int64_t timestamp_s = unix_seconds(attempt.time);
 
   std::string lines;
-  lines.reserve(kNamesAndTimes + attempt.event_name.size() + 2 * attempt.webhook_id.size() +
+  lines.reserve(kNamesAndTimes + attempt.event_name.size() + 2 * attempt.public_event_id.size() +
                 kSignature * (1 + keys.size()));
   lines += "Content-Type: application/json\r\nX-Webhook-Event: ";
   std::transform(attempt.event_name.begin(), attempt.event_name.end(), std::back_inserter(lines),
                  [](char c) { return c >= '\0' && c < ' ' ? '?' : c; });
-  lines.append("\r\nX-Webhook-Id: ").append(attempt.webhook_id);
-  lines.append("\r\nwebhook-id: ").append(attempt.webhook_id);
+  lines.append("\r\nX-Webhook-Id: ").append(attempt.public_event_id);
+  lines.append("\r\nwebhook-id: ").append(attempt.public_event_id);
   lines.append("\r\nX-Webhook-Attempt: ").append(Decimal(attempt.number).view());
   append_timestamp(lines.append("\r\nX-Webhook-Timestamp: "), attempt.time, 3);
   if (!keys.empty()) {
@@ -182,7 +182,7 @@ std::string build_headers(const Attempt& attempt, std::string_view body, std::sp
   lines.append("\r\nwebhook-timestamp: ").append(Decimal(timestamp_s).view());
   if (!keys.empty()) lines += "\r\nwebhook-signature:";
   for (SigningKey& key : keys) {
-    append_standard_signature(lines.append(" "), key.standard, attempt.webhook_id, timestamp_s, body);
+    append_standard_signature(lines.append(" "), key.standard, attempt.public_event_id, timestamp_s, body);
   }
   if (attempt.is_test) lines += "\r\nX-Webhook-Test: true";
   return lines;

@@ -41,7 +41,7 @@ using SigningKeys = std::vector<SigningKey>;
 
 // The input for the headers of one attempt.
 struct Attempt {
-  std::string_view webhook_id;  // EventIdCipher::encode
+  std::string_view public_event_id;  // EventIdCipher::encode
   std::string_view event_name;
   int number = 1;  // 1, 2, …
   Time time{};

@@ -58,10 +58,10 @@ bool look_up(Catalog* catalog) {
   catalog->event_sequence = relation_named("webhook_events_id_seq", catalog->schema);
   catalog->switch_sequence = relation_named("webhook_switches_seq", catalog->schema);
   catalog->switch_index = relation_named("webhook_configurations_last_switch_idx", catalog->schema);
-  for (int slot = 0; slot < kAllSegments; ++slot) {
+  for (int segment = 0; segment < kAllSegments; ++segment) {
     char name[NAMEDATALEN];
-    snprintf(name, sizeof name, "webhook_events_%d", slot);
-    catalog->event_segments[static_cast<std::size_t>(slot)] = relation_named(name, catalog->schema);
+    snprintf(name, sizeof name, "webhook_events_%d", segment);
+    catalog->event_segments[static_cast<std::size_t>(segment)] = relation_named(name, catalog->schema);
   }
   return true;
 }

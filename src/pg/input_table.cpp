@@ -42,10 +42,10 @@ Oid type_oid(InputTable::Type type) {
 
 }  // namespace
 
-InputTable::InputTable(const char* name, std::initializer_list<Column> columns) : name_(name), texts_(columns.size()) {
+InputTable::InputTable(const char* name, std::span<const Column> columns) : name_(name), texts_(columns.size()) {
   values_.reserve(columns.size());
   nulls_.reserve(columns.size());
-  guarded([this, first = columns.begin(), count = static_cast<int>(columns.size())] {
+  guarded([this, first = columns.data(), count = static_cast<int>(columns.size())] {
     TupleDesc description = CreateTemplateTupleDesc(count);
     for (int i = 0; i < count; ++i) {
       TupleDescInitEntry(description, static_cast<AttrNumber>(i + 1), first[i].name, type_oid(first[i].type), -1, 0);

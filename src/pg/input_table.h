@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,7 +27,9 @@ class InputTable {
   };
 
   // name must outlive the table.
-  InputTable(const char* name, std::initializer_list<Column> columns);
+  InputTable(const char* name, std::span<const Column> columns);
+  InputTable(const char* name, std::initializer_list<Column> columns)
+      : InputTable(name, std::span(columns.begin(), columns.size())) {}
   ~InputTable();
   InputTable(const InputTable&) = delete;
   InputTable& operator=(const InputTable&) = delete;

@@ -313,45 +313,58 @@ std::size_t Query::run(std::size_t rows_max) {
 
 // --- Results ---------------------------------------------------------------------------------------------------------
 
-bool Query::is_null(std::size_t row, int column) const {
+Column Query::column(const char* name) const {
+  const auto* const table = static_cast<const SPITupleTable*>(rows_);
+  // Needs no guard: SPI_fnumber() compares names, and raises no error.
+  const int number = table == nullptr ? 0 : SPI_fnumber(table->tupdesc, name);
+  if (number <= 0) throw Error("XX000", "a statement of the worker returns no column \"" + std::string(name) + '"');
+  return Column(number);
+}
+
+bool Query::is_null(std::size_t row, Column column) const {
   auto* table = static_cast<SPITupleTable*>(rows_);
   bool is_null = false;
   // Needs no guard: SPI_getbinval() reports an unknown column in SPI_result and raises no error.
-  SPI_getbinval(table->vals[row], table->tupdesc, column + 1, &is_null);
+  SPI_getbinval(table->vals[row], table->tupdesc, column.number_, &is_null);
   return is_null;
 }
 
-std::uintptr_t Query::value(std::size_t row, int column) const {
+std::uintptr_t Query::value(std::size_t row, Column column) const {
   auto* table = static_cast<SPITupleTable*>(rows_);
   bool is_null = false;
   // Needs no guard: see is_null().
-  const Datum datum = SPI_getbinval(table->vals[row], table->tupdesc, column + 1, &is_null);
-  if (is_null) throw Error("XX000", "unexpected null in column " + std::to_string(column) + " of a webhook table");
+  const Datum datum = SPI_getbinval(table->vals[row], table->tupdesc, column.number_, &is_null);
+  if (is_null) {
+    const char* const name = NameStr(TupleDescAttr(table->tupdesc, column.number_ - 1)->attname);
+    throw Error("XX000", "unexpected null in column \"" + std::string(name) + "\" of a webhook table");
+  }
   return datum;
 }
 
-std::int16_t Query::get_int16(std::size_t row, int column) const { return DatumGetInt16(value(row, column)); }
-std::int32_t Query::get_int32(std::size_t row, int column) const { return DatumGetInt32(value(row, column)); }
-std::int64_t Query::get_int64(std::size_t row, int column) const { return DatumGetInt64(value(row, column)); }
-std::uint32_t Query::get_oid(std::size_t row, int column) const { return DatumGetObjectId(value(row, column)); }
-bool Query::get_boolean(std::size_t row, int column) const { return DatumGetBool(value(row, column)); }
-double Query::get_double(std::size_t row, int column) const { return DatumGetFloat8(value(row, column)); }
-FullXid Query::get_xid(std::size_t row, int column) const { return DatumGetUInt64(value(row, column)); }
+std::int16_t Query::get_int16(std::size_t row, Column column) const { return DatumGetInt16(value(row, column)); }
+std::int32_t Query::get_int32(std::size_t row, Column column) const { return DatumGetInt32(value(row, column)); }
+std::int64_t Query::get_int64(std::size_t row, Column column) const { return DatumGetInt64(value(row, column)); }
+std::uint32_t Query::get_oid(std::size_t row, Column column) const { return DatumGetObjectId(value(row, column)); }
+bool Query::get_boolean(std::size_t row, Column column) const { return DatumGetBool(value(row, column)); }
+double Query::get_double(std::size_t row, Column column) const { return DatumGetFloat8(value(row, column)); }
+FullXid Query::get_xid(std::size_t row, Column column) const { return DatumGetUInt64(value(row, column)); }
 
-Time Query::get_time(std::size_t row, int column) const { return from_timestamptz(DatumGetInt64(value(row, column))); }
+Time Query::get_time(std::size_t row, Column column) const {
+  return from_timestamptz(DatumGetInt64(value(row, column)));
+}
 
-std::optional<Time> Query::get_optional_time(std::size_t row, int column) const {
+std::optional<Time> Query::get_optional_time(std::size_t row, Column column) const {
   if (is_null(row, column)) return std::nullopt;
   return get_time(row, column);
 }
 
-Uuid Query::get_uuid(std::size_t row, int column) const {
+Uuid Query::get_uuid(std::size_t row, Column column) const {
   Uuid uuid;
   std::memcpy(uuid.bytes.data(), DatumGetUUIDP(value(row, column))->data, uuid.bytes.size());
   return uuid;
 }
 
-std::string Query::get_text(std::size_t row, int column) const {
+std::string Query::get_text(std::size_t row, Column column) const {
   const Datum datum = value(row, column);
   varlena* const text = guarded([datum] { return PG_DETOAST_DATUM_PACKED(datum); });
   std::string utf8 = to_utf8(view_of(text));
@@ -361,18 +374,18 @@ std::string Query::get_text(std::size_t row, int column) const {
   return utf8;
 }
 
-std::size_t Query::expanded_bytes(std::size_t row, int column) const {
+std::size_t Query::expanded_bytes(std::size_t row, Column column) const {
   if (is_null(row, column)) return 0;
   const Datum datum = value(row, column);
   return guarded([datum] { return toast_raw_datum_size(datum); });
 }
 
-std::optional<std::string> Query::get_optional_text(std::size_t row, int column) const {
+std::optional<std::string> Query::get_optional_text(std::size_t row, Column column) const {
   if (is_null(row, column)) return std::nullopt;
   return get_text(row, column);
 }
 
-std::vector<std::string> Query::get_texts(std::size_t row, int column) const {
+std::vector<std::string> Query::get_texts(std::size_t row, Column column) const {
   if (is_null(row, column)) return {};
   const Datum datum = value(row, column);
   struct Elements {
@@ -396,7 +409,7 @@ std::vector<std::string> Query::get_texts(std::size_t row, int column) const {
   return texts;
 }
 
-std::vector<std::int64_t> Query::get_int64s(std::size_t row, int column) const {
+std::vector<std::int64_t> Query::get_int64s(std::size_t row, Column column) const {
   if (is_null(row, column)) return {};
   const Datum datum = value(row, column);
   struct Elements {

@@ -79,6 +79,15 @@ class Statement {
 // Sets the quoted name that replaces @extschema@. Call it before the first statement is prepared.
 void set_extension_schema(const std::string& quoted_name);
 
+// A column of a query's result: Query::column() finds it.
+class Column {
+ private:
+  friend class Query;
+  explicit Column(int number) : number_(number) {}
+
+  int number_;  // from 1, as SPI counts
+};
+
 // One execution of a statement: bind the parameters in order, run, read the rows. All texts are UTF-8. The rows live as
 // long as the Transaction.
 class Query {
@@ -108,25 +117,28 @@ class Query {
   // Executes the statement. rows_max 0: no limit. Returns the number of rows found or changed.
   std::size_t run(std::size_t rows_max = 0);
 
-  // The value in a row and column of the result, both counted from 0. A null is an Error unless the return type allows
-  // it.
-  bool is_null(std::size_t row, int column) const;
-  std::int16_t get_int16(std::size_t row, int column) const;
-  std::int32_t get_int32(std::size_t row, int column) const;
-  std::int64_t get_int64(std::size_t row, int column) const;
-  std::uint32_t get_oid(std::size_t row, int column) const;
-  bool get_boolean(std::size_t row, int column) const;
-  double get_double(std::size_t row, int column) const;
-  FullXid get_xid(std::size_t row, int column) const;
-  Time get_time(std::size_t row, int column) const;
-  std::optional<Time> get_optional_time(std::size_t row, int column) const;
-  Uuid get_uuid(std::size_t row, int column) const;
-  std::string get_text(std::size_t row, int column) const;  // text or json, as UTF-8
-  std::optional<std::string> get_optional_text(std::size_t row, int column) const;
+  // After run(): the column with the name that the statement gives it. Find it outside the loop over the rows. Throws
+  // Error XX000 if the statement returns no such column.
+  Column column(const char* name) const;
+
+  // The value in a row, counted from 0, and a column of the result. A null is an Error unless the return type allows it.
+  bool is_null(std::size_t row, Column column) const;
+  std::int16_t get_int16(std::size_t row, Column column) const;
+  std::int32_t get_int32(std::size_t row, Column column) const;
+  std::int64_t get_int64(std::size_t row, Column column) const;
+  std::uint32_t get_oid(std::size_t row, Column column) const;
+  bool get_boolean(std::size_t row, Column column) const;
+  double get_double(std::size_t row, Column column) const;
+  FullXid get_xid(std::size_t row, Column column) const;
+  Time get_time(std::size_t row, Column column) const;
+  std::optional<Time> get_optional_time(std::size_t row, Column column) const;
+  Uuid get_uuid(std::size_t row, Column column) const;
+  std::string get_text(std::size_t row, Column column) const;  // text or json, as UTF-8
+  std::optional<std::string> get_optional_text(std::size_t row, Column column) const;
   // The size of a text or json value in memory, without expanding it. 0 if null.
-  std::size_t expanded_bytes(std::size_t row, int column) const;
-  std::vector<std::string> get_texts(std::size_t row, int column) const;  // text[]; a null array becomes empty
-  std::vector<std::int64_t> get_int64s(std::size_t row, int column) const;
+  std::size_t expanded_bytes(std::size_t row, Column column) const;
+  std::vector<std::string> get_texts(std::size_t row, Column column) const;  // text[]; a null array becomes empty
+  std::vector<std::int64_t> get_int64s(std::size_t row, Column column) const;
 
  private:
   Query& add(std::uint32_t type, std::uintptr_t datum);
@@ -136,7 +148,7 @@ class Query {
   Query& add_nullable_array(std::uint32_t array_type, std::uint32_t element_type,
                             const std::vector<std::optional<Value>>& values, ToDatum to_datum);
   std::uintptr_t keep_text(std::string_view value);
-  std::uintptr_t value(std::size_t row, int column) const;
+  std::uintptr_t value(std::size_t row, Column column) const;
 
   Statement& statement_;
   std::vector<std::uint32_t> types_;

@@ -1,5 +1,5 @@
-// Admits events: enters each into the ledger with the deliveries that it asks for, and hands these on. Those to webhooks
-// without a filter are made at once; those to webhooks with one, when the filter has been asked (worker/filters.h).
+// Admits events: enters each into the ledger with its deliveries, and hands these on. Deliveries to webhooks without a
+// filter are made at once, the others when their filter has been evaluated (worker/filters.h).
 #pragma once
 
 #include "core/event.h"
@@ -29,11 +29,12 @@ class Admission {
   // The event is the next of its window, and goes to these webhooks.
   void admit(Event event, const Unadmitted::Receivers& all_receivers);
 
-  // Asks the filters whose turn it is, and takes over their answers. Throws Error: what has no answer waits still.
+  // Evaluates the filters whose turn it is, and takes over their answers. If it throws Error, events without an answer
+  // still wait.
   void ask_filters();
-  // Gives up asking about events that have waited for too many newer ones.
+  // Gives up on the filters of an event if too many newer events have come.
   void refuse_old_filters();
-  // The webhook has no filter any more: it gets what waits for its answer.
+  // The webhook has no filter any more. It gets the events that wait for its answer.
   void filter_removed(const Target& target);
 
  private:

@@ -1,5 +1,5 @@
-// Gives up pending deliveries that grow too old although nobody looks at them: those of a webhook that is switched off or
-// whose circuit is open, and all of them while deliveries are paused. What is fetched is given up by Pending::refill().
+// Gives up pending deliveries that grow too old while nobody fetches them: if their webhook is switched off, if its
+// circuit is open, or if deliveries are paused. Pending::refill() gives up the old ones among those that it fetches.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,8 @@ class Ages {
   Ages(Process& process, Targets& targets, Pending& pending)
       : process_(process), targets_(targets), pending_(pending) {}
 
-  // Takes a step, if it is time. delivers: deliveries are switched on. Throws Error: the rest is for the next step.
+  // Takes a step, if it is time. delivers: deliveries are switched on. If it throws Error, the rest is for the next
+  // step.
   void check(bool delivers);
 
   std::optional<Time> next_at(Time /*now*/) const { return deadlines_[Deadline::kCheck]; }

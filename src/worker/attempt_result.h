@@ -18,12 +18,12 @@ struct AttemptResult {
   std::string error;             // why the attempt failed, in words; valid UTF-8; empty on success
 };
 
-// 2xx is success. A 429 and a 5xx speak of the endpoint, as does every end without a response; any other status says
-// that it is alive and did not want this delivery.
+// 2xx is success. A 429, a 5xx, or an end without a response says something about the endpoint. Any other status says
+// that the endpoint is alive and refused this delivery.
 AttemptResult judge(const HttpResponse& response, Time now);
 
-// What webhook_logs keeps of a response's body: valid UTF-8, at most kResponseBytesMax bytes. Of one that came compressed
-// it is said so.
+// What webhook_logs keeps of a response's body: valid UTF-8, at most kResponseBytesMax bytes. If the body was
+// compressed, which nobody asked for, the text begins by saying so.
 inline constexpr std::size_t kResponseBytesMax = 4096;
 std::string stored_response(const HttpResponse& response);
 

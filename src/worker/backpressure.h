@@ -1,8 +1,8 @@
 // Makes admission wait while lanes are crowded, so that they drain instead of overflowing into webhook_deliveries.
 //
-// Waiting uses up an allowance, and each delivery gives some of it back. So a lane that takes 10,000 deliveries a second is
-// waited for as often as it needs, but for the moment in which it connects. A slower one is not, however much there is for
-// it.
+// Waiting uses up an allowance, and each delivery gives some of it back. So admission waits for a lane that takes
+// 10,000 deliveries a second as often as necessary, except while it connects. It does not wait for slower lanes,
+// however many events they have.
 #pragma once
 
 #include <optional>
@@ -24,13 +24,13 @@ class Backpressure {
   // Both outlive it.
   Backpressure(Process& process, const Pending& pending);
 
-  // When more may be admitted, not before now.
+  // When more events may be admitted; at the earliest now.
   Time opens_at(Time now) const;
-  // Something is to be admitted: if lanes are crowded, waiting begins.
+  // There are events to admit. If lanes are crowded, waiting begins.
   void want(Time now);
-  // Nothing is to be admitted, or something else than the lanes prevents it.
+  // There are no events to admit, or something other than the lanes prevents it.
   void reset() { waits_since_.reset(); }
-  // The time was not the lanes', since nothing was sent in it.
+  // Nothing was sent in this time, so it does not count as waiting for the lanes.
   void leave_out(Duration time);
   // Waiting ends. Returns what may be admitted now.
   Room open();

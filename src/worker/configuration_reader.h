@@ -1,9 +1,8 @@
-// When the webhooks are to be read, and how far that is. All of them are read in the beginning, and again when something
-// may have changed that Store::changes() does not find; otherwise what has changed, snapshot to snapshot, and those whose
-// secrets expire. Each step is bounded, so that the network is looked after between two of them, however many webhooks
-// there are or change.
+// When webhooks are read, and which ones. The worker reads all webhooks at its start, and again when there may be
+// changes that Store::changes() does not find. Otherwise it reads the changes from snapshot to snapshot, and the
+// webhooks whose secrets expire. Each step is bounded, so the network gets its turn however many webhooks there are.
 //
-// An edit costs the worker what it takes to read one webhook. Who edits without end gets a part of its time at most.
+// An edit costs the worker as much as reading one webhook. Frequent edits get only a part of the worker's time.
 #pragma once
 
 #include <cstddef>
@@ -26,18 +25,18 @@ class ConfigurationReader {
 
   explicit ConfigurationReader(Store& store) : store_(store) {}
 
-  // Whether all webhooks have been read once: what no webhook is known for may be routed then.
+  // Whether all webhooks have been read once. Only then can an event be routed to nobody.
   bool is_loaded() const { return is_loaded_; }
-  // All changes that had finished in it are known.
+  // All changes that are visible in this snapshot are known.
   const Snapshot& known() const { return known_; }
-  // Changes have been announced that are not known yet.
+  // Whether changes were announced that are not known yet.
   bool has_changes() const { return has_changes_; }
-  // The number of the last round through all webhooks. A webhook that was neither read in it nor later is gone at its end.
+  // The number of the last round through all webhooks. A webhook that was not read in it or later no longer exists.
   std::uint64_t round() const { return round_; }
 
-  // Takes in what has been announced, which any call of the store may have brought.
+  // Takes over announcements of changes, which any call of the store may receive.
   void take_news();
-  // Something may have changed though nothing was announced.
+  // There may be changes that were not announced.
   void look_for_changes() { has_changes_ = true; }
   void read_all_again() { is_round_wanted_ = true; }
   // When the next step is due; nothing: there is nothing to read.
@@ -49,10 +48,10 @@ class ConfigurationReader {
     bool is_of_round = false;
     bool has_ended_round = false;
   };
-  // The step that is due, or one through the changes. Throws Error: it is due as before.
+  // Takes the step that is due, or one through the changes. If it throws Error, the step is still due.
   Step read_next(Time now);
   Step read_changes();
-  // What the step took, with what follows from it.
+  // How long the step took, including its consequences.
   void note_cost(const Step& step, Time begun, Time ended);
 
   // When the next of the webhook's secrets expires; nothing: none does.

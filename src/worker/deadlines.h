@@ -1,7 +1,7 @@
-// When a room of the worker has something to do next, though nothing happens.
+// When a room of the worker has something to do next even if nothing happens.
 //
-// A room names each of its deadlines once, by an enum whose last enumerator is kCount, and keeps their times in a Deadlines.
-// Its next_at() says under which conditions they count; the loop takes the earliest of all rooms. Pure.
+// A room names each of its deadlines once, by an enum whose last enumerator is kCount, and keeps their times in a
+// Deadlines. Its next_at() says under which conditions they count; the loop takes the earliest of all rooms. Pure.
 #pragma once
 
 #include <algorithm>
@@ -23,7 +23,8 @@ class Deadlines {
   void set(Name name, Time at) { at_[static_cast<std::size_t>(name)] = at; }
   // An earlier deadline stays.
   void bring_forward(Name name, Time at) { set(name, std::min((*this)[name], at)); }
-  // A time that the clock was set back behind is now, or nothing would happen until the clock has caught up.
+  // After the clock was set back, deadlines that would be too late are due now. Otherwise nothing would happen until
+  // the clock has caught up.
   void clock_set_back(Time now) {
     for (Time& at : at_) at = std::min(at, now);
   }

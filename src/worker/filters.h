@@ -1,18 +1,18 @@
-// Asks webhooks' filters about events. Tenants write filters, and the data that they are asked about: what they take of
-// the worker's time and memory is their organization's.
+// Evaluates webhooks' filters on events. Tenants write both the filters and the data, so their organization pays for
+// the time and the memory.
 //
-// An event is admitted at once, and waits here for the answers of the webhooks that have a filter: it holds up no other
-// organization's events, nor the webhooks of its own that have none. Organizations take turns, each with questions,
-// failures and bounds of its own. What an organization's filters take, converting the data included, it is charged for:
-// they may take a tenth of the time, and 2 s before that (TimeAllowance). When they have had that, what is left waits.
+// An event is admitted at once. Its deliveries to webhooks with a filter wait here for the answers. They delay neither
+// other organizations' events nor the organization's webhooks without a filter. Organizations take turns, each with its
+// own questions, failures and limits. An organization's filters, with the conversion of the data, may take a tenth of
+// the time, and 2 s before that limit applies (TimeAllowance). After that, the remaining questions wait.
 //
-// A delivery is not made, as if the filter did not match, and note() counts it and says so, where
+// In these cases a delivery is not made, as if the filter did not match; note() counts and reports it:
 //   - the filter cannot be evaluated on the data;
-//   - the data is beyond what filters may see (core/json_bounds.h);
-//   - it takes too long, or has taken too long a while ago: it is left alone, for longer each time;
-//   - there is no room to wait, or it has waited for kWaitMax while the organization's time was used up, or for
-//     kWaitEventsMax events.
-// Who has no organization is charged nothing: no tenant creates such a webhook.
+//   - the data exceeds the bounds for filters (core/json_bounds.h);
+//   - the filter takes too long, or recently took too long: it then rests, each time for longer;
+//   - there is no room to wait;
+//   - the delivery has waited for kWaitMax while the organization's time was used up, or for kWaitEventsMax events.
+// Webhooks without an organization are not charged, because no tenant creates them.
 #pragma once
 
 #include <algorithm>
@@ -43,8 +43,8 @@ namespace webhook {
 
 class Filters {
  public:
-  // Of all organizations together, beside the bytes of ByteBudget::filtered_max(). None has more than half of it, nor more
-  // than the others leave: as with lanes.
+  // For all organizations together, in addition to the bytes of ByteBudget::filtered_max(). As with lanes, no
+  // organization has more than half of it, or more than the others leave.
   static constexpr std::size_t kEventsMax = 20'000;
   static constexpr std::size_t kQuestionsMax = 1'000;  // of one call of the store
   static constexpr Duration kWaitMax = std::chrono::minutes(1);
@@ -70,7 +70,7 @@ class Filters {
   Filters(Process& process, Store& store, Targets& targets, ByteBudget& budget, Statistics& statistics)
       : process_(process), store_(store), targets_(targets), budget_(budget), statistics_(statistics) {}
 
-  // Whether an event may wait for these, which have filters. If not, they do not get it.
+  // Whether there is room for an event to wait for these webhooks' filters. If not, they do not get it.
   bool has_room(const Event& event, const std::vector<Target*>& receivers);
   // There must be room.
   void ask(Event event, Ledger::Entry entry, std::shared_ptr<const Outgoing> outgoing,
@@ -80,20 +80,20 @@ class Filters {
   bool has_older_than(Ledger::Entry entry, const std::optional<std::string>& organization) const;
   // Whether none waits.
   bool empty() const { return waiting_events_ == 0; }
-  // When the next ones may be asked, not before now; nothing: none waits.
+  // When the next filters may be evaluated, at the earliest now; nullopt if no event waits.
   std::optional<Time> next_at(Time now);
   bool is_due(Time now) { return next_at(now) == now; }
-  // Asks those whose turn it is, by one call of the store, and concludes what is answered, each organization's in the
-  // order in which it came. Throws Error: what has no answer waits still.
+  // Evaluates the filters whose turn it is in one call of the store, and concludes the answered events, in their order
+  // within each organization. If it throws Error, events without an answer still wait.
   void answer(const Conclude& conclude);
-  // Those have waited for too long. newest: the last entry of the ledger.
+  // Refuses events that have waited for too many newer ones. newest: the last entry of the ledger.
   void refuse_old(Ledger::Entry newest, const Conclude& conclude);
-  // The time until now does not count as waiting: nobody was asked.
+  // The time until now does not count as waiting, because no filter was evaluated.
   void hold(Time now) { held_until_ = now; }
 
-  // The webhook has no filter any more: it gets what waits for its answer, before anything newer.
+  // The webhook has no filter any more. It gets the events that wait for its answer before newer ones.
   void filter_removed(const Target& target, const Conclude& conclude);
-  // Forgets organizations of which nothing needs to be known. For now and then.
+  // Forgets organizations that need not be remembered. To be called now and then.
   void forget_idle();
   void clock_set_back(Time now);
 

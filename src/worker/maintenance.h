@@ -1,8 +1,8 @@
-// Looks after what the database would otherwise collect: turns the rings, deletes dead deliveries when they expire, holds
-// organizations to their quotas, and deletes what deleted webhooks leave behind.
+// Keeps the tables small: turns the rings, deletes dead deliveries when they expire, holds organizations to their
+// quotas, and deletes what deleted webhooks leave behind.
 //
-// The last is each worker's, for its share of the webhooks; the rest is the first worker's, for all. Each call takes a
-// bounded step.
+// Each worker does the last of these for its share of the webhooks. The first worker does the others for all webhooks.
+// Each call takes a bounded step.
 #pragma once
 
 #include <array>
@@ -29,10 +29,10 @@ class Maintenance {
 
   // Whether maintain() has something to do.
   bool is_due(Time now) const { return deadlines_.has_passed(Deadline::kMaintenance, now); }
-  // The rings, the quotas, and deliveries that have expired. Throws Error: the rest is for the next time.
+  // The rings, the quotas, and deliveries that have expired. If it throws Error, the rest is for the next call.
   void maintain();
-  // A step of deleting what deleted webhooks have left, if it is time and all webhooks are known. Throws Error: again
-  // later.
+  // Deletes some of what deleted webhooks have left, if it is time and all webhooks are known. If it throws Error, the
+  // step is tried again later.
   void clean_up();
 
   // The worker has recorded something, so the rings grow.
@@ -46,7 +46,7 @@ class Maintenance {
  private:
   enum class Deadline : std::uint8_t { kMaintenance, kExpiry, kCleanUp, kCount };
 
-  // Why a ring does not turn. A reason that is gone in a moment is not worth a warning.
+  // Why a ring does not turn. There is no warning if the reason passes in a moment.
   struct KeptSegment {
     std::string reason;  // empty: it turns
     Time next_warning{};

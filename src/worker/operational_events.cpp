@@ -31,7 +31,7 @@ OperationalEvent webhook_disabled(const Webhook& webhook, std::string_view reaso
 OperationalEvent delivery_failed(const Webhook& webhook, const Outgoing& event, int attempts, std::string_view error) {
   std::string data = begin_data(webhook);
   data += R"(,"webhook_id":)";
-  append_json_string(data, event.webhook_id);
+  append_json_string(data, event.public_event_id);
   data += R"(,"event":)";
   append_json_string(data, event.event_name);
   data += R"(,"attempts":)" + std::to_string(attempts) + R"(,"error":)";

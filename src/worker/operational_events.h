@@ -1,6 +1,6 @@
-// Events about webhooks themselves, which the worker emits for the webhooks of the organization. They are delivered like
-// any other, but are no cause of the next: that a delivery of "webhook.…" fails, and that an endpoint recovers which failed
-// no others, is not told.
+// Events about webhooks themselves, which the worker emits for the webhooks of the organization. They are delivered
+// like any other event, but never cause further ones: a failed delivery of "webhook.…" causes no event, and neither
+// does the recovery of an endpoint that failed no other deliveries.
 #pragma once
 
 #include <string_view>
@@ -20,7 +20,7 @@ OperationalEvent webhook_disabled(const Webhook& webhook, std::string_view reaso
 // {"configuration_id","name","webhook_id","event","attempts","error"}
 OperationalEvent delivery_failed(const Webhook& webhook, const Outgoing& event, int attempts, std::string_view error);
 
-// webhook.recovered: the circuit has closed, behind failures of more than operational events.
+// webhook.recovered: the circuit has closed. Not only operational events had failed.
 // {"configuration_id","name","failing_since"}
 OperationalEvent webhook_recovered(const Webhook& webhook, Time failing_since);
 

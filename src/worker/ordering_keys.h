@@ -1,9 +1,9 @@
-// What Pending knows of the order of what is pending to a webhook: whether its rows in webhook_deliveries have the
-// ordering keys of its present ordering, and which keys wait for a pending delivery.
+// The order of a webhook's pending deliveries: whether its rows in webhook_deliveries have the keys of its present
+// ordering, and which keys have pending deliveries.
 //
-// Rows without keys, or with those of another ordering, get them step by step. Until then nothing of the webhook is fetched,
-// and everything overflows. It works on the lanes, the backlog and the deferrals of Pending, which schedules what is
-// fetched.
+// Rows without keys, or with the keys of another ordering, get new keys step by step. Until then none of the webhook's
+// rows is fetched, and all its deliveries overflow. The class works on the lanes, the backlog and the deferrals of
+// Pending. Pending schedules the fetches.
 #pragma once
 
 #include <optional>
@@ -38,7 +38,7 @@ class OrderingKeys {
   // Whether its rows get keys.
   bool are_being_written(const Uuid& webhook) const { return jobs_.contains(webhook); }
 
-  // The webhook's keys are to be loaded: set_up() is to be called for it, and then note_loaded().
+  // Remembers to load the webhook's keys. The caller then calls set_up() for it, and note_loaded().
   void load(const Uuid& webhook) { to_load_.insert(webhook); }
   // Nothing: there is none to load.
   std::optional<Uuid> next_to_load() const;
@@ -51,8 +51,8 @@ class OrderingKeys {
 
   // Whether write_step() has something to do.
   bool has_step() const;
-  // Writes the next keys of one webhook. All results must have been recorded. Returns the webhook if that were the last of
-  // them; otherwise nullptr.
+  // Writes the next keys of one webhook. All results must have been recorded. Returns the webhook if all its keys are
+  // written now, otherwise nullptr.
   const Target* write_step();
 
   // The webhook has no order any more.

@@ -54,7 +54,7 @@ bool Outcomes::conclude(const OpenRequest& request, const HttpResponse& response
   }
   if (is_success) {
     pending_.remove_row(delivery);
-    // Its row goes, and recovery may not have come to its event yet.
+    // Its row is deleted, and recovery may not have reached its event yet.
     if (delivery.has_row && recovery_.is_under_way()) recovery_.note_logged(key_of(delivery));
   } else {
     retry_or_give_up(request, *target, judgement, &row);
@@ -78,7 +78,7 @@ void Outcomes::retry_or_give_up(const OpenRequest& request, const Target& target
   if (request.is_probe) ++delivery.probes;
   const std::optional<Time> next = next_attempt_at(request, target, judgement, &row->error);
   row->next_attempt_at = next;
-  // What the circuit holds is due as soon as it closes, the oldest first.
+  // Deliveries that the circuit holds back are due when it closes, the oldest first.
   const Circuit* const circuit = pending_.circuit(target.webhook.id);
   const bool is_held = circuit != nullptr && circuit->is_open();
   pending_.add(delivery, delivery.attempt, next && is_held ? std::optional(delivery.pending_since) : next, row->error);
@@ -116,8 +116,9 @@ std::optional<Time> Outcomes::next_attempt_at(const OpenRequest& request, const 
   return next;
 }
 
-// A tenant whose thousand webhooks all fail, and all want to hear of it, would make a million deliveries of one event. So an
-// organization gets a limited number. Webhooks without an organization are not limited: no tenant creates one.
+// If a tenant has a thousand failing webhooks that all subscribe to operational events, one event would make a million
+// deliveries. So the number of these events is limited for each organization. Webhooks without an organization are not
+// limited, because no tenant creates them.
 void Outcomes::emit(const Target& target, OperationalEvent event) {
   const Time now = process_.now();
   if (const std::optional<std::string>& organization = target.webhook.organization_id) {
@@ -176,7 +177,7 @@ void Outcomes::note_closed(const Target& target) {
   process_.log_about(target.webhook.organization_id, LogLevel::kLog,
                      "the circuit of " + described(target.webhook) + " has closed",
                      "Its endpoint answers again. Its pending deliveries are sent.");
-  // From failures of operational events alone the next one would come, and so on for ever.
+  // Otherwise the failure of an operational event would cause the next one, and so on for ever.
   if (target.has_failed_events) {
     emit(target, webhook_recovered(target.webhook, target.endpoint.failing_since.value_or(process_.now())));
   }
@@ -199,7 +200,7 @@ void Outcomes::note_test(const Tester::Outcome& test) {
 
 // --- Webhooks that are switched off -----------------------------------------------------------------------------------------
 
-// In a transaction of its own: somebody may have the webhook's row locked, for whom nobody else is to wait.
+// In a transaction of its own. Somebody may have locked the webhook's row, and other webhooks must not wait for that.
 void Outcomes::disable(const Target& target, const std::string& reason) {
   to_disable_.emplace(target.webhook.id, std::string(utf8_prefix(reason, kReasonBytesMax)));
   deadlines_.set(Deadline::kDisable, process_.now());
@@ -214,7 +215,7 @@ void Outcomes::disable_webhooks() {
   }
 }
 
-// Returns false if it is to be tried again.
+// Returns false if it must be tried again.
 bool Outcomes::try_to_disable(const Uuid& webhook, const std::string& reason) {
   const Target* const target = targets_.find(webhook);
   if (target == nullptr || !target->webhook.is_active) return true;

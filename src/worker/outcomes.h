@@ -1,5 +1,5 @@
-// What follows from an attempt: a log row; a retry, or none; what it tells of the endpoint, whose circuit may open or close;
-// operational events; and that a webhook is switched off whose endpoint has failed for long, or is gone.
+// The consequences of an attempt: a log row, perhaps a retry, perhaps a change of the endpoint's circuit, and
+// operational events. If the endpoint has failed for long or is gone, its webhook is switched off.
 #pragma once
 
 #include <cstddef>
@@ -44,15 +44,16 @@ class Outcomes {
 
   // The request is no longer open. Returns whether the attempt was a success.
   bool conclude(const OpenRequest& request, const HttpResponse& response);
-  // A test tells of the endpoint what a delivery does; but one that fails tells nothing, since testing must do no harm.
+  // A successful test counts for the endpoint like a delivery. A failed one does not count, because testing must do no
+  // harm.
   void note_test(const Tester::Outcome& test);
 
-  // Switches off the webhooks that are to be, each by a transaction of its own, if it is time. One whose row somebody has
-  // locked is tried again later. Throws Error: likewise.
+  // Switches off the webhooks that have failed for too long, each in a transaction of its own. If somebody has locked a
+  // webhook's row, it is tried again later. If this throws Error, the rest is tried again later.
   void disable_webhooks();
   // The webhook is gone.
   void forget(const Uuid& webhook) { to_disable_.erase(webhook); }
-  // Forgets organizations of which nothing needs to be known. For now and then.
+  // Forgets organizations that need not be remembered. To be called now and then.
   void forget_idle();
 
   std::optional<Time> next_at(Time now) const;

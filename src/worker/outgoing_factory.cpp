@@ -9,9 +9,9 @@ namespace webhook {
 std::shared_ptr<const Outgoing> OutgoingFactory::make(Event event) {
   auto outgoing = std::make_shared<Outgoing>();
   outgoing->event_id = event.id;
-  outgoing->slot = event.slot;
+  outgoing->segment = event.segment;
   outgoing->created_at = event.created_at;
-  outgoing->webhook_id = event_ids_->encode(event.id, event.created_at);
+  outgoing->public_event_id = event_ids_->encode(event.id, event.created_at);
   outgoing->body = build_body(event);
   outgoing->event_name = std::move(event.name);
   outgoing->organization_id = std::move(event.organization_id);

@@ -13,8 +13,8 @@ using std::chrono::milliseconds;
 using std::chrono::minutes;
 using std::chrono::seconds;
 
-constexpr Duration kRefillTime = milliseconds(1);        // after which the network is looked after
-constexpr Duration kLoadTime = milliseconds(5);          // likewise, of loading ordering keys
+constexpr Duration kRefillTime = milliseconds(1);        // then the network gets its turn
+constexpr Duration kLoadTime = milliseconds(5);          // the same for loading ordering keys
 constexpr Duration kReliefInterval = milliseconds(100);  // between two rounds of relieving lanes
 constexpr int kReliefStep = 8;                           // lanes of a round
 constexpr int kStarvedMisses = 4;                        // lanes without room, after which no more are asked
@@ -40,7 +40,7 @@ Delivery delivery_of(const Target& target, const std::shared_ptr<const Outgoing>
 std::shared_ptr<const Outgoing> without_body(const Outgoing& event) {
   auto head = std::make_shared<Outgoing>();
   head->event_id = event.event_id;
-  head->slot = event.slot;
+  head->segment = event.segment;
   head->created_at = event.created_at;
   head->event_name = event.event_name;
   head->organization_id = event.organization_id;
@@ -151,9 +151,9 @@ void Pending::take_webhook(const Target& target, const Targets::Change& change, 
   if (change.is_new || is_backlog_new) {
     backlog_.reset(id, next_due);
   } else if (next_due && *next_due < backlog_.next_due(id).value_or(Time::max())) {
-    backlog_.add(id, {*next_due, 0});  // somebody has changed it by hand; or it is in memory, and will be passed over
+    backlog_.add(id, {*next_due, 0});  // changed by hand, or in memory and passed over later
   }
-  // By the ordering until now, rows were passed over that are the next ones by the new ordering.
+  // The old ordering passed over rows that the new ordering delivers first.
   if (change.ordering && (next_due || backlog_.next_due(id))) backlog_.add(id, {});
   if (is_ordered(target) && (is_backlog_new || change.ordering)) barrier_.add(id);
   set_up_lane(target, change);
@@ -161,8 +161,8 @@ void Pending::take_webhook(const Target& target, const Targets::Change& change, 
     lanes_.reopen_circuit(id, *circuit_opened_at, process_.now());
     lanes_.begin_overflow(id);
   }
-  // What is pending may be older than what is read now, or newer: that is not known before it is fetched. The same holds for
-  // what became pending while nothing could be delivered to the webhook.
+  // Pending rows may be older or newer than the events that are read now. That is known only once they are fetched. The
+  // same holds for deliveries that became pending while nothing could be delivered to the webhook.
   const std::optional<Time> first_due = backlog_.next_due(id);
   const bool is_due = first_due && *first_due <= process_.now();
   const bool begins = recovery_.is_under_way() || change.became_deliverable || change.ordering;
@@ -170,7 +170,7 @@ void Pending::take_webhook(const Target& target, const Targets::Change& change, 
   set_up_ordering(target, change, is_backlog_new);
 }
 
-// Makes a lane for a webhook that can be delivered to. What waits in the lane of one that no longer can becomes pending.
+// Makes a lane for a webhook that is deliverable. If a webhook no longer is, the deliveries in its lane become pending.
 void Pending::set_up_lane(const Target& target, const Targets::Change& change) {
   const Time now = process_.now();
   const Uuid& id = target.webhook.id;
@@ -191,7 +191,7 @@ void Pending::set_up_ordering(const Target& target, const Targets::Change& chang
   const bool begins = change.is_new || change.ordering || change.became_deliverable || is_backlog_new;
   if (!begins || !is_ordered(target)) return;
   if (backlog_.next_due(id) || backlog_.held(id) > 0 || deferrals_.contains(id)) {
-    lanes_.begin_overflow(id);  // new events wait behind it, whatever their keys are
+    lanes_.begin_overflow(id);  // new events wait behind the pending ones, whatever their keys are
     ordering_keys_.load(id);
   } else {
     ordering_keys_.note_nothing_pending(target);
@@ -215,13 +215,13 @@ void Pending::load_ordering_keys() {
 }
 
 void Pending::load_ordering_keys(const Target& target) {
-  flush();  // or results that wait would not be counted
+  flush();  // otherwise results that wait would not be counted
   ordering_keys_.set_up(target);
 }
 
 void Pending::write_ordering_keys() {
   if (!ordering_keys_.has_step()) return;
-  flush();  // or rows that are on their way would be left out
+  flush();  // otherwise rows that are on their way would be left out
   if (const Target* const target = ordering_keys_.write_step()) schedule_refill(*target);
 }
 
@@ -233,12 +233,12 @@ void Pending::forget(const Uuid& webhook) {
   barrier_.forget(webhook);
 }
 
-// While the circuit is open nothing is fetched before the next probe.
+// While the circuit is open, nothing is fetched before the next probe.
 void Pending::schedule_refill(const Target& target) {
   const Uuid& id = target.webhook.id;
   const std::optional<Time> due = backlog_.next_due(id);
   const Circuit* circuit = lanes_.circuit(id);
-  // What is pending is not to be read before all of it is written.
+  // Pending deliveries are read only after all of them are written.
   const bool is_incomplete = deferrals_.contains(id) || ordering_keys_.are_incomplete(id) || barrier_.holds(id);
   if (!target.webhook.is_deliverable() || !due || circuit == nullptr || is_incomplete) {
     backlog_.unschedule(id);
@@ -250,7 +250,7 @@ void Pending::schedule_refill(const Target& target) {
 
 // --- Events ---------------------------------------------------------------------------------------------------------------
 
-// What lanes do not take gets its rows at once, unless these are many.
+// Deliveries that lanes do not take get their rows at once, unless there are many.
 void Pending::deliver(const std::vector<Target*>& receivers, const std::shared_ptr<const Outgoing>& event,
                       Ledger::Entry entry) {
   std::vector<const Target*> rejected;
@@ -274,7 +274,7 @@ void Pending::deliver(const std::vector<Target*>& receivers, const std::shared_p
   }
 }
 
-// Until they have their rows nothing is to overtake them.
+// Nothing may overtake these deliveries until they have their rows.
 void Pending::wait_for_rows(const std::vector<const Target*>& receivers, const Outgoing& event, Ledger::Entry entry) {
   std::vector<FanOuts::Receiver> waiting;
   waiting.reserve(receivers.size());
@@ -315,7 +315,7 @@ void Pending::give_up(const Event& event, const Webhook& webhook, int attempts, 
                    .organization_id = event.organization_id,
                    .event = event.name,
                    .event_key = event.key,
-                   .slot = event.slot,
+                   .segment = event.segment,
                    .created_at = event.created_at,
                    .attempts = attempts,
                    .pending_since = event.created_at,
@@ -348,7 +348,7 @@ void Pending::add_row(const Delivery& delivery, const Target& target, int attemp
                    .organization_id = event.organization_id,
                    .event = event.event_name,
                    .event_key = event.key,
-                   .slot = event.slot,
+                   .segment = event.segment,
                    .created_at = event.created_at,
                    .attempts = attempts,
                    .probes = delivery.probes,
@@ -361,7 +361,7 @@ void Pending::add_row(const Delivery& delivery, const Target& target, int attemp
   if (!next_attempt_at && delivery.has_row) lanes_.note_settled(delivery.webhook, event.key, event.event_id);
 }
 
-// It has been due since its event, so that what is pending goes in the order of its age.
+// The row is due since its event was captured, so that pending deliveries are sent in the order of their age.
 void Pending::add_due(const Delivery& delivery) {
   const Target* target = targets_.find(delivery);
   add(delivery, delivery.attempt - 1, delivery.pending_since,
@@ -374,7 +374,7 @@ void Pending::remove_row(const Delivery& delivery) {
   lanes_.note_settled(delivery.webhook, delivery.event->key, delivery.event->event_id);
 }
 
-// Deliveries that are not to be sent now become pending, or stay so.
+// Deliveries that must not be sent now become or stay pending.
 void Pending::take_back(std::vector<Delivery> deliveries) {
   for (Delivery& delivery : deliveries) {
     if (delivery.has_row) {
@@ -393,7 +393,7 @@ void Pending::drop(const std::vector<Delivery>& deliveries) {
   }
 }
 
-// It stays in memory, so the row is not one to be fetched. What is in flight to a webhook that is gone gets none.
+// The delivery stays in memory, so refill() does not fetch the row. A delivery to a deleted webhook gets no row.
 void Pending::spill(Delivery& delivery) {
   const Target* target = targets_.find(delivery);
   if (target != nullptr && !is_asked_again(delivery)) {
@@ -435,7 +435,7 @@ void Pending::hold_back(const Target& target) {
 // --- Refill ---------------------------------------------------------------------------------------------------------------
 
 void Pending::refill() {
-  // What has no row yet, and is older than some that have one, is read first, so that it gets one too.
+  // Events without rows that are older than rows come first, so that they get rows too.
   if (recovery_.is_under_way() || fan_outs_.has_older_than(recovery_.end_entry())) return;
   const Time end = process_.now() + kRefillTime;
   bool is_recorded = false;
@@ -452,7 +452,8 @@ void Pending::refill() {
       continue;
     }
     try {
-      // What overflowed a moment ago is recorded first, or refill_lane() would not see it and let new events overtake it.
+      // Deliveries that overflowed a moment ago are recorded first. Otherwise refill_lane() would not see them, and new
+      // events would overtake them.
       if (!std::exchange(is_recorded, true)) flush();
       if (!deferrals_.contains(*id)) refill_lane(*target);
     } catch (...) {
@@ -467,7 +468,7 @@ void Pending::refill_lane(const Target& target) {
   const Time now = process_.now();
   const bool in_order = target.webhook.limits.ordering != Ordering::kRelaxed;
   const std::size_t room = lanes_.room(id, now);
-  // In order, the store begins at the oldest, where those in memory are.
+  // For an ordered webhook the store begins at the oldest rows. These are in memory already.
   Due due = store_.due({.webhook = target.webhook.identity(),
                         .now = now,
                         .in_order = in_order,
@@ -475,8 +476,9 @@ void Pending::refill_lane(const Target& target) {
                         .rows_max = in_order ? room + backlog_.held(id) : room,
                         .bytes_max = budget_.read_max()});
   bool all_taken = true;
-  bool has_found = false;  // something that is not in memory yet
-  // Ordering keys of deliveries that are in memory and were asked for once more. What follows them waits for that, too.
+  bool has_found = false;  // a row that is not in memory yet
+  // Ordering keys of deliveries that are in memory and that somebody asked for again. Later rows with these keys wait
+  // too.
   std::unordered_set<std::string> asked_again;
   Backlog::Position position = backlog_.position(id);
   for (PendingDelivery& row : due.deliveries) {
@@ -493,7 +495,7 @@ void Pending::refill_lane(const Target& target) {
     }
     if (asked_again.empty()) position = at;
   }
-  // What waits in fan_outs_ is pending, and has no row yet.
+  // Deliveries in fan_outs_ are pending and have no row yet.
   const bool is_all = due.is_all && all_taken && asked_again.empty();
   const bool has_more = !is_all || fan_outs_.contains(id);
   backlog_.advance(id, position, is_all ? due.next : std::optional(std::min(now, backlog_.next_due(id).value_or(now))));
@@ -502,8 +504,8 @@ void Pending::refill_lane(const Target& target) {
   } else {
     end_overflow(target, !due.next);
   }
-  // Otherwise let_go() schedules it: when the lane has room, or when some of what is in memory, beyond which the store does
-  // not see in order, is done with.
+  // Otherwise let_go() schedules the webhook when the lane has room. For an ordered webhook it does so when a delivery
+  // in memory has ended, because the store returns the rows in memory first.
   if (all_taken && (has_found || is_all || !in_order)) schedule_refill(target);
 }
 
@@ -534,10 +536,10 @@ bool Pending::offer_row(const Target& target, PendingDelivery row) {
   return is_taken;
 }
 
-// All that is due is in memory. is_all: and so is what is not due.
+// All due rows are in memory. is_all: there are no other rows.
 void Pending::end_overflow(const Target& target, bool is_all) {
   const Uuid& id = target.webhook.id;
-  // There were too many keys to know which of them wait. Now there are few.
+  // There were too many keys with pending deliveries to know them all. Now there are few.
   if (is_all && !lanes_.knows_pending(id) && !ordering_keys_.are_being_written(id)) ordering_keys_.load(id);
   lanes_.end_overflow(id);
 }
@@ -547,7 +549,8 @@ void Pending::starve(const Uuid& webhook, std::size_t bytes) {
   if (starved_.insert_or_assign(webhook, bytes).second) starved_turns_.push_back(webhook);
 }
 
-// Schedules those whose pending rows others have changed, once all is read that may be older than these rows.
+// If others have changed a webhook's pending rows, schedules it once all events are read that may be older than these
+// rows.
 void Pending::wake_read() {
   for (const Uuid& id : barrier_.release()) {
     if (const Target* target = targets_.find(id)) schedule_refill(*target);
@@ -574,7 +577,7 @@ void Pending::wake_starved() {
   }
 }
 
-// Such lanes were trusted when they got what they hold. Only a full round is followed by a pause.
+// These lanes were trusted when they got their deliveries. Only a full round is followed by a pause.
 void Pending::relieve_lanes() {
   if (!deadlines_.has_passed(Deadline::kRelief, process_.now())) return;
   for (int relieved = 0; relieved < kReliefStep; ++relieved) {

@@ -1,5 +1,5 @@
-// The owner of all deliveries that wait, wherever they do: in their webhook's lane, in webhook_deliveries, or, of an event for
-// many webhooks, on their way there.
+// The owner of all deliveries that wait. A delivery waits in its webhook's lane or as a row of webhook_deliveries. The
+// deliveries of an event for many webhooks may also wait on their way there.
 //
 //   deliver() ──▶ lane ──▶ take() ──▶ the network
 //      │          ▲  │
@@ -7,11 +7,11 @@
 //      ▼          │  ▼
 //   fan-outs ──▶ webhook_deliveries
 //
-// A delivery that its lane does not take gets a row in webhook_deliveries, which says when it is due. refill() fetches what is
-// due into lanes that have room. Nothing overtakes what it must not: see core/lanes.h and worker/ordering_keys.h.
+// If the lane does not take a delivery, it gets a row in webhook_deliveries, which says when it is due. refill()
+// fetches due rows into lanes that have room. core/lanes.h and worker/ordering_keys.h keep the order.
 //
-// Rows reach webhook_deliveries through the Recorder. record() records what waits there, and takes over what became of it;
-// whatever reads webhook_deliveries comes after it.
+// Rows reach webhook_deliveries through the Recorder. record() writes them and takes over the result. Reads of
+// webhook_deliveries come after that.
 #pragma once
 
 #include <cstddef>
@@ -60,42 +60,42 @@ class Pending {
 
   // --- Recording
 
-  // Records the results that wait and what is due together with them. Throws Error: all of it waits still.
+  // Records the results that wait, and what is due together with them. If it throws Error, all of it still waits.
   void record();
-  // Likewise, if results wait.
+  // The same, but only if results wait.
   void flush();
   // The worker before this one has left changes of the webhook that are not applied yet.
   void note_deferred(const Uuid& webhook);
-  // A step of applying what could not be written into webhook_deliveries at the time, if one is due.
+  // Applies some of the changes that could not be written to webhook_deliveries at the time, if it is time for that.
   void apply_deferred();
 
   // --- Webhooks
 
-  // Takes over that the webhook is new or has changed. is_backlog_new: its next_due replaces what was known of its backlog.
-  // circuit_opened_at: of a new webhook whose circuit an earlier worker has left open. schedule_refill() is to follow.
+  // The webhook is new or has changed. If is_backlog_new is set, its next_due replaces what was known of its backlog.
+  // circuit_opened_at is set for a new webhook whose circuit an earlier worker left open. Call schedule_refill() next.
   void take_webhook(const Target& target, const Targets::Change& change, bool is_backlog_new,
                     std::optional<Time> circuit_opened_at);
-  // Decides when the webhook's backlog is looked at next, from what is known of it now.
+  // Decides when the webhook's backlog is read next.
   void schedule_refill(const Target& target);
-  // The webhook is gone. What is in flight stays so; its rows are deleted by Maintenance.
+  // The webhook is gone. Its requests in flight go on. Maintenance deletes its rows.
   void forget(const Uuid& webhook);
-  // Loads which ordering keys wait for something that is pending, as far as there is time.
+  // Loads the ordering keys that have pending deliveries, as far as there is time.
   void load_ordering_keys();
   // A step of writing ordering keys.
   void write_ordering_keys();
 
   // --- Events
 
-  // Puts a delivery into each receiver's lane, or, if its lane does not take it, among what is pending.
+  // Puts a delivery into each receiver's lane. If the lane does not take it, it becomes a pending row.
   void deliver(const std::vector<Target*>& receivers, const std::shared_ptr<const Outgoing>& event,
                Ledger::Entry entry);
   // A delivery is dead without another attempt. The log says so.
   void give_up(const Event& event, const Webhook& webhook, int attempts, const std::string& error,
                std::int64_t request = 0);
   bool has_fan_outs() const { return !fan_outs_.empty(); }
-  // Whether so many deliveries wait for their rows that no event is to be admitted.
+  // Whether too many deliveries wait for their rows to admit another event.
   bool are_fan_outs_full() const { return fan_outs_.is_full(); }
-  // A step of writing rows for events that go to many webhooks. Returns whether they are to be recorded now.
+  // Writes some of the rows of events that go to many webhooks. Returns whether the caller should record them now.
   bool write_fan_outs();
 
   // --- Attempts
@@ -104,48 +104,48 @@ class Pending {
   std::optional<Delivery> take(Time now) { return lanes_.take(now); }
   // It is not sent, because its webhook is gone.
   void discard(const Delivery& delivery);
-  // An attempt has ended. not_before: no probe of the endpoint before then, as it asked.
+  // An attempt has ended. not_before: the endpoint asked for no probe before then.
   Circuit::Change finish(const Delivery& delivery, Lanes::Health verdict, std::optional<Time> not_before);
   // The delivery has succeeded: its row goes, if it has one.
   void remove_row(const Delivery& delivery);
-  // The delivery is pending. attempts: those made. next_attempt_at: nothing if it is dead.
+  // The delivery becomes pending after so many attempts. It is dead if next_attempt_at is nullopt.
   void add(const Delivery& delivery, int attempts, std::optional<Time> next_attempt_at, std::string error);
-  // What waits in the lane behind a failed delivery, and must not overtake it, is pending, too.
+  // Deliveries behind a failed one in its lane that must not overtake it become pending too.
   void hold_back_behind(const Delivery& failed);
-  // The results of the delivery's attempt are with the recorder: its lane may need a refill.
+  // The recorder has the results of the delivery's attempt. Its lane may need a refill.
   void let_go(const Delivery& delivery, const Target& target);
   // The deliveries of a webhook that is gone are settled.
   void drop(const std::vector<Delivery>& deliveries);
 
   // Nothing: the webhook has no lane.
   const Circuit* circuit(const Uuid& webhook) const { return lanes_.circuit(webhook); }
-  // The circuit has opened: what waits in the lane goes among what is pending, and the backlog waits for the next probe.
+  // The circuit has opened. The deliveries in the lane become pending rows, and the backlog waits for the next probe.
   void hold_back(const Target& target);
-  // Something else than a delivery has told that the endpoint answers.
+  // A test has shown that the endpoint answers.
   Circuit::Change close_circuit(const Uuid& webhook) { return lanes_.close_circuit(webhook, process_.now()); }
 
   // --- What waits
 
-  // Fetches what is due into lanes that have room, for about a millisecond.
+  // Fetches due rows into lanes that have room, for about a millisecond.
   void refill();
-  // Evicts deliveries from lanes of endpoints of which nothing good is known, if such lanes hold more bytes than they may.
+  // If the lanes of endpoints without a recent success hold too many bytes, evicts deliveries from them.
   void relieve_lanes();
-  // Whether something is pending to the webhook that refill() does not look at. delivers: deliveries are switched on.
+  // Whether the webhook has pending rows that refill() does not fetch. delivers: deliveries are switched on.
   bool is_left_alone(const Uuid& webhook, bool delivers) const;
-  // Gives up what is pending to the webhook and older than webhook.max_age, some at a time. Returns whether there may be
+  // Gives up some of the webhook's pending deliveries that are older than webhook.max_age. Returns whether there may be
   // more.
   bool give_up_old(const Target& target);
-  // Visits the deliveries in lanes until a visit gives false. Returns whether none has.
+  // Visits the deliveries in lanes until a visit returns false. Returns whether all were visited.
   template <class Visit>
   bool for_each_queued(Visit visit) {
     return lanes_.for_each_queued(visit);
   }
-  // Gives a delivery that is in memory a row of its own, which from then on stands for it instead of the event log.
+  // Stores a delivery that is in memory as a row. From then on the row stands for it instead of the event log.
   void spill(Delivery& delivery);
 
   // How many deliveries wait in lanes.
   std::size_t queued() const { return lanes_.queued(); }
-  // See Lanes: whether admitting more should wait for the lanes, and whether it should although it has waited already.
+  // Whether admission should wait for the lanes, and whether it should go on waiting for them (core/lanes.h).
   bool are_lanes_crowded() const { return lanes_.is_crowded(); }
   bool are_lanes_full() const { return lanes_.is_full(); }
   // Whether requests are in flight that are not slow.
@@ -153,10 +153,10 @@ class Pending {
 
   // --- Time
 
-  // Of what the database is told.
+  // The next time that this class has something for the database.
   std::optional<Time> next_at(Time now) const;
   std::optional<Time> next_refill_at() const;
-  // When take() may have something that it has not now.
+  // When take() may return a delivery that it does not return now.
   std::optional<Time> next_send_at() const { return lanes_.next_turn_at(); }
   void clock_set_back(Time now);
 
@@ -198,7 +198,8 @@ class Pending {
   Deferrals deferrals_;  // of webhooks whose rows somebody else is writing
   OrderingKeys ordering_keys_;
   Deadlines<Deadline> deadlines_;
-  // Webhooks for whose next pending delivery other lanes left no bytes: how many bytes it takes, and in which order they came.
+  // Webhooks for whose next pending delivery other lanes left no bytes: how many bytes it takes, and in which order
+  // they came.
   std::unordered_map<Uuid, std::size_t> starved_;
   std::deque<Uuid> starved_turns_;
 };

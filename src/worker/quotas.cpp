@@ -17,7 +17,8 @@ constexpr Duration kRestMin = seconds(5);  // between two rounds
 constexpr std::size_t kCountStep = 1'000;
 constexpr std::size_t kGiveUpStep = 200;  // deliveries with one row in webhook_logs
 constexpr std::size_t kSavedStep = 200;
-// Who is beyond his quota gives up a tenth of it more: or each round would find a little to give up, and log it.
+// An organization beyond its quota gives up a tenth of the quota more. Otherwise each round would find a little to give
+// up, and log it.
 constexpr std::uint64_t kMarginShare = 10;
 
 constexpr const char* kTooMany = "its organization has more than webhook.max_deliveries_per_organization";
@@ -77,7 +78,7 @@ bool Quotas::step() {
 void Quotas::count() {
   const DeliveryCounts step = store_.count_deliveries(counted_to_, kCountStep);
   for (const DeliveryCount& count : step.counts) {
-    // Who has no organization is not limited: no tenant creates such a webhook.
+    // Webhooks without an organization are not limited, because no tenant creates them.
     if (count.organization_id) pending_[*count.organization_id][count.webhook] += count.rows;
   }
   counted_to_ = step.last;
@@ -113,7 +114,7 @@ void Quotas::give_up() {
   const std::size_t rows_max = std::min<std::uint64_t>(next.rows, kGiveUpStep);
   const std::size_t given_up = store_.give_up_excess(next.webhook, kTooMany, rows_max);
   next.rows -= std::min<std::uint64_t>(given_up, next.rows);
-  // Fewer: somebody has locked the rest, or it is gone.
+  // If there were fewer, somebody has locked or deleted the rest.
   if (next.rows == 0 || given_up < rows_max) excess_.pop_back();
 }
 

@@ -1,8 +1,8 @@
-// Holds each organization to its share of webhook_deliveries, and of the events that are saved for what is in it.
+// Holds each organization to its share of webhook_deliveries, and of the events that are saved for these rows.
 //
-// The first worker of a database counts in rounds: all rows are walked in small steps, so that neither the application
-// nor whoever sends pays for a counter. So an organization may have more than its share until the next round ends. A round
-// takes a fiftieth of the time; giving up, as much as is left for the rest.
+// The first worker of a database counts in rounds: it walks through all rows in small steps, so that neither capture
+// nor sending maintains a counter. So an organization may exceed its share until the next round ends. Counting takes at
+// most a fiftieth of the time, giving up at most half.
 #pragma once
 
 #include <cstddef>
@@ -23,7 +23,7 @@ class Quotas {
  public:
   Quotas(Process& process, Store& store) : process_(process), store_(store) {}
 
-  // Goes on for about a millisecond, if it is time. Throws Error; the step that failed is done again.
+  // Works for about a millisecond, if it is time. If it throws Error, the failed step is repeated.
   void turn();
   Time next_turn() const { return next_turn_; }
   void clock_set_back(Time now);

@@ -6,8 +6,8 @@
 namespace webhook {
 namespace {
 
-constexpr std::size_t kStep = 64;                                    // webhooks that release() looks at
-constexpr Duration kFilterInterval = std::chrono::milliseconds(10);  // between two looks while filters are asked
+constexpr std::size_t kStep = 64;                                    // webhooks that one release() examines
+constexpr Duration kFilterInterval = std::chrono::milliseconds(10);  // between two calls while filters are evaluated
 
 }  // namespace
 

@@ -1,6 +1,6 @@
-// Holds back the pending rows of an ordered webhook after somebody else has changed them, as webhook_replay() does. Some of
-// these rows may be of events that are newer than events which the worker has not read yet. They are fetched when the worker
-// has read all that was committed by then, and the filters have answered for it.
+// Holds back the pending rows of an ordered webhook after somebody else has changed them, as webhook_replay() does.
+// Some of these rows may belong to newer events than the worker has read. They are fetched when the worker has read
+// everything that was committed by then, and its filters have been evaluated.
 #pragma once
 
 #include <cstddef>
@@ -26,7 +26,7 @@ class ReadBarrier {
   // The webhook's rows have changed. They are held back from now on.
   void add(const Uuid& webhook);
   bool holds(const Uuid& webhook) const { return held_.contains(webhook); }
-  // Whether some are held back until the reader has come further.
+  // Whether rows are held back until the reader has read more.
   bool waits_for_reader() const { return read_ < wanted_ && !held_.empty(); }
   void forget(const Uuid& webhook) { held_.erase(webhook); }
 
@@ -35,7 +35,7 @@ class ReadBarrier {
   // The reader has read everything up to the head that it took last. next_entry: of the ledger.
   void note_read(Ledger::Entry next_entry);
 
-  // Takes out webhooks that need no longer be held back: a bounded step.
+  // Takes out some of the webhooks that need not be held back any longer.
   std::vector<Uuid> release();
   // When release() may have some; nothing: not before the reader has come further.
   std::optional<Time> next_at(Time now) const;

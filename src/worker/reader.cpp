@@ -58,8 +58,8 @@ bool Reader::may_filter() const {
   return recording_.has_room_for_results() && webhooks_.delivers() && !recording_.is_full();
 }
 
-// While requests are in flight, polls that find one event each must not keep their answers waiting. Requests that hang have
-// no answers.
+// While requests are in flight, polls that find one event each must not delay the responses. Requests that hang have no
+// responses.
 Time Reader::polls_open_at() const {
   const Time poll = deadlines_[Deadline::kPoll];
   return pending_.has_fast_requests() ? std::max(poll, deadlines_[Deadline::kPollPause]) : poll;
@@ -120,7 +120,7 @@ void Reader::read() {
   }
 }
 
-// While deliveries are off: whoever resumes them wakes the worker, but an invalidation is only seen in a transaction.
+// While deliveries are off. Resuming them wakes the worker, but it sees an invalidation only in a transaction.
 void Reader::read_while_off(Time now) {
   backpressure_.reset();
   filters_.hold(now);
@@ -197,7 +197,7 @@ std::vector<DeliveryKey> Reader::rows_of(const std::vector<Event>& events) {
 
 // --- Admitting ------------------------------------------------------------------------------------------------------------
 
-// Who gets each of the events.
+// Finds the receivers of the events.
 std::vector<Unadmitted::Receivers> Reader::route(const std::vector<Event>& events) {
   std::vector<Unadmitted::Receivers> receivers(events.size());
   for (std::size_t i = 0; i < events.size(); ++i) {
@@ -211,7 +211,7 @@ std::vector<Unadmitted::Receivers> Reader::route(const std::vector<Event>& event
   return receivers;
 }
 
-// As many of the events that were read as there is room for. All, if lanes had their time to make room and made none.
+// Admits as many events as there is room for. If lanes had time to make room and made none, admits all.
 void Reader::admit_chunk(const Backpressure::Room& room) {
   if (!unadmitted_.are_routed()) unadmitted_.route(route(unadmitted_.events()));
   const Time end = process_.now() + kAdmitTime;

@@ -1,7 +1,7 @@
 // Reads the event log, window by window (core/snapshot.h), and has its events admitted as there is room for them.
 //
-// The log is polled when a commit has called, and every few seconds in any case. What is read is routed at once, and admitted
-// in its order. After a start it is read again from the checkpoint on: see worker/recovery.h.
+// The worker polls the log after each commit that calls it, and every few seconds in any case. It routes the events at
+// once and admits them in their order. After a start it reads the log again from the checkpoint (worker/recovery.h).
 #pragma once
 
 #include <cstdint>
@@ -38,15 +38,16 @@ class Reader {
   // log_floor: of the checkpoint with which the ledger starts.
   void start(std::int64_t log_floor) { log_floor_ = next_log_floor_ = log_floor; }
 
-  // Takes a bounded step: asks filters, reads and admits what there is and may be read now. Throws Error: what was not
-  // admitted is for the next time.
+  // Takes a bounded step: evaluates filters, reads events and admits them. If it throws Error, events that were not
+  // admitted wait for the next step.
   void read();
 
   // The process was woken: something may have been committed.
   void note_call() { is_poll_wanted_ = was_called_ = true; }
-  // There may be something in the log that could not be read before.
+  // The log may have events that could not be read before.
   void poll_soon() { is_poll_wanted_ = true; }
-  // The database failed. It is to be polled as soon as it is called again, and until now no filter was asked.
+  // The database failed. The log is polled as soon as the database is used again. The time until now does not count as
+  // waiting for filters.
   void note_failure(Time now);
   // The time was spent on the database and not on sending.
   void leave_out(Duration time) { backpressure_.leave_out(time); }
@@ -96,8 +97,8 @@ class Reader {
   bool is_poll_wanted_ = true;
   bool was_called_ = false;      // since the last poll
   bool window_is_read_ = false;  // the events that were read last are the last of their window
-  // Ids of webhook_logs that are valid floors (see Checkpoint) for windows from the end of the newest window, and from any
-  // later snapshot.
+  // Ids of webhook_logs that are valid floors (see Checkpoint) for windows from the end of the newest window, and from
+  // any later snapshot.
   std::int64_t log_floor_ = 0;
   std::int64_t next_log_floor_ = 0;
 };

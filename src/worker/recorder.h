@@ -1,5 +1,5 @@
-// Results on their way into the database, in batches. Nothing is lost if a batch fails: it is kept, and tried again
-// with what has come since.
+// Results on their way into the database, in batches. If a batch fails, it is kept and tried again together with newer
+// results.
 #pragma once
 
 #include <cstddef>
@@ -43,10 +43,10 @@ class Recorder {
   void store(DeliveryRow row, Time now);
   // The delivery is no longer pending, if it was.
   void finish(const Finished& delivery, Time now);
-  // The webhook is gone: what is still to be written about what is pending for it is not.
+  // The webhook is gone. Changes of its pending deliveries that wait here are dropped.
   void forget(const Uuid& webhook);
   void emit(OperationalEvent event, Time now);
-  // A delivery of the event is to be settled in the ledger when all of the above is durable.
+  // Settles a delivery of the event in the ledger when all of the above is durable.
   void settle(Ledger::Entry entry) { settled_.push_back(entry); }
   // The worker no longer has this row of webhook_deliveries in memory, once all of the above is durable.
   void release(const DeliveryKey& key) { released_.push_back(key); }
@@ -57,10 +57,10 @@ class Recorder {
   std::size_t count() const { return count_; }
   // What those take in memory, roughly.
   std::size_t bytes() const { return bytes_; }
-  // Since when the oldest of those waits; in the past if there is none.
+  // Since when the oldest of those has waited; in the past if there is none.
   Time oldest() const { return oldest_; }
 
-  // Writes all that waits, and the state, in one transaction. Throws Error: all that waits waits still.
+  // Writes everything that waits, and the state, in one transaction. If it throws Error, everything still waits.
   Result record(const WorkerState& state);
 
  private:

@@ -115,7 +115,7 @@ std::optional<Recorder::Result> Recording::record(const Lanes& lanes) {
   return recorded;
 }
 
-// What is written together with the results, when its time has come.
+// Rows that are written together with the results when they are due.
 Recorder::WorkerState Recording::state_to_record(const Lanes& lanes) {
   const Time now = process_.now();
   Recorder::WorkerState state;
@@ -142,7 +142,7 @@ Recorder::WorkerState Recording::state_to_record(const Lanes& lanes) {
   return state;
 }
 
-// One statement writes a row once: a minute that is written now anyway waits for another time.
+// One statement writes a row only once. A locked minute waits if the same minute is written now anyway.
 void Recording::add_locked_rows(Recorder::WorkerState* state) {
   endpoints_.insert(locked_endpoints_.begin(), locked_endpoints_.end());
   locked_endpoints_.clear();
@@ -166,7 +166,7 @@ void Recording::note_cost(const Recorder::WorkerState& state, Time begun, Durati
   statistics_cost_ = {};
 }
 
-// What was not written because somebody has the rows locked.
+// Rows that were not written because somebody has locked them.
 void Recording::keep_locked_rows(const Recorded& recorded) {
   if (recorded.minutes.empty() && recorded.endpoints.empty()) return;
   locked_minutes_.insert(locked_minutes_.end(), recorded.minutes.begin(), recorded.minutes.end());

@@ -1,8 +1,8 @@
-// When results are recorded, and what is recorded together with them: the checkpoint, the statistics, and how endpoints were
-// found.
+// When results are recorded, and what is recorded together with them: the checkpoint, the statistics, and the state of
+// endpoints.
 //
-// Results wait a moment for each other in the Recorder. Statistics and endpoints whose rows somebody has locked wait here
-// until they are tried again.
+// Results wait a moment for each other in the Recorder. If somebody has locked the rows of statistics or endpoints,
+// these wait here until they are tried again.
 #pragma once
 
 #include <cstddef>
@@ -33,27 +33,28 @@ class Recording {
   Recording(Process& process, Recorder& recorder, const ByteBudget& budget, Ledger& ledger, Statistics& statistics,
             Targets& targets, Maintenance& maintenance);
 
-  // Whether more may be sent: while the database takes no results, they pile up.
+  // Whether more may be sent. Results pile up while the database takes none.
   bool has_room_for_results() const { return recorder_.bytes() < budget_.results_max(); }
-  // Whether so many results wait that nothing is to be admitted before they are recorded.
+  // Whether too many results wait to admit another event before they are recorded.
   bool is_full() const;
-  // Whether so many wait that they are to be recorded now.
+  // Whether enough results wait to record them now.
   bool is_batch_full() const;
 
   // The ledger has changed, so there may be a new checkpoint.
   void note_ledger_change() { has_ledger_changed_ = true; }
-  // What is known of the webhook's endpoint is to be written now.
+  // Writes the state of the webhook's endpoint with the next results.
   void write_endpoint(const Uuid& webhook) { endpoints_.insert(webhook); }
   // The webhook is gone.
   void forget(const Uuid& webhook);
 
-  // Whether record() has something to do now. is_idle: no more results are to come, so waiting for them gains nothing.
+  // Whether record() has something to do now. is_idle: no more results will come, so it is useless to wait for them.
   bool is_due(bool is_idle) const;
-  // Records the results that wait and what is due together with them, and settles the ledger. Nothing: there was nothing to
-  // record. The caller must take over what was released and deferred. Throws Error: all of it waits still.
+  // Records the results that wait and what is due together with them, and settles the ledger. Returns nullopt if there
+  // was nothing to record. The caller must take over what was released and deferred. If it throws Error, all of it
+  // still waits.
   [[nodiscard]] std::optional<Recorder::Result> record(const Lanes& lanes);
 
-  // The worker ends: the next record() writes statistics, or the checkpoint, whatever their deadline.
+  // The worker ends. The next record() writes statistics, or the checkpoint, whatever their deadline.
   void hasten_statistics();
   void hasten_checkpoint();
 

@@ -1,8 +1,8 @@
-// What has already become of the events behind the last checkpoint. The worker before this one read them too, and this one
-// reads them again: what is logged, or has a row in webhook_deliveries, is not to be delivered once more.
+// Which events behind the last checkpoint are already delivered. The previous worker has read these events, and this
+// one reads them again. A delivery that has a log row or a row in webhook_deliveries must not be made again.
 //
-// Recovery ends with the window that begins at the checkpoint. Until then no row of webhook_deliveries is fetched: some of
-// the events that are still to be read may be older.
+// Recovery ends with the window that begins at the checkpoint. Until then no row of webhook_deliveries is fetched,
+// because events that are still unread may be older.
 #pragma once
 
 #include <optional>
@@ -23,9 +23,9 @@ class Recovery {
 
   // An attempt is logged behind the checkpoint.
   void note_logged(const DeliveryKey& key) { logged_.insert(key); }
-  // Of the events that are to be routed next, webhook_deliveries holds these.
+  // The deliveries, of the events that are routed next, that have a row in webhook_deliveries.
   void set_rows(const std::vector<DeliveryKey>& keys) { rows_ = {keys.begin(), keys.end()}; }
-  // Whether the delivery is not to be made again.
+  // Whether the delivery must not be made again.
   bool knows(const DeliveryKey& key) const { return rows_.contains(key) || logged_.contains(key); }
 
   // The head of the log when the worker first looked. The first call counts.

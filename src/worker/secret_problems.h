@@ -1,4 +1,4 @@
-// Which webhooks' secrets cannot be decrypted, and what the server's log was told of it.
+// Which webhooks have secrets that cannot be decrypted, and which of these problems are in the server's log.
 #pragma once
 
 #include <map>
@@ -20,7 +20,7 @@ class SecretProblems {
   void set(const Webhook& webhook);
   void forget(const Uuid& webhook) { of_webhooks_.erase(webhook); }
 
-  // Logs what is wrong, if it has changed. Of the webhooks' problems the first is logged for all.
+  // Logs the problems if they have changed. The first webhook's problem stands for those of all webhooks.
   void report();
 
  private:

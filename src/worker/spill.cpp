@@ -45,7 +45,7 @@ bool Spill::spill_old(InFlight& in_flight) {
 }
 
 std::optional<Time> Spill::next_at(Time now) const {
-  // What is spilled is recorded together with the results that wait, if there are any.
+  // Spilled deliveries are recorded together with the results that wait, if there are any.
   if (ledger_.events_ahead() == 0 || !recorder_.empty()) return std::nullopt;
   return is_due(now) ? now : deadlines_[Deadline::kBoundary];
 }

@@ -1,8 +1,8 @@
-// Spills deliveries that have waited or been in flight for long to webhook_deliveries, so that they hold up neither the
-// checkpoint nor, with it, the reading. They stay in memory.
+// Spills deliveries that have waited or been in flight for long to webhook_deliveries, so that they do not stop the
+// checkpoint, which would stop reading. They stay in memory.
 //
-// Entries of the ledger are old once a boundary has been drawn twice since they were admitted: after 2 to 4 s. Step by step, since
-// nothing is sent in the meantime.
+// An entry of the ledger is old after 2 to 4 s, when a boundary has been drawn twice since it was admitted. Spilling
+// goes in small steps, because nothing is sent meanwhile.
 #pragma once
 
 #include <cstddef>
@@ -21,7 +21,7 @@ namespace webhook {
 
 class Spill {
  public:
-  // How many events may be ahead of the checkpoint. With more nothing is read.
+  // How many events may be ahead of the checkpoint. If there are more, no events are read.
   static constexpr std::size_t kEventsAheadMax = 50'000;
 
   // All of these outlive it.

@@ -162,7 +162,7 @@ struct DeliveryRow {
   std::optional<std::string> organization_id;
   std::string event;
   std::optional<std::string> event_key;
-  int slot = 0;       // segment of the event
+  int segment = 0;    // of the event
   Time created_at{};  // of the event
   int attempts = 0;
   int probes = 0;  // how many of the attempts were probes

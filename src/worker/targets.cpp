@@ -58,7 +58,7 @@ Targets::Change Targets::put(Webhook webhook, std::uint64_t round) {
     }
     if (known.secrets != webhook.secrets) target.keys_.clear();
   }
-  // What was before somebody switched it on again counts no more.
+  // The state from before somebody switched the webhook on again no longer counts.
   std::optional<Time>& failing_since = target.endpoint.failing_since;
   if (webhook.is_active && failing_since && *failing_since < webhook.active_since) failing_since.reset();
   target.round_ = round;

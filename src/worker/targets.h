@@ -21,10 +21,10 @@ namespace webhook {
 struct Target {
   Webhook webhook;
   EndpointState endpoint;  // but for the circuit, which its lane knows
-  // Since it began to fail, deliveries of more than operational events have failed. Of an endpoint that an earlier worker
-  // saw fail, that is assumed.
+  // Since the endpoint began to fail, not only operational events have failed. This is assumed if an earlier worker saw
+  // it fail.
   bool has_failed_events = true;
-  // A filter that took too long is left alone until then, each time for longer.
+  // A filter that took too long rests until then, each time for longer.
   Time filter_rests_until{};
   int filter_overruns = 0;                          // in a row
   std::unique_ptr<CompiledFilter> compiled_filter;  // once it was asked
@@ -53,11 +53,11 @@ class Targets {
     bool filter = false;
   };
 
-  // Adds the webhook, or takes over what has changed of it. It keeps what was found out about its endpoint, from when it
-  // became active on. Another webhook of that id must have been removed. round: of the reading that has seen it.
+  // Adds the webhook or takes over its changes. The state of its endpoint since it became active is kept. Another
+  // webhook with this id must have been removed before. round: the number of the reading that has seen it.
   Change put(Webhook webhook, std::uint64_t round = 0);
   void remove(const Uuid& id);
-  // Those that no reading has seen since that round began.
+  // The webhooks that no reading has seen since that round began.
   std::vector<Uuid> not_seen_since(std::uint64_t round) const;
 
   // nullptr: there is no such webhook (any more).
@@ -65,9 +65,9 @@ class Targets {
   // The webhook that the delivery was made for.
   Target* find(const Delivery& delivery);
 
-  // The webhooks, active or not, that subscribe to such an event: same organization, or both without one; a name or a
-  // pattern that matches. Their filters are not asked. The reference is good until the next call of routes() or put(), a
-  // pointer until its webhook is removed.
+  // The webhooks, active or not, that subscribe to such an event: they have the same organization, or both have none,
+  // and a name or a pattern matches. Filters are not considered. The reference is valid until the next call of routes()
+  // or put(), a pointer until its webhook is removed.
   const std::vector<Target*>& routes(const Event& event);
 
   auto begin() { return targets_.begin(); }

@@ -69,7 +69,7 @@ void Tester::send(TakenTest taken, const Testable& testable, EventIdCipher& even
   event.name = std::string(request.event.view());
   event.data = std::move(taken.data);
   const auto body = std::make_shared<const std::string>(build_body(event));
-  const std::string webhook_id = event_ids.encode(event.id, now);
+  const std::string public_event_id = event_ids.encode(event.id, now);
 
   SigningKeys keys;
   keys.reserve(testable.secrets.size());
@@ -78,7 +78,8 @@ void Tester::send(TakenTest taken, const Testable& testable, EventIdCipher& even
       .token = next_token_++,
       .url = testable.url,
       .headers = build_headers(
-          {.webhook_id = webhook_id, .event_name = event.name, .number = 1, .time = now, .is_test = true}, *body, keys),
+          {.public_event_id = public_event_id, .event_name = event.name, .number = 1, .time = now, .is_test = true},
+          *body, keys),
       .custom_headers = testable.headers,
       .body = body,
       .timeout = testable.timeout};
@@ -116,7 +117,7 @@ std::optional<Tester::Outcome> Tester::conclude(const HttpResponse& response) {
   return outcome;
 }
 
-// One by one, not through the recorder: the caller waits, and wants to know the log row.
+// One by one and not through the recorder, because the caller waits for the id of the log row.
 void Tester::record_finished() {
   while (!finished_.empty()) {
     const Test test = std::move(finished_.back());

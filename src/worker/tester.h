@@ -1,8 +1,9 @@
-// Sends what webhook_test() asks for: an event with data that the caller gives, at once, past the webhook's lane and circuit, to inactive webhooks too, at most
-// kInFlightMax at a time. A test is no delivery: it is logged, but never retried, pending or settled.
+// Sends what webhook_test() asks for: an event with the caller's data, at once, past the webhook's lane and circuit,
+// also to inactive webhooks, at most kInFlightMax at a time. A test is no delivery. It is logged, but never retried,
+// pending or settled.
 //
-// It is logged under an event id of its own, which is negative and drawn at random, so that it can't be taken for an
-// event's: neither by recovery, which looks for what was logged, nor by a receiver, since the webhook-id follows from it.
+// Its log row has an event id of its own, a negative random number, so that nobody takes it for an event's id: neither
+// recovery, which reads log rows, nor a receiver, because the webhook-id is made from it.
 #pragma once
 
 #include <cstddef>
@@ -36,7 +37,7 @@ class Tester {
     Lanes::Health verdict = Lanes::Health::kFailed;
   };
 
-  // It sends the tests of the share's webhooks: whose lanes are in this process, so that it knows what they tell.
+  // Sends the tests of the share's webhooks. Their lanes are in this process, so their circuits learn the results.
   Tester(Process& process, Store& store, HttpClient& http, TestRequests& requests, Recorder& recorder,
          const WorkerShare& share)
       : process_(process), store_(store), http_(http), requests_(requests), recorder_(recorder), share_(share) {}
@@ -48,11 +49,11 @@ class Tester {
 
   // Whether turn() has something to do.
   bool has_work() { return !finished_.empty() || (in_flight_.size() < kInFlightMax && requests_.any(share_)); }
-  // Records and answers what has finished, begins what is asked for. Throws Error: what it was about is answered.
+  // Records and answers finished tests, and begins new ones. If it throws Error, the test in question is answered.
   void turn(EventIdCipher& event_ids);
 
   std::size_t in_flight() const { return in_flight_.size(); }
-  // Answers all that is left and hands its log rows to the recorder: the process ends.
+  // The process ends: answers all remaining tests and hands their log rows to the recorder.
   void end();
 
  private:

@@ -1,4 +1,4 @@
-// The events that were read last and are not admitted yet, and which webhooks get them.
+// The events that were read last and are not admitted yet, and their receivers.
 #pragma once
 
 #include <cstddef>
@@ -38,9 +38,9 @@ class Unadmitted {
 
   // The receivers of the next event. It must not be empty, and its events must be routed.
   const Receivers& next_receivers() const { return receivers_[next_]; }
-  // The next event, which then is no longer here. The reference to its receivers stays good.
+  // Takes out the next event. The reference to its receivers stays valid.
   Event take() { return std::move(events_[next_++]); }
-  // Lets go of what events that were taken have left in memory. It must be empty.
+  // Frees the memory of events that were taken. It must be empty.
   void clear() {
     events_ = {};
     receivers_ = {};

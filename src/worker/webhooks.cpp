@@ -68,7 +68,7 @@ bool Webhooks::take_over(ConfigurationReader::Step step, Time begun) {
   return has_changed_pause || step.has_ended_round;
 }
 
-// What others have changed of what is pending to webhooks.
+// Others have changed webhooks' pending deliveries.
 void Webhooks::load_backlogs() {
   maintenance_.clean_up_soon(process_.now());  // of the notes that have told of it
   pending_.flush();                            // or the backlogs would lack the results that wait
@@ -128,7 +128,8 @@ void Webhooks::take_webhook(Webhook webhook, bool is_backlog_new) {
   pending_.schedule_refill(target);
 }
 
-// Takes over how the worker before this one found the endpoint. Returns since when its circuit is open; nothing: it is not.
+// Takes over how the worker before this one found the endpoint. Returns since when its circuit is open; nothing: it is
+// not.
 std::optional<Time> Webhooks::take_endpoint(Target& target, EndpointState endpoint) {
   const std::optional<Time> opened_at = endpoint.circuit_opened_at;
   target.endpoint = std::move(endpoint);
@@ -145,7 +146,7 @@ void Webhooks::take_deleted(const WebhookIdentity& deleted, Time now) {
   maintenance_.clean_up_soon(now);
 }
 
-// What is in flight comes back to nobody. The rows that the webhook leaves are deleted by Maintenance.
+// Requests in flight go on; only their attempts are logged. Maintenance deletes the rows that the webhook leaves.
 void Webhooks::forget(const Uuid& webhook) {
   const Uuid id = webhook;  // which may be the target's own
   unadmitted_.forget(targets_.find(id));

@@ -1,8 +1,8 @@
-// Takes over the configuration: reads the webhooks and what changes of them (worker/configuration_reader.h), and tells each
-// room of the worker what that means for it.
+// Takes over the configuration: reads the webhooks and their changes (worker/configuration_reader.h), and tells the
+// other rooms of the worker.
 //
-// Each step is bounded. Changes that others make to what is pending to a webhook come the same way: its backlog is then
-// loaded, and until that is done no new window of the log is opened.
+// Each step is bounded. If others change a webhook's pending deliveries, this class learns of it in the same way. It
+// then reads the webhook's backlog, and no new window of the log is opened before that.
 #pragma once
 
 #include <optional>
@@ -55,15 +55,15 @@ class Webhooks {
   // Whether all webhooks are known.
   bool are_loaded() const { return configuration_.is_loaded(); }
 
-  // A step of reading what is due. Returns whether there may be something in the log that could not be read before. Throws
-  // Error: it is due as before.
+  // Takes a step of reading, if one is due. Returns whether the log may have events that could not be read before. If
+  // it throws Error, the step is still due.
   bool take_step();
   // Reads what has changed, whether it is due or not.
   void read_changes();
-  // Reads what has changed, if it may be read now. Nothing: all that had changed before the call is known. Otherwise when to
-  // try again.
+  // Reads the changes, if they may be read now. Returns nullopt if all changes before the call are known, otherwise
+  // when to try again.
   std::optional<Time> catch_up();
-  // Something may have changed though nothing was announced.
+  // There may be changes that were not announced.
   void read_all_again() { configuration_.read_all_again(); }
 
   std::optional<Time> next_at(Time now) const;

@@ -123,7 +123,7 @@ void Worker::apply_settings() {
                is_enabled_ ? std::string() : "The setting webhook.enabled is off.");
 }
 
-// What the database is to be told and asked, but for new events.
+// All work with the database except reading new events.
 void Worker::work_on_database() {
   const Time begin = process_.now();
   if (webhooks_.take_step() || (webhooks_.delivers() && barrier_.waits_for_reader())) reader_.poll_soon();
@@ -161,7 +161,7 @@ void Worker::maintain() {
   maintenance_.clean_up();
 }
 
-// Keeps the network going, and tries the database again later, with all that it should have been told.
+// Keeps the network going, and tries the database again later with everything that should have been written.
 void Worker::back_off(const Error& error) {
   const Time now = process_.now();
   const Duration pause = std::min<Duration>(kStoreBackoffMin * (1 << std::min(store_failures_, 10)), kStoreBackoffMax);
@@ -189,7 +189,8 @@ Duration Worker::time_to_wait() {
   return network ? std::min(wait, *network) : wait;
 }
 
-// Otherwise nothing would happen until the clock has caught up. All but what webhook_deliveries says is due now.
+// Everything except the rows of webhook_deliveries is due now. Otherwise nothing would happen until the clock has
+// caught up.
 void Worker::clock_set_back(Time now) {
   deadlines_.clock_set_back(now);
   for_each_room([now](auto& room) { room.clock_set_back(now); });
@@ -227,7 +228,7 @@ void Worker::send() {
 void Worker::start_request(Delivery delivery, Target& target, Time now) {
   HttpRequest request{.token = delivery.ticket,
                       .url = target.webhook.url,
-                      .headers = build_headers({.webhook_id = delivery.event->webhook_id,
+                      .headers = build_headers({.public_event_id = delivery.event->public_event_id,
                                                 .event_name = delivery.event->event_name,
                                                 .number = delivery.attempt,
                                                 .time = now},
@@ -259,7 +260,7 @@ void Worker::collect() {
 
 // --- The end --------------------------------------------------------------------------------------------------------------
 
-// An error is no reason not to end: what could not be recorded will be sent again.
+// Ends in spite of an error. Deliveries that could not be recorded will be sent again.
 void Worker::end() {
   std::optional<Error> failure;
   try {

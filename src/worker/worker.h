@@ -1,17 +1,17 @@
-// The worker: takes events from the log, sends them, records what became of them. One a database, or several, each of
-// which reads the whole log for its share of the webhooks; the first also looks after the rings and the ids.
+// The worker: takes events from the log, sends them, and records the results. A database has one worker or several.
+// Each reads the whole log for its share of the webhooks. The first also maintains the rings and the ids.
 //
-// It waits in one place. Whatever wakes it (a commit, a socket, a retry that is due), one turn of the loop does all
-// there is to do, and nothing in it blocks but the database's own short transactions.
+// It waits in one place. Whatever wakes it (a commit, a socket, a retry that is due), one turn of the loop does all the
+// work, and only the database's own short transactions block.
 //
 //   Reader ──▶ Admission ──▶ Pending ──▶ send() ──▶ HttpClient ──▶ collect() ──▶ Outcomes ──▶ Recording ──▶ checkpoint
 //                 │  ▲        ▲   │                                                  │
 //                 ▼  │        │   ▼                                                  ▼
 //               Filters    webhook_deliveries ◀── retries, overflow, spill ──────────┘
 //
-// Each part is a room: a class with state and deadlines of its own, which knows the rooms that it tells something, and no
-// room knows the loop. What they share are the models: Targets, Ledger, Statistics, ByteBudget, and the Recorder, in which
-// results wait for the next transaction.
+// Each part is a room: a class with its own state and deadlines. A room knows the rooms that it calls. No room knows
+// the loop. The rooms share the models: Targets, Ledger, Statistics, ByteBudget, and the Recorder, in which results
+// wait for the next transaction.
 //
 //   room          what it does
 //   Webhooks      takes over the configuration
@@ -19,7 +19,7 @@
 //   Admission     enters an event into the ledger, and makes its deliveries, or has filters asked
 //   Pending       owns what waits: lanes, backlogs, fan-outs; with OrderingKeys
 //   Spill, Ages   what waits for long: gets a row, or is given up
-//   Outcomes      what follows from an attempt
+//   Outcomes      the consequences of an attempt
 //   Recording     when results are recorded, and what with them
 //   Maintenance   rings, quotas, expiry, and what deleted webhooks leave
 //   Tester        webhook_test()
@@ -64,8 +64,8 @@ class Worker {
  public:
   Worker(Process& process, Store& store, HttpClient& http, TestRequests& tests, const WorkerShare& share = {});
 
-  // Runs until the process is to end; what is in flight then gets webhook.shutdown_timeout to come back.
-  // Throws ExtensionGone when there is nothing left to work for, Error if it cannot begin.
+  // Runs until the process is asked to end. Requests in flight then have webhook.shutdown_timeout to finish. Throws
+  // ExtensionGone if the extension was dropped, Error if the worker cannot begin.
   void run();
 
  private:

@@ -37,7 +37,7 @@ class FakeHttp : public HttpClient {
     Time at{};
     std::string url;
     std::string event;
-    std::string webhook_id;
+    std::string public_event_id;
     std::int64_t event_id = 0;  // FakeStore writes it into the data
     int attempt = 0;
     std::string body;
@@ -90,7 +90,7 @@ class FakeHttp : public HttpClient {
     Received seen{.at = process_.now(),
                   .url = request.url,
                   .event = header(request, "X-Webhook-Event"),
-                  .webhook_id = header(request, "webhook-id"),
+                  .public_event_id = header(request, "webhook-id"),
                   .event_id = id_in(*request.body),
                   .attempt = std::stoi(header(request, "X-Webhook-Attempt")),
                   .body = *request.body,

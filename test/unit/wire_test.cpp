@@ -182,7 +182,7 @@ class BuildHeaders : public testing::Test {
   static constexpr std::string_view kBody = R"({"test": 2432232314})";
 
   // The moment and the id of the Standard Webhooks vector.
-  Attempt attempt_{.webhook_id = "msg_p5jXN8AQM9LWM0D4loKWxJek",
+  Attempt attempt_{.public_event_id = "msg_p5jXN8AQM9LWM0D4loKWxJek",
                    .event_name = "contact.created",
                    .number = 3,
                    .time = Time(seconds(1614265330) + milliseconds(999))};
@@ -216,8 +216,8 @@ TEST_F(BuildHeaders, CarrySignaturesByAllKeysWhileASecretRotates) {
   ASSERT_EQ(headers.size(), 9u);
   EXPECT_EQ(headers[6], "X-Webhook-Signature: " + github_signature(keys_[0].github, kBody));
   EXPECT_EQ(headers[8],
-            "webhook-signature: " + standard_signature(keys_[0].standard, attempt_.webhook_id, 1614265330, kBody) +
-                " " + standard_signature(keys_[1].standard, attempt_.webhook_id, 1614265330, kBody));
+            "webhook-signature: " + standard_signature(keys_[0].standard, attempt_.public_event_id, 1614265330, kBody) +
+                " " + standard_signature(keys_[1].standard, attempt_.public_event_id, 1614265330, kBody));
 }
 
 TEST_F(BuildHeaders, SayThatItIsATest) {

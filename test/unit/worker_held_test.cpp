@@ -156,7 +156,7 @@ TEST_F(WorkerTest, RecoveryFromFailuresOfOperationalEventsIsNoNews) {
   const Uuid webhook = store_.add_webhook(1, [](Webhook& w) { w.events = {"*", "webhook.*"}; });
   std::map<std::string, int> requests;  // by webhook-id
   http_.answer = [&](const Received& request) {
-    return Answer{.status = ++requests[request.webhook_id] <= 5 ? 503 : 200};
+    return Answer{.status = ++requests[request.public_event_id] <= 5 ? 503 : 200};
   };
   store_.emit([](Event& event) { event.name = "webhook.recovered"; });
   plan(6s, [this, webhook] {

@@ -24,7 +24,7 @@ TEST_F(WorkerTest, FailureIsPendingWithTheSchedulesDelayThenRetriedAndFinished) 
   EXPECT_GE(waited, 10s);
   EXPECT_LT(waited, 10s + 10ms);
   EXPECT_EQ(http_.received()[1].attempt, 2);
-  EXPECT_EQ(http_.received()[1].webhook_id, http_.received()[0].webhook_id);
+  EXPECT_EQ(http_.received()[1].public_event_id, http_.received()[0].public_event_id);
   EXPECT_EQ(http_.received()[1].body, http_.received()[0].body);
   EXPECT_EQ(store_.logs.size(), 2U);
   EXPECT_TRUE(store_.deliveries.empty());

@@ -32,7 +32,7 @@ extern "C" {
 #include "pg/capture/subscriptions.h"
 #include "pg/catalog.h"
 #include "pg/guard.h"
-#include "pg/server/shared_state.h"
+#include "pg/server/wakes.h"
 #include "pg/settings.h"
 #include "pg/timestamps.h"
 

@@ -32,7 +32,8 @@ extern "C" {
 #include "pg/encoding.h"
 #include "pg/event_table.h"
 #include "pg/guard.h"
-#include "pg/server/shared_state.h"
+#include "pg/server/event_ids.h"
+#include "pg/server/organization_shares.h"
 #include "pg/timestamps.h"
 
 namespace webhook::pg {
@@ -81,7 +82,7 @@ Datum json_datum(std::string_view json) {
   return text_datum({repaired.data, static_cast<std::size_t>(repaired.len)});
 }
 
-// Fills all columns except the slot and the id.
+// Fills all columns except slot and id.
 void fill_row(EventValues* row, const BufferedEvent& event, FullTransactionId xid) {
   std::memset(row, 0, sizeof *row);
   row->values[kKnownSwitch] = Int32GetDatum(event.known_switch);
@@ -182,15 +183,15 @@ int current_segment(const Catalog& catalog, bool excess) {
 struct Target {
   Oid relation = InvalidOid;  // invalid: the extension is gone
   Oid sequence = InvalidOid;
-  int slot = 0;
+  int segment = 0;  // its number
 };
 
 // Locks the current segment. If it is locked or somebody waits for such a lock, locks the newest free segment before it
 // in its ring, except the one after the current one, which the worker empties. nullopt if none is free.
 std::optional<int> lock_free_segment(const Catalog& catalog, int current) {
-  for (int slot = current; slot != next_segment(current); slot = previous_segment(slot)) {
-    if (ConditionalLockRelationOid(catalog.event_segments[static_cast<std::size_t>(slot)], RowExclusiveLock)) {
-      return slot;
+  for (int segment = current; segment != next_segment(current); segment = previous_segment(segment)) {
+    if (ConditionalLockRelationOid(catalog.event_segments[static_cast<std::size_t>(segment)], RowExclusiveLock)) {
+      return segment;
     }
   }
   return std::nullopt;
@@ -200,7 +201,7 @@ std::optional<int> lock_free_segment(const Catalog& catalog, int current) {
 // transaction wait in the lock's queue, where deadlocks are detected.
 int lock_segment(const Catalog& catalog, int current) {
   for (int attempt = 0; attempt < kLockAttempts; ++attempt) {
-    if (const std::optional<int> slot = lock_free_segment(catalog, current)) return *slot;
+    if (const std::optional<int> segment = lock_free_segment(catalog, current)) return *segment;
     CHECK_FOR_INTERRUPTS();
     pg_usleep(kLockPause_us);
   }
@@ -217,12 +218,12 @@ Target lock_some_segment(bool excess) {
     if (catalog == nullptr) return {};
     Catalog const before = *catalog;
     const int current = current_segment(before, excess);
-    const int slot = lock_segment(before, current);
-    const Oid relation = before.event_segments[static_cast<std::size_t>(slot)];
+    const int segment = lock_segment(before, current);
+    const Oid relation = before.event_segments[static_cast<std::size_t>(segment)];
     catalog = find_catalog();
     if (catalog == nullptr) return {};
     if (catalog->event_segments == before.event_segments && current_segment(*catalog, excess) == current) {
-      return {.relation = relation, .sequence = catalog->event_sequence, .slot = slot};
+      return {.relation = relation, .sequence = catalog->event_sequence, .segment = segment};
     }
     UnlockRelationOid(relation, RowExclusiveLock);
     CHECK_FOR_INTERRUPTS();
@@ -307,7 +308,7 @@ bool write_own(EventBuffer* buffer, SubtransactionId sub) {
     const int part = is_excess[i] ? 1 : 0;
     EventValues* row = ends[part]++;
     fill_row(row, buffer->event_of(sub, i), xid);
-    row->values[kSlot] = Int16GetDatum(static_cast<int16>(targets[part].slot));
+    row->values[kSlot] = Int16GetDatum(static_cast<int16>(targets[part].segment));
     row->values[kId] = Int64GetDatum(buffer->id_of(sub, i));
   }
   // Discarded before the rows are written, because an index's function may itself capture events.

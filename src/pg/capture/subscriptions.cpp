@@ -34,7 +34,7 @@ extern "C" {
 #include "pg/catalog.h"
 #include "pg/encoding.h"
 #include "pg/guard.h"
-#include "pg/server/shared_state.h"
+#include "pg/server/wakes.h"
 
 namespace webhook::pg {
 namespace {

@@ -11,7 +11,7 @@ extern "C" {
 #include "pg/functions/arguments.h"
 #include "pg/guard.h"
 #include "pg/keyed_lock.h"
-#include "pg/server/shared_state.h"
+#include "pg/server/organization_shares.h"
 #include "pg/settings.h"
 
 #pragma GCC visibility push(default)

@@ -24,8 +24,10 @@ extern "C" {
 #include "pg/encoding.h"
 #include "pg/functions/arguments.h"
 #include "pg/guard.h"
-#include "pg/server/shared_state.h"
+#include "pg/server/database_entries.h"
+#include "pg/server/shared_memory.h"
 #include "pg/server/test_requests.h"
+#include "pg/server/worker_slots.h"
 #include "pg/settings.h"
 #include "pg/timestamps.h"
 
@@ -101,9 +103,9 @@ Datum webhook_worker_slots(PG_FUNCTION_ARGS) {
   return entry([&] {
     guarded([fcinfo] { InitMaterializedSRF(fcinfo, 0); });
     auto* result = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
-    for (int place = 0; place < webhook::pg::place_count(); ++place) {
+    for (int index = 0; index < webhook::pg::entry_count(); ++index) {
       for (int number = 1; number <= webhook::pg::kWorkersMax; ++number) {
-        const auto worker = webhook::pg::worker_report(place, number);
+        const auto worker = webhook::pg::worker_report(index, number);
         if (worker) guarded([&] { put_worker(result, *worker); });
       }
     }

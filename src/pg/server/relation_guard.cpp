@@ -38,7 +38,7 @@ namespace {
 
 // The state of checking a statement. The first pass leaves the statement as it is, which is usually enough. The second
 // pass works on a copy and qualifies names.
-struct Look {
+struct Inspection {
   Oid extension;
   bool pins;        // names may be qualified
   bool has_to_pin;  // found a name that could come to mean another relation
@@ -47,10 +47,10 @@ struct Look {
 // --- Ownership -------------------------------------------------------------------------------------------------------
 
 // TOAST tables do not count, because only a superuser may look up names in their schema.
-bool is_of_extension(Oid relation, const Look& look) {
+bool is_of_extension(Oid relation, const Inspection& inspection) {
   const char kind = get_rel_relkind(relation);
   if (kind == RELKIND_INDEX || kind == RELKIND_PARTITIONED_INDEX) relation = IndexGetRelation(relation, true);
-  return OidIsValid(relation) && getExtensionOfObject(RelationRelationId, relation) == look.extension;
+  return OidIsValid(relation) && getExtensionOfObject(RelationRelationId, relation) == inspection.extension;
 }
 
 bool is_owner(Oid relation) {
@@ -61,8 +61,8 @@ bool is_owner(Oid relation) {
 #endif
 }
 
-void refuse(Oid relation, const Look& look) {
-  if (!is_of_extension(relation, look) || is_owner(relation)) return;
+void refuse(Oid relation, const Inspection& inspection) {
+  if (!is_of_extension(relation, inspection) || is_owner(relation)) return;
   ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
                   errmsg("permission denied to lock or change \"%s\", which belongs to the extension webhook",
                          get_rel_name(relation)),
@@ -73,10 +73,10 @@ void refuse(Oid relation, const Look& look) {
 // --- Names -----------------------------------------------------------------------------------------------------------
 
 // Fixes what the name means now, whatever other sessions drop or rename.
-void pin(RangeVar* name, Oid relation, Look* look) {
+void pin(RangeVar* name, Oid relation, Inspection* inspection) {
   if (name->schemaname != nullptr) return;
-  look->has_to_pin = true;
-  if (look->pins) name->schemaname = get_namespace_name(get_rel_namespace(relation));
+  inspection->has_to_pin = true;
+  if (inspection->pins) name->schemaname = get_namespace_name(get_rel_namespace(relation));
 }
 
 // Whether another schema of the search_path has a relation with this name.
@@ -89,31 +89,31 @@ bool is_ambiguous(const char* name, Oid relation) {
   return false;
 }
 
-void look_at(RangeVar* name, Look* look) {
+void inspect(RangeVar* name, Inspection* inspection) {
   if (name == nullptr) return;
-  if (!OidIsValid(look->extension)) look->extension = get_extension_oid("webhook", true);
-  if (!OidIsValid(look->extension)) return;
+  if (!OidIsValid(inspection->extension)) inspection->extension = get_extension_oid("webhook", true);
+  if (!OidIsValid(inspection->extension)) return;
   const Oid relation = RangeVarGetRelid(name, NoLock, true);
   if (!OidIsValid(relation)) return;
-  refuse(relation, *look);
-  if (name->schemaname == nullptr && is_ambiguous(name->relname, relation)) pin(name, relation, look);
+  refuse(relation, *inspection);
+  if (name->schemaname == nullptr && is_ambiguous(name->relname, relation)) pin(name, relation, inspection);
 }
 
-void look_at_all(List* names, Look* look) {
+void inspect_all(List* names, Inspection* inspection) {
   ListCell* cell = nullptr;
   foreach (cell, names) {
     auto* node = static_cast<Node*>(lfirst(cell));
-    if (IsA(node, RangeVar)) look_at(reinterpret_cast<RangeVar*>(node), look);
+    if (IsA(node, RangeVar)) inspect(reinterpret_cast<RangeVar*>(node), inspection);
   }
 }
 
 // Checks a relation's name given as a list of words. The last `trailing` words name a part of the relation. Returns the
 // list, with the schema if the name was qualified.
-List* look_at_words(List* words, int trailing, Look* look) {
+List* inspect_words(List* words, int trailing, Inspection* inspection) {
   const int length = list_length(words) - trailing;
   if (length < 1 || length > 3) return words;
   RangeVar* const name = makeRangeVarFromNameList(list_copy_head(words, length));
-  look_at(name, look);
+  inspect(name, inspection);
   const bool is_pinned = length == 1 && name->schemaname != nullptr;
   return is_pinned ? lcons(makeString(name->schemaname), words) : words;
 }
@@ -140,11 +140,11 @@ int words_behind_relation(ObjectType type) {
 }
 
 // Changes the name only if names may be qualified, because the statement may belong to a cached plan.
-void look_at_object(ObjectType type, Node** object, Look* look) {
+void inspect_object(ObjectType type, Node** object, Inspection* inspection) {
   const int trailing = words_behind_relation(type);
   if (trailing < 0 || !IsA(*object, List)) return;
-  List* const words = look_at_words(reinterpret_cast<List*>(*object), trailing, look);
-  if (look->pins) *object = reinterpret_cast<Node*>(words);
+  List* const words = inspect_words(reinterpret_cast<List*>(*object), trailing, inspection);
+  if (inspection->pins) *object = reinterpret_cast<Node*>(words);
 }
 
 // --- LOCK TABLE ------------------------------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ void lock(Oid view, const LockStmt* statement) {
 // LOCK TABLE on a view also locks what the view reads, with the view owner's privileges. As LOCK TABLE does, this
 // checks the privilege first, then locks the view, then checks what it reads. So nobody can change the view's query in
 // between.
-void look_at_view(Oid view, Oid user, const LockStmt* statement, Look* look) {
+void inspect_view(Oid view, Oid user, const LockStmt* statement, Inspection* inspection) {
   check_stack_depth();
   if (pg_class_aclcheck(view, user, kMayLock) != ACLCHECK_OK) {
     aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_VIEW, get_rel_name(view));
@@ -195,7 +195,7 @@ void look_at_view(Oid view, Oid user, const LockStmt* statement, Look* look) {
   lock(view, statement);
   List* const relations = relations_of_view(view);
   ListCell* cell = nullptr;
-  foreach (cell, relations) refuse(lfirst_oid(cell), *look);
+  foreach (cell, relations) refuse(lfirst_oid(cell), *inspection);
   Relation opened = try_relation_open(view, NoLock);
   if (opened == nullptr) return;
   const bool as_invoker = opened->rd_rel->relkind == RELKIND_VIEW && RelationHasSecurityInvoker(opened);
@@ -203,53 +203,53 @@ void look_at_view(Oid view, Oid user, const LockStmt* statement, Look* look) {
   relation_close(opened, NoLock);
   foreach (cell, relations) {
     if (get_rel_relkind(lfirst_oid(cell)) != RELKIND_VIEW) continue;
-    look_at_view(lfirst_oid(cell), next_user, statement, look);
+    inspect_view(lfirst_oid(cell), next_user, statement, inspection);
   }
 }
 
-void look_at_lock(LockStmt* statement, Look* look) {
+void inspect_lock(LockStmt* statement, Inspection* inspection) {
   if (statement->mode <= RowExclusiveLock) return;
-  look_at_all(statement->relations, look);
+  inspect_all(statement->relations, inspection);
   ListCell* cell = nullptr;
   foreach (cell, statement->relations) {
     auto* name = lfirst_node(RangeVar, cell);
     const Oid relation = RangeVarGetRelid(name, NoLock, true);
     if (get_rel_relkind(relation) != RELKIND_VIEW) continue;
-    pin(name, relation, look);
+    pin(name, relation, inspection);
     // Only once the name is qualified and so cannot change its meaning.
-    if (name->schemaname != nullptr) look_at_view(relation, GetUserId(), statement, look);
+    if (name->schemaname != nullptr) inspect_view(relation, GetUserId(), statement, inspection);
   }
 }
 
 // --- The other statements --------------------------------------------------------------------------------------------
 
-void look_at_constraints(List* constraints, Look* look) {
+void inspect_constraints(List* constraints, Inspection* inspection) {
   ListCell* cell = nullptr;
   foreach (cell, constraints) {
     auto* constraint = static_cast<Node*>(lfirst(cell));
-    if (IsA(constraint, Constraint)) look_at(reinterpret_cast<Constraint*>(constraint)->pktable, look);
+    if (IsA(constraint, Constraint)) inspect(reinterpret_cast<Constraint*>(constraint)->pktable, inspection);
   }
 }
 
 // Checks what a subcommand of ALTER TABLE names besides the table: a partition, a parent, or a table that a foreign key
 // refers to.
-void look_at_subcommands(List* commands, Look* look) {
+void inspect_subcommands(List* commands, Inspection* inspection) {
   ListCell* cell = nullptr;
   foreach (cell, commands) {
     Node* const definition = lfirst_node(AlterTableCmd, cell)->def;
     if (definition == nullptr) continue;
     switch (nodeTag(definition)) {
       case T_RangeVar:
-        look_at(reinterpret_cast<RangeVar*>(definition), look);
+        inspect(reinterpret_cast<RangeVar*>(definition), inspection);
         break;
       case T_PartitionCmd:
-        look_at(reinterpret_cast<PartitionCmd*>(definition)->name, look);
+        inspect(reinterpret_cast<PartitionCmd*>(definition)->name, inspection);
         break;
       case T_ColumnDef:
-        look_at_constraints(reinterpret_cast<ColumnDef*>(definition)->constraints, look);
+        inspect_constraints(reinterpret_cast<ColumnDef*>(definition)->constraints, inspection);
         break;
       case T_Constraint:
-        look_at_constraints(list_make1(definition), look);
+        inspect_constraints(list_make1(definition), inspection);
         break;
       default:
         break;
@@ -257,23 +257,23 @@ void look_at_subcommands(List* commands, Look* look) {
   }
 }
 
-void look_at_dropped(DropStmt* statement, Look* look) {
+void inspect_dropped(DropStmt* statement, Inspection* inspection) {
   ListCell* cell = nullptr;
   foreach (cell, statement->objects) {
-    look_at_object(statement->removeType, reinterpret_cast<Node**>(&lfirst(cell)), look);
+    inspect_object(statement->removeType, reinterpret_cast<Node**>(&lfirst(cell)), inspection);
   }
 }
 
-void look_at_published(List* objects, Look* look) {
+void inspect_published(List* objects, Inspection* inspection) {
   ListCell* cell = nullptr;
   foreach (cell, objects) {
     auto* object = lfirst_node(PublicationObjSpec, cell);
-    if (object->pubtable != nullptr) look_at(object->pubtable->relation, look);
+    if (object->pubtable != nullptr) inspect(object->pubtable->relation, inspection);
   }
 }
 
 // VACUUM and ANALYZE check privileges before they lock, and take a weaker lock, except for VACUUM FULL.
-void look_at_vacuumed(VacuumStmt* statement, Look* look) {
+void inspect_vacuumed(VacuumStmt* statement, Inspection* inspection) {
   bool is_full = false;
   ListCell* cell = nullptr;
   foreach (cell, statement->options) {
@@ -281,7 +281,7 @@ void look_at_vacuumed(VacuumStmt* statement, Look* look) {
     if (strcmp(option->defname, "full") == 0) is_full = defGetBoolean(option);
   }
   if (!is_full) return;
-  foreach (cell, statement->rels) look_at(lfirst_node(VacuumRelation, cell)->relation, look);
+  foreach (cell, statement->rels) inspect(lfirst_node(VacuumRelation, cell)->relation, inspection);
 }
 
 template <class Statement>
@@ -290,60 +290,60 @@ Statement* as(Node* statement) {
 }
 
 // Covers every statement that locks a relation by name in a stronger mode than ROW EXCLUSIVE.
-void look_at_statement(Node* statement, Look* look) {
+void inspect_statement(Node* statement, Inspection* inspection) {
   switch (nodeTag(statement)) {
     case T_LockStmt:
-      return look_at_lock(as<LockStmt>(statement), look);
+      return inspect_lock(as<LockStmt>(statement), inspection);
     case T_RuleStmt:
-      return look_at(as<RuleStmt>(statement)->relation, look);
+      return inspect(as<RuleStmt>(statement)->relation, inspection);
     case T_CreateTrigStmt:
-      return look_at(as<CreateTrigStmt>(statement)->relation, look);
+      return inspect(as<CreateTrigStmt>(statement)->relation, inspection);
     case T_IndexStmt:
-      return look_at(as<IndexStmt>(statement)->relation, look);
+      return inspect(as<IndexStmt>(statement)->relation, inspection);
     case T_AlterTableStmt:
-      look_at(as<AlterTableStmt>(statement)->relation, look);
-      return look_at_subcommands(as<AlterTableStmt>(statement)->cmds, look);
+      inspect(as<AlterTableStmt>(statement)->relation, inspection);
+      return inspect_subcommands(as<AlterTableStmt>(statement)->cmds, inspection);
     case T_RenameStmt:
-      return look_at(as<RenameStmt>(statement)->relation, look);
+      return inspect(as<RenameStmt>(statement)->relation, inspection);
     case T_AlterObjectSchemaStmt:
-      return look_at(as<AlterObjectSchemaStmt>(statement)->relation, look);
+      return inspect(as<AlterObjectSchemaStmt>(statement)->relation, inspection);
     case T_AlterObjectDependsStmt:
-      return look_at(as<AlterObjectDependsStmt>(statement)->relation, look);
+      return inspect(as<AlterObjectDependsStmt>(statement)->relation, inspection);
     case T_CreatePolicyStmt:
-      return look_at(as<CreatePolicyStmt>(statement)->table, look);
+      return inspect(as<CreatePolicyStmt>(statement)->table, inspection);
     case T_AlterPolicyStmt:
-      return look_at(as<AlterPolicyStmt>(statement)->table, look);
+      return inspect(as<AlterPolicyStmt>(statement)->table, inspection);
     case T_CommentStmt:
-      return look_at_object(as<CommentStmt>(statement)->objtype, &as<CommentStmt>(statement)->object, look);
+      return inspect_object(as<CommentStmt>(statement)->objtype, &as<CommentStmt>(statement)->object, inspection);
     case T_SecLabelStmt:
-      return look_at_object(as<SecLabelStmt>(statement)->objtype, &as<SecLabelStmt>(statement)->object, look);
+      return inspect_object(as<SecLabelStmt>(statement)->objtype, &as<SecLabelStmt>(statement)->object, inspection);
     case T_AlterExtensionContentsStmt:
-      return look_at_object(as<AlterExtensionContentsStmt>(statement)->objtype,
-                            &as<AlterExtensionContentsStmt>(statement)->object, look);
+      return inspect_object(as<AlterExtensionContentsStmt>(statement)->objtype,
+                            &as<AlterExtensionContentsStmt>(statement)->object, inspection);
     case T_DropStmt:
-      return look_at_dropped(as<DropStmt>(statement), look);
+      return inspect_dropped(as<DropStmt>(statement), inspection);
     case T_TruncateStmt:
-      return look_at_all(as<TruncateStmt>(statement)->relations, look);
+      return inspect_all(as<TruncateStmt>(statement)->relations, inspection);
     case T_VacuumStmt:
-      return look_at_vacuumed(as<VacuumStmt>(statement), look);
+      return inspect_vacuumed(as<VacuumStmt>(statement), inspection);
     case T_ClusterStmt:
-      return look_at(as<ClusterStmt>(statement)->relation, look);
+      return inspect(as<ClusterStmt>(statement)->relation, inspection);
     case T_ReindexStmt:
-      return look_at(as<ReindexStmt>(statement)->relation, look);
+      return inspect(as<ReindexStmt>(statement)->relation, inspection);
     case T_CreateStatsStmt:
-      return look_at_all(as<CreateStatsStmt>(statement)->relations, look);
+      return inspect_all(as<CreateStatsStmt>(statement)->relations, inspection);
     case T_CreatePublicationStmt:
-      return look_at_published(as<CreatePublicationStmt>(statement)->pubobjects, look);
+      return inspect_published(as<CreatePublicationStmt>(statement)->pubobjects, inspection);
     case T_AlterPublicationStmt:
-      return look_at_published(as<AlterPublicationStmt>(statement)->pubobjects, look);
+      return inspect_published(as<AlterPublicationStmt>(statement)->pubobjects, inspection);
     case T_CreateStmt:
     case T_CreateForeignTableStmt:
-      return look_at_all(as<CreateStmt>(statement)->inhRelations, look);
+      return inspect_all(as<CreateStmt>(statement)->inhRelations, inspection);
     case T_ViewStmt:
-      if (as<ViewStmt>(statement)->replace) look_at(as<ViewStmt>(statement)->view, look);
+      if (as<ViewStmt>(statement)->replace) inspect(as<ViewStmt>(statement)->view, inspection);
       return;
     case T_AlterSeqStmt:
-      return look_at(as<AlterSeqStmt>(statement)->sequence, look);
+      return inspect(as<AlterSeqStmt>(statement)->sequence, inspection);
     default:
       return;
   }
@@ -354,12 +354,12 @@ void look_at_statement(Node* statement, Look* look) {
 PlannedStmt* guard_relations(PlannedStmt* planned) {
   // Statements that run outside a transaction name no relation.
   if (!IsTransactionState() || superuser()) return planned;
-  Look look{};
-  look_at_statement(planned->utilityStmt, &look);
-  if (!look.has_to_pin) return planned;
-  look.pins = true;
+  Inspection inspection{};
+  inspect_statement(planned->utilityStmt, &inspection);
+  if (!inspection.has_to_pin) return planned;
+  inspection.pins = true;
   auto* copy = static_cast<PlannedStmt*>(copyObjectImpl(planned));
-  look_at_statement(copy->utilityStmt, &look);
+  inspect_statement(copy->utilityStmt, &inspection);
   return copy;
 }
 

@@ -23,7 +23,9 @@ extern "C" {
 #include "core/error.h"
 #include "pg/encoding.h"
 #include "pg/guard.h"
-#include "pg/server/shared_state.h"
+#include "pg/server/database_holds.h"
+#include "pg/server/process_latch.h"
+#include "pg/server/wakes.h"
 #include "pg/settings.h"
 #include "pg/timestamps.h"
 
@@ -31,7 +33,7 @@ namespace webhook::pg {
 namespace {
 
 constexpr const char* kName = "webhook_test";
-constexpr long kLookIntervalMs = 1000;  // how often to check that a worker still runs
+constexpr long kPollIntervalMs = 1000;  // how often to check that a worker still runs
 
 struct Shared {
   LWLock* lock;
@@ -241,7 +243,7 @@ TestAnswer wait_for_answer(Duration wait_max) {
                   "up.");
     }
     guarded([] {
-      WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, kLookIntervalMs, wait_event());
+      WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, kPollIntervalMs, wait_event());
       ResetLatch(MyLatch);
       CHECK_FOR_INTERRUPTS();
     });

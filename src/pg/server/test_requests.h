@@ -5,7 +5,7 @@
 // The event's data is in a segment of dynamic shared memory that belongs to the caller's transaction. The worker copies it
 // and leaves the segment, so nothing of it is left when either of them ends, however it ends.
 //
-// Like shared_state.h, this exists only if the library was in shared_preload_libraries.
+// Like shared_memory.h, this exists only if the library was in shared_preload_libraries.
 #pragma once
 
 #include <cstddef>

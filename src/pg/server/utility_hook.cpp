@@ -25,8 +25,11 @@ extern "C" {
 
 #include <cstring>
 
+#include "pg/server/database_entries.h"
+#include "pg/server/database_holds.h"
+#include "pg/server/launcher_calls.h"
 #include "pg/server/relation_guard.h"
-#include "pg/server/shared_state.h"
+#include "pg/server/wakes.h"
 
 // No frame in this file holds a C++ object, so errors may pass through.
 

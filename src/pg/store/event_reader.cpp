@@ -46,7 +46,7 @@ struct RawEvent {
   const varlena* data;
   const varlena* previous;
   int32 known_switch;
-  int16 slot;
+  int16 segment;
 };
 
 // A range of ids or xids, from low to below high.
@@ -115,7 +115,7 @@ RawEvent copy_row(TupleTableSlot* slot, const int* places) {
           .data = text(kData),
           .previous = text(kPrevious),
           .known_switch = DatumGetInt32(value(kKnownSwitch)),
-          .slot = DatumGetInt16(value(kSlot))};
+          .segment = DatumGetInt16(value(kSlot))};
 }
 
 constexpr int kKeys = 2;
@@ -179,7 +179,7 @@ std::optional<std::string> optional_text_of(const varlena* text) {
 
 Event event_of(const RawEvent& raw) {
   return {.id = raw.id,
-          .slot = raw.slot,
+          .segment = raw.segment,
           .known_switch = raw.known_switch,
           .xid = raw.xid,
           .created_at = from_timestamptz(raw.created_at),
@@ -233,8 +233,8 @@ std::optional<std::vector<Event>> read_few_events(const Window::Ranges& ranges, 
   return std::move(found.events);
 }
 
-std::optional<FoundEvents> read_events(int slot, const std::vector<std::int64_t>& ids, std::size_t bytes_max) {
-  const Oid segment = segments().at(static_cast<std::size_t>(slot));
+std::optional<FoundEvents> read_events(int number, const std::vector<std::int64_t>& ids, std::size_t bytes_max) {
+  const Oid segment = segments().at(static_cast<std::size_t>(number));
   std::vector<Range> ranges;  // one range for consecutive ids, because an index search takes as long as several rows
   for (const std::int64_t id : ids) {
     const auto low = static_cast<std::uint64_t>(id);

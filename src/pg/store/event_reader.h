@@ -28,6 +28,6 @@ struct FoundEvents {
 // The events with these ids in the segment. ids must ascend, and the result is in their order. Returns the first event
 // in any case, then more of them while their total expanded size is at most bytes_max. nullopt if the segment has lost
 // its index on id. Throws Error.
-std::optional<FoundEvents> read_events(int slot, const std::vector<std::int64_t>& ids, std::size_t bytes_max);
+std::optional<FoundEvents> read_events(int segment, const std::vector<std::int64_t>& ids, std::size_t bytes_max);
 
 }  // namespace webhook::pg

@@ -21,6 +21,7 @@ extern "C" {
 #include "utils/timestamp.h"
 }
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstring>
@@ -33,7 +34,7 @@ extern "C" {
 #include "pg/catalog.h"
 #include "pg/guard.h"
 #include "pg/input_table.h"
-#include "pg/server/shared_state.h"
+#include "pg/server/organization_shares.h"
 #include "pg/spi.h"
 #include "pg/store/statements.h"
 #include "pg/timestamps.h"
@@ -57,42 +58,9 @@ Parts parts_of(const std::vector<LogRow>& rows) {
   return parts;
 }
 
-void insert(const Parts& parts, const std::array<int, 2>& slots) {
-  using enum InputTable::Type;
-  InputTable table("new_logs", {{"slot", kInteger},
-                                {"created_at", kTimestamp},
-                                {"configuration_id", kUuid},
-                                {"organization_id", kText},
-                                {"event_id", kBigint},
-                                {"event", kText},
-                                {"attempt", kInteger},
-                                {"status", kText},
-                                {"response_status", kInteger},
-                                {"response_body", kText},
-                                {"error", kText},
-                                {"duration_ms", kDouble},
-                                {"remote_ip", kText},
-                                {"next_attempt_at", kTimestamp}});
-  const auto put = [&table](int slot, const LogRow& row) {
-    table.put(slot).put(row.created_at).put(row.webhook).put(row.organization_id).put(row.event_id).put(row.event);
-    table.put(row.attempt).put(row.success ? "success" : "failed");
-    if (row.response_status == 0) {
-      table.put_null();
-    } else {
-      table.put(row.response_status);
-    }
-    table.put_or_null(row.response_body).put_or_null(row.error);
-    table.put(static_cast<double>(row.elapsed.count()) / 1000.0);
-    table.put_or_null(row.remote_ip).put(row.next_attempt_at).end_row();
-  };
-  for (std::size_t part = 0; part < parts.size(); ++part) {
-    for (const LogRow* row : parts[part]) put(slots[part], *row);
-  }
-  Query(statements::insert_logs).run();
-}
+// --- The columns -----------------------------------------------------------------------------------------------------
 
-// --- Without the executor --------------------------------------------------------------------------------------------
-
+// In their order in webhook_logs.
 enum LogColumn {
   kSlot,
   kId,
@@ -112,26 +80,114 @@ enum LogColumn {
   kLogColumns
 };
 
-struct Column {
+struct LogColumnType {
   const char* name;
-  Oid type;
+  Oid type;                // in webhook_logs
+  InputTable::Type input;  // in new_logs, which has no id
 };
 
-constexpr Column kColumns[kLogColumns] = {{"slot", INT2OID},
-                                          {"id", INT8OID},
-                                          {"created_at", TIMESTAMPTZOID},
-                                          {"configuration_id", UUIDOID},
-                                          {"organization_id", TEXTOID},
-                                          {"event_id", INT8OID},
-                                          {"event", TEXTOID},
-                                          {"attempt", INT4OID},
-                                          {"status", TEXTOID},
-                                          {"response_status", INT4OID},
-                                          {"response_body", TEXTOID},
-                                          {"error", TEXTOID},
-                                          {"duration_ms", FLOAT8OID},
-                                          {"remote_ip", INETOID},
-                                          {"next_attempt_at", TIMESTAMPTZOID}};
+constexpr LogColumnType kColumns[kLogColumns] = {{"slot", INT2OID, InputTable::Type::kInteger},
+                                                 {"id", INT8OID, InputTable::Type::kBigint},
+                                                 {"created_at", TIMESTAMPTZOID, InputTable::Type::kTimestamp},
+                                                 {"configuration_id", UUIDOID, InputTable::Type::kUuid},
+                                                 {"organization_id", TEXTOID, InputTable::Type::kText},
+                                                 {"event_id", INT8OID, InputTable::Type::kBigint},
+                                                 {"event", TEXTOID, InputTable::Type::kText},
+                                                 {"attempt", INT4OID, InputTable::Type::kInteger},
+                                                 {"status", TEXTOID, InputTable::Type::kText},
+                                                 {"response_status", INT4OID, InputTable::Type::kInteger},
+                                                 {"response_body", TEXTOID, InputTable::Type::kText},
+                                                 {"error", TEXTOID, InputTable::Type::kText},
+                                                 {"duration_ms", FLOAT8OID, InputTable::Type::kDouble},
+                                                 {"remote_ip", INETOID, InputTable::Type::kText},
+                                                 {"next_attempt_at", TIMESTAMPTZOID, InputTable::Type::kTimestamp}};
+
+// The columns of new_logs.
+constexpr auto kInputColumns = [] {
+  std::array<InputTable::Column, kLogColumns - 1> columns{};
+  std::size_t count = 0;
+  for (int i = 0; i < kLogColumns; ++i) {
+    if (i != kId) columns[count++] = {kColumns[i].name, kColumns[i].input};
+  }
+  return columns;
+}();
+
+// Takes the next name off the text, whatever stands before it.
+constexpr std::string_view take_name(std::string_view* text) {
+  constexpr std::string_view kLetters = "abcdefghijklmnopqrstuvwxyz_";
+  text->remove_prefix(std::min(text->find_first_of(kLetters), text->size()));
+  const std::string_view name = text->substr(0, text->find_first_not_of(kLetters));
+  text->remove_prefix(name.size());
+  return name;
+}
+
+// Whether "INSERT INTO t (a, b) SELECT l.a, l.b::type FROM …" names the columns of new_logs, both times in their order.
+constexpr bool inserts_our_columns(std::string_view sql) {
+  sql.remove_prefix(sql.find('('));
+  std::string_view columns = sql.substr(0, sql.find(')'));
+  std::string_view values = sql.substr(columns.size());
+  for (const InputTable::Column& column : kInputColumns) {
+    if (take_name(&columns) != column.name) return false;
+    values.remove_prefix(std::min(values.find("l."), values.size() - 2) + 2);
+    if (take_name(&values) != column.name) return false;
+  }
+  return take_name(&columns).empty() && values.find("l.") == std::string_view::npos;
+}
+static_assert(inserts_our_columns(statements::kInsertLogs));
+
+// Puts the values of a row into all columns but slot and id, in the order of the columns. A null pointer and an empty
+// optional are null.
+template <class To>
+void put_values(const LogRow& row, To* to) {
+  const auto text_or_null = [](const std::string& of) { return of.empty() ? nullptr : &of; };
+  to->put(kCreatedAt, std::optional(row.created_at));
+  to->put(kConfigurationId, row.webhook);
+  to->put(kOrganizationId, row.organization_id ? &*row.organization_id : nullptr);
+  to->put(kEventId, row.event_id);
+  to->put(kEvent, &row.event);
+  to->put(kAttempt, std::optional(row.attempt));
+  to->put_status(row.success);
+  to->put(kResponseStatus, row.response_status == 0 ? std::nullopt : std::optional(row.response_status));
+  to->put(kResponseBody, text_or_null(row.response_body));
+  to->put(kError, text_or_null(row.error));
+  to->put(kDurationMs, static_cast<double>(row.elapsed.count()) / 1000.0);
+  to->put_address(text_or_null(row.remote_ip));
+  to->put(kNextAttemptAt, row.next_attempt_at);
+}
+
+// --- By a statement --------------------------------------------------------------------------------------------------
+
+// A row of new_logs.
+class InputRow {
+ public:
+  explicit InputRow(InputTable* table) : table_(*table) {}
+
+  void put(LogColumn /*column*/, const std::string* text) { text == nullptr ? table_.put_null() : table_.put(*text); }
+  template <class Value>
+  void put(LogColumn /*column*/, const Value& value) {
+    table_.put(value);
+  }
+  void put_status(bool is_success) { table_.put(is_success ? "success" : "failed"); }
+  void put_address(const std::string* text) { put(kRemoteIp, text); }
+
+ private:
+  InputTable& table_;
+};
+
+void insert(const Parts& parts, const std::array<int, 2>& segments) {
+  InputTable table("new_logs", kInputColumns);
+  InputRow to(&table);
+  for (std::size_t part = 0; part < parts.size(); ++part) {
+    for (const LogRow* row : parts[part]) {
+      table.put(segments[part]);
+      put_values(*row, &to);
+      table.end_row();
+    }
+  }
+  Query(statements::insert_logs).run();
+}
+
+// --- Without the executor --------------------------------------------------------------------------------------------
 
 bool has_our_columns(TupleDesc shape) {
   if (shape->natts != kLogColumns) return false;
@@ -167,36 +223,33 @@ bool is_plain_segment(Relation segment) {
 // Fills slots with the values of one row after another.
 class Filler {
  public:
-  Filler(int slot, Oid sequence) : slot_(slot), sequence_(sequence) {}
+  Filler(int segment, Oid sequence) : segment_(segment), sequence_(sequence) {}
 
   void fill(TupleTableSlot* slot, const LogRow& row) {
     to_ = slot;
-    set(kSlot, Int16GetDatum(static_cast<int16>(slot_)));
+    set(kSlot, Int16GetDatum(static_cast<int16>(segment_)));
     set(kId, Int64GetDatum(nextval_internal(sequence_, false)));
-    set(kCreatedAt, TimestampTzGetDatum(to_timestamptz(row.created_at)));
-    set(kConfigurationId, PointerGetDatum(row.webhook.bytes.data()));
-    set_text(kOrganizationId, row.organization_id ? &*row.organization_id : nullptr);
-    set(kEventId, Int64GetDatum(row.event_id));
-    set_text(kEvent, &row.event);
-    set(kAttempt, Int32GetDatum(row.attempt));
-    set(kStatus, row.success ? success_ : failed_);
-    set(kResponseStatus, Int32GetDatum(row.response_status), row.response_status == 0);
-    set_text(kResponseBody, row.response_body.empty() ? nullptr : &row.response_body);
-    set_text(kError, row.error.empty() ? nullptr : &row.error);
-    set(kDurationMs, Float8GetDatum(static_cast<double>(row.elapsed.count()) / 1000.0));
-    set(kRemoteIp, row.remote_ip.empty() ? 0 : address(row.remote_ip), row.remote_ip.empty());
-    set(kNextAttemptAt, row.next_attempt_at ? TimestampTzGetDatum(to_timestamptz(*row.next_attempt_at)) : 0,
-        !row.next_attempt_at);
+    put_values(row, this);
     ExecStoreVirtualTuple(slot);
   }
+
+  // For put_values().
+  void put(LogColumn column, const std::optional<Time>& time) {
+    set(column, time ? TimestampTzGetDatum(to_timestamptz(*time)) : 0, !time);
+  }
+  void put(LogColumn column, const Uuid& value) { set(column, PointerGetDatum(value.bytes.data())); }
+  void put(LogColumn column, const std::string* text) { set(column, text ? datum(*text) : 0, text == nullptr); }
+  void put(LogColumn column, std::int64_t value) { set(column, Int64GetDatum(value)); }
+  void put(LogColumn column, const std::optional<int>& value) { set(column, Int32GetDatum(value.value_or(0)), !value); }
+  void put(LogColumn column, double value) { set(column, Float8GetDatum(value)); }
+  void put_status(bool is_success) { set(kStatus, is_success ? success_ : failed_); }
+  void put_address(const std::string* text) { set(kRemoteIp, text ? address(*text) : 0, text == nullptr); }
 
  private:
   void set(LogColumn column, Datum value, bool is_null = false) {
     to_->tts_values[column] = value;
     to_->tts_isnull[column] = is_null;
   }
-
-  void set_text(LogColumn column, const std::string* text) { set(column, text ? datum(*text) : 0, text == nullptr); }
 
   static Datum datum(std::string_view text) {
     return PointerGetDatum(cstring_to_text_with_len(text.data(), static_cast<int>(text.size())));
@@ -211,7 +264,7 @@ class Filler {
     return address_;
   }
 
-  const int slot_;
+  const int segment_;
   const Oid sequence_;
   const Datum success_ = datum("success");
   const Datum failed_ = datum("failed");
@@ -220,13 +273,13 @@ class Filler {
   Datum address_ = 0;
 };
 
-void append(Relation segment, int slot, Oid sequence, const std::vector<const LogRow*>& rows) {
+void append(Relation segment, int number, Oid sequence, const std::vector<const LogRow*>& rows) {
   MemoryContext const context = AllocSetContextCreate(CurrentMemoryContext, "webhook logs", ALLOCSET_DEFAULT_SIZES);
   MemoryContext const previous = MemoryContextSwitchTo(context);
   // A copy of the descriptor has no reference count that each slot would have to track.
   TupleDesc const shape = CreateTupleDescCopy(RelationGetDescr(segment));
   auto** slots = static_cast<TupleTableSlot**>(palloc(sizeof(TupleTableSlot*) * rows.size()));
-  Filler filler(slot, sequence);
+  Filler filler(number, sequence);
   for (std::size_t i = 0; i < rows.size(); ++i) {
     slots[i] = MakeSingleTupleTableSlot(shape, &TTSOpsVirtual);
     filler.fill(slots[i], *rows[i]);
@@ -241,13 +294,13 @@ void append(Relation segment, int slot, Oid sequence, const std::vector<const Lo
 }
 
 // Returns false, with nothing written, if an INSERT is needed.
-bool append_directly(int slot, const std::vector<const LogRow*>& rows) {
+bool append_directly(int number, const std::vector<const LogRow*>& rows) {
   if (GetDatabaseEncoding() != PG_UTF8) return false;
   const Catalog* const catalog = find_catalog();
   if (catalog == nullptr) return false;
-  return guarded([slot, schema = catalog->schema, &rows] {
+  return guarded([number, schema = catalog->schema, &rows] {
     char name[NAMEDATALEN];
-    snprintf(name, sizeof name, "webhook_logs_%d", slot);
+    snprintf(name, sizeof name, "webhook_logs_%d", number);
     const Oid parent_id = get_relname_relid("webhook_logs", schema);
     const Oid segment_id = get_relname_relid(name, schema);
     const Oid sequence = get_relname_relid("webhook_logs_id_seq", schema);
@@ -255,7 +308,7 @@ bool append_directly(int slot, const std::vector<const LogRow*>& rows) {
     Relation parent = table_open(parent_id, RowExclusiveLock);
     Relation segment = table_open(segment_id, RowExclusiveLock);
     const bool is_simple = is_plain(parent) && is_plain_segment(segment);
-    if (is_simple) append(segment, slot, sequence, rows);
+    if (is_simple) append(segment, number, sequence, rows);
     table_close(segment, NoLock);
     table_close(parent, NoLock);
     return is_simple;
@@ -267,14 +320,16 @@ bool append_directly(int slot, const std::vector<const LogRow*>& rows) {
 void write_logs(const std::vector<LogRow>& rows) {
   Query rings(statements::current_log_segments);
   rings.run();
-  if (rings.is_null(0, 0) || rings.is_null(0, 1))
+  const Column main = rings.column("main");
+  const Column excess = rings.column("excess");
+  if (rings.is_null(0, main) || rings.is_null(0, excess))
     throw Error("XX001", "webhook_rings does not name the current segments");
-  const std::array<int, 2> slots{rings.get_int16(0, 0), rings.get_int16(0, 1)};
+  const std::array<int, 2> segments{rings.get_int16(0, main), rings.get_int16(0, excess)};
   Parts parts = parts_of(rows);
   for (std::size_t part = 0; part < parts.size(); ++part) {
-    if (!parts[part].empty() && append_directly(slots[part], parts[part])) parts[part].clear();
+    if (!parts[part].empty() && append_directly(segments[part], parts[part])) parts[part].clear();
   }
-  if (!parts[0].empty() || !parts[1].empty()) insert(parts, slots);
+  if (!parts[0].empty() || !parts[1].empty()) insert(parts, segments);
 }
 
 }  // namespace webhook::pg

@@ -84,7 +84,7 @@ void write_rows(const std::vector<const DeliveryRow*>& rows, Statement& statemen
         .put(row->next_attempt_at);
     table.put_or_null(row->last_error)
         .put(row->ordering_key)
-        .put(row->slot)
+        .put(row->segment)
         .put(row->request)
         .put(row->decided_at)
         .end_row();
@@ -128,7 +128,8 @@ std::vector<Uuid> find_locked(const Changes& changes) {
   Query query(statements::find_locked);
   const std::size_t rows = query.bind(event_ids).bind(webhooks).run();
   std::vector<Uuid> locked;
-  for (std::size_t row = 0; row < rows; ++row) locked.push_back(query.get_uuid(row, 0));
+  const Column webhook = query.column("configuration_id");
+  for (std::size_t row = 0; row < rows; ++row) locked.push_back(query.get_uuid(row, webhook));
   return locked;
 }
 
@@ -273,8 +274,9 @@ class HalvingLogWriter {
 template <class Row>
 std::vector<Row> at_places(const Query& query, std::size_t places, const std::vector<Row>& rows) {
   std::vector<Row> found;
+  const Column place = query.column("place");
   for (std::size_t n = 0; n < places; ++n)
-    found.push_back(rows.at(static_cast<std::size_t>(query.get_int64(n, 0) - 1)));
+    found.push_back(rows.at(static_cast<std::size_t>(query.get_int64(n, place) - 1)));
   return found;
 }
 
@@ -394,13 +396,6 @@ void update_checkpoint(const Checkpoint& checkpoint, int worker) {
 
 }  // namespace
 
-std::vector<DeliveryKey> keys_of(const Query& query, std::size_t rows) {
-  std::vector<DeliveryKey> keys;
-  keys.reserve(rows);
-  for (std::size_t row = 0; row < rows; ++row) keys.push_back({query.get_int64(row, 0), query.get_uuid(row, 1)});
-  return keys;
-}
-
 bool may_be_of_a_row(const Error& error) {
   // Connection, transaction state, resources, operator intervention, system error, configuration file, internal error.
   static constexpr std::string_view kClasses[] = {"08", "25", "53", "57", "58", "F0", "XX"};
@@ -484,8 +479,10 @@ Applied apply_deferred_changes(const Uuid& webhook, std::size_t rows_max) {
   }
   Query rest(statements::has_deferred);
   rest.bind(webhook).run();
-  if (rest.get_boolean(0, 0)) return {.webhook = webhook, .state = Applied::State::kMore};
-  return {.webhook = webhook, .state = Applied::State::kDone, .next_due = rest.get_optional_time(0, 1)};
+  if (rest.get_boolean(0, rest.column("has_deferred"))) return {.webhook = webhook, .state = Applied::State::kMore};
+  return {.webhook = webhook,
+          .state = Applied::State::kDone,
+          .next_due = rest.get_optional_time(0, rest.column("next_due"))};
 }
 
 }  // namespace webhook::pg

@@ -57,7 +57,4 @@ Applied apply_deferred_changes(const Uuid& webhook, std::size_t rows_max);
 // Until the transaction ends, limits how long it waits for sessions that write webhook_deliveries by hand.
 void limit_waits_for_rows();
 
-// The keys of rows that begin with the event's id and the webhook's id.
-std::vector<DeliveryKey> keys_of(const Query& query, std::size_t rows);
-
 }  // namespace webhook::pg

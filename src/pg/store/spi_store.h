@@ -1,4 +1,15 @@
-// The store on PostgreSQL's tables, through SPI. One per worker process.
+// The store on PostgreSQL's tables, through SPI. One per worker process. Its functions stand by topic:
+//
+//   spi_store.cpp           construction, and the start of a worker
+//   spi_configuration.cpp   the webhooks, and what is news about them
+//   spi_events.cpp          the event log, filters, recovery
+//   spi_recording.cpp       the outcomes of deliveries
+//   spi_pending.cpp         pending deliveries
+//   spi_deleted.cpp         what is left of deleted webhooks
+//   spi_rings.cpp           the rings of segments, the ids of events
+//   spi_quotas.cpp          expiry, quotas
+//
+// spi_work.h is what these files share.
 #pragma once
 
 #include <cstdint>
@@ -65,7 +76,7 @@ class SpiStore final : public Store {
   struct Found {
     std::int64_t id;
     std::int32_t stored_bytes;
-    std::int16_t slot;
+    std::int16_t segment;
   };
 
   // The state of reading a window, kept between calls of read().
@@ -76,12 +87,7 @@ class SpiStore final : public Store {
     std::int64_t walked_to = 0;
   };
 
-  // The last row visited in saving a segment's events, and in deleting expired deliveries.
-  struct Saving {
-    int segment = -1;
-    std::int64_t event_id = 0;
-    Uuid webhook;
-  };
+  // The last row visited in deleting expired deliveries.
   struct Expired {
     Time created_at{};
     std::int64_t event_id = 0;
@@ -131,6 +137,8 @@ class SpiStore final : public Store {
   bool make_room(Ring ring, int segment, RingReport* report);
   bool save_events(int segment, RingReport* report);
   void reencrypt_secrets();
+  static std::vector<Change> find_left_over(const CleaningUp& from);
+  bool clean_up_after(const Change& change, std::size_t* room);
   std::size_t delete_left_over(const Change& change, std::size_t rows_max);
 
   std::uint32_t extension_ = 0;  // its OID
@@ -141,7 +149,7 @@ class SpiStore final : public Store {
   bool has_published_segment_ = false;
   Reading reading_;
   std::unordered_set<Uuid> deferred_;  // webhooks with changes that are not applied yet
-  // How far the events of the segment to be emptied are saved.
+  // How far the events of the segment to be emptied are saved. −1: none is being emptied.
   int saving_segment_ = -1;
   DeliveryKey saved_to_;
   Expired expired_;

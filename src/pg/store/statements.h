@@ -1,6 +1,8 @@
 // All SQL that the worker runs, by name. Times, ids and counts are parameters or rows of an InputTable. No statement is
-// assembled from pieces.
+// assembled from pieces. Each column that is read has a name, by which Query::column() finds it.
 #pragma once
+
+#include <string_view>
 
 #include "pg/spi.h"
 
@@ -9,20 +11,20 @@ namespace webhook::pg::statements {
 // --- Start -----------------------------------------------------------------------------------------------------------
 
 inline constinit Statement find_extension(R"(
-  SELECT e.oid, n.oid, quote_ident(n.nspname), e.extversion
+  SELECT e.oid AS extension, n.oid AS schema, quote_ident(n.nspname) AS quoted_schema, e.extversion
     FROM pg_catalog.pg_extension AS e
          JOIN pg_catalog.pg_namespace AS n ON n.oid = e.extnamespace
    WHERE e.extname = 'webhook')");
 
 inline constinit Statement find_relations(R"(
-  SELECT '@extschema@.webhook_events_id_seq'::regclass::oid,
-         '@extschema@.webhook_changes'::regclass::oid,
-         '@extschema@.webhook_instance'::regclass::oid,
-         '@extschema@.webhook_configurations'::regclass::oid,
-         '@extschema@.webhook_secrets'::regclass::oid)");
+  SELECT '@extschema@.webhook_events_id_seq'::regclass::oid AS events_sequence,
+         '@extschema@.webhook_changes'::regclass::oid AS changes,
+         '@extschema@.webhook_instance'::regclass::oid AS instance,
+         '@extschema@.webhook_configurations'::regclass::oid AS configurations,
+         '@extschema@.webhook_secrets'::regclass::oid AS secrets)");
 
 inline constinit Statement read_identity(R"(
-  SELECT instance, database_oid, system_identifier, is_paused, coalesce(paused_reason, '')
+  SELECT instance, database_oid, system_identifier, is_paused, coalesce(paused_reason, '') AS paused_reason
     FROM @extschema@.webhook_instance)");
 
 inline constinit Statement create_identity(R"(
@@ -41,7 +43,7 @@ inline constinit Statement update_system_identifier(R"(
   UPDATE @extschema@.webhook_instance SET system_identifier = $1)");
 
 inline constinit Statement read_checkpoints(R"(
-  SELECT snapshot_from::text, snapshot_to::text, position, log_floor, worker, workers
+  SELECT snapshot_from::text AS snapshot_from, snapshot_to::text AS snapshot_to, position, log_floor, worker, workers
     FROM @extschema@.webhook_checkpoint
    ORDER BY worker)");
 
@@ -58,7 +60,7 @@ inline constinit Statement update_checkpoint_instance(R"(
 
 // --- Configuration ---------------------------------------------------------------------------------------------------
 
-inline constinit Statement current_snapshot("SELECT pg_current_snapshot()::text");
+inline constinit Statement current_snapshot("SELECT pg_current_snapshot()::text AS snapshot");
 
 inline constinit Statement find_webhooks_from(R"(
   SELECT id FROM @extschema@.webhook_configurations WHERE id >= $1 ORDER BY id LIMIT $2)");
@@ -67,26 +69,29 @@ inline constinit Statement find_webhooks_from(R"(
 inline constinit Statement read_webhooks(R"(
   SELECT c.id, c.organization_id, c.name, c.url, c.events,
          CASE WHEN c.headers <> '{}'
-              THEN ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text(c.headers) AS h ORDER BY h.key) END,
-         s.secrets || CASE WHEN c.secret IS NOT NULL AND s.has_current IS NOT TRUE THEN ARRAY[''] END, c.is_active, coalesce(c.active_since, c.created_at), c.timeout_ms,
+              THEN ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text(c.headers) AS h ORDER BY h.key) END AS headers,
+         s.secrets || CASE WHEN c.secret IS NOT NULL AND s.has_current IS NOT TRUE THEN ARRAY[''] END AS secrets, c.is_active,
+         coalesce(c.active_since, c.created_at) AS active_since, c.timeout_ms,
          CASE WHEN c.retry_schedule IS NOT NULL
               THEN ARRAY(SELECT (least(extract(epoch FROM r.delay), 315360000) * 1000000)::bigint
                            FROM unnest(c.retry_schedule) WITH ORDINALITY AS r (delay, n)
-                          ORDER BY r.n) END,
-         c.max_in_flight, coalesce(c.filter::text, ''), coalesce(c.rate_limit_per_s, 0), c.ordering,
+                          ORDER BY r.n) END AS retry_schedule_us,
+         c.max_in_flight, coalesce(c.filter::text, '') AS filter, coalesce(c.rate_limit_per_s, 0) AS rate_limit_per_s,
+         c.ordering,
          c.created_at,
          -- After a restore without triggers, numbers from another database are meaningless.
          CASE WHEN c.switches[cardinality(c.switches)] <= (SELECT last_value FROM @extschema@.webhook_switches_seq)
-              THEN c.switches::bigint[] ELSE '{}' END,
-         s.expires_at,
+              THEN c.switches::bigint[] ELSE '{}' END AS switches,
+         s.expires_at AS secrets_change_at,
          (SELECT d.next_attempt_at
             FROM @extschema@.webhook_deliveries AS d
            WHERE d.configuration_id = c.id AND d.configuration_created_at = c.created_at AND d.state = 'pending'
              AND d.organization_id IS NOT DISTINCT FROM c.organization_id
            ORDER BY d.next_attempt_at
-           LIMIT 1),
-         e.configuration_id IS NOT NULL, e.circuit_opened_at, e.next_probe_at, e.failing_since, e.last_success_at,
-         e.last_failure_at, coalesce(e.last_error, ''), e.filter_failed_at, coalesce(e.filter_error, '')
+           LIMIT 1) AS next_due,
+         e.configuration_id IS NOT NULL AS has_endpoint, e.circuit_opened_at, e.next_probe_at, e.failing_since,
+         e.last_success_at, e.last_failure_at, coalesce(e.last_error, '') AS last_error, e.filter_failed_at,
+         coalesce(e.filter_error, '') AS filter_error
     FROM unnest($1::uuid[]) AS wanted (id)
          JOIN @extschema@.webhook_configurations AS c ON c.id = wanted.id
          CROSS JOIN LATERAL (SELECT array_agg(coalesce(s.key_id, '') || ' ' || s.secret ORDER BY s.created_at DESC)
@@ -100,7 +105,7 @@ inline constinit Statement read_webhooks(R"(
 
 // Changes to webhooks by transactions in [low, high), pair by pair, from ($3, $4) on in that order.
 inline constinit Statement find_changed_webhooks(R"(
-  SELECT c.changed_xid, c.id
+  SELECT c.changed_xid AS xid, c.id AS configuration_id
     FROM unnest($1::xid8[], $2::xid8[]) AS range (low, high)
          CROSS JOIN LATERAL (SELECT changed_xid, id
                                FROM @extschema@.webhook_configurations
@@ -112,7 +117,7 @@ inline constinit Statement find_changed_webhooks(R"(
 
 // The same for changes to the webhooks' secrets.
 inline constinit Statement find_changed_secrets(R"(
-  SELECT s.created_xid, s.configuration_id
+  SELECT s.created_xid AS xid, s.configuration_id
     FROM unnest($1::xid8[], $2::xid8[]) AS range (low, high)
          CROSS JOIN LATERAL (SELECT created_xid, configuration_id
                                FROM @extschema@.webhook_secrets
@@ -142,7 +147,7 @@ inline constinit Statement find_left_over(R"(
   SELECT g.xid, g.configuration_id, g.configuration_created_at, g.organization_id, g.is_deleted,
          EXISTS (SELECT FROM @extschema@.webhook_configurations AS c
                   WHERE c.id = g.configuration_id AND c.created_at = g.configuration_created_at
-                    AND c.organization_id IS NOT DISTINCT FROM g.organization_id)
+                    AND c.organization_id IS NOT DISTINCT FROM g.organization_id) AS webhook_exists
     FROM @extschema@.webhook_changes AS g
    WHERE (g.xid, g.configuration_id, g.configuration_created_at, g.is_deleted) > ($1, $2, $3, $4)
      AND pg_visible_in_snapshot(g.xid, $5::pg_snapshot)
@@ -222,13 +227,13 @@ inline constinit Statement has_left_over(R"(
                     AND organization_id IS NOT DISTINCT FROM $3)
       OR EXISTS (SELECT FROM @extschema@.webhook_endpoints
                   WHERE configuration_id = $1 AND configuration_created_at = $2
-                    AND organization_id IS NOT DISTINCT FROM $3))");
+                    AND organization_id IS NOT DISTINCT FROM $3) AS has_left_over)");
 
 // Always returns one row.
 inline constinit Statement read_testable(R"(
-  SELECT coalesce(i.is_paused, false), coalesce(i.paused_reason, ''), c.id IS NOT NULL, c.organization_id,
-         coalesce(c.url, ''),
-         ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text(c.headers) AS h ORDER BY h.key),
+  SELECT coalesce(i.is_paused, false) AS is_paused, coalesce(i.paused_reason, '') AS paused_reason,
+         c.id IS NOT NULL AS has_webhook, c.organization_id, coalesce(c.url, '') AS url,
+         ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text(c.headers) AS h ORDER BY h.key) AS headers,
          ARRAY(SELECT coalesce(s.key_id, '') || ' ' || s.secret
                  FROM @extschema@.webhook_secrets AS s
                 WHERE s.configuration_id = c.id AND (s.expires_at IS NULL OR s.expires_at > now())
@@ -236,15 +241,16 @@ inline constinit Statement read_testable(R"(
          || CASE WHEN c.secret IS NOT NULL
                       AND NOT EXISTS (SELECT FROM @extschema@.webhook_secrets AS s
                                        WHERE s.configuration_id = c.id AND s.expires_at IS NULL)
-                 THEN ARRAY[''] END,
-         coalesce(c.timeout_ms, 0), t.name IS NOT NULL
+                 THEN ARRAY[''] END AS secrets,
+         coalesce(c.timeout_ms, 0) AS timeout_ms, t.name IS NOT NULL AS has_event
     FROM (SELECT) AS this
          LEFT JOIN @extschema@.webhook_instance AS i ON true
          LEFT JOIN @extschema@.webhook_configurations AS c ON c.id = $1 AND c.created_at = $2
          LEFT JOIN @extschema@.webhook_event_types AS t ON t.name = $3)");
 
 inline constinit Statement has_outdated_secrets(R"(
-  SELECT EXISTS (SELECT FROM @extschema@.webhook_secrets WHERE key_id IS DISTINCT FROM nullif($1, '')))");
+  SELECT EXISTS (SELECT FROM @extschema@.webhook_secrets WHERE key_id IS DISTINCT FROM nullif($1, ''))
+           AS has_outdated)");
 
 inline constinit Statement reencrypt_secrets("SELECT @extschema@.webhook_reencrypt_secrets()");
 
@@ -252,8 +258,8 @@ inline constinit Statement reencrypt_secrets("SELECT @extschema@.webhook_reencry
 
 // The statement's snapshot is taken before the sequence is read. Null: no id was ever drawn.
 inline constinit Statement current_head(R"(
-  SELECT pg_current_snapshot()::text,
-         coalesce(pg_sequence_last_value('@extschema@.webhook_logs_id_seq'::regclass), 0))");
+  SELECT pg_current_snapshot()::text AS snapshot,
+         coalesce(pg_sequence_last_value('@extschema@.webhook_logs_id_seq'::regclass), 0) AS last_log_id)");
 
 // The events of transactions in [low, high), pair by pair. OFFSET 0 makes each pair an index scan of its own.
 inline constinit Statement find_events(R"(
@@ -268,21 +274,22 @@ inline constinit Statement find_events(R"(
    LIMIT $3)");
 
 inline constinit Statement read_events_by_id(R"(
-  SELECT id, xid, created_at, event, organization_id, key, data, previous, coalesce(oversized_bytes, 0), slot, known_switch
+  SELECT id, xid, created_at, event, organization_id, key, data, previous,
+         coalesce(oversized_bytes, 0) AS oversized_bytes, slot, known_switch
     FROM @extschema@.webhook_events
    WHERE slot = $1::smallint AND id = ANY($2)
    ORDER BY id)");
 
 // The next events in id order, whatever their transaction, so that the number of visited rows is limited.
 inline constinit Statement walk_events(R"(
-  SELECT slot, id, xid, coalesce(pg_column_size(data), 0) + coalesce(pg_column_size(previous), 0)
+  SELECT slot, id, xid, coalesce(pg_column_size(data), 0) + coalesce(pg_column_size(previous), 0) AS stored_bytes
     FROM @extschema@.webhook_events
    WHERE id > $1
    ORDER BY id
    LIMIT $2)");
 
 inline constinit Statement find_lowest_event(R"(
-  SELECT coalesce(min(e.id), 0)
+  SELECT coalesce(min(e.id), 0) AS lowest
     FROM unnest($1::xid8[], $2::xid8[]) AS range (low, high)
          CROSS JOIN LATERAL (SELECT id
                                FROM @extschema@.webhook_events
@@ -317,20 +324,21 @@ inline constinit Statement read_deferred_webhooks(R"(
 
 // The current segments of the main ring and the excess ring.
 inline constinit Statement current_log_segments(R"(
-  SELECT max(slot) FILTER (WHERE ring = 'logs'), max(slot) FILTER (WHERE ring = 'excess_logs')
+  SELECT max(slot) FILTER (WHERE ring = 'logs') AS main, max(slot) FILTER (WHERE ring = 'excess_logs') AS excess
     FROM @extschema@.webhook_rings)");
 
-// new_logs: an InputTable.
-inline constinit Statement insert_logs(R"(
+// new_logs: an InputTable. log_writer.cpp checks that the columns are those of its table.
+inline constexpr std::string_view kInsertLogs = R"(
   INSERT INTO @extschema@.webhook_logs
          (slot, created_at, configuration_id, organization_id, event_id, event, attempt, status, response_status,
           response_body, error, duration_ms, remote_ip, next_attempt_at)
   SELECT l.slot::smallint, l.created_at, l.configuration_id, l.organization_id, l.event_id, l.event, l.attempt, l.status,
          l.response_status, l.response_body, l.error, l.duration_ms, l.remote_ip::inet, l.next_attempt_at
-    FROM new_logs AS l)");
+    FROM new_logs AS l)";
+inline constinit Statement insert_logs(kInsertLogs.data());
 
 // The last id that this session drew.
-inline constinit Statement last_log_id_drawn("SELECT currval('@extschema@.webhook_logs_id_seq')");
+inline constinit Statement last_log_id_drawn("SELECT currval('@extschema@.webhook_logs_id_seq') AS id");
 
 // new_deliveries: an InputTable. A delivery that webhook_cancel() gave up while its request was in flight stays given up. A
 // row that belongs to an earlier webhook with the same id is overwritten.
@@ -466,7 +474,7 @@ inline constinit Statement drop_deferred(R"(
   SELECT count(*) FROM taken)");
 
 inline constinit Statement has_deferred(R"(
-  SELECT EXISTS (SELECT FROM webhook_internal.deferred_changes WHERE configuration_id = $1),
+  SELECT EXISTS (SELECT FROM webhook_internal.deferred_changes WHERE configuration_id = $1) AS has_deferred,
          (SELECT d.next_attempt_at
             FROM @extschema@.webhook_configurations AS c
                  JOIN @extschema@.webhook_deliveries AS d
@@ -474,7 +482,7 @@ inline constinit Statement has_deferred(R"(
                       AND d.organization_id IS NOT DISTINCT FROM c.organization_id
            WHERE c.id = $1
            ORDER BY d.next_attempt_at
-           LIMIT 1))");
+           LIMIT 1) AS next_due)");
 
 // The holder of a lock: a process, or null for a prepared transaction.
 inline constinit Statement find_holder(R"(
@@ -652,7 +660,7 @@ inline constinit Statement update_checkpoint(R"(
 // most $7, and of those only as many as begin within $8 stored bytes. found counts all of the at most $7 rows.
 inline constinit Statement read_due(R"(
   SELECT b.event_id, b.created_at, b.event, b.organization_id, b.key, b.data, b.previous, b.attempts, b.probes,
-         b.pending_since, b.next_attempt_at, b.found, coalesce(b.slot, 0::smallint), b.request
+         b.pending_since, b.next_attempt_at, b.found, coalesce(b.slot, 0::smallint) AS slot, b.request
     FROM (SELECT d.event_id, d.created_at, d.event, d.organization_id, d.key, d.attempts, d.probes, d.pending_since,
                  d.next_attempt_at, d.slot, d.request, coalesce(e.data, k.data) AS data,
                  coalesce(e.previous, k.previous) AS previous,
@@ -682,7 +690,7 @@ inline constinit Statement read_due(R"(
 // delivery is due.
 inline constinit Statement read_due_in_order(R"(
   SELECT b.event_id, b.created_at, b.event, b.organization_id, b.key, b.data, b.previous, b.attempts, b.probes,
-         b.pending_since, b.next_attempt_at, b.found, coalesce(b.slot, 0::smallint), b.request
+         b.pending_since, b.next_attempt_at, b.found, coalesce(b.slot, 0::smallint) AS slot, b.request
     FROM (SELECT d.event_id, d.created_at, d.event, d.organization_id, d.key, d.attempts, d.probes, d.pending_since,
                  d.next_attempt_at, d.slot, d.request, coalesce(e.data, k.data) AS data,
                  coalesce(e.previous, k.previous) AS previous,
@@ -714,7 +722,7 @@ inline constinit Statement read_due_in_order(R"(
    ORDER BY b.event_id)");
 
 inline constinit Statement read_due_next(R"(
-  SELECT min(next_attempt_at)
+  SELECT min(next_attempt_at) AS next
     FROM @extschema@.webhook_deliveries
    WHERE configuration_id = $1 AND configuration_created_at = $2 AND state = 'pending'
      AND organization_id IS NOT DISTINCT FROM $3 AND next_attempt_at > $4)");
@@ -760,14 +768,14 @@ inline constinit Statement write_ordering_keys(R"(
       FROM step AS s
      WHERE d.event_id = s.event_id AND d.configuration_id = s.configuration_id AND d.state = 'pending'
        AND d.ordering_key IS DISTINCT FROM webhook_internal.ordering_key($4, d.key, d.event_id))
-  SELECT s.next_attempt_at, s.event_id, count(*) OVER ()
+  SELECT s.next_attempt_at, s.event_id, count(*) OVER () AS visited
     FROM step AS s
    ORDER BY s.next_attempt_at DESC, s.event_id DESC
    LIMIT 1)");
 
 // Counts at most $4 rows. A delivery without a key (#) holds nothing back.
 inline constinit Statement count_ordering_keys(R"(
-  SELECT o.ordering_key, count(*), sum(count(*)) OVER ()::bigint
+  SELECT o.ordering_key, count(*) AS deliveries, sum(count(*)) OVER ()::bigint AS visited
     FROM (SELECT ordering_key
             FROM @extschema@.webhook_deliveries
            WHERE configuration_id = $1 AND configuration_created_at = $2 AND organization_id IS NOT DISTINCT FROM $3
@@ -786,9 +794,11 @@ inline constinit Statement read_ring(R"(
            format('%s_%s', '@extschema@.webhook_' || $2, $3 + (r.slot - $3 + step) % $4)::regclass AS relation
       FROM @extschema@.webhook_rings AS r, generate_series(0, $4 - 1) AS step
      WHERE r.ring = $1)
-  SELECT s.current, s.opened_at, now(), pg_total_relation_size(s.relation), pg_relation_size(s.relation),
-         (SELECT sum(pg_total_relation_size(a.relation))::bigint FROM segments AS a),
+  SELECT s.current, s.opened_at, now() AS now, pg_total_relation_size(s.relation) AS bytes,
+         pg_relation_size(s.relation) AS row_bytes,
+         (SELECT sum(pg_total_relation_size(a.relation))::bigint FROM segments AS a) AS ring_bytes,
          (SELECT o.slot FROM segments AS o WHERE o.step > 0 AND pg_relation_size(o.relation) > 0 ORDER BY o.step LIMIT 1)
+           AS oldest
     FROM segments AS s
    WHERE s.step = 0)");
 
@@ -826,15 +836,15 @@ inline constinit Statement save_events(R"(
        SET slot = NULL
       FROM free AS f
      WHERE d.event_id = f.event_id AND d.configuration_id = f.configuration_id)
-  SELECT s.event_id, s.configuration_id, count(*) OVER ()
+  SELECT s.event_id, s.configuration_id, count(*) OVER () AS visited
     FROM step AS s
    ORDER BY s.event_id DESC, s.configuration_id DESC
    LIMIT 1)");
 
 // Whether a delivery's event is only in this segment, and whether the same holds for a deferred change.
 inline constinit Statement has_unsaved_events(R"(
-  SELECT EXISTS (SELECT FROM @extschema@.webhook_deliveries WHERE slot = $1::smallint),
-         EXISTS (SELECT FROM webhook_internal.deferred_changes WHERE slot = $1::smallint))");
+  SELECT EXISTS (SELECT FROM @extschema@.webhook_deliveries WHERE slot = $1::smallint) AS by_deliveries,
+         EXISTS (SELECT FROM webhook_internal.deferred_changes WHERE slot = $1::smallint) AS by_deferred)");
 
 // Whether the segment has an event of a transaction that is not before every checkpoint.
 inline constinit Statement has_unsettled_events(R"(
@@ -846,13 +856,13 @@ inline constinit Statement has_unsettled_events(R"(
                   WHERE segment.newest >= pg_snapshot_xmax(c.snapshot_from))
       OR EXISTS (SELECT FROM @extschema@.webhook_checkpoint AS c,
                         LATERAL pg_snapshot_xip(c.snapshot_from) AS running (xid)
-                        JOIN @extschema@.webhook_events AS e ON e.slot = $1 AND e.xid = running.xid))");
+                        JOIN @extschema@.webhook_events AS e ON e.slot = $1 AND e.xid = running.xid) AS is_needed)");
 
 // Whether recovery after a crash could need a log row of the segment to know what was delivered.
 inline constinit Statement has_needed_logs(R"(
   SELECT NOT EXISTS (SELECT FROM @extschema@.webhook_checkpoint)
       OR EXISTS (SELECT FROM @extschema@.webhook_checkpoint AS c
-                         JOIN @extschema@.webhook_logs AS l ON l.slot = $1 AND l.id > c.log_floor))");
+                         JOIN @extschema@.webhook_logs AS l ON l.slot = $1 AND l.id > c.log_floor) AS is_needed)");
 
 // One step: at most $5 rows after ($2, $3, $4). Locked rows are left for later. Returns the last row and the number of
 // rows.
@@ -873,7 +883,7 @@ inline constinit Statement delete_expired_dead(R"(
     DELETE FROM @extschema@.webhook_deliveries AS d
      USING free AS f
      WHERE d.event_id = f.event_id AND d.configuration_id = f.configuration_id)
-  SELECT s.created_at, s.event_id, s.configuration_id, count(*) OVER ()
+  SELECT s.created_at, s.event_id, s.configuration_id, count(*) OVER () AS visited
     FROM step AS s
    ORDER BY s.created_at DESC, s.event_id DESC, s.configuration_id DESC
    LIMIT 1)");
@@ -890,8 +900,9 @@ inline constinit Statement count_deliveries(R"(
      WHERE (event_id, configuration_id) > ($1, $2)
      ORDER BY event_id, configuration_id
      LIMIT $3)
-  SELECT s.configuration_id, s.organization_id, count(*), last.event_id, last.configuration_id,
-         (SELECT count(*) FROM step), (SELECT bool_or(is_ahead) FROM step)
+  SELECT s.configuration_id, s.organization_id, count(*) AS deliveries, last.event_id AS last_event_id,
+         last.configuration_id AS last_configuration_id, (SELECT count(*) FROM step) AS visited,
+         (SELECT bool_or(is_ahead) FROM step) AS is_ahead
     FROM step AS s
          CROSS JOIN (SELECT event_id, configuration_id
                        FROM step
@@ -959,7 +970,7 @@ inline constinit Statement delete_deliveries_of(R"(
      USING old AS o
      WHERE d.event_id = o.event_id AND d.configuration_id = o.configuration_id
     RETURNING d.event_id, d.configuration_id, d.organization_id, d.event, d.state)
-  SELECT event_id, configuration_id, organization_id, event, state = 'pending' FROM deleted)");
+  SELECT event_id, configuration_id, organization_id, event, state = 'pending' AS was_pending FROM deleted)");
 
 // Writes one row of webhook_logs for each webhook, whatever the number of deliveries. $1: why they were given up.
 inline constinit Statement log_given_up(R"(
@@ -991,7 +1002,7 @@ inline constinit Statement log_given_up(R"(
 // One step through the saved events: at most $2 after $1, and whether a delivery refers to each.
 inline constinit Statement walk_saved(R"(
   SELECT k.event_id, k.organization_id, k.bytes,
-         EXISTS (SELECT FROM @extschema@.webhook_deliveries AS d WHERE d.event_id = k.event_id)
+         EXISTS (SELECT FROM @extschema@.webhook_deliveries AS d WHERE d.event_id = k.event_id) AS is_needed
     FROM webhook_internal.saved_events AS k
    WHERE k.event_id > $1
    ORDER BY k.event_id
@@ -1037,6 +1048,6 @@ inline constinit Statement delete_old_history(R"(
 
 // --- Ids -------------------------------------------------------------------------------------------------------------
 
-inline constinit Statement draw_ids("SELECT nextval('@extschema@.webhook_events_id_seq')");
+inline constinit Statement draw_ids("SELECT nextval('@extschema@.webhook_events_id_seq') AS first");
 
 }  // namespace webhook::pg::statements

@@ -1,0 +1,142 @@
+// What lies in the shared memory of shared_memory.h, for the files of this folder alone. It is the one header of src/pg
+// that shows PostgreSQL's types.
+//
+// It holds only numbers, never a pointer or a descriptor, because a process may vanish at any time.
+#pragma once
+
+extern "C" {
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "storage/lwlock.h"
+#include "storage/spin.h"
+}
+
+#include <algorithm>
+#include <cstdint>
+#include <iterator>
+
+#include "core/shares.h"
+#include "pg/server/event_ids.h"
+#include "pg/server/worker_slots.h"
+#include "pg/settings.h"
+
+namespace webhook::pg {
+
+// How many databases can wait to be probed. Beyond that, all databases are probed.
+constexpr int kProbesMax = 32;
+
+// One worker's slot. The fields of the state are written under Shared::lock, the figures only by the worker.
+struct SharedSlot {
+  pg_atomic_uint32 state;      // SlotState
+  pg_atomic_uint32 last_exit;  // WorkerExit
+  pg_atomic_uint32 count;      // of the worker's share
+  pg_atomic_uint32 pid;
+
+  // Times are in microseconds since 1970, 0 for none.
+  pg_atomic_uint64 started_at;
+  pg_atomic_uint64 in_flight;
+  pg_atomic_uint64 queued;
+  pg_atomic_uint64 events_ahead;
+  pg_atomic_uint64 sent;
+  pg_atomic_uint64 failed;
+  pg_atomic_uint64 logged;
+  pg_atomic_uint64 oldest_event_at;
+  pg_atomic_uint64 last_error_at;
+};
+
+// What the processes of one database share.
+struct SharedEntry {
+  // Written under Shared::lock, and database under pool_lock too. Read without a lock where a stale value does no harm.
+  pg_atomic_uint32 database;  // 0: the entry is free
+  pg_atomic_uint32 has_extension;
+  // The workers' numbers in ProcGlobal. They are adjacent because every commit reads them.
+  pg_atomic_uint32 worker_processes[kWorkersMax];
+  pg_atomic_uint32 listening[kWorkersMax];  // whether the worker wants to hear of the next commit
+  pg_atomic_uint32 called[kWorkersMax];     // whether the worker was called since its last take_call()
+  // How many transactions with changes for the workers are committing: visible perhaps, but not announced yet.
+  pg_atomic_uint32 committing;
+
+  // Capture's part, under pool_lock.
+  slock_t pool_lock;
+  Oid sequence;
+  IdRange pool;
+  int segments[2];   // of the main ring and of the excess ring; −1: unknown
+  Shares shares[2];  // by Storage
+
+  SharedSlot slots[kWorkersMax];
+};
+
+struct Shared {
+  LWLock* lock;
+  pg_atomic_uint32 launcher_process;
+  pg_atomic_uint32 launcher_called;             // since its last take_launcher_call()
+  pg_atomic_uint32 probe_requests[kProbesMax];  // databases to be probed; 0: free
+  pg_atomic_uint32 all_probes_requested;        // probe_requests was full
+  int entry_count;
+  int hold_count;
+  // Of the hashes that identify organizations in Shares, so that nobody can construct a colliding id.
+  std::uint64_t owner_seed;
+  // Followed in memory by entry_count SharedEntries, then by each backend's held database, by process number.
+};
+
+extern Shared* shared;  // nullptr: this server has no shared state
+
+inline SharedEntry* entries() {
+  return reinterpret_cast<SharedEntry*>(MAXALIGN(reinterpret_cast<uintptr_t>(shared + 1)));
+}
+
+inline pg_atomic_uint32* holds() {
+  return reinterpret_cast<pg_atomic_uint32*>(MAXALIGN(reinterpret_cast<uintptr_t>(entries() + shared->entry_count)));
+}
+
+// Holds an LWLock for a scope without C++ objects and without calls that raise errors.
+class Locked {
+ public:
+  explicit Locked(LWLockMode mode) { LWLockAcquire(shared->lock, mode); }
+  ~Locked() { LWLockRelease(shared->lock); }
+  Locked(const Locked&) = delete;
+  Locked& operator=(const Locked&) = delete;
+};
+
+// The entry of a database, or nullptr if it has none. InvalidOid finds a free entry.
+inline SharedEntry* entry_of(Oid database) {
+  if (shared == nullptr) return nullptr;
+  for (int i = 0; i < shared->entry_count; ++i) {
+    SharedEntry* found = entries() + i;
+    if (pg_atomic_read_u32(&found->database) == database) return found;
+  }
+  return nullptr;
+}
+
+// The entry of this process's database, with its pool_lock held; nullptr and no lock if it has none.
+inline SharedEntry* lock_pool() {
+  SharedEntry* here = entry_of(MyDatabaseId);
+  if (here == nullptr) return nullptr;
+  SpinLockAcquire(&here->pool_lock);
+  // The launcher may have given the entry to another database since, in which a sequence may have the same OID.
+  if (pg_atomic_read_u32(&here->database) == MyDatabaseId) return here;
+  SpinLockRelease(&here->pool_lock);
+  return nullptr;
+}
+
+// Under pool_lock: forgets what is known of another sequence's ids and segments.
+inline void reset_pool(SharedEntry* here, Oid sequence) {
+  here->sequence = sequence;
+  here->pool = {};
+  for (int& segment : here->segments) segment = -1;
+}
+
+inline SlotState state_of(SharedSlot* slot) { return static_cast<SlotState>(pg_atomic_read_u32(&slot->state)); }
+
+inline bool all_idle(SharedEntry* of) {
+  return std::all_of(std::begin(of->slots), std::end(of->slots),
+                     [](SharedSlot& slot) { return state_of(&slot) == SlotState::kIdle; });
+}
+
+// A worker's own entry, and the index of its slot there. attach_worker() sets them, the end of the process clears them.
+extern SharedEntry* my_entry;
+extern int my_index;
+
+}  // namespace webhook::pg

@@ -1,0 +1,171 @@
+#include "pg/server/worker_slots.h"
+
+extern "C" {
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "utils/timestamp.h"
+}
+
+#include <algorithm>
+#include <iterator>
+
+#include "pg/server/database_entries.h"
+#include "pg/server/database_holds.h"
+#include "pg/server/launcher_calls.h"
+#include "pg/server/process_latch.h"
+#include "pg/server/shared_layout.h"
+#include "pg/timestamps.h"
+
+namespace webhook::pg {
+
+SharedEntry* my_entry = nullptr;
+int my_index = 0;
+
+namespace {
+
+WorkerExit my_exit_reason = WorkerExit::kFailed;
+
+void set_state(SharedSlot* slot, SlotState state) {
+  pg_atomic_write_u32(&slot->state, static_cast<std::uint32_t>(state));
+}
+
+void set_exit(SharedSlot* slot, WorkerExit reason) {
+  pg_atomic_write_u32(&slot->last_exit, static_cast<std::uint32_t>(reason));
+}
+
+SharedSlot* slot_of(int entry, int number) { return &entries()[entry].slots[number - 1]; }
+
+void detach_worker(int /*code*/, Datum /*argument*/) noexcept {
+  SharedSlot* slot = &my_entry->slots[my_index];
+  {
+    const Locked locked(LW_EXCLUSIVE);
+    pg_atomic_write_u32(&my_entry->worker_processes[my_index], kNoProcess);
+    pg_atomic_write_u32(&my_entry->listening[my_index], 0);
+    if (my_exit_reason == WorkerExit::kNoExtension) pg_atomic_write_u32(&my_entry->has_extension, 0);
+    set_exit(slot, my_exit_reason);
+    pg_atomic_write_u32(&slot->pid, 0);
+    set_state(slot, SlotState::kIdle);
+  }
+  my_entry = nullptr;
+  call_launcher();
+}
+
+std::uint64_t microseconds(std::optional<Time> time) {
+  return time ? static_cast<std::uint64_t>(time->time_since_epoch().count()) : 0;
+}
+
+std::optional<Time> time_of(std::uint64_t since_1970_us) {
+  if (since_1970_us == 0) return std::nullopt;
+  return Time(Duration(static_cast<std::int64_t>(since_1970_us)));
+}
+
+}  // namespace
+
+Slot slot(int entry, int number) noexcept {
+  SharedSlot* from = slot_of(entry, number);
+  const Locked locked(LW_SHARED);
+  return {.state = state_of(from),
+          .count = static_cast<int>(pg_atomic_read_u32(&from->count)),
+          .pid = static_cast<int>(pg_atomic_read_u32(&from->pid)),
+          .last_exit = static_cast<WorkerExit>(pg_atomic_read_u32(&from->last_exit))};
+}
+
+void set_starting(int entry, const WorkerShare& share) noexcept {
+  SharedSlot* starting = slot_of(entry, share.number);
+  const Locked locked(LW_EXCLUSIVE);
+  pg_atomic_write_u32(&starting->count, static_cast<std::uint32_t>(share.count));
+  set_state(starting, SlotState::kStarting);
+}
+
+void set_start_failed(int entry, int number) noexcept {
+  SharedSlot* failed = slot_of(entry, number);
+  const Locked locked(LW_EXCLUSIVE);
+  if (state_of(failed) != SlotState::kStarting) return;
+  set_exit(failed, WorkerExit::kFailed);
+  set_state(failed, SlotState::kIdle);
+}
+
+bool stop_others(int entry, int count) noexcept {
+  bool found = false;
+  const Locked locked(LW_SHARED);
+  for (SharedSlot& other : entries()[entry].slots) {
+    if (state_of(&other) == SlotState::kIdle) continue;
+    if (pg_atomic_read_u32(&other.count) == static_cast<std::uint32_t>(count)) continue;
+    found = true;
+    const auto pid = static_cast<pid_t>(pg_atomic_read_u32(&other.pid));
+    if (pid != 0) kill(pid, SIGTERM);
+  }
+  return found;
+}
+
+bool attach_worker(std::uint32_t database, const WorkerShare& share) {
+  {
+    const Locked locked(LW_EXCLUSIVE);
+    SharedEntry* entry = entry_of(database);
+    if (entry == nullptr) return false;
+    SharedSlot* mine = &entry->slots[share.number - 1];
+    if (state_of(mine) == SlotState::kRunning) return false;
+    const bool others_run = std::any_of(std::begin(entry->slots), std::end(entry->slots), [&share](SharedSlot& other) {
+      return state_of(&other) == SlotState::kRunning &&
+             pg_atomic_read_u32(&other.count) != static_cast<std::uint32_t>(share.count);
+    });
+    if (others_run || is_held(database)) {
+      set_exit(mine, WorkerExit::kSteppedAside);
+      set_state(mine, SlotState::kIdle);
+      return false;
+    }
+    my_entry = entry;
+    my_index = share.number - 1;
+    pg_atomic_write_u32(&mine->count, static_cast<std::uint32_t>(share.count));
+    report_figures({});
+    pg_atomic_write_u64(&mine->started_at, microseconds(from_timestamptz(MyStartTimestamp)));
+    pg_atomic_write_u32(&mine->pid, static_cast<std::uint32_t>(MyProcPid));
+    pg_atomic_write_u32(&entry->worker_processes[my_index], my_process_number());
+    set_state(mine, SlotState::kRunning);
+  }
+  on_shmem_exit(detach_worker, 0);
+  // The launcher may have decided on another number of workers since it started this one.
+  call_launcher();
+  return true;
+}
+
+void set_exit_reason(WorkerExit reason) noexcept { my_exit_reason = reason; }
+
+void report_figures(const WorkerFigures& figures) noexcept {
+  SharedSlot* mine = &my_entry->slots[my_index];
+  pg_atomic_write_u64(&mine->in_flight, figures.in_flight);
+  pg_atomic_write_u64(&mine->queued, figures.queued);
+  pg_atomic_write_u64(&mine->events_ahead, figures.events_ahead);
+  pg_atomic_write_u64(&mine->sent, static_cast<std::uint64_t>(figures.sent));
+  pg_atomic_write_u64(&mine->failed, static_cast<std::uint64_t>(figures.failed));
+  pg_atomic_write_u64(&mine->logged, static_cast<std::uint64_t>(figures.logged));
+  pg_atomic_write_u64(&mine->oldest_event_at, microseconds(figures.oldest_event_at));
+  pg_atomic_write_u64(&mine->last_error_at, microseconds(figures.last_error_at));
+}
+
+std::optional<WorkerReport> worker_report(int entry, int number) noexcept {
+  SharedSlot* from = slot_of(entry, number);
+  WorkerReport report;
+  report.pid = static_cast<int>(pg_atomic_read_u32(&from->pid));
+  report.database = entry_database(entry);
+  if (report.pid == 0 || report.database == InvalidOid) return std::nullopt;
+  report.share = {number, static_cast<int>(pg_atomic_read_u32(&from->count))};
+  report.started_at = time_of(pg_atomic_read_u64(&from->started_at)).value_or(Time{});
+  report.figures = {.in_flight = pg_atomic_read_u64(&from->in_flight),
+                    .queued = pg_atomic_read_u64(&from->queued),
+                    .events_ahead = pg_atomic_read_u64(&from->events_ahead),
+                    .sent = static_cast<std::int64_t>(pg_atomic_read_u64(&from->sent)),
+                    .failed = static_cast<std::int64_t>(pg_atomic_read_u64(&from->failed)),
+                    .logged = static_cast<std::int64_t>(pg_atomic_read_u64(&from->logged)),
+                    .oldest_event_at = time_of(pg_atomic_read_u64(&from->oldest_event_at)),
+                    .last_error_at = time_of(pg_atomic_read_u64(&from->last_error_at))};
+  return report;
+}
+
+}  // namespace webhook::pg

@@ -1,0 +1,61 @@
+// The workers of the databases. A database's entry (database_entries.h) has a slot for each worker, numbered from 1 to
+// kWorkersMax. A slot goes
+//
+//   idle → starting → running → idle …
+//
+// The worker itself says that it runs, and why it ends. A worker that ends without saying why has failed.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "core/share.h"
+#include "core/time.h"
+#include "worker/process.h"
+
+namespace webhook::pg {
+
+enum class WorkerExit : std::uint32_t {
+  kFailed,        // an error, or no reason given: start it again, with back-off
+  kNoExtension,   // there is nothing to do in this database
+  kSteppedAside,  // a statement needs the database without sessions: start it again afterwards
+  kShutdown,      // asked to by the administrator, the postmaster, or the launcher
+};
+
+enum class SlotState : std::uint32_t { kIdle, kStarting, kRunning };
+
+struct Slot {
+  SlotState state = SlotState::kIdle;
+  int count = 0;  // how many workers the database has, as this worker was told; unless idle
+  int pid = 0;    // 0: not running
+  WorkerExit last_exit = WorkerExit::kFailed;
+};
+
+// For the launcher: what it knows of a slot, and what it does with it.
+Slot slot(int entry, int number) noexcept;
+void set_starting(int entry, const WorkerShare& share) noexcept;
+// The worker did not start, or never reported.
+void set_start_failed(int entry, int number) noexcept;
+// Asks the workers to end that were told another number of workers. Returns whether any of these run or are starting.
+bool stop_others(int entry, int count) noexcept;
+
+// For the worker, before it connects: takes its slot. False if the slot is taken, if workers with another count run in
+// the database, or if the database is held. Afterwards the end of the process frees the slot, with the exit reason that
+// was set last.
+bool attach_worker(std::uint32_t database, const WorkerShare& share);
+void set_exit_reason(WorkerExit reason) noexcept;
+// Publishes this worker's figures. Takes no lock.
+void report_figures(const WorkerFigures& figures) noexcept;
+
+// What others see of the worker in a slot; nullopt if none runs there. Takes no lock, so the figures may be from two
+// moments.
+struct WorkerReport {
+  std::uint32_t database = 0;
+  WorkerShare share;
+  int pid = 0;
+  Time started_at{};
+  WorkerFigures figures;
+};
+std::optional<WorkerReport> worker_report(int entry, int number) noexcept;
+
+}  // namespace webhook::pg
