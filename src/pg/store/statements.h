@@ -768,8 +768,8 @@ inline constinit Statement save_events(R"(
        FOR NO KEY UPDATE OF d SKIP LOCKED),
   saved AS (
     INSERT INTO webhook_internal.saved_events
-           (event_id, created_at, event, organization_id, key, data, previous, bytes)
-    SELECT e.id, e.created_at, e.event, e.organization_id, e.key, e.data, e.previous,
+           (event_id, xid, created_at, event, organization_id, key, data, previous, bytes)
+    SELECT e.id, e.xid, e.created_at, e.event, e.organization_id, e.key, e.data, e.previous,
            pg_column_size(e.data) + coalesce(pg_column_size(e.previous), 0)
       FROM (SELECT DISTINCT event_id FROM free) AS f
            CROSS JOIN LATERAL (SELECT *
