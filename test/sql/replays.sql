@@ -1,5 +1,5 @@
 -- webhook_replays: replays that are started, listed and cancelled by webhook_api, by whom, of whose webhooks, and how many.
--- test/t/072_replays.pl has what the worker makes of them. In one transaction, rolled back.
+-- test/t/025_replays.pl has what the worker makes of them. In one transaction, rolled back.
 \set ECHO none
 \set ON_ERROR_STOP on
 \pset format unaligned

@@ -37,6 +37,7 @@ extern "C" {
 #include "pg/server/shared_state.h"
 #include "pg/store/event_reader.h"
 #include "pg/store/filter_evaluation.h"
+#include "pg/store/replay_steps.h"
 #include "pg/store/results.h"
 #include "pg/store/statements.h"
 
@@ -1133,6 +1134,8 @@ bool SpiStore::delete_expired(Time before) {
   given_up.bind(before).run();
   Query history(statements::delete_old_history);
   history.bind(kExpiredPerStep).run();
+  Query replays(statements::delete_old_replays);
+  replays.bind(kExpiredPerStep).run();
   work.commit();
   expired_ = last;
   return has_more;
@@ -1255,6 +1258,28 @@ SavedGivenUp SpiStore::give_up_saved(const std::string& organization, std::uint6
   const std::uint64_t freed = delete_saved(ids);
   work.commit();
   return {.bytes = freed, .more = freed > 0 || deleted > 0};
+}
+
+// --- Replays ---------------------------------------------------------------------------------------------------------
+
+UnfinishedReplays SpiStore::unfinished_replays(std::int64_t after, std::size_t rows_max) {
+  Work work(*this, "webhook: looking for replays");
+  UnfinishedReplays found = read_unfinished_replays(after, rows_max);
+  work.commit();
+  return found;
+}
+
+ReplayStep SpiStore::replay_step(std::int64_t id, const Uuid& webhook, const ReplayBounds& bounds) {
+  Work work(*this, "webhook: replaying events");
+  const ReplayStep step = take_replay_step(id, bounds, deferred_.contains(webhook));
+  work.commit();
+  return step;
+}
+
+void SpiStore::fail_replay(std::int64_t id, const std::string& reason) {
+  Work work(*this, "webhook: ending a replay");
+  end_replay(id, reason);
+  work.commit();
 }
 
 // --- Ids -------------------------------------------------------------------------------------------------------------
