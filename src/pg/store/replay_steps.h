@@ -9,11 +9,11 @@
 #include <cstdint>
 #include <string>
 
-#include "worker/replay_store.h"
+#include "worker/store.h"
 
 namespace webhook::pg {
 
-// All of these need a Transaction, and throw Error. For the rest see ReplayStore.
+// All of these need a Transaction, and throw Error. For the rest see ReplayStore (worker/replay_store.h).
 UnfinishedReplays read_unfinished_replays(std::int64_t after, std::size_t rows_max);
 // is_deferred: changes of the webhook's deliveries are not applied yet, so it waits.
 ReplayStep take_replay_step(std::int64_t id, const ReplayBounds& bounds, bool is_deferred);
