@@ -15,10 +15,10 @@ SQL_PARTS = $(patsubst %,sql/parts/%.sql, \
 	schema tenancy event_types \
 	configurations configuration_checks filters secrets configuration_secrets \
 	wire_format instance \
-	events deliveries logs statistics history replication \
+	events deliveries logs statistics history replays replication \
 	watches watch_arguments watch watch_crm \
-	redelivery test explain check \
-	api api_session api_webhooks api_events api_logs api_deliveries api_why api_sending api_history \
+	redelivery replay_jobs test explain check \
+	api api_session api_webhooks api_events api_logs api_deliveries api_why api_sending api_replays api_history \
 	grant closing)
 
 SOURCES = $(sort $(wildcard src/core/*.cpp src/http/*.cpp src/pg/*.cpp src/pg/*/*.cpp src/worker/*.cpp)) src/module.cpp

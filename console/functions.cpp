@@ -24,8 +24,8 @@ constexpr std::array kSave{Parameter{"webhook", kJson, kRequired}, Parameter{"id
 constexpr std::array kDelete{Parameter{"id", kId, kRequired}, Parameter{"if_updated_at", kText}};
 constexpr std::array kValidate{Parameter{"webhook", kJson, kRequired}, Parameter{"id", kId}};
 constexpr std::array kRotate{Parameter{"id", kId, kRequired}, Parameter{"overlap_s", kNumber}};
-constexpr std::array kHistory{Parameter{"id", kId, kRequired}, Parameter{"before", kId},
-                              Parameter{"page_size", kNumber}};
+constexpr std::array kOfWebhook{Parameter{"id", kId, kRequired}, Parameter{"before", kId},
+                                Parameter{"page_size", kNumber}};
 constexpr std::array kMatchCount{Parameter{"events", kTexts}, Parameter{"filter", kText},
                                  Parameter{"organization", kText}};
 constexpr std::array kTryFilter{Parameter{"filter", kText, kRequired}, Parameter{"events", kTexts},
@@ -43,6 +43,7 @@ constexpr std::array kRedeliver{Parameter{"log_ids", kIds, kRequired}};
 constexpr std::array kReplay{Parameter{"id", kId, kRequired},    Parameter{"since", kText},
                              Parameter{"until", kText},          Parameter{"events", kTexts},
                              Parameter{"only_failed", kBoolean}, Parameter{"dry_run", kBoolean}};
+constexpr std::array kCancelReplay{Parameter{"job", kId, kRequired}};
 constexpr std::array kCancel{Parameter{"id", kId, kRequired}, Parameter{"event_id", kId}};
 constexpr std::array kPause{Parameter{"reason", kText}};
 constexpr std::array kExplain{Parameter{"event_id", kId, kRequired}};
@@ -61,7 +62,7 @@ constexpr std::array kFunctions{
     Function{.name = "validate", .parameters = kValidate},
     Function{.name = "reveal", .parameters = kOneId},
     Function{.name = "rotate", .parameters = kRotate, .writes = true},
-    Function{.name = "history", .parameters = kHistory},
+    Function{.name = "history", .parameters = kOfWebhook},
     Function{.name = "event_types"},
     Function{.name = "watches"},
     Function{.name = "match_count", .parameters = kMatchCount},
@@ -74,6 +75,8 @@ constexpr std::array kFunctions{
     Function{.name = "test", .parameters = kTest, .writes = true, .is_slow = true},
     Function{.name = "redeliver", .parameters = kRedeliver, .writes = true},
     Function{.name = "replay", .parameters = kReplay, .writes = true},
+    Function{.name = "replays", .parameters = kOfWebhook},
+    Function{.name = "cancel_replay", .parameters = kCancelReplay, .writes = true},
     Function{.name = "cancel", .parameters = kCancel, .writes = true},
     Function{.name = "resume", .writes = true},
     Function{.name = "pause", .parameters = kPause, .writes = true},

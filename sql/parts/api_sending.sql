@@ -35,36 +35,3 @@ COMMENT ON FUNCTION webhook_api.test(uuid, text, json) IS
     'paused or too many tests run.';
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
     'EXECUTE ON FUNCTION webhook_api.test(uuid, text, json)');
-
-CREATE FUNCTION webhook_api.replay(
-    id uuid, since timestamptz, until timestamptz DEFAULT pg_catalog.now(), events text[] DEFAULT NULL,
-    only_failed boolean DEFAULT false, dry_run boolean DEFAULT false) RETURNS json
-    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    count bigint;
-    message text;
-    detail text;
-    hint text;
-BEGIN
-    PERFORM webhook_internal.require_webhook(id);
-    BEGIN
-        count := @extschema@.webhook_replay(replay.id, since, coalesce(until, now()), events, coalesce(only_failed, false),
-                                            coalesce(dry_run, false));
-    EXCEPTION
-        WHEN configuration_limit_exceeded THEN
-            GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
-            PERFORM webhook_internal.raise_again('PT409', message, detail, hint);
-        WHEN null_value_not_allowed OR invalid_parameter_value THEN
-            GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
-            PERFORM webhook_internal.raise_again('22023', message, detail, hint, 'since');
-    END;
-    RETURN json_build_object('count', count);
-END
-$$;
-COMMENT ON FUNCTION webhook_api.replay(uuid, timestamptz, timestamptz, text[], boolean, boolean) IS
-    'Makes the stored events in [since, until) pending for a webhook again, as webhook_replay() does, and returns their '
-    'number. With dry_run it only counts: docs/api.md. Errors: PT404, 22023 if the range is wrong, and PT409 if the '
-    'organization would have more than webhook.max_deliveries_per_organization deliveries.';
-INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
-    'EXECUTE ON FUNCTION webhook_api.replay(uuid, timestamptz, timestamptz, text[], boolean, boolean)');

@@ -82,6 +82,7 @@ COMMENT ON POLICY webhook_operators ON @extschema@.webhook_events IS 'Operators 
 -- Events that outlived their segment, because deliveries refer to them.
 CREATE TABLE webhook_internal.saved_events (
     event_id        bigint PRIMARY KEY,
+    xid             xid8 NOT NULL,
     created_at      timestamptz NOT NULL,
     event           text NOT NULL,
     organization_id text,
@@ -94,6 +95,7 @@ COMMENT ON TABLE webhook_internal.saved_events IS
     'Events that deliveries still refer to after their segment of webhook_events was emptied. Each event is stored '
     'once, and is deleted with the last delivery that refers to it. Not dumped.';
 COMMENT ON COLUMN webhook_internal.saved_events.event_id IS 'webhook_events.id.';
+COMMENT ON COLUMN webhook_internal.saved_events.xid IS 'As in webhook_events.';
 COMMENT ON COLUMN webhook_internal.saved_events.created_at IS 'When the change was captured.';
 COMMENT ON COLUMN webhook_internal.saved_events.event IS 'The name of the event.';
 COMMENT ON COLUMN webhook_internal.saved_events.organization_id IS 'The organization that the event belongs to.';

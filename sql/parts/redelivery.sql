@@ -49,6 +49,20 @@ $$;
 COMMENT ON FUNCTION webhook_internal.count_deliveries(text, bigint) IS
     'How many rows of webhook_deliveries an organization has, counted to rows_max + 1 at most.';
 
+CREATE FUNCTION webhook_internal.raise_deliveries_exceeded(organization text, rows_max bigint, requested text)
+    RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RAISE EXCEPTION 'organization "%" cannot have more than % deliveries that are pending or dead', organization, rows_max
+        USING ERRCODE = 'configuration_limit_exceeded', DETAIL = requested,
+              HINT = 'Replay fewer events at once, cancel deliveries with @extschema@.webhook_cancel(), or have '
+                     'the administrator raise webhook.max_deliveries_per_organization.';
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.raise_deliveries_exceeded(text, bigint, text) IS
+    'Raises 53400: the organization has more rows than webhook.max_deliveries_per_organization.';
+
 CREATE FUNCTION webhook_internal.announce_pending(webhook uuid) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -62,14 +76,13 @@ $$;
 COMMENT ON FUNCTION webhook_internal.announce_pending(uuid) IS
     'Tells the worker that a session has changed the webhook''s pending deliveries.';
 
-CREATE FUNCTION webhook_internal.make_pending(webhook uuid, events bigint[]) RETURNS bigint
+-- The caller holds the webhook's deliveries: lock_deliveries().
+CREATE FUNCTION webhook_internal.queue_events(held @extschema@.webhook_configurations, events bigint[]) RETURNS bigint
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    held @extschema@.webhook_configurations := webhook_internal.hold(webhook);
     due timestamptz := clock_timestamp();  -- the same for all: they are sent in the order of their ids
     request bigint := pg_current_xact_id()::text::bigint;  -- results of earlier attempts are ignored
-    rows_max bigint := webhook_internal.deliveries_max();
     stored bigint;
     kept bigint;
 BEGIN
@@ -102,25 +115,36 @@ BEGIN
             state = 'pending', attempts = 0, probes = 0, pending_since = due, next_attempt_at = due, last_error = NULL,
             ordering_key = excluded.ordering_key, request = excluded.request, updated_at = clock_timestamp();
     GET DIAGNOSTICS kept = ROW_COUNT;
-    IF webhook_internal.count_deliveries(held.organization_id, rows_max) > rows_max THEN
-        RAISE EXCEPTION 'organization "%" cannot have more than % deliveries that are pending or dead',
-            held.organization_id, rows_max
-            USING ERRCODE = 'configuration_limit_exceeded',
-                  DETAIL = format('%s were requested for webhook "%s".', stored + kept, held.name),
-                  HINT = 'Replay fewer events at once, cancel deliveries with @extschema@.webhook_cancel(), or have '
-                         'the administrator raise webhook.max_deliveries_per_organization.';
-    END IF;
     PERFORM webhook_internal.announce_pending(held.id);
-    IF NOT held.is_active AND stored + kept > 0 THEN
-        RAISE NOTICE 'webhook "%" is inactive: its pending deliveries wait until it is active again', held.name;
-    END IF;
     RETURN stored + kept;
 END
 $$;
+COMMENT ON FUNCTION webhook_internal.queue_events(@extschema@.webhook_configurations, bigint[]) IS
+    'Makes the events pending for the webhook again, from the first attempt on, and returns how many. Leaves out events '
+    'of other organizations and events that are not stored. Needs lock_deliveries(). Used by make_pending() and by the '
+    'worker for webhook_replays.';
+
+CREATE FUNCTION webhook_internal.make_pending(webhook uuid, events bigint[]) RETURNS bigint
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    held @extschema@.webhook_configurations := webhook_internal.hold(webhook);
+    rows_max bigint := webhook_internal.deliveries_max();
+    queued bigint := webhook_internal.queue_events(held, events);
+BEGIN
+    IF webhook_internal.count_deliveries(held.organization_id, rows_max) > rows_max THEN
+        PERFORM webhook_internal.raise_deliveries_exceeded(
+            held.organization_id, rows_max, format('%s were requested for webhook "%s".', queued, held.name));
+    END IF;
+    IF NOT held.is_active AND queued > 0 THEN
+        RAISE NOTICE 'webhook "%" is inactive: its pending deliveries wait until it is active again', held.name;
+    END IF;
+    RETURN queued;
+END
+$$;
 COMMENT ON FUNCTION webhook_internal.make_pending(uuid, bigint[]) IS
-    'Makes the events pending for the webhook again, from the first attempt on, and returns how many. Leaves out '
-    'events of other organizations and events that are not stored. Raises 53400 if the organization then has more rows '
-    'than webhook.max_deliveries_per_organization. Used by webhook_redeliver() and webhook_replay().';
+    'Makes the events pending for the webhook again, as queue_events() does. Raises 53400 if the organization then has '
+    'more rows than webhook.max_deliveries_per_organization. Used by webhook_redeliver() and webhook_replay().';
 
 CREATE FUNCTION webhook_internal.redeliver_operator(webhook uuid, redelivered bigint) RETURNS timestamptz
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -261,6 +285,30 @@ COMMENT ON FUNCTION webhook_internal.replay_tenant(uuid, timestamptz, timestampt
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.replay_tenant(uuid, timestamptz, timestamptz, text[], boolean, boolean)');
 
+CREATE FUNCTION webhook_internal.check_replay(
+    since timestamptz, until timestamptz, events text[], only_failed boolean) RETURNS void
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF since IS NULL OR until IS NULL OR only_failed IS NULL THEN
+        RAISE EXCEPTION '% must not be null', CASE WHEN since IS NULL THEN 'since' WHEN until IS NULL THEN 'until'
+                                                   ELSE 'only_failed' END
+            USING ERRCODE = 'null_value_not_allowed',
+                  HINT = 'To replay all stored events, pass since => ''-infinity''. disabled_at is null until a webhook '
+                         'has been switched off.';
+    END IF;
+    IF since > until THEN
+        RAISE EXCEPTION 'since is later than until' USING ERRCODE = 'invalid_parameter_value',
+            DETAIL = format('since is %s, until is %s.', since, until);
+    END IF;
+    PERFORM webhook_internal.check_events(events);
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.check_replay(timestamptz, timestamptz, text[], boolean) IS
+    'Raises an error (22004, 22023) unless a replay can have these arguments.';
+INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.check_replay(timestamptz, timestamptz, text[], boolean)');
+
 CREATE FUNCTION @extschema@.webhook_replay(
     configuration_id uuid,
     since timestamptz,
@@ -271,18 +319,10 @@ CREATE FUNCTION @extschema@.webhook_replay(
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF since IS NULL OR until IS NULL OR only_failed IS NULL OR dry_run IS NULL THEN
-        RAISE EXCEPTION '% must not be null', CASE WHEN since IS NULL THEN 'since' WHEN until IS NULL THEN 'until'
-                                                   WHEN only_failed IS NULL THEN 'only_failed' ELSE 'dry_run' END
-            USING ERRCODE = 'null_value_not_allowed',
-                  HINT = 'To replay all stored events, pass since => ''-infinity''. disabled_at is null until a webhook '
-                         'has been switched off.';
+    PERFORM webhook_internal.check_replay(since, until, events, only_failed);
+    IF dry_run IS NULL THEN
+        RAISE EXCEPTION 'dry_run must not be null' USING ERRCODE = 'null_value_not_allowed';
     END IF;
-    IF since > until THEN
-        RAISE EXCEPTION 'since is later than until' USING ERRCODE = 'invalid_parameter_value',
-            DETAIL = format('since is %s, until is %s.', since, until);
-    END IF;
-    PERFORM webhook_internal.check_events(events);
     IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
         RETURN webhook_internal.replay_operator(configuration_id, since, until, events, only_failed, dry_run);
     END IF;

@@ -19,8 +19,8 @@ BEGIN
     FOREACH relation IN ARRAY ARRAY[
         '@extschema@.webhook_events', '@extschema@.webhook_deliveries', '@extschema@.webhook_logs',
         '@extschema@.webhook_minutes', '@extschema@.webhook_hours', '@extschema@.webhook_endpoints',
-        '@extschema@.webhook_history',
-        '@extschema@.webhook_checkpoint', '@extschema@.webhook_rings', '@extschema@.webhook_instance',
+        '@extschema@.webhook_history', '@extschema@.webhook_replays', '@extschema@.webhook_checkpoint',
+        '@extschema@.webhook_rings', '@extschema@.webhook_instance',
         'webhook_internal.lock_key', 'webhook_internal.saved_events', 'webhook_internal.given_up',
         'webhook_internal.deferred_changes', 'webhook_internal.privileges'
     ]::regclass[] LOOP

@@ -185,6 +185,13 @@ Query& Query::bind_optional(const std::optional<std::string>& value) {
   return *this;
 }
 
+Query& Query::bind_optional(const std::optional<Time>& value) {
+  if (value) return bind(*value);
+  add(TIMESTAMPTZOID, 0);
+  nulls_.back() = 'n';
+  return *this;
+}
+
 Query& Query::bind(const Uuid& value) {
   kept_.emplace_back(reinterpret_cast<const char*>(value.bytes.data()), value.bytes.size());
   return add(UUIDOID, PointerGetDatum(kept_.back().data()));

@@ -103,6 +103,17 @@ std::optional<Time> Filters::next_at(Time now) {
   return next;
 }
 
+bool Filters::may_ask(const std::optional<std::string>& organization) {
+  const Time now = process_.now();
+  return next_turn_of(organization_of(organization), now) <= now;
+}
+
+void Filters::charge(const std::optional<std::string>& organization, Duration cost) {
+  if (organization && cost > Duration::zero()) {
+    organization_of(organization).allowance.left(process_.now()) -= cost;
+  }
+}
+
 void Filters::answer(const Conclude& conclude) {
   std::vector<FilterGroup> groups;
   std::vector<Turn> turns = prepare_turns(&groups, conclude);

@@ -93,6 +93,11 @@ class Filters {
 
   // The webhook has no filter any more. It gets the events that wait for its answer before newer ones.
   void filter_removed(const Target& target, const Conclude& conclude);
+  // For filters that are evaluated elsewhere within the same allowance: whether the organization's may take time now, and
+  // what they took.
+  bool may_ask(const std::optional<std::string>& organization);
+  void charge(const std::optional<std::string>& organization, Duration cost);
+
   // Forgets organizations that need not be remembered. To be called now and then.
   void forget_idle();
   void clock_set_back(Time now);

@@ -24,6 +24,7 @@
 #include "core/statistics.h"
 #include "core/time.h"
 #include "core/uuid.h"
+#include "worker/replay_store.h"
 
 namespace webhook {
 
@@ -365,10 +366,8 @@ struct RingReport {
   std::string kept_because;  // not empty: why a ring that should have turned could not
 };
 
-class Store {
+class Store : public ReplayStore {
  public:
-  virtual ~Store() = default;
-
   // Reads the identity of this database and this worker's checkpoint. On the first start, and in a copy of a database,
   // writes them instead. If the number of workers has changed, every new worker starts from the oldest checkpoint of
   // the old workers. The old workers must have ended.
@@ -435,7 +434,8 @@ class Store {
 
   // Turns the ring to the next segment if the current one is full. Empties the oldest segment if the ring is too large.
   virtual RingReport maintain_ring(Ring ring, const RingLimits& limits) = 0;
-  // Deletes some of the dead deliveries of events from before `before`. Returns whether there may be more.
+  // Deletes some of the dead deliveries of events from before `before`, and of the history and the ended replays of more
+  // than 90 days ago. Returns whether there may be more dead deliveries.
   virtual bool delete_expired(Time before) = 0;
 
   // One step of counting the rows of webhook_deliveries, pending and dead: at most rows_max rows after `after`. Also

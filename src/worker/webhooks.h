@@ -22,6 +22,7 @@
 #include "worker/process.h"
 #include "worker/recorder.h"
 #include "worker/recording.h"
+#include "worker/replays.h"
 #include "worker/secret_problems.h"
 #include "worker/store.h"
 #include "worker/targets.h"
@@ -43,6 +44,7 @@ class Webhooks {
     Admission& admission;
     Unadmitted& unadmitted;
     Outcomes& outcomes;
+    Replays& replays;
   };
 
   Webhooks(Process& process, Store& store, const WorkerShare& share, const Rooms& rooms);
@@ -91,6 +93,7 @@ class Webhooks {
   Admission& admission_;
   Unadmitted& unadmitted_;
   Outcomes& outcomes_;
+  Replays& replays_;
   SecretProblems secret_problems_;
   Uuid instance_;
   bool is_paused_ = false;

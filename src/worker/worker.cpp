@@ -42,6 +42,7 @@ Worker::Worker(Process& process, Store& store, HttpClient& http, TestRequests& t
       ages_(process, targets_, pending_),
       outcomes_(process, store, targets_, statistics_, recorder_, recording_, recovery_, pending_),
       admission_(ledger_, recorder_, recording_, outgoings_, pending_, filters_),
+      replays_(process, store, targets_, filters_, budget_, share),
       webhooks_(process, store, share,
                 {.configuration = configuration_,
                  .targets = targets_,
@@ -52,7 +53,8 @@ Worker::Worker(Process& process, Store& store, HttpClient& http, TestRequests& t
                  .pending = pending_,
                  .admission = admission_,
                  .unadmitted = unadmitted_,
-                 .outcomes = outcomes_}),
+                 .outcomes = outcomes_,
+                 .replays = replays_}),
       reader_(process, store, share, budget_, ledger_, barrier_, targets_, recording_, recovery_, pending_, filters_,
               admission_, webhooks_, unadmitted_),
       tester_(process, store, http, tests, recorder_, share) {}
@@ -159,6 +161,7 @@ void Worker::maintain() {
     maintenance_.maintain();
   }
   maintenance_.clean_up();
+  replays_.turn(webhooks_.delivers());
 }
 
 // Keeps the network going, and tries the database again later with everything that should have been written.

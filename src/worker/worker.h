@@ -22,6 +22,7 @@
 //   Outcomes      the consequences of an attempt
 //   Recording     when results are recorded, and what with them
 //   Maintenance   rings, quotas, expiry, and what deleted webhooks leave
+//   Replays       replays, in steps
 //   Tester        webhook_test()
 //
 // It includes neither PostgreSQL nor libcurl: the unit tests run it on simulated ones.
@@ -50,6 +51,7 @@
 #include "worker/recorder.h"
 #include "worker/recording.h"
 #include "worker/recovery.h"
+#include "worker/replays.h"
 #include "worker/spill.h"
 #include "worker/store.h"
 #include "worker/targets.h"
@@ -105,6 +107,7 @@ class Worker {
     visit(outcomes_);
     visit(recording_);
     visit(maintenance_);
+    visit(replays_);
   }
 
   Process& process_;
@@ -132,6 +135,7 @@ class Worker {
   Ages ages_;
   Outcomes outcomes_;
   Admission admission_;
+  Replays replays_;
   Webhooks webhooks_;
   Reader reader_;
   Tester tester_;

@@ -1,7 +1,8 @@
 // The contract of docs/api.md as data: what each function takes and returns. Both hosts are held to it.
 //
 // A shape is one of
-//   'text', 'number', 'bool', 'time', 'digits', 'uuid', 'json'   a value of that kind; with ? at its end, or null
+//   'text', 'number', 'bool', 'time', 'bound', 'digits', 'uuid', 'json'   a value of that kind; with ? at its end, or null.
+//                                                                a bound is a time, infinity or -infinity
 //   ['a', 'b']                                                   one of these texts
 //   list(shape), map(shape), orNull(shape), oneOf(shape, …)
 //   { member: shape, … }                                         an object with exactly these members
@@ -19,6 +20,7 @@ const kinds = {
   number: (value) => typeof value === 'number',
   bool: (value) => typeof value === 'boolean',
   time: (value) => typeof value === 'string' && /^\d{4,}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d(:?\d\d)?)$/.test(value),
+  bound: (value) => /^-?infinity$/.test(value) || kinds.time(value),
   digits: (value) => typeof value === 'string' && /^-?\d+$/.test(value),
   uuid: (value) => typeof value === 'string' && /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(value),
   json: () => true,
@@ -75,6 +77,13 @@ const webhook = object({
   has_secret: 'bool', header_names: orNull(list('text')), timeout_ms: 'number', retry_schedule_s: orNull(list('number')),
   rate_limit_per_s: 'number?', max_in_flight: 'number', ordering, test_event: 'text?', disabled_at: 'time?',
   disabled_reason: 'text?', created_at: 'time', updated_at: 'time',
+});
+
+const replay = object({
+  id: 'digits', webhook: 'uuid', state: ['waiting', 'running', 'done', 'cancelled', 'failed'], reason: 'text?', since: 'bound',
+  until: 'bound', events: orNull(list('text')), only_failed: 'bool', progress_percent: 'number', examined: 'number', queued: 'number',
+  oldest_event_at: 'time?', newest_event_at: 'time?', user: 'text', subject: 'text?', requested_at: 'time', started_at: 'time?',
+  ended_at: 'time?',
 });
 
 const count = object({ count: 'number', is_more: 'bool' });
@@ -218,8 +227,10 @@ export const contract = {
   },
   replay: {
     takes: ['id', 'since', 'until', 'events', 'only_failed', 'dry_run'],
-    returns: object({ count: 'number' }),
+    returns: oneOf(object({ count: 'number' }), object({ job: 'digits' })),
   },
+  replays: { takes: ['id', 'before', 'page_size'], returns: object({ replays: list(replay), next: 'digits?' }) },
+  cancel_replay: { takes: ['job'], returns: object({ cancelled: 'bool', replay }) },
   cancel: { takes: ['id', 'event_id'], returns: object({ cancelled: 'number' }) },
   resume: { takes: [], returns: object({ server }) },
   pause: { takes: ['reason'], returns: object({ server }) },

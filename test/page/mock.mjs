@@ -101,6 +101,7 @@ class World {
     ]);
     this.logs = [];
     for (let i = 0; i < 400 && this.webhooks.length > 0; i += 1) this.logs.push(this.makeLog(i));
+    this.replays = [];
     this.pendingRows = this.webhooks.length === 0 ? [] : Array.from({ length: 43 }, (_, i) => ({
       event_id: String(990000 + i), webhook: uuidOf(i % 4 === 3 ? 1 : 2), event: 'deal.won', key: String(80 + i), state: i > 40 ? 'dead' : 'pending', attempts: i > 40 ? 9 : 1 + (i % 5),
       created_at: ago(7200 + i * 60), next_attempt_at: i > 40 ? null : ahead(40 + i * 7), last_error: 'HTTP 503 Service Unavailable', updated_at: ago(120 + i),
@@ -346,11 +347,20 @@ const api = {
     const problems = ids.filter((id) => world.logs.find((log) => log.id === String(id))?.is_test).map((id) => ({ log_id: String(id), message: 'a test is not redelivered' }));
     return { redelivered: ids.length - problems.length, problems };
   },
-  replay(world, { id, only_failed: onlyFailed = false, dry_run: isDry = false }) {
+  replay(world, { id, since, only_failed: onlyFailed = false, dry_run: isDry = false }) {
     world.get(id);
     const count = onlyFailed ? 43 : 2184;
-    if (!isDry) world.replayed = { id: uuidOf(id), count, at: Date.now() };
-    return { count };
+    if (isDry) return { count };
+    world.replays.unshift({ id: String(world.replays.length + 1), webhook: uuidOf(id), begunAt: Date.now(), count, since, onlyFailed, isCancelled: false });
+    return { job: world.replays[0].id };
+  },
+  replays: (world, { id }) => ({ replays: world.replays.filter((replay) => replay.webhook === uuidOf(id)).map(replayOf), next: null }),
+  cancel_replay(world, { job }) {
+    const found = world.replays.find((replay) => replay.id === String(job));
+    if (!found) throw missing(`replay ${job}`);
+    const cancelled = replayOf(found).ended_at === null;
+    if (cancelled) Object.assign(found, { isCancelled: true, endedAt: Date.now() });
+    return { cancelled, replay: replayOf(found) };
   },
   cancel(world, { id, event_id: eventId }) {
     const before = world.pendingRows.length;
@@ -380,6 +390,18 @@ const api = {
   },
 };
 
+// Takes half a minute.
+function replayOf({ id, webhook, begunAt, endedAt, count, since, onlyFailed, isCancelled }) {
+  const share = Math.min(1, ((endedAt ?? Date.now()) - begunAt) / 30000);
+  const state = isCancelled ? 'cancelled' : share === 1 ? 'done' : 'running';
+  const time = (ms) => new Date(ms).toISOString();
+  return {
+    id, webhook, state, reason: null, since, until: time(begunAt), events: null, only_failed: onlyFailed, progress_percent: Math.floor(share * 100),
+    examined: Math.floor(share * count * 1.2), queued: Math.floor(share * count), oldest_event_at: ago(86400), newest_event_at: ago(3600), user: 'crm_admin',
+    subject: 'ada@example.com', requested_at: time(begunAt), started_at: time(begunAt), ended_at: state === 'running' ? null : time(endedAt ?? begunAt + 30000),
+  };
+}
+
 function pick(object, names) {
   return Object.fromEntries(names.filter((name) => name in object).map((name) => [name, object[name]]));
 }
@@ -394,7 +416,7 @@ function refuse(world, name) {
   if (world.has('down') || (world.has('error') && name !== 'session')) throw new Failure(500, '57P01', 'terminating connection due to administrator command');
   if (world.has('forbidden') && name !== 'session') throw new Failure(403, '42501', `permission denied for function ${name}`);
   if (world.has('signedout') || (world.has('expired') && name !== 'session')) throw new Failure(401, 'PT401', 'the token has expired');
-  const writes = ['save', 'delete', 'reveal', 'rotate', 'test', 'redeliver', 'cancel', 'resume', 'pause', 'validate', 'try_filter'];
+  const writes = ['save', 'delete', 'reveal', 'rotate', 'test', 'redeliver', 'cancel', 'cancel_replay', 'resume', 'pause', 'validate', 'try_filter'];
   if (world.has('readonly') && (writes.includes(name) || name === 'replay')) throw new Failure(403, '42501', `permission denied for function ${name}`);
 }
 

@@ -99,6 +99,11 @@ FROM (VALUES (date_trunc('hour', now(), 'UTC'), interval '0', '{"contact.created
 INSERT INTO hooks.webhook_endpoints (configuration_id, configuration_created_at, organization_id, circuit_opened_at,
                                      next_probe_at, failing_since, last_failure_at, last_error)
 VALUES ('00000000-0000-0000-0000-00000000000a', now(), 'acme', now(), now() + interval '40 s', now(), now(), 'HTTP status 500');
+INSERT INTO hooks.webhook_replays (id, configuration_id, configuration_created_at, organization_id, since, until, only_failed, role,
+                                   session_role, place, snapshot, first_event_id, last_event_id, position)
+SELECT CASE organization_id WHEN 'acme' THEN 902 ELSE 903 END, id, created_at, organization_id, '-infinity', now(), false,
+       organization_id, organization_id, 1, pg_current_snapshot(), 1, 20, 0
+FROM hooks.webhook_configurations WHERE name IN ('a', 'g');
 CREATE TABLE contacts (id int PRIMARY KEY, organization_id text);
 SELECT hooks.webhook_watch('contacts', 'contact.created') \g /dev/null
 
@@ -127,7 +132,9 @@ INSERT INTO calls VALUES
     ('series', 'series()', '{step_s,points,searched_to,is_complete}'),
     ('breakdown', 'breakdown()', '{by_event,by_status,searched_to}'),
     ('redeliver', 'redeliver(''{104}'')', '{redelivered,problems}'),
-    ('replay', 'replay(''00000000-0000-0000-0000-00000000000a'', ''-infinity'')', '{count}'),
+    ('replay', 'replay(''00000000-0000-0000-0000-00000000000a'', ''-infinity'')', '{job}'),
+    ('replays', 'replays(''00000000-0000-0000-0000-00000000000a'')', '{replays,next}'),
+    ('cancel_replay', 'cancel_replay(902)', '{cancelled,replay}'),
     -- No worker runs here: test/t/021_test_function.pl.
     ('test', 'test(''00000000-0000-0000-0000-00000000000a'')', '{state,message,detail,hint}'),
     ('cancel', 'cancel(''00000000-0000-0000-0000-00000000000a'')', '{cancelled}'),
@@ -184,12 +191,12 @@ $$, 'nobody but an operator sees another organization');
 -- --- ids of another organization -------------------------------------------------------------------------------------
 
 CREATE TABLE foreign_ids AS
-    SELECT c.call, replace(replace(replace(c.call, 'HOOK', '''00000000-0000-0000-0000-000000000010'''), 'LOG', '103'),
-                           'EVENT', '3') AS of_globex,
-           replace(replace(replace(c.call, 'HOOK', '''00000000-0000-0000-0000-0000000000ff'''), 'LOG', '9999'),
-                   'EVENT', '9999') AS of_nobody
+    SELECT c.call, replace(replace(replace(replace(c.call, 'HOOK', '''00000000-0000-0000-0000-000000000010'''), 'LOG', '103'),
+                           'EVENT', '3'), 'JOB', '903') AS of_globex,
+           replace(replace(replace(replace(c.call, 'HOOK', '''00000000-0000-0000-0000-0000000000ff'''), 'LOG', '9999'),
+                   'EVENT', '9999'), 'JOB', '9999') AS of_nobody
     FROM unnest(ARRAY['webhook(HOOK)', 'save(''{"name": "x"}'', HOOK)', 'delete(HOOK)', 'validate(''{}'', HOOK)', 'reveal(HOOK)',
-                      'rotate(HOOK)', 'history(HOOK)', 'replay(HOOK, ''-infinity'')', 'test(HOOK)', 'logs(HOOK)', 'logs(HOOK, after => 1)', 'attempt(LOG)', 'pending(HOOK)',
+                      'rotate(HOOK)', 'history(HOOK)', 'replay(HOOK, ''-infinity'')', 'replays(HOOK)', 'cancel_replay(JOB)', 'test(HOOK)', 'logs(HOOK)', 'logs(HOOK, after => 1)', 'attempt(LOG)', 'pending(HOOK)',
                       'pending(HOOK, event_id => EVENT)', 'series(HOOK)', 'breakdown(HOOK)', 'cancel(HOOK)',
                       'cancel(HOOK, EVENT)', 'explain(EVENT)']) c (call);
 CREATE TABLE foreign_answers AS

@@ -38,6 +38,10 @@ INSERT INTO hooks.webhook_deliveries (event_id, configuration_id, configuration_
                                       state, attempts, next_attempt_at, slot)
 SELECT 1, id, created_at, organization_id, 'contact.created', now(), 'pending', 1, now() + interval '1 h', 0
 FROM hooks.webhook_configurations WHERE organization_id = 'acme';
+INSERT INTO hooks.webhook_replays (id, configuration_id, configuration_created_at, organization_id, since, until, only_failed, role,
+                                   session_role, place, snapshot, first_event_id, last_event_id, position)
+SELECT CASE organization_id WHEN 'acme' THEN 1 ELSE 2 END, id, created_at, organization_id, '-infinity', now(), false,
+       organization_id, organization_id, 1, pg_current_snapshot(), 1, 2, 0 FROM hooks.webhook_configurations;
 CREATE TABLE contacts (id int PRIMARY KEY, organization_id text, "odd ""name""" text, updated_at timestamptz);
 SELECT hooks.webhook_watch('contacts', 'contact.created', 'UPDATE') \g /dev/null
 ALTER TABLE contacts OWNER TO regress_webhook_operate;

@@ -62,6 +62,10 @@ SELECT webhook, webhook_internal.hour_slot(now()), now(), organization, date_tru
 INSERT INTO hooks.webhook_endpoints (configuration_id, configuration_created_at, organization_id, circuit_opened_at,
                                      last_error)
 SELECT webhook, now(), organization, now(), organization FROM tenants;
+INSERT INTO hooks.webhook_replays (id, configuration_id, configuration_created_at, organization_id, since, until, only_failed, role,
+                                   session_role, subject, place, snapshot, first_event_id, last_event_id, position)
+SELECT log_id, webhook, now(), organization, '-infinity', now(), false, 'r', 'r', organization, 1, pg_current_snapshot(), event_id,
+       event_id, 0 FROM tenants;
 -- No worker sees what this transaction makes: its answer to a test.
 CREATE OR REPLACE FUNCTION webhook_internal.send_test(
     webhook uuid, created_at timestamptz, organization text, event text, data json, timeout_ms integer, OUT status text,
@@ -158,7 +162,8 @@ SELECT set_eq('SELECT DISTINCT role, relation::text FROM sights WHERE of_mine > 
     VALUES ('read', 'hooks.webhook_configurations'), ('read', 'hooks.webhook_deliveries'), ('read', 'hooks.webhook_logs'),
            ('read', 'hooks.webhook_own_events'), ('read', 'hooks.webhook_minutes'), ('read', 'hooks.webhook_endpoints'),
            ('read', 'hooks.webhook_hours'), ('manage', 'hooks.webhook_hours'),
-           ('read', 'hooks.webhook_stats'), ('read', 'hooks.webhook_history'), ('manage', 'hooks.webhook_history'), ('manage', 'hooks.webhook_configurations'),
+           ('read', 'hooks.webhook_stats'), ('read', 'hooks.webhook_history'), ('manage', 'hooks.webhook_history'),
+           ('read', 'hooks.webhook_replays'), ('manage', 'hooks.webhook_replays'), ('manage', 'hooks.webhook_configurations'),
            ('manage', 'hooks.webhook_deliveries'), ('manage', 'hooks.webhook_logs'), ('manage', 'hooks.webhook_own_events'),
            ('manage', 'hooks.webhook_minutes'), ('manage', 'hooks.webhook_endpoints'), ('manage', 'hooks.webhook_stats')
 $$, 'what is one''s own is seen (a new relation with rows of organizations belongs into this list)');
@@ -290,6 +295,14 @@ INSERT INTO tried VALUES
     ('webhook_api.find(text,text,text,text)', 'SELECT webhook_api.find(PUBLIC_ID)'),
     ('webhook_internal.attempts_of(uuid,bigint,timestamp with time zone)',
      'SELECT a FROM webhook_internal.attempts_of(WEBHOOK, EVENT, ''-infinity'') a'),
+    ('webhook_api.replays(uuid,bigint,integer)', 'SELECT webhook_api.replays(WEBHOOK)'),
+    ('webhook_api.cancel_replay(bigint)', 'SELECT webhook_api.cancel_replay(LOG)'),
+    ('webhook_internal.start_replay(uuid,timestamp with time zone,timestamp with time zone,text[],boolean)',
+     'SELECT webhook_internal.start_replay(WEBHOOK, ''-infinity'', ''infinity'', NULL, false)'),
+    ('webhook_internal.start_replay_tenant(uuid,timestamp with time zone,timestamp with time zone,text[],boolean)',
+     'SELECT webhook_internal.start_replay_tenant(WEBHOOK, ''-infinity'', ''infinity'', NULL, false)'),
+    ('webhook_internal.cancel_replay_tenant(bigint)', 'SELECT webhook_internal.cancel_replay_tenant(LOG)'),
+    ('webhook_internal.describe_replays(bigint[])', 'SELECT webhook_internal.describe_replays(ARRAY[LOG]::bigint[])'),
     ('webhook_internal.check_webhook(uuid)', 'SELECT c FROM webhook_internal.check_webhook(WEBHOOK) c'),
     ('webhook_internal.check_settings(hooks.webhook_configurations)', 'SELECT c FROM webhook_internal.check_settings(jsonb_populate_record(NULL::hooks.webhook_configurations, jsonb_build_object(''id'', WEBHOOK, ''organization_id'', ORGANIZATION, ''is_active'', true))) c'),
     ('webhook_internal.check_results(hooks.webhook_configurations)', 'SELECT c FROM webhook_internal.check_results(jsonb_populate_record(NULL::hooks.webhook_configurations, jsonb_build_object(''id'', WEBHOOK, ''organization_id'', ORGANIZATION, ''is_active'', true))) c'),
@@ -347,7 +360,8 @@ SELECT CASE WHEN f LIKE 'webhook\_internal.%' THEN f ELSE 'hooks.' || f END, NUL
     'webhook_internal.hour_slot(timestamp with time zone)', 'webhook_internal.is_by_hour(timestamp with time zone,uuid[])',
     'webhook_internal.step_of_series(interval,boolean)', 'webhook_internal.add_counts(jsonb,jsonb)', 'webhook_internal.sum_counts(jsonb)',
     'webhook_internal.duration_quantile(bigint[],double precision)', 'webhook_internal.check_event_pattern(text)', 'webhook_internal.check_range(text,integer,integer,integer)',
-    'webhook_internal.check_events(text[])', 'webhook_internal.check_headers(jsonb)', 'webhook_internal.check_retry_schedule(interval[])',
+    'webhook_internal.check_events(text[])',
+    'webhook_internal.check_replay(timestamp with time zone,timestamp with time zone,text[],boolean)', 'webhook_internal.check_headers(jsonb)', 'webhook_internal.check_retry_schedule(interval[])',
     'webhook_internal.trigger_arguments(bytea)', 'webhook_internal.trigger_option(text[],text)', 'webhook_internal.trigger_condition(oid)',
     'webhook_internal.check_source(regclass)', 'webhook_internal.check_columns(regclass,text,name[],text)', 'webhook_internal.check_comparison(regclass,name[],boolean)',
     'webhook_internal.check_restorable(regclass,name)', 'webhook_internal.condition_meaning(regclass,name)',

@@ -42,8 +42,12 @@ INSERT INTO hooks.webhook_endpoints (configuration_id, configuration_created_at,
 SELECT id, created_at, organization_id, '2024-01-01', 'HTTP status 503' FROM hooks.webhook_configurations WHERE organization_id <> 'acme';
 INSERT INTO webhook_internal.given_up (configuration_id, minute, organization_id, deliveries, first_event_id, last_event_id, reason)
 SELECT id, '2024-01-01', organization_id, 77, 1, 2, 'too many' FROM hooks.webhook_configurations WHERE organization_id <> 'acme';
+INSERT INTO hooks.webhook_replays (configuration_id, configuration_created_at, organization_id, since, until, only_failed, role, session_role,
+                                   ended_at, state, progress, examined, queued, place, snapshot, first_event_id, last_event_id, position)
+SELECT id, created_at, organization_id, '2024-01-01', '2024-01-01', true, 'r', 'r', '2024-01-01', 'done', 77, 77, 76, 1,
+       pg_current_snapshot(), 1, 2, 2 FROM hooks.webhook_configurations, generate_series(1, 5) i WHERE organization_id <> 'acme';
 ANALYZE webhook_internal.given_up, hooks.webhook_configurations, hooks.webhook_events, hooks.webhook_deliveries, hooks.webhook_logs, hooks.webhook_minutes, hooks.webhook_hours,
-        hooks.webhook_endpoints, hooks.webhook_history;
+        hooks.webhook_endpoints, hooks.webhook_history, hooks.webhook_replays;
 
 -- The columns that a level may read, with a value that is in others' rows, a value that is in none, and all operators that the
 -- planner may take there: those of functions that are leakproof, with statistics.
@@ -65,8 +69,8 @@ CREATE TABLE tap.asked AS
     CROSS JOIN LATERAL tap.some_value(c.oid, a.attname) v (value)
     WHERE c.relnamespace IN ('hooks'::regnamespace, 'webhook_internal'::regnamespace) AND a.attnum > 0 AND v.value IS NOT NULL
       AND a.attname NOT IN ('slot', 'state', 'status')  -- told apart by partitions, constraints and partial indexes
-      AND c.relname IN ('webhook_configurations', 'webhook_deliveries', 'webhook_logs', 'webhook_minutes', 'webhook_hours', 'webhook_endpoints', 'webhook_own_events',
-                        'webhook_history',                        'given_up');
+      AND c.relname IN ('webhook_configurations', 'webhook_deliveries', 'webhook_logs', 'webhook_minutes', 'webhook_hours', 'webhook_endpoints',
+                        'webhook_own_events', 'webhook_history', 'webhook_replays', 'given_up');
 GRANT SELECT ON tap.asked TO PUBLIC;
 SELECT cmp_ok(count(DISTINCT (relation, name)), '>', 40::bigint, 'there is something to ask') FROM tap.asked;
 SELECT set_eq('SELECT DISTINCT relation::text FROM tap.asked', $$

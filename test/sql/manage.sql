@@ -14,7 +14,7 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = public, tap;
-SELECT plan(184);
+SELECT plan(186);
 
 CREATE ROLE regress_webhook_none;
 CREATE ROLE regress_webhook_read;
@@ -89,8 +89,8 @@ FROM (VALUES
        (11, :'g', 'globex', 'contact.created', '11', '2024-01-15 10:11Z', 'pending', 1, now(), 'HTTP status 500', 3)
      ) d (event_id, webhook, organization_id, event, key, created_at, state, attempts, next_attempt_at, last_error, slot)
 JOIN hooks.webhook_configurations c ON c.id = d.webhook;
-INSERT INTO webhook_internal.saved_events (event_id, created_at, event, organization_id, key, data, bytes)
-VALUES (6, '2024-01-15 10:06Z', 'contact.updated', 'acme', '6', '{"id":6}', 12);
+INSERT INTO webhook_internal.saved_events (event_id, xid, created_at, event, organization_id, key, data, bytes)
+VALUES (6, '3', '2024-01-15 10:06Z', 'contact.updated', 'acme', '6', '{"id":6}', 12);
 CREATE FUNCTION pg_temp.pending(webhook uuid) RETURNS text LANGUAGE sql AS $$
     SELECT coalesce(string_agg(format('%s:%s:%s', event_id, state, attempts), ' ' ORDER BY event_id), '')
     FROM hooks.webhook_deliveries WHERE configuration_id = webhook
@@ -372,6 +372,7 @@ INSERT INTO tried VALUES
     ('webhook_internal.replay_operator(%1$L, ''-infinity'', now(), NULL, false, true)', 'operate'),
     ('webhook_internal.rotate_secret_operator(%1$L, ''1 h'')', 'operate'),
     ('webhook_internal.make_pending(%1$L, ARRAY[%2$s])', 'owner'), ('webhook_internal.hold(%1$L)', 'owner'),
+    ('webhook_internal.prune_replays(%1$L)', 'owner'),
     ('webhook_internal.replayable(%1$L, now(), now(), NULL, false)', 'owner');
 CREATE FUNCTION pg_temp.outcomes(call text) RETURNS text LANGUAGE sql AS $$
     SELECT string_agg(format('%s=%s', role, CASE WHEN length(result) = 5 AND result <> 'dummy' THEN result ELSE 'ok' END),
@@ -412,11 +413,12 @@ FROM (VALUES ('none', 'acme', '42501'), ('read', 'acme', 'acme'), ('manage', 'gl
              ('operate', 'acme', 'acme globex')) c (role, organization, expected);
 SELECT is(pg_temp.as_role('read', 'acme', 'SELECT data FROM hooks.webhook_own_events LIMIT 1'), '42501',
           'read does not see bodies there');
--- Whatever runs as its owner is tried here, in tenancy.sql or in api.sql, or cannot be called.
+-- Whatever runs as its owner is tried here, in tenancy.sql, replays.sql or api.sql, or cannot be called.
 SELECT set_eq($$
     SELECT proname::text FROM pg_proc
     WHERE prosecdef AND pronamespace IN ('hooks'::regnamespace, 'webhook_internal'::regnamespace) AND prorettype <> 'trigger'::regtype
 $$, ARRAY['emit_tenant', 'redeliver_operator', 'redeliver_tenant', 'replay_operator', 'replay_tenant',
+          'start_replay_operator', 'start_replay_tenant', 'cancel_replay_operator', 'cancel_replay_tenant',
           'cancel_operator', 'cancel_tenant', 'rotate_secret_operator', 'rotate_secret_tenant',
           'reveal_secret_tenant', 'reveal_secret_operator', 'webhook_reencrypt_secrets',
           'check_secrets_tenant', 'check_secrets_operator', 'check_shares_tenant', 'check_shares_operator', 'check_deferred_tenant',

@@ -37,7 +37,9 @@ my %situation_of = (
 		delete_expired_dead draw_ids)),
 	# Of what webhook_deliveries refers to; these skip what somebody has locked (062_storage.pl, 068_clock.pl).
 	(map { $_ => 'shares' } qw(count_deliveries redate_pending delete_oldest_dead delete_last_due delete_deliveries_of log_given_up walk_saved
-		lock_saved delete_saved oldest_saved delete_old_given_up delete_old_history)),
+		lock_saved delete_saved oldest_saved delete_old_given_up delete_old_history delete_old_replays)),
+	(map { $_ => 'replays' } qw(find_unfinished_replays take_replay count_pending walk_replay queue_events advance_replay let_replay_wait
+		fail_replay)),
 	(map { $_ => 'test' } qw(read_testable last_log_id_drawn)),
 	# Only in a copy or an upgraded cluster, where nothing is delivered before.
 	(map { $_ => 'identity' } qw(create_paused_identity delete_identity update_system_identifier update_checkpoint_instance)));
@@ -71,6 +73,9 @@ my @locks = (
 		repeats => 1 },
 	{ name => 'unreplays', level => 'manage', sql => q{SELECT webhook_replay(id, '-infinity') FROM webhook_configurations},
 		rollback => 1 },
+	{ name => 'replayjobs', level => 'manage', repeats => 1, sql => q{
+		SELECT webhook_api.cancel_replay((webhook_api.replay(id, '-infinity') ->> 'job')::bigint) FROM webhook_configurations LIMIT 1;
+		SELECT webhook_api.replay(id, '-infinity') FROM webhook_configurations} },
 	{ name => 'redelivers', level => 'manage', sql => q{SELECT webhook_redeliver(LOG)}, repeats => 1 },
 	{ name => 'rotates', level => 'manage', sql => q{SELECT webhook_rotate_secret(id) FROM webhook_configurations} },
 	{ name => 'emits', level => 'manage', sql => q{SELECT webhook_emit('item.created', '{"id":-2}'); SELECT webhook_flush()} },
@@ -226,6 +231,15 @@ sub situations
 	}
 	"$when: what is left of a deleted webhook goes";
 	others_receive(3, "$when, while that is cleaned up");
+
+	# replays: of the others, and of some who hold locks; who holds rows of webhook_replays is in 025_replays.pl
+	my $job = query($node, q{SELECT webhook_api.replay(id, '-infinity', now() - interval '1 year') ->> 'job' FROM webhook_configurations
+		WHERE organization_id = 'others'});
+	my @jobs = map { query($node, "SELECT webhook_api.replay(id, '-infinity', now() - interval '1 year') ->> 'job' FROM webhook_configurations
+		WHERE organization_id = '$_' AND name = 'ok'") } qw(reader updates cancels preparedcancels);
+	eventually { query($node, "SELECT state FROM webhook_replays WHERE id = $job") eq 'done' } "$when: others' replays go on";
+	others_receive(3, "$when, with replays of those who hold locks");
+	query($node, "SELECT webhook_api.cancel_replay($_)") foreach @jobs;
 
 	# rings: more than they may hold
 	query($node, q{INSERT INTO items SELECT n, 'others', 'k', string_agg(md5(n::text || i), '') FROM generate_series(1, 50) n,

@@ -688,6 +688,69 @@ class FakeStore : public Store {
     call.commit();
   }
 
+  // A row of webhook_replays. It is for all events with ids up to last_event_id.
+  struct Replay {
+    Uuid webhook;
+    std::optional<std::string> organization_id;
+    std::int64_t position = 0;
+    std::int64_t last_event_id = 0;
+    std::string state = "waiting";
+    std::string reason;
+    bool is_locked = false;            // by another session
+    std::optional<std::string> error;  // SQLSTATE that each step of it meets
+    Duration filter_takes{};           // each step
+    bool has_ended() const { return state == "done" || state == "failed" || state == "cancelled"; }
+  };
+  std::map<std::int64_t, Replay> replays;  // by id
+  std::vector<std::int64_t> replay_steps;  // whose each was
+  Duration replay_step_takes = std::chrono::milliseconds(1);
+  std::size_t replay_queued_at_once = 0;  // the most of one step
+
+  // By a session.
+  std::int64_t start_replay(const Uuid& webhook) {
+    const std::int64_t id = replays.empty() ? 1 : replays.rbegin()->first + 1;
+    const WebhookIdentity of = webhooks_.at(webhook).identity();
+    replays[id] = {.webhook = webhook, .organization_id = of.organization_id, .last_event_id = last_event_id_};
+    note_change({.webhook = of, .is_pending_changed = true});
+    process_.wake();
+    return id;
+  }
+  UnfinishedReplays unfinished_replays(std::int64_t behind, std::size_t rows_max) override {
+    Call call(*this, "unfinished_replays");
+    UnfinishedReplays found;
+    for (const auto& [id, replay] : replays) {
+      if (id <= behind || replay.has_ended()) continue;
+      found.is_all = found.replays.size() < rows_max;
+      if (!found.is_all) break;
+      found.replays.push_back({.id = id, .webhook = replay.webhook, .organization_id = replay.organization_id});
+    }
+    call.commit();
+    return found;
+  }
+  ReplayStep replay_step(std::int64_t id, const Uuid& webhook, const ReplayBounds& bounds) override {
+    Call call(*this, "replay_step");
+    process_.pass(replay_step_takes);
+    Replay& replay = replays.at(id);
+    if (replay.is_locked || replay.has_ended()) return {};
+    EXPECT_TRUE(share_.owns(webhook)) << "another worker's replay";
+    if (replay.error) throw Error(replay.error->c_str(), "simulated failure");
+    replay_steps.push_back(id);
+    ReplayStep step = webhooks_.contains(webhook) ? advance(replay, bounds) : ReplayStep{};
+    if (!webhooks_.contains(webhook)) {
+      replay.state = "failed";
+      step = {.outcome = ReplayStep::Outcome::kEnded, .failure = "the webhook was deleted"};
+    }
+    step.filter_cost = replay.filter_takes;
+    call.commit();
+    return step;
+  }
+  void fail_replay(std::int64_t id, const std::string& reason) override {
+    Call call(*this, "fail_replay");
+    replays.at(id).state = "failed";
+    replays.at(id).reason = reason;
+    call.commit();
+  }
+
   DeliveryCounts count_deliveries(const std::optional<DeliveryKey>& behind, std::size_t rows_max) override {
     Call call(*this, "count_deliveries");
     if (!behind) {  // sorted once a round
@@ -762,6 +825,33 @@ class FakeStore : public Store {
   }
 
  private:
+  ReplayStep advance(Replay& next, const ReplayBounds& bounds) {
+    if (held.contains(next.webhook)) return {.outcome = ReplayStep::Outcome::kWaits};
+    std::size_t room = bounds.room;
+    if (room == 0) {
+      const auto pending =
+          static_cast<std::size_t>(std::count_if(deliveries.begin(), deliveries.end(), [&](const auto& entry) {
+            return entry.first.webhook == next.webhook && entry.second.next_attempt_at;
+          }));
+      if (pending > bounds.pending_max / 2) return {.outcome = ReplayStep::Outcome::kWaits};
+      room = bounds.pending_max - pending;
+    }
+    next.state = "running";
+    std::size_t examined = 0;
+    for (; examined < std::min({room, bounds.events_max, bounds.queued_max}); ++examined) {
+      const auto event = events_.upper_bound(next.position);
+      if (event == events_.end() || event->first > next.last_event_id) {
+        next.state = "done";
+        break;
+      }
+      next.position = event->first;
+      replay(next.position, next.webhook);
+    }
+    replay_queued_at_once = std::max(replay_queued_at_once, examined);
+    return {.outcome = next.has_ended() ? ReplayStep::Outcome::kEnded : ReplayStep::Outcome::kMore,
+            .room = room - examined};
+  }
+
   void write_rows(const DeliveryRow& row) {
     if (!exists({row.key.webhook, row.webhook_created_at, row.organization_id})) return;
     const auto known = deliveries.find(row.key);

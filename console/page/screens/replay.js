@@ -1,7 +1,8 @@
-// #/webhooks/5/replay?range=24h&only_failed=1: sends stored events again. First it counts, then it asks. What is replayed is
-// pending at once, so a worker sends it whether somebody looks or not; the number that is left is shown.
+// #/webhooks/5/replay?range=24h&only_failed=1: sends stored events again. First it counts, then it asks. A worker carries the
+// replay out, whether somebody looks or not; how far it is, and what is left to be sent, is shown.
 
 import { matchesAny } from '../event_pattern.js';
+import { hasEnded, replayJobs } from '../replay_jobs.js';
 import { Resource } from '../resource.js';
 import { Screen } from '../screen.js';
 import { button, errorBanner, errorState, field, fieldError, format, html, linkButton, live, nothing, repeat, selectInput, showSql, skeletonBlock, t, whenLoaded } from '../ui.js';
@@ -14,10 +15,12 @@ export default class ReplayScreen extends Screen {
   constructor() {
     super();
     this.webhook = new Resource(this, (signal) => this.app.call('webhook', { id: this.params.id }, { signal }));
+    this.replays = new Resource(this, (signal) => this.app.call('replays', { id: this.params.id, page_size: 10 }, { signal }));
     this.types = new Resource(this, (signal) => this.app.call('event_types', {}, { signal }));
     this.form = null;
+    this.cancelling = null;
     this.problems = {};
-    this.onVisibility = () => document.visibilityState === 'visible' && this.poll();
+    this.onVisibility = () => (document.visibilityState === 'visible' ? this.poll() : this.stopPolling());
   }
 
   connectedCallback() {
@@ -28,8 +31,7 @@ export default class ReplayScreen extends Screen {
   disconnectedCallback() {
     super.disconnectedCallback();
     document.removeEventListener('visibilitychange', this.onVisibility);
-    clearTimeout(this.timer);
-    this.timer = null;
+    this.stopPolling();
   }
 
   get pageTitle() {
@@ -60,19 +62,25 @@ export default class ReplayScreen extends Screen {
 
   // --- what is left ---
 
-  poll() {
+  stopPolling() {
     clearTimeout(this.timer);
     this.timer = null;
-    return this.webhook.load();
   }
 
-  // Asked for again while something is pending and somebody looks. The dialog that asks to sign in must not come again every
+  poll() {
+    this.stopPolling();
+    return Promise.all([this.webhook.load(), this.replays.load()]);
+  }
+
+  // Asked for again while a replay goes on, or something is pending, and somebody looks. The dialog that asks to sign in must not come again every
   // 2 s.
   updated() {
     const { summary } = this.webhook.value ?? {};
     const isSending = summary?.pending.count > 0 && summary.is_active;
+    const isReplaying = this.replays.value?.replays.some((replay) => !hasEnded(replay));
     const mayAsk = this.isConnected && document.visibilityState === 'visible' && this.webhook.error?.kind !== 'unauthorized';
-    if (isSending && mayAsk && !this.timer && !this.webhook.isLoading) this.timer = setTimeout(() => this.poll(), kPollMs);
+    const isLoading = this.webhook.isLoading || this.replays.isLoading;
+    if ((isSending || isReplaying) && mayAsk && !this.timer && !isLoading) this.timer = setTimeout(() => this.poll(), kPollMs);
   }
 
   // --- the form ---
@@ -134,7 +142,7 @@ export default class ReplayScreen extends Screen {
     const { webhook } = this.webhook.value;
     const lines = [
       t('replay.confirm.text'), args.only_failed ? null : t('replay.confirm.duplicates'),
-      webhook.rate_limit_per_s ? t('replay.confirm.rate', { n: format.number(webhook.rate_limit_per_s) }) : null, webhook.is_active ? null : t('replay.confirm.off'),
+      webhook.rate_limit_per_s ? t('replay.confirm.rate', { n: format.number(webhook.rate_limit_per_s) }) : null,
     ].filter(Boolean);
     const body = html`<ul class="stack tight plain">${lines.map((line) => html`<li>${line}</li>`)}</ul>`;
     const title = t('replay.confirm.title', { count, name: webhook.name });
@@ -142,19 +150,36 @@ export default class ReplayScreen extends Screen {
     this.isStarting = true;
     this.requestUpdate();
     try {
-      const { count: replayed } = await this.app.write('replay', args);
+      await this.app.write('replay', args);
       this.counted = null;
-      this.app.toast(t('replay.started', { count: replayed }));
+      this.app.toast(t('replay.started'));
       await this.poll();
       this.isStarting = false;
       this.requestUpdate();
       await this.updateComplete;
-      this.querySelector('#replay-pending')?.focus();
+      this.querySelector('#replay-jobs')?.focus();
     } catch (error) {
       this.refused(error);
     }
     this.isStarting = false;
     this.requestUpdate();
+  }
+
+  async cancel({ id }) {
+    if (this.cancelling) return;
+    this.cancelling = id;
+    this.requestUpdate();
+    try {
+      const { cancelled } = await this.app.write('cancel_replay', { job: id });
+      this.app.toast(t(cancelled ? 'replay.cancelled' : 'replay.cancelled.late'));
+      await this.poll();
+    } catch (error) {
+      this.app.fail(error);
+    }
+    this.cancelling = null;
+    this.requestUpdate();
+    await this.updateComplete;
+    this.querySelector('#replay-jobs')?.focus();
   }
 
   refused(error) {
@@ -171,7 +196,7 @@ export default class ReplayScreen extends Screen {
     const failed = this.webhook.error && !this.webhook.value ? this.webhook : null;
     if (failed) return html`${header}${whenLoaded(failed, () => nothing)}`;
     const left = !this.app.can.write ? errorState({ kind: 'forbidden', message: t('replay.forbidden') }) : this.form ? this.renderForm() : skeletonBlock(8);
-    return html`${header}<div class="halves">${left}<section class="card flush" aria-labelledby="replay-pending"><header><h2 id="replay-pending" tabindex="-1">${t('replay.pending')}</h2></header>${this.renderPending()}</section></div>`;
+    return html`${header}<div class="halves">${left}<div class="stack">${this.renderJobs()}<section class="card flush" aria-labelledby="replay-pending"><header><h2 id="replay-pending" tabindex="-1">${t('replay.pending')}</h2></header>${this.renderPending()}</section></div></div>`;
   }
 
   renderForm() {
@@ -224,18 +249,27 @@ export default class ReplayScreen extends Screen {
     if (!this.counted) return nothing;
     const { count } = this.counted;
     if (count === 0) return html`<p class="replay-count">${t('replay.counted.none')}</p>`;
+    if (!this.webhook.value.webhook.is_active) return html`<p class="replay-count">${t('replay.counted', { count })} ${t('replay.off')}</p>`;
     return html`<div class="replay-count" data-counted><span class="number">${t('replay.counted', { count })}</span>
       ${button({ label: t('replay.start', { count }), kind: 'primary', iconName: 'replay', isBusy: this.isStarting, onClick: () => this.start() })}</div>`;
   }
 
+  renderJobs() {
+    const jobs = whenLoaded(this.replays, ({ replays }) => replayJobs(this.app, { replays, cancelling: this.cancelling, onCancel: (replay) => this.cancel(replay) }), this.renderLoading());
+    return html`<section class="card flush" aria-labelledby="replay-jobs"><header><h2 id="replay-jobs" tabindex="-1">${t('replay.jobs')}</h2></header>${jobs}</section>`;
+  }
+
+  renderLoading() {
+    return html`<div class="job" role="status" aria-label=${t('app.loading')}><span class="skeleton w70"></span><span class="skeleton w50"></span></div>`;
+  }
+
   renderPending() {
-    const loading = html`<div class="job" role="status" aria-label=${t('app.loading')}><span class="skeleton w70"></span><span class="skeleton w50"></span></div>`;
     return whenLoaded(this.webhook, ({ summary }) => {
       const { count, is_more: isMore } = summary.pending;
       if (count === 0) return html`<p class="job muted" role="status">${t('replay.pending.none')}</p>`;
       return html`<div class="job"><p class="strong" role="status">${t(isMore ? 'replay.pending.more' : 'replay.pending.count', { count })}</p>
-        <p class="sub">${t(summary.is_active ? 'replay.pending.goes_on' : 'replay.confirm.off')}</p>
+        <p class="sub">${t(summary.is_active ? 'replay.pending.goes_on' : 'replay.pending.off')}</p>
         <p>${linkButton({ label: t('replay.pending.show'), href: this.app.href(`/webhooks/${this.params.id}/pending`) })}</p></div>`;
-    }, loading);
+    }, this.renderLoading());
   }
 }

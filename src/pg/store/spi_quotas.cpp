@@ -93,6 +93,8 @@ bool SpiStore::delete_expired(Time before) {
   given_up.bind(before).run();
   Query history(statements::delete_old_history);
   history.bind(kExpiredPerStep).run();
+  Query replays(statements::delete_old_replays);
+  replays.bind(kExpiredPerStep).run();
   work.commit();
   expired_ = last;
   return has_more;

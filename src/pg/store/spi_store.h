@@ -67,6 +67,9 @@ class SpiStore final : public Store {
   SavedGivenUp give_up_saved(const std::string& organization, std::uint64_t bytes, const std::string& reason,
                              std::size_t rows_max) override;
   void refill_ids() override;
+  UnfinishedReplays unfinished_replays(std::int64_t after, std::size_t rows_max) override;
+  ReplayStep replay_step(std::int64_t id, const Uuid& webhook, const ReplayBounds& bounds) override;
+  void fail_replay(std::int64_t id, const std::string& reason) override;
 
   // The version of the extension's SQL objects.
   const std::string& installed_version() const { return installed_version_; }

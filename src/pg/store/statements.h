@@ -821,8 +821,8 @@ inline constinit Statement save_events(R"(
        FOR NO KEY UPDATE OF d SKIP LOCKED),
   saved AS (
     INSERT INTO webhook_internal.saved_events
-           (event_id, created_at, event, organization_id, key, data, previous, bytes)
-    SELECT e.id, e.created_at, e.event, e.organization_id, e.key, e.data, e.previous,
+           (event_id, xid, created_at, event, organization_id, key, data, previous, bytes)
+    SELECT e.id, e.xid, e.created_at, e.event, e.organization_id, e.key, e.data, e.previous,
            pg_column_size(e.data) + coalesce(pg_column_size(e.previous), 0)
       FROM (SELECT DISTINCT event_id FROM free) AS f
            CROSS JOIN LATERAL (SELECT *
@@ -1043,6 +1043,130 @@ inline constinit Statement delete_old_history(R"(
                            FROM @extschema@.webhook_history
                           WHERE changed_at < now() - interval '90 days'
                           ORDER BY changed_at
+                          LIMIT $1
+                            FOR UPDATE SKIP LOCKED)))");
+
+// --- Replays ---------------------------------------------------------------------------------------------------------
+
+inline constinit Statement find_unfinished_replays(R"(
+  SELECT id, configuration_id, organization_id
+    FROM @extschema@.webhook_replays
+   WHERE ended_at IS NULL AND id > $1
+   ORDER BY id
+   LIMIT $2)");
+
+// Locks the row until the transaction ends, unless another transaction has locked it or the replay has ended.
+inline constinit Statement take_replay(R"(
+  SELECT r.configuration_id, r.configuration_created_at, r.position, r.last_event_id, r.only_failed,
+         c.id IS NOT NULL AS has_webhook, coalesce(c.is_active, false) AS is_active,
+         coalesce(c.filter::text, '') AS filter
+    FROM @extschema@.webhook_replays AS r
+         LEFT JOIN @extschema@.webhook_configurations AS c
+                ON c.id = r.configuration_id AND c.created_at = r.configuration_created_at
+                   AND c.organization_id IS NOT DISTINCT FROM r.organization_id
+   WHERE r.id = $1 AND r.ended_at IS NULL
+     FOR NO KEY UPDATE OF r SKIP LOCKED)");
+
+// Counts at most $3 rows.
+inline constinit Statement count_pending(R"(
+  SELECT count(*) AS pending
+    FROM (SELECT FROM @extschema@.webhook_deliveries
+           WHERE configuration_id = $1 AND configuration_created_at = $2 AND state = 'pending'
+           LIMIT $3) AS p)");
+
+// The next events of replay $6, at most $3 after id $1 up to $2, in the order of their ids: those of the webhook's
+// organization, whether the replay is for each, and the last one. Returns the data only if $5. An event may occur twice,
+// because it is saved before its segment is emptied. $4: only events whose delivery to webhook ($7, $8) is dead.
+inline constinit Statement walk_replay(R"(
+  WITH step AS MATERIALIZED (
+    SELECT *
+      FROM ((SELECT id, xid, created_at, event, organization_id, data IS NOT NULL AS is_stored,
+                    CASE WHEN $5 THEN data END AS data
+               FROM @extschema@.webhook_events
+              WHERE NOT $4 AND id > $1 AND id <= $2
+              ORDER BY id
+              LIMIT $3)
+            UNION ALL
+            (SELECT event_id, xid, created_at, event, organization_id, true, CASE WHEN $5 THEN data END
+               FROM webhook_internal.saved_events
+              WHERE NOT $4 AND event_id > $1 AND event_id <= $2
+              ORDER BY event_id
+              LIMIT $3)
+            UNION ALL
+            (SELECT d.event_id, coalesce(e.xid, k.xid), d.created_at, d.event, d.organization_id,
+                    coalesce(e.data, k.data) IS NOT NULL, CASE WHEN $5 THEN coalesce(e.data, k.data) END
+               FROM (SELECT event_id, slot, created_at, event, organization_id
+                       FROM @extschema@.webhook_deliveries
+                      WHERE $4 AND configuration_id = $7 AND configuration_created_at = $8 AND state = 'dead'
+                        AND event_id > $1 AND event_id <= $2
+                      ORDER BY event_id
+                      LIMIT $3) AS d
+                    LEFT JOIN LATERAL (SELECT xid, data
+                                         FROM @extschema@.webhook_events
+                                        WHERE slot = d.slot AND id = d.event_id
+                                       OFFSET 0) AS e ON true
+                    LEFT JOIN LATERAL (SELECT xid, data
+                                         FROM webhook_internal.saved_events
+                                        WHERE event_id = d.event_id AND e.data IS NULL
+                                       OFFSET 0) AS k ON true)) AS s
+     ORDER BY id
+     LIMIT $3),
+  judged AS (
+    SELECT s.id, s.created_at, s.data, s.organization_id IS NOT DISTINCT FROM r.organization_id AS is_own,
+           s.organization_id IS NOT DISTINCT FROM r.organization_id AND s.is_stored
+             AND s.created_at >= r.since AND s.created_at < r.until AND pg_visible_in_snapshot(s.xid, r.snapshot)
+             AND EXISTS (SELECT FROM unnest(c.events) AS p WHERE @extschema@.webhook_event_matches(p, s.event))
+             AND (r.events IS NULL
+                  OR EXISTS (SELECT FROM unnest(r.events) AS p WHERE @extschema@.webhook_event_matches(p, s.event)))
+             AS is_wanted
+      FROM step AS s
+           CROSS JOIN @extschema@.webhook_replays AS r
+           JOIN @extschema@.webhook_configurations AS c ON c.id = r.configuration_id
+     WHERE r.id = $6)
+  SELECT j.id, j.created_at, j.is_own, j.is_wanted, j.data, (SELECT count(*) FROM step) AS visited
+    FROM judged AS j
+   WHERE j.is_own OR j.id = (SELECT max(id) FROM step)
+   ORDER BY j.id)");
+
+// The caller holds the webhook's KeyedLock::kDeliveries.
+inline constinit Statement queue_events(R"(
+  SELECT webhook_internal.queue_events(c, $3) AS queued
+    FROM @extschema@.webhook_configurations AS c
+   WHERE c.id = $1 AND c.created_at = $2)");
+
+inline constinit Statement advance_replay(R"(
+  UPDATE @extschema@.webhook_replays
+     SET state = CASE WHEN $2 THEN 'done' ELSE 'running' END, reason = NULL, position = $3,
+         examined = examined + $4, queued = queued + $5, oldest_event_at = coalesce(oldest_event_at, $6),
+         newest_event_at = coalesce($7, newest_event_at),
+         progress = CASE WHEN $2 THEN 100
+                         ELSE greatest(floor(100 * ($3::numeric - first_event_id + 1)
+                                             / (last_event_id - first_event_id + 1)), 0) END,
+         started_at = coalesce(started_at, clock_timestamp()), ended_at = CASE WHEN $2 THEN clock_timestamp() END,
+         updated_at = clock_timestamp()
+   WHERE id = $1)");
+
+// Written once, however often it is tried.
+inline constinit Statement let_replay_wait(R"(
+  UPDATE @extschema@.webhook_replays
+     SET state = 'waiting', reason = $2, updated_at = clock_timestamp()
+   WHERE id = $1 AND (state <> 'waiting' OR reason IS DISTINCT FROM $2))");
+
+inline constinit Statement fail_replay(R"(
+  UPDATE @extschema@.webhook_replays
+     SET state = 'failed', reason = $2, ended_at = clock_timestamp(), updated_at = clock_timestamp()
+   WHERE id = ANY (ARRAY(SELECT id
+                           FROM @extschema@.webhook_replays
+                          WHERE id = $1 AND ended_at IS NULL
+                            FOR NO KEY UPDATE SKIP LOCKED)))");
+
+// At most $1 rows. Locked rows are left for later.
+inline constinit Statement delete_old_replays(R"(
+  DELETE FROM @extschema@.webhook_replays
+   WHERE id = ANY (ARRAY(SELECT id
+                           FROM @extschema@.webhook_replays
+                          WHERE ended_at < now() - interval '90 days'
+                          ORDER BY ended_at
                           LIMIT $1
                             FOR UPDATE SKIP LOCKED)))");
 

@@ -82,7 +82,9 @@ hostFact('every function answers in the shape that docs/api.md gives', async ({ 
   assert.equal((await ask('find', { webhook_id: webhookId })).events[0].id, eventId);
   await ask('cancel', { id });
   assert.deepEqual(await ask('replay', { id, since: attempt.created_at, only_failed: true, dry_run: true }).then(({ count }) => typeof count), 'number');
-  await ask('replay', { id, since: '2020-01-01T00:00:00Z' });
+  const { job } = await ask('replay', { id, since: '2020-01-01T00:00:00Z' });
+  assert.equal((await ask('replays', { id })).replays[0].id, job);
+  assert.equal((await ask('cancel_replay', { job })).replay.id, job);
   assert.equal((await ask('redeliver', { log_ids: [String(attempt.id), '999999999'] })).problems.length, 1);
   await ask('verify', { body: '{}', secret, headers: {} });
   await ask('delete', { id });
@@ -122,11 +124,12 @@ hostFact('ids of another organization do not exist', async ({ world, host, tenan
   await world.addContacts(other, 'Eve');
   const [attempt] = await world.attempts(id);
   const [log, event] = [String(attempt.id), String(attempt.event_id)];
+  const { job } = await answer(host, admin(other), 'replay', { id, since: '2020-01-01T00:00:00Z' });
   const stranger = admin(tenant);
   for (const [name, args] of Object.entries({
     webhook: { id }, save: { id, webhook: { name: 'mine' } }, delete: { id }, validate: { id, webhook: {} }, reveal: { id }, rotate: { id },
     history: { id }, attempt: { id: log }, pending: { webhook: id }, test: { id }, replay: { id, since: '2020-01-01T00:00:00Z' },
-    cancel: { id }, explain: { event_id: event },
+    replays: { id }, cancel_replay: { job }, cancel: { id }, explain: { event_id: event },
     logs: { webhook: id }, series: { webhook: id }, breakdown: { webhook: id },
   })) {
     await refusal(host, stranger, name, args, 404);
@@ -145,7 +148,7 @@ hostFact('a role that may only read is refused each writing function', async ({ 
   for (const [name, args] of Object.entries({
     save: { id, webhook: { name: 'mine' } }, delete: { id }, reveal: { id }, rotate: { id }, test: { id }, cancel: { id },
     try_filter: { filter: '$.a == 1', events: ['*'] }, redeliver: { log_ids: ['1'] },
-    replay: { id, since: '2020-01-01T00:00:00Z' }, pause: { reason: 'x' }, resume: {},
+    replay: { id, since: '2020-01-01T00:00:00Z' }, cancel_replay: { job: '1' }, pause: { reason: 'x' }, resume: {},
   })) {
     assert.equal((await refusal(host, reader, name, args, 403)).code, '42501', name);
   }

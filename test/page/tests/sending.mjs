@@ -49,6 +49,8 @@ behaviour('a replay counts first, is confirmed, and sends', async ({ world, tena
   await dialog.getByRole('button', { name: 'Replay', exact: true }).click();
   await world.attempts(id, 6);
   await showsText(all(page), 'Nothing is pending');
+  await showsText(all(page), '3 events queued.');
+  await showsText(all(page), 'Done');
 });
 
 behaviour('a replay goes on when the page is closed, and shows its progress when it is opened again', async ({ world, tenant, page, open, visit, host }) => {
@@ -67,6 +69,72 @@ behaviour('a replay goes on when the page is closed, and shows its progress when
   const again = await visit();
   await again.goto(host.address(`/webhooks/${id}/replay`));
   await showsText(all(again), 'Nothing is pending');
+  await showsText(all(again), '300 events queued.');
+});
+
+behaviour('a replay that waits says why, is shown when the page is opened again, and is cancelled', async ({ world, tenant, page, open }) => {
+  const id = await world.createWebhook({ organization: tenant, name: 'Billing' });
+  await world.addContacts(tenant, 'Ada');
+  await world.attempts(id, 1);
+  await world.sql(`INSERT INTO webhook_deliveries (event_id, configuration_id, configuration_created_at, organization_id, event, created_at, state, next_attempt_at)
+    SELECT -n, id, created_at, organization_id, 'contact.created', now(), 'pending', now() + interval '1 day'
+    FROM webhook_configurations, generate_series(1, 6000) n WHERE id = $1`, [id]);
+  await open(`/webhooks/${id}/replay`);
+  await page.getByRole('button', { name: 'Count events' }).click();
+  await page.getByRole('button', { name: /^Replay \d+ event…/ }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Replay', exact: true }).click();
+  await showsText(all(page), 'The webhook has many pending deliveries');
+  await page.reload();
+  await showsText(all(page), 'Waiting');
+  await page.getByRole('button', { name: 'Cancel', exact: true }).click();
+  await showsText(all(page), 'Cancelled');
+  assert.equal(await page.getByRole('button', { name: 'Cancel', exact: true }).count(), 0);
+  assert.deepEqual(await world.sql('SELECT state, queued::int FROM webhook_replays WHERE configuration_id = $1', [id]), [{ state: 'cancelled', queued: 0 }]);
+});
+
+behaviour('a webhook that is off is not replayed to', async ({ world, tenant, page, open }) => {
+  const id = await world.createWebhook({ organization: tenant, name: 'Billing' });
+  await world.addContacts(tenant, 'Ada');
+  await world.attempts(id, 1);
+  await world.sql('UPDATE webhook_configurations SET is_active = false WHERE id = $1', [id]);
+  await open(`/webhooks/${id}/replay`);
+  await page.getByRole('button', { name: 'Count events' }).click();
+  await showsText(all(page), 'The webhook is off. Turn it on to replay what it missed.');
+  assert.equal(await page.getByRole('button', { name: /^Replay \d+ event/ }).count(), 0);
+});
+
+behaviour('the progress of a replay is asked for while the page is seen, and not while it is hidden', async ({ world, tenant, page, open }) => {
+  const id = await world.createWebhook({ organization: tenant, name: 'Billing' });
+  let asked = 0;
+  await page.route('**/rpc/replays', (route) => {
+    asked += 1;
+    const running = {
+      id: '7', webhook: id, state: 'running', reason: null, since: '-infinity', until: '2024-01-15T10:30:00Z', events: null, only_failed: false,
+      progress_percent: Math.min(asked, 99), examined: asked, queued: asked, oldest_event_at: null, newest_event_at: null, user: 'crm_admin', subject: null,
+      requested_at: '2024-01-15T10:30:00Z', started_at: null, ended_at: null,
+    };
+    return route.fulfill({ json: { replays: [running], next: null } });
+  });
+  const show = (state) => page.evaluate((visibilityState) => {
+    Object.defineProperty(document, 'visibilityState', { value: visibilityState, configurable: true });
+    document.dispatchEvent(new Event('visibilitychange'));
+  }, state);
+  await open(`/webhooks/${id}/replay`);
+  await showsText(all(page), 'Running');
+  await page.clock.install();
+  const before = asked;
+  await until('it is asked for again', async () => {
+    await page.clock.fastForward(3000);
+    return asked > before;
+  });
+  await show('hidden');
+  await page.clock.fastForward(10000);  // what was begun before ends
+  await until('nothing is under way', async () => (await page.getByRole('progressbar').getAttribute('value')) === String(asked));
+  const hidden = asked;
+  for (let i = 0; i < 10; i += 1) await page.clock.fastForward(10000);
+  assert.equal(asked, hidden);
+  await show('visible');
+  await until('it is asked for at once', () => asked > hidden);
 });
 
 behaviour('the data of a row that was sent can be tested with', async ({ world, tenant, page, open }) => {

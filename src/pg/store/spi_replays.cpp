@@ -1,0 +1,28 @@
+// The replays that workers carry out. Their steps are in replay_steps.h.
+#include "pg/store/replay_steps.h"
+#include "pg/store/spi_store.h"
+#include "pg/store/spi_work.h"
+
+namespace webhook::pg {
+
+UnfinishedReplays SpiStore::unfinished_replays(std::int64_t after, std::size_t rows_max) {
+  Work work(*this, "webhook: looking for replays");
+  UnfinishedReplays found = read_unfinished_replays(after, rows_max);
+  work.commit();
+  return found;
+}
+
+ReplayStep SpiStore::replay_step(std::int64_t id, const Uuid& webhook, const ReplayBounds& bounds) {
+  Work work(*this, "webhook: replaying events");
+  const ReplayStep step = take_replay_step(id, bounds, deferred_.contains(webhook));
+  work.commit();
+  return step;
+}
+
+void SpiStore::fail_replay(std::int64_t id, const std::string& reason) {
+  Work work(*this, "webhook: ending a replay");
+  end_replay(id, reason);
+  work.commit();
+}
+
+}  // namespace webhook::pg
