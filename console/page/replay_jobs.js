@@ -22,7 +22,7 @@ function renderReplay(app, replay, { cancelling, onCancel }) {
   const cancel = () => button({ label: t('replay.cancel'), isSmall: true, iconName: 'cross', isBusy: cancelling === replay.id, describedBy, onClick: () => onCancel(replay) });
   const progress = () => html`<progress max="100" value=${replay.progress_percent} aria-label=${t('replay.progress')}></progress>`;
   return html`<li class="job" data-replay=${replay.id}>
-    <div class="row spread">${statusBadge(badges[replay.state], t(`replay.state.${replay.state}`))}${app.can.write && !isOver ? cancel() : nothing}</div>
+    <div class="row">${statusBadge(badges[replay.state], t(`replay.state.${replay.state}`))}${app.can.write && !isOver ? cancel() : nothing}</div>
     ${isOver ? nothing : progress()}
     <p>${t('replay.queued', { count: replay.queued })} <span class="muted">${t('replay.examined', { count: replay.examined })}</span></p>
     ${replay.reason ? html`<p class="break">${sentence(replay.reason)}</p>` : nothing}
