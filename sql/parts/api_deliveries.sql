@@ -541,12 +541,16 @@ COMMENT ON FUNCTION webhook_api.breakdown(uuid, text, timestamptz, timestamptz) 
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION webhook_api.breakdown(uuid, text, timestamptz, timestamptz)');
 
+-- The events of a webhook at once, because each time all deliveries of its organization are counted. Then one by one those
+-- of which one could not be sent, to say which.
 CREATE FUNCTION webhook_api.redeliver(log_ids bigint[]) RETURNS json
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     SET enable_seqscan = off
 AS $$
 DECLARE
+    batch record;
     log_id bigint;
+    done bigint[] := '{}';
     redelivered integer := 0;
     problems json[] := '{}';
     state text;
@@ -555,7 +559,21 @@ BEGIN
     IF coalesce(cardinality(log_ids), 0) NOT BETWEEN 1 AND 100 THEN
         PERFORM webhook_internal.raise_argument('log_ids', 'invalid_parameter_value', 'log_ids must have 1 to 100 ids');
     END IF;
-    FOR log_id IN SELECT DISTINCT i FROM unnest(log_ids) i ORDER BY i LOOP
+    FOR batch IN SELECT l.configuration_id AS webhook, array_agg(DISTINCT l.event_id) AS events, array_agg(l.id) AS ids
+                 FROM @extschema@.webhook_logs l
+                 JOIN @extschema@.webhook_configurations c
+                      ON c.id = l.configuration_id AND c.organization_id IS NOT DISTINCT FROM l.organization_id
+                 WHERE l.id = ANY (log_ids) AND l.event_id >= 0
+                 GROUP BY l.configuration_id ORDER BY l.configuration_id LOOP
+        BEGIN
+            PERFORM webhook_internal.redeliver_events(batch.webhook, batch.events);
+            done := done || batch.ids;
+            redelivered := redelivered + cardinality(batch.ids);
+        EXCEPTION WHEN undefined_object OR object_not_in_prerequisite_state OR configuration_limit_exceeded THEN
+            CONTINUE;
+        END;
+    END LOOP;
+    FOR log_id IN SELECT DISTINCT i FROM unnest(log_ids) i WHERE i <> ALL (done) ORDER BY i LOOP
         BEGIN
             PERFORM @extschema@.webhook_redeliver(log_id);
             redelivered := redelivered + 1;

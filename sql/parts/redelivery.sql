@@ -146,17 +146,25 @@ COMMENT ON FUNCTION webhook_internal.make_pending(uuid, bigint[]) IS
     'Makes the events pending for the webhook again, as queue_events() does. Raises 53400 if the organization then has '
     'more rows than webhook.max_deliveries_per_organization. Used by webhook_redeliver() and webhook_replay().';
 
-CREATE FUNCTION webhook_internal.redeliver_operator(webhook uuid, redelivered bigint) RETURNS timestamptz
+CREATE FUNCTION webhook_internal.redeliver_operator(webhook uuid, events bigint[]) RETURNS timestamptz
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    missing bigint;
 BEGIN
-    IF webhook_internal.make_pending(webhook, ARRAY[redelivered]) = 0 THEN
-        RAISE EXCEPTION 'event % is not stored', redelivered
+    events := ARRAY(SELECT DISTINCT u.id FROM unnest(events) u (id) WHERE u.id IS NOT NULL);
+    IF webhook_internal.make_pending(webhook, events) < cardinality(events) THEN
+        SELECT u.id INTO missing FROM unnest(events) u (id)
+        WHERE NOT EXISTS (SELECT FROM @extschema@.webhook_deliveries d
+                          WHERE d.configuration_id = webhook AND d.event_id = u.id
+                            AND d.request = pg_current_xact_id()::text::bigint)
+        LIMIT 1;
+        RAISE EXCEPTION 'event % is not stored', missing
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   DETAIL = coalesce((SELECT format('Its %s bytes exceeded webhook.max_payload and were not kept.',
                                                    e.oversized_bytes)
                                      FROM @extschema@.webhook_events e
-                                     WHERE e.id = redelivered AND e.oversized_bytes IS NOT NULL
+                                     WHERE e.id = missing AND e.oversized_bytes IS NOT NULL
                                        AND e.organization_id IS NOT DISTINCT FROM
                                            (SELECT c.organization_id FROM @extschema@.webhook_configurations c
                                             WHERE c.id = webhook)),
@@ -167,25 +175,43 @@ BEGIN
     -- In REPEATABLE READ, the old row of an event that was delivered after the snapshot is still visible next to the
     -- new one.
     RETURN (SELECT d.next_attempt_at FROM @extschema@.webhook_deliveries d
-            WHERE d.configuration_id = webhook AND d.event_id = redelivered ORDER BY d.pending_since DESC LIMIT 1);
+            WHERE d.configuration_id = webhook AND d.event_id = events[1] ORDER BY d.pending_since DESC LIMIT 1);
 END
 $$;
-COMMENT ON FUNCTION webhook_internal.redeliver_operator(uuid, bigint) IS 'webhook_redeliver() for operators.';
+COMMENT ON FUNCTION webhook_internal.redeliver_operator(uuid, bigint[]) IS
+    'webhook_redeliver() for operators, of one or more events: all of them, or 55000 for one that is not stored. Returns '
+    'when they are due.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
-    'EXECUTE ON FUNCTION webhook_internal.redeliver_operator(uuid, bigint)');
+    'EXECUTE ON FUNCTION webhook_internal.redeliver_operator(uuid, bigint[])');
 
-CREATE FUNCTION webhook_internal.redeliver_tenant(webhook uuid, redelivered bigint) RETURNS timestamptz
+CREATE FUNCTION webhook_internal.redeliver_tenant(webhook uuid, events bigint[]) RETURNS timestamptz
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM webhook_internal.check_tenant(webhook);
-    RETURN webhook_internal.redeliver_operator(webhook, redelivered);
+    RETURN webhook_internal.redeliver_operator(webhook, events);
 END
 $$;
-COMMENT ON FUNCTION webhook_internal.redeliver_tenant(uuid, bigint) IS
-    'webhook_redeliver() for the session''s organization.';
+COMMENT ON FUNCTION webhook_internal.redeliver_tenant(uuid, bigint[]) IS
+    'redeliver_operator() for the session''s organization.';
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
-    'EXECUTE ON FUNCTION webhook_internal.redeliver_tenant(uuid, bigint)');
+    'EXECUTE ON FUNCTION webhook_internal.redeliver_tenant(uuid, bigint[])');
+
+CREATE FUNCTION webhook_internal.redeliver_events(webhook uuid, events bigint[]) RETURNS timestamptz
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    -- Not one expression: PostgreSQL would require the privilege on both functions.
+    IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
+        RETURN webhook_internal.redeliver_operator(webhook, events);
+    END IF;
+    RETURN webhook_internal.redeliver_tenant(webhook, events);
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.redeliver_events(uuid, bigint[]) IS
+    'redeliver_operator() or redeliver_tenant(), as the caller may.';
+INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.redeliver_events(uuid, bigint[])');
 
 CREATE FUNCTION @extschema@.webhook_redeliver(log_id bigint, OUT configuration_id uuid, OUT event_id bigint,
                                               OUT event text, OUT next_attempt_at timestamptz)
@@ -211,12 +237,7 @@ BEGIN
         RAISE EXCEPTION 'the webhook of log row % has been deleted', log_id
             USING ERRCODE = 'undefined_object', DETAIL = format('It was %s.', configuration_id);
     END IF;
-    -- Not one expression: PostgreSQL would require the privilege on both functions.
-    IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
-        next_attempt_at := webhook_internal.redeliver_operator(configuration_id, event_id);
-    ELSE
-        next_attempt_at := webhook_internal.redeliver_tenant(configuration_id, event_id);
-    END IF;
+    next_attempt_at := webhook_internal.redeliver_events(configuration_id, ARRAY[event_id]);
 END
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_redeliver(bigint) IS

@@ -16,7 +16,7 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = public, tap;
-SELECT plan(250);
+SELECT plan(252);
 
 CREATE ROLE regress_webhook_none;
 CREATE ROLE regress_webhook_read;
@@ -216,6 +216,14 @@ SELECT is(pg_temp.call('manage', 'acme', 'pending(event_id => 3)') -> 'deliverie
 SELECT is(pg_temp.call('manage', 'acme', 'redeliver(''{103, 104}'')'),
           '{"redelivered": 1, "problems": [{"log_id": "103", "message": "log row 103 does not exist, or belongs to another organization"}]}',
           'redeliver says which ids are none, and sends the others');
+SELECT is(pg_temp.call('manage', 'acme', 'redeliver(''{104, 204, 106}'')'), '{"redelivered": 3, "problems": []}',
+          'several attempts of a webhook are asked for at once, also two of one event');
+SAVEPOINT gone;
+UPDATE hooks.webhook_events SET data = NULL WHERE id = 8;
+SELECT is(pg_temp.call('manage', 'acme', 'redeliver(''{104, 108, 300}'')') #- '{problems,1,message}', '{"redelivered": 1,
+          "problems": [{"log_id": "108", "message": "event 8 is not stored"}, {"log_id": "300"}]}',
+          'one event that is not stored does not keep the others of its webhook from being sent');
+ROLLBACK TO gone;
 SELECT is_empty($$
     SELECT c FROM unnest(ARRAY['webhooks', 'check', 'logs', 'series', 'breakdown', 'match_count', 'try_filter', 'find']) c
     WHERE replace(pg_temp.call('manage', 'acme', CASE c WHEN 'try_filter' THEN 'try_filter(''$'', organization => ''globex'')'

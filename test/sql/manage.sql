@@ -360,7 +360,7 @@ CREATE TEMPORARY TABLE tried (call text, lowest text);
 INSERT INTO tried VALUES
     ('webhook_check(%1$L)', 'read'), ('webhook_explain(%2$s)', 'read'),
     ('webhook_cancel(%1$L)', 'manage'), ('webhook_internal.cancel_tenant(%1$L, NULL)', 'manage'),
-    ('webhook_redeliver(%3$s)', 'manage'), ('webhook_internal.redeliver_tenant(%1$L, %2$s)', 'manage'),
+    ('webhook_redeliver(%3$s)', 'manage'), ('webhook_internal.redeliver_tenant(%1$L, ARRAY[%2$s]::bigint[])', 'manage'),
     ('webhook_replay(%1$L, ''-infinity'')', 'manage'),
     ('webhook_internal.replay_tenant(%1$L, ''-infinity'', now(), NULL, false, true)', 'manage'),
     ('webhook_curl(%3$s)', 'manage'), ('webhook_rotate_secret(%1$L)', 'manage'),
@@ -368,7 +368,7 @@ INSERT INTO tried VALUES
     ('webhook_test(%1$L)', 'manage'), ('webhook_internal.test_tenant(%1$L, ''webhook.test'', NULL)', 'manage'),
     ('webhook_internal.test_operator(%1$L, ''webhook.test'', NULL)', 'operate'),
     ('webhook_internal.send_test(%1$L, now(), '''', ''webhook.test'', ''{}'', 1000)', 'owner'),
-    ('webhook_internal.cancel_operator(%1$L, NULL)', 'operate'), ('webhook_internal.redeliver_operator(%1$L, %2$s)', 'operate'),
+    ('webhook_internal.cancel_operator(%1$L, NULL)', 'operate'), ('webhook_internal.redeliver_operator(%1$L, ARRAY[%2$s]::bigint[])', 'operate'),
     ('webhook_internal.replay_operator(%1$L, ''-infinity'', now(), NULL, false, true)', 'operate'),
     ('webhook_internal.rotate_secret_operator(%1$L, ''1 h'')', 'operate'),
     ('webhook_internal.make_pending(%1$L, ARRAY[%2$s])', 'owner'), ('webhook_internal.hold(%1$L)', 'owner'),
@@ -395,7 +395,7 @@ SELECT is(pg_temp.outcomes(format(call, :'g', 11, 111)),
                       WHEN 'operate' THEN 'none=42501 read=42501 manage=42501 operate=ok'
                       ELSE 'none=42501 read=42501 manage=42501 operate=42501' END, 'another''s: ' || call)
 FROM tried;
-SELECT is(pg_temp.as_role('manage', 'acme', format('SELECT webhook_internal.redeliver_tenant(%L, 11)', :'a')), '55000',
+SELECT is(pg_temp.as_role('manage', 'acme', format('SELECT webhook_internal.redeliver_tenant(%L, ARRAY[11]::bigint[])', :'a')), '55000',
           'another''s event is not sent to one''s own webhook');
 SELECT is(pg_temp.as_role('manage', NULL, format('SELECT hooks.webhook_cancel(%L)', :'a')), '42704',
           'without an organization nothing is one''s own');
