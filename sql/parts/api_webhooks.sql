@@ -279,7 +279,8 @@ BEGIN
             WHEN 'timeout_ms' THEN row.timeout_ms := (webhook ->> 'timeout_ms')::integer;
             WHEN 'retry_schedule_s' THEN
                 row.retry_schedule := CASE WHEN webhook -> 'retry_schedule_s' <> 'null' THEN ARRAY(
-                    SELECT make_interval(secs => s.step::double precision)
+                    -- Beyond these bounds PostgreSQL 18 has an error of its own. The check of the schedule refuses both.
+                    SELECT make_interval(secs => least(greatest(s.step::double precision, -1e9), 1e9))
                     FROM jsonb_array_elements_text(webhook -> 'retry_schedule_s') WITH ORDINALITY s (step, place)
                     ORDER BY s.place) END;
             WHEN 'rate_limit_per_s' THEN row.rate_limit_per_s := (webhook ->> 'rate_limit_per_s')::double precision;
