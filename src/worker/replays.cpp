@@ -10,9 +10,9 @@ namespace {
 
 using std::chrono::seconds;
 
-constexpr Duration kLookInterval = seconds(5);
+constexpr Duration kPollInterval = seconds(5);
 constexpr Duration kWaitInterval = seconds(1);  // if a replay cannot go on now
-constexpr std::size_t kLookStep = 1'000;
+constexpr std::size_t kPollStep = 1'000;
 constexpr int kShare = 5;  // steps take a fifth of the time at most
 
 // Whether the error says nothing about the replay: it is tried again. Transaction rollback (deadlocks), operator intervention,
@@ -27,11 +27,11 @@ bool may_pass(const Error& error) {
 void Replays::turn(bool delivers) {
   const Time begun = process_.now();
   if (!delivers) {
-    deadlines_.set(Deadline::kLook, begun + kLookInterval);
+    deadlines_.set(Deadline::kPoll, begun + kPollInterval);
     jobs_.clear();
     return;
   }
-  if (deadlines_.has_passed(Deadline::kLook, begun)) look(begun);
+  if (deadlines_.has_passed(Deadline::kPoll, begun)) poll(begun);
   if (jobs_.empty() || !deadlines_.has_passed(Deadline::kStep, begun)) return;
   step();
   const Time end = process_.now();
@@ -40,14 +40,14 @@ void Replays::turn(bool delivers) {
 
 // --- Which there are ------------------------------------------------------------------------------------------------------
 
-void Replays::look(Time now) {
-  deadlines_.set(Deadline::kLook, now + kLookInterval);
-  const UnfinishedReplays found = store_.unfinished_replays(looked_to_, kLookStep);
+void Replays::poll(Time now) {
+  deadlines_.set(Deadline::kPoll, now + kPollInterval);
+  const UnfinishedReplays found = store_.unfinished_replays(polled_to_, kPollStep);
   for (const UnfinishedReplay& replay : found.replays) {
     if (share_.owns(replay.webhook)) note(replay);
   }
-  looked_to_ = found.is_all ? 0 : found.replays.back().id;
-  if (!found.is_all) deadlines_.set(Deadline::kLook, now);
+  polled_to_ = found.is_all ? 0 : found.replays.back().id;
+  if (!found.is_all) deadlines_.set(Deadline::kPoll, now);
 }
 
 void Replays::note(const UnfinishedReplay& found) {
@@ -56,7 +56,7 @@ void Replays::note(const UnfinishedReplay& found) {
   if (!is_known) jobs.push_back({.id = found.id, .webhook = found.webhook});
 }
 
-void Replays::look_soon(Time now) { deadlines_.bring_forward(Deadline::kLook, now); }
+void Replays::poll_soon(Time now) { deadlines_.bring_forward(Deadline::kPoll, now); }
 
 // --- Steps ----------------------------------------------------------------------------------------------------------------
 
@@ -73,7 +73,7 @@ void Replays::step() {
     job.room = taken.room;
     jobs_[last_turn_].push_back(job);
   } else if (taken.outcome == ReplayStep::Outcome::kWaits) {
-    deadlines_.bring_forward(Deadline::kLook, process_.now() + kWaitInterval);
+    deadlines_.bring_forward(Deadline::kPoll, process_.now() + kWaitInterval);
   }
   if (taken.failure.empty()) return;
   process_.log_about(last_turn_, LogLevel::kLog, "replay " + std::to_string(job.id) + " has failed: " + taken.failure);
@@ -119,7 +119,7 @@ bool Replays::may_filter(const Job& job, const std::optional<std::string>& organ
 
 std::optional<Time> Replays::next_at(Time /*now*/) const {
   Earliest next;
-  next.add(deadlines_[Deadline::kLook]);
+  next.add(deadlines_[Deadline::kPoll]);
   if (!jobs_.empty()) next.add(deadlines_[Deadline::kStep]);
   return next.time();
 }

@@ -5,9 +5,9 @@
 // that calls webhook_replay(), so no other room needs to know.
 //
 // Organizations take turns, and so do the replays of each. All steps together take a fifth of the time at most. A replay that
-// cannot go on now is forgotten here: the next look at the table finds it again. So only those that can go on are in memory.
+// cannot go on now is forgotten here: the next poll of the table finds it again. So only those that can go on are in memory.
 //
-//                 look() finds it                    step() takes a step
+//                 poll() finds it                    step() takes a step
 //   webhook_replays ───────────────▶ jobs_, in turns ───────────────────▶ jobs_, at the end of its turn   (kMore)
 //                                                                     ──▶ forgotten      (kWaits, kEnded, kUnknown)
 #pragma once
@@ -42,24 +42,24 @@ class Replays {
           const WorkerShare& share)
       : process_(process), store_(store), targets_(targets), filters_(filters), budget_(budget), share_(share) {}
 
-  // Looks for replays, or takes a step of one, if it is time. delivers: deliveries are neither switched off nor paused;
+  // Polls for replays, or takes a step of one, if it is time. delivers: deliveries are neither switched off nor paused;
   // otherwise replays wait. Throws Error if the database failed; a replay that failed has ended, and is none.
   void turn(bool delivers);
   // A session has changed what is pending: it may have started a replay.
-  void look_soon(Time now);
+  void poll_soon(Time now);
 
   std::optional<Time> next_at(Time now) const;
   void clock_set_back(Time now);
 
  private:
-  enum class Deadline : std::uint8_t { kLook, kStep, kCount };
+  enum class Deadline : std::uint8_t { kPoll, kStep, kCount };
   struct Job {
     std::int64_t id = 0;
     Uuid webhook;
     std::size_t room = 0;  // see ReplayBounds
   };
 
-  void look(Time now);
+  void poll(Time now);
   void note(const UnfinishedReplay& found);
   void step();
   ReplayStep take_step(const Job& job, const std::optional<std::string>& organization);
@@ -75,7 +75,7 @@ class Replays {
   const WorkerShare share_;
   std::map<std::optional<std::string>, std::deque<Job>> jobs_;  // by organization; at most ten of each
   std::optional<std::string> last_turn_;                        // the organization that had it
-  std::int64_t looked_to_ = 0;                                  // in the look that is under way; 0: none is
+  std::int64_t polled_to_ = 0;                                  // in the poll that is under way; 0: none is
   Deadlines<Deadline> deadlines_;
 };
 

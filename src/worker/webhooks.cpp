@@ -72,7 +72,7 @@ bool Webhooks::take_over(ConfigurationReader::Step step, Time begun) {
 // Others have changed webhooks' pending deliveries.
 void Webhooks::load_backlogs() {
   maintenance_.clean_up_soon(process_.now());  // of the notes that have told of it
-  replays_.look_soon(process_.now());          // one may have begun
+  replays_.poll_soon(process_.now());          // one may have begun
   pending_.flush();                            // or the backlogs would lack the results that wait
   const std::vector<Uuid> ids(backlogs_to_load_.begin(), backlogs_to_load_.end());
   for (Webhook& webhook : store_.webhooks(ids).webhooks) take_webhook(std::move(webhook), true);
