@@ -18,10 +18,10 @@ class PlainStream final : public ByteStream {
     boost::asio::post(socket_.get_executor(), [handler = std::move(handler)] { handler({}, 0); });
   }
   void read_some(boost::asio::mutable_buffer buffer, Handler handler) override {
-    socket_.async_read_some(boost::asio::mutable_buffers_1(buffer), std::move(handler));
+    socket_.async_read_some(buffer, std::move(handler));
   }
   void write(boost::asio::const_buffer buffer, Handler handler) override {
-    boost::asio::async_write(socket_, boost::asio::const_buffers_1(buffer), std::move(handler));
+    boost::asio::async_write(socket_, buffer, std::move(handler));
   }
   void shut_down() override {
     Error ignored;
@@ -45,10 +45,10 @@ class TlsStream final : public ByteStream {
                             [handler = std::move(handler)](const Error& error) { handler(error, 0); });
   }
   void read_some(boost::asio::mutable_buffer buffer, Handler handler) override {
-    stream_.async_read_some(boost::asio::mutable_buffers_1(buffer), std::move(handler));
+    stream_.async_read_some(buffer, std::move(handler));
   }
   void write(boost::asio::const_buffer buffer, Handler handler) override {
-    boost::asio::async_write(stream_, boost::asio::const_buffers_1(buffer), std::move(handler));
+    boost::asio::async_write(stream_, buffer, std::move(handler));
   }
   // Without close_notify: each response says its length.
   void shut_down() override {

@@ -1,5 +1,7 @@
 #include "console/content_coding.h"
 
+#include <cstdint>  // rfc7230.hpp of Boost 1.83 needs it
+
 #include <algorithm>
 #include <boost/beast/core/string.hpp>
 #include <boost/beast/http/rfc7230.hpp>

@@ -233,8 +233,8 @@ std::optional<std::vector<Event>> read_few_events(const Window::Ranges& ranges, 
   return std::move(found.events);
 }
 
-std::optional<FoundEvents> read_events(int number, const std::vector<std::int64_t>& ids, std::size_t bytes_max) {
-  const Oid segment = segments().at(static_cast<std::size_t>(number));
+std::optional<FoundEvents> read_events(int segment, const std::vector<std::int64_t>& ids, std::size_t bytes_max) {
+  const Oid relation = segments().at(static_cast<std::size_t>(segment));
   std::vector<Range> ranges;  // one range for consecutive ids, because an index search takes as long as several rows
   for (const std::int64_t id : ids) {
     const auto low = static_cast<std::uint64_t>(id);
@@ -242,7 +242,7 @@ std::optional<FoundEvents> read_events(int number, const std::vector<std::int64_
     ranges.back().high = low + 1;
   }
   // Every id is one of an existing row, so the read is incomplete only because of bytes_max or a missing index.
-  Read found = read(&segment, 1, {kId, ranges.data(), ranges.size()}, ids.size(), bytes_max);
+  Read found = read(&relation, 1, {kId, ranges.data(), ranges.size()}, ids.size(), bytes_max);
   if (!found.is_whole && found.events.empty()) return std::nullopt;
   return FoundEvents{.events = std::move(found.events), .is_cut = !found.is_whole};
 }

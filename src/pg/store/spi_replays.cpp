@@ -14,7 +14,7 @@ UnfinishedReplays SpiStore::unfinished_replays(std::int64_t after, std::size_t r
 
 ReplayStep SpiStore::replay_step(std::int64_t id, const Uuid& webhook, const ReplayBounds& bounds) {
   Work work(*this, "webhook: replaying events");
-  const ReplayStep step = take_replay_step(id, bounds, deferred_.contains(webhook));
+  ReplayStep step = take_replay_step(id, bounds, deferred_.contains(webhook));
   work.commit();
   return step;
 }
