@@ -384,17 +384,18 @@ BEGIN
     WHILE day > from_at - interval '24 hours' AND searched_to IS NULL LOOP
         WITH hour AS MATERIALIZED (
             SELECT h.events, h.statuses FROM webhook_internal.hours_of_day(webhooks, day, from_at, to_at) h
+        ), total AS (
+            SELECT k.is_event, x.key AS name,
+                   jsonb_build_array(sum((x.value ->> 0)::bigint), sum((x.value ->> 1)::bigint)) AS pair
+            FROM hour h
+            CROSS JOIN LATERAL (VALUES (true, h.events), (false, h.statuses)) k (is_event, counts)
+            CROSS JOIN LATERAL jsonb_each(k.counts) x
+            GROUP BY k.is_event, x.key
         )
-        SELECT (SELECT jsonb_object_agg(e.name, e.pair)
-                FROM (SELECT x.key AS name, jsonb_build_array(sum((x.value ->> 0)::bigint),
-                                                              sum((x.value ->> 1)::bigint)) AS pair
-                      FROM hour h, jsonb_each(h.events) x GROUP BY x.key) e) AS events,
-               (SELECT jsonb_object_agg(e.name, e.pair)
-                FROM (SELECT x.key AS name, jsonb_build_array(sum((x.value ->> 0)::bigint),
-                                                              sum((x.value ->> 1)::bigint)) AS pair
-                      FROM hour h, jsonb_each(h.statuses) x GROUP BY x.key) e) AS statuses,
+        SELECT jsonb_object_agg(t.name, t.pair) FILTER (WHERE t.is_event) AS events,
+               jsonb_object_agg(t.name, t.pair) FILTER (WHERE NOT t.is_event) AS statuses,
                (SELECT count(*) FROM hour) AS rows
-        INTO summed;
+        INTO summed FROM total t;
         events := webhook_internal.add_counts(events, summed.events);
         statuses := webhook_internal.add_counts(statuses, summed.statuses);
         read := read + summed.rows;
@@ -526,8 +527,10 @@ BEGIN
                                                                 'successes', (e.value ->> 1)::bigint)
                                               ORDER BY (e.value ->> 0)::bigint DESC, e.key), '[]')
                      FROM jsonb_each(summed.events) e),
-        'by_status', (SELECT coalesce(json_agg(json_build_object('response_status', nullif(s.key, '0')::integer,
-                                                                 'error', NULL, 'attempts', (s.value ->> 0)::bigint)
+        'by_status', (SELECT coalesce(json_agg(json_build_object('response_status',
+                                                                 CASE WHEN s.key NOT IN ('', '0') THEN s.key::integer END,
+                                                                 'error', CASE s.key WHEN '' THEN 'other responses' END,
+                                                                 'attempts', (s.value ->> 0)::bigint)
                                                ORDER BY (s.value ->> 0)::bigint DESC, s.key), '[]')
                       FROM jsonb_each(summed.statuses) s),
         'searched_to', summed.searched_to);

@@ -16,7 +16,7 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = public, tap;
-SELECT plan(252);
+SELECT plan(253);
 
 CREATE ROLE regress_webhook_none;
 CREATE ROLE regress_webhook_read;
@@ -546,6 +546,16 @@ SELECT is((SELECT jsonb_agg(p) FROM jsonb_array_elements(pg_temp.call('read', 'a
        is(pg_temp.call('read', 'acme', 'breakdown()') #> '{by_status}', '[{"response_status": 200, "error": null, "attempts": 10},
           {"response_status": 500, "error": "HTTP status 500", "attempts": 10}]', 'breakdown() counts by result'),
        is(pg_temp.call('read', 'acme', 'breakdown()') #> '{by_event}', '[{"event": "contact.created", "attempts": 20, "successes": 10}]', 'and by event, without tests');
+SAVEPOINT crowded;
+INSERT INTO hooks.webhook_hours (configuration_id, slot, configuration_created_at, organization_id, hour, attempts,
+                                 successes, durations, unjudged, events, statuses)
+SELECT '00000000-0000-0000-0000-00000000000a', webhook_internal.hour_slot(h), now(), 'acme', h, 3, 1, array_fill(0, ARRAY[48]), 0,
+       '{"": [3, 1]}', '{"": [2, 1], "0": [1, 0]}' FROM (SELECT date_trunc('hour', now(), 'UTC') - interval '85 days' AS h) x;
+SELECT is(pg_temp.call('read', 'acme', 'breakdown(since => now() - interval ''86 days'', until => now() - interval ''84 days'')'),
+          '{"by_event": [{"event": null, "attempts": 3, "successes": 1}], "by_status": [
+          {"response_status": null, "error": "other responses", "attempts": 2}, {"response_status": null, "error": null, "attempts": 1}],
+          "searched_to": null}', 'events and statuses beyond those that an hour keeps are others');
+ROLLBACK TO crowded;
 SELECT is(pg_temp.call('manage', 'acme', 'cancel(''00000000-0000-0000-0000-00000000000a'', 6)'), '{"cancelled": 1}', 'cancel() gives up one delivery'),
        is(pg_temp.call('manage', 'acme', 'cancel(''00000000-0000-0000-0000-00000000000a'')'), '{"cancelled": 5}', 'or all of a webhook');
 

@@ -12,7 +12,7 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = public, tap;
-SELECT plan(38);
+SELECT plan(40);
 
 -- Counts as DurationCounts in src/core/statistics.h keeps them: "DURATION in ms: COUNT".
 CREATE FUNCTION pg_temp.bucket(ms double precision) RETURNS int LANGUAGE sql AS $$
@@ -38,6 +38,14 @@ FROM unnest(ARRAY[0.3, 1, 2.1, 5, 12.5, 99, 250, 1000, 5000, 60000]) ms;
 SELECT pg_temp.is_near(webhook_internal.duration_quantile(pg_temp.durations(10, 94, 1000, 6)::bigint[], q), ms, what)
 FROM (VALUES (0.5, 10, 'half take 10 ms'), (0.94, 10, '94 of 100 too'), (0.95, 1000, 'the 95th takes a second'),
              (1, 1000, 'and so does the last')) q (q, ms, what);
+
+-- --- webhook_hours ---------------------------------------------------------------------------------------------------
+
+SELECT is((SELECT webhook_internal.sum_counts(c) FROM (VALUES ('{"a": [2, 1]}'::jsonb), (NULL), ('{"b": [1, 1]}'), ('{"a": [3, 0]}')) v (c)),
+          '{"a": [5, 1], "b": [1, 1]}', 'counts are added up by name');
+SELECT is((webhook_internal.add_counts(jsonb_object_agg(n, '[1, 0]'::jsonb), '{"1": [1, 1], "more": [1, 1], "and more": [2, 0]}')) - ARRAY(SELECT n::text FROM generate_series(2, 100) n),
+          '{"": [3, 1], "1": [2, 1]}', 'beyond 100 names, further ones are counted together')
+FROM generate_series(1, 100) n;
 
 -- --- webhook_stats ---------------------------------------------------------------------------------------------------
 
