@@ -29,6 +29,15 @@ sub stats
 	my ($name, $columns) = @_;
 	return query($node, "SELECT $columns FROM webhook_stats WHERE name = '$name'");
 }
+# Its hours, added up, and whether they have the durations of its minutes.
+sub hours
+{
+	my ($name) = @_;
+	return query($node, "SELECT concat_ws(' ', sum(h.attempts), sum(h.successes), webhook_internal.sum_counts(h.events),
+			webhook_internal.sum_counts(h.statuses), webhook_internal.sum_durations(h.durations) = (
+				SELECT webhook_internal.sum_durations(m.durations) FROM webhook_minutes m WHERE m.configuration_id = c.id))
+		FROM webhook_hours h JOIN webhook_configurations c ON c.id = h.configuration_id WHERE c.name = '$name' GROUP BY c.id");
+}
 sub worker { return query($node, 'SELECT pid FROM webhook_workers'); }
 
 is(stats('good', 'attempts, success_percent, p50_ms, pending, dead, circuit'), '0|||0|0|closed', 'at first there is nothing to say');
@@ -37,6 +46,8 @@ query($node, 'INSERT INTO notes SELECT generate_series(1, 50)');
 eventually { stats('good', 'attempts') == 150 && stats('bad', 'attempts') == 50 } 'attempts are counted within seconds';
 is(stats('good', 'successes, success_percent, pending, dead'), '150|100.0|0|0', 'by their success');
 is(stats('bad', 'successes, success_percent, pending, dead, circuit'), '0|0.0|50|0|closed', 'or failure');
+is(hours('good'), '150 150 {"item.created": [150, 150]} {"200": [150, 150]} t', 'the hours have them by event and status');
+is(hours('bad'), '50 0 {"note.created": [50, 0]} {"404": [50, 0]} t', 'failures too');
 is(stats('bad', "last_success_at IS NULL AND failing_since <= last_failure_at"), 't', 'with their times');
 is(stats('bad', 'last_error'), 'HTTP status 404', 'and the last error');
 cmp_ok(stats('good', 'p50_ms'), '>=', 100 / 1.2, 'the median is not below what the endpoint takes, but for 20 %');
@@ -52,6 +63,7 @@ query($node, "SELECT pg_terminate_backend($first)");
 eventually { my $next = worker(); $next ne '' && $next ne $first } 'another worker';
 query($node, 'INSERT INTO items SELECT generate_series(151, 200)');
 eventually { stats('good', 'attempts') == 200 } 'counts go on over its life';
+is(hours('good'), '200 200 {"item.created": [200, 200]} {"200": [200, 200]} t', 'in the hours, too');
 is(query($node, 'SELECT sent FROM webhook_workers'), 50, 'while those of the worker are its own');
 query($node, "SELECT webhook_cancel('$bad')");
 is(stats('bad', 'pending, dead'), '0|50', 'what is given up is dead');
