@@ -9,6 +9,7 @@
 #include "pg/spi.h"
 #include "pg/store/filter_evaluation.h"
 #include "pg/store/results.h"
+#include "pg/store/spi_work.h"
 #include "pg/store/statements.h"
 
 namespace webhook::pg {
@@ -23,8 +24,7 @@ constexpr const char* kHasPending = "the webhook has many pending deliveries";
 // A row of webhook_replays, with its webhook.
 struct Replay {
   std::int64_t id = 0;
-  Uuid webhook;
-  Time webhook_created_at{};
+  WebhookIdentity webhook;
   std::int64_t position = 0;
   std::int64_t last_event_id = 0;
   bool only_failed = false;
@@ -61,8 +61,9 @@ std::optional<Replay> take(std::int64_t id) {
   Query query(statements::take_replay);
   if (query.bind(id).run() == 0) return std::nullopt;
   return Replay{.id = id,
-                .webhook = query.get_uuid(0, query.column("configuration_id")),
-                .webhook_created_at = query.get_time(0, query.column("configuration_created_at")),
+                .webhook = {.id = query.get_uuid(0, query.column("configuration_id")),
+                            .created_at = query.get_time(0, query.column("configuration_created_at")),
+                            .organization_id = query.get_optional_text(0, query.column("organization_id"))},
                 .position = query.get_int64(0, query.column("position")),
                 .last_event_id = query.get_int64(0, query.column("last_event_id")),
                 .only_failed = query.get_boolean(0, query.column("only_failed")),
@@ -88,7 +89,7 @@ std::size_t find_room(const Replay& replay, const ReplayBounds& bounds) {
   if (bounds.room > 0) return bounds.room;
   const std::size_t low = bounds.pending_max / 2;
   Query query(statements::count_pending);
-  query.bind(replay.webhook).bind(replay.webhook_created_at).bind(static_cast<std::int64_t>(low + 1)).run();
+  bind(query, replay.webhook).bind(static_cast<std::int64_t>(low + 1)).run();
   const auto pending = static_cast<std::size_t>(query.get_int64(0, query.column("pending")));
   return pending > low ? 0 : bounds.pending_max - pending;
 }
@@ -97,8 +98,8 @@ std::size_t find_room(const Replay& replay, const ReplayBounds& bounds) {
 Walk walk(const Replay& replay, const ReplayBounds& bounds, std::size_t wanted_max) {
   const bool has_filter = !replay.filter.empty();
   Query query(statements::walk_replay);
-  query.bind(replay.position).bind(replay.last_event_id).bind(static_cast<std::int64_t>(bounds.events_max));
-  query.bind(replay.only_failed).bind(has_filter).bind(replay.id).bind(replay.webhook).bind(replay.webhook_created_at);
+  bind(query, replay.webhook).bind(replay.position).bind(replay.last_event_id);
+  query.bind(static_cast<std::int64_t>(bounds.events_max)).bind(replay.only_failed).bind(has_filter).bind(replay.id);
   const std::size_t rows = query.run();
   if (rows == 0) return {.position = replay.last_event_id, .is_all = true};
   const Column event_id = query.column("id");
@@ -171,7 +172,7 @@ std::int64_t queue(const Replay& replay, const std::vector<std::int64_t>& events
   if (events.empty()) return 0;
   limit_waits_for_rows();
   Query query(statements::queue_events);
-  if (query.bind(replay.webhook).bind(replay.webhook_created_at).bind(events).run() == 0) return 0;
+  if (bind(query, replay.webhook).bind(events).run() == 0) return 0;
   return query.get_int64(0, query.column("queued"));
 }
 
@@ -228,7 +229,8 @@ ReplayStep take_replay_step(std::int64_t id, const ReplayBounds& bounds, bool is
   if (!replay) return {};
   if (!replay->has_webhook) return failed(*replay, kIsDeleted);
   if (!replay->is_active) return failed(*replay, kIsInactive);
-  if (is_deferred || !try_lock_keyed(KeyedLock::kDeliveries, name_of(replay->webhook))) return waits(*replay, kIsHeld);
+  if (is_deferred || !try_lock_keyed(KeyedLock::kDeliveries, name_of(replay->webhook.id)))
+    return waits(*replay, kIsHeld);
   const std::size_t room = find_room(*replay, bounds);
   if (room == 0) return waits(*replay, kHasPending);
   return go_on(*replay, bounds, room);

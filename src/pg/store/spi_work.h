@@ -1,4 +1,4 @@
-// What the files of SpiStore share. It is for them alone.
+// What the files of SpiStore share, and what they call in this folder.
 #pragma once
 
 #include <cstddef>

@@ -1057,7 +1057,7 @@ inline constinit Statement find_unfinished_replays(R"(
 
 // Locks the row until the transaction ends, unless another transaction has locked it or the replay has ended.
 inline constinit Statement take_replay(R"(
-  SELECT r.configuration_id, r.configuration_created_at, r.position, r.last_event_id, r.only_failed,
+  SELECT r.configuration_id, r.configuration_created_at, r.organization_id, r.position, r.last_event_id, r.only_failed,
          c.id IS NOT NULL AS has_webhook, coalesce(c.is_active, false) AS is_active,
          coalesce(c.filter::text, '') AS filter
     FROM @extschema@.webhook_replays AS r
@@ -1067,40 +1067,42 @@ inline constinit Statement take_replay(R"(
    WHERE r.id = $1 AND r.ended_at IS NULL
      FOR NO KEY UPDATE OF r SKIP LOCKED)");
 
-// Counts at most $3 rows.
+// Counts at most $4 rows of webhook ($1, $2, $3).
 inline constinit Statement count_pending(R"(
   SELECT count(*) AS pending
     FROM (SELECT FROM @extschema@.webhook_deliveries
            WHERE configuration_id = $1 AND configuration_created_at = $2 AND state = 'pending'
-           LIMIT $3) AS p)");
+             AND organization_id IS NOT DISTINCT FROM $3
+           LIMIT $4) AS p)");
 
-// The next events of replay $6, at most $3 after id $1 up to $2, in the order of their ids: those of the webhook's
-// organization, whether the replay is for each, and the last one. Returns the data only if $5. An event may occur twice,
-// because it is saved before its segment is emptied. $4: only events whose delivery to webhook ($7, $8) is dead.
+// The next events of replay $9, of webhook ($1, $2, $3): at most $6 after id $4 up to $5, in the order of their ids. Returns
+// those of the webhook's organization, whether the replay is for each, and the last one. Returns the data only if $8. An
+// event may occur twice, because it is saved before its segment is emptied. $7: only events whose delivery is dead.
 inline constinit Statement walk_replay(R"(
   WITH step AS MATERIALIZED (
     SELECT *
       FROM ((SELECT id, xid, created_at, event, organization_id, data IS NOT NULL AS is_stored,
-                    CASE WHEN $5 THEN data END AS data
+                    CASE WHEN $8 THEN data END AS data
                FROM @extschema@.webhook_events
-              WHERE NOT $4 AND id > $1 AND id <= $2
+              WHERE NOT $7 AND id > $4 AND id <= $5
               ORDER BY id
-              LIMIT $3)
+              LIMIT $6)
             UNION ALL
-            (SELECT event_id, xid, created_at, event, organization_id, true, CASE WHEN $5 THEN data END
+            (SELECT event_id, xid, created_at, event, organization_id, true, CASE WHEN $8 THEN data END
                FROM webhook_internal.saved_events
-              WHERE NOT $4 AND event_id > $1 AND event_id <= $2
+              WHERE NOT $7 AND event_id > $4 AND event_id <= $5
               ORDER BY event_id
-              LIMIT $3)
+              LIMIT $6)
             UNION ALL
             (SELECT d.event_id, coalesce(e.xid, k.xid), d.created_at, d.event, d.organization_id,
-                    coalesce(e.data, k.data) IS NOT NULL, CASE WHEN $5 THEN coalesce(e.data, k.data) END
+                    coalesce(e.data, k.data) IS NOT NULL, CASE WHEN $8 THEN coalesce(e.data, k.data) END
                FROM (SELECT event_id, slot, created_at, event, organization_id
                        FROM @extschema@.webhook_deliveries
-                      WHERE $4 AND configuration_id = $7 AND configuration_created_at = $8 AND state = 'dead'
-                        AND event_id > $1 AND event_id <= $2
+                      WHERE $7 AND configuration_id = $1 AND configuration_created_at = $2
+                        AND organization_id IS NOT DISTINCT FROM $3 AND state = 'dead'
+                        AND event_id > $4 AND event_id <= $5
                       ORDER BY event_id
-                      LIMIT $3) AS d
+                      LIMIT $6) AS d
                     LEFT JOIN LATERAL (SELECT xid, data
                                          FROM @extschema@.webhook_events
                                         WHERE slot = d.slot AND id = d.event_id
@@ -1110,10 +1112,10 @@ inline constinit Statement walk_replay(R"(
                                         WHERE event_id = d.event_id AND e.data IS NULL
                                        OFFSET 0) AS k ON true)) AS s
      ORDER BY id
-     LIMIT $3),
+     LIMIT $6),
   judged AS (
-    SELECT s.id, s.created_at, s.data, s.organization_id IS NOT DISTINCT FROM r.organization_id AS is_own,
-           s.organization_id IS NOT DISTINCT FROM r.organization_id AND s.is_stored
+    SELECT s.id, s.created_at, s.data, s.organization_id IS NOT DISTINCT FROM $3 AS is_own,
+           s.organization_id IS NOT DISTINCT FROM $3 AND s.is_stored
              AND s.created_at >= r.since AND s.created_at < r.until AND pg_visible_in_snapshot(s.xid, r.snapshot)
              AND EXISTS (SELECT FROM unnest(c.events) AS p WHERE @extschema@.webhook_event_matches(p, s.event))
              AND (r.events IS NULL
@@ -1121,8 +1123,9 @@ inline constinit Statement walk_replay(R"(
              AS is_wanted
       FROM step AS s
            CROSS JOIN @extschema@.webhook_replays AS r
-           JOIN @extschema@.webhook_configurations AS c ON c.id = r.configuration_id
-     WHERE r.id = $6)
+           JOIN @extschema@.webhook_configurations AS c
+             ON c.id = $1 AND c.created_at = $2 AND c.organization_id IS NOT DISTINCT FROM $3
+     WHERE r.id = $9)
   SELECT j.id, j.created_at, j.is_own, j.is_wanted, j.data, (SELECT count(*) FROM step) AS visited
     FROM judged AS j
    WHERE j.is_own OR j.id = (SELECT max(id) FROM step)
@@ -1130,9 +1133,9 @@ inline constinit Statement walk_replay(R"(
 
 // The caller holds the webhook's KeyedLock::kDeliveries.
 inline constinit Statement queue_events(R"(
-  SELECT webhook_internal.queue_events(c, $3) AS queued
+  SELECT webhook_internal.queue_events(c, $4) AS queued
     FROM @extschema@.webhook_configurations AS c
-   WHERE c.id = $1 AND c.created_at = $2)");
+   WHERE c.id = $1 AND c.created_at = $2 AND c.organization_id IS NOT DISTINCT FROM $3)");
 
 inline constinit Statement advance_replay(R"(
   UPDATE @extschema@.webhook_replays
