@@ -2,7 +2,7 @@
 //
 // A step is one transaction of the store, which also stores how far the replay is: whatever happens in between, the next
 // step goes on there, and no event is queued twice. The rows that a step makes pending are announced like those of a session
-// that calls webhook_replay(), so no other room needs to know.
+// that calls webhook_replay(), so no other part of the worker needs to know.
 //
 // Organizations take turns, and so do the replays of each. All steps together take a fifth of the time at most. A replay that
 // cannot go on now is forgotten here: the next poll of the table finds it again. So only those that can go on are in memory.
