@@ -221,8 +221,8 @@ COMMENT ON FUNCTION webhook_internal.check_settings(@extschema@.webhook_configur
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.check_settings(@extschema@.webhook_configurations)');
 
--- The part of webhook_check() about what became of its deliveries.
-CREATE FUNCTION webhook_internal.check_results(webhook @extschema@.webhook_configurations)
+-- The part of webhook_check() about the attempts of the webhook and its endpoint.
+CREATE FUNCTION webhook_internal.check_attempts(webhook @extschema@.webhook_configurations)
     RETURNS TABLE (severity text, finding text, hint text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
     SET enable_seqscan = off
@@ -231,18 +231,7 @@ DECLARE
     latest record;
     endpoint record;
     unjudged bigint;
-    backlog record;
-    dropped record;
-    used_up text;
-    deferred text;
 BEGIN
-    IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
-        used_up := webhook_internal.check_shares_operator(webhook.id);
-        deferred := webhook_internal.check_deferred_operator(webhook.id);
-    ELSE
-        used_up := webhook_internal.check_shares_tenant(webhook.id);
-        deferred := webhook_internal.check_deferred_tenant(webhook.id);
-    END IF;
     SELECT e.circuit_opened_at, e.next_probe_at, e.failing_since, e.last_error, e.filter_failed_at, e.filter_error
     INTO endpoint
     FROM @extschema@.webhook_endpoints e
@@ -254,13 +243,6 @@ BEGIN
         WHERE m.configuration_id = webhook.id AND m.configuration_created_at = webhook.created_at
           AND m.organization_id IS NOT DISTINCT FROM webhook.organization_id AND m.minute > now() - interval '24 hours';
     END IF;
-    SELECT b.* INTO backlog FROM webhook_internal.count_deliveries(
-        webhook.id, webhook.created_at, webhook.organization_id, 1001) b;
-    SELECT sum(g.deliveries) AS deliveries, max(g.minute) AS latest,
-           (array_agg(g.reason ORDER BY g.minute DESC))[1] AS reason INTO dropped
-    FROM webhook_internal.given_up g
-    WHERE g.configuration_id = webhook.id
-      AND g.organization_id IS NOT DISTINCT FROM webhook.organization_id;
     SELECT l.created_at, l.status, l.error INTO latest FROM @extschema@.webhook_logs l
     WHERE l.configuration_id = webhook.id
       AND l.organization_id IS NOT DISTINCT FROM webhook.organization_id
@@ -279,6 +261,48 @@ BEGIN
          format('its endpoint has failed since %s: the circuit is open, and one delivery is tried at %s: %s',
                 endpoint.failing_since, endpoint.next_probe_at, endpoint.last_error),
          'Pending deliveries wait. When the endpoint answers again, all of them are sent, the oldest first.'),
+        (unjudged > 0 AND endpoint.filter_failed_at IS NOT NULL, 'warning',
+         format('its filter could not judge %s events in the last 24 hours, which were not delivered; the last at %s: '
+                '%s', unjudged, endpoint.filter_failed_at, endpoint.filter_error),
+         'webhook_explain() says why for each event. Correct the filter. webhook_replay() then sends the events that '
+         'match.')
+    ) f (applies, severity, finding, hint) WHERE f.applies;
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.check_attempts(@extschema@.webhook_configurations) IS
+    'The findings of webhook_check() about the attempts of a webhook and its endpoint.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.check_attempts(@extschema@.webhook_configurations)');
+
+-- The part of webhook_check() about deliveries that wait or were given up.
+CREATE FUNCTION webhook_internal.check_deliveries(webhook @extschema@.webhook_configurations)
+    RETURNS TABLE (severity text, finding text, hint text)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+    SET enable_seqscan = off
+AS $$
+DECLARE
+    backlog record;
+    dropped record;
+    used_up text;
+    deferred text;
+BEGIN
+    IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
+        used_up := webhook_internal.check_shares_operator(webhook.id);
+        deferred := webhook_internal.check_deferred_operator(webhook.id);
+    ELSE
+        used_up := webhook_internal.check_shares_tenant(webhook.id);
+        deferred := webhook_internal.check_deferred_tenant(webhook.id);
+    END IF;
+    SELECT b.* INTO backlog FROM webhook_internal.count_deliveries(
+        webhook.id, webhook.created_at, webhook.organization_id, 1001) b;
+    SELECT sum(g.deliveries) AS deliveries, max(g.minute) AS latest,
+           (array_agg(g.reason ORDER BY g.minute DESC))[1] AS reason INTO dropped
+    FROM webhook_internal.given_up g
+    WHERE g.configuration_id = webhook.id
+      AND g.organization_id IS NOT DISTINCT FROM webhook.organization_id;
+
+    RETURN QUERY
+    SELECT f.severity, f.finding, f.hint FROM (VALUES
         (deferred IS NOT NULL, 'warning', deferred,
          'Until then, failed deliveries are not retried. pg_stat_activity and pg_prepared_xacts show open '
          'transactions.'),
@@ -287,11 +311,6 @@ BEGIN
                 CASE WHEN backlog.pending > 1000 THEN 'more than 1000' ELSE backlog.pending::text END,
                 backlog.next_attempt_at),
          'webhook_cancel() gives them up.'),
-        (unjudged > 0 AND endpoint.filter_failed_at IS NOT NULL, 'warning',
-         format('its filter could not judge %s events in the last 24 hours, which were not delivered; the last at %s: '
-                '%s', unjudged, endpoint.filter_failed_at, endpoint.filter_error),
-         'webhook_explain() says why for each event. Correct the filter. webhook_replay() then sends the events that '
-         'match.'),
         (backlog.dead > 0, 'warning',
          format('%s deliveries were given up',
                 CASE WHEN backlog.dead > 1000 THEN 'more than 1000' ELSE backlog.dead::text END),
@@ -307,10 +326,10 @@ BEGIN
     ) f (applies, severity, finding, hint) WHERE f.applies;
 END
 $$;
-COMMENT ON FUNCTION webhook_internal.check_results(@extschema@.webhook_configurations) IS
-    'The findings of webhook_check() about the deliveries of a webhook.';
+COMMENT ON FUNCTION webhook_internal.check_deliveries(@extschema@.webhook_configurations) IS
+    'The findings of webhook_check() about deliveries of a webhook that wait or were given up.';
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
-    'EXECUTE ON FUNCTION webhook_internal.check_results(@extschema@.webhook_configurations)');
+    'EXECUTE ON FUNCTION webhook_internal.check_deliveries(@extschema@.webhook_configurations)');
 
 CREATE FUNCTION webhook_internal.check_webhook(configuration_id uuid)
     RETURNS TABLE (severity text, finding text, hint text)
@@ -330,7 +349,8 @@ BEGIN
     END IF;
     RETURN QUERY SELECT s.severity, s.finding, s.hint FROM webhook_internal.check_settings(webhook) s;
     RETURN QUERY SELECT s.severity, s.finding, s.hint FROM webhook_internal.check_sources(webhook.id) s;
-    RETURN QUERY SELECT r.severity, r.finding, r.hint FROM webhook_internal.check_results(webhook) r;
+    RETURN QUERY SELECT a.severity, a.finding, a.hint FROM webhook_internal.check_attempts(webhook) a;
+    RETURN QUERY SELECT d.severity, d.finding, d.hint FROM webhook_internal.check_deliveries(webhook) d;
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.check_webhook(uuid) IS
