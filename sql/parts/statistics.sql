@@ -204,7 +204,8 @@ $$;
 COMMENT ON FUNCTION webhook_internal.added_durations(integer[], integer[]) IS
     'The sums of the elements of two values of webhook_minutes.durations.';
 
--- The minutes are summed before the join, so that those of each webhook are read once.
+-- The minutes are summed before the join, so that those of each webhook are read once. Deliveries are counted to a bound:
+-- a webhook can have millions.
 CREATE VIEW @extschema@.webhook_stats WITH (security_invoker) AS
     SELECT c.id AS configuration_id, c.organization_id, c.name, c.is_active,
            coalesce(m.attempts, 0) AS attempts, coalesce(m.successes, 0) AS successes,
@@ -226,12 +227,16 @@ CREATE VIEW @extschema@.webhook_stats WITH (security_invoker) AS
         FROM @extschema@.webhook_minutes r
         WHERE r.configuration_id = c.id AND r.configuration_created_at = c.created_at
           AND r.organization_id IS NOT DISTINCT FROM c.organization_id AND r.minute > now() - interval '24 hours') m ON true
-    LEFT JOIN LATERAL (SELECT count(*) AS pending FROM @extschema@.webhook_deliveries d
-                       WHERE d.configuration_id = c.id AND d.configuration_created_at = c.created_at
-                         AND d.organization_id IS NOT DISTINCT FROM c.organization_id AND d.state = 'pending') p ON true
-    LEFT JOIN LATERAL (SELECT count(*) AS dead FROM @extschema@.webhook_deliveries d
-                       WHERE d.configuration_id = c.id AND d.configuration_created_at = c.created_at
-                         AND d.organization_id IS NOT DISTINCT FROM c.organization_id AND d.state = 'dead') x ON true;
+    LEFT JOIN LATERAL (SELECT count(*) AS pending
+                       FROM (SELECT FROM @extschema@.webhook_deliveries d
+                             WHERE d.configuration_id = c.id AND d.configuration_created_at = c.created_at
+                               AND d.organization_id IS NOT DISTINCT FROM c.organization_id AND d.state = 'pending'
+                             LIMIT 10000) d) p ON true
+    LEFT JOIN LATERAL (SELECT count(*) AS dead
+                       FROM (SELECT FROM @extschema@.webhook_deliveries d
+                             WHERE d.configuration_id = c.id AND d.configuration_created_at = c.created_at
+                               AND d.organization_id IS NOT DISTINCT FROM c.organization_id AND d.state = 'dead'
+                             LIMIT 10000) d) x ON true;
 COMMENT ON VIEW @extschema@.webhook_stats IS
     'One row per webhook: the results of the last 24 hours, a few seconds old at most, its pending and dead '
     'deliveries, and its circuit.';
@@ -250,8 +255,10 @@ COMMENT ON COLUMN @extschema@.webhook_stats.p95_ms IS
 COMMENT ON COLUMN @extschema@.webhook_stats.last_success_at IS 'When an attempt or a test last succeeded.';
 COMMENT ON COLUMN @extschema@.webhook_stats.last_failure_at IS 'When an attempt last failed.';
 COMMENT ON COLUMN @extschema@.webhook_stats.last_error IS 'Why it failed.';
-COMMENT ON COLUMN @extschema@.webhook_stats.pending IS 'How many deliveries are pending in webhook_deliveries.';
-COMMENT ON COLUMN @extschema@.webhook_stats.dead IS 'How many deliveries are dead in webhook_deliveries.';
+COMMENT ON COLUMN @extschema@.webhook_stats.pending IS
+    'How many deliveries are pending in webhook_deliveries. 10000: so many or more.';
+COMMENT ON COLUMN @extschema@.webhook_stats.dead IS
+    'How many deliveries are dead in webhook_deliveries. 10000: so many or more.';
 COMMENT ON COLUMN @extschema@.webhook_stats.circuit IS
     'closed: deliveries are sent. open: the endpoint failed 5 times in a row, and one delivery is tried from time to '
     'time.';
