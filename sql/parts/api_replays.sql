@@ -17,6 +17,28 @@ COMMENT ON FUNCTION webhook_internal.start_replay(uuid, timestamptz, timestamptz
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.start_replay(uuid, timestamptz, timestamptz, text[], boolean)');
 
+CREATE FUNCTION webhook_internal.count_replay(
+    webhook uuid, since timestamptz, until timestamptz, patterns text[], only_failed boolean) RETURNS json
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET TimeZone = 'UTC'
+AS $$
+DECLARE
+    counted record;
+BEGIN
+    -- Not one expression: PostgreSQL would require the privilege on both functions.
+    IF has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE') THEN
+        SELECT * INTO counted FROM webhook_internal.count_replay_operator(webhook, since, until, patterns, only_failed);
+    ELSE
+        SELECT * INTO counted FROM webhook_internal.count_replay_tenant(webhook, since, until, patterns, only_failed);
+    END IF;
+    RETURN json_build_object('count', counted.matched, 'is_complete', counted.counted_to IS NULL,
+                             'counted_to', counted.counted_to);
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.count_replay(uuid, timestamptz, timestamptz, text[], boolean) IS
+    'Counts what a replay would send, as the caller may. Used by webhook_api.replay().';
+INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.count_replay(uuid, timestamptz, timestamptz, text[], boolean)');
+
 CREATE FUNCTION webhook_api.replay(
     id uuid, since timestamptz, until timestamptz DEFAULT pg_catalog.now(), events text[] DEFAULT NULL,
     only_failed boolean DEFAULT false, dry_run boolean DEFAULT false) RETURNS json
@@ -34,8 +56,7 @@ BEGIN
     PERFORM webhook_internal.require_webhook(id);
     BEGIN
         IF dry_run THEN
-            result := json_build_object(
-                'count', @extschema@.webhook_replay(replay.id, since, up_to, events, is_limited, dry_run => true));
+            result := webhook_internal.count_replay(replay.id, since, up_to, events, is_limited);
         ELSE
             result := json_build_object(
                 'job', webhook_internal.start_replay(replay.id, since, up_to, events, is_limited)::text);
@@ -54,9 +75,9 @@ END
 $$;
 COMMENT ON FUNCTION webhook_api.replay(uuid, timestamptz, timestamptz, text[], boolean, boolean) IS
     'Starts a replay of the stored events in [since, until), which a worker carries out in steps: {"job": id}. With '
-    'dry_run it counts them: {"count": n}. docs/api.md. Errors: PT404, 22023 if the range is wrong, and PT409 if the '
-    'webhook is switched off, 10 replays of the organization are not ended, or it has as many deliveries as '
-    'webhook.max_deliveries_per_organization permits.';
+    'dry_run it counts the newest: {"count": n, "is_complete", "counted_to"}. docs/api.md. Errors: PT404, 22023 if the '
+    'range is wrong, and PT409 if the webhook is switched off, 10 replays of the organization are not ended, or it has as '
+    'many deliveries as webhook.max_deliveries_per_organization permits.';
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
     'EXECUTE ON FUNCTION webhook_api.replay(uuid, timestamptz, timestamptz, text[], boolean, boolean)');
 

@@ -1,4 +1,4 @@
--- Starts and cancels replays that a worker carries out: webhook_api.replay() and webhook_api.cancel_replay().
+-- Counts, starts and cancels replays that a worker carries out: webhook_api.replay() and webhook_api.cancel_replay().
 
 -- Waits for nobody, like prune_history().
 CREATE FUNCTION webhook_internal.prune_replays(organization text) RETURNS void
@@ -28,6 +28,159 @@ $$;
 COMMENT ON FUNCTION webhook_internal.prune_replays(text) IS
     'Deletes the oldest ended rows of webhook_replays beyond the newest 200 of an organization (null: none). At most 100 '
     'at once. Does nothing if another transaction has deleted some since this one''s snapshot.';
+
+-- Bisects the ids, because the time has no index. Ids ascend with time, but for sessions that capture at the same time.
+CREATE FUNCTION webhook_internal.event_id_at(at timestamptz) RETURNS bigint
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    low bigint;
+    high bigint;
+    middle record;
+BEGIN
+    SELECT e.id, e.created_at INTO middle FROM @extschema@.webhook_events e ORDER BY e.id DESC LIMIT 1;
+    IF NOT FOUND OR middle.created_at < at THEN
+        RETURN NULL;
+    END IF;
+    high := middle.id;
+    SELECT e.id INTO low FROM @extschema@.webhook_events e ORDER BY e.id LIMIT 1;
+    WHILE low < high LOOP
+        SELECT e.id, e.created_at INTO middle FROM @extschema@.webhook_events e
+        WHERE e.id >= low + (high - low) / 2 ORDER BY e.id LIMIT 1;
+        IF middle.created_at >= at THEN
+            high := low + (high - low) / 2;
+        ELSE
+            low := middle.id + 1;
+        END IF;
+    END LOOP;
+    RETURN low;
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.event_id_at(timestamptz) IS
+    'The id from which on stored events are of this time or later, but for sessions that capture at the same time. Null '
+    'if there are none.';
+
+-- The events that a replay would examine first if it went back in time. What it reads is bounded, whoever owns the
+-- events, because webhook_events has no index by organization. The last row has no id if there may be older events.
+CREATE FUNCTION webhook_internal.events_before(
+    c @extschema@.webhook_configurations, since timestamptz, until timestamptz, only_failed boolean)
+    RETURNS TABLE (id bigint, created_at timestamptz, event text)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    read_max CONSTANT integer := 30000;
+    -- Sessions that capture at the same time differ by less than a minute.
+    up_to bigint := coalesce(webhook_internal.event_id_at(until + interval '1 minute'), 9223372036854775807);
+BEGIN
+    RETURN QUERY
+    WITH newest AS MATERIALIZED (
+        (SELECT e.id, e.created_at, e.event, e.organization_id, e.data IS NOT NULL AS is_stored
+         FROM @extschema@.webhook_events e WHERE NOT only_failed AND e.id <= up_to ORDER BY e.id DESC LIMIT read_max)
+        UNION ALL
+        (SELECT d.event_id, d.created_at, d.event, d.organization_id,
+                EXISTS (SELECT FROM @extschema@.webhook_events e WHERE e.id = d.event_id AND e.data IS NOT NULL)
+                OR EXISTS (SELECT FROM webhook_internal.saved_events k WHERE k.event_id = d.event_id)
+         FROM @extschema@.webhook_deliveries d
+         WHERE only_failed AND d.configuration_id = c.id AND d.configuration_created_at = c.created_at
+           AND d.state = 'dead' AND d.event_id <= up_to
+         ORDER BY d.event_id DESC LIMIT read_max / 3)
+    ), saved AS MATERIALIZED (
+        SELECT k.event_id AS id, k.created_at, k.event FROM webhook_internal.saved_events k
+        WHERE NOT only_failed AND k.organization_id IS NOT DISTINCT FROM c.organization_id AND k.event_id <= up_to
+        ORDER BY k.event_id DESC LIMIT read_max
+    ), reached AS (
+        SELECT max(r.created_at) AS at FROM (
+            SELECT min(n.created_at) FROM newest n
+            HAVING count(*) = CASE WHEN only_failed THEN read_max / 3 ELSE read_max END
+            UNION ALL
+            SELECT min(s.created_at) FROM saved s HAVING count(*) = read_max) r (created_at)
+    ), own AS (
+        SELECT n.id, n.created_at, n.event FROM newest n
+        WHERE n.is_stored AND n.organization_id IS NOT DISTINCT FROM c.organization_id
+        UNION ALL
+        SELECT s.* FROM saved s WHERE s.id NOT IN (SELECT n.id FROM newest n)
+    )
+    (SELECT o.* FROM own o
+     WHERE o.created_at >= since AND o.created_at < until
+       AND o.created_at >= coalesce((SELECT r.at FROM reached r), '-infinity')
+     ORDER BY o.id DESC)
+    UNION ALL
+    SELECT NULL, r.at, NULL FROM reached r WHERE r.at > since;
+END
+$$;
+COMMENT ON FUNCTION
+    webhook_internal.events_before(@extschema@.webhook_configurations, timestamptz, timestamptz, boolean) IS
+    'The newest stored events of the webhook''s organization in [since, until), or those of its dead deliveries, among '
+    '30000 events of all organizations, or 10000 dead deliveries, at most. If there may be older ones, a last row without '
+    'id has the time to which it has looked back.';
+
+CREATE FUNCTION webhook_internal.count_replay_operator(
+    webhook uuid, since timestamptz, until timestamptz, patterns text[], only_failed boolean,
+    OUT matched bigint, OUT counted_to timestamptz)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
+AS $$
+DECLARE
+    judged_max CONSTANT integer := 1000;
+    c @extschema@.webhook_configurations;
+    ids bigint[];
+    judged_to timestamptz;
+BEGIN
+    PERFORM webhook_internal.check_replay(since, until, patterns, only_failed);
+    SELECT w.* INTO c FROM @extschema@.webhook_configurations w WHERE w.id = webhook;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'webhook % does not exist', webhook USING ERRCODE = 'undefined_object';
+    END IF;
+    WITH read AS MATERIALIZED (
+        SELECT e.id, e.created_at, e.event FROM webhook_internal.events_before(c, since, until, only_failed) e
+    ), named AS (  -- so that each name is compared once, and not with each event
+        SELECT DISTINCT r.event FROM read r
+    ), selected AS MATERIALIZED (
+        SELECT n.event FROM named n
+        WHERE webhook_internal.matches_any(c.events, n.event)
+          AND (patterns IS NULL OR webhook_internal.matches_any(patterns, n.event))
+    ), wanted AS MATERIALIZED (
+        SELECT r.id, r.created_at, row_number() OVER (ORDER BY r.id DESC) AS place FROM read r
+        WHERE r.id IS NOT NULL AND r.event IN (SELECT s.event FROM selected s)
+    )
+    SELECT count(*), (SELECT r.created_at FROM read r WHERE r.id IS NULL),
+           CASE WHEN c.filter IS NOT NULL THEN array_agg(w.id) FILTER (WHERE w.place <= judged_max) END,
+           min(w.created_at) FILTER (WHERE w.place = judged_max)
+    INTO matched, counted_to, ids, judged_to FROM wanted w;
+    IF c.filter IS NOT NULL THEN
+        IF matched > judged_max THEN
+            counted_to := judged_to;
+        END IF;
+        SELECT count(*) INTO matched FROM unnest(ids) i (id)
+        JOIN LATERAL (
+            SELECT e.data FROM @extschema@.webhook_events e WHERE e.id = i.id
+            UNION ALL
+            SELECT k.data FROM webhook_internal.saved_events k WHERE k.event_id = i.id LIMIT 1) d ON true
+        WHERE @extschema@.webhook_filter_problem(c.filter, d.data) IS NULL;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.count_replay_operator(uuid, timestamptz, timestamptz, text[], boolean) IS
+    'How many events a replay would send: all of them if counted_to is null, otherwise those since then. Looks at the '
+    'newest as events_before() does, and at 1000 at most if the webhook has a filter. Errors: 22004, 22023, 42704 if '
+    'there is no such webhook.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'EXECUTE ON FUNCTION webhook_internal.count_replay_operator(uuid, timestamptz, timestamptz, text[], boolean)');
+
+CREATE FUNCTION webhook_internal.count_replay_tenant(
+    webhook uuid, since timestamptz, until timestamptz, patterns text[], only_failed boolean,
+    OUT matched bigint, OUT counted_to timestamptz)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM webhook_internal.check_tenant(webhook);
+    SELECT n.matched, n.counted_to INTO matched, counted_to
+    FROM webhook_internal.count_replay_operator(webhook, since, until, patterns, only_failed) n;
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.count_replay_tenant(uuid, timestamptz, timestamptz, text[], boolean) IS
+    'count_replay_operator() for the session''s organization.';
+INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.count_replay_tenant(uuid, timestamptz, timestamptz, text[], boolean)');
 
 CREATE FUNCTION webhook_internal.start_replay_operator(
     webhook uuid, since timestamptz, until timestamptz, patterns text[], only_failed boolean) RETURNS bigint

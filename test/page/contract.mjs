@@ -227,7 +227,7 @@ export const contract = {
   },
   replay: {
     takes: ['id', 'since', 'until', 'events', 'only_failed', 'dry_run'],
-    returns: oneOf(object({ count: 'number' }), object({ job: 'digits' })),
+    returns: oneOf(object({ count: 'number', is_complete: 'bool', counted_to: 'time?' }), object({ job: 'digits' })),
   },
   replays: { takes: ['id', 'before', 'page_size'], returns: object({ replays: list(replay), next: 'digits?' }) },
   cancel_replay: { takes: ['job'], returns: object({ cancelled: 'bool', replay }) },

@@ -350,7 +350,8 @@ const api = {
   replay(world, { id, since, only_failed: onlyFailed = false, dry_run: isDry = false }) {
     world.get(id);
     const count = onlyFailed ? 43 : 2184;
-    if (isDry) return { count };
+    const isComplete = onlyFailed || since !== '-infinity';
+    if (isDry) return { count, is_complete: isComplete, counted_to: isComplete ? null : ago(86400) };
     world.replays.unshift({ id: String(world.replays.length + 1), webhook: uuidOf(id), begunAt: Date.now(), count, since, onlyFailed, isCancelled: false });
     return { job: world.replays[0].id };
   },

@@ -85,7 +85,7 @@ SELECT set_eq('SELECT proname::text FROM pg_temp.functions WHERE prosecdef', ARR
     'configurations_change_secret', 'configurations_changed', 'configurations_record', 'configurations_forget', 'configurations_draw_identity',
     'secrets_forget',
     'emit_tenant', 'redeliver_tenant', 'redeliver_operator', 'replay_tenant', 'replay_operator',
-    'start_replay_tenant', 'start_replay_operator', 'cancel_replay_tenant', 'cancel_replay_operator',
+    'count_replay_tenant', 'count_replay_operator', 'start_replay_tenant', 'start_replay_operator', 'cancel_replay_tenant', 'cancel_replay_operator',
     'cancel_tenant', 'cancel_operator', 'rotate_secret_tenant', 'rotate_secret_operator',
     'reveal_secret_tenant', 'reveal_secret_operator', 'webhook_reencrypt_secrets',
     'check_secrets_tenant', 'check_secrets_operator', 'check_shares_tenant', 'check_shares_operator', 'check_deferred_tenant', 'check_deferred_operator',

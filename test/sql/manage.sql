@@ -418,7 +418,7 @@ SELECT set_eq($$
     SELECT proname::text FROM pg_proc
     WHERE prosecdef AND pronamespace IN ('hooks'::regnamespace, 'webhook_internal'::regnamespace) AND prorettype <> 'trigger'::regtype
 $$, ARRAY['emit_tenant', 'redeliver_operator', 'redeliver_tenant', 'replay_operator', 'replay_tenant',
-          'start_replay_operator', 'start_replay_tenant', 'cancel_replay_operator', 'cancel_replay_tenant',
+          'count_replay_operator', 'count_replay_tenant', 'start_replay_operator', 'start_replay_tenant', 'cancel_replay_operator', 'cancel_replay_tenant',
           'cancel_operator', 'cancel_tenant', 'rotate_secret_operator', 'rotate_secret_tenant',
           'reveal_secret_tenant', 'reveal_secret_operator', 'webhook_reencrypt_secrets',
           'check_secrets_tenant', 'check_secrets_operator', 'check_shares_tenant', 'check_shares_operator', 'check_deferred_tenant',

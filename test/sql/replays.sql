@@ -11,7 +11,7 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = public, tap;
-SELECT plan(56);
+SELECT plan(77);
 
 CREATE ROLE regress_webhook_none;
 CREATE ROLE regress_webhook_read;
@@ -54,7 +54,8 @@ $$;
 
 -- --- started ---------------------------------------------------------------------------------------------------------
 
-SELECT is(pg_temp.start('manage', 'acme', '0a', ', dry_run => true'), '{"count": 10}', 'a dry run counts');
+SELECT is(pg_temp.start('manage', 'acme', '0a', ', dry_run => true'), '{"count": 10, "is_complete": true, "counted_to": null}',
+          'a dry run counts');
 SELECT is_empty('SELECT FROM hooks.webhook_replays', 'and starts nothing');
 SELECT pg_temp.start('manage', 'acme', '0a', $$, events => '{contact.*}', only_failed => true$$) ->> 'job' AS job \gset
 SELECT is((SELECT (configuration_id, configuration_created_at, organization_id, since, events, only_failed, state, reason, progress,
@@ -154,6 +155,48 @@ DELETE FROM hooks.webhook_configurations WHERE name = 'a';
 SELECT is(pg_temp.listed('manage', 'acme', '0a') #>> '{replays,0,id}', :'job', 'a deleted webhook''s replays are still shown');
 SELECT throws_ok($$UPDATE hooks.webhook_replays SET state = 'failed' WHERE ended_at IS NULL$$, '23514', NULL,
                  'what has not ended has no end');
+
+-- --- counted ---------------------------------------------------------------------------------------------------------
+
+-- What a dry run says: how many, and whether that is all. Of b, which takes all events.
+CREATE FUNCTION pg_temp.counted(rest text DEFAULT '', role text DEFAULT 'manage') RETURNS text LANGUAGE sql AS $$
+    SELECT coalesce((c.of ->> 'count') || CASE WHEN (c.of ->> 'is_complete')::boolean THEN '' ELSE ' or more' END, c.of #>> '{}')
+    FROM (SELECT pg_temp.start(role, 'acme', '0b', rest || ', dry_run => true')) c (of)
+$$;
+SELECT is(pg_temp.counted(rest), expected, 'counted: ' || ltrim(rest, ', '))
+FROM (VALUES ('', '10'), (', events => ''{deal.*}''', '0'), (', events => ''{contact.*}''', '10'), (', only_failed => true', '0'),
+             (', until => now() - interval ''1 h''', '0'), ('since => now() - interval ''1 h''', '10'),
+             ('since => now() - interval ''59 min''', '0'), (', until => ''-infinity''', '0'), (', until => ''infinity''', '10')) r (rest, expected);
+SELECT is(pg_temp.counted('', 'operate'), '10', 'an operator counts the events of the webhook''s organization, too');
+INSERT INTO webhook_internal.saved_events (event_id, xid, created_at, event, organization_id, data, bytes)
+VALUES (1, '3', now() - interval '2 days', 'contact.created', 'acme', '{"id": 1}', 10),
+       (2, '3', now() - interval '2 days', 'contact.created', 'globex', '{}', 10),
+       (12, '3', now() - interval '1 h', 'contact.created', 'acme', '{}', 10);
+SELECT is(pg_temp.counted(), '11', 'with what is saved, each event once');
+INSERT INTO hooks.webhook_deliveries (event_id, configuration_id, configuration_created_at, organization_id, event, created_at, state)
+SELECT i, id, created_at, 'acme', 'contact.created', now() - interval '1 h', state
+FROM hooks.webhook_configurations, (VALUES (1, 'dead'), (14, 'dead'), (16, 'pending'), (5, 'dead')) d (i, state) WHERE name = 'b';
+SELECT is(pg_temp.counted(', only_failed => true'), '2', 'of what was given up, that whose event is stored');
+UPDATE hooks.webhook_configurations SET filter = '$.id > 0' WHERE name = 'b';
+SELECT is(pg_temp.counted(), '1', 'what the filter lets pass');
+UPDATE hooks.webhook_configurations SET filter = NULL WHERE name = 'b';
+INSERT INTO hooks.webhook_events (slot, id, xid, created_at, event, organization_id, data)
+SELECT 0, 100 + i, '3', now() - interval '10 min', 'contact.created', 'globex', '{}' FROM generate_series(1, 30000) i;
+SELECT is(pg_temp.counted(), '0 or more', 'the newest 30,000 events are read, whoever they belong to'),
+       is((pg_temp.start('manage', 'acme', '0b', ', dry_run => true') ->> 'counted_to')::timestamptz, now() - interval '10 min',
+          'with the time that it got to');
+SELECT is(pg_temp.counted(', until => now() - interval ''30 min'''), '11', 'the newest of the time that was asked for'),
+       is(pg_temp.counted('since => now() - interval ''5 min'''), '0', 'beyond which nothing is missing');
+INSERT INTO hooks.webhook_events (slot, id, xid, created_at, event, organization_id, data)
+SELECT 0, 50000 + i, '3', now() - interval '1 min', 'contact.created', 'acme', '{"id": 1}' FROM generate_series(1, 1100) i;
+SELECT is(pg_temp.counted(), '1100 or more', 'without a filter all that was read counts');
+UPDATE hooks.webhook_configurations SET filter = '$.id > 0' WHERE name = 'b';
+SELECT is(pg_temp.counted(), '1000 or more', 'with a filter 1,000');
+INSERT INTO hooks.webhook_deliveries (event_id, configuration_id, configuration_created_at, organization_id, event, created_at, state)
+SELECT 100000 + i, id, created_at, 'acme', 'contact.created', now(), 'dead' FROM hooks.webhook_configurations, generate_series(1, 10000) i
+WHERE name = 'b';
+SELECT is(pg_temp.counted(', only_failed => true'), '0 or more', 'of dead deliveries 10,000'),
+       is((SELECT dead FROM hooks.webhook_stats WHERE name = 'b'), 10000::bigint, 'and webhook_stats counts 10,000 of them');
 
 SELECT * FROM finish();
 ROLLBACK;

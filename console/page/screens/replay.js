@@ -126,8 +126,8 @@ export default class ReplayScreen extends Screen {
     Object.assign(this, { isCounting: true, error: null, counted: null });
     const { form } = this;
     try {
-      const { count } = await this.app.call('replay', { ...args, dry_run: true }, { timeoutMs: 120000 });
-      if (form === this.form) this.counted = { count, args };
+      const counted = await this.app.call('replay', { ...args, dry_run: true });
+      if (form === this.form) this.counted = { count: counted.count, since: counted.is_complete ? null : counted.counted_to, args };
     } catch (error) {
       this.refused(error);
     }
@@ -138,14 +138,15 @@ export default class ReplayScreen extends Screen {
   }
 
   async start() {
-    const { count, args } = this.counted;
+    const { count, since, args } = this.counted;
     const { webhook } = this.webhook.value;
     const lines = [
+      since ? t('replay.confirm.uncounted', { count, time: format.shortDateTime(since) }) : null,
       t('replay.confirm.text'), args.only_failed ? null : t('replay.confirm.duplicates'),
       webhook.rate_limit_per_s ? t('replay.confirm.rate', { n: format.number(webhook.rate_limit_per_s) }) : null,
     ].filter(Boolean);
     const body = html`<ul class="stack tight plain">${lines.map((line) => html`<li>${line}</li>`)}</ul>`;
-    const title = t('replay.confirm.title', { count, name: webhook.name });
+    const title = since ? t('replay.confirm.title.uncounted', { name: webhook.name }) : t('replay.confirm.title', { count, name: webhook.name });
     if (!(await this.app.confirm({ title, body, confirm: t('replay.confirm'), sql: ['replay', args] }))) return;
     this.isStarting = true;
     this.requestUpdate();
@@ -247,11 +248,12 @@ export default class ReplayScreen extends Screen {
 
   renderCount() {
     if (!this.counted) return nothing;
-    const { count } = this.counted;
-    if (count === 0) return html`<p class="replay-count">${t('replay.counted.none')}</p>`;
-    if (!this.webhook.value.webhook.is_active) return html`<p class="replay-count">${t('replay.counted', { count })} ${t('replay.off')}</p>`;
-    return html`<div class="replay-count" data-counted><span class="number">${t('replay.counted', { count })}</span>
-      ${button({ label: t('replay.start', { count }), kind: 'primary', iconName: 'replay', isBusy: this.isStarting, onClick: () => this.start() })}</div>`;
+    const { count, since } = this.counted;
+    const text = since ? t('replay.counted.partly', { count, time: format.shortDateTime(since) }) : t('replay.counted', { count });
+    if (count === 0 && !since) return html`<p class="replay-count">${t('replay.counted.none')}</p>`;
+    if (!this.webhook.value.webhook.is_active) return html`<p class="replay-count">${text} ${t('replay.off')}</p>`;
+    return html`<div class="replay-count" data-counted><span class="number">${text}</span>
+      ${button({ label: since ? t('replay.start.uncounted') : t('replay.start', { count }), kind: 'primary', iconName: 'replay', isBusy: this.isStarting, onClick: () => this.start() })}</div>`;
   }
 
   renderJobs() {

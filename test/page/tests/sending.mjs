@@ -53,6 +53,20 @@ behaviour('a replay counts first, is confirmed, and sends', async ({ world, tena
   await showsText(all(page), 'Done');
 });
 
+behaviour('a count that is not of all events says from when on it counts, and the replay is offered', async ({ world, tenant, page, open }) => {
+  const id = await world.createWebhook({ organization: tenant, name: 'Billing' });
+  const answers = [{ count: 2, is_complete: false, counted_to: '2026-01-02T03:04:05Z' }, { count: 0, is_complete: false, counted_to: '2026-01-02T03:04:05Z' }];
+  await page.route('**/rpc/replay', (route) => route.fulfill({ json: route.request().postDataJSON().dry_run ? answers.shift() : { job: '1' } }));
+  await open(`/webhooks/${id}/replay`);
+  for (const text of [/^2 events since .+ would be sent\. Older events were not counted\./, /^0 events since .+ would be sent\./]) {
+    await page.getByRole('button', { name: 'Count events' }).click();
+    await see(page.getByText(text));
+    await page.getByRole('button', { name: 'Replay all of them…' }).click();
+    await showsText(page.getByRole('dialog'), 'and older ones that were not counted');
+    await page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click();
+  }
+});
+
 behaviour('a replay goes on when the page is closed, and shows its progress when it is opened again', async ({ world, tenant, page, open, visit, host }) => {
   const id = await world.createWebhook({ organization: tenant, name: 'Billing' });
   await world.sql("INSERT INTO contacts (organization_id, name) SELECT $1, 'contact ' || n FROM generate_series(1, 300) n", [tenant]);
