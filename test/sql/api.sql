@@ -16,7 +16,7 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = public, tap;
-SELECT plan(253);
+SELECT plan(254);
 
 CREATE ROLE regress_webhook_none;
 CREATE ROLE regress_webhook_read;
@@ -259,6 +259,40 @@ SELECT is(s #> '{defaults,retry_schedule_s}', (SELECT jsonb_agg(trim_scale(extra
 FROM pg_temp.call('read', 'acme', 'session()') s;
 SELECT is(pg_temp.call('manage', 'acme', 'session()') #>> '{limits,max_payload_bytes}',
           pg_size_bytes(current_setting('webhook.max_payload'))::text, 'limits have their numbers');
+-- Each limit of session() against what save() takes: a value as large, and the next one; of a range both ends.
+INSERT INTO hooks.webhook_event_types (name, category) SELECT 'sized.e' || i, 'sized' FROM generate_series(1, 201) i;
+CREATE FUNCTION pg_temp.of_size(member text, size numeric) RETURNS jsonb LANGUAGE sql AS $$
+    SELECT CASE member
+        WHEN 'name_characters' THEN jsonb_build_object('name', repeat('é', size::integer))
+        WHEN 'url_bytes' THEN jsonb_build_object('url', rpad('https://example.com/', size::integer, 'a'))
+        WHEN 'events' THEN jsonb_build_object('events', (SELECT jsonb_agg('sized.e' || i) FROM generate_series(1, size) i))
+        WHEN 'filter_bytes' THEN jsonb_build_object('filter', rpad('($."a" == "', size::integer - 2, 'b') || '")')
+        WHEN 'secret_bytes' THEN jsonb_build_object('secret', repeat('s', size::integer))
+        WHEN 'headers' THEN jsonb_build_object('headers', (SELECT jsonb_object_agg('X-' || i, 'v') FROM generate_series(1, size) i))
+        WHEN 'header_bytes' THEN jsonb_build_object('headers', (
+            SELECT jsonb_object_agg('X-' || i, repeat('v', CASE i WHEN 8 THEN size::integer - 7024 ELSE 1000 END)) FROM generate_series(1, 8) i))
+        WHEN 'retry_steps' THEN jsonb_build_object('retry_schedule_s', (SELECT jsonb_agg(1) FROM generate_series(1, size)))
+        WHEN 'timeout_ms' THEN jsonb_build_object('timeout_ms', size)
+        WHEN 'max_in_flight' THEN jsonb_build_object('max_in_flight', size)
+        WHEN 'rate_limit_per_s' THEN jsonb_build_object('rate_limit_per_s', size) END
+$$;
+CREATE FUNCTION pg_temp.takes(member text, size numeric) RETURNS text LANGUAGE sql AS $$
+    SELECT coalesce(a.answer ->> 'state', 'taken')
+    FROM (SELECT pg_temp.call('manage', 'acme', format('save(%L)', '{"name": "sized", "url": "https://example.com/", "events": ["*"]}'::jsonb
+                                                                   || pg_temp.of_size(member, size)))) a (answer)
+$$;
+SELECT is_empty($$
+    WITH told AS (
+        SELECT l.key, CASE jsonb_typeof(l.value) WHEN 'array' THEN (l.value ->> 0)::numeric END AS least,
+               CASE jsonb_typeof(l.value) WHEN 'array' THEN l.value ->> 1 ELSE l.value #>> '{}' END::numeric AS most
+        FROM jsonb_each(pg_temp.call('manage', 'acme', 'session()') -> 'limits') l
+        WHERE l.key NOT IN ('max_payload_bytes', 'allow_http', 'allowed_ports')
+    )
+    SELECT t.key, s.size, pg_temp.takes(t.key, s.size) FROM told t, LATERAL (VALUES
+        (t.most, true), (t.most + 1, false), (t.least, true), (t.least - least(t.least / 2, 1), false)) s (size, is_taken)
+    WHERE s.size IS NOT NULL AND (pg_temp.takes(t.key, s.size) = 'taken') <> s.is_taken
+$$, 'what session() tells as a limit is taken, and nothing beyond');
+DELETE FROM hooks.webhook_event_types WHERE category = 'sized';
 SELECT is((SELECT jsonb_agg(DISTINCT f -> 'webhook') FROM jsonb_array_elements(pg_temp.call('read', 'acme', 'check()') -> 'findings') f
            WHERE f ->> 'webhook' IS NOT NULL),
           '["00000000-0000-0000-0000-00000000000a", "00000000-0000-0000-0000-00000000000b"]', 'check() looks at webhooks that fail or are off');
