@@ -1,6 +1,6 @@
 # A standby promoted after its primary was stopped at once under load delivers what had committed on it, sends nothing
 # before, and repeats little. With synchronous replication, all that was acknowledged arrives. A standby with undelivered
-# events sends none of them before it is promoted.
+# events, or with a replay that was asked for, sends none of them before it is promoted.
 
 use strict;
 use warnings;
@@ -111,6 +111,8 @@ $standby->init_from_backup($primary, 'backup', has_streaming => 1);
 $standby->append_conf('postgresql.conf', "webhook.enabled = on\nwal_retrieve_retry_interval = '1s'");
 $standby->start;
 query($primary, "INSERT INTO items SELECT generate_series(1, $events)");
+my $replayed = create_webhook($primary, url => $receiver->url('/ok?replayed'), events => ['item.created'], organization_id => undef);
+query($primary, "SELECT webhook_api.replay('$replayed', '-infinity')");
 $primary->wait_for_catchup($standby);
 $primary->stop('fast');
 is(query($standby, q{SELECT count(*) FROM webhook_events}), $events, "a standby has $events events that nobody has delivered");
@@ -121,9 +123,13 @@ is(query($standby, q{SELECT count(*) FROM pg_stat_activity WHERE backend_type LI
 	'without a launcher or worker');
 is($receiver->count, 0, 'it sends nothing');
 $standby->promote;
-eventually { query($standby, q{SELECT count(*) FROM webhook_logs WHERE status = 'success'}) == $events }
+eventually { query($standby, q{SELECT count(*) FROM webhook_logs WHERE status = 'success'}) == 2 * $events }
 'promoted, it delivers all of them';
-is(join(' ', sort { $a <=> $b } map { $_->[1] } received_rows($receiver)), join(' ', 1 .. $events), 'once');
+for my $path ('/ok', '/ok?replayed')
+{
+	is(join(' ', sort { $a <=> $b } map { $_->[1] } received_rows($receiver, $path)), join(' ', 1 .. $events), "once to $path");
+}
+is(query($standby, 'SELECT state, queued FROM webhook_replays'), "done|$events", 'and the replay is done');
 is_log_clean($standby,
 	expected => [ crash_lines(), qr/FATAL: .*(?:could not|replication terminated|streaming|terminating walreceiver)/ ]);
 $standby->stop;
