@@ -1,6 +1,6 @@
 # The order in which a webhook gets its events, as its column ordering promises, while a tenth of the requests fails and
 # the server crashes in the middle: with key each key's events one after the other to the last retry, with endpoint all,
-# with relaxed the first attempts of each key.
+# with relaxed the first attempts of each key. A long transaction does not slow them down.
 
 use strict;
 use warnings;
@@ -12,6 +12,7 @@ use MIME::Base64 qw(decode_base64);
 use Test::More;
 use WebhookTest;
 use WebhookTest::Crash;
+use WebhookTest::Session;
 
 my $keys = 200;
 my $versions = 30;
@@ -140,6 +141,31 @@ sub overlapping
 }
 cmp_ok(overlapping('key'), '>', $total / 4, 'key: keys go side by side');
 is(overlapping('endpoint'), 0, 'endpoint: one request at a time');
+
+# --- a long transaction ----------------------------------------------------------------------------------------------------
+
+# It keeps the rows of what has been delivered, in the table and in its indexes. Reading the next ones does not pass all of
+# them again for each delivery.
+my $pending = 3000;
+$webhook{late} = create_webhook($node, name => 'late', url => $receiver->url('/ok?late'), events => ['line.*'], organization_id => undef,
+	ordering => 'endpoint', is_active => 'f');
+query($node, "INSERT INTO lines SELECT 10000 + n, 1 FROM generate_series(1, $pending) n");
+query($node, "SELECT webhook_replay('$webhook{late}', now() - interval '1 day')");
+my $rows = query($node, "SELECT count(*) FROM webhook_deliveries WHERE configuration_id = '$webhook{late}'");
+cmp_ok($rows, '>=', $pending, "$rows deliveries are pending");
+my $reader = WebhookTest::Session->new($node, 'postgres');
+$reader->query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM webhook_deliveries');
+my $entries = q{SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = 'webhook_deliveries'};
+my $before = query($node, $entries);
+query($node, "UPDATE webhook_configurations SET is_active = true WHERE id = '$webhook{late}'");
+eventually { query($node, "SELECT count(*) FROM webhook_deliveries WHERE configuration_id = '$webhook{late}'") == 0 } 'all of them are delivered';
+my @ids = map { $_->[0] } requests('late');
+is("@ids", join(' ', sort { $a <=> $b } @ids), 'in their order');
+# The worker reports its figures when it has nothing to do.
+my $read;
+eventually { $read = query($node, $entries) - $before; $read > $rows } 'reading is counted';
+cmp_ok($read, '<', 1000 * $rows, "$read entries of indexes are read for $rows deliveries");
+$reader->query('COMMIT');
 
 is_log_clean($node, expected => [crash_lines]);
 $node->stop;

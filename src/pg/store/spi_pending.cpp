@@ -1,6 +1,7 @@
 // Pending deliveries.
 #include "pg/store/spi_store.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -30,19 +31,49 @@ const char* ordering_name(Ordering ordering) {
   return "relaxed";
 }
 
+constexpr std::int64_t kScanMin = 100;   // pending deliveries of an ordered webhook that are looked at first
+constexpr std::int64_t kScanFactor = 8;  // how many times as many are looked at next, if too few of them are due
+
+struct DueRows {
+  std::optional<Query> query;
+  std::size_t count = 0;
+  bool is_all = true;  // no row beyond the limits of the query is due
+};
+
+void read_by_time(const DueQuery& wanted, DueRows* rows) {
+  Query& query = rows->query.emplace(statements::read_due);
+  bind(query, wanted.webhook).bind(wanted.now).bind(wanted.after.next_attempt_at).bind(wanted.after.event_id);
+  query.bind(static_cast<std::int64_t>(wanted.rows_max));
+  rows->count = query.bind(static_cast<std::int64_t>(wanted.bytes_max)).run();
+}
+
+// Usually most of the oldest deliveries are due. Otherwise it looks further.
+void read_in_order(const DueQuery& wanted, DueRows* rows) {
+  const auto rows_max = static_cast<std::int64_t>(wanted.rows_max);
+  bool is_full = false;
+  rows->is_all = false;
+  for (std::int64_t scan_max = std::max(2 * rows_max, kScanMin); !rows->is_all && !is_full; scan_max *= kScanFactor) {
+    Query& query = rows->query.emplace(statements::read_due_in_order);
+    bind(query, wanted.webhook).bind(wanted.now).bind(scan_max).bind(rows_max);
+    rows->count = query.bind(static_cast<std::int64_t>(wanted.bytes_max)).run();
+    if (query.is_null(0, query.column("event_id"))) rows->count = 0;
+    rows->is_all = query.get_int64(0, query.column("scanned")) < scan_max;
+    is_full = rows->count > 0 && query.get_int64(0, query.column("found")) == rows_max;
+  }
+}
+
 }  // namespace
 
 Due SpiStore::due(const DueQuery& wanted) {
   Work work(*this, "webhook: reading pending deliveries");
-  Query query(wanted.in_order ? statements::read_due_in_order : statements::read_due);
-  bind(query, wanted.webhook).bind(wanted.now);
-  if (!wanted.in_order) query.bind(wanted.after.next_attempt_at).bind(wanted.after.event_id);
-  query.bind(static_cast<std::int64_t>(wanted.rows_max));
-  const std::size_t rows = query.bind(static_cast<std::int64_t>(wanted.bytes_max)).run();
+  DueRows rows;
+  (wanted.in_order ? read_in_order : read_by_time)(wanted, &rows);
+  const Query& query = *rows.query;
   Due due;
-  due.is_all = rows == 0 ||
-               (static_cast<std::int64_t>(rows) == query.get_int64(0, query.column("found")) && rows < wanted.rows_max);
-  due.deliveries.reserve(rows);
+  due.is_all = rows.is_all && (rows.count == 0 ||
+                               (static_cast<std::int64_t>(rows.count) == query.get_int64(0, query.column("found")) &&
+                                rows.count < wanted.rows_max));
+  due.deliveries.reserve(rows.count);
   const EventTexts texts(query);
   const Column event_id = query.column("event_id");
   const Column created_at = query.column("created_at");
@@ -53,7 +84,7 @@ Due SpiStore::due(const DueQuery& wanted) {
   const Column next_attempt_at = query.column("next_attempt_at");
   const Column request = query.column("request");
   std::size_t bytes = 0;
-  for (std::size_t row = 0; row < rows; ++row) {
+  for (std::size_t row = 0; row < rows.count; ++row) {
     // The statement knows only the stored size. Expanded events may be larger.
     bytes += texts.expanded_bytes(row);
     if (row > 0 && bytes > wanted.bytes_max) {

@@ -687,38 +687,45 @@ inline constinit Statement read_due(R"(
    ORDER BY b.next_attempt_at, b.event_id)");
 
 // The same for a webhook with an ordering: the oldest events, but for each ordering_key only if its oldest pending
-// delivery is due.
+// delivery is due. It looks at the $5 oldest pending deliveries, and returns how many there were as scanned, in a row
+// without an event if none is due. The first of a key among them is the oldest of the key. Looking for that in the index
+// for each row would pass all deleted rows of the key each time, which a long transaction keeps there.
 inline constinit Statement read_due_in_order(R"(
+  WITH scan AS MATERIALIZED (
+    SELECT event_id, ordering_key, next_attempt_at
+      FROM @extschema@.webhook_deliveries
+     WHERE configuration_id = $1 AND configuration_created_at = $2 AND state = 'pending'
+       AND organization_id IS NOT DISTINCT FROM $3 AND ordering_key IS NOT NULL
+     ORDER BY event_id
+     LIMIT $5),
+  due AS MATERIALIZED (
+    SELECT event_id
+      FROM (SELECT event_id, first_value(next_attempt_at) OVER (PARTITION BY ordering_key ORDER BY event_id) AS first_at
+              FROM scan) AS s
+     WHERE first_at <= $4
+     ORDER BY event_id
+     LIMIT $6)
   SELECT b.event_id, b.created_at, b.event, b.organization_id, b.key, b.data, b.previous, b.attempts, b.probes,
-         b.pending_since, b.next_attempt_at, b.found, coalesce(b.slot, 0::smallint) AS slot, b.request
-    FROM (SELECT d.event_id, d.created_at, d.event, d.organization_id, d.key, d.attempts, d.probes, d.pending_since,
-                 d.next_attempt_at, d.slot, d.request, coalesce(e.data, k.data) AS data,
-                 coalesce(e.previous, k.previous) AS previous,
-                 count(*) OVER () AS found,
-                 coalesce(sum(pg_column_size(coalesce(e.data, k.data)))
-                            OVER (ORDER BY d.event_id
-                                  ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS bytes_before
-            FROM (SELECT *
-                    FROM @extschema@.webhook_deliveries AS p
-                   WHERE configuration_id = $1 AND configuration_created_at = $2 AND state = 'pending'
-                     AND organization_id IS NOT DISTINCT FROM $3 AND ordering_key IS NOT NULL
-                     AND (SELECT first.next_attempt_at
-                            FROM @extschema@.webhook_deliveries AS first
-                           WHERE first.configuration_id = $1 AND first.configuration_created_at = $2
-                             AND first.state = 'pending' AND first.ordering_key = p.ordering_key
-                           ORDER BY first.event_id
-                           LIMIT 1) <= $4
-                   ORDER BY event_id
-                   LIMIT $5) AS d
-                 LEFT JOIN LATERAL (SELECT data, previous
-                                      FROM @extschema@.webhook_events
-                                     WHERE slot = d.slot AND id = d.event_id
-                                    OFFSET 0) AS e ON true
-                 LEFT JOIN LATERAL (SELECT data, previous
-                                      FROM webhook_internal.saved_events
-                                     WHERE event_id = d.event_id AND e.data IS NULL
-                                    OFFSET 0) AS k ON true) AS b
-   WHERE b.bytes_before < $6
+         b.pending_since, b.next_attempt_at, b.found, coalesce(b.slot, 0::smallint) AS slot, b.request, c.scanned
+    FROM (SELECT count(*) AS scanned FROM scan) AS c
+         LEFT JOIN (SELECT d.event_id, d.created_at, d.event, d.organization_id, d.key, d.attempts, d.probes,
+                           d.pending_since, d.next_attempt_at, d.slot, d.request, coalesce(e.data, k.data) AS data,
+                           coalesce(e.previous, k.previous) AS previous,
+                           count(*) OVER () AS found,
+                           coalesce(sum(pg_column_size(coalesce(e.data, k.data)))
+                                      OVER (ORDER BY d.event_id
+                                            ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS bytes_before
+                      FROM due
+                           JOIN @extschema@.webhook_deliveries AS d
+                             ON d.event_id = due.event_id AND d.configuration_id = $1
+                           LEFT JOIN LATERAL (SELECT data, previous
+                                                FROM @extschema@.webhook_events
+                                               WHERE slot = d.slot AND id = d.event_id
+                                              OFFSET 0) AS e ON true
+                           LEFT JOIN LATERAL (SELECT data, previous
+                                                FROM webhook_internal.saved_events
+                                               WHERE event_id = d.event_id AND e.data IS NULL
+                                              OFFSET 0) AS k ON true) AS b ON b.bytes_before < $7
    ORDER BY b.event_id)");
 
 inline constinit Statement read_due_next(R"(
