@@ -67,10 +67,6 @@ COMMENT ON INDEX @extschema@.webhook_deliveries_order_idx IS
 CREATE INDEX webhook_deliveries_expiry_idx ON @extschema@.webhook_deliveries
     (created_at, event_id, configuration_id) WHERE state = 'dead';
 COMMENT ON INDEX @extschema@.webhook_deliveries_expiry_idx IS 'Finds dead deliveries that have expired.';
-CREATE INDEX webhook_deliveries_ordering_key_idx ON @extschema@.webhook_deliveries
-    (configuration_id, ordering_key, event_id) WHERE state = 'pending' AND ordering_key IS NOT NULL;
-COMMENT ON INDEX @extschema@.webhook_deliveries_ordering_key_idx IS
-    'Finds the oldest pending delivery with an ordering key.';
 CREATE INDEX webhook_deliveries_body_idx ON @extschema@.webhook_deliveries
     (slot, event_id, configuration_id) WHERE slot IS NOT NULL;
 COMMENT ON INDEX @extschema@.webhook_deliveries_body_idx IS
