@@ -148,6 +148,59 @@ $$;
 COMMENT ON FUNCTION webhook_internal.check_filter(jsonpath) IS
     'Raises an error (22023) unless a webhook can have this filter.';
 
+CREATE FUNCTION webhook_internal.check_texts(name text, organization_id text, disabled_reason text) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF btrim(name) = '' THEN
+        RAISE EXCEPTION 'the name of a webhook must not be empty'
+            USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'name';
+    END IF;
+    IF length(name) > 200 THEN
+        RAISE EXCEPTION 'the name of a webhook can have at most 200 characters'
+            USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'name',
+                  DETAIL = format('It has %s.', length(name));
+    END IF;
+    IF octet_length(organization_id) > 1000 THEN
+        -- Capture shortens longer ones.
+        RAISE EXCEPTION 'the organization_id of a webhook can have at most 1000 bytes'
+            USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'organization_id',
+                  DETAIL = format('It has %s.', octet_length(organization_id));
+    END IF;
+    IF length(disabled_reason) > 1000 THEN
+        RAISE EXCEPTION 'the disabled_reason of a webhook can have at most 1000 characters'
+            USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'disabled_reason',
+                  DETAIL = format('It has %s.', length(disabled_reason)), HINT = 'Shorten it.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.check_texts(text, text, text) IS
+    'Raises an error (22023) unless a webhook can have these texts.';
+
+CREATE FUNCTION webhook_internal.check_limits(
+    timeout_ms integer, max_in_flight integer, rate_limit_per_s double precision, ordering text) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF timeout_ms NOT BETWEEN 100 AND 60000 OR max_in_flight NOT BETWEEN 1 AND 1000 THEN
+        PERFORM webhook_internal.check_range('timeout_ms', timeout_ms, 100, 60000);
+        PERFORM webhook_internal.check_range('max_in_flight', max_in_flight, 1, 1000);
+    END IF;
+    IF rate_limit_per_s NOT BETWEEN 0.001 AND 100000 THEN
+        RAISE EXCEPTION '% is outside the valid range for rate_limit_per_s (0.001 .. 100000)', rate_limit_per_s
+            USING ERRCODE = 'numeric_value_out_of_range', TABLE = 'webhook_configurations',
+                  COLUMN = 'rate_limit_per_s', HINT = 'Null means no limit.';
+    END IF;
+    IF ordering NOT IN ('relaxed', 'key', 'endpoint') THEN
+        RAISE EXCEPTION 'invalid ordering "%"', left(ordering, 100)
+            USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'ordering',
+                  HINT = 'The ordering is ''relaxed'', ''key'' or ''endpoint''.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.check_limits(integer, integer, double precision, text) IS
+    'Raises an error (22003, 22023) unless a webhook can be delivered to in this way.';
+
 -- Checks the URL, the events and the headers only when they change, so that a webhook stored under other settings
 -- (webhook.allow_http) can still be switched off. The rows of a dump are accepted under any settings, because one
 -- refused row would make all others fail. SECURITY DEFINER, so that a role that may write the table needs no rights on
@@ -163,26 +216,7 @@ BEGIN
         RAISE EXCEPTION 'neither the id nor the organization of a webhook can be changed'
             USING ERRCODE = 'feature_not_supported', HINT = 'Create a new webhook and delete this one.';
     END IF;
-    IF btrim(NEW.name) = '' THEN
-        RAISE EXCEPTION 'the name of a webhook must not be empty'
-            USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'name';
-    END IF;
-    IF length(NEW.name) > 200 THEN
-        RAISE EXCEPTION 'the name of a webhook can have at most 200 characters'
-            USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'name',
-                  DETAIL = format('It has %s.', length(NEW.name));
-    END IF;
-    IF octet_length(NEW.organization_id) > 1000 THEN
-        -- Capture shortens longer ones.
-        RAISE EXCEPTION 'the organization_id of a webhook can have at most 1000 bytes'
-            USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'organization_id',
-                  DETAIL = format('It has %s.', octet_length(NEW.organization_id));
-    END IF;
-    IF length(NEW.disabled_reason) > 1000 THEN
-        RAISE EXCEPTION 'the disabled_reason of a webhook can have at most 1000 characters'
-            USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'disabled_reason',
-                  DETAIL = format('It has %s.', length(NEW.disabled_reason)), HINT = 'Shorten it.';
-    END IF;
+    PERFORM webhook_internal.check_texts(NEW.name, NEW.organization_id, NEW.disabled_reason);
     IF TG_OP = 'INSERT' OR NEW.url <> OLD.url THEN
         -- In a dump each row has one of these two times. Its URL is checked again when a request is made.
         problem := CASE WHEN TG_OP = 'INSERT' AND coalesce(NEW.active_since, NEW.disabled_at) IS NOT NULL
@@ -205,20 +239,7 @@ BEGIN
     IF (TG_OP = 'INSERT' OR NEW.headers <> OLD.headers) AND NEW.headers <> '{}' THEN
         PERFORM webhook_internal.check_headers(NEW.headers);
     END IF;
-    IF NEW.timeout_ms NOT BETWEEN 100 AND 60000 OR NEW.max_in_flight NOT BETWEEN 1 AND 1000 THEN
-        PERFORM webhook_internal.check_range('timeout_ms', NEW.timeout_ms, 100, 60000);
-        PERFORM webhook_internal.check_range('max_in_flight', NEW.max_in_flight, 1, 1000);
-    END IF;
-    IF NEW.rate_limit_per_s NOT BETWEEN 0.001 AND 100000 THEN
-        RAISE EXCEPTION '% is outside the valid range for rate_limit_per_s (0.001 .. 100000)', NEW.rate_limit_per_s
-            USING ERRCODE = 'numeric_value_out_of_range', TABLE = 'webhook_configurations',
-                  COLUMN = 'rate_limit_per_s', HINT = 'Null means no limit.';
-    END IF;
-    IF NEW.ordering NOT IN ('relaxed', 'key', 'endpoint') THEN
-        RAISE EXCEPTION 'invalid ordering "%"', left(NEW.ordering, 100)
-            USING ERRCODE = 'invalid_parameter_value', TABLE = 'webhook_configurations', COLUMN = 'ordering',
-                  HINT = 'The ordering is ''relaxed'', ''key'' or ''endpoint''.';
-    END IF;
+    PERFORM webhook_internal.check_limits(NEW.timeout_ms, NEW.max_in_flight, NEW.rate_limit_per_s, NEW.ordering);
     PERFORM webhook_internal.check_filter(NEW.filter);
     PERFORM webhook_internal.check_retry_schedule(NEW.retry_schedule);
     -- The worker does arithmetic with these times.

@@ -192,7 +192,7 @@ INSERT INTO judged VALUES
     ('check_columns', 0, 2, 'A message to read.'), ('check_events', 0, 1, 'A message to read.'),
     ('check_filter', 0, 1, 'A message to read.'), ('check_headers', 0, 2, 'A message to read.'),
     ('check_sources', 0, 9, 'Messages to read; in a hint a statement, with a regclass and quoted names.'),
-    ('configurations_check', 0, 3, 'Messages to read.'), ('redeliver_operator', 0, 1, 'A message to read.'),
+    ('check_texts', 0, 3, 'Messages to read.'), ('redeliver_operator', 0, 1, 'A message to read.'),
     ('make_pending', 0, 2, 'A message to read.'), ('check_deferred_operator', 0, 2, 'A message to read.'),
     ('watch_arguments', 0, 2, 'Messages to read.'), ('watch_conflicts', 0, 1, 'A message to read.'),
     ('check_server', 0, 2, 'A message to read.'), ('check_attempts', 0, 9, 'Messages to read.'),
