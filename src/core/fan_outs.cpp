@@ -5,17 +5,17 @@
 
 namespace webhook {
 
-void FanOuts::add(std::shared_ptr<const Outgoing> event, Ledger::Entry entry, std::vector<Receiver> receivers) {
+void FanOuts::add(std::shared_ptr<const Outgoing> event, Ledger::Entry entry, std::vector<Subscriber> subscribers) {
   Organization& organization = organizations_[event->organization_id];
-  for (const Receiver& receiver : receivers) ++waiting_[receiver.webhook];
+  for (const Subscriber& subscriber : subscribers) ++waiting_[subscriber.webhook];
   std::size_t bytes = sizeof(FanOut) + event->bytes();
   if (organization.lists.size() >= kListsMax) organization.lists.clear();
-  Receivers& known = organization.lists[event->event_name];
-  if (known == nullptr || *known != receivers) {
-    bytes += receivers.size() * sizeof(Receiver);
-    known = std::make_shared<const std::vector<Receiver>>(std::move(receivers));
+  Subscribers& known = organization.lists[event->event_name];
+  if (known == nullptr || *known != subscribers) {
+    bytes += subscribers.size() * sizeof(Subscriber);
+    known = std::make_shared<const std::vector<Subscriber>>(std::move(subscribers));
   }
-  organization.waiting.push_back({.event = std::move(event), .entry = entry, .receivers = known, .bytes = bytes});
+  organization.waiting.push_back({.event = std::move(event), .entry = entry, .subscribers = known, .bytes = bytes});
   count(static_cast<std::ptrdiff_t>(bytes));
   if (!organization.in_queue()) turns_.push_back(&organization);
 }
@@ -28,10 +28,10 @@ std::optional<FanOuts::Taken> FanOuts::take() {
   }
   Organization& organization = *turns_.front();
   FanOut& fan_out = organization.waiting.front();
-  Taken taken{.event = fan_out.event, .entry = fan_out.entry, .receiver = (*fan_out.receivers)[fan_out.next]};
+  Taken taken{.event = fan_out.event, .entry = fan_out.entry, .subscriber = (*fan_out.subscribers)[fan_out.next]};
   ++taken_;
-  if (const auto waiting = waiting_.find(taken.receiver.webhook); --waiting->second == 0) waiting_.erase(waiting);
-  if (++fan_out.next < fan_out.receivers->size()) return taken;
+  if (const auto waiting = waiting_.find(taken.subscriber.webhook); --waiting->second == 0) waiting_.erase(waiting);
+  if (++fan_out.next < fan_out.subscribers->size()) return taken;
   count(-static_cast<std::ptrdiff_t>(fan_out.bytes));
   organization.waiting.pop_front();
   if (!organization.waiting.empty()) return taken;

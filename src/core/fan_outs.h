@@ -1,4 +1,4 @@
-// Deliveries of events with many receivers that the webhooks' lanes do not accept. They are to be written to
+// Deliveries of events with many subscribers that the webhooks' lanes do not accept. They are to be written to
 // webhook_deliveries. Writing a million at once would hold up all later events, so they wait here and are taken a few
 // at a time.
 //
@@ -29,18 +29,18 @@ class FanOuts {
  public:
   static constexpr std::size_t kDirectMax = 20;  // an event with so many deliveries or fewer need not wait here
   static constexpr std::size_t kTurn = 50;       // deliveries taken from an organization before the next one's turn
-  static constexpr std::size_t kListsMax = 100;  // lists of receivers per organization that events can share
+  static constexpr std::size_t kListsMax = 100;  // lists of subscribers per organization that events can share
 
-  struct Receiver {
+  struct Subscriber {
     Uuid webhook;
     Time created_at{};
 
-    bool operator==(const Receiver&) const = default;
+    bool operator==(const Subscriber&) const = default;
   };
   struct Taken {
     std::shared_ptr<const Outgoing> event;
     Ledger::Entry entry = 0;
-    Receiver receiver;
+    Subscriber subscriber;
   };
 
   // The budget must outlive this object.
@@ -54,23 +54,23 @@ class FanOuts {
   // Whether deliveries of the webhook wait.
   bool contains(const Uuid& webhook) const { return waiting_.contains(webhook); }
 
-  // event: needs no body. receivers: at least one.
-  void add(std::shared_ptr<const Outgoing> event, Ledger::Entry entry, std::vector<Receiver> receivers);
+  // event: needs no body. subscribers: at least one.
+  void add(std::shared_ptr<const Outgoing> event, Ledger::Entry entry, std::vector<Subscriber> subscribers);
   // The next delivery. Nothing if none waits.
   std::optional<Taken> take();
 
  private:
-  using Receivers = std::shared_ptr<const std::vector<Receiver>>;
+  using Subscribers = std::shared_ptr<const std::vector<Subscriber>>;
   struct FanOut {
     std::shared_ptr<const Outgoing> event;
     Ledger::Entry entry = 0;
-    Receivers receivers;
+    Subscribers subscribers;
     std::size_t next = 0;
     std::size_t bytes = 0;
   };
   struct Organization : TurnQueueLink<Organization> {
     std::deque<FanOut> waiting;
-    std::unordered_map<std::string, Receivers> lists;  // by the event's name
+    std::unordered_map<std::string, Subscribers> lists;  // by the event's name
   };
 
   void count(std::ptrdiff_t bytes);

@@ -9,7 +9,7 @@
 #include "worker/pending.h"
 #include "worker/recorder.h"
 #include "worker/recording.h"
-#include "worker/targets.h"
+#include "worker/subscribers.h"
 #include "worker/unadmitted.h"
 
 namespace webhook {
@@ -27,7 +27,7 @@ class Admission {
         filters_(filters) {}
 
   // The event is the next of its window, and goes to these webhooks.
-  void admit(Event event, const Unadmitted::Receivers& all_receivers);
+  void admit(Event event, const Unadmitted::Subscribers& all_subscribers);
 
   // Evaluates the filters whose turn it is, and takes over their answers. If it throws Error, events without an answer
   // still wait.
@@ -35,11 +35,11 @@ class Admission {
   // Gives up on the filters of an event if too many newer events have come.
   void refuse_old_filters();
   // The webhook has no filter any more. It gets the events that wait for its answer.
-  void filter_removed(const Target& target);
+  void filter_removed(const Subscriber& subscriber);
 
  private:
-  void refuse_oversized(const Event& event, const Unadmitted::Receivers& receivers, Ledger::Entry entry);
-  void take_answer(Filters::Waiting& waiting, Target* receiver);
+  void refuse_oversized(const Event& event, const Unadmitted::Subscribers& subscribers, Ledger::Entry entry);
+  void take_answer(Filters::Waiting& waiting, Subscriber* subscriber);
   Filters::Conclude taker();
 
   Ledger& ledger_;

@@ -11,15 +11,15 @@
 #include "worker/deadlines.h"
 #include "worker/pending.h"
 #include "worker/process.h"
-#include "worker/targets.h"
+#include "worker/subscribers.h"
 
 namespace webhook {
 
 class Ages {
  public:
   // All of these outlive it.
-  Ages(Process& process, Targets& targets, Pending& pending)
-      : process_(process), targets_(targets), pending_(pending) {}
+  Ages(Process& process, Subscribers& subscribers, Pending& pending)
+      : process_(process), subscribers_(subscribers), pending_(pending) {}
 
   // Takes a step, if it is time. delivers: deliveries are switched on. If it throws Error, the rest is for the next
   // step.
@@ -32,7 +32,7 @@ class Ages {
   enum class Deadline : std::uint8_t { kCheck, kCount };
 
   Process& process_;
-  Targets& targets_;
+  Subscribers& subscribers_;
   Pending& pending_;
   Deadlines<Deadline> deadlines_;
   std::vector<Uuid> to_check_;  // in this round

@@ -22,10 +22,10 @@ std::string key_of(const std::optional<std::string>& organization_id) {
   return organization_id ? '=' + *organization_id : std::string();
 }
 
-std::vector<Uuid> ids_of(const std::vector<Target*>& targets) {
+std::vector<Uuid> ids_of(const std::vector<Subscriber*>& subscribers) {
   std::vector<Uuid> ids;
-  ids.reserve(targets.size());
-  for (const Target* const target : targets) ids.push_back(target->webhook.id);
+  ids.reserve(subscribers.size());
+  for (const Subscriber* const subscriber : subscribers) ids.push_back(subscriber->webhook.id);
   return ids;
 }
 
@@ -35,24 +35,24 @@ std::size_t size_of(const Event& event) { return sizeof(Filters::Waiting) + even
 
 // --- Those that wait ------------------------------------------------------------------------------------------------------
 
-bool Filters::has_room(const Event& event, const std::vector<Target*>& receivers) {
+bool Filters::has_room(const Event& event, const std::vector<Subscriber*>& subscribers) {
   Organization& organization = organization_of(event.organization_id);
   // A filter sees the data of the event; where that was too large to be kept, there is nothing to match.
   const bool is_beyond = event.oversized_bytes > 0 || event.data.size() > kJsonBytesMax;
-  const std::size_t bytes = organization.bytes + size_of(event) + receivers.size() * sizeof(Uuid);
+  const std::size_t bytes = organization.bytes + size_of(event) + subscribers.size() * sizeof(Uuid);
   const bool has_room =
       organization.waiting.size() < kEventsMax - waiting_events_ && bytes + waiting_bytes_ <= budget_.filtered_max();
   if (!is_beyond && has_room) return true;
-  for (Target* const target : receivers) {
-    note(organization, *target, is_beyond ? Undecided::kBeyond : Undecided::kRefused);
+  for (Subscriber* const subscriber : subscribers) {
+    note(organization, *subscriber, is_beyond ? Undecided::kBeyond : Undecided::kRefused);
   }
   return false;
 }
 
 void Filters::ask(Event event, Ledger::Entry entry, std::shared_ptr<const Outgoing> outgoing,
-                  const std::vector<Target*>& receivers) {
+                  const std::vector<Subscriber*>& subscribers) {
   Organization& organization = organization_of(event.organization_id);
-  std::vector<Uuid> ids = ids_of(receivers);
+  std::vector<Uuid> ids = ids_of(subscribers);
   std::size_t bytes = size_of(event);
   if (organization.asked_about.size() >= kAskedAboutMax) organization.asked_about.clear();
   std::shared_ptr<const std::vector<Uuid>>& known = organization.asked_about[event.name];
@@ -170,12 +170,12 @@ Filters::Turn Filters::prepare(Organization& organization, std::size_t steps_max
     for (std::size_t i = waiting.next; i < waiting.webhooks->size(); ++i) {
       if (turn.steps.size() == steps_max) break;
       Step step{.webhook = (*waiting.webhooks)[i]};
-      Target* const target = find(waiting, step.webhook);
-      if (target != nullptr && now >= target->filter_rests_until) {
-        if (target->compiled_filter == nullptr) target->compiled_filter = std::make_unique<CompiledFilter>();
+      Subscriber* const subscriber = find(waiting, step.webhook);
+      if (subscriber != nullptr && now >= subscriber->filter_rests_until) {
+        if (subscriber->compiled_filter == nullptr) subscriber->compiled_filter = std::make_unique<CompiledFilter>();
         step.question = group->questions.size();
-        group->questions.push_back({.filter = &target->webhook.filter,
-                                    .compiled = target->compiled_filter.get(),
+        group->questions.push_back({.filter = &subscriber->webhook.filter,
+                                    .compiled = subscriber->compiled_filter.get(),
                                     .data = &waiting.event.data,
                                     .made = &waiting.made});
       }
@@ -193,16 +193,16 @@ bool Filters::conclude_turn(const Turn& turn, const FilterGroup& group, const Co
   bool had_turn = false;
   for (const Step& step : turn.steps) {
     Waiting& waiting = organization.waiting.front();
-    Target* const target = find(waiting, step.webhook);
+    Subscriber* const subscriber = find(waiting, step.webhook);
     bool is_match = false;
     if (step.question) {
       const FilterQuestion& question = group.questions[*step.question];
       if (question.answer == FilterAnswer::kNotAsked) break;
-      is_match = judge(organization, target, question);
-    } else if (target != nullptr) {
-      note(organization, *target, Undecided::kOverrun);
+      is_match = judge(organization, subscriber, question);
+    } else if (subscriber != nullptr) {
+      note(organization, *subscriber, Undecided::kOverrun);
     }
-    conclude(waiting, is_match ? target : nullptr);
+    conclude(waiting, is_match ? subscriber : nullptr);
     had_turn = true;
     if (++waiting.next == waiting.webhooks->size()) take_out_oldest(organization);
   }
@@ -210,31 +210,32 @@ bool Filters::conclude_turn(const Turn& turn, const FilterGroup& group, const Co
 }
 
 // The webhook, if it is still one that may get the event.
-Target* Filters::find(const Waiting& waiting, const Uuid& webhook) const {
-  Target* const target = targets_.find(webhook);
-  const bool is_another = target == nullptr || target->webhook.organization_id != waiting.event.organization_id ||
-                          !target->webhook.was_active(waiting.event.known_switch);
-  return is_another ? nullptr : target;
+Subscriber* Filters::find(const Waiting& waiting, const Uuid& webhook) const {
+  Subscriber* const subscriber = subscribers_.find(webhook);
+  const bool is_another = subscriber == nullptr ||
+                          subscriber->webhook.organization_id != waiting.event.organization_id ||
+                          !subscriber->webhook.was_active(waiting.event.known_switch);
+  return is_another ? nullptr : subscriber;
 }
 
 // Returns whether the filter matches.
-bool Filters::judge(Organization& organization, Target* target, const FilterQuestion& question) {
+bool Filters::judge(Organization& organization, Subscriber* subscriber, const FilterQuestion& question) {
   const FilterAnswer answer = question.answer;
   if (answer == FilterAnswer::kOverrun) {
-    note_overrun(organization, *target);
+    note_overrun(organization, *subscriber);
     return false;
   }
-  if (process_.now() >= target->filter_rests_until) target->filter_overruns = 0;
-  if (answer == FilterAnswer::kError) note(organization, *target, Undecided::kError, question.error);
-  if (answer == FilterAnswer::kBeyond) note(organization, *target, Undecided::kBeyond);
+  if (process_.now() >= subscriber->filter_rests_until) subscriber->filter_overruns = 0;
+  if (answer == FilterAnswer::kError) note(organization, *subscriber, Undecided::kError, question.error);
+  if (answer == FilterAnswer::kBeyond) note(organization, *subscriber, Undecided::kBeyond);
   return answer == FilterAnswer::kMatch;
 }
 
 void Filters::refuse_oldest(Organization& organization, const Conclude& conclude) {
   Waiting& waiting = organization.waiting.front();
   for (; waiting.next < waiting.webhooks->size(); ++waiting.next) {
-    Target* const target = find(waiting, (*waiting.webhooks)[waiting.next]);
-    if (target != nullptr) note(organization, *target, Undecided::kRefused);
+    Subscriber* const subscriber = find(waiting, (*waiting.webhooks)[waiting.next]);
+    if (subscriber != nullptr) note(organization, *subscriber, Undecided::kRefused);
     conclude(waiting, nullptr);
   }
   take_out_oldest(organization);
@@ -267,8 +268,8 @@ bool Filters::has_older_than(Ledger::Entry entry, const std::optional<std::strin
   return found != organizations_.end() && !found->second.waiting.empty() && found->second.waiting.front().entry < entry;
 }
 
-void Filters::filter_removed(const Target& target, const Conclude& conclude) {
-  const auto found = organizations_.find(key_of(target.webhook.organization_id));
+void Filters::filter_removed(const Subscriber& subscriber, const Conclude& conclude) {
+  const auto found = organizations_.find(key_of(subscriber.webhook.organization_id));
   if (found == organizations_.end() || found->second.waiting.empty()) return;
   Organization& organization = found->second;
   struct Others {
@@ -282,13 +283,13 @@ void Filters::filter_removed(const Target& target, const Conclude& conclude) {
     Others& others = known->second;
     if (is_new) {
       auto webhooks = std::make_shared<std::vector<Uuid>>(*waiting.webhooks);
-      const auto own = std::find(webhooks->begin(), webhooks->end(), target.webhook.id);
+      const auto own = std::find(webhooks->begin(), webhooks->end(), subscriber.webhook.id);
       others.place = static_cast<std::size_t>(own - webhooks->begin());
       if (own != webhooks->end()) webhooks->erase(own);
       others.webhooks = std::move(webhooks);
     }
     if (others.place < waiting.next || others.place == waiting.webhooks->size()) continue;
-    conclude(waiting, find(waiting, target.webhook.id));
+    conclude(waiting, find(waiting, subscriber.webhook.id));
     waiting.webhooks = others.webhooks;
     if (waiting.next == waiting.webhooks->size()) no_longer_waits(organization, waiting);
   }
@@ -309,34 +310,34 @@ void Filters::clock_set_back(Time now) {
 // --- What is said ---------------------------------------------------------------------------------------------------------
 
 // A delivery is not made.
-void Filters::note(Organization& organization, Target& target, Undecided why, const std::string& error) {
+void Filters::note(Organization& organization, Subscriber& subscriber, Undecided why, const std::string& error) {
   const auto kind = static_cast<std::size_t>(why);
   const Time now = process_.now();
-  count(organization, target, why, error);
+  count(organization, subscriber, why, error);
   if (why == Undecided::kOverrun || now < organization.next_log[kind]) return;
   organization.next_log[kind] = now + kLogInterval;
   const std::string name = organization.id ? "organization \"" + *organization.id + "\"" : "no organization";
   const std::string count =
       " It is one of " + std::to_string(organization.undecided[kind]) + " that were not made so far.";
   if (why == Undecided::kError) {
-    process_.log_about(
-        organization.id, LogLevel::kLog,
-        "the filter of " + described(target.webhook) + " could not be evaluated: " + target.endpoint.filter_error,
-        "It counts as no match." + count, "webhook_explain() says so of each event.");
+    process_.log_about(organization.id, LogLevel::kLog,
+                       "the filter of " + described(subscriber.webhook) +
+                           " could not be evaluated: " + subscriber.endpoint.filter_error,
+                       "It counts as no match." + count, "webhook_explain() says so of each event.");
   } else if (why == Undecided::kBeyond) {
     process_.log_about(organization.id, LogLevel::kLog, "data of " + name + " is beyond what filters may see",
-                       "It counts as no match." + count + " This one was for " + described(target.webhook) + ".",
+                       "It counts as no match." + count + " This one was for " + described(subscriber.webhook) + ".",
                        "The bounds are in the description of webhook_configurations.filter.");
   } else {
     process_.log_about(
         organization.id, LogLevel::kLog, "the filters of " + name + " take too much time",
         "They may take a tenth of the worker's time. A delivery that waits for them for too long is not made." + count,
-        "The filter of " + described(target.webhook) + " is one of those that were not evaluated.");
+        "The filter of " + described(subscriber.webhook) + " is one of those that were not evaluated.");
   }
 }
 
 // For webhook_stats and webhook_check().
-void Filters::count(Organization& organization, Target& target, Undecided why, const std::string& error) {
+void Filters::count(Organization& organization, Subscriber& subscriber, Undecided why, const std::string& error) {
   const auto reason = [&]() -> std::string {
     switch (why) {
       case Undecided::kError:
@@ -351,28 +352,29 @@ void Filters::count(Organization& organization, Target& target, Undecided why, c
     return {};
   };
   ++organization.undecided[static_cast<std::size_t>(why)];
-  target.endpoint.filter_failed_at = process_.now();
-  target.endpoint.filter_error = utf8_prefix(reason(), kErrorBytesMax);
-  statistics_.count_unjudged(target.webhook.id, target.webhook.created_at, process_.now());
+  subscriber.endpoint.filter_failed_at = process_.now();
+  subscriber.endpoint.filter_error = utf8_prefix(reason(), kErrorBytesMax);
+  statistics_.count_unjudged(subscriber.webhook.id, subscriber.webhook.created_at, process_.now());
 }
 
-void Filters::note_overrun(Organization& organization, Target& target) {
+void Filters::note_overrun(Organization& organization, Subscriber& subscriber) {
   const auto kind = static_cast<std::size_t>(Undecided::kOverrun);
   const Time now = process_.now();
-  count(organization, target, Undecided::kOverrun, {});
-  if (now < target.filter_rests_until) return;
-  const Duration rest = std::min<Duration>(kRestMin * (1LL << std::min(target.filter_overruns, 20)), kRestMax);
-  target.filter_rests_until = now + rest;
-  if (target.filter_overruns++ > 0) return;
+  count(organization, subscriber, Undecided::kOverrun, {});
+  if (now < subscriber.filter_rests_until) return;
+  const Duration rest = std::min<Duration>(kRestMin * (1LL << std::min(subscriber.filter_overruns, 20)), kRestMax);
+  subscriber.filter_rests_until = now + rest;
+  if (subscriber.filter_overruns++ > 0) return;
   if (now >= organization.next_log[kind]) {
     organization.next_log[kind] = now + kLogInterval;
     organization.overrun_lines = 0;
   }
   if (organization.overrun_lines++ >= kOverrunLinesMax) return;
-  process_.log_about(
-      target.webhook.organization_id, LogLevel::kLog, "the filter of " + described(target.webhook) + " took too long",
-      "It counts as no match, and is left alone for " +
-          std::to_string(std::chrono::duration_cast<std::chrono::seconds>(rest).count()) + " s, doubling each time.");
+  process_.log_about(subscriber.webhook.organization_id, LogLevel::kLog,
+                     "the filter of " + described(subscriber.webhook) + " took too long",
+                     "It counts as no match, and is left alone for " +
+                         std::to_string(std::chrono::duration_cast<std::chrono::seconds>(rest).count()) +
+                         " s, doubling each time.");
 }
 
 }  // namespace webhook

@@ -37,7 +37,7 @@
 #include "core/uuid.h"
 #include "worker/process.h"
 #include "worker/store.h"
-#include "worker/targets.h"
+#include "worker/subscribers.h"
 
 namespace webhook {
 
@@ -64,17 +64,17 @@ class Filters {
   };
 
   // What the answer is for: nullptr if the webhook is not to get the event.
-  using Conclude = std::function<void(Waiting&, Target*)>;
+  using Conclude = std::function<void(Waiting&, Subscriber*)>;
 
   // All of these outlive it.
-  Filters(Process& process, Store& store, Targets& targets, ByteBudget& budget, Statistics& statistics)
-      : process_(process), store_(store), targets_(targets), budget_(budget), statistics_(statistics) {}
+  Filters(Process& process, Store& store, Subscribers& subscribers, ByteBudget& budget, Statistics& statistics)
+      : process_(process), store_(store), subscribers_(subscribers), budget_(budget), statistics_(statistics) {}
 
   // Whether there is room for an event to wait for these webhooks' filters. If not, they do not get it.
-  bool has_room(const Event& event, const std::vector<Target*>& receivers);
+  bool has_room(const Event& event, const std::vector<Subscriber*>& subscribers);
   // There must be room.
   void ask(Event event, Ledger::Entry entry, std::shared_ptr<const Outgoing> outgoing,
-           const std::vector<Target*>& receivers);
+           const std::vector<Subscriber*>& subscribers);
 
   // Whether an event of the organization that is older than the entry waits.
   bool has_older_than(Ledger::Entry entry, const std::optional<std::string>& organization) const;
@@ -92,7 +92,7 @@ class Filters {
   void hold(Time now) { held_until_ = now; }
 
   // The webhook has no filter any more. It gets the events that wait for its answer before newer ones.
-  void filter_removed(const Target& target, const Conclude& conclude);
+  void filter_removed(const Subscriber& subscriber, const Conclude& conclude);
   // For filters that are evaluated elsewhere within the same allowance: whether the organization's may take time now, and
   // what they took.
   bool may_ask(const std::optional<std::string>& organization);
@@ -136,18 +136,18 @@ class Filters {
   std::vector<Turn> prepare_turns(std::vector<FilterGroup>* groups, const Conclude& conclude);
   Turn prepare(Organization& organization, std::size_t steps_max, FilterGroup* group);
   bool conclude_turn(const Turn& turn, const FilterGroup& group, const Conclude& conclude);
-  Target* find(const Waiting& waiting, const Uuid& webhook) const;
-  bool judge(Organization& organization, Target* target, const FilterQuestion& question);
+  Subscriber* find(const Waiting& waiting, const Uuid& webhook) const;
+  bool judge(Organization& organization, Subscriber* subscriber, const FilterQuestion& question);
   void refuse_oldest(Organization& organization, const Conclude& conclude);
   void take_out_oldest(Organization& organization);
   void no_longer_waits(Organization& organization, const Waiting& waiting);
-  void note(Organization& organization, Target& target, Undecided why, const std::string& error = {});
-  void count(Organization& organization, Target& target, Undecided why, const std::string& error);
-  void note_overrun(Organization& organization, Target& target);
+  void note(Organization& organization, Subscriber& subscriber, Undecided why, const std::string& error = {});
+  void count(Organization& organization, Subscriber& subscriber, Undecided why, const std::string& error);
+  void note_overrun(Organization& organization, Subscriber& subscriber);
 
   Process& process_;
   Store& store_;
-  Targets& targets_;
+  Subscribers& subscribers_;
   ByteBudget& budget_;
   Statistics& statistics_;
   std::unordered_map<std::string, Organization> organizations_;

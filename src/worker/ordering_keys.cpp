@@ -16,18 +16,18 @@ std::optional<Uuid> OrderingKeys::next_to_load() const {
   return to_load_.empty() ? std::nullopt : std::optional(*to_load_.begin());
 }
 
-void OrderingKeys::set_up(const Target& target) {
-  const Uuid& id = target.webhook.id;
-  const Ordering ordering = target.webhook.limits.ordering;
+void OrderingKeys::set_up(const Subscriber& subscriber) {
+  const Uuid& id = subscriber.webhook.id;
+  const Ordering ordering = subscriber.webhook.limits.ordering;
   if (deferrals_.contains(id)) {  // again when that is over
     lanes_.set_pending(id, std::nullopt);
     return;
   }
   const auto written = written_.find(id);
   if (!backlog_.next_due(id) && backlog_.held(id) == 0) {
-    note_nothing_pending(target);
+    note_nothing_pending(subscriber);
   } else if (written != written_.end() && written->second == ordering) {
-    lanes_.set_pending(id, store_.pending_by_key(target.webhook.identity(), Lanes::kBlockedKeysMax));
+    lanes_.set_pending(id, store_.pending_by_key(subscriber.webhook.identity(), Lanes::kBlockedKeysMax));
   } else {
     written_.erase(id);
     lanes_.set_pending(id, std::nullopt);
@@ -37,9 +37,9 @@ void OrderingKeys::set_up(const Target& target) {
   }
 }
 
-void OrderingKeys::note_nothing_pending(const Target& target) {
-  const Uuid& id = target.webhook.id;
-  written_.insert_or_assign(id, target.webhook.limits.ordering);
+void OrderingKeys::note_nothing_pending(const Subscriber& subscriber) {
+  const Uuid& id = subscriber.webhook.id;
+  written_.insert_or_assign(id, subscriber.webhook.limits.ordering);
   jobs_.erase(id);
   lanes_.set_pending(id, std::unordered_map<std::string, std::int64_t>());
 }
@@ -50,25 +50,25 @@ OrderingKeys::Jobs::const_iterator OrderingKeys::next_job() const {
 
 bool OrderingKeys::has_step() const { return next_job() != jobs_.end(); }
 
-const Target* OrderingKeys::write_step() {
+const Subscriber* OrderingKeys::write_step() {
   const auto next = next_job();
   if (next == jobs_.end()) return nullptr;
   const Uuid id = next->first;
-  const Target* const target = targets_.find(id);
-  if (target == nullptr) {
+  const Subscriber* const subscriber = subscribers_.find(id);
+  if (subscriber == nullptr) {
     jobs_.erase(next);
     return nullptr;
   }
   Job& job = jobs_.at(id);
   const Ordering ordering = job.ordering;
-  const OrderingStep step = store_.write_ordering_keys(target->webhook.identity(), ordering, job.position, kStep);
+  const OrderingStep step = store_.write_ordering_keys(subscriber->webhook.identity(), ordering, job.position, kStep);
   job.position = step.position;
   if (step.is_busy) deferrals_.add(id, process_.now());
   if (step.is_busy || !step.is_all) return nullptr;
   jobs_.erase(id);
   written_.insert_or_assign(id, ordering);
-  set_up(*target);
-  return target;
+  set_up(*subscriber);
+  return subscriber;
 }
 
 void OrderingKeys::drop(const Uuid& webhook) {

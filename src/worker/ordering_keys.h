@@ -18,20 +18,26 @@
 #include "core/uuid.h"
 #include "worker/process.h"
 #include "worker/store.h"
-#include "worker/targets.h"
+#include "worker/subscribers.h"
 
 namespace webhook {
 
 // Whether deliveries of the webhook have an order to keep.
-inline bool is_ordered(const Target& target) {
-  return target.webhook.is_deliverable() && target.webhook.limits.ordering != Ordering::kRelaxed;
+inline bool is_ordered(const Subscriber& subscriber) {
+  return subscriber.webhook.is_deliverable() && subscriber.webhook.limits.ordering != Ordering::kRelaxed;
 }
 
 class OrderingKeys {
  public:
   // All of these outlive it.
-  OrderingKeys(Process& process, Store& store, Targets& targets, Lanes& lanes, Backlog& backlog, Deferrals& deferrals)
-      : process_(process), store_(store), targets_(targets), lanes_(lanes), backlog_(backlog), deferrals_(deferrals) {}
+  OrderingKeys(Process& process, Store& store, Subscribers& subscribers, Lanes& lanes, Backlog& backlog,
+               Deferrals& deferrals)
+      : process_(process),
+        store_(store),
+        subscribers_(subscribers),
+        lanes_(lanes),
+        backlog_(backlog),
+        deferrals_(deferrals) {}
 
   // Whether nothing of the webhook may be fetched, because the order of its rows is not known yet.
   bool are_incomplete(const Uuid& webhook) const { return jobs_.contains(webhook) || to_load_.contains(webhook); }
@@ -45,15 +51,15 @@ class OrderingKeys {
   void note_loaded(const Uuid& webhook) { to_load_.erase(webhook); }
 
   // Loads which keys wait, or begins to write keys. All results must have been recorded, or they would not be counted.
-  void set_up(const Target& target);
+  void set_up(const Subscriber& subscriber);
   // Nothing is pending to the webhook, so there is nothing to load.
-  void note_nothing_pending(const Target& target);
+  void note_nothing_pending(const Subscriber& subscriber);
 
   // Whether write_step() has something to do.
   bool has_step() const;
   // Writes the next keys of one webhook. All results must have been recorded. Returns the webhook if all its keys are
   // written now, otherwise nullptr.
-  const Target* write_step();
+  const Subscriber* write_step();
 
   // The webhook has no order any more.
   void drop(const Uuid& webhook);
@@ -72,7 +78,7 @@ class OrderingKeys {
 
   Process& process_;
   Store& store_;
-  Targets& targets_;
+  Subscribers& subscribers_;
   Lanes& lanes_;
   Backlog& backlog_;
   Deferrals& deferrals_;

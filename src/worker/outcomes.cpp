@@ -40,13 +40,13 @@ LogRow log_row(const OpenRequest& request, const HttpResponse& response, const A
 bool Outcomes::conclude(const OpenRequest& request, const HttpResponse& response) {
   const Delivery& delivery = request.delivery;
   const Time now = process_.now();
-  Target* const target = targets_.find(delivery);
+  Subscriber* const subscriber = subscribers_.find(delivery);
   const AttemptResult judgement = judge(response, now);
   LogRow row = log_row(request, response, judgement);
   const bool is_success = row.success;
   const std::optional<Time> not_before = judgement.wait ? std::optional(now + *judgement.wait) : std::nullopt;
   const Circuit::Change change = pending_.finish(delivery, judgement.verdict, not_before);
-  if (target == nullptr) {  // the webhook is gone: nothing but the attempt is told
+  if (subscriber == nullptr) {  // the webhook is gone: nothing but the attempt is told
     if (!is_success) row.error += "; the webhook has been deleted";
     recorder_.log(std::move(row), now);
     pending_.drop({delivery});
@@ -57,7 +57,7 @@ bool Outcomes::conclude(const OpenRequest& request, const HttpResponse& response
     // Its row is deleted, and recovery may not have reached its event yet.
     if (delivery.has_row && recovery_.is_under_way()) recovery_.note_logged(key_of(delivery));
   } else {
-    retry_or_give_up(request, *target, judgement, &row);
+    retry_or_give_up(request, *subscriber, judgement, &row);
   }
   statistics_.count(delivery.webhook, delivery.webhook_created_at,
                     {.ended_at = now,
@@ -65,44 +65,44 @@ bool Outcomes::conclude(const OpenRequest& request, const HttpResponse& response
                      .is_success = is_success,
                      .event = row.event,
                      .response_status = row.response_status});
-  note_endpoint(*target, row, change);
+  note_endpoint(*subscriber, row, change);
   recorder_.log(std::move(row), now);
-  pending_.let_go(delivery, *target);
+  pending_.let_go(delivery, *subscriber);
   return is_success;
 }
 
 // row: gets the time of the next attempt, or why there is none.
-void Outcomes::retry_or_give_up(const OpenRequest& request, const Target& target, const AttemptResult& judgement,
-                                LogRow* row) {
+void Outcomes::retry_or_give_up(const OpenRequest& request, const Subscriber& subscriber,
+                                const AttemptResult& judgement, LogRow* row) {
   Delivery delivery = request.delivery;
   if (request.is_probe) ++delivery.probes;
-  const std::optional<Time> next = next_attempt_at(request, target, judgement, &row->error);
+  const std::optional<Time> next = next_attempt_at(request, subscriber, judgement, &row->error);
   row->next_attempt_at = next;
   // Deliveries that the circuit holds back are due when it closes, the oldest first.
-  const Circuit* const circuit = pending_.circuit(target.webhook.id);
+  const Circuit* const circuit = pending_.circuit(subscriber.webhook.id);
   const bool is_held = circuit != nullptr && circuit->is_open();
   pending_.add(delivery, delivery.attempt, next && is_held ? std::optional(delivery.pending_since) : next, row->error);
   if (next) {
     pending_.hold_back_behind(delivery);
   } else if (!is_operational(delivery.event->event_name)) {
-    emit(target, delivery_failed(target.webhook, *delivery.event, delivery.attempt, row->error));
+    emit(subscriber, delivery_failed(subscriber.webhook, *delivery.event, delivery.attempt, row->error));
   }
-  if (judgement.is_gone) disable(target, row->error);
+  if (judgement.is_gone) disable(subscriber, row->error);
 }
 
 // Nothing: there is none, and the error says why.
-std::optional<Time> Outcomes::next_attempt_at(const OpenRequest& request, const Target& target,
+std::optional<Time> Outcomes::next_attempt_at(const OpenRequest& request, const Subscriber& subscriber,
                                               const AttemptResult& judgement, std::string* error) {
   const WorkerSettings& settings = process_.settings();
   const Time now = process_.now();
   const Delivery& delivery = request.delivery;
   const RetrySchedule& schedule =
-      target.webhook.retry_schedule.empty() ? settings.retry_schedule : target.webhook.retry_schedule;
+      subscriber.webhook.retry_schedule.empty() ? settings.retry_schedule : subscriber.webhook.retry_schedule;
   std::optional<Time> next;
   if (judgement.is_gone) {
     *error += "; the webhook is switched off";
   } else if (request.is_probe) {
-    const Circuit* const circuit = pending_.circuit(target.webhook.id);
+    const Circuit* const circuit = pending_.circuit(subscriber.webhook.id);
     next = circuit != nullptr && circuit->is_open() ? circuit->next_probe_at() : now;
   } else {
     next = next_retry_at(now, delivery.attempt - delivery.probes, schedule, process_.random());
@@ -119,9 +119,9 @@ std::optional<Time> Outcomes::next_attempt_at(const OpenRequest& request, const 
 // If a tenant has a thousand failing webhooks that all subscribe to operational events, one event would make a million
 // deliveries. So the number of these events is limited for each organization. Webhooks without an organization are not
 // limited, because no tenant creates them.
-void Outcomes::emit(const Target& target, OperationalEvent event) {
+void Outcomes::emit(const Subscriber& subscriber, OperationalEvent event) {
   const Time now = process_.now();
-  if (const std::optional<std::string>& organization = target.webhook.organization_id) {
+  if (const std::optional<std::string>& organization = subscriber.webhook.organization_id) {
     const auto [limit, is_new] = event_limits_.try_emplace(*organization);
     if (is_new) limit->second.set_rate(kEventsPerSecond, now, kEventsAtOnce);
     if (!limit->second.has_token(now)) return;
@@ -137,63 +137,64 @@ void Outcomes::forget_idle() {
 
 // --- The endpoint ---------------------------------------------------------------------------------------------------------
 
-void Outcomes::note_endpoint(Target& target, const LogRow& row, Circuit::Change change) {
+void Outcomes::note_endpoint(Subscriber& subscriber, const LogRow& row, Circuit::Change change) {
   if (row.success) {
-    target.endpoint.last_success_at = process_.now();
+    subscriber.endpoint.last_success_at = process_.now();
   } else {
-    note_failure(target, row);
+    note_failure(subscriber, row);
   }
-  if (change == Circuit::Change::kOpened) note_opened(target, row.error);
-  if (change == Circuit::Change::kClosed) note_closed(target);
-  if (change != Circuit::Change::kNone) recording_.write_endpoint(target.webhook.id);
-  if (row.success) target.endpoint.failing_since.reset();
+  if (change == Circuit::Change::kOpened) note_opened(subscriber, row.error);
+  if (change == Circuit::Change::kClosed) note_closed(subscriber);
+  if (change != Circuit::Change::kNone) recording_.write_endpoint(subscriber.webhook.id);
+  if (row.success) subscriber.endpoint.failing_since.reset();
 }
 
-void Outcomes::note_failure(Target& target, const LogRow& row) {
+void Outcomes::note_failure(Subscriber& subscriber, const LogRow& row) {
   const Time now = process_.now();
-  EndpointState& endpoint = target.endpoint;
+  EndpointState& endpoint = subscriber.endpoint;
   endpoint.last_failure_at = now;
   endpoint.last_error = row.error;
   if (!endpoint.failing_since) {
     endpoint.failing_since = now;
-    target.has_failed_events = false;
+    subscriber.has_failed_events = false;
   }
-  target.has_failed_events |= !is_operational(row.event);
+  subscriber.has_failed_events |= !is_operational(row.event);
   if (now - *endpoint.failing_since >= process_.settings().disable_after) {
-    disable(target, "failing since " + format_timestamp(*endpoint.failing_since) + ": " + row.error);
+    disable(subscriber, "failing since " + format_timestamp(*endpoint.failing_since) + ": " + row.error);
   }
 }
 
-void Outcomes::note_opened(const Target& target, const std::string& error) {
-  pending_.hold_back(target);
-  process_.log_about(target.webhook.organization_id, LogLevel::kLog,
-                     "the circuit of " + described(target.webhook) + " has opened: " + error,
+void Outcomes::note_opened(const Subscriber& subscriber, const std::string& error) {
+  pending_.hold_back(subscriber);
+  process_.log_about(subscriber.webhook.organization_id, LogLevel::kLog,
+                     "the circuit of " + described(subscriber.webhook) + " has opened: " + error,
                      "Its endpoint failed " + std::to_string(Circuit::kFailuresToOpen) +
                          " times in a row. Its pending deliveries wait, and one delivery is tried from time to time.");
 }
 
-void Outcomes::note_closed(const Target& target) {
-  pending_.schedule_refill(target);
-  process_.log_about(target.webhook.organization_id, LogLevel::kLog,
-                     "the circuit of " + described(target.webhook) + " has closed",
+void Outcomes::note_closed(const Subscriber& subscriber) {
+  pending_.schedule_refill(subscriber);
+  process_.log_about(subscriber.webhook.organization_id, LogLevel::kLog,
+                     "the circuit of " + described(subscriber.webhook) + " has closed",
                      "Its endpoint answers again. Its pending deliveries are sent.");
   // Otherwise the failure of an operational event would cause the next one, and so on for ever.
-  if (target.has_failed_events) {
-    emit(target, webhook_recovered(target.webhook, target.endpoint.failing_since.value_or(process_.now())));
+  if (subscriber.has_failed_events) {
+    emit(subscriber, webhook_recovered(subscriber.webhook, subscriber.endpoint.failing_since.value_or(process_.now())));
   }
 }
 
 void Outcomes::note_test(const Tester::Outcome& test) {
-  Target* const target = targets_.find(test.webhook);
-  if (target == nullptr || target->webhook.created_at != test.webhook_created_at || target->webhook.url != test.url)
+  Subscriber* const subscriber = subscribers_.find(test.webhook);
+  if (subscriber == nullptr || subscriber->webhook.created_at != test.webhook_created_at ||
+      subscriber->webhook.url != test.url)
     return;
   if (test.verdict == Lanes::Health::kFailed) return;
   const bool has_lane = pending_.circuit(test.webhook) != nullptr;
   const bool has_closed = has_lane && pending_.close_circuit(test.webhook) == Circuit::Change::kClosed;
-  if (has_closed && target->webhook.is_deliverable()) note_closed(*target);
+  if (has_closed && subscriber->webhook.is_deliverable()) note_closed(*subscriber);
   if (test.verdict == Lanes::Health::kSuccess) {
-    target->endpoint.last_success_at = process_.now();
-    target->endpoint.failing_since.reset();
+    subscriber->endpoint.last_success_at = process_.now();
+    subscriber->endpoint.failing_since.reset();
   }
   recording_.write_endpoint(test.webhook);
 }
@@ -201,8 +202,8 @@ void Outcomes::note_test(const Tester::Outcome& test) {
 // --- Webhooks that are switched off -----------------------------------------------------------------------------------------
 
 // In a transaction of its own. Somebody may have locked the webhook's row, and other webhooks must not wait for that.
-void Outcomes::disable(const Target& target, const std::string& reason) {
-  to_disable_.emplace(target.webhook.id, std::string(utf8_prefix(reason, kReasonBytesMax)));
+void Outcomes::disable(const Subscriber& subscriber, const std::string& reason) {
+  to_disable_.emplace(subscriber.webhook.id, std::string(utf8_prefix(reason, kReasonBytesMax)));
   deadlines_.set(Deadline::kDisable, process_.now());
 }
 
@@ -217,13 +218,13 @@ void Outcomes::disable_webhooks() {
 
 // Returns false if it must be tried again.
 bool Outcomes::try_to_disable(const Uuid& webhook, const std::string& reason) {
-  const Target* const target = targets_.find(webhook);
-  if (target == nullptr || !target->webhook.is_active) return true;
-  const DisableResult result = store_.disable(target->webhook.identity(), target->webhook.url, reason,
-                                              webhook_disabled(target->webhook, reason));
+  const Subscriber* const subscriber = subscribers_.find(webhook);
+  if (subscriber == nullptr || !subscriber->webhook.is_active) return true;
+  const DisableResult result = store_.disable(subscriber->webhook.identity(), subscriber->webhook.url, reason,
+                                              webhook_disabled(subscriber->webhook, reason));
   if (result == DisableResult::kDisabled) {
-    process_.log_about(target->webhook.organization_id, LogLevel::kLog,
-                       described(target->webhook) + " is switched off: " + reason, "Its events are recorded.",
+    process_.log_about(subscriber->webhook.organization_id, LogLevel::kLog,
+                       described(subscriber->webhook) + " is switched off: " + reason, "Its events are recorded.",
                        "UPDATE webhook_configurations SET is_active = true switches it on again, and webhook_replay() "
                        "sends what it has missed.");
   }

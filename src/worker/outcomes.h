@@ -23,7 +23,7 @@
 #include "worker/recording.h"
 #include "worker/recovery.h"
 #include "worker/store.h"
-#include "worker/targets.h"
+#include "worker/subscribers.h"
 #include "worker/tester.h"
 
 namespace webhook {
@@ -31,11 +31,11 @@ namespace webhook {
 class Outcomes {
  public:
   // All of these outlive it.
-  Outcomes(Process& process, Store& store, Targets& targets, Statistics& statistics, Recorder& recorder,
+  Outcomes(Process& process, Store& store, Subscribers& subscribers, Statistics& statistics, Recorder& recorder,
            Recording& recording, Recovery& recovery, Pending& pending)
       : process_(process),
         store_(store),
-        targets_(targets),
+        subscribers_(subscribers),
         statistics_(statistics),
         recorder_(recorder),
         recording_(recording),
@@ -62,20 +62,21 @@ class Outcomes {
  private:
   enum class Deadline : std::uint8_t { kDisable, kCount };
 
-  void retry_or_give_up(const OpenRequest& request, const Target& target, const AttemptResult& judgement, LogRow* row);
-  std::optional<Time> next_attempt_at(const OpenRequest& request, const Target& target, const AttemptResult& judgement,
-                                      std::string* error);
-  void emit(const Target& target, OperationalEvent event);
-  void note_endpoint(Target& target, const LogRow& row, Circuit::Change change);
-  void note_failure(Target& target, const LogRow& row);
-  void note_opened(const Target& target, const std::string& error);
-  void note_closed(const Target& target);
-  void disable(const Target& target, const std::string& reason);
+  void retry_or_give_up(const OpenRequest& request, const Subscriber& subscriber, const AttemptResult& judgement,
+                        LogRow* row);
+  std::optional<Time> next_attempt_at(const OpenRequest& request, const Subscriber& subscriber,
+                                      const AttemptResult& judgement, std::string* error);
+  void emit(const Subscriber& subscriber, OperationalEvent event);
+  void note_endpoint(Subscriber& subscriber, const LogRow& row, Circuit::Change change);
+  void note_failure(Subscriber& subscriber, const LogRow& row);
+  void note_opened(const Subscriber& subscriber, const std::string& error);
+  void note_closed(const Subscriber& subscriber);
+  void disable(const Subscriber& subscriber, const std::string& reason);
   bool try_to_disable(const Uuid& webhook, const std::string& reason);
 
   Process& process_;
   Store& store_;
-  Targets& targets_;
+  Subscribers& subscribers_;
   Statistics& statistics_;
   Recorder& recorder_;
   Recording& recording_;

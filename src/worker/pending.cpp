@@ -28,9 +28,9 @@ constexpr Duration kWarningInterval = minutes(1);        // before the same warn
 constexpr const char* kTooOld = "older than webhook.max_age";
 constexpr const char* kNotStored = "the event is no longer stored";
 
-Delivery delivery_of(const Target& target, const std::shared_ptr<const Outgoing>& event, Ledger::Entry entry) {
-  return {.webhook = target.webhook.id,
-          .webhook_created_at = target.webhook.created_at,
+Delivery delivery_of(const Subscriber& subscriber, const std::shared_ptr<const Outgoing>& event, Ledger::Entry entry) {
+  return {.webhook = subscriber.webhook.id,
+          .webhook_created_at = subscriber.webhook.created_at,
           .event = event,
           .pending_since = event->created_at,
           .entry = entry};
@@ -50,11 +50,11 @@ std::shared_ptr<const Outgoing> without_body(const Outgoing& event) {
 
 }  // namespace
 
-Pending::Pending(Process& process, Store& store, Targets& targets, ByteBudget& budget, ReadBarrier& barrier,
+Pending::Pending(Process& process, Store& store, Subscribers& subscribers, ByteBudget& budget, ReadBarrier& barrier,
                  Recorder& recorder, Recording& recording, OutgoingFactory& outgoings, const Recovery& recovery)
     : process_(process),
       store_(store),
-      targets_(targets),
+      subscribers_(subscribers),
       budget_(budget),
       barrier_(barrier),
       recorder_(recorder),
@@ -62,7 +62,7 @@ Pending::Pending(Process& process, Store& store, Targets& targets, ByteBudget& b
       outgoings_(outgoings),
       recovery_(recovery),
       fan_outs_(budget),
-      ordering_keys_(process, store, targets, lanes_, backlog_, deferrals_) {}
+      ordering_keys_(process, store, subscribers, lanes_, backlog_, deferrals_) {}
 
 void Pending::apply_settings() {
   lanes_.set_slots(SlotLimits::of(static_cast<std::size_t>(process_.settings().max_in_flight)));
@@ -82,7 +82,7 @@ void Pending::flush() {
 void Pending::take_recorded(const Recorder::Result& recorded) {
   for (const DeliveryKey& key : recorded.released) {
     if (!backlog_.let_go(key.webhook, key.event_id)) continue;
-    if (const Target* target = targets_.find(key.webhook)) schedule_refill(*target);
+    if (const Subscriber* subscriber = subscribers_.find(key.webhook)) schedule_refill(*subscriber);
   }
   for (const Uuid& id : recorded.stored.deferred) {
     if (deferrals_.add(id, process_.now())) backlog_.unschedule(id);
@@ -121,11 +121,11 @@ void Pending::apply_deferred() {
 void Pending::end_deferral(const Applied& applied) {
   const Uuid& id = applied.webhook;
   deferrals_.remove(id);
-  const Target* target = targets_.find(id);
-  if (target == nullptr) return;
+  const Subscriber* subscriber = subscribers_.find(id);
+  if (subscriber == nullptr) return;
   if (applied.next_due) backlog_.add(id, {*applied.next_due, 0});
-  if (is_ordered(*target)) load_ordering_keys(*target);
-  schedule_refill(*target);
+  if (is_ordered(*subscriber)) load_ordering_keys(*subscriber);
+  schedule_refill(*subscriber);
 }
 
 void Pending::warn_of_deferral(const Uuid& webhook) {
@@ -133,8 +133,8 @@ void Pending::warn_of_deferral(const Uuid& webhook) {
   const std::optional<Time> since = deferrals_.since(webhook);
   if (!deadlines_.has_passed(Deadline::kDeferralWarning, now) || !since || now - *since < kDeferralPatience) return;
   deadlines_.set(Deadline::kDeferralWarning, now + kWarningInterval);
-  const Target* target = targets_.find(webhook);
-  std::string whose = target == nullptr ? "a deleted webhook" : described(target->webhook);
+  const Subscriber* subscriber = subscribers_.find(webhook);
+  std::string whose = subscriber == nullptr ? "a deleted webhook" : described(subscriber->webhook);
   if (deferrals_.size() > 1) whose += " and of " + std::to_string(deferrals_.size() - 1) + " more";
   process_.log(LogLevel::kWarning, "deliveries of " + whose + " wait to be recorded since " + format_timestamp(*since),
                "They are held by " + store_.holder(webhook) + ". Deliveries of other webhooks go on.",
@@ -144,10 +144,10 @@ void Pending::warn_of_deferral(const Uuid& webhook) {
 
 // --- Webhooks -------------------------------------------------------------------------------------------------------------
 
-void Pending::take_webhook(const Target& target, const Targets::Change& change, bool is_backlog_new,
+void Pending::take_webhook(const Subscriber& subscriber, const Subscribers::Change& change, bool is_backlog_new,
                            std::optional<Time> circuit_opened_at) {
-  const Uuid& id = target.webhook.id;
-  const std::optional<Time> next_due = target.webhook.next_due;
+  const Uuid& id = subscriber.webhook.id;
+  const std::optional<Time> next_due = subscriber.webhook.next_due;
   if (change.is_new || is_backlog_new) {
     backlog_.reset(id, next_due);
   } else if (next_due && *next_due < backlog_.next_due(id).value_or(Time::max())) {
@@ -155,8 +155,8 @@ void Pending::take_webhook(const Target& target, const Targets::Change& change, 
   }
   // The old ordering passed over rows that the new ordering delivers first.
   if (change.ordering && (next_due || backlog_.next_due(id))) backlog_.add(id, {});
-  if (is_ordered(target) && (is_backlog_new || change.ordering)) barrier_.add(id);
-  set_up_lane(target, change);
+  if (is_ordered(subscriber) && (is_backlog_new || change.ordering)) barrier_.add(id);
+  set_up_lane(subscriber, change);
   if (circuit_opened_at) {
     lanes_.reopen_circuit(id, *circuit_opened_at, process_.now());
     lanes_.begin_overflow(id);
@@ -167,34 +167,34 @@ void Pending::take_webhook(const Target& target, const Targets::Change& change, 
   const bool is_due = first_due && *first_due <= process_.now();
   const bool begins = recovery_.is_under_way() || change.became_deliverable || change.ordering;
   if (begins && lanes_.circuit(id) != nullptr && (is_due || deferrals_.contains(id))) lanes_.begin_overflow(id);
-  set_up_ordering(target, change, is_backlog_new);
+  set_up_ordering(subscriber, change, is_backlog_new);
 }
 
 // Makes a lane for a webhook that is deliverable. If a webhook no longer is, the deliveries in its lane become pending.
-void Pending::set_up_lane(const Target& target, const Targets::Change& change) {
+void Pending::set_up_lane(const Subscriber& subscriber, const Subscribers::Change& change) {
   const Time now = process_.now();
-  const Uuid& id = target.webhook.id;
+  const Uuid& id = subscriber.webhook.id;
   const bool has_lane = lanes_.circuit(id) != nullptr;
   if (has_lane && change.ordering) take_back(lanes_.evict(id));
   if (has_lane && change.url) lanes_.close_circuit(id, now);  // perhaps it is a better endpoint
   if (has_lane && (change.ordering || change.url)) recording_.write_endpoint(id);
-  if (target.webhook.is_deliverable()) {
-    lanes_.set_lane(id, target.webhook.limits, now, target.webhook.organization_id);
+  if (subscriber.webhook.is_deliverable()) {
+    lanes_.set_lane(id, subscriber.webhook.limits, now, subscriber.webhook.organization_id);
   } else if (has_lane) {
     take_back(lanes_.remove_lane(id));
   }
 }
 
-void Pending::set_up_ordering(const Target& target, const Targets::Change& change, bool is_backlog_new) {
-  const Uuid& id = target.webhook.id;
-  if (target.webhook.limits.ordering == Ordering::kRelaxed) ordering_keys_.drop(id);
+void Pending::set_up_ordering(const Subscriber& subscriber, const Subscribers::Change& change, bool is_backlog_new) {
+  const Uuid& id = subscriber.webhook.id;
+  if (subscriber.webhook.limits.ordering == Ordering::kRelaxed) ordering_keys_.drop(id);
   const bool begins = change.is_new || change.ordering || change.became_deliverable || is_backlog_new;
-  if (!begins || !is_ordered(target)) return;
+  if (!begins || !is_ordered(subscriber)) return;
   if (backlog_.next_due(id) || backlog_.held(id) > 0 || deferrals_.contains(id)) {
     lanes_.begin_overflow(id);  // new events wait behind the pending ones, whatever their keys are
     ordering_keys_.load(id);
   } else {
-    ordering_keys_.note_nothing_pending(target);
+    ordering_keys_.note_nothing_pending(subscriber);
   }
 }
 
@@ -202,27 +202,27 @@ void Pending::load_ordering_keys() {
   const Time end = process_.now() + kLoadTime;
   for (auto next = ordering_keys_.next_to_load(); next && process_.now() < end; next = ordering_keys_.next_to_load()) {
     const Uuid id = *next;
-    const Target* const target = targets_.find(id);
-    if (target != nullptr && is_ordered(*target)) load_ordering_keys(*target);
+    const Subscriber* const subscriber = subscribers_.find(id);
+    if (subscriber != nullptr && is_ordered(*subscriber)) load_ordering_keys(*subscriber);
     ordering_keys_.note_loaded(id);
-    if (target == nullptr) continue;
+    if (subscriber == nullptr) continue;
     // If there is nothing to fetch, no fetch ends the overflow.
     const bool is_all = !backlog_.next_due(id) && !deferrals_.contains(id) && !fan_outs_.contains(id);
     const Circuit* const circuit = lanes_.circuit(id);
     if (is_all && circuit != nullptr && !circuit->is_open()) lanes_.end_overflow(id);
-    schedule_refill(*target);
+    schedule_refill(*subscriber);
   }
 }
 
-void Pending::load_ordering_keys(const Target& target) {
+void Pending::load_ordering_keys(const Subscriber& subscriber) {
   flush();  // otherwise results that wait would not be counted
-  ordering_keys_.set_up(target);
+  ordering_keys_.set_up(subscriber);
 }
 
 void Pending::write_ordering_keys() {
   if (!ordering_keys_.has_step()) return;
   flush();  // otherwise rows that are on their way would be left out
-  if (const Target* const target = ordering_keys_.write_step()) schedule_refill(*target);
+  if (const Subscriber* const subscriber = ordering_keys_.write_step()) schedule_refill(*subscriber);
 }
 
 void Pending::forget(const Uuid& webhook) {
@@ -234,13 +234,13 @@ void Pending::forget(const Uuid& webhook) {
 }
 
 // While the circuit is open, nothing is fetched before the next probe.
-void Pending::schedule_refill(const Target& target) {
-  const Uuid& id = target.webhook.id;
+void Pending::schedule_refill(const Subscriber& subscriber) {
+  const Uuid& id = subscriber.webhook.id;
   const std::optional<Time> due = backlog_.next_due(id);
   const Circuit* circuit = lanes_.circuit(id);
   // Pending deliveries are read only after all of them are written.
   const bool is_incomplete = deferrals_.contains(id) || ordering_keys_.are_incomplete(id) || barrier_.holds(id);
-  if (!target.webhook.is_deliverable() || !due || circuit == nullptr || is_incomplete) {
+  if (!subscriber.webhook.is_deliverable() || !due || circuit == nullptr || is_incomplete) {
     backlog_.unschedule(id);
   } else {
     backlog_.schedule(id, lanes_.organization_number(id),
@@ -251,36 +251,37 @@ void Pending::schedule_refill(const Target& target) {
 // --- Events ---------------------------------------------------------------------------------------------------------------
 
 // Deliveries that lanes do not take get their rows at once, unless there are many.
-void Pending::deliver(const std::vector<Target*>& receivers, const std::shared_ptr<const Outgoing>& event,
+void Pending::deliver(const std::vector<Subscriber*>& subscribers, const std::shared_ptr<const Outgoing>& event,
                       Ledger::Entry entry) {
-  std::vector<const Target*> rejected;
+  std::vector<const Subscriber*> rejected;
   bool must_wait = false;
-  for (const Target* const target : receivers) {
-    if (fan_outs_.contains(target->webhook.id)) {
+  for (const Subscriber* const subscriber : subscribers) {
+    if (fan_outs_.contains(subscriber->webhook.id)) {
       must_wait = true;
-    } else if (target->webhook.is_deliverable() && lanes_.offer(delivery_of(*target, event, entry))) {
+    } else if (subscriber->webhook.is_deliverable() && lanes_.offer(delivery_of(*subscriber, event, entry))) {
       continue;
     }
-    rejected.push_back(target);
+    rejected.push_back(subscriber);
   }
   if (rejected.empty()) return;
   if (must_wait || rejected.size() > FanOuts::kDirectMax) {
     wait_for_rows(rejected, *event, entry);
     return;
   }
-  for (const Target* const target : rejected) {
-    add_due(delivery_of(*target, event, entry));
+  for (const Subscriber* const subscriber : rejected) {
+    add_due(delivery_of(*subscriber, event, entry));
     recorder_.settle(entry);
   }
 }
 
 // Nothing may overtake these deliveries until they have their rows.
-void Pending::wait_for_rows(const std::vector<const Target*>& receivers, const Outgoing& event, Ledger::Entry entry) {
-  std::vector<FanOuts::Receiver> waiting;
-  waiting.reserve(receivers.size());
-  for (const Target* const target : receivers) {
-    waiting.push_back({target->webhook.id, target->webhook.created_at});
-    if (lanes_.circuit(target->webhook.id) != nullptr) lanes_.begin_overflow(target->webhook.id);
+void Pending::wait_for_rows(const std::vector<const Subscriber*>& subscribers, const Outgoing& event,
+                            Ledger::Entry entry) {
+  std::vector<FanOuts::Subscriber> waiting;
+  waiting.reserve(subscribers.size());
+  for (const Subscriber* const subscriber : subscribers) {
+    waiting.push_back({subscriber->webhook.id, subscriber->webhook.created_at});
+    if (lanes_.circuit(subscriber->webhook.id) != nullptr) lanes_.begin_overflow(subscriber->webhook.id);
   }
   fan_outs_.add(without_body(event), entry, std::move(waiting));
 }
@@ -289,8 +290,8 @@ bool Pending::write_fan_outs() {
   for (std::size_t n = 0; n < kFanOutStep && !recording_.is_full(); ++n) {
     const std::optional<FanOuts::Taken> taken = fan_outs_.take();
     if (!taken) return true;
-    add_due({.webhook = taken->receiver.webhook,
-             .webhook_created_at = taken->receiver.created_at,
+    add_due({.webhook = taken->subscriber.webhook,
+             .webhook_created_at = taken->subscriber.created_at,
              .event = taken->event,
              .pending_since = taken->event->created_at,
              .entry = taken->entry});
@@ -326,11 +327,11 @@ void Pending::give_up(const Event& event, const Webhook& webhook, int attempts, 
 // --- Rows -----------------------------------------------------------------------------------------------------------------
 
 void Pending::add(const Delivery& delivery, int attempts, std::optional<Time> next_attempt_at, std::string error) {
-  const Target* target = targets_.find(delivery);
-  if (target == nullptr || is_asked_again(delivery)) return;
-  add_row(delivery, *target, attempts, next_attempt_at, std::move(error));
+  const Subscriber* subscriber = subscribers_.find(delivery);
+  if (subscriber == nullptr || is_asked_again(delivery)) return;
+  add_row(delivery, *subscriber, attempts, next_attempt_at, std::move(error));
   if (next_attempt_at) backlog_.add(delivery.webhook, {*next_attempt_at, delivery.event->event_id});
-  schedule_refill(*target);
+  schedule_refill(*subscriber);
 }
 
 // Whether the event is in memory a second time, because somebody asked for it again. webhook_deliveries has one row for
@@ -339,12 +340,12 @@ bool Pending::is_asked_again(const Delivery& delivery) const {
   return !delivery.has_row && backlog_.is_held(delivery.webhook, delivery.event->event_id);
 }
 
-void Pending::add_row(const Delivery& delivery, const Target& target, int attempts, std::optional<Time> next_attempt_at,
-                      std::string error) {
+void Pending::add_row(const Delivery& delivery, const Subscriber& subscriber, int attempts,
+                      std::optional<Time> next_attempt_at, std::string error) {
   const Outgoing& event = *delivery.event;
   recorder_.store({.key = key_of(delivery),
                    .request = delivery.request,
-                   .webhook_created_at = target.webhook.created_at,
+                   .webhook_created_at = subscriber.webhook.created_at,
                    .organization_id = event.organization_id,
                    .event = event.event_name,
                    .event_key = event.key,
@@ -355,7 +356,7 @@ void Pending::add_row(const Delivery& delivery, const Target& target, int attemp
                    .pending_since = delivery.pending_since,
                    .next_attempt_at = next_attempt_at,
                    .last_error = std::move(error),
-                   .ordering_key = ordering_key(target.webhook.limits.ordering, event.key, event.event_id)},
+                   .ordering_key = ordering_key(subscriber.webhook.limits.ordering, event.key, event.event_id)},
                   process_.now());
   if (next_attempt_at && !delivery.has_row) lanes_.note_pending(delivery.webhook, event.key, event.event_id);
   if (!next_attempt_at && delivery.has_row) lanes_.note_settled(delivery.webhook, event.key, event.event_id);
@@ -363,9 +364,9 @@ void Pending::add_row(const Delivery& delivery, const Target& target, int attemp
 
 // The row is due since its event was captured, so that pending deliveries are sent in the order of their age.
 void Pending::add_due(const Delivery& delivery) {
-  const Target* target = targets_.find(delivery);
+  const Subscriber* subscriber = subscribers_.find(delivery);
   add(delivery, delivery.attempt - 1, delivery.pending_since,
-      target == nullptr ? std::string() : target->webhook.secret_problem);
+      subscriber == nullptr ? std::string() : subscriber->webhook.secret_problem);
 }
 
 void Pending::remove_row(const Delivery& delivery) {
@@ -379,7 +380,7 @@ void Pending::take_back(std::vector<Delivery> deliveries) {
   for (Delivery& delivery : deliveries) {
     if (delivery.has_row) {
       backlog_.put_back(delivery.webhook, delivery.event->event_id);
-      if (const Target* target = targets_.find(delivery)) schedule_refill(*target);
+      if (const Subscriber* subscriber = subscribers_.find(delivery)) schedule_refill(*subscriber);
     } else {
       add_due(delivery);
     }
@@ -395,10 +396,10 @@ void Pending::drop(const std::vector<Delivery>& deliveries) {
 
 // The delivery stays in memory, so refill() does not fetch the row. A delivery to a deleted webhook gets no row.
 void Pending::spill(Delivery& delivery) {
-  const Target* target = targets_.find(delivery);
-  if (target != nullptr && !is_asked_again(delivery)) {
+  const Subscriber* subscriber = subscribers_.find(delivery);
+  if (subscriber != nullptr && !is_asked_again(delivery)) {
     backlog_.hold(delivery.webhook, {delivery.pending_since, delivery.event->event_id});
-    add_row(delivery, *target, delivery.attempt - 1, delivery.pending_since, std::string());
+    add_row(delivery, *subscriber, delivery.attempt - 1, delivery.pending_since, std::string());
     delivery.has_row = true;
   }
   recorder_.settle(*delivery.entry);
@@ -418,18 +419,18 @@ Circuit::Change Pending::finish(const Delivery& delivery, Lanes::Health verdict,
 
 void Pending::hold_back_behind(const Delivery& failed) { take_back(lanes_.withdraw_behind(failed)); }
 
-void Pending::let_go(const Delivery& delivery, const Target& target) {
+void Pending::let_go(const Delivery& delivery, const Subscriber& subscriber) {
   if (delivery.entry) recorder_.settle(*delivery.entry);
   if (delivery.has_row) recorder_.release(key_of(delivery));
   const Uuid& id = delivery.webhook;
-  if (backlog_.next_due(id) && lanes_.wants_refill(id, process_.now())) schedule_refill(target);
+  if (backlog_.next_due(id) && lanes_.wants_refill(id, process_.now())) schedule_refill(subscriber);
 }
 
-void Pending::hold_back(const Target& target) {
-  const Uuid& id = target.webhook.id;
+void Pending::hold_back(const Subscriber& subscriber) {
+  const Uuid& id = subscriber.webhook.id;
   take_back(lanes_.evict(id));
   lanes_.begin_overflow(id);
-  schedule_refill(target);
+  schedule_refill(subscriber);
 }
 
 // --- Refill ---------------------------------------------------------------------------------------------------------------
@@ -444,9 +445,9 @@ void Pending::refill() {
   while (process_.now() < end) {
     const std::optional<Uuid> id = backlog_.take_scheduled(process_.now());
     if (!id) break;
-    const Target* const target = targets_.find(*id);
+    const Subscriber* const subscriber = subscribers_.find(*id);
     // A lane without much room is scheduled again by let_go().
-    if (target == nullptr) continue;
+    if (subscriber == nullptr) continue;
     if (!lanes_.wants_refill(*id, process_.now())) {
       if (!lanes_.has_bytes_for(*id, 1)) starve(*id, 1);
       continue;
@@ -455,21 +456,21 @@ void Pending::refill() {
       // Deliveries that overflowed a moment ago are recorded first. Otherwise refill_lane() would not see them, and new
       // events would overtake them.
       if (!std::exchange(is_recorded, true)) flush();
-      if (!deferrals_.contains(*id)) refill_lane(*target);
+      if (!deferrals_.contains(*id)) refill_lane(*subscriber);
     } catch (...) {
-      schedule_refill(*target);
+      schedule_refill(*subscriber);
       throw;
     }
   }
 }
 
-void Pending::refill_lane(const Target& target) {
-  const Uuid id = target.webhook.id;
+void Pending::refill_lane(const Subscriber& subscriber) {
+  const Uuid id = subscriber.webhook.id;
   const Time now = process_.now();
-  const bool in_order = target.webhook.limits.ordering != Ordering::kRelaxed;
+  const bool in_order = subscriber.webhook.limits.ordering != Ordering::kRelaxed;
   const std::size_t room = lanes_.room(id, now);
   // For an ordered webhook the store begins at the oldest rows. These are in memory already.
-  Due due = store_.due({.webhook = target.webhook.identity(),
+  Due due = store_.due({.webhook = subscriber.webhook.identity(),
                         .now = now,
                         .in_order = in_order,
                         .after = backlog_.position(id),
@@ -484,12 +485,13 @@ void Pending::refill_lane(const Target& target) {
   for (PendingDelivery& row : due.deliveries) {
     const Backlog::Position at{row.next_attempt_at, row.event.id};
     const std::int64_t request = row.request;
-    const std::optional<std::string> key = ordering_key(target.webhook.limits.ordering, row.event.key, row.event.id);
+    const std::optional<std::string> key =
+        ordering_key(subscriber.webhook.limits.ordering, row.event.key, row.event.id);
     if (backlog_.is_held(id, row.event.id)) {
       if (backlog_.note_found(id, at, request) && key) asked_again.insert(*key);
     } else if (!key || !asked_again.contains(*key)) {
       has_found = true;
-      all_taken = give_up_if_dead(target, row, now) || offer_row(target, std::move(row));
+      all_taken = give_up_if_dead(subscriber, row, now) || offer_row(subscriber, std::move(row));
       if (!all_taken) break;
       backlog_.hold(id, at, request);
     }
@@ -502,30 +504,30 @@ void Pending::refill_lane(const Target& target) {
   if (has_more) {
     lanes_.begin_overflow(id);
   } else {
-    end_overflow(target, !due.next);
+    end_overflow(subscriber, !due.next);
   }
   // Otherwise let_go() schedules the webhook when the lane has room. For an ordered webhook it does so when a delivery
   // in memory has ended, because the store returns the rows in memory first.
-  if (all_taken && (has_found || is_all || !in_order)) schedule_refill(target);
+  if (all_taken && (has_found || is_all || !in_order)) schedule_refill(subscriber);
 }
 
 // Returns whether the row is not to be delivered, because it is too old or its event is gone.
-bool Pending::give_up_if_dead(const Target& target, const PendingDelivery& row, Time now) {
+bool Pending::give_up_if_dead(const Subscriber& subscriber, const PendingDelivery& row, Time now) {
   const bool is_old = row.pending_since < now - process_.settings().max_age;
   if (!is_old && !row.event.data.empty()) return false;
-  const Uuid& id = target.webhook.id;
-  give_up(row.event, target.webhook, row.attempts, is_old ? kTooOld : kNotStored, row.request);
+  const Uuid& id = subscriber.webhook.id;
+  give_up(row.event, subscriber.webhook, row.attempts, is_old ? kTooOld : kNotStored, row.request);
   lanes_.note_settled(id, row.event.key, row.event.id);
   recorder_.release({row.event.id, id});
   return true;
 }
 
 // Returns whether the lane has taken it.
-bool Pending::offer_row(const Target& target, PendingDelivery row) {
-  const Uuid& id = target.webhook.id;
+bool Pending::offer_row(const Subscriber& subscriber, PendingDelivery row) {
+  const Uuid& id = subscriber.webhook.id;
   const std::shared_ptr<const Outgoing> event = outgoings_.make(std::move(row.event));
   const bool is_taken = lanes_.refill({.webhook = id,
-                                       .webhook_created_at = target.webhook.created_at,
+                                       .webhook_created_at = subscriber.webhook.created_at,
                                        .event = event,
                                        .attempt = row.attempts + 1,
                                        .probes = row.probes,
@@ -537,8 +539,8 @@ bool Pending::offer_row(const Target& target, PendingDelivery row) {
 }
 
 // All due rows are in memory. is_all: there are no other rows.
-void Pending::end_overflow(const Target& target, bool is_all) {
-  const Uuid& id = target.webhook.id;
+void Pending::end_overflow(const Subscriber& subscriber, bool is_all) {
+  const Uuid& id = subscriber.webhook.id;
   // There were too many keys with pending deliveries to know them all. Now there are few.
   if (is_all && !lanes_.knows_pending(id) && !ordering_keys_.are_being_written(id)) ordering_keys_.load(id);
   lanes_.end_overflow(id);
@@ -553,7 +555,7 @@ void Pending::starve(const Uuid& webhook, std::size_t bytes) {
 // rows.
 void Pending::wake_read() {
   for (const Uuid& id : barrier_.release()) {
-    if (const Target* target = targets_.find(id)) schedule_refill(*target);
+    if (const Subscriber* subscriber = subscribers_.find(id)) schedule_refill(*subscriber);
   }
 }
 
@@ -564,16 +566,16 @@ void Pending::wake_starved() {
   for (std::size_t left = starved_turns_.size(); left > 0 && misses < kStarvedMisses; --left) {
     const Uuid id = starved_turns_.front();
     starved_turns_.pop_front();
-    const Target* target = targets_.find(id);
+    const Subscriber* subscriber = subscribers_.find(id);
     const std::size_t wanted = starved_.at(id);
-    if (target != nullptr && lanes_.circuit(id) != nullptr && !lanes_.has_bytes_for(id, bytes + wanted)) {
+    if (subscriber != nullptr && lanes_.circuit(id) != nullptr && !lanes_.has_bytes_for(id, bytes + wanted)) {
       starved_turns_.push_back(id);
       ++misses;
       continue;
     }
     starved_.erase(id);
     bytes += wanted;
-    if (target != nullptr) schedule_refill(*target);
+    if (subscriber != nullptr) schedule_refill(*subscriber);
   }
 }
 
@@ -598,10 +600,10 @@ bool Pending::is_left_alone(const Uuid& webhook, bool delivers) const {
   return (circuit->is_open() || !delivers) && lanes_.queued(webhook) == 0;
 }
 
-bool Pending::give_up_old(const Target& target) {
+bool Pending::give_up_old(const Subscriber& subscriber) {
   const Time before = process_.now() - process_.settings().max_age;
-  const std::vector<std::int64_t> ids = store_.give_up_old(target.webhook.identity(), before, kTooOld, kGiveUpStep);
-  if (!ids.empty() && is_ordered(target)) load_ordering_keys(target);
+  const std::vector<std::int64_t> ids = store_.give_up_old(subscriber.webhook.identity(), before, kTooOld, kGiveUpStep);
+  if (!ids.empty() && is_ordered(subscriber)) load_ordering_keys(subscriber);
   return ids.size() == kGiveUpStep;
 }
 

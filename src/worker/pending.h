@@ -45,14 +45,14 @@
 #include "worker/recording.h"
 #include "worker/recovery.h"
 #include "worker/store.h"
-#include "worker/targets.h"
+#include "worker/subscribers.h"
 
 namespace webhook {
 
 class Pending {
  public:
   // All of these outlive it.
-  Pending(Process& process, Store& store, Targets& targets, ByteBudget& budget, ReadBarrier& barrier,
+  Pending(Process& process, Store& store, Subscribers& subscribers, ByteBudget& budget, ReadBarrier& barrier,
           Recorder& recorder, Recording& recording, OutgoingFactory& outgoings, const Recovery& recovery);
 
   // Takes over webhook.max_in_flight and the budget.
@@ -73,10 +73,10 @@ class Pending {
 
   // The webhook is new or has changed. If is_backlog_new is set, its next_due replaces what was known of its backlog.
   // circuit_opened_at is set for a new webhook whose circuit an earlier worker left open. Call schedule_refill() next.
-  void take_webhook(const Target& target, const Targets::Change& change, bool is_backlog_new,
+  void take_webhook(const Subscriber& subscriber, const Subscribers::Change& change, bool is_backlog_new,
                     std::optional<Time> circuit_opened_at);
   // Decides when the webhook's backlog is read next.
-  void schedule_refill(const Target& target);
+  void schedule_refill(const Subscriber& subscriber);
   // The webhook is gone. Its requests in flight go on. Maintenance deletes its rows.
   void forget(const Uuid& webhook);
   // Loads the ordering keys that have pending deliveries, as far as there is time.
@@ -86,8 +86,8 @@ class Pending {
 
   // --- Events
 
-  // Puts a delivery into each receiver's lane. If the lane does not take it, it becomes a pending row.
-  void deliver(const std::vector<Target*>& receivers, const std::shared_ptr<const Outgoing>& event,
+  // Puts a delivery into each subscriber's lane. If the lane does not take it, it becomes a pending row.
+  void deliver(const std::vector<Subscriber*>& subscribers, const std::shared_ptr<const Outgoing>& event,
                Ledger::Entry entry);
   // A delivery is dead without another attempt. The log says so.
   void give_up(const Event& event, const Webhook& webhook, int attempts, const std::string& error,
@@ -113,14 +113,14 @@ class Pending {
   // Deliveries behind a failed one in its lane that must not overtake it become pending too.
   void hold_back_behind(const Delivery& failed);
   // The recorder has the results of the delivery's attempt. Its lane may need a refill.
-  void let_go(const Delivery& delivery, const Target& target);
+  void let_go(const Delivery& delivery, const Subscriber& subscriber);
   // The deliveries of a webhook that is gone are settled.
   void drop(const std::vector<Delivery>& deliveries);
 
   // Nothing: the webhook has no lane.
   const Circuit* circuit(const Uuid& webhook) const { return lanes_.circuit(webhook); }
   // The circuit has opened. The deliveries in the lane become pending rows, and the backlog waits for the next probe.
-  void hold_back(const Target& target);
+  void hold_back(const Subscriber& subscriber);
   // A test has shown that the endpoint answers.
   Circuit::Change close_circuit(const Uuid& webhook) { return lanes_.close_circuit(webhook, process_.now()); }
 
@@ -134,7 +134,7 @@ class Pending {
   bool is_left_alone(const Uuid& webhook, bool delivers) const;
   // Gives up some of the webhook's pending deliveries that are older than webhook.max_age. Returns whether there may be
   // more.
-  bool give_up_old(const Target& target);
+  bool give_up_old(const Subscriber& subscriber);
   // Visits the deliveries in lanes until a visit returns false. Returns whether all were visited.
   template <class Visit>
   bool for_each_queued(Visit visit) {
@@ -166,26 +166,26 @@ class Pending {
   void take_recorded(const Recorder::Result& recorded);
   void end_deferral(const Applied& applied);
   void warn_of_deferral(const Uuid& webhook);
-  void set_up_lane(const Target& target, const Targets::Change& change);
-  void set_up_ordering(const Target& target, const Targets::Change& change, bool is_backlog_new);
-  void load_ordering_keys(const Target& target);
-  void wait_for_rows(const std::vector<const Target*>& receivers, const Outgoing& event, Ledger::Entry entry);
+  void set_up_lane(const Subscriber& subscriber, const Subscribers::Change& change);
+  void set_up_ordering(const Subscriber& subscriber, const Subscribers::Change& change, bool is_backlog_new);
+  void load_ordering_keys(const Subscriber& subscriber);
+  void wait_for_rows(const std::vector<const Subscriber*>& subscribers, const Outgoing& event, Ledger::Entry entry);
   bool is_asked_again(const Delivery& delivery) const;
-  void add_row(const Delivery& delivery, const Target& target, int attempts, std::optional<Time> next_attempt_at,
-               std::string error);
+  void add_row(const Delivery& delivery, const Subscriber& subscriber, int attempts,
+               std::optional<Time> next_attempt_at, std::string error);
   void add_due(const Delivery& delivery);
   void take_back(std::vector<Delivery> deliveries);
-  void refill_lane(const Target& target);
-  bool give_up_if_dead(const Target& target, const PendingDelivery& row, Time now);
-  bool offer_row(const Target& target, PendingDelivery row);
-  void end_overflow(const Target& target, bool is_all);
+  void refill_lane(const Subscriber& subscriber);
+  bool give_up_if_dead(const Subscriber& subscriber, const PendingDelivery& row, Time now);
+  bool offer_row(const Subscriber& subscriber, PendingDelivery row);
+  void end_overflow(const Subscriber& subscriber, bool is_all);
   void starve(const Uuid& webhook, std::size_t bytes);
   void wake_starved();
   void wake_read();
 
   Process& process_;
   Store& store_;
-  Targets& targets_;
+  Subscribers& subscribers_;
   ByteBudget& budget_;
   ReadBarrier& barrier_;
   Recorder& recorder_;

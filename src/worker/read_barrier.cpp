@@ -47,8 +47,8 @@ std::vector<Uuid> ReadBarrier::release() {
 bool ReadBarrier::may_go(const Uuid& webhook, Held& held) const {
   if (read_ < held.head) return false;
   if (!held.entry) held.entry = end_entry_;
-  const Target* const target = targets_.find(webhook);
-  return target == nullptr || !filters_.has_older_than(*held.entry, target->webhook.organization_id);
+  const Subscriber* const subscriber = subscribers_.find(webhook);
+  return subscriber == nullptr || !filters_.has_older_than(*held.entry, subscriber->webhook.organization_id);
 }
 
 std::optional<Time> ReadBarrier::next_at(Time now) const {

@@ -14,14 +14,14 @@
 #include "core/time.h"
 #include "core/uuid.h"
 #include "worker/filters.h"
-#include "worker/targets.h"
+#include "worker/subscribers.h"
 
 namespace webhook {
 
 class ReadBarrier {
  public:
   // Both outlive it.
-  ReadBarrier(Targets& targets, const Filters& filters) : targets_(targets), filters_(filters) {}
+  ReadBarrier(Subscribers& subscribers, const Filters& filters) : subscribers_(subscribers), filters_(filters) {}
 
   // The webhook's rows have changed. They are held back from now on.
   void add(const Uuid& webhook);
@@ -48,7 +48,7 @@ class ReadBarrier {
 
   bool may_go(const Uuid& webhook, Held& held) const;
 
-  Targets& targets_;
+  Subscribers& subscribers_;
   const Filters& filters_;
   std::unordered_map<Uuid, Held> held_;
   std::deque<Uuid> turns_;    // each one held, and some that are not any more

@@ -27,15 +27,15 @@ constexpr Duration kFilterTime = milliseconds(2);         // of asking filters, 
 }  // namespace
 
 Reader::Reader(Process& process, Store& store, const WorkerShare& share, const ByteBudget& budget, Ledger& ledger,
-               ReadBarrier& barrier, Targets& targets, Recording& recording, Recovery& recovery, Pending& pending,
-               Filters& filters, Admission& admission, Webhooks& webhooks, Unadmitted& unadmitted)
+               ReadBarrier& barrier, Subscribers& subscribers, Recording& recording, Recovery& recovery,
+               Pending& pending, Filters& filters, Admission& admission, Webhooks& webhooks, Unadmitted& unadmitted)
     : process_(process),
       store_(store),
       share_(share),
       budget_(budget),
       ledger_(ledger),
       barrier_(barrier),
-      targets_(targets),
+      subscribers_(subscribers),
       recording_(recording),
       recovery_(recovery),
       pending_(pending),
@@ -197,18 +197,18 @@ std::vector<DeliveryKey> Reader::rows_of(const std::vector<Event>& events) {
 
 // --- Admitting ------------------------------------------------------------------------------------------------------------
 
-// Finds the receivers of the events.
-std::vector<Unadmitted::Receivers> Reader::route(const std::vector<Event>& events) {
-  std::vector<Unadmitted::Receivers> receivers(events.size());
+// Finds the subscribers of the events.
+std::vector<Unadmitted::Subscribers> Reader::route(const std::vector<Event>& events) {
+  std::vector<Unadmitted::Subscribers> subscribers(events.size());
   for (std::size_t i = 0; i < events.size(); ++i) {
     const Event& event = events[i];
-    for (Target* const target : targets_.routes(event)) {
-      if (!target->webhook.was_active(event.known_switch)) continue;
-      if (recovery_.is_under_way() && recovery_.knows({event.id, target->webhook.id})) continue;
-      receivers[i].push_back(target);
+    for (Subscriber* const subscriber : subscribers_.routes(event)) {
+      if (!subscriber->webhook.was_active(event.known_switch)) continue;
+      if (recovery_.is_under_way() && recovery_.knows({event.id, subscriber->webhook.id})) continue;
+      subscribers[i].push_back(subscriber);
     }
   }
-  return receivers;
+  return subscribers;
 }
 
 // Admits as many events as there is room for. If lanes had time to make room and made none, admits all.
@@ -221,9 +221,9 @@ void Reader::admit_chunk(const Backpressure::Room& room) {
       if (process_.now() >= end) break;
       deliveries = 0;
     }
-    const Unadmitted::Receivers& receivers = unadmitted_.next_receivers();
-    deliveries += receivers.size();
-    admission_.admit(unadmitted_.take(), receivers);
+    const Unadmitted::Subscribers& subscribers = unadmitted_.next_subscribers();
+    deliveries += subscribers.size();
+    admission_.admit(unadmitted_.take(), subscribers);
   }
   if (unadmitted_.empty()) finish_chunk();
 }

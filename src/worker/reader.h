@@ -22,7 +22,7 @@
 #include "worker/recording.h"
 #include "worker/recovery.h"
 #include "worker/store.h"
-#include "worker/targets.h"
+#include "worker/subscribers.h"
 #include "worker/unadmitted.h"
 #include "worker/webhooks.h"
 
@@ -32,7 +32,7 @@ class Reader {
  public:
   // All of these outlive it.
   Reader(Process& process, Store& store, const WorkerShare& share, const ByteBudget& budget, Ledger& ledger,
-         ReadBarrier& barrier, Targets& targets, Recording& recording, Recovery& recovery, Pending& pending,
+         ReadBarrier& barrier, Subscribers& subscribers, Recording& recording, Recovery& recovery, Pending& pending,
          Filters& filters, Admission& admission, Webhooks& webhooks, Unadmitted& unadmitted);
 
   // log_floor: of the checkpoint with which the ledger starts.
@@ -74,7 +74,7 @@ class Reader {
   bool open_next_window();
   void read_chunk();
   std::vector<DeliveryKey> rows_of(const std::vector<Event>& events);
-  std::vector<Unadmitted::Receivers> route(const std::vector<Event>& events);
+  std::vector<Unadmitted::Subscribers> route(const std::vector<Event>& events);
   void admit_chunk(const Backpressure::Room& room);
   void finish_chunk();
 
@@ -84,7 +84,7 @@ class Reader {
   const ByteBudget& budget_;
   Ledger& ledger_;
   ReadBarrier& barrier_;
-  Targets& targets_;
+  Subscribers& subscribers_;
   Recording& recording_;
   Recovery& recovery_;
   Pending& pending_;

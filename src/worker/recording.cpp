@@ -28,13 +28,13 @@ constexpr Duration kWarningInterval = minutes(1);     // before the same warning
 }  // namespace
 
 Recording::Recording(Process& process, Recorder& recorder, const ByteBudget& budget, Ledger& ledger,
-                     Statistics& statistics, Targets& targets, Maintenance& maintenance)
+                     Statistics& statistics, Subscribers& subscribers, Maintenance& maintenance)
     : process_(process),
       recorder_(recorder),
       budget_(budget),
       ledger_(ledger),
       statistics_(statistics),
-      targets_(targets),
+      subscribers_(subscribers),
       maintenance_(maintenance),
       delay_(kDelayMin) {}
 
@@ -129,9 +129,9 @@ Recorder::WorkerState Recording::state_to_record(const Lanes& lanes) {
     deadlines_.set(Deadline::kLockedRows, now + kLockedRetry);
   }
   for (const Uuid& id : endpoints_) {
-    const Target* target = targets_.find(id);
-    if (target == nullptr) continue;
-    EndpointState endpoint = target->endpoint;
+    const Subscriber* subscriber = subscribers_.find(id);
+    if (subscriber == nullptr) continue;
+    EndpointState endpoint = subscriber->endpoint;
     const Circuit* circuit = lanes.circuit(id);
     const bool is_open = circuit != nullptr && circuit->is_open();
     endpoint.circuit_opened_at = is_open ? circuit->opened_at() : std::nullopt;

@@ -23,7 +23,7 @@
 #include "worker/process.h"
 #include "worker/recorder.h"
 #include "worker/store.h"
-#include "worker/targets.h"
+#include "worker/subscribers.h"
 
 namespace webhook {
 
@@ -31,7 +31,7 @@ class Recording {
  public:
   // All of these outlive it.
   Recording(Process& process, Recorder& recorder, const ByteBudget& budget, Ledger& ledger, Statistics& statistics,
-            Targets& targets, Maintenance& maintenance);
+            Subscribers& subscribers, Maintenance& maintenance);
 
   // Whether more may be sent. Results pile up while the database takes none.
   bool has_room_for_results() const { return recorder_.bytes() < budget_.results_max(); }
@@ -83,7 +83,7 @@ class Recording {
   const ByteBudget& budget_;
   Ledger& ledger_;
   Statistics& statistics_;
-  Targets& targets_;
+  Subscribers& subscribers_;
   Maintenance& maintenance_;
   Deadlines<Deadline> deadlines_;
   Time last_recorded_{};             // log rows

@@ -27,7 +27,7 @@
 #include "worker/filters.h"
 #include "worker/process.h"
 #include "worker/replay_store.h"
-#include "worker/targets.h"
+#include "worker/subscribers.h"
 
 namespace webhook {
 
@@ -38,9 +38,14 @@ class Replays {
   static constexpr std::size_t kPendingMax = 10'000;  // of a webhook, or half of its organization's quota
 
   // All of these outlive it.
-  Replays(Process& process, ReplayStore& store, Targets& targets, Filters& filters, const ByteBudget& budget,
+  Replays(Process& process, ReplayStore& store, Subscribers& subscribers, Filters& filters, const ByteBudget& budget,
           const WorkerShare& share)
-      : process_(process), store_(store), targets_(targets), filters_(filters), budget_(budget), share_(share) {}
+      : process_(process),
+        store_(store),
+        subscribers_(subscribers),
+        filters_(filters),
+        budget_(budget),
+        share_(share) {}
 
   // Polls for replays, or takes a step of one, if it is time. delivers: deliveries are neither switched off nor paused;
   // otherwise replays wait. Throws Error if the database failed; a replay that failed has ended, and is none.
@@ -69,7 +74,7 @@ class Replays {
 
   Process& process_;
   ReplayStore& store_;
-  Targets& targets_;
+  Subscribers& subscribers_;
   Filters& filters_;
   const ByteBudget& budget_;
   const WorkerShare share_;

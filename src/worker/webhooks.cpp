@@ -10,7 +10,7 @@ Webhooks::Webhooks(Process& process, Store& store, const WorkerShare& share, con
       store_(store),
       share_(share),
       configuration_(rooms.configuration),
-      targets_(rooms.targets),
+      subscribers_(rooms.subscribers),
       statistics_(rooms.statistics),
       outgoings_(rooms.outgoings),
       maintenance_(rooms.maintenance),
@@ -60,7 +60,7 @@ bool Webhooks::take_over(ConfigurationReader::Step step, Time begun) {
     take_webhook(std::move(webhook), are_backlogs_stale_ && step.is_of_round);
   }
   if (step.has_ended_round) {
-    for (const Uuid& id : targets_.not_seen_since(configuration_.round())) forget(id);
+    for (const Uuid& id : subscribers_.not_seen_since(configuration_.round())) forget(id);
     are_backlogs_stale_ = false;
   }
   if (configuration_.is_loaded()) secret_problems_.report();
@@ -115,43 +115,43 @@ bool Webhooks::take_instance(const Configuration& read) {
 // is_backlog_new: what was known of its backlog is old.
 void Webhooks::take_webhook(Webhook webhook, bool is_backlog_new) {
   const Uuid id = webhook.id;
-  const Target* const known = targets_.find(id);
+  const Subscriber* const known = subscribers_.find(id);
   if (known != nullptr && known->webhook.identity() != webhook.identity()) forget(id);
   configuration_.set_expiry(id, webhook.secrets_change_at);
   secret_problems_.set(webhook);
   std::optional<EndpointState> endpoint = std::exchange(webhook.endpoint, std::nullopt);
-  const Targets::Change change = targets_.put(std::move(webhook), configuration_.round());
-  Target& target = *targets_.find(id);
+  const Subscribers::Change change = subscribers_.put(std::move(webhook), configuration_.round());
+  Subscriber& subscriber = *subscribers_.find(id);
   std::optional<Time> circuit_opened_at;
-  if (change.is_new && endpoint) circuit_opened_at = take_endpoint(target, std::move(*endpoint));
-  pending_.take_webhook(target, change, is_backlog_new, circuit_opened_at);
+  if (change.is_new && endpoint) circuit_opened_at = take_endpoint(subscriber, std::move(*endpoint));
+  pending_.take_webhook(subscriber, change, is_backlog_new, circuit_opened_at);
   if (change.filter) recording_.write_endpoint(id);
-  if (target.webhook.filter.empty() && (change.is_new || change.filter)) admission_.filter_removed(target);
-  pending_.schedule_refill(target);
+  if (subscriber.webhook.filter.empty() && (change.is_new || change.filter)) admission_.filter_removed(subscriber);
+  pending_.schedule_refill(subscriber);
 }
 
 // Takes over how the worker before this one found the endpoint. Returns since when its circuit is open; nothing: it is
 // not.
-std::optional<Time> Webhooks::take_endpoint(Target& target, EndpointState endpoint) {
+std::optional<Time> Webhooks::take_endpoint(Subscriber& subscriber, EndpointState endpoint) {
   const std::optional<Time> opened_at = endpoint.circuit_opened_at;
-  target.endpoint = std::move(endpoint);
-  std::optional<Time>& failing_since = target.endpoint.failing_since;
-  if (failing_since && *failing_since < target.webhook.active_since) failing_since.reset();
-  const bool counts = target.webhook.is_deliverable() && opened_at && *opened_at >= target.webhook.active_since;
+  subscriber.endpoint = std::move(endpoint);
+  std::optional<Time>& failing_since = subscriber.endpoint.failing_since;
+  if (failing_since && *failing_since < subscriber.webhook.active_since) failing_since.reset();
+  const bool counts = subscriber.webhook.is_deliverable() && opened_at && *opened_at >= subscriber.webhook.active_since;
   return counts ? opened_at : std::nullopt;
 }
 
 void Webhooks::take_deleted(const WebhookIdentity& deleted, Time now) {
   if (!share_.owns(deleted.id)) return;
-  const Target* const target = targets_.find(deleted.id);
-  if (target != nullptr && target->webhook.identity() == deleted) forget(deleted.id);
+  const Subscriber* const subscriber = subscribers_.find(deleted.id);
+  if (subscriber != nullptr && subscriber->webhook.identity() == deleted) forget(deleted.id);
   maintenance_.clean_up_soon(now);
 }
 
 // Requests in flight go on; only their attempts are logged. Maintenance deletes the rows that the webhook leaves.
 void Webhooks::forget(const Uuid& webhook) {
-  const Uuid id = webhook;  // which may be the target's own
-  unadmitted_.forget(targets_.find(id));
+  const Uuid id = webhook;  // which may be the subscriber's own
+  unadmitted_.forget(subscribers_.find(id));
   pending_.forget(id);
   statistics_.forget(id);
   recording_.forget(id);
@@ -159,7 +159,7 @@ void Webhooks::forget(const Uuid& webhook) {
   secret_problems_.forget(id);
   configuration_.set_expiry(id, std::nullopt);
   backlogs_to_load_.erase(id);
-  targets_.remove(id);
+  subscribers_.remove(id);
 }
 
 }  // namespace webhook

@@ -25,7 +25,7 @@
 #include "worker/replays.h"
 #include "worker/secret_problems.h"
 #include "worker/store.h"
-#include "worker/targets.h"
+#include "worker/subscribers.h"
 #include "worker/unadmitted.h"
 
 namespace webhook {
@@ -35,7 +35,7 @@ class Webhooks {
   // The other rooms that must know of changes. All of them outlive it.
   struct Rooms {
     ConfigurationReader& configuration;
-    Targets& targets;
+    Subscribers& subscribers;
     Statistics& statistics;
     OutgoingFactory& outgoings;
     Maintenance& maintenance;
@@ -76,7 +76,7 @@ class Webhooks {
   bool take_instance(const Configuration& read);
   void take_deleted(const WebhookIdentity& deleted, Time now);
   void take_webhook(Webhook webhook, bool is_backlog_new);
-  static std::optional<Time> take_endpoint(Target& target, EndpointState endpoint);
+  static std::optional<Time> take_endpoint(Subscriber& subscriber, EndpointState endpoint);
   void forget(const Uuid& webhook);
   void load_backlogs();
 
@@ -84,7 +84,7 @@ class Webhooks {
   Store& store_;
   const WorkerShare share_;
   ConfigurationReader& configuration_;
-  Targets& targets_;
+  Subscribers& subscribers_;
   Statistics& statistics_;
   OutgoingFactory& outgoings_;
   Maintenance& maintenance_;

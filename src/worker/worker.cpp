@@ -34,18 +34,18 @@ Worker::Worker(Process& process, Store& store, HttpClient& http, TestRequests& t
       outgoings_(budget_),
       unadmitted_(budget_),
       maintenance_(process, store, configuration_, share),
-      recording_(process, recorder_, budget_, ledger_, statistics_, targets_, maintenance_),
-      filters_(process, store, targets_, budget_, statistics_),
-      barrier_(targets_, filters_),
-      pending_(process, store, targets_, budget_, barrier_, recorder_, recording_, outgoings_, recovery_),
+      recording_(process, recorder_, budget_, ledger_, statistics_, subscribers_, maintenance_),
+      filters_(process, store, subscribers_, budget_, statistics_),
+      barrier_(subscribers_, filters_),
+      pending_(process, store, subscribers_, budget_, barrier_, recorder_, recording_, outgoings_, recovery_),
       spill_(process, ledger_, recorder_, pending_),
-      ages_(process, targets_, pending_),
-      outcomes_(process, store, targets_, statistics_, recorder_, recording_, recovery_, pending_),
+      ages_(process, subscribers_, pending_),
+      outcomes_(process, store, subscribers_, statistics_, recorder_, recording_, recovery_, pending_),
       admission_(ledger_, recorder_, recording_, outgoings_, pending_, filters_),
-      replays_(process, store, targets_, filters_, budget_, share),
+      replays_(process, store, subscribers_, filters_, budget_, share),
       webhooks_(process, store, share,
                 {.configuration = configuration_,
-                 .targets = targets_,
+                 .subscribers = subscribers_,
                  .statistics = statistics_,
                  .outgoings = outgoings_,
                  .maintenance = maintenance_,
@@ -55,8 +55,8 @@ Worker::Worker(Process& process, Store& store, HttpClient& http, TestRequests& t
                  .unadmitted = unadmitted_,
                  .outcomes = outcomes_,
                  .replays = replays_}),
-      reader_(process, store, share, budget_, ledger_, barrier_, targets_, recording_, recovery_, pending_, filters_,
-              admission_, webhooks_, unadmitted_),
+      reader_(process, store, share, budget_, ledger_, barrier_, subscribers_, recording_, recovery_, pending_,
+              filters_, admission_, webhooks_, unadmitted_),
       tester_(process, store, http, tests, recorder_, share) {}
 
 void Worker::run() {
@@ -217,28 +217,28 @@ void Worker::send() {
     const Time now = process_.now();
     std::optional<Delivery> delivery = pending_.take(now);
     if (!delivery) break;
-    Target* const target = targets_.find(*delivery);
-    if (target == nullptr) {  // its lane went with its webhook; but nobody is ever to get what is another's
+    Subscriber* const subscriber = subscribers_.find(*delivery);
+    if (subscriber == nullptr) {  // its lane went with its webhook; but nobody is ever to get what is another's
       pending_.discard(*delivery);
       continue;
     }
-    start_request(std::move(*delivery), *target, now);
+    start_request(std::move(*delivery), *subscriber, now);
     started = true;
   }
   if (started) http_.drive();
 }
 
-void Worker::start_request(Delivery delivery, Target& target, Time now) {
+void Worker::start_request(Delivery delivery, Subscriber& subscriber, Time now) {
   HttpRequest request{.token = delivery.ticket,
-                      .url = target.webhook.url,
+                      .url = subscriber.webhook.url,
                       .headers = build_headers({.public_event_id = delivery.event->public_event_id,
                                                 .event_name = delivery.event->event_name,
                                                 .number = delivery.attempt,
                                                 .time = now},
-                                               delivery.event->body, target.keys()),
-                      .custom_headers = target.webhook.headers,
+                                               delivery.event->body, subscriber.keys()),
+                      .custom_headers = subscriber.webhook.headers,
                       .body = {delivery.event, &delivery.event->body},
-                      .timeout = target.webhook.timeout};
+                      .timeout = subscriber.webhook.timeout};
   const bool is_probe = pending_.circuit(delivery.webhook)->is_open();
   const std::uint64_t ticket = delivery.ticket;
   in_flight_.emplace(ticket, OpenRequest{std::move(delivery), now, is_probe});

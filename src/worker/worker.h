@@ -10,7 +10,7 @@
 //               Filters    webhook_deliveries ◀── retries, overflow, spill ──────────┘
 //
 // Each part is a room: a class with its own state and deadlines. A room knows the rooms that it calls. No room knows
-// the loop. The rooms share the models: Targets, Ledger, Statistics, ByteBudget, and the Recorder, in which results
+// the loop. The rooms share the models: Subscribers, Ledger, Statistics, ByteBudget, and the Recorder, in which results
 // wait for the next transaction.
 //
 //   room          what it does
@@ -54,7 +54,7 @@
 #include "worker/replays.h"
 #include "worker/spill.h"
 #include "worker/store.h"
-#include "worker/targets.h"
+#include "worker/subscribers.h"
 #include "worker/test_requests.h"
 #include "worker/tester.h"
 #include "worker/unadmitted.h"
@@ -89,7 +89,7 @@ class Worker {
   void report();
 
   void send();
-  void start_request(Delivery delivery, Target& target, Time now);
+  void start_request(Delivery delivery, Subscriber& subscriber, Time now);
   void collect();
 
   void end();
@@ -116,7 +116,7 @@ class Worker {
   const WorkerShare share_;
 
   ByteBudget budget_;
-  Targets targets_;
+  Subscribers subscribers_;
   Ledger ledger_{Checkpoint()};  // until start()
   Statistics statistics_;
   Recovery recovery_;

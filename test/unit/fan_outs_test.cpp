@@ -27,9 +27,9 @@ class FanOutsTest : public testing::Test {
     event->event_id = event_id;
     event->event_name = name;
     if (!organization.empty()) event->organization_id = organization;
-    std::vector<FanOuts::Receiver> receivers;
-    for (int number = first; number < first + count; ++number) receivers.push_back({webhook_number(number), {}});
-    fan_outs_.add(std::move(event), static_cast<Ledger::Entry>(event_id), std::move(receivers));
+    std::vector<FanOuts::Subscriber> subscribers;
+    for (int number = first; number < first + count; ++number) subscribers.push_back({webhook_number(number), {}});
+    fan_outs_.add(std::move(event), static_cast<Ledger::Entry>(event_id), std::move(subscribers));
   }
   std::vector<FanOuts::Taken> take_all() {
     std::vector<FanOuts::Taken> all;
@@ -47,7 +47,7 @@ TEST_F(FanOutsTest, AnEventComesToEachReceiverInTheOrderOfEvents) {
   std::vector<std::pair<std::int64_t, Uuid>> taken;
   for (const FanOuts::Taken& each : take_all()) {
     EXPECT_EQ(each.entry, static_cast<Ledger::Entry>(each.event->event_id));
-    taken.emplace_back(each.event->event_id, each.receiver.webhook);
+    taken.emplace_back(each.event->event_id, each.subscriber.webhook);
   }
   EXPECT_EQ(taken, (std::vector<std::pair<std::int64_t, Uuid>>{{1, webhook_number(0)},
                                                                {1, webhook_number(1)},
@@ -94,7 +94,7 @@ TEST_F(FanOutsTest, OrganizationsTakeTurnsHoweverMuchWaitsForOne) {
 TEST_F(FanOutsTest, WhatWaitsIsCountedAndBounded) {
   std::int64_t id = 0;
   while (!fan_outs_.is_full()) add(++id, "acme", 0, 1'000);
-  EXPECT_GT(id, 10'000) << "their receivers are the same, and counted once";
+  EXPECT_GT(id, 10'000) << "their subscribers are the same, and counted once";
   EXPECT_GE(budget_.used(), budget_.fan_outs_max());
   EXPECT_LE(budget_.used(), budget_.fan_outs_max() + 100'000);
   take_all();

@@ -1,4 +1,4 @@
-// The webhooks that the worker delivers to, and which of them an event goes to.
+// The subscribers, which are the webhooks as their worker knows them, and which of them an event goes to.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +18,8 @@
 
 namespace webhook {
 
-struct Target {
+// A webhook with what its worker has learned about it.
+struct Subscriber {
   Webhook webhook;
   EndpointState endpoint;  // but for the circuit, which its lane knows
   // Since the endpoint began to fail, not only operational events have failed. This is assumed if an earlier worker saw
@@ -33,7 +34,7 @@ struct Target {
   SigningKeys& keys();
 
  private:
-  friend class Targets;
+  friend class Subscribers;
   SigningKeys keys_;
   std::size_t place_ = 0;    // among those of its organization
   std::uint64_t round_ = 0;  // of the reading that saw it last
@@ -42,7 +43,7 @@ struct Target {
 // For the server's log.
 std::string described(const Webhook& webhook);
 
-class Targets {
+class Subscribers {
  public:
   // What has changed of a webhook.
   struct Change {
@@ -61,35 +62,36 @@ class Targets {
   std::vector<Uuid> not_seen_since(std::uint64_t round) const;
 
   // nullptr: there is no such webhook (any more).
-  Target* find(const Uuid& id);
+  Subscriber* find(const Uuid& id);
   // The webhook that the delivery was made for.
-  Target* find(const Delivery& delivery);
+  Subscriber* find(const Delivery& delivery);
 
   // The webhooks, active or not, that subscribe to such an event: they have the same organization, or both have none,
   // and a name or a pattern matches. Filters are not considered. The reference is valid until the next call of routes()
   // or put(), a pointer until its webhook is removed.
-  const std::vector<Target*>& routes(const Event& event);
+  const std::vector<Subscriber*>& routes(const Event& event);
 
-  auto begin() { return targets_.begin(); }
-  auto end() { return targets_.end(); }
-  std::size_t size() const { return targets_.size(); }
+  auto begin() { return subscribers_.begin(); }
+  auto end() { return subscribers_.end(); }
+  std::size_t size() const { return subscribers_.size(); }
 
  private:
   static constexpr std::size_t kRoutesMax = 10'000;  // remembered
 
   struct Organization {
-    std::vector<Target*> webhooks;
-    std::unordered_map<std::string, std::vector<Target*>> routes;  // by the event's name, as far as they were sought
+    std::vector<Subscriber*> webhooks;
+    std::unordered_map<std::string, std::vector<Subscriber*>>
+        routes;  // by the event's name, as far as they were sought
   };
 
   void forget_routes(Organization& organization);
   void forget_all_routes();
 
-  std::unordered_map<Uuid, Target> targets_;
+  std::unordered_map<Uuid, Subscriber> subscribers_;
   std::unordered_map<std::string, Organization> organizations_;  // those with webhooks
   std::size_t routes_ = 0;                                       // of all organizations
   std::string sought_;                                           // a key of organizations_; kept for its memory
-  std::vector<Target*> nobody_;                                  // stays empty
+  std::vector<Subscriber*> nobody_;                              // stays empty
 };
 
 }  // namespace webhook
