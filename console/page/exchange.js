@@ -18,19 +18,29 @@ class Body extends Part {
 }
 customElements.define('webhook-body', Body);
 
-// request: {url, headers, body} or null; reason: why there is none.
-export function requestCard(request, { reason, note = null, actions = nothing }) {
+// fields: [name, value] each; what is copied is a line for each; note: below them.
+function headersList(fields, { label, name, note }) {
+  const text = fields.map(([field, value]) => `${field}: ${value}`).join('\n');
+  return html`<div class="stack tight"><div class="row"><h3>${label}</h3><span class="push">${copyButton({ what: name, text })}</span></div>
+    <dl class="headers-list">${fields.map(([field, value]) => html`<dt>${field}</dt><dd>${value}</dd>`)}</dl>${note ? html`<p class="muted small">${note}</p>` : nothing}</div>`;
+}
+
+// request: {url, headers, body} or null; reason: why there is none; notice: what to know before reading it.
+export function requestCard(request, { reason, note = null, notice = nothing, actions = nothing }) {
   if (request === null) return html`<section class="card"><header><h2>${t('attempt.request')}</h2></header><p class="muted">${reason}</p></section>`;
-  const headers = Object.entries(request.headers ?? {});
-  const text = headers.map(([name, value]) => `${name}: ${value}`).join('\n');
   return html`<section class="card stack"><header><h2>${t('attempt.request')}</h2><span class="push row">${actions}</span></header>
-    <p class="request-line"><b>POST</b> ${request.url}</p>
-    <div class="stack tight"><div class="row"><h3>${t('attempt.request.headers')}</h3><span class="push">${copyButton({ what: t('attempt.headers.copy'), text })}</span></div>
-      <dl class="headers-list">${headers.map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`)}</dl>${note ? html`<p class="muted small">${note}</p>` : nothing}</div>
+    ${notice}<p class="request-line"><b>POST</b> ${request.url}</p>
+    ${headersList(Object.entries(request.headers ?? {}), { label: t('attempt.request.headers'), name: t('attempt.headers.copy'), note })}
     <webhook-body .label=${t('attempt.request.body')} .name=${t('attempt.request.body.name')} .text=${request.body ?? ''}></webhook-body></section>`;
 }
 
-// answer: {response_status, response_body, error, duration_ms, status}.
+// text: a line 'Name: value' for each.
+function responseHeaders(text) {
+  const fields = text.split('\n').map((line) => [line.split(':', 1)[0], line.slice(line.indexOf(':') + 1).trim()]);
+  return headersList(fields, { label: t('attempt.response.headers'), name: t('attempt.response.headers.name'), note: t('attempt.response.headers.bounded') });
+}
+
+// answer: {response_status, response_headers, response_body, error, duration_ms, status}; the headers may be missing.
 export function responseCard(answer) {
   const body = () => {
     if (!answer.response_status) return html`<p class="muted">${t('attempt.response.none')}</p>`;
@@ -39,5 +49,5 @@ export function responseCard(answer) {
   };
   return html`<section class="card stack"><header><h2>${t('attempt.response')}</h2>${answer.response_status ? statusBadge(answer.status === 'failed' ? 'failed' : 'success', String(answer.response_status)) : nothing}
       <span class="push muted small">${format.milliseconds(answer.duration_ms)}</span></header>
-    ${answer.error ? html`<p class="bad break">${answer.error}</p>` : nothing}${body()}</section>`;
+    ${answer.error ? html`<p class="bad break">${answer.error}</p>` : nothing}${answer.response_headers ? responseHeaders(answer.response_headers) : nothing}${body()}</section>`;
 }

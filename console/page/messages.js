@@ -443,6 +443,7 @@ const english = {
   'history.text': 'Each change of this webhook, the newest first. Secrets and header values are not kept.',
   'history.empty': 'No changes are recorded',
   'history.empty.text': 'Changes are recorded from the moment that the audit trail exists.',
+  'history.version': 'Version {version}',
   'history.INSERT': 'Created',
   'history.UPDATE': 'Changed',
   'history.DELETE': 'Deleted',

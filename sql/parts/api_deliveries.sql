@@ -44,19 +44,85 @@ COMMENT ON FUNCTION webhook_internal.describe_delivery(@extschema@.webhook_deliv
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.describe_delivery(@extschema@.webhook_deliveries)');
 
--- As webhook_curl() writes it, but that the values of the webhook's own headers are not shown.
+-- An id may be reused once its webhook is deleted, and log rows carry no more of a webhook than its id.
+CREATE FUNCTION webhook_internal.is_deleted_since(log @extschema@.webhook_logs) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT EXISTS (SELECT FROM @extschema@.webhook_history h
+                   WHERE h.configuration_id = log.configuration_id AND h.operation = 'DELETE'
+                     AND h.organization_id IS NOT DISTINCT FROM log.organization_id AND h.changed_at >= log.created_at)
+$$;
+COMMENT ON FUNCTION webhook_internal.is_deleted_since(@extschema@.webhook_logs) IS
+    'Whether webhook_history tells that the webhook of a log row was deleted after the attempt. Another one may have its '
+    'id.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.is_deleted_since(@extschema@.webhook_logs)');
+
+-- What a change left as it was is found in the changes that follow, or else in the webhook. That takes all later versions:
+-- webhook_history lacks old ones, and those that logical replication has brought.
+CREATE FUNCTION webhook_internal.sent_configuration(
+    log @extschema@.webhook_logs, OUT version integer, OUT url text, OUT header_names text[], OUT secret_change text)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    webhook record;
+    first_id bigint;  -- of the changes since; null if there are none, or not all are known
+    versions bigint;
+BEGIN
+    SELECT c.version, c.url, ARRAY(SELECT jsonb_object_keys(c.headers)) AS header_names INTO webhook
+    FROM @extschema@.webhook_configurations c
+    WHERE c.id = log.configuration_id AND c.organization_id IS NOT DISTINCT FROM log.organization_id;
+    IF NOT FOUND OR webhook_internal.is_deleted_since(log) THEN
+        RETURN;
+    END IF;
+    SELECT min(h.id), count(DISTINCT h.version) INTO first_id, versions
+    FROM @extschema@.webhook_history h
+    WHERE h.configuration_id = log.configuration_id AND h.organization_id IS NOT DISTINCT FROM log.organization_id
+      AND h.operation = 'UPDATE' AND h.version > log.configuration_version AND h.version <= webhook.version
+      AND h.id > coalesce((SELECT max(b.id) FROM @extschema@.webhook_history b
+                           WHERE b.configuration_id = log.configuration_id AND b.operation <> 'UPDATE'), 0);
+    IF versions = webhook.version - log.configuration_version THEN
+        version := log.configuration_version;
+    ELSE
+        version := webhook.version;
+        first_id := NULL;
+    END IF;
+    url := coalesce((SELECT h.old_values ->> 'url' FROM @extschema@.webhook_history h
+                     WHERE h.configuration_id = log.configuration_id AND h.id >= first_id AND h.old_values ? 'url'
+                     ORDER BY h.id LIMIT 1), webhook.url);
+    WITH changed AS (
+        SELECT DISTINCT ON (n.name) n.name, n.name = ANY (h.old_headers) AS was_there
+        FROM @extschema@.webhook_history h CROSS JOIN LATERAL unnest(h.old_headers || h.new_headers) n (name)
+        WHERE h.configuration_id = log.configuration_id AND h.id >= first_id ORDER BY n.name, h.id)
+    SELECT array_agg(s.name ORDER BY s.name) INTO header_names
+    FROM (SELECT c.name FROM changed c WHERE c.was_there
+          UNION ALL
+          SELECT k.name FROM unnest(webhook.header_names) k (name) WHERE k.name NOT IN (SELECT c.name FROM changed c)) s;
+    secret_change := (SELECT h.new_values ->> 'secret' FROM @extschema@.webhook_history h
+                      WHERE h.configuration_id = log.configuration_id AND h.id >= first_id AND h.new_values ? 'secret'
+                      ORDER BY h.id LIMIT 1);
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.sent_configuration(@extschema@.webhook_logs) IS
+    'What an attempt was made with: the URL, the names of the webhook''s own headers, and the first change of the secret '
+    'since then, as in webhook_history. version: that of the attempt, or the current one if webhook_history does not '
+    'reach back to it; null if the webhook is gone.';
+INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.sent_configuration(@extschema@.webhook_logs)');
+
+-- As webhook_curl() writes it, but for what has been changed since, and that the values of the webhook's own headers are
+-- not shown. Signatures with an earlier secret are not shown either: nobody can compute them any more.
 CREATE FUNCTION webhook_internal.describe_request(log @extschema@.webhook_logs) RETURNS json
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
-    webhook record;
+    sent record;
     happened record;
     secret text;
+    mask text;
     sent_s bigint := floor(extract(epoch FROM log.created_at));
 BEGIN
-    SELECT c.url, c.headers INTO webhook FROM @extschema@.webhook_configurations c
-    WHERE c.id = log.configuration_id AND c.organization_id IS NOT DISTINCT FROM log.organization_id;
-    IF NOT FOUND OR log.attempt = 0 OR log.event_id < 0 THEN
+    IF log.attempt = 0 OR log.event_id < 0 THEN
         RETURN NULL;
     END IF;
     SELECT e.webhook_id, webhook_internal.body(e.event, e.created_at, e.data, e.previous) AS body INTO happened
@@ -64,12 +130,20 @@ BEGIN
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
-    BEGIN
-        secret := @extschema@.webhook_reveal_secret(log.configuration_id);
-    EXCEPTION WHEN object_not_in_prerequisite_state THEN
-        secret := NULL;  -- it cannot be decrypted: the request is shown without signatures
-    END;
-    RETURN json_build_object('url', webhook.url, 'headers', (
+    sent := webhook_internal.sent_configuration(log);
+    IF sent.version IS NULL THEN
+        RETURN NULL;
+    END IF;
+    IF sent.secret_change IS NULL THEN
+        BEGIN
+            secret := @extschema@.webhook_reveal_secret(log.configuration_id);
+        EXCEPTION WHEN object_not_in_prerequisite_state THEN
+            secret := NULL;  -- it cannot be decrypted: the request is shown without signatures
+        END;
+    ELSIF sent.secret_change <> 'set' THEN
+        mask := '***';
+    END IF;
+    RETURN json_build_object('url', sent.url, 'version', sent.version, 'headers', (
         SELECT json_object_agg(h.name, h.value ORDER BY h.place, h.name)
         FROM (SELECT f.* FROM (VALUES
                   (1, 'Content-Type', 'application/json'),
@@ -79,19 +153,21 @@ BEGIN
                   (5, 'webhook-id', happened.webhook_id), (6, 'X-Webhook-Attempt', log.attempt::text),
                   (7, 'X-Webhook-Timestamp',
                    to_char(log.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')),
-                  (8, 'X-Webhook-Signature', @extschema@.webhook_sign(happened.body, secret)),
+                  (8, 'X-Webhook-Signature', coalesce(mask, @extschema@.webhook_sign(happened.body, secret))),
                   (9, 'webhook-timestamp', sent_s::text),
-                  (10, 'webhook-signature', @extschema@.webhook_sign(happened.webhook_id, sent_s, happened.body, secret))
+                  (10, 'webhook-signature',
+                   coalesce(mask, @extschema@.webhook_sign(happened.webhook_id, sent_s, happened.body, secret)))
               ) f (place, name, value)
               WHERE f.value IS NOT NULL
               UNION ALL
-              SELECT 11, k, '***' FROM jsonb_object_keys(webhook.headers) k) h),
+              SELECT 11, k, '***' FROM unnest(sent.header_names) k) h),
         'body', happened.body);
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.describe_request(@extschema@.webhook_logs) IS
-    'The request of an attempt as webhook_api shows it: {"url", "headers", "body"}; null if its event or its webhook is '
-    'gone, and if there was none. The URL and the secret are the current ones.';
+    'The request of an attempt as webhook_api shows it: {"url", "version", "headers", "body"}; null if its event or its '
+    'webhook is gone, and if there was none. version: of which version URL and headers are. Signatures with a secret that '
+    'has been changed since are ***.';
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.describe_request(@extschema@.webhook_logs)');
 
@@ -111,7 +187,7 @@ BEGIN
     IF NOT FOUND THEN
         PERFORM webhook_internal.raise_unknown('attempt ' || coalesce(id::text, 'null'));
     END IF;
-    SELECT c.name, c.created_at, coalesce(c.retry_schedule, webhook_internal.default_schedule()) AS schedule INTO webhook
+    SELECT c.name, c.created_at, c.version, coalesce(c.retry_schedule, webhook_internal.default_schedule()) AS schedule INTO webhook
     FROM @extschema@.webhook_configurations c
     WHERE c.id = log.configuration_id AND c.organization_id IS NOT DISTINCT FROM log.organization_id;
     SELECT d.* INTO delivery FROM @extschema@.webhook_deliveries d
@@ -131,7 +207,11 @@ BEGIN
     RETURN json_build_object(
         'now', now(),
         'attempt', (webhook_internal.describe_log(log, webhook.name)::jsonb
-                    || jsonb_build_object('response_body', log.response_body, 'remote_ip', host(log.remote_ip)))::json,
+                    || jsonb_build_object(
+                           'response_headers', log.response_headers, 'response_body', log.response_body,
+                           'remote_ip', host(log.remote_ip), 'configuration_version', log.configuration_version))::json,
+        'changed_since', CASE WHEN webhook.version IS NOT NULL
+                              THEN webhook.version <> log.configuration_version OR webhook_internal.is_deleted_since(log) END,
         'attempts', (
             SELECT json_agg(webhook_internal.describe_log(a, webhook.name) ORDER BY a.id)
             FROM (SELECT log.*
@@ -150,8 +230,9 @@ END
 $$;
 COMMENT ON FUNCTION webhook_api.attempt(bigint) IS
     'An attempt (webhook_logs.id) with its response, all attempts of its event to its webhook, and for level manage the '
-    'request: {"now", "attempt", "attempts", "attempts_max", "delivery", "request", "curl"}. Raises PT404 if there is no '
-    'such log row.';
+    'request: {"now", "attempt", "changed_since", "attempts", "attempts_max", "delivery", "request", "curl"}. '
+    'changed_since: whether the webhook was changed after the attempt; null if that is not known. Raises PT404 if there '
+    'is no such log row.';
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION webhook_api.attempt(bigint)');
 

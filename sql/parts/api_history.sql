@@ -25,8 +25,8 @@ BEGIN
         FROM @extschema@.webhook_history h WHERE h.id = ANY (ids);
     END IF;
     SELECT array_agg(json_build_object(
-               'id', h.id::text, 'changed_at', h.changed_at, 'operation', h.operation, 'user', h.role,
-               'subject', h.subject,
+               'id', h.id::text, 'changed_at', h.changed_at, 'operation', h.operation, 'version', h.version,
+               'user', h.role, 'subject', h.subject,
                'old', h.old_values || coalesce(header_names #> ARRAY[h.id::text, 'old'], '{}'),
                'new', h.new_values || coalesce(header_names #> ARRAY[h.id::text, 'new'], '{}')) ORDER BY h.id DESC)
         INTO changes

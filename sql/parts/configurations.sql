@@ -28,6 +28,7 @@ CREATE TABLE @extschema@.webhook_configurations (
     disabled_reason text,
     created_at      timestamptz NOT NULL DEFAULT pg_catalog.now(),
     updated_at      timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    version         integer NOT NULL DEFAULT 1 CHECK (version > 0),
     changed_xid     xid8 NOT NULL DEFAULT pg_catalog.pg_current_xact_id(),
     switches        integer[] NOT NULL DEFAULT '{}',
     last_switch     integer NOT NULL DEFAULT 0,
@@ -95,6 +96,9 @@ COMMENT ON COLUMN @extschema@.webhook_configurations.disabled_reason IS
     'switched on.';
 COMMENT ON COLUMN @extschema@.webhook_configurations.created_at IS 'When the webhook was created. Cannot be changed.';
 COMMENT ON COLUMN @extschema@.webhook_configurations.updated_at IS 'When the row was last changed. Set by a trigger.';
+COMMENT ON COLUMN @extschema@.webhook_configurations.version IS
+    'Counts the changes of the webhook, as webhook_history records them. 1: it is as it was created. webhook_logs tells '
+    'which version each attempt was made with. Set by a trigger.';
 COMMENT ON COLUMN @extschema@.webhook_configurations.changed_xid IS
     'The top-level transaction that last changed the row. Set by a trigger, for the worker.';
 COMMENT ON COLUMN @extschema@.webhook_configurations.last_switch IS
@@ -111,7 +115,7 @@ SELECT pg_extension_config_dump('@extschema@.webhook_configurations', '');
 INSERT INTO webhook_internal.privileges VALUES ('{read}',
     'SELECT (id, organization_id, name, url, events, secret, is_active, filter, timeout_ms, retry_schedule, '
     'rate_limit_per_s, max_in_flight, ordering, test_event, active_since, disabled_at, disabled_reason, '
-    'created_at, updated_at, switches) ON @extschema@.webhook_configurations');
+    'created_at, updated_at, version, switches) ON @extschema@.webhook_configurations');
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
     'SELECT, INSERT, UPDATE, DELETE ON @extschema@.webhook_configurations');
 CREATE POLICY webhook_tenants ON @extschema@.webhook_configurations
@@ -148,7 +152,7 @@ COMMENT ON COLUMN @extschema@.webhook_changes.organization_id IS 'The webhook''s
 COMMENT ON COLUMN @extschema@.webhook_changes.is_deleted IS
     'True: the webhook was deleted. False: its secrets or its pending deliveries changed.';
 
--- The server assigns ids and creation times. Only operators may choose them, in order to restore dumps. An id that a
+-- The server assigns ids, creation times and versions. Only operators may choose them, in order to restore dumps. An id that a
 -- webhook of the row's own organization already has is kept, for INSERT ... ON CONFLICT (id). SECURITY DEFINER, so that
 -- a role may insert without being able to read.
 CREATE FUNCTION webhook_internal.configurations_draw_identity() RETURNS trigger
@@ -160,11 +164,12 @@ BEGIN
         NEW.id := gen_random_uuid();
     END IF;
     NEW.created_at := now();
+    NEW.version := 1;
     RETURN NEW;
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.configurations_draw_identity() IS
-    'Trigger function of webhook_configurations: assigns id and created_at to a row from a role that is not an '
+    'Trigger function of webhook_configurations: assigns id, created_at and version to a row from a role that is not an '
     'operator.';
 
 CREATE TRIGGER webhook_configurations_0_draw_identity BEFORE INSERT ON @extschema@.webhook_configurations

@@ -9,6 +9,7 @@ CREATE TABLE @extschema@.webhook_history (
     configuration_id uuid NOT NULL,
     organization_id  text,
     operation        text NOT NULL CHECK (operation IN ('INSERT', 'UPDATE', 'DELETE')),
+    version          integer NOT NULL,
     role             name,
     session_role     name,
     subject          text,
@@ -27,6 +28,8 @@ COMMENT ON COLUMN @extschema@.webhook_history.configuration_id IS
     'The webhook (webhook_configurations.id), which may have been deleted since.';
 COMMENT ON COLUMN @extschema@.webhook_history.organization_id IS 'The organization that the webhook belongs to.';
 COMMENT ON COLUMN @extschema@.webhook_history.operation IS 'INSERT, UPDATE or DELETE.';
+COMMENT ON COLUMN @extschema@.webhook_history.version IS
+    'The version of the webhook that the change made; of a DELETE, the version that was deleted.';
 COMMENT ON COLUMN @extschema@.webhook_history.role IS
     'The role that made the change, as SET ROLE had set it. Null: a worker made it, because of a 410 or of '
     'webhook.disable_after.';
@@ -54,8 +57,8 @@ COMMENT ON INDEX @extschema@.webhook_history_changed_at_idx IS 'Finds the change
 
 -- A role that may not read the headers of webhooks reads no names of headers here.
 INSERT INTO webhook_internal.privileges VALUES ('{read}',
-    'SELECT (id, changed_at, configuration_id, organization_id, operation, role, session_role, subject, old_values, '
-    'new_values) ON @extschema@.webhook_history');
+    'SELECT (id, changed_at, configuration_id, organization_id, operation, version, role, session_role, subject, '
+    'old_values, new_values) ON @extschema@.webhook_history');
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}', 'SELECT ON @extschema@.webhook_history');
 CREATE POLICY webhook_tenants ON @extschema@.webhook_history FOR SELECT
     USING (organization_id = (SELECT @extschema@.webhook_current_organization()));
@@ -100,6 +103,39 @@ AS $$
 $$;
 COMMENT ON FUNCTION webhook_internal.history_values(@extschema@.webhook_configurations) IS
     'What webhook_history keeps of a webhook, without its secret and headers.';
+
+-- Two secrets may have the same mask, so that the row does not tell.
+CREATE FUNCTION webhook_internal.has_new_secret(webhook uuid) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT EXISTS (SELECT FROM @extschema@.webhook_secrets s
+                   WHERE s.configuration_id = webhook AND s.expires_at IS NULL
+                     AND s.created_xid = pg_current_xact_id() AND s.created_at >= statement_timestamp())
+$$;
+COMMENT ON FUNCTION webhook_internal.has_new_secret(uuid) IS
+    'Whether the statement that runs has given the webhook a secret.';
+
+-- By its name the trigger fires after the one that stores the secret. An UPDATE cannot set the version. At the highest
+-- integer the count ends. SECURITY DEFINER, because no role may read webhook_secrets.
+CREATE FUNCTION webhook_internal.configurations_count_version() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    NEW.version := OLD.version;
+    IF NEW.headers <> OLD.headers OR NEW.secret IS DISTINCT FROM OLD.secret
+       OR webhook_internal.history_values(NEW) <> webhook_internal.history_values(OLD)
+       OR NEW.secret IS NOT NULL AND webhook_internal.has_new_secret(NEW.id) THEN
+        NEW.version := least(OLD.version, 2147483646) + 1;
+    END IF;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.configurations_count_version() IS
+    'Trigger function of webhook_configurations: gives a row that a statement changes the next version, if '
+    'webhook_history records the change.';
+
+CREATE TRIGGER webhook_configurations_3_count_version BEFORE UPDATE ON @extschema@.webhook_configurations
+    FOR EACH ROW EXECUTE FUNCTION webhook_internal.configurations_count_version();
 
 -- Bounds what one change may take.
 CREATE FUNCTION webhook_internal.history_cut(kept jsonb) RETURNS jsonb
@@ -162,16 +198,16 @@ DECLARE
 BEGIN
     IF TG_OP = 'TRUNCATE' THEN
         INSERT INTO @extschema@.webhook_history
-            (configuration_id, organization_id, operation, role, session_role, subject, old_values, old_headers)
-        SELECT c.id, c.organization_id, 'DELETE', by_role, by_login, by_subject,
+            (configuration_id, organization_id, operation, version, role, session_role, subject, old_values, old_headers)
+        SELECT c.id, c.organization_id, 'DELETE', c.version, by_role, by_login, by_subject,
                webhook_internal.history_cut(webhook_internal.history_values(c)),
                ARRAY(SELECT k FROM jsonb_object_keys(c.headers) k ORDER BY k)
         FROM @extschema@.webhook_configurations c;
     ELSIF TG_OP = 'INSERT' THEN
         WITH recorded AS (
             INSERT INTO @extschema@.webhook_history
-                (configuration_id, organization_id, operation, role, session_role, subject, new_values, new_headers)
-            SELECT n.id, n.organization_id, TG_OP, by_role, by_login, by_subject,
+                (configuration_id, organization_id, operation, version, role, session_role, subject, new_values, new_headers)
+            SELECT n.id, n.organization_id, TG_OP, n.version, by_role, by_login, by_subject,
                    webhook_internal.history_cut(webhook_internal.history_values(n))
                    || CASE WHEN n.secret IS NULL THEN '{}' ELSE '{"secret": "set"}'::jsonb END,
                    ARRAY(SELECT k FROM jsonb_object_keys(n.headers) k ORDER BY k)
@@ -181,8 +217,8 @@ BEGIN
     ELSIF TG_OP = 'DELETE' THEN
         WITH recorded AS (
             INSERT INTO @extschema@.webhook_history
-                (configuration_id, organization_id, operation, role, session_role, subject, old_values, old_headers)
-            SELECT o.id, o.organization_id, TG_OP, by_role, by_login, by_subject,
+                (configuration_id, organization_id, operation, version, role, session_role, subject, old_values, old_headers)
+            SELECT o.id, o.organization_id, TG_OP, o.version, by_role, by_login, by_subject,
                    webhook_internal.history_cut(webhook_internal.history_values(o)),
                    ARRAY(SELECT k FROM jsonb_object_keys(o.headers) k ORDER BY k)
             FROM old_rows o
@@ -190,19 +226,13 @@ BEGIN
         SELECT array_agg(DISTINCT r.organization_id) INTO grown FROM recorded r WHERE r.id % 64 = 0;
     ELSE
         WITH changed AS (
-            SELECT n.id, n.organization_id,
+            SELECT n.id, n.organization_id, n.version,
                    webhook_internal.history_difference(v.before, v.after) AS before,
                    webhook_internal.history_difference(v.after, v.before)
                    || CASE WHEN o.secret IS NULL AND n.secret IS NULL THEN '{}'::jsonb
                            WHEN n.secret IS NULL THEN '{"secret": "removed"}'
                            WHEN o.secret IS NULL THEN '{"secret": "set"}'
-                           -- Two secrets may have the same mask.
-                           WHEN o.secret <> n.secret
-                                OR EXISTS (SELECT FROM @extschema@.webhook_secrets s
-                                           WHERE s.configuration_id = n.id AND s.expires_at IS NULL
-                                             AND s.created_xid = pg_current_xact_id()
-                                             AND s.created_at >= statement_timestamp())
-                           THEN '{"secret": "changed"}' ELSE '{}' END AS after,
+                           WHEN o.secret <> n.secret OR webhook_internal.has_new_secret(n.id) THEN '{"secret": "changed"}' ELSE '{}' END AS after,
                    ARRAY(SELECT h.key FROM jsonb_each(o.headers) h WHERE n.headers -> h.key IS DISTINCT FROM h.value
                          ORDER BY h.key) AS headers_before,
                    ARRAY(SELECT h.key FROM jsonb_each(n.headers) h WHERE o.headers -> h.key IS DISTINCT FROM h.value
@@ -212,9 +242,9 @@ BEGIN
                                        webhook_internal.history_values(n) AS after) v),
         recorded AS (
             INSERT INTO @extschema@.webhook_history
-                (configuration_id, organization_id, operation, role, session_role, subject, old_values, new_values,
-                 old_headers, new_headers)
-            SELECT c.id, c.organization_id, TG_OP, by_role, by_login, by_subject,
+                (configuration_id, organization_id, operation, version, role, session_role, subject, old_values,
+                 new_values, old_headers, new_headers)
+            SELECT c.id, c.organization_id, TG_OP, c.version, by_role, by_login, by_subject,
                    webhook_internal.history_cut(c.before), webhook_internal.history_cut(c.after), c.headers_before,
                    c.headers_after
             FROM changed c

@@ -13,9 +13,11 @@ CREATE TABLE @extschema@.webhook_logs (
     event_id         bigint NOT NULL,
     event            text NOT NULL,
     attempt          integer NOT NULL,
+    configuration_version integer,
     status           text NOT NULL CHECK (status IN ('success', 'failed')),
     response_status  integer,
     response_body    text,
+    response_headers text,
     error            text,
     duration_ms      double precision,
     remote_ip        inet,
@@ -33,9 +35,14 @@ COMMENT ON COLUMN @extschema@.webhook_logs.event_id IS
     'The event (webhook_events.id). Negative: a test by webhook_test(), which has no event.';
 COMMENT ON COLUMN @extschema@.webhook_logs.event IS 'The name of the event.';
 COMMENT ON COLUMN @extschema@.webhook_logs.attempt IS 'The number of the attempt: 1, 2, ...; 0 if there was none.';
+COMMENT ON COLUMN @extschema@.webhook_logs.configuration_version IS
+    'The version of the webhook that the attempt was made with (webhook_configurations.version); null for attempt 0.';
 COMMENT ON COLUMN @extschema@.webhook_logs.status IS 'success: a 2xx response came in time. failed: anything else.';
 COMMENT ON COLUMN @extschema@.webhook_logs.response_status IS 'The HTTP status; null if there was no response.';
 COMMENT ON COLUMN @extschema@.webhook_logs.response_body IS 'The first 4 kB of the response''s body, made valid text.';
+COMMENT ON COLUMN @extschema@.webhook_logs.response_headers IS
+    'The first 1 kB of the response''s headers, made valid text: a line "Name: value" for each. Values that may be '
+    'credentials are ***. Null for a success, unless it is a test, and if there was no response.';
 COMMENT ON COLUMN @extschema@.webhook_logs.error IS
     'Why the attempt failed, or why the delivery was given up; null on success.';
 COMMENT ON COLUMN @extschema@.webhook_logs.duration_ms IS 'How long the attempt took, in milliseconds.';

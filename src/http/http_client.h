@@ -25,6 +25,7 @@ struct HttpRequest {
   std::vector<std::string> custom_headers;  // "Name: value" each, without line ends
   std::shared_ptr<const std::string> body;  // null: empty; shared with the caller, so that there is one copy
   Duration timeout{};                       // from start() to the end of the response
+  bool keeps_all_headers = false;           // HttpResponse::headers also of a 2xx response
 };
 
 // How a transfer ended. Any outcome but kResponse means that no complete response came.
@@ -44,8 +45,11 @@ enum class HttpOutcome : std::uint8_t {
 struct HttpResponse {
   std::uint64_t token = 0;
   HttpOutcome outcome = HttpOutcome::kOther;
-  int status = 0;             // 0: no response
-  std::string body;           // the first HttpSettings::response_body_bytes_max bytes, unchecked: any bytes at all
+  int status = 0;    // 0: no response
+  std::string body;  // the first HttpSettings::response_body_bytes_max bytes, unchecked: any bytes at all
+  // The response's headers, as storable_headers() makes them. Empty for a complete 2xx response, unless
+  // HttpRequest::keeps_all_headers.
+  std::string headers;
   std::string error;          // a message for an administrator; empty for kResponse
   std::string remote_ip;      // the address connected to; empty: no connection, or through a proxy
   std::string retry_after;    // the header's value; empty: none

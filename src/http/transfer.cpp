@@ -18,6 +18,7 @@
 #include <system_error>
 #include <utility>
 
+#include "core/response_headers.h"
 #include "http/url.h"
 
 namespace webhook {
@@ -38,6 +39,8 @@ constexpr long kConnectionSecondsMax = 600;
 
 constexpr std::size_t kLocationBytesMax = 2048;
 constexpr std::size_t kEncodingBytesMax = 64;
+
+constexpr std::string_view kCut = "...\n";  // the end of a field that was cut, and of a line
 
 // A reason that OpenSSL or libcurl gives, and what it means to a reader of webhook_logs.
 struct Meaning {
@@ -158,6 +161,7 @@ Transfer::Transfer(const HttpSettings& settings, Poller& poller, Lookups& lookup
       user_agent_("User-Agent: " + settings.user_agent),
       easy_(curl_easy_init()) {
   if (easy_ == nullptr) throw std::bad_alloc();
+  kept_fields_.reserve(kKeptHeaderBytesMax);
   set_constant_options();
   set_trust();
 }
@@ -392,6 +396,7 @@ void Transfer::read_header(std::string_view line) {
   if (!in_headers_ && line.starts_with("HTTP/")) {
     in_headers_ = true;
     // Earlier fields belonged to a 1xx response.
+    kept_fields_.clear();
     response_.retry_after.clear();
     response_.encoding.clear();
     location_.clear();
@@ -400,6 +405,7 @@ void Transfer::read_header(std::string_view line) {
   } else if (trimmed(line).empty()) {
     in_headers_ = false;  // fields after the body are trailers
   } else if (in_headers_) {
+    keep_field(line);
     read_field(line);
   }
 }
@@ -425,6 +431,18 @@ void Transfer::read_field(std::string_view line) {
     is_transfer_encoded_ = true;
     response_.encoding = value.substr(0, kEncodingBytesMax);
   }
+}
+
+// The fields of every response are copied, because only its end tells whether it failed. The room was reserved, so that
+// this allocates nothing. A line that begins with a blank continues the field before it (RFC 9112, section 5.2). It is
+// left out: what masks a field by its name must mask all of it.
+void Transfer::keep_field(std::string_view line) {
+  while (line.ends_with('\n') || line.ends_with('\r')) line.remove_suffix(1);
+  if (line.starts_with(' ') || line.starts_with('\t')) return;
+  const bool is_cut = line.size() > kKeptFieldBytesMax;
+  if (is_cut) line = line.substr(0, kKeptFieldBytesMax);
+  if (kept_fields_.size() + line.size() + kCut.size() > kKeptHeaderBytesMax) return;
+  kept_fields_.append(line).append(is_cut ? kCut : kCut.substr(kCut.size() - 1));
 }
 
 std::size_t Transfer::on_body(char* data, std::size_t size, std::size_t count, void* transfer) noexcept {
@@ -481,6 +499,11 @@ HttpResponse Transfer::finish(CURLcode code, SteadyTime now) {
   if (was_connected() && settings_.proxy.empty()) {
     if (const char* const ip = info<char*>(easy, CURLINFO_PRIMARY_IP)) response_.remote_ip = ip;
   }
+  const bool is_success =
+      response_.outcome == HttpOutcome::kResponse && response_.status >= 200 && response_.status <= 299;
+  if (response_.status != 0 && (!is_success || request_.keeps_all_headers)) {
+    response_.headers = storable_headers(kept_fields_, request_.custom_headers);
+  }
   HttpResponse response = std::move(response_);
   is_reusable_ = response.outcome == HttpOutcome::kResponse && !body_cut_ && attempts_ == 1 && sockets_opened_ <= 1;
   reset();
@@ -494,6 +517,7 @@ void Transfer::reset() {
   response_ = {};
   header_bytes_ = body_bytes_ = 0;
   begun_ = awaits_peer_ = in_headers_ = headers_oversized_ = is_transfer_encoded_ = body_cut_ = is_length_bad_ = false;
+  kept_fields_.clear();
   location_.clear();
   length_.clear();
   refusal_ = {};

@@ -32,6 +32,9 @@ class Transfer {
  public:
   static constexpr std::size_t kDiscardedBodyBytesMax = 64 * 1024;
   static constexpr std::size_t kHeaderBytesMax = 64 * 1024;
+  // What is kept of them for HttpResponse::headers. A long field leaves room for the others.
+  static constexpr std::size_t kKeptFieldBytesMax = 256;
+  static constexpr std::size_t kKeptHeaderBytesMax = 2048;
 
   // The arguments must outlive the transfer. The poller must also outlive the connections, which stay in the multi
   // handle's cache. Throws std::bad_alloc, and std::runtime_error if libcurl lacks an option.
@@ -84,6 +87,7 @@ class Transfer {
   void end_lookup(bool answered);
   void read_header(std::string_view line);
   void read_field(std::string_view line);
+  void keep_field(std::string_view line);
   void reset();
 
   Failure failure(CURLcode code) const;
@@ -123,6 +127,7 @@ class Transfer {
   // What was received.
   HttpResponse response_;
   std::size_t header_bytes_ = 0;
+  std::string kept_fields_;  // keeps its memory from request to request
   std::size_t body_bytes_ = 0;
   bool in_headers_ = false;
   bool headers_oversized_ = false;

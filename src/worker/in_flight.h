@@ -13,7 +13,8 @@ namespace webhook {
 struct OpenRequest {
   Delivery delivery;
   Time started_at{};
-  bool is_probe = false;  // of an open circuit
+  bool is_probe = false;          // of an open circuit
+  int configuration_version = 0;  // Webhook::version that it was made from
 };
 
 using InFlight = std::unordered_map<std::uint64_t, OpenRequest>;  // by the delivery's ticket

@@ -25,9 +25,11 @@ LogRow log_row(const OpenRequest& request, const HttpResponse& response, const A
           .event_id = delivery.event->event_id,
           .event = delivery.event->event_name,
           .attempt = delivery.attempt,
+          .configuration_version = request.configuration_version,
           .success = judgement.verdict == Lanes::Health::kSuccess,
           .response_status = response.status,
           .response_body = stored_response(response),
+          .response_headers = response.headers,
           .error = judgement.error,
           .elapsed = response.elapsed,
           .remote_ip = response.remote_ip};

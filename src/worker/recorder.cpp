@@ -8,7 +8,8 @@ namespace {
 std::size_t bytes_of(const std::optional<std::string>& text) { return text ? text->size() : 0; }
 
 std::size_t bytes_of(const LogRow& row) {
-  return sizeof row + bytes_of(row.organization_id) + row.event.size() + row.response_body.size() + row.error.size();
+  return sizeof row + bytes_of(row.organization_id) + row.event.size() + row.response_body.size() +
+         row.response_headers.size() + row.error.size();
 }
 
 std::size_t bytes_of(const DeliveryRow& row) {

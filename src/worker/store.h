@@ -67,6 +67,7 @@ struct Webhook {
   std::vector<std::string> headers;  // "Name: value"
   std::vector<std::string> secrets;  // newest first, without expired ones
   bool is_active = false;
+  int version = 0;  // webhook_configurations.version
   Time created_at{};
   Time active_since{};  // meaningful only if is_active
   // Ascending: the number of the webhook's creation, then of each time it was switched on or off. Empty: unknown.
@@ -138,10 +139,12 @@ struct LogRow {
   std::int64_t event_id = 0;
   std::string event;
   int attempt = 0;
+  int configuration_version = 0;  // 0: null
   bool success = false;
-  int response_status = 0;    // 0: null
-  std::string response_body;  // valid UTF-8
-  std::string error;          // empty: null; valid UTF-8
+  int response_status = 0;       // 0: null
+  std::string response_body;     // valid UTF-8
+  std::string response_headers;  // empty: null; valid UTF-8
+  std::string error;             // empty: null; valid UTF-8
   Duration elapsed{};
   std::string remote_ip;  // empty: null
   std::optional<Time> next_attempt_at;
@@ -286,6 +289,7 @@ struct Testable {
   bool has_webhook = false;
   bool has_event = false;
   std::optional<std::string> organization_id;
+  int version = 0;  // as in Webhook
   std::string url;
   std::vector<std::string> headers;  // as in Webhook
   std::vector<std::string> secrets;  // as in Webhook

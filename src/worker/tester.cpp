@@ -82,7 +82,8 @@ void Tester::send(TakenTest taken, const Testable& testable, EventIdCipher& even
           *body, keys),
       .custom_headers = testable.headers,
       .body = body,
-      .timeout = testable.timeout};
+      .timeout = testable.timeout,
+      .keeps_all_headers = true};
   in_flight_.emplace(out.token, Test{.ticket = request.ticket,
                                      .webhook_created_at = request.webhook_created_at,
                                      .url = testable.url,
@@ -92,7 +93,8 @@ void Tester::send(TakenTest taken, const Testable& testable, EventIdCipher& even
                                              .organization_id = testable.organization_id,
                                              .event_id = event.id,
                                              .event = event.name,
-                                             .attempt = 1}});
+                                             .attempt = 1,
+                                             .configuration_version = testable.version}});
   http_.start(std::move(out));
 }
 
@@ -105,6 +107,7 @@ std::optional<Tester::Outcome> Tester::conclude(const HttpResponse& response) {
   test.row.success = judgement.verdict == Lanes::Health::kSuccess;
   test.row.response_status = response.status;
   test.row.response_body = stored_response(response);
+  test.row.response_headers = response.headers;
   test.row.error = judgement.error;
   test.row.elapsed = response.elapsed;
   test.row.remote_ip = response.remote_ip;

@@ -241,7 +241,7 @@ void Worker::start_request(Delivery delivery, Subscriber& subscriber, Time now) 
                       .timeout = subscriber.webhook.timeout};
   const bool is_probe = pending_.circuit(delivery.webhook)->is_open();
   const std::uint64_t ticket = delivery.ticket;
-  in_flight_.emplace(ticket, OpenRequest{std::move(delivery), now, is_probe});
+  in_flight_.emplace(ticket, OpenRequest{std::move(delivery), now, is_probe, subscriber.webhook.version});
   http_.start(std::move(request));
   ++figures_.sent;
 }

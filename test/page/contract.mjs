@@ -146,7 +146,7 @@ export const contract = {
     takes: ['id', 'before', 'page_size'],
     returns: object({
       changes: list(object({
-        id: 'digits', changed_at: 'time', operation: 'text', user: 'text', subject: 'text?', old: orNull(map('json')), new: orNull(map('json')),
+        id: 'digits', changed_at: 'time', operation: 'text', version: 'number', user: 'text', subject: 'text?', old: orNull(map('json')), new: orNull(map('json')),
       })),
       next: 'json',
     }),
@@ -190,8 +190,9 @@ export const contract = {
   attempt: {
     takes: ['id'],
     returns: object({
-      now: 'time', attempt: object({ ...log.members, response_body: 'text?', remote_ip: 'text?' }), attempts: list(log),
-      attempts_max: 'number?', delivery: orNull(delivery), request: orNull(request), curl: 'text?',
+      now: 'time', attempt: object({ ...log.members, response_headers: 'text?', response_body: 'text?', remote_ip: 'text?', configuration_version: 'number?' }),
+      changed_since: 'bool?', attempts: list(log), attempts_max: 'number?', delivery: orNull(delivery),
+      request: orNull(object({ ...request.members, version: 'number' })), curl: 'text?',
     }),
   },
   pending: {

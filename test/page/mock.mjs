@@ -232,7 +232,7 @@ const api = {
     Object.assign(saved, rest, { header_names: [...names], updated_at: ago(0), has_secret: true });
     if (rest.is_active) Object.assign(saved, { disabled_at: null, disabled_reason: null });
     if (!before) world.webhooks.push(saved);
-    world.changes.unshift({ id: String(world.changes.length + 100), webhook: saved.id, changed_at: ago(0), operation: before ? 'UPDATE' : 'INSERT', user: 'crm_app', subject: 'ada@example.com', old: before ? pick(old, Object.keys(rest)) : null, new: rest });
+    world.changes.unshift({ id: String(world.changes.length + 100), webhook: saved.id, changed_at: ago(0), operation: before ? 'UPDATE' : 'INSERT', version: world.changes.length + 4, user: 'crm_app', subject: 'ada@example.com', old: before ? pick(old, Object.keys(rest)) : null, new: rest });
     return { webhook: saved, secret: before ? null : secret ?? newSecret() };
   },
   delete(world, { id }) {
@@ -253,9 +253,9 @@ const api = {
   },
   history(world, { id, before, page_size: size = 50 }) {
     const rows = [...world.changes.filter((change) => change.webhook === uuidOf(id)),
-      { id: '42', changed_at: ago(3 * 86400), operation: 'UPDATE', user: 'crm_app', subject: 'grace@example.com', old: { timeout_ms: 3000, events: ['contact.created'] }, new: { timeout_ms: 5000, events: ['contact.*', 'deal.*'] } },
-      { id: '41', changed_at: ago(40 * 86400), operation: 'UPDATE', user: 'postgres', subject: null, old: { secret: '***' }, new: { secret: '***' } },
-      { id: '40', changed_at: ago(90 * 86400), operation: 'INSERT', user: 'crm_app', subject: 'ada@example.com', old: null, new: { name: 'CRM sync', url: 'https://sync.example.com/v2/webhooks/8fa2', events: ['contact.created'], is_active: true } }];
+      { id: '42', changed_at: ago(3 * 86400), operation: 'UPDATE', version: 3, user: 'crm_app', subject: 'grace@example.com', old: { timeout_ms: 3000, events: ['contact.created'] }, new: { timeout_ms: 5000, events: ['contact.*', 'deal.*'] } },
+      { id: '41', changed_at: ago(40 * 86400), operation: 'UPDATE', version: 2, user: 'postgres', subject: null, old: { secret: '***' }, new: { secret: '***' } },
+      { id: '40', changed_at: ago(90 * 86400), operation: 'INSERT', version: 1, user: 'crm_app', subject: 'ada@example.com', old: null, new: { name: 'CRM sync', url: 'https://sync.example.com/v2/webhooks/8fa2', events: ['contact.created'], is_active: true } }];
     return { changes: before ? [] : rows.slice(0, size), next: null };
   },
   event_types() {
@@ -304,9 +304,9 @@ const api = {
     const headers = { 'content-type': 'application/json', 'user-agent': 'webhook/1.0', 'webhook-id': `msg_${log.event_id ?? 'test'}`, 'webhook-timestamp': '1795874531', 'webhook-signature': 'v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=', 'x-api-key': '***' };
     const isFailed = log.status === 'failed';
     return {
-      now: ago(0), attempt: { ...log, response_body: world.has('hostile') ? `<script>alert(1)</script>${evil}` : isFailed ? '{"error":"upstream unavailable"}' : '{"ok":true}', remote_ip: '203.0.113.7' },
-      attempts, attempts_max: 9, delivery: isFailed && log.event_id ? { event_id: log.event_id, webhook: log.webhook, event: log.event, key: log.key, state: 'pending', attempts: log.attempt, created_at: log.created_at, next_attempt_at: ahead(240), last_error: log.error, updated_at: log.created_at } : null,
-      request: world.has('readonly') ? null : { url: webhook.url, headers, body }, curl: world.has('readonly') ? null : `curl -X POST ${webhook.url} \\\n  -H 'content-type: application/json' \\\n  --data '${body}'`,
+      now: ago(0), attempt: { ...log, response_body: world.has('hostile') ? `<script>alert(1)</script>${evil}` : isFailed ? '{"error":"upstream unavailable"}' : '{"ok":true}', remote_ip: '203.0.113.7', response_headers: isFailed ? `Server: nginx\nSet-Cookie: ***\nX-Reason: ${world.has('hostile') ? evil : 'overload'}` : null, configuration_version: isFailed ? 3 : 5 },
+      changed_since: isFailed, attempts, attempts_max: 9, delivery: isFailed && log.event_id ? { event_id: log.event_id, webhook: log.webhook, event: log.event, key: log.key, state: 'pending', attempts: log.attempt, created_at: log.created_at, next_attempt_at: ahead(240), last_error: log.error, updated_at: log.created_at } : null,
+      request: world.has('readonly') ? null : { url: webhook.url, version: isFailed ? 3 : 5, headers, body }, curl: world.has('readonly') ? null : `curl -X POST ${webhook.url} \\\n  -H 'content-type: application/json' \\\n  --data '${body}'`,
     };
   },
   pending(world, { webhook, state = 'pending', event_id: eventId, after, page_size: size = 50 }) {

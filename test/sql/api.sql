@@ -16,7 +16,7 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = public, tap;
-SELECT plan(254);
+SELECT plan(271);
 
 CREATE ROLE regress_webhook_none;
 CREATE ROLE regress_webhook_read;
@@ -127,7 +127,7 @@ INSERT INTO calls VALUES
     ('match_count', 'match_count(''{contact.*}'')', '{since,searched,is_complete,matched,by_event,unjudged}'),
     ('try_filter', 'try_filter(''$.amount > 15'')', '{tried,matched,events}'),
     ('logs', 'logs()', '{now,logs,next,searched_to}'),
-    ('attempt', 'attempt(104)', '{now,attempt,attempts,attempts_max,delivery,request,curl}'),
+    ('attempt', 'attempt(104)', '{now,attempt,changed_since,attempts,attempts_max,delivery,request,curl}'),
     ('pending', 'pending(''00000000-0000-0000-0000-00000000000a'')', '{now,deliveries,next}'),
     ('series', 'series()', '{step_s,points,searched_to,is_complete}'),
     ('breakdown', 'breakdown()', '{by_event,by_status,searched_to}'),
@@ -535,7 +535,7 @@ SELECT is((SELECT jsonb_agg(x ->> 'id') FROM jsonb_array_elements(a -> 'attempts
                                a #>> '{request,headers,webhook-signature}', 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'), 'and verify'),
        ok(a ->> 'curl' LIKE 'curl %', 'with the command')
 FROM pg_temp.call('manage', 'acme', 'attempt(104)') a;
-SELECT is(a - '{now,attempt,attempts,delivery,attempts_max}'::text[], '{"request": null, "curl": null}', 'level read gets neither request nor command')
+SELECT is(a - '{now,attempt,attempts,delivery,attempts_max}'::text[], '{"request": null, "curl": null, "changed_since": null}', 'level read gets neither request nor command')
 FROM pg_temp.call('read', 'acme', 'attempt(104)') a;
 SELECT is(pg_temp.call('manage', 'acme', 'attempt(300)') -> 'request', 'null', 'nor does anybody for a test');
 
@@ -658,6 +658,69 @@ FROM (VALUES ('no id', 'headers', '%webhook-id%'), ('no signature', 'headers', '
              ('no secret', 'secret', '%shorter%')) c (change, step, message),
      LATERAL pg_temp.verified(c.change) v;
 SELECT is(v, '(t,,)', 'what was sent is accepted') FROM (SELECT pg_temp.verified('nothing')::text AS v) x;
+
+-- --- what an attempt was made with -----------------------------------------------------------------------------------
+
+-- Webhook v of initech has had five versions, and w got its secret later. Attempts 401 to 405 of v were made with versions
+-- 1 to 5, 411 of w with version 1.
+CREATE FUNCTION pg_temp.attempted(log_id bigint, webhook uuid) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO hooks.webhook_logs (id, slot, created_at, configuration_id, organization_id, event_id, event, attempt,
+                                    configuration_version, status, response_status, response_headers)
+    SELECT log_id, 0, clock_timestamp(), c.id, c.organization_id, 30, 'contact.created', 1, c.version, 'failed', 500, 'Server: s'
+    FROM hooks.webhook_configurations c WHERE c.id = webhook
+$$;
+INSERT INTO hooks.webhook_events (slot, id, xid, created_at, event, organization_id, key, data)
+VALUES (0, 30, pg_current_xact_id(), now() - interval '1 h', 'contact.created', 'initech', 'k', '{}');
+INSERT INTO hooks.webhook_configurations (id, organization_id, name, url, events, secret, headers) VALUES
+    ('00000000-0000-0000-0000-000000000030', 'initech', 'v', 'https://first.example/', '{*}', 'the first secret', '{"X-One": "1", "X-Two": "2"}'),
+    ('00000000-0000-0000-0000-000000000031', 'initech', 'w', 'https://other.example/', '{*}', NULL, '{}');
+SELECT pg_temp.attempted(401, '00000000-0000-0000-0000-000000000030'), pg_temp.attempted(411, '00000000-0000-0000-0000-000000000031') \g /dev/null
+UPDATE hooks.webhook_configurations SET url = 'https://second.example/' WHERE name = 'v';
+SELECT pg_temp.attempted(402, '00000000-0000-0000-0000-000000000030') \g /dev/null
+UPDATE hooks.webhook_configurations SET headers = '{"X-Two": "changed", "X-Three": "3"}' WHERE name = 'v';
+SELECT pg_temp.attempted(403, '00000000-0000-0000-0000-000000000030') \g /dev/null
+UPDATE hooks.webhook_configurations SET secret = 'another secret' WHERE name = 'v';
+SELECT pg_temp.attempted(404, '00000000-0000-0000-0000-000000000030') \g /dev/null
+UPDATE hooks.webhook_configurations SET url = 'https://third.example/', headers = '{"X-One": "1", "X-Four": "4"}' WHERE name = 'v';
+SELECT pg_temp.attempted(405, '00000000-0000-0000-0000-000000000030') \g /dev/null
+UPDATE hooks.webhook_configurations SET secret = 'a secret at last' WHERE name = 'w';
+
+CREATE FUNCTION pg_temp.made_with(log_id bigint) RETURNS text LANGUAGE sql AS $$
+    SELECT concat_ws(' ', a #>> '{request,version}', substring(a #>> '{request,url}' FROM '//(\w+)'),
+                     (SELECT string_agg(k, ',' ORDER BY k) FROM jsonb_object_keys(a #> '{request,headers}') k
+                      WHERE k ~ '^X-(One|Two|Three|Four)$' AND a #>> ARRAY['request', 'headers', k] = '***'),
+                     CASE WHEN a #>> '{request,headers,X-Webhook-Signature}' = '***'
+                               AND a #>> '{request,headers,webhook-signature}' = '***' THEN 'masked'
+                          WHEN hooks.webhook_verify(a #>> '{request,body}', a #>> '{request,headers,X-Webhook-Signature}', 'another secret')
+                          THEN 'signed'
+                          WHEN NOT a #> '{request,headers}' ?| '{X-Webhook-Signature,webhook-signature}' THEN 'unsigned' END,
+                     a ->> 'changed_since')
+    FROM pg_temp.call('manage', 'initech', format('attempt(%s)', log_id)) a
+$$;
+SELECT is(pg_temp.made_with(log_id), expected, format('attempt(%s) has the URL and the names of headers that it was made with', log_id))
+FROM (VALUES (401, '1 first X-One,X-Two masked true'), (402, '2 second X-One,X-Two masked true'),
+             (403, '3 second X-Three,X-Two masked true'), (404, '4 second X-Three,X-Two signed true'),
+             (405, '5 third X-Four,X-One signed false'), (411, '1 other unsigned true')) a (log_id, expected);
+SELECT is((a -> 'attempt') - '{id,created_at}'::text[] - (SELECT array_agg(k) FROM jsonb_object_keys(pg_temp.call('read', 'acme', 'logs(page_size => 1)') #> '{logs,0}') k),
+          '{"response_body": null, "response_headers": "Server: s", "remote_ip": null, "configuration_version": 2}',
+          'level read sees the response''s headers and the version'),
+       is(a - '{now,attempt,attempts,delivery,attempts_max}'::text[], '{"request": null, "curl": null, "changed_since": true}',
+          'and whether the webhook was changed, but no names of headers')
+FROM pg_temp.call('read', 'initech', 'attempt(402)') a;
+SELECT is(pg_temp.call('manage', 'acme', 'attempt(402)') ->> 'state', 'PT404', 'others see nothing of it');
+SELECT is(pg_temp.call('operate', NULL, 'attempt(401)') #>> '{request,url}', 'https://first.example/', 'operators do');
+
+DELETE FROM hooks.webhook_history WHERE configuration_id = '00000000-0000-0000-0000-000000000030' AND version = 3;
+SELECT is(pg_temp.made_with(log_id), expected, format('attempt(%s) shows the current version if the history does not reach back', log_id))
+FROM (VALUES (401, '5 third X-Four,X-One signed true'), (402, '5 third X-Four,X-One signed true'),
+             (403, '3 second X-Three,X-Two masked true')) a (log_id, expected);
+DELETE FROM hooks.webhook_configurations WHERE name = 'v';
+SELECT is(a -> 'changed_since', 'null', 'of a deleted webhook it is not known'), is(a -> 'request', 'null', 'and no request is shown')
+FROM pg_temp.call('manage', 'initech', 'attempt(404)') a;
+INSERT INTO hooks.webhook_configurations (id, organization_id, name, url, events, version)
+VALUES ('00000000-0000-0000-0000-000000000030', 'initech', 'another', 'https://another.example/', '{*}', 4);
+SELECT is(a -> 'changed_since', 'true', 'another webhook with its id is not the one'), is(a -> 'request', 'null', 'that the request was of')
+FROM pg_temp.call('manage', 'initech', 'attempt(404)') a;
 
 -- --- hostile strings -------------------------------------------------------------------------------------------------
 

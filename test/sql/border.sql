@@ -38,6 +38,9 @@ CREATE TABLE tenants AS
         ('globex', '00000000-0000-0000-0000-00000000000b', 730000102, 820000012)) t (organization, webhook, log_id, event_id);
 INSERT INTO hooks.webhook_instance (instance, database_oid, system_identifier)
 VALUES ('6ba7b810-9dad-11d1-80b4-00c04fd430c8', 1, 1);
+-- An earlier webhook had the same id.
+INSERT INTO hooks.webhook_history (changed_at, configuration_id, organization_id, operation, version)
+SELECT now() - interval '1 d', webhook, organization, 'DELETE', 1 FROM tenants;
 INSERT INTO hooks.webhook_configurations (id, organization_id, name, url, events, secret, headers)
 SELECT webhook, organization, 'webhook of ' || organization, 'https://' || organization || '.example/', '{contact.*}',
        'the secret of ' || organization, jsonb_build_object('X-Key', organization) FROM tenants;
@@ -320,6 +323,10 @@ INSERT INTO tried VALUES
     ('webhook_internal.count_passing(bigint[],jsonpath)', 'SELECT c FROM webhook_internal.count_passing(ARRAY[EVENT], ''$'') c'),
     ('webhook_internal.describe_request(hooks.webhook_logs)', 'SELECT webhook_internal.describe_request(jsonb_populate_record(NULL::hooks.webhook_logs, jsonb_build_object(''configuration_id'', WEBHOOK, ''organization_id'', ORGANIZATION,
      ''event_id'', EVENT, ''event'', ''contact.created'', ''attempt'', 1, ''created_at'', now())))'),
+    ('webhook_internal.sent_configuration(hooks.webhook_logs)', 'SELECT s FROM webhook_internal.sent_configuration(jsonb_populate_record(NULL::hooks.webhook_logs, jsonb_build_object(''configuration_id'', WEBHOOK,
+     ''organization_id'', ORGANIZATION, ''configuration_version'', 1, ''created_at'', now()))) s'),
+    ('webhook_internal.is_deleted_since(hooks.webhook_logs)', 'SELECT webhook_internal.is_deleted_since(jsonb_populate_record(NULL::hooks.webhook_logs, jsonb_build_object(''configuration_id'', WEBHOOK,
+     ''organization_id'', ORGANIZATION, ''created_at'', ''-infinity'')))'),
     ('webhook_internal.hold_webhook(uuid,timestamp with time zone)', 'SELECT webhook_internal.hold_webhook(WEBHOOK, NULL)'),
     ('webhook_internal.hours_of_day(uuid[],timestamp with time zone,timestamp with time zone,timestamp with time zone)',
      'SELECT h FROM webhook_internal.hours_of_day(ARRAY[WEBHOOK]::uuid[], date_trunc(''day'', now(), ''UTC''), ''-infinity'', ''infinity'') h'),

@@ -11,7 +11,7 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = public, tap;
-SELECT plan(44);
+SELECT plan(55);
 
 CREATE ROLE regress_webhook_reads;
 CREATE ROLE regress_webhook_manages;
@@ -74,6 +74,45 @@ SELECT count(*) AS changes FROM hooks.webhook_history \gset
 UPDATE hooks.webhook_configurations SET secret = secret;
 SELECT is((SELECT count(*) FROM hooks.webhook_history), :changes::bigint, 'its mask, written back, is no change');
 
+-- --- Versions ---------------------------------------------------------------------------------------------------------
+
+SELECT is((SELECT array_agg(version ORDER BY id) FROM hooks.webhook_history),
+          ARRAY(SELECT generate_series(1, (SELECT version FROM hooks.webhook_configurations))), 'each change makes a version');
+SELECT version FROM hooks.webhook_configurations \gset
+UPDATE hooks.webhook_configurations SET name = name, secret = secret, version = 4711;
+SELECT is((SELECT version FROM hooks.webhook_configurations), :version, 'an UPDATE that changes nothing makes none, whatever it says');
+UPDATE hooks.webhook_configurations SET timeout_ms = 800, version = 1;
+SELECT is((SELECT version FROM hooks.webhook_configurations), :version + 1, 'nor can another one set it');
+INSERT INTO hooks.webhook_configurations (id, name, url, events, version)
+SELECT id, name, url, events, 4711 FROM hooks.webhook_configurations
+ON CONFLICT (id) DO UPDATE SET ordering = 'key', version = EXCLUDED.version;
+SELECT is((SELECT version FROM hooks.webhook_configurations), :version + 2, 'nor an upsert');
+INSERT INTO hooks.webhook_configurations (organization_id, name, url, events, version)
+VALUES ('umbrella', 'restored', 'https://example.com/', '{*}', 7);
+SELECT is((SELECT version FROM tap.newest), 7, 'an operator who restores a webhook gives its version');
+DELETE FROM hooks.webhook_configurations WHERE name = 'restored';
+SELECT is((SELECT (operation, version)::text FROM tap.newest), '(DELETE,7)', 'a DELETE has the version that was deleted');
+SET ROLE regress_webhook_manages;
+SET request.jwt.claims = '{"organization_id": "umbrella"}';
+INSERT INTO hooks.webhook_configurations (name, url, events, version) VALUES ('new', 'https://example.com/', '{*}', 7);
+RESET ROLE;
+SELECT is((SELECT version FROM tap.newest), 1, 'a tenant does not');
+UPDATE hooks.webhook_configurations SET version = 9 WHERE name = 'new';
+DELETE FROM hooks.webhook_configurations WHERE name = 'new';
+DELETE FROM hooks.webhook_history WHERE organization_id = 'umbrella';
+INSERT INTO hooks.webhook_configurations (organization_id, name, url, events, version)
+VALUES ('umbrella', 'last', 'https://example.com/', '{*}', 2147483647);
+UPDATE hooks.webhook_configurations SET timeout_ms = 900 WHERE name = 'last';
+SELECT is((SELECT (operation, version)::text FROM tap.newest), '(UPDATE,2147483647)', 'the count ends at the highest integer');
+DELETE FROM hooks.webhook_configurations WHERE name = 'last';
+DELETE FROM hooks.webhook_history WHERE organization_id = 'umbrella';
+SET session_replication_role = replica;
+UPDATE hooks.webhook_configurations SET url = 'https://example.com/replicated', version = 100;
+SET session_replication_role = DEFAULT;
+SELECT is((SELECT version FROM hooks.webhook_configurations), 100, 'replication brings the version of where the change was made');
+SELECT throws_ok('INSERT INTO hooks.webhook_configurations (name, url, events, version) VALUES (''x'', ''https://example.com/'', ''{*}'', 0)',
+                 '23514', NULL, 'a version is positive');
+
 -- --- Claims -----------------------------------------------------------------------------------------------------------
 
 RESET request.jwt.claims;
@@ -101,8 +140,8 @@ SELECT isnt((SELECT old_values FROM tap.newest), '{}', 'though the change is beh
 INSERT INTO hooks.webhook_configurations (organization_id, name, url, events)
 VALUES ('globex', 'other', 'https://example.org/', '{*}');
 SELECT id AS b FROM hooks.webhook_configurations WHERE organization_id = 'globex' \gset
-INSERT INTO hooks.webhook_history (configuration_id, organization_id, operation)
-SELECT :'a', 'acme', 'UPDATE' FROM generate_series(1, 5100);
+INSERT INTO hooks.webhook_history (configuration_id, organization_id, operation, version)
+SELECT :'a', 'acme', 'UPDATE', 1 FROM generate_series(1, 5100);
 DO $$
 BEGIN
     FOR i IN 1 .. 70 LOOP
@@ -142,16 +181,19 @@ SELECT is(pg_temp.asked('regress_webhook_' || level, 'acme', 'DELETE FROM hooks.
 -- --- webhook_api.history() --------------------------------------------------------------------------------------------
 
 DELETE FROM hooks.webhook_history WHERE organization_id = 'acme';
+SELECT version FROM hooks.webhook_configurations WHERE id = :'a' \gset
 UPDATE hooks.webhook_configurations SET name = 'renamed', headers = '{"X-Key": "k"}' WHERE id = :'a';
 UPDATE hooks.webhook_configurations SET is_active = false WHERE id = :'a';
 DELETE FROM hooks.webhook_configurations WHERE id = :'a';
 UPDATE hooks.webhook_history SET changed_at = '2024-01-15 10:30:00.123456Z', subject = 'ada';
 SELECT pg_temp.asked('regress_webhook_manages', 'acme', format('SELECT webhook_api.history(%L)', :'a')) AS history \gset
-SELECT is((:'history'::json #>> '{changes,2}')::jsonb - 'id' - 'user', '{"changed_at": "2024-01-15T10:30:00.123456+00:00",
+SELECT is((:'history'::json #>> '{changes,2}')::jsonb - '{id,user,version}'::text[], '{"changed_at": "2024-01-15T10:30:00.123456+00:00",
           "operation": "UPDATE", "subject": "ada", "old": {"name": "crm", "header_names": ["X-Key", "X-New"]},
           "new": {"name": "renamed", "header_names": ["X-Key"]}}', 'a change, with the names of headers');
 SELECT is((SELECT string_agg(c ->> 'operation', ' ' ORDER BY place) FROM json_array_elements(:'history'::json -> 'changes')
            WITH ORDINALITY j (c, place)), 'DELETE UPDATE UPDATE', 'the newest first, of a deleted webhook, too');
+SELECT is((SELECT array_agg((c ->> 'version')::integer - :version ORDER BY place) FROM json_array_elements(:'history'::json -> 'changes')
+           WITH ORDINALITY j (c, place)), '{2,2,1}', 'each with its version');
 SELECT is(json_typeof(:'history'::json #> '{changes,0,id}') || ' ' || json_typeof(:'history'::json -> 'next'), 'string null',
           'ids are texts, and the list has an end');
 SELECT is(pg_temp.asked('regress_webhook_reads', 'acme', format('SELECT webhook_api.history(%L) #> ''{changes,2,old}''', :'a')),

@@ -82,7 +82,7 @@ SELECT is_empty($$
 $$, 'every function that is not C pins its search_path');
 SELECT set_eq('SELECT proname::text FROM pg_temp.functions WHERE prosecdef', ARRAY[
     'configurations_check', 'configurations_stage_secret', 'configurations_adopt_secrets',
-    'configurations_change_secret', 'configurations_changed', 'configurations_record', 'configurations_forget', 'configurations_draw_identity',
+    'configurations_change_secret', 'configurations_changed', 'configurations_record', 'configurations_count_version', 'configurations_forget', 'configurations_draw_identity',
     'secrets_forget',
     'emit_tenant', 'redeliver_tenant', 'redeliver_operator', 'replay_tenant', 'replay_operator',
     'count_replay_tenant', 'count_replay_operator', 'start_replay_tenant', 'start_replay_operator', 'cancel_replay_tenant', 'cancel_replay_operator',

@@ -93,6 +93,11 @@ const manners = {
   'nul-in-header': (socket) => end(socket, 'HTTP/1.1 200 OK\r\nX-A: a\0b\r\nContent-Length: 2\r\n\r\nok'),
   'raw-bytes-in-header': (socket) =>
     end(socket, Buffer.from('HTTP/1.1 503 \xff\xfe\r\nRetry-After: \xff\xfe\r\nContent-Length: 2\r\n\r\nok', 'latin1')),
+  // A name that lies in wait for whoever masks by names, what is no text, and more than anybody keeps.
+  'headers-of-all-kinds': (socket) =>
+    end(socket, Buffer.from(`HTTP/1.1 100 Continue\r\nX-Early: e\r\n\r\nHTTP/1.1 500 No\r\nContent-Length: 2\r\nsET-cookie: confidential=${'c'.repeat(3000)}\r\n` +
+      `Set-Cookie2: a\r\n confidential\r\nX-Raw: \xff\xfe\x1b[2J\r\nX-Return: a\rSet-Cookie: b\r\nX-Long: ${'l'.repeat(5000)}\r\n` +
+      `${Array.from({ length: 200 }, (_, i) => `X-${i}: \xe9\r\n`).join('')}\r\nno`, 'latin1')),
   'length-too-long': (socket) => end(socket, 'HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nshort'),
   // What is beyond must not become the answer to the next request.
   'length-too-short': (socket) =>

@@ -63,6 +63,7 @@ my %said_of = (
 	'nul' => 'success 200',
 	'nul-in-header' => "failed 200 $no_http a header contains a NUL",
 	'raw-bytes-in-header' => 'failed 503 HTTP status 503',
+	'headers-of-all-kinds' => 'failed 500 HTTP status 500',
 	# lengths
 	'length-too-long' => $cut_short,
 	'length-too-short' => 'success 200',
@@ -184,6 +185,16 @@ is(bodies($_, q{octet_length(response_body) <= 4096 AND response_body !~ 'xxx' A
 is(bodies($_, q{substring(response_body FROM '^\(compressed by .*, which was not asked for\)') IS NOT NULL}), 't', "$_: it is said that it came compressed")
   foreach qw(bomb bomb-of-bombs bomb-in-transfer);
 is(bodies('nul', 'response_body'), "a\x{ef}\x{bf}\x{bd}b\x{ef}\x{bf}\x{bd}\x{ef}\x{bf}\x{bd}(c", 'bytes that are no text become U+FFFD');
+my $headers = bodies('headers-of-all-kinds', 'response_headers');
+my $bad = "\x{ef}\x{bf}\x{bd}";    # U+FFFD
+like($headers, qr/^Content-Length: 2\nsET-cookie: \*\*\*\nSet-Cookie2: \*\*\*\nX-Raw/, 'of a cookie the name is kept, and 1xx responses are left out');
+unlike($headers, qr/confidential|X-Early/, 'and not its value');
+like($headers, qr/^X-Raw: $bad$bad$bad\[2J$/m, 'bytes and controls that are no text become U+FFFD');
+like($headers, qr/^X-Return: a${bad}Set-Cookie: b$/m, 'a carriage return does not begin another header');
+like($headers, qr/^X-Long: l{248}\.\.\.\nX-0: $bad$/m, 'a long header leaves room for others');
+is(query($node, 'SELECT max(octet_length(response_headers)) BETWEEN 1000 AND 1024 FROM webhook_logs'), 't', '1 kB is kept');
+is(query($node, q{SELECT count(*) FROM webhook_logs WHERE status = 'success' AND response_headers IS NOT NULL}), 0, 'of a success nothing');
+is(query($node, q{SELECT count(*) FROM webhook_logs WHERE response_status IS NULL AND response_headers IS NOT NULL}), 0, 'nor without a response');
 is(bodies('length-too-short', 'response_body'), 'ok', 'what follows a body does not answer the next request');
 foreach my $certificate (sort keys %with_certificate)
 {

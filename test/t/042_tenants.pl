@@ -158,8 +158,8 @@ foreach my $isolation ('READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE')
 {
 	$node->safe_psql('postgres', q{
 		TRUNCATE webhook_history;
-		INSERT INTO webhook_history (configuration_id, organization_id, operation)
-		SELECT gen_random_uuid(), o, 'UPDATE' FROM unnest(ARRAY['quiet', 'loud']) o, generate_series(1, 5500)});
+		INSERT INTO webhook_history (configuration_id, organization_id, operation, version)
+		SELECT gen_random_uuid(), o, 'UPDATE', 1 FROM unnest(ARRAY['quiet', 'loud']) o, generate_series(1, 5500)});
 	my @sessions = map { session('tenant', 'quiet') } 1 .. 2;
 	foreach my $session (@sessions) { $session->query("BEGIN ISOLATION LEVEL $isolation; SELECT count(*) FROM webhook_stats") }
 	foreach my $session (@sessions)

@@ -29,6 +29,7 @@
 #include <vector>
 
 #include "address_vectors.h"
+#include "core/response_headers.h"
 #include "http/lookups.h"
 #include "http/poller.h"
 #include "loopback_server.h"
@@ -286,6 +287,48 @@ TEST_F(CurlClientTest, ResponseBytesAreKeptRaw) {
   const std::string body = "\0\xff\xfe\x80 text \0"s;
   const LoopbackServer server(always(http_response(200, body)));
   EXPECT_EQ(send(loopback_settings(), request_to(server.url())).body, body);
+}
+
+TEST_F(CurlClientTest, HeadersOfAFailureAreHandedOver) {
+  const LoopbackServer server(
+      always("HTTP/1.1 103 Early Hints\r\nX-Early: e\r\n\r\nHTTP/1.1 500 No\r\nServer: s\r\nSet-Cookie: id=7\r\n"
+             "X-Key: k\r\nTransfer-Encoding: chunked\r\nTrailer: X-Last\r\n\r\n0\r\nX-Last: l\r\n\r\n"));
+  HttpRequest request = request_to(server.url());
+  request.custom_headers = {"X-Key: k"};
+  EXPECT_EQ(send(loopback_settings(), std::move(request)).headers,
+            "Server: s\nSet-Cookie: ***\nX-Key: ***\nTransfer-Encoding: chunked\nTrailer: X-Last");
+}
+
+TEST_F(CurlClientTest, HeadersOfASuccessAreHandedOverIfTheRequestAsksForThem) {
+  const LoopbackServer server(always(http_response(200, "", "X-A: b\r\n")));
+  CurlClient client(loopback_settings());
+  HttpRequest request = request_to(server.url());
+  request.keeps_all_headers = true;
+  EXPECT_NE(send(client, std::move(request)).headers.find("X-A: b"), std::string::npos);
+  EXPECT_EQ(send(client, request_to(server.url())).headers, "");
+}
+
+TEST_F(CurlClientTest, HeadersOfAResponseThatBreaksOffAreHandedOver) {
+  const LoopbackServer server(always("HTTP/1.1 200 OK\r\nX-A: b\r\nContent-Length: 9\r\n\r\nshort", Then::kClose));
+  const HttpResponse response = send(loopback_settings(), request_to(server.url()));
+  EXPECT_EQ(response.outcome, HttpOutcome::kDisconnected);
+  EXPECT_EQ(response.headers, "X-A: b\nContent-Length: 9");
+}
+
+TEST_F(CurlClientTest, HeadersAreOfOneRequestAndBounded) {
+  std::string fields = "X-Folded: a\r\n b\r\nX-Long: " + std::string(5000, 'x') + "\r\n";
+  for (int i = 0; i < 300; ++i) fields += "X-" + std::to_string(i) + ": yes\r\n";
+  const LoopbackServer server([&fields](const ReceivedRequest& request, Peer& peer) {
+    peer.send(http_response(500, "", request.target == "/many" ? fields : "X-A: b\r\n"));
+    return Then::kKeepAlive;
+  });
+  CurlClient client(loopback_settings());
+  const std::string many = send(client, request_to(server.url("/many"))).headers;
+  EXPECT_LE(many.size(), kStoredHeaderBytesMax);
+  EXPECT_NE(many.find("x...\nX-0: yes\nX-1: yes\n"), std::string::npos) << many;
+  const std::string one = send(client, request_to(server.url("/one"))).headers;
+  EXPECT_NE(one.find("X-A: b"), std::string::npos);
+  EXPECT_EQ(one.find("X-0"), std::string::npos) << one;
 }
 
 TEST_F(CurlClientTest, CompressedBodyIsNotDecoded) {

@@ -27,6 +27,7 @@ class FakeHttp : public HttpClient {
     Duration delay{std::chrono::milliseconds(1)};
     std::string retry_after;
     std::string body;
+    std::string headers;
     HttpOutcome outcome = HttpOutcome::kResponse;
     std::string error;
   };
@@ -108,6 +109,8 @@ class FakeHttp : public HttpClient {
       response.outcome = said.outcome;
       response.status = said.outcome == HttpOutcome::kResponse ? said.status : 0;
       response.body = said.body;
+      const bool is_success = response.status >= 200 && response.status <= 299;
+      if (!is_success || request.keeps_all_headers) response.headers = said.headers;
       response.error = said.error;
       response.retry_after = said.retry_after;
       response.remote_ip = "192.0.2.1";

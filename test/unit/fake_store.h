@@ -51,6 +51,7 @@ class FakeStore : public Store {
                     .url = url(number),
                     .events = {"*"},
                     .is_active = true,
+                    .version = 1,
                     .active_since = process_.now(),
                     .timeout = std::chrono::seconds(5),
                     .limits = {.max_in_flight = 16}};
@@ -62,6 +63,7 @@ class FakeStore : public Store {
   }
   void change_webhook(const Uuid& id, const std::function<void(Webhook&)>& change) {
     change(webhooks_.at(id));
+    ++webhooks_.at(id).version;
     note_change({.webhook = webhooks_.at(id).identity()});
   }
   void set_active(const Uuid& id, bool active) {
@@ -499,6 +501,7 @@ class FakeStore : public Store {
     if (testable.has_webhook) {
       const Webhook& webhook = found->second;
       testable.organization_id = webhook.organization_id;
+      testable.version = webhook.version;
       testable.url = webhook.url;
       testable.headers = webhook.headers;
       testable.secrets = webhook.secrets;

@@ -18,7 +18,9 @@ TEST_F(WorkerTest, DeliversInIdOrderInEachLane) {
 
 TEST_F(WorkerTest, SuccessWritesOneLogRowAndNoDeliveryRow) {
   const Uuid webhook = store_.add_webhook(1);
-  http_.answer = [](const Received&) { return Answer{.status = 204, .delay = 30ms, .body = "done"}; };
+  http_.answer = [](const Received&) {
+    return Answer{.status = 204, .delay = 30ms, .body = "done", .headers = "Server: s"};
+  };
   const std::int64_t id = store_.emit();
   run_for(10s);
   ASSERT_EQ(store_.logs.size(), 1U);
@@ -29,13 +31,36 @@ TEST_F(WorkerTest, SuccessWritesOneLogRowAndNoDeliveryRow) {
   EXPECT_EQ(row.event, "contact.created");
   EXPECT_EQ(row.attempt, 1);
   EXPECT_EQ(row.response_status, 204);
+  EXPECT_EQ(row.configuration_version, 1);
   EXPECT_EQ(row.response_body, "done");
+  EXPECT_EQ(row.response_headers, "");
   EXPECT_EQ(row.error, "");
   EXPECT_EQ(row.elapsed, 30ms);
   EXPECT_EQ(row.remote_ip, "192.0.2.1");
   EXPECT_FALSE(row.next_attempt_at);
   EXPECT_TRUE(store_.deliveries.empty());
   EXPECT_TRUE(store_.is_all_behind_checkpoint());
+}
+
+TEST_F(WorkerTest, FailureIsLoggedWithTheHeadersOfItsResponse) {
+  store_.add_webhook(1);
+  http_.answer = [](const Received&) { return Answer{.status = 500, .headers = "Server: s"}; };
+  store_.emit();
+  run_until([this] { return !store_.logs.empty(); });
+  EXPECT_EQ(store_.logs[0].row.response_headers, "Server: s");
+}
+
+TEST_F(WorkerTest, AttemptIsLoggedWithTheVersionThatItWasMadeFrom) {
+  const Uuid webhook = store_.add_webhook(1);
+  http_.answer = [](const Received& request) { return Answer{.delay = request.event_id == 1 ? Duration(2s) : 1ms}; };
+  plan(1s, [&] { store_.emit(); });
+  plan(2s, [&] { store_.change_webhook(webhook, [](Webhook& w) { w.url = FakeStore::url(2); }); });
+  plan(5s, [&] { store_.emit(); });
+  run_until([this] { return store_.logs.size() == 2; });
+  EXPECT_EQ(http_.received()[0].url, FakeStore::url(1));
+  EXPECT_EQ(store_.logs[0].row.configuration_version, 1) << "changed while the request was open";
+  EXPECT_EQ(http_.received()[1].url, FakeStore::url(2));
+  EXPECT_EQ(store_.logs[1].row.configuration_version, 2);
 }
 
 TEST_F(WorkerTest, CommitIsDeliveredAtOnce) {

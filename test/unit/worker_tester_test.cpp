@@ -27,7 +27,9 @@ TEST_F(WorkerTesterTest, SendsTheExampleAtOnceSignedAsADeliveryAndLogsIt) {
     w.secrets = {"a long secret"};
     w.headers = {"X-Key: k"};
   });
-  http_.answer = [](const Received&) { return Answer{.status = 202, .delay = 20ms, .body = "thanks"}; };
+  http_.answer = [](const Received&) {
+    return Answer{.status = 202, .delay = 20ms, .body = "thanks", .headers = "Server: s"};
+  };
   plan_test(webhook, "deal.created");
   const Time asked = process_.now() + 3s;
   run_for(4s);
@@ -55,6 +57,8 @@ TEST_F(WorkerTesterTest, SendsTheExampleAtOnceSignedAsADeliveryAndLogsIt) {
   EXPECT_EQ(row.event, "deal.created");
   EXPECT_LT(row.event_id, 0);
   EXPECT_EQ(row.attempt, 1);
+  EXPECT_EQ(row.configuration_version, 1);
+  EXPECT_EQ(row.response_headers, "Server: s") << "of a success, too";
   EXPECT_TRUE(store_.deliveries.empty());
   EXPECT_EQ(answer().outcome, TestOutcome::kSent);
   EXPECT_TRUE(answer().success);

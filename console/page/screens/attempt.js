@@ -56,10 +56,18 @@ export default class AttemptScreen extends Screen {
     const look = attempt.status === 'failed' ? 'bad' : 'good';
     return html`<div class="outcome ${look}">${icon(look)}<div class="words"><p class="lead-sentence">${this.sentence(loaded)}</p>${advice ? html`<p class="muted">${advice}</p>` : nothing}</div></div>
       <div class="split">
-        <div class="stack">${requestCard(loaded.request, { reason: this.whyNoRequest(attempt), note: t('attempt.request.own') })}${attempt.attempt === 0 ? nothing : responseCard(attempt)}
+        <div class="stack">${requestCard(loaded.request, { reason: this.whyNoRequest(attempt), note: t('attempt.request.own'), notice: loaded.request ? this.renderChanged(loaded) : nothing })}${attempt.attempt === 0 ? nothing : responseCard(attempt)}
           ${this.app.can.write && canRedeliver(attempt) ? showSql('redeliver', { log_ids: [this.params.id] }, t('sql.show_of', { action: t('deliveries.redeliver') })) : nothing}${showSql('attempt', { id: this.params.id })}</div>
         <div class="stack"><section class="card"><header><h2>${t('attempt.timeline')}</h2></header>${this.renderTimeline(loaded)}</section>${this.renderFacts(loaded)}</div>
       </div>`;
+  }
+
+  // Told before the URL, so that nobody takes it for the current one.
+  renderChanged({ attempt, request, changed_since: isChanged }) {
+    if (!isChanged || attempt.configuration_version === null) return nothing;
+    const isKnown = request.version === attempt.configuration_version;
+    return html`<p class="small">${t(isKnown ? 'attempt.request.changed' : 'attempt.request.changed.unknown', { version: format.number(request.version) })}
+      <a href=${this.app.href(`/webhooks/${attempt.webhook}/history`)}>${t('attempt.request.history')}</a></p>`;
   }
 
   whyNoRequest(attempt) {
@@ -121,6 +129,7 @@ export default class AttemptScreen extends Screen {
     return html`<section class="card side-facts"><header><h2>${t('attempt.facts')}</h2></header><dl class="facts">
       ${fact('webhook', attempt.webhook_name === null ? t('deliveries.deleted_webhook') : html`<a href=${app.href(`/webhooks/${attempt.webhook}`)}>${attempt.webhook_name}</a>`)}
       ${fact('at', html`${format.exactTime(attempt.created_at)}`)}${fact('duration', format.milliseconds(attempt.duration_ms))}
+      ${fact('configuration_version', attempt.configuration_version === null ? null : format.number(attempt.configuration_version))}
       ${fact('remote_ip', attempt.remote_ip === null ? null : html`<span class="mono">${attempt.remote_ip}</span>`)}
       ${fact('event_id', attempt.event_id === null ? null : html`<a class="mono" href=${app.href(`/webhooks/${attempt.webhook}/deliveries`, { event_id: attempt.event_id })}>${attempt.event_id}</a>`)}
       ${fact('key', delivery?.key ? html`<span class="mono">${delivery.key}</span>` : null)}

@@ -64,7 +64,7 @@ export default class HistoryScreen extends Screen {
   renderChange(change) {
     const names = [...new Set([...Object.keys(change.old ?? {}), ...Object.keys(change.new ?? {})])].filter((name) => !hidden.has(name));
     const operation = hasText(`history.${change.operation}`) ? t(`history.${change.operation}`) : change.operation;
-    return html`<li class="change"><div><p class="strong">${operation}</p><p class="small muted">${relativeTime(this.app, change.changed_at)} · ${format.shortDateTime(change.changed_at)}</p>
+    return html`<li class="change"><div><p class="strong">${operation}</p><p class="small muted">${t('history.version', { version: format.number(change.version) })} · ${relativeTime(this.app, change.changed_at)} · ${format.shortDateTime(change.changed_at)}</p>
         <p class="small break">${change.subject ? html`${change.subject} <span class="muted">${t('history.as', { user: change.user })}</span>` : change.user}</p></div>
       <dl>${names.map((name) => this.renderField(name, change))}</dl></li>`;
   }

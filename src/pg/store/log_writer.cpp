@@ -51,7 +51,8 @@ using Parts = std::array<std::vector<const LogRow*>, 2>;
 Parts parts_of(const std::vector<LogRow>& rows) {
   Parts parts;
   for (const LogRow& row : rows) {
-    const std::uint64_t bytes = kRowBytes + row.event.size() + row.response_body.size() + row.error.size();
+    const std::uint64_t bytes =
+        kRowBytes + row.event.size() + row.response_body.size() + row.response_headers.size() + row.error.size();
     const bool is_beyond = row.organization_id && !take_share(Storage::kLogs, *row.organization_id, bytes);
     parts[is_beyond ? 1 : 0].push_back(&row);
   }
@@ -70,9 +71,11 @@ enum LogColumn {
   kEventId,
   kEvent,
   kAttempt,
+  kConfigurationVersion,
   kStatus,
   kResponseStatus,
   kResponseBody,
+  kResponseHeaders,
   kError,
   kDurationMs,
   kRemoteIp,
@@ -94,9 +97,11 @@ constexpr LogColumnType kColumns[kLogColumns] = {{"slot", INT2OID, InputTable::T
                                                  {"event_id", INT8OID, InputTable::Type::kBigint},
                                                  {"event", TEXTOID, InputTable::Type::kText},
                                                  {"attempt", INT4OID, InputTable::Type::kInteger},
+                                                 {"configuration_version", INT4OID, InputTable::Type::kInteger},
                                                  {"status", TEXTOID, InputTable::Type::kText},
                                                  {"response_status", INT4OID, InputTable::Type::kInteger},
                                                  {"response_body", TEXTOID, InputTable::Type::kText},
+                                                 {"response_headers", TEXTOID, InputTable::Type::kText},
                                                  {"error", TEXTOID, InputTable::Type::kText},
                                                  {"duration_ms", FLOAT8OID, InputTable::Type::kDouble},
                                                  {"remote_ip", INETOID, InputTable::Type::kText},
@@ -140,15 +145,18 @@ static_assert(inserts_our_columns(statements::kInsertLogs));
 template <class To>
 void put_values(const LogRow& row, To* to) {
   const auto text_or_null = [](const std::string& of) { return of.empty() ? nullptr : &of; };
+  const auto number_or_null = [](int of) { return of == 0 ? std::nullopt : std::optional(of); };
   to->put(kCreatedAt, std::optional(row.created_at));
   to->put(kConfigurationId, row.webhook);
   to->put(kOrganizationId, row.organization_id ? &*row.organization_id : nullptr);
   to->put(kEventId, row.event_id);
   to->put(kEvent, &row.event);
   to->put(kAttempt, std::optional(row.attempt));
+  to->put(kConfigurationVersion, number_or_null(row.configuration_version));
   to->put_status(row.success);
-  to->put(kResponseStatus, row.response_status == 0 ? std::nullopt : std::optional(row.response_status));
+  to->put(kResponseStatus, number_or_null(row.response_status));
   to->put(kResponseBody, text_or_null(row.response_body));
+  to->put(kResponseHeaders, text_or_null(row.response_headers));
   to->put(kError, text_or_null(row.error));
   to->put(kDurationMs, static_cast<double>(row.elapsed.count()) / 1000.0);
   to->put_address(text_or_null(row.remote_ip));

@@ -234,6 +234,7 @@ LogRow reduced(const LogRow& row, const Error& error) {
           .event_id = row.event_id,
           .event = row.event,
           .attempt = row.attempt,
+          .configuration_version = row.configuration_version,
           .success = row.success,
           .error = "what this attempt brought could not be stored: " + error.message(),
           .elapsed = row.elapsed,

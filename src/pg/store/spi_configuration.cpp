@@ -127,6 +127,7 @@ class WebhookRows {
                       .rate_per_s = query_.get_double(row, rate_limit_per_s_),
                       .ordering = ordering_of(query_.get_text(row, ordering_))};
     webhook.filter = query_.get_text(row, filter_);
+    webhook.version = query_.get_int32(row, version_);
     webhook.created_at = query_.get_time(row, created_at_);
     webhook.switches = query_.get_int64s(row, switches_);
     webhook.secrets_change_at = query_.get_optional_time(row, secrets_change_at_);
@@ -166,6 +167,7 @@ class WebhookRows {
   Column filter_ = query_.column("filter");
   Column rate_limit_per_s_ = query_.column("rate_limit_per_s");
   Column ordering_ = query_.column("ordering");
+  Column version_ = query_.column("version");
   Column created_at_ = query_.column("created_at");
   Column switches_ = query_.column("switches");
   Column secrets_change_at_ = query_.column("secrets_change_at");
@@ -338,6 +340,7 @@ Testable SpiStore::testable(const Uuid& webhook, Time created_at, const std::str
   testable.paused_reason = query.get_text(0, query.column("paused_reason"));
   testable.has_webhook = query.get_boolean(0, query.column("has_webhook"));
   testable.organization_id = query.get_optional_text(0, query.column("organization_id"));
+  testable.version = query.get_int32(0, query.column("version"));
   testable.url = query.get_text(0, query.column("url"));
   testable.headers = query.get_texts(0, query.column("headers"));
   Webhook signed_for{.id = webhook};

@@ -78,7 +78,7 @@ inline constinit Statement read_webhooks(R"(
                           ORDER BY r.n) END AS retry_schedule_us,
          c.max_in_flight, coalesce(c.filter::text, '') AS filter, coalesce(c.rate_limit_per_s, 0) AS rate_limit_per_s,
          c.ordering,
-         c.created_at,
+         c.version, c.created_at,
          -- After a restore without triggers, numbers from another database are meaningless.
          CASE WHEN c.switches[cardinality(c.switches)] <= (SELECT last_value FROM @extschema@.webhook_switches_seq)
               THEN c.switches::bigint[] ELSE '{}' END AS switches,
@@ -232,7 +232,7 @@ inline constinit Statement has_left_over(R"(
 // Always returns one row.
 inline constinit Statement read_testable(R"(
   SELECT coalesce(i.is_paused, false) AS is_paused, coalesce(i.paused_reason, '') AS paused_reason,
-         c.id IS NOT NULL AS has_webhook, c.organization_id, coalesce(c.url, '') AS url,
+         c.id IS NOT NULL AS has_webhook, c.organization_id, coalesce(c.version, 0) AS version, coalesce(c.url, '') AS url,
          ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text(c.headers) AS h ORDER BY h.key) AS headers,
          ARRAY(SELECT coalesce(s.key_id, '') || ' ' || s.secret
                  FROM @extschema@.webhook_secrets AS s
@@ -330,10 +330,11 @@ inline constinit Statement current_log_segments(R"(
 // new_logs: an InputTable. log_writer.cpp checks that the columns are those of its table.
 inline constexpr std::string_view kInsertLogs = R"(
   INSERT INTO @extschema@.webhook_logs
-         (slot, created_at, configuration_id, organization_id, event_id, event, attempt, status, response_status,
-          response_body, error, duration_ms, remote_ip, next_attempt_at)
-  SELECT l.slot::smallint, l.created_at, l.configuration_id, l.organization_id, l.event_id, l.event, l.attempt, l.status,
-         l.response_status, l.response_body, l.error, l.duration_ms, l.remote_ip::inet, l.next_attempt_at
+         (slot, created_at, configuration_id, organization_id, event_id, event, attempt, configuration_version, status,
+          response_status, response_body, response_headers, error, duration_ms, remote_ip, next_attempt_at)
+  SELECT l.slot::smallint, l.created_at, l.configuration_id, l.organization_id, l.event_id, l.event, l.attempt,
+         l.configuration_version, l.status, l.response_status, l.response_body, l.response_headers, l.error,
+         l.duration_ms, l.remote_ip::inet, l.next_attempt_at
     FROM new_logs AS l)";
 inline constinit Statement insert_logs(kInsertLogs.data());
 

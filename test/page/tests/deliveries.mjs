@@ -60,6 +60,29 @@ behaviour('an attempt has its own address, and says in one sentence what happene
   for (const text of ['out of order', 'Order 7', 'X-Webhook-Signature', 'Next attempt']) await showsText(all(page), text);
 });
 
+behaviour('an attempt shows the headers of its response as text', async ({ world, tenant, page, open }) => {
+  await world.receiver.set(`/${tenant}`, `/status/500/header/X-Why/${encodeURIComponent('<b id="hostile">loud</b>')}/header/Set-Cookie/id%3D7`);
+  const id = await world.createWebhook({ organization: tenant, name: 'Billing', url: world.receiver.url(`/${tenant}`), retry_schedule: '{1d}' });
+  await world.addContacts(tenant, 'Ada');
+  const [failed] = await world.attempts(id, 1);
+  await open(`/attempts/${failed.id}`);
+  await showsText(all(page), '<b id="hostile">loud</b>');
+  const value = (name) => page.locator('dt', { hasText: new RegExp(`^${name}$`, 'i') }).locator('+ dd');
+  assert.equal((await value('set-cookie').textContent()).trim(), '***');
+  assert.equal(await page.locator('#hostile').count(), 0);
+  await see(page.getByRole('button', { name: 'Copy response headers' }));
+});
+
+behaviour('an attempt shows the URL that it was made with, and that the webhook has been changed since', async ({ world, tenant, page, open }) => {
+  const { id, failed } = await twoOutcomes(world, tenant);
+  await world.sql("UPDATE webhook_configurations SET url = $2 WHERE id = $1", [id, world.receiver.url('/changed')]);
+  await open(`/attempts/${failed.id}`);
+  await showsText(all(page), 'This webhook has been changed since this attempt: the URL and headers shown are those of version 1.');
+  await showsText(all(page), `POST ${world.receiver.url(`/${tenant}`)}`);
+  await page.getByRole('link', { name: 'Show the history' }).click();
+  await showsText(all(page), 'Version 2');
+});
+
 behaviour('an attempt is copied as curl', async ({ world, tenant, page, open, context, host }) => {
   const { failed } = await twoOutcomes(world, tenant);
   await context.grantPermissions(['clipboard-read', 'clipboard-write'], { origin: host.origin });
