@@ -304,7 +304,7 @@ const api = {
     const headers = { 'content-type': 'application/json', 'user-agent': 'webhook/1.0', 'webhook-id': `msg_${log.event_id ?? 'test'}`, 'webhook-timestamp': '1795874531', 'webhook-signature': 'v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=', 'x-api-key': '***' };
     const isFailed = log.status === 'failed';
     return {
-      now: ago(0), attempt: { ...log, response_body: world.has('hostile') ? `<script>alert(1)</script>${evil}` : isFailed ? '{"error":"upstream unavailable"}' : '{"ok":true}', remote_ip: '203.0.113.7', response_headers: isFailed ? `Server: nginx\nSet-Cookie: ***\nX-Reason: ${world.has('hostile') ? evil : 'overload'}` : null, configuration_version: isFailed ? 3 : 5 },
+      now: ago(0), attempt: { ...log, response_body: world.has('hostile') ? `<script>alert(1)</script>${evil}` : isFailed ? '{"error":"upstream unavailable"}' : '{"ok":true}', remote_ip: '203.0.113.7', response_headers: isFailed && log.response_status ? `Server: nginx\nSet-Cookie: ***\nX-Reason: ${world.has('hostile') ? evil : 'overload'}` : null, configuration_version: isFailed ? 3 : 5 },
       changed_since: isFailed, attempts, attempts_max: 9, delivery: isFailed && log.event_id ? { event_id: log.event_id, webhook: log.webhook, event: log.event, key: log.key, state: 'pending', attempts: log.attempt, created_at: log.created_at, next_attempt_at: ahead(240), last_error: log.error, updated_at: log.created_at } : null,
       request: world.has('readonly') ? null : { url: webhook.url, version: isFailed ? 3 : 5, headers, body }, curl: world.has('readonly') ? null : `curl -X POST ${webhook.url} \\\n  -H 'content-type: application/json' \\\n  --data '${body}'`,
     };
