@@ -65,6 +65,7 @@ CREATE FUNCTION webhook_internal.sent_configuration(
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+    changes_max CONSTANT integer := 1000;
     webhook record;
     first_id bigint;  -- of the changes since; null if there are none, or not all are known
     versions bigint;
@@ -77,7 +78,8 @@ BEGIN
     END IF;
     SELECT min(h.id), count(DISTINCT h.version) INTO first_id, versions
     FROM @extschema@.webhook_history h
-    WHERE h.configuration_id = log.configuration_id AND h.organization_id IS NOT DISTINCT FROM log.organization_id
+    WHERE webhook.version - log.configuration_version <= changes_max
+      AND h.configuration_id = log.configuration_id AND h.organization_id IS NOT DISTINCT FROM log.organization_id
       AND h.operation = 'UPDATE' AND h.version > log.configuration_version AND h.version <= webhook.version
       AND h.id > coalesce((SELECT max(b.id) FROM @extschema@.webhook_history b
                            WHERE b.configuration_id = log.configuration_id AND b.operation <> 'UPDATE'), 0);
@@ -106,7 +108,7 @@ $$;
 COMMENT ON FUNCTION webhook_internal.sent_configuration(@extschema@.webhook_logs) IS
     'What an attempt was made with: the URL, the names of the webhook''s own headers, and the first change of the secret '
     'since then, as in webhook_history. version: that of the attempt, or the current one if webhook_history does not '
-    'reach back to it; null if the webhook is gone.';
+    'reach back to it or there were more than 1000 changes; null if the webhook is gone.';
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.sent_configuration(@extschema@.webhook_logs)');
 
