@@ -24,14 +24,16 @@ BEGIN
             CASE WHEN state = '54000' THEN 'payload' WHEN state IN ('42704', '22023') THEN 'event' END);
     END;
     RETURN json_build_object(
-        'status', tested.status, 'response_status', tested.response_status, 'response_body', tested.response_body,
-        'error', tested.error, 'duration_ms', tested.duration_ms, 'log_id', tested.log_id::text,
-        'request', tested.request);
+        'status', tested.status, 'response_status', tested.response_status, 'response_headers', (
+            SELECT l.response_headers FROM @extschema@.webhook_logs l
+            WHERE l.configuration_id = test.id AND l.id = tested.log_id),
+        'response_body', tested.response_body, 'error', tested.error, 'duration_ms', tested.duration_ms,
+        'log_id', tested.log_id::text, 'request', tested.request);
 END
 $$;
 COMMENT ON FUNCTION webhook_api.test(uuid, text, json) IS
     'Sends the example of an event, or the payload as its data, to a webhook, and returns the request and the result: '
-    'docs/api.md. Errors: PT404, 22023 if the event or the payload is wrong, and PT503 if no worker runs, the database is '
-    'paused or too many tests run.';
+    'docs/api.md. response_headers is null in a transaction with one snapshot. Errors: PT404, 22023 if the event or the '
+    'payload is wrong, and PT503 if no worker runs, the database is paused or too many tests run.';
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
     'EXECUTE ON FUNCTION webhook_api.test(uuid, text, json)');

@@ -218,8 +218,8 @@ export const contract = {
   test: {
     takes: ['id', 'event', 'payload'],
     returns: object({
-      status: ['success', 'failed'], response_status: 'number?', response_body: 'text?', error: 'text?', duration_ms: 'number?',
-      log_id: 'digits?', request: orNull(request),
+      status: ['success', 'failed'], response_status: 'number?', response_headers: 'text?', response_body: 'text?', error: 'text?',
+      duration_ms: 'number?', log_id: 'digits?', request: orNull(request),
     }),
   },
   redeliver: {

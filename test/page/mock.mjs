@@ -340,7 +340,7 @@ const api = {
     const isFailed = webhook.id === uuidOf(2);
     const log = { ...world.makeLog(0), id: String(9007199254742000n + BigInt(world.logs.length)), created_at: ago(0), webhook: webhook.id, webhook_name: webhook.name, event: event ?? 'webhook.test', event_id: null, is_test: true, attempt: 1, status: isFailed ? 'failed' : 'success', response_status: isFailed ? 503 : 200, error: isFailed ? 'HTTP 503 Service Unavailable' : null, duration_ms: 87, next_attempt_at: null };
     world.logs.unshift(log);
-    return { status: log.status, response_status: log.response_status, response_body: isFailed ? '{"error":"upstream unavailable"}' : '{"ok":true}', error: log.error, duration_ms: 87, log_id: log.id,
+    return { status: log.status, response_status: log.response_status, response_headers: 'Content-Type: application/json\nServer: demo', response_body: isFailed ? '{"error":"upstream unavailable"}' : '{"ok":true}', error: log.error, duration_ms: 87, log_id: log.id,
       request: { url: webhook.url, headers: { 'content-type': 'application/json', 'webhook-id': 'msg_test', 'webhook-timestamp': '1795874531', 'webhook-signature': 'v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=' }, body: JSON.stringify({ event: event ?? 'webhook.test', data: payload ?? examples[event] ?? {} }) } };
   },
   redeliver(world, { log_ids: ids }) {

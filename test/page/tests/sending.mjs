@@ -17,6 +17,7 @@ behaviour('a test sends a payload of one’s own, and shows request and response
   const [request] = world.receiver.requests(pathname);
   assert.deepEqual(JSON.parse(request.body).data, { id: 7, name: 'Edited <b>by hand</b>' });
   await showsText(all(page), 'X-Webhook-Test');
+  await showsText(all(page), `Content-Length${`thanks-${tenant}`.length}`);
 });
 
 behaviour('a payload that is no JSON is not sent', async ({ world, tenant, page, open }) => {
