@@ -184,6 +184,26 @@ COMMENT ON FUNCTION webhook_internal.prune_history(text) IS
     'Deletes the oldest rows of webhook_history beyond the newest 5000 of an organization (null: none). At most 10000 at '
     'once. Does nothing if another transaction has deleted some since this one''s snapshot.';
 
+CREATE FUNCTION webhook_internal.history_change(
+    o @extschema@.webhook_configurations, n @extschema@.webhook_configurations,
+    OUT old_values jsonb, OUT new_values jsonb, OUT old_headers text[], OUT new_headers text[])
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT webhook_internal.history_difference(v.before, v.after),
+           webhook_internal.history_difference(v.after, v.before)
+           || CASE WHEN o.secret IS NULL AND n.secret IS NULL THEN '{}'::jsonb
+                   WHEN n.secret IS NULL THEN '{"secret": "removed"}'
+                   WHEN o.secret IS NULL THEN '{"secret": "set"}'
+                   WHEN o.secret <> n.secret OR webhook_internal.has_new_secret(n.id) THEN '{"secret": "changed"}'
+                   ELSE '{}' END,
+           ARRAY(SELECT h.key FROM jsonb_each(o.headers) h WHERE n.headers -> h.key IS DISTINCT FROM h.value ORDER BY h.key),
+           ARRAY(SELECT h.key FROM jsonb_each(n.headers) h WHERE o.headers -> h.key IS DISTINCT FROM h.value ORDER BY h.key)
+    FROM (SELECT webhook_internal.history_values(o), webhook_internal.history_values(n)) v (before, after)
+$$;
+COMMENT ON FUNCTION webhook_internal.history_change(
+    @extschema@.webhook_configurations, @extschema@.webhook_configurations) IS
+    'What webhook_history keeps of an UPDATE: its columns of the same names. All empty: nothing of it has changed.';
+
 -- SECURITY DEFINER, because no role may write the table. So current_user is not who made the change: the setting role is.
 CREATE FUNCTION webhook_internal.configurations_record() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -225,30 +245,15 @@ BEGIN
             RETURNING id, organization_id)
         SELECT array_agg(DISTINCT r.organization_id) INTO grown FROM recorded r WHERE r.id % 64 = 0;
     ELSE
-        WITH changed AS (
-            SELECT n.id, n.organization_id, n.version,
-                   webhook_internal.history_difference(v.before, v.after) AS before,
-                   webhook_internal.history_difference(v.after, v.before)
-                   || CASE WHEN o.secret IS NULL AND n.secret IS NULL THEN '{}'::jsonb
-                           WHEN n.secret IS NULL THEN '{"secret": "removed"}'
-                           WHEN o.secret IS NULL THEN '{"secret": "set"}'
-                           WHEN o.secret <> n.secret OR webhook_internal.has_new_secret(n.id) THEN '{"secret": "changed"}' ELSE '{}' END AS after,
-                   ARRAY(SELECT h.key FROM jsonb_each(o.headers) h WHERE n.headers -> h.key IS DISTINCT FROM h.value
-                         ORDER BY h.key) AS headers_before,
-                   ARRAY(SELECT h.key FROM jsonb_each(n.headers) h WHERE o.headers -> h.key IS DISTINCT FROM h.value
-                         ORDER BY h.key) AS headers_after
-            FROM old_rows o JOIN new_rows n ON n.id = o.id
-            CROSS JOIN LATERAL (SELECT webhook_internal.history_values(o) AS before,
-                                       webhook_internal.history_values(n) AS after) v),
-        recorded AS (
+        WITH recorded AS (
             INSERT INTO @extschema@.webhook_history
                 (configuration_id, organization_id, operation, version, role, session_role, subject, old_values,
                  new_values, old_headers, new_headers)
-            SELECT c.id, c.organization_id, TG_OP, c.version, by_role, by_login, by_subject,
-                   webhook_internal.history_cut(c.before), webhook_internal.history_cut(c.after), c.headers_before,
-                   c.headers_after
-            FROM changed c
-            WHERE c.before <> '{}' OR c.after <> '{}' OR c.headers_before <> '{}' OR c.headers_after <> '{}'
+            SELECT n.id, n.organization_id, TG_OP, n.version, by_role, by_login, by_subject,
+                   webhook_internal.history_cut(c.old_values), webhook_internal.history_cut(c.new_values), c.old_headers,
+                   c.new_headers
+            FROM old_rows o JOIN new_rows n ON n.id = o.id CROSS JOIN LATERAL webhook_internal.history_change(o, n) c
+            WHERE c.old_values <> '{}' OR c.new_values <> '{}' OR c.old_headers <> '{}' OR c.new_headers <> '{}'
             RETURNING id, organization_id)
         SELECT array_agg(DISTINCT r.organization_id) INTO grown FROM recorded r WHERE r.id % 64 = 0;
     END IF;
