@@ -83,7 +83,8 @@ void Outcomes::retry_or_give_up(const OpenRequest& request, const Subscriber& su
   // Deliveries that the circuit holds back are due when it closes, the oldest first.
   const Circuit* const circuit = pending_.circuit(subscriber.webhook.id);
   const bool is_held = circuit != nullptr && circuit->is_open();
-  pending_.add(delivery, delivery.attempt, next && is_held ? std::optional(delivery.pending_since) : next, row->error);
+  pending_.add(delivery, delivery.attempt, next && is_held ? std::optional(pending_.due_since(delivery)) : next,
+               row->error);
   if (next) {
     pending_.hold_back_behind(delivery);
   } else if (!is_operational(delivery.event->event_name)) {

@@ -353,7 +353,7 @@ void Pending::add_row(const Delivery& delivery, const Subscriber& subscriber, in
                    .created_at = event.created_at,
                    .attempts = attempts,
                    .probes = delivery.probes,
-                   .pending_since = delivery.pending_since,
+                   .pending_since = due_since(delivery),
                    .next_attempt_at = next_attempt_at,
                    .last_error = std::move(error),
                    .ordering_key = ordering_key(subscriber.webhook.limits.ordering, event.key, event.event_id)},
@@ -362,10 +362,12 @@ void Pending::add_row(const Delivery& delivery, const Subscriber& subscriber, in
   if (!next_attempt_at && delivery.has_row) lanes_.note_settled(delivery.webhook, event.key, event.event_id);
 }
 
-// The row is due since its event was captured, so that pending deliveries are sent in the order of their age.
+// So that pending deliveries are sent in the order of their age.
+Time Pending::due_since(const Delivery& delivery) const { return std::min(delivery.pending_since, process_.now()); }
+
 void Pending::add_due(const Delivery& delivery) {
   const Subscriber* subscriber = subscribers_.find(delivery);
-  add(delivery, delivery.attempt - 1, delivery.pending_since,
+  add(delivery, delivery.attempt - 1, due_since(delivery),
       subscriber == nullptr ? std::string() : subscriber->webhook.secret_problem);
 }
 
@@ -398,8 +400,9 @@ void Pending::drop(const std::vector<Delivery>& deliveries) {
 void Pending::spill(Delivery& delivery) {
   const Subscriber* subscriber = subscribers_.find(delivery);
   if (subscriber != nullptr && !is_asked_again(delivery)) {
-    backlog_.hold(delivery.webhook, {delivery.pending_since, delivery.event->event_id});
-    add_row(delivery, *subscriber, delivery.attempt - 1, delivery.pending_since, std::string());
+    const Time due = due_since(delivery);
+    backlog_.hold(delivery.webhook, {due, delivery.event->event_id});
+    add_row(delivery, *subscriber, delivery.attempt - 1, due, std::string());
     delivery.has_row = true;
   }
   recorder_.settle(*delivery.entry);

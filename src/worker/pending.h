@@ -108,6 +108,9 @@ class Pending {
   Circuit::Change finish(const Delivery& delivery, Lanes::Health verdict, std::optional<Time> not_before);
   // The delivery has succeeded: its row goes, if it has one.
   void remove_row(const Delivery& delivery);
+  // When a delivery is due that waits for its turn only: since it began to be pending, or now if the clock has been set
+  // back to before that.
+  Time due_since(const Delivery& delivery) const;
   // The delivery becomes pending after so many attempts. It is dead if next_attempt_at is nullopt.
   void add(const Delivery& delivery, int attempts, std::optional<Time> next_attempt_at, std::string error);
   // Deliveries behind a failed one in its lane that must not overtake it become pending too.

@@ -151,6 +151,23 @@ foreach my $between ('goes on', 'worker ends')
 	is_delivered($name, 1, "the next attempt does not wait for hours: $name");
 }
 
+# --- In memory --------------------------------------------------------------------------------------------------------------
+
+# Deliveries wait in memory when the clock is set back, and become rows then.
+$receiver->set('/memory', '/delay/2000/status/503');
+webhook_of('memory', '/memory', max_in_flight => 1);
+set_clock(4);
+insert('memory', 5);
+eventually { arrived('/memory?memory') == 1 } 'one is sent, the others wait for it';
+set_clock(0);
+query($node, q{UPDATE webhook_configurations SET is_active = false WHERE name = 'memory'});
+wait_until { is_pending('memory') == 5 } 'all are pending';
+is(query($node, q{SELECT count(*) FROM webhook_deliveries WHERE organization_id = 'memory' AND pending_since > now() + interval '1 hour'}), 0,
+	'since now, and not since hours ahead');
+$receiver->set('/memory', '/ok');
+query($node, q{UPDATE webhook_configurations SET is_active = true WHERE name = 'memory'});
+is_delivered('memory', 5, 'what became pending after the clock was set back is not due in hours');
+
 # --- Rows that somebody holds ---------------------------------------------------------------------------------------------
 
 $receiver->set('/held', '/status/503');
