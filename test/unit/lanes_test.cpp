@@ -1145,120 +1145,138 @@ INSTANTIATE_TEST_SUITE_P(All, LanesFairnessTest,
 
 // Thousands of webhooks, arrivals, results and clock jumps in a random order: no bound is passed, no lane starves, order
 // holds, and everything that was taken in comes out once.
-class LanesChaosTest : public LanesTest, public testing::WithParamInterface<int> {};
+class LanesChaosTest : public LanesTest, public testing::WithParamInterface<int> {
+ protected:
+  int below(int limit) { return static_cast<int>(random_() % static_cast<unsigned>(limit)); }
+  Uuid any_webhook() { return webhook_number(1 + below(webhooks_)); }
 
-TEST_P(LanesChaosTest, KeepsItsBoundsAndItsOrder) {
-  std::mt19937 random(static_cast<unsigned>(GetParam()));
-  const auto below = [&random](int limit) { return static_cast<int>(random() % static_cast<unsigned>(limit)); };
-  const int webhooks = GetParam() % 2 == 0 ? 20 : 2000;
-  const SlotLimits slots = SlotLimits::of(static_cast<std::size_t>(8 + below(300)));
-  lanes_.set_slots(slots);
-  const auto organizations = static_cast<int>(std::array{1, 2, 30}[static_cast<std::size_t>(GetParam()) % 3]);
-  std::map<Uuid, LaneLimits> limits;
-  std::map<Uuid, std::string> organization_of;
-  std::map<std::string, std::size_t> held_by;
-  std::map<Uuid, int> in_flight_to;
-  std::map<std::pair<Uuid, std::string>, int> busy_keys;
-  std::map<std::pair<Uuid, std::string>, std::int64_t> last_of_key;
-  std::map<std::int64_t, int> taken_in;  // event → times
-  std::vector<Delivery> in_flight;
-  std::size_t waiting = 0;
-  std::int64_t next_event = 1;
-  for (int number = 1; number <= webhooks; ++number) {
-    LaneLimits& of = limits[webhook_number(number)];
-    of = {.max_in_flight = 1 + below(16), .rate_per_s = below(4) == 0 ? 1.0 + below(50) : 0};
-    of.ordering = static_cast<Ordering>(below(3));
-    organization_of[webhook_number(number)] = std::to_string(below(organizations));
-    set_lane(webhook_number(number), of, organization_of[webhook_number(number)]);
+  void set_up_lanes() {
+    lanes_.set_slots(slots_);
+    for (int number = 1; number <= webhooks_; ++number) {
+      const Uuid webhook = webhook_number(number);
+      LaneLimits& of = limits_[webhook];
+      of = {.max_in_flight = 1 + below(16), .rate_per_s = below(4) == 0 ? 1.0 + below(50) : 0};
+      of.ordering = static_cast<Ordering>(below(3));
+      organization_of_[webhook] = std::to_string(below(organizations_));
+      set_lane(webhook, of, organization_of_[webhook]);
+    }
   }
-  const auto land = [&](std::size_t index) {
-    const Delivery landed = in_flight[index];
-    in_flight[index] = in_flight.back();
-    in_flight.pop_back();
-    --in_flight_to[landed.webhook];
-    --held_by[organization_of[landed.webhook]];
-    if (landed.event->key) --busy_keys[{landed.webhook, *landed.event->key}];
+
+  void arrive() {
+    const std::string key = below(3) == 0 ? "" : std::string(1, static_cast<char>('a' + below(3)));
+    if (!lanes_.offer(delivery(any_webhook(), next_event_, key, static_cast<std::size_t>(below(2000))))) return;
+    taken_in_[next_event_++] = 0;
+    ++waiting_;
+  }
+
+  void set_clock_back() {
+    now_ -= std::chrono::seconds(below(100));
+    lanes_.clock_set_back(now_);
+  }
+
+  void land() {
+    const auto index = static_cast<std::size_t>(below(static_cast<int>(in_flight_.size())));
+    const Delivery landed = in_flight_[index];
+    in_flight_[index] = in_flight_.back();
+    in_flight_.pop_back();
+    --in_flight_to_[landed.webhook];
+    --held_by_[organization_of_[landed.webhook]];
+    if (landed.event->key) --busy_keys_[{landed.webhook, *landed.event->key}];
     const int outcome = below(10);
     finish(landed, outcome < 6 ? Health::kSuccess : outcome < 8 ? Health::kAnswered : Health::kFailed);
-    if (outcome >= 6) waiting -= lanes_.withdraw_behind(landed).size();
-    if (lanes_.circuit(landed.webhook)->is_open()) waiting -= lanes_.evict(landed.webhook).size();
+    if (outcome >= 6) waiting_ -= lanes_.withdraw_behind(landed).size();
+    if (lanes_.circuit(landed.webhook)->is_open()) waiting_ -= lanes_.evict(landed.webhook).size();
     lanes_.end_overflow(landed.webhook);
-  };
-  for (int step = 0; step < 20'000; ++step) {
-    now_ += std::chrono::microseconds(below(2000));
-    switch (below(8)) {
-      case 0:
-      case 1:
-      case 2: {
-        const Uuid webhook = webhook_number(1 + below(webhooks));
-        const std::string key = below(3) == 0 ? "" : std::string(1, static_cast<char>('a' + below(3)));
-        if (!lanes_.offer(delivery(webhook, next_event, key, static_cast<std::size_t>(below(2000))))) break;
-        taken_in[next_event++] = 0;
-        ++waiting;
-        break;
-      }
-      case 3:
-        if (below(500) == 0) {
-          now_ -= std::chrono::seconds(below(100));
-          lanes_.clock_set_back(now_);
-        }
-        break;
-      case 4:
-        if (!in_flight.empty()) land(static_cast<std::size_t>(below(static_cast<int>(in_flight.size()))));
-        if (below(20) == 0) {  // one goes to another organization
-          const Uuid webhook = webhook_number(1 + below(webhooks));
-          const auto moving = static_cast<std::size_t>(in_flight_to[webhook]);
-          held_by[organization_of[webhook]] -= moving;
-          organization_of[webhook] = std::to_string(below(organizations));
-          held_by[organization_of[webhook]] += moving;
-          set_lane(webhook, limits[webhook], organization_of[webhook]);
-        }
-        break;
-      default: {
-        std::optional<Delivery> taken = lanes_.take(now_);
-        if (!taken) break;
-        --waiting;
-        ASSERT_EQ(++taken_in[taken->event->event_id], 1) << "comes out once";
-        const LaneLimits& of = limits[taken->webhook];
-        ASSERT_LE(++in_flight_to[taken->webhook], of.max_in_flight);
-        if (of.ordering == Ordering::kEndpoint) {
-          ASSERT_EQ(in_flight_to[taken->webhook], 1);
-        }
-        if (taken->event->key) {
-          const std::pair key(taken->webhook, *taken->event->key);
-          ASSERT_EQ(++busy_keys[key], 1) << "one of a key at a time";
-          ASSERT_GT(taken->event->event_id, last_of_key[key]) << "in order";
-          last_of_key[key] = taken->event->event_id;
-        }
-        const std::size_t held = held_by[organization_of[taken->webhook]]++;
-        if (organizations > 1 && held > 0) {
-          ASSERT_LT(held, slots.total - slots.spare - in_flight.size()) << "it leaves as much free";
-        }
-        in_flight.push_back(std::move(*taken));
-        ASSERT_LE(in_flight.size(), slots.total);
-        break;
-      }
-    }
-    ASSERT_EQ(lanes_.queued(), waiting);
-    ASSERT_EQ(lanes_.in_flight(), in_flight.size());
-    ASSERT_LE(lanes_.queued(), Lanes::kAllQueuedMax + static_cast<std::size_t>(webhooks));
   }
+
+  void move_to_another_organization() {
+    const Uuid webhook = any_webhook();
+    const auto moving = static_cast<std::size_t>(in_flight_to_[webhook]);
+    held_by_[organization_of_[webhook]] -= moving;
+    organization_of_[webhook] = std::to_string(below(organizations_));
+    held_by_[organization_of_[webhook]] += moving;
+    set_lane(webhook, limits_[webhook], organization_of_[webhook]);
+  }
+
+  void take() {
+    std::optional<Delivery> taken = lanes_.take(now_);
+    if (!taken) return;
+    --waiting_;
+    ASSERT_EQ(++taken_in_[taken->event->event_id], 1) << "comes out once";
+    const LaneLimits& of = limits_[taken->webhook];
+    ASSERT_LE(++in_flight_to_[taken->webhook], of.max_in_flight);
+    if (of.ordering == Ordering::kEndpoint) {
+      ASSERT_EQ(in_flight_to_[taken->webhook], 1);
+    }
+    if (taken->event->key) {
+      const std::pair key(taken->webhook, *taken->event->key);
+      ASSERT_EQ(++busy_keys_[key], 1) << "one of a key at a time";
+      ASSERT_GT(taken->event->event_id, last_of_key_[key]) << "in order";
+      last_of_key_[key] = taken->event->event_id;
+    }
+    const std::size_t held = held_by_[organization_of_[taken->webhook]]++;
+    if (organizations_ > 1 && held > 0) {
+      ASSERT_LT(held, slots_.total - slots_.spare - in_flight_.size()) << "it leaves as much free";
+    }
+    in_flight_.push_back(std::move(*taken));
+    ASSERT_LE(in_flight_.size(), slots_.total);
+  }
+
   // Nothing is stranded: with time, and answers, all of it comes out.
-  for (int round = 0; round < 100'000 && waiting > 0; ++round) {
-    if (const auto taken = lanes_.take(now_)) {
-      --waiting;
-      finish(*taken);
-    } else if (!in_flight.empty()) {
-      const Delivery landed = in_flight.back();
-      in_flight.pop_back();
-      finish(landed);
-    } else {
-      const auto next = lanes_.next_turn_at();
-      ASSERT_TRUE(next) << waiting << " wait for nothing";
-      now_ = std::max(now_ + 1us, *next);
+  void drain() {
+    for (int round = 0; round < 100'000 && waiting_ > 0; ++round) {
+      if (const auto taken = lanes_.take(now_)) {
+        --waiting_;
+        finish(*taken);
+      } else if (!in_flight_.empty()) {
+        const Delivery landed = in_flight_.back();
+        in_flight_.pop_back();
+        finish(landed);
+      } else {
+        const auto next = lanes_.next_turn_at();
+        ASSERT_TRUE(next) << waiting_ << " wait for nothing";
+        now_ = std::max(now_ + 1us, *next);
+      }
     }
+    EXPECT_EQ(waiting_, 0U);
   }
-  EXPECT_EQ(waiting, 0U);
+
+  std::mt19937 random_{static_cast<unsigned>(GetParam())};
+  const int webhooks_ = GetParam() % 2 == 0 ? 20 : 2000;
+  const SlotLimits slots_ = SlotLimits::of(8 + static_cast<std::size_t>(below(300)));
+  const int organizations_ = std::array{1, 2, 30}[static_cast<std::size_t>(GetParam()) % 3];
+  std::map<Uuid, LaneLimits> limits_;
+  std::map<Uuid, std::string> organization_of_;
+  std::map<std::string, std::size_t> held_by_;
+  std::map<Uuid, int> in_flight_to_;
+  std::map<std::pair<Uuid, std::string>, int> busy_keys_;
+  std::map<std::pair<Uuid, std::string>, std::int64_t> last_of_key_;
+  std::map<std::int64_t, int> taken_in_;  // event → times
+  std::vector<Delivery> in_flight_;
+  std::size_t waiting_ = 0;
+  std::int64_t next_event_ = 1;
+};
+
+TEST_P(LanesChaosTest, KeepsItsBoundsAndItsOrder) {
+  set_up_lanes();
+  for (int step = 0; step < 20'000 && !HasFatalFailure(); ++step) {
+    now_ += std::chrono::microseconds(below(2000));
+    const int what = below(8);
+    if (what <= 2) {
+      arrive();
+    } else if (what == 3) {
+      if (below(500) == 0) set_clock_back();
+    } else if (what == 4) {
+      if (!in_flight_.empty()) land();
+      if (below(20) == 0) move_to_another_organization();
+    } else {
+      take();
+    }
+    ASSERT_EQ(lanes_.queued(), waiting_);
+    ASSERT_EQ(lanes_.in_flight(), in_flight_.size());
+    ASSERT_LE(lanes_.queued(), Lanes::kAllQueuedMax + static_cast<std::size_t>(webhooks_));
+  }
+  drain();
 }
 
 INSTANTIATE_TEST_SUITE_P(Seeds, LanesChaosTest, testing::Range(1, 21));
