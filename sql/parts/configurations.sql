@@ -152,9 +152,9 @@ COMMENT ON COLUMN @extschema@.webhook_changes.organization_id IS 'The webhook''s
 COMMENT ON COLUMN @extschema@.webhook_changes.is_deleted IS
     'True: the webhook was deleted. False: its secrets or its pending deliveries changed.';
 
--- The server assigns ids, creation times and versions. Only operators may choose them, in order to restore dumps. An id that a
--- webhook of the row's own organization already has is kept, for INSERT ... ON CONFLICT (id). SECURITY DEFINER, so that
--- a role may insert without being able to read.
+-- The server assigns ids, creation times and versions. Only operators may choose them, in order to restore dumps. An id
+-- that a webhook of the row's own organization already has is kept, for INSERT ... ON CONFLICT (id). SECURITY DEFINER, so
+-- that a role may insert without being able to read.
 CREATE FUNCTION webhook_internal.configurations_draw_identity() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
