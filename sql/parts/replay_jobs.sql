@@ -70,7 +70,8 @@ AS $$
 DECLARE
     read_max CONSTANT integer := 30000;
     -- Sessions that capture at the same time differ by less than a minute.
-    up_to bigint := coalesce(webhook_internal.event_id_at(until + interval '1 minute'), 9223372036854775807);
+    up_to bigint := coalesce(CASE WHEN until < now() THEN webhook_internal.event_id_at(until + interval '1 minute') END,
+                             9223372036854775807);
 BEGIN
     RETURN QUERY
     WITH newest AS MATERIALIZED (
@@ -78,7 +79,8 @@ BEGIN
          FROM @extschema@.webhook_events e WHERE NOT only_failed AND e.id <= up_to ORDER BY e.id DESC LIMIT read_max)
         UNION ALL
         (SELECT d.event_id, d.created_at, d.event, d.organization_id,
-                EXISTS (SELECT FROM @extschema@.webhook_events e WHERE e.id = d.event_id AND e.data IS NOT NULL)
+                EXISTS (SELECT FROM @extschema@.webhook_events e
+                        WHERE e.slot = d.slot AND e.id = d.event_id AND e.data IS NOT NULL)
                 OR EXISTS (SELECT FROM webhook_internal.saved_events k WHERE k.event_id = d.event_id)
          FROM @extschema@.webhook_deliveries d
          WHERE only_failed AND d.configuration_id = c.id AND d.configuration_created_at = c.created_at

@@ -11,7 +11,7 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = public, tap;
-SELECT plan(77);
+SELECT plan(78);
 
 CREATE ROLE regress_webhook_none;
 CREATE ROLE regress_webhook_read;
@@ -166,16 +166,18 @@ $$;
 SELECT is(pg_temp.counted(rest), expected, 'counted: ' || ltrim(rest, ', '))
 FROM (VALUES ('', '10'), (', events => ''{deal.*}''', '0'), (', events => ''{contact.*}''', '10'), (', only_failed => true', '0'),
              (', until => now() - interval ''1 h''', '0'), ('since => now() - interval ''1 h''', '10'),
-             ('since => now() - interval ''59 min''', '0'), (', until => ''-infinity''', '0'), (', until => ''infinity''', '10')) r (rest, expected);
+             ('since => now() - interval ''59 min''', '0'), (', until => ''-infinity''', '0'), (', until => ''infinity''', '10'),
+             (', until => ''294276-12-31 23:59:59.5Z''', '10')) r (rest, expected);
 SELECT is(pg_temp.counted('', 'operate'), '10', 'an operator counts the events of the webhook''s organization, too');
 INSERT INTO webhook_internal.saved_events (event_id, xid, created_at, event, organization_id, data, bytes)
 VALUES (1, '3', now() - interval '2 days', 'contact.created', 'acme', '{"id": 1}', 10),
        (2, '3', now() - interval '2 days', 'contact.created', 'globex', '{}', 10),
        (12, '3', now() - interval '1 h', 'contact.created', 'acme', '{}', 10);
 SELECT is(pg_temp.counted(), '11', 'with what is saved, each event once');
-INSERT INTO hooks.webhook_deliveries (event_id, configuration_id, configuration_created_at, organization_id, event, created_at, state)
-SELECT i, id, created_at, 'acme', 'contact.created', now() - interval '1 h', state
-FROM hooks.webhook_configurations, (VALUES (1, 'dead'), (14, 'dead'), (16, 'pending'), (5, 'dead')) d (i, state) WHERE name = 'b';
+INSERT INTO hooks.webhook_deliveries (event_id, configuration_id, configuration_created_at, organization_id, event, created_at, state, slot)
+SELECT i, id, created_at, 'acme', 'contact.created', now() - interval '1 h', state, slot
+FROM hooks.webhook_configurations, (VALUES (1, 'dead', NULL), (14, 'dead', 0), (16, 'pending', 0), (5, 'dead', 0)) d (i, state, slot)
+WHERE name = 'b';
 SELECT is(pg_temp.counted(', only_failed => true'), '2', 'of what was given up, that whose event is stored');
 UPDATE hooks.webhook_configurations SET filter = '$.id > 0' WHERE name = 'b';
 SELECT is(pg_temp.counted(), '1', 'what the filter lets pass');
