@@ -96,8 +96,10 @@ const manners = {
   // A name that lies in wait for whoever masks by names, what is no text, and more than anybody keeps.
   'headers-of-all-kinds': (socket) =>
     end(socket, Buffer.from(`HTTP/1.1 100 Continue\r\nX-Early: e\r\n\r\nHTTP/1.1 500 No\r\nContent-Length: 2\r\nsET-cookie: confidential=${'c'.repeat(3000)}\r\n` +
-      `Set-Cookie2: a\r\n confidential\r\nX-Raw: \xff\xfe\x1b[2J\r\nX-Return: a\rSet-Cookie: b\r\nX-Long: ${'l'.repeat(5000)}\r\n` +
+      `Set-Cookie2: a\r\n confidential\r\nX-Raw: \xff\xfe\x1b[2J\r\nX-Long: ${'l'.repeat(5000)}\r\n` +
       `${Array.from({ length: 200 }, (_, i) => `X-${i}: \xe9\r\n`).join('')}\r\nno`, 'latin1')),
+  'return-in-header': (socket) =>
+    end(socket, 'HTTP/1.1 500 No\r\nContent-Length: 2\r\nX-Return: a\rSet-Cookie: b\r\nX-After: a\r\n\r\nno'),
   'length-too-long': (socket) => end(socket, 'HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nshort'),
   // What is beyond must not become the answer to the next request.
   'length-too-short': (socket) =>

@@ -64,6 +64,8 @@ my %said_of = (
 	'nul-in-header' => "failed 200 $no_http a header contains a NUL",
 	'raw-bytes-in-header' => 'failed 503 HTTP status 503',
 	'headers-of-all-kinds' => 'failed 500 HTTP status 500',
+	# Newer versions of libcurl refuse it.
+	'return-in-header' => qr/^failed 500 (?:HTTP status 500|\Q$no_http\E a header is malformed)$/,
 	# lengths
 	'length-too-long' => $cut_short,
 	'length-too-short' => 'success 200',
@@ -190,7 +192,8 @@ my $bad = "\x{ef}\x{bf}\x{bd}";    # U+FFFD
 like($headers, qr/^Content-Length: 2\nsET-cookie: \*\*\*\nSet-Cookie2: \*\*\*\nX-Raw/, 'of a cookie the name is kept, and 1xx responses are left out');
 unlike($headers, qr/confidential|X-Early/, 'and not its value');
 like($headers, qr/^X-Raw: $bad$bad$bad\[2J$/m, 'bytes and controls that are no text become U+FFFD');
-like($headers, qr/^X-Return: a${bad}Set-Cookie: b$/m, 'a carriage return does not begin another header');
+like(bodies('return-in-header', 'response_headers'), qr/^Content-Length: 2(?:\nX-Return: a${bad}Set-Cookie: b\nX-After: a)?$/,
+	'a carriage return does not begin another header');
 like($headers, qr/^X-Long: l{248}\.\.\.\nX-0: $bad$/m, 'a long header leaves room for others');
 is(query($node, 'SELECT max(octet_length(response_headers)) BETWEEN 1000 AND 1024 FROM webhook_logs'), 't', '1 kB is kept');
 is(query($node, q{SELECT count(*) FROM webhook_logs WHERE status = 'success' AND response_headers IS NOT NULL}), 0, 'of a success nothing');
