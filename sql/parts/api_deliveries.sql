@@ -127,7 +127,7 @@ BEGIN
     IF log.attempt = 0 OR log.event_id < 0 THEN
         RETURN NULL;
     END IF;
-    SELECT e.webhook_id, webhook_internal.body(e.event, e.created_at, e.data, e.previous) AS body INTO happened
+    SELECT e.webhook_id, webhook_internal.body(e.event, e.created_at, e.data, e.previous, e.backfill) AS body INTO happened
     FROM @extschema@.webhook_own_events e WHERE e.id = log.event_id AND e.data IS NOT NULL;
     IF NOT FOUND THEN
         RETURN NULL;

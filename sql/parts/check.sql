@@ -15,7 +15,7 @@ BEGIN
         SELECT t.name FROM @extschema@.webhook_event_types t, webhook w
         WHERE EXISTS (SELECT FROM unnest(w.events) p WHERE @extschema@.webhook_event_matches(p, t.name))
     ), watch AS (
-        SELECT s.source, s.event, s.trigger_name, s.is_enabled, s.organization_column,
+        SELECT s.source, s.event, s.trigger_name, s.is_enabled, s.organization_column, s.on_replicated,
                s.organization_column || s.key_columns || s.changed_columns || s.include_columns || s.exclude_columns AS needed
         FROM @extschema@.webhook_watches s JOIN wanted ON wanted.name = s.event
     ), undeclared AS (
@@ -35,6 +35,12 @@ BEGIN
                              s.event),
            format('ALTER TABLE %s ENABLE TRIGGER %I;', s.source, s.trigger_name)
     FROM watch s WHERE NOT s.is_enabled
+    UNION ALL
+    SELECT 'warning', format('changes of table %s that logical replication applies (%s) do not cause %s', s.source,
+                             array_to_string(n.names, ', '), s.event),
+           'Declare the event again with webhook_watch(..., on_replicated => true).'
+    FROM watch s CROSS JOIN LATERAL webhook_internal.subscriptions_of(s.source) n (names)
+    WHERE s.is_enabled AND NOT s.on_replicated AND n.names IS NOT NULL
     UNION ALL
     SELECT 'error', format('trigger %I on table %s names column %I, which does not exist: no %s comes from there',
                            s.trigger_name, s.source, n.name, s.event),
@@ -66,6 +72,45 @@ COMMENT ON FUNCTION webhook_internal.check_sources(uuid) IS
     'The findings of webhook_check() about the sources of the webhook''s events.';
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.check_sources(uuid)');
+
+-- The part of webhook_check() about subscriptions of logical replication that bring the webhook's events. In PL/pgSQL for
+-- the same reason.
+CREATE FUNCTION webhook_internal.check_subscriptions(configuration_id uuid)
+    RETURNS TABLE (severity text, finding text, hint text)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+AS $$
+BEGIN
+    RETURN QUERY
+    WITH bringing AS (
+        SELECT DISTINCT n.name
+        FROM @extschema@.webhook_configurations c, unnest(c.events) p, @extschema@.webhook_watches w,
+             unnest(webhook_internal.subscriptions_of(w.source)) n (name)
+        WHERE c.id = check_subscriptions.configuration_id AND w.on_replicated
+          AND @extschema@.webhook_event_matches(p, w.event)
+    )
+    SELECT f.severity, f.finding, f.hint
+    FROM bringing b
+    JOIN pg_subscription s ON s.subname = b.name
+     AND s.subdbid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+    CROSS JOIN LATERAL (VALUES
+        (NOT s.subenabled, 'error', format('subscription %I, which brings events of it, is disabled', b.name),
+         format('The server log says why, if an error has disabled it. Then: ALTER SUBSCRIPTION %I ENABLE;', b.name)),
+        (s.subenabled AND NOT EXISTS (SELECT FROM pg_stat_subscription w
+                                      WHERE w.subid = s.oid AND w.pid IS NOT NULL AND w.relid IS NULL),
+         'error', format('subscription %I, which brings events of it, has no worker', b.name),
+         'The source cannot be reached, a change cannot be applied, or max_logical_replication_workers is too low: the '
+         'server log says which.'),
+        (EXISTS (SELECT FROM pg_subscription_rel r WHERE r.srsubid = s.oid AND r.srsubstate <> 'r'), 'info',
+         format('subscription %I is still copying tables', b.name),
+         'Rows that are copied are events only with webhook_watch(..., backfill => true).')
+    ) f (applies, severity, finding, hint)
+    WHERE f.applies;
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.check_subscriptions(uuid) IS
+    'The findings of webhook_check() about subscriptions of logical replication that bring events of the webhook.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.check_subscriptions(uuid)');
 
 -- The part of webhook_check() about the secrets that sign requests. tenancy.sql explains _tenant and _operator. Here
 -- both only read.
@@ -349,6 +394,7 @@ BEGIN
     END IF;
     RETURN QUERY SELECT s.severity, s.finding, s.hint FROM webhook_internal.check_settings(webhook) s;
     RETURN QUERY SELECT s.severity, s.finding, s.hint FROM webhook_internal.check_sources(webhook.id) s;
+    RETURN QUERY SELECT s.severity, s.finding, s.hint FROM webhook_internal.check_subscriptions(webhook.id) s;
     RETURN QUERY SELECT a.severity, a.finding, a.hint FROM webhook_internal.check_attempts(webhook) a;
     RETURN QUERY SELECT d.severity, d.finding, d.hint FROM webhook_internal.check_deliveries(webhook) d;
 END

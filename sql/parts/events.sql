@@ -17,7 +17,9 @@ CREATE TABLE @extschema@.webhook_events (
     key             text,
     data            json,
     previous        json,
-    oversized_bytes bigint
+    oversized_bytes bigint,
+    applied_at      timestamptz,
+    backfill        boolean
 ) PARTITION BY LIST (slot);
 COMMENT ON TABLE @extschema@.webhook_events IS
     'The captured events, append-only, in a ring of 8 segments and a second ring of 4 for what organizations write '
@@ -29,7 +31,8 @@ COMMENT ON COLUMN @extschema@.webhook_events.known_switch IS
 COMMENT ON COLUMN @extschema@.webhook_events.id IS
     'Unique. Of two changes of the same row, the later one has the higher id.';
 COMMENT ON COLUMN @extschema@.webhook_events.xid IS 'The top-level transaction that made the change.';
-COMMENT ON COLUMN @extschema@.webhook_events.created_at IS 'When the change was captured.';
+COMMENT ON COLUMN @extschema@.webhook_events.created_at IS
+    'When the change was captured. For a change that logical replication applied: when its source committed it.';
 COMMENT ON COLUMN @extschema@.webhook_events.event IS 'The name of the event (webhook_event_types.name).';
 COMMENT ON COLUMN @extschema@.webhook_events.organization_id IS
     'The organization that the event belongs to; null in a database without tenants.';
@@ -42,6 +45,11 @@ COMMENT ON COLUMN @extschema@.webhook_events.previous IS
     'is an UPDATE.';
 COMMENT ON COLUMN @extschema@.webhook_events.oversized_bytes IS
     'The size of data and previous in bytes, if it exceeded webhook.max_payload; otherwise null.';
+COMMENT ON COLUMN @extschema@.webhook_events.applied_at IS
+    'When logical replication applied the change to this database. Null: the change was made here.';
+COMMENT ON COLUMN @extschema@.webhook_events.backfill IS
+    'True: the row existed before its table was subscribed, and was copied then (webhook_watch(backfill => true)). '
+    'Otherwise null.';
 
 CREATE TABLE @extschema@.webhook_events_0 PARTITION OF @extschema@.webhook_events FOR VALUES IN (0);
 CREATE TABLE @extschema@.webhook_events_1 PARTITION OF @extschema@.webhook_events FOR VALUES IN (1);
@@ -89,6 +97,7 @@ CREATE TABLE webhook_internal.saved_events (
     key             text,
     data            json NOT NULL,
     previous        json,
+    backfill        boolean,
     bytes           bigint NOT NULL
 );
 COMMENT ON TABLE webhook_internal.saved_events IS
@@ -96,12 +105,13 @@ COMMENT ON TABLE webhook_internal.saved_events IS
     'once, and is deleted with the last delivery that refers to it. Not dumped.';
 COMMENT ON COLUMN webhook_internal.saved_events.event_id IS 'webhook_events.id.';
 COMMENT ON COLUMN webhook_internal.saved_events.xid IS 'As in webhook_events.';
-COMMENT ON COLUMN webhook_internal.saved_events.created_at IS 'When the change was captured.';
+COMMENT ON COLUMN webhook_internal.saved_events.created_at IS 'As in webhook_events.';
 COMMENT ON COLUMN webhook_internal.saved_events.event IS 'The name of the event.';
 COMMENT ON COLUMN webhook_internal.saved_events.organization_id IS 'The organization that the event belongs to.';
 COMMENT ON COLUMN webhook_internal.saved_events.key IS 'The key of the event.';
 COMMENT ON COLUMN webhook_internal.saved_events.data IS 'The row as JSON.';
 COMMENT ON COLUMN webhook_internal.saved_events.previous IS 'As in webhook_events.';
+COMMENT ON COLUMN webhook_internal.saved_events.backfill IS 'As in webhook_events.';
 COMMENT ON COLUMN webhook_internal.saved_events.bytes IS
     'How much of webhook.max_saved_size the event uses: the stored size of data and previous, in bytes.';
 
@@ -112,11 +122,13 @@ COMMENT ON INDEX webhook_internal.saved_events_organization_id_idx IS 'Finds the
 -- the caller, which a SECURITY DEFINER function could not know.
 CREATE VIEW @extschema@.webhook_own_events WITH (security_barrier) AS
     SELECT s.id, webhook_internal.encode_id(i.instance, s.id, s.created_at) AS webhook_id, s.created_at, s.event,
-           s.organization_id, s.key, s.data, s.previous, s.oversized_bytes, s.known_switch
-    FROM (SELECT e.id, e.created_at, e.event, e.organization_id, e.key, e.data, e.previous, e.oversized_bytes, e.known_switch
+           s.organization_id, s.key, s.data, s.previous, s.oversized_bytes, s.known_switch, s.applied_at, s.backfill
+    FROM (SELECT e.id, e.created_at, e.event, e.organization_id, e.key, e.data, e.previous, e.oversized_bytes,
+                 e.known_switch, e.applied_at, e.backfill
           FROM @extschema@.webhook_events e
           UNION ALL
-          SELECT k.event_id, k.created_at, k.event, k.organization_id, k.key, k.data, k.previous, NULL, NULL
+          SELECT k.event_id, k.created_at, k.event, k.organization_id, k.key, k.data, k.previous, NULL, NULL, NULL,
+                 k.backfill
           FROM webhook_internal.saved_events k
           WHERE NOT EXISTS (SELECT FROM @extschema@.webhook_events e WHERE e.id = k.event_id)) s
     LEFT JOIN @extschema@.webhook_instance i ON true
@@ -130,7 +142,7 @@ COMMENT ON COLUMN @extschema@.webhook_own_events.known_switch IS
 COMMENT ON COLUMN @extschema@.webhook_own_events.id IS 'As in webhook_events.';
 COMMENT ON COLUMN @extschema@.webhook_own_events.webhook_id IS
     'The webhook-id that receivers get; null before the first worker has started.';
-COMMENT ON COLUMN @extschema@.webhook_own_events.created_at IS 'When the change was captured.';
+COMMENT ON COLUMN @extschema@.webhook_own_events.created_at IS 'As in webhook_events.';
 COMMENT ON COLUMN @extschema@.webhook_own_events.event IS 'The name of the event.';
 COMMENT ON COLUMN @extschema@.webhook_own_events.organization_id IS 'The organization that the event belongs to.';
 COMMENT ON COLUMN @extschema@.webhook_own_events.key IS 'What the event is about.';
@@ -138,8 +150,12 @@ COMMENT ON COLUMN @extschema@.webhook_own_events.data IS 'The row as JSON; null 
 COMMENT ON COLUMN @extschema@.webhook_own_events.previous IS 'As in webhook_events.';
 COMMENT ON COLUMN @extschema@.webhook_own_events.oversized_bytes IS
     'Its size in bytes if it was too large; otherwise null.';
+COMMENT ON COLUMN @extschema@.webhook_own_events.applied_at IS
+    'As in webhook_events. Null after the segment of the event was emptied.';
+COMMENT ON COLUMN @extschema@.webhook_own_events.backfill IS 'As in webhook_events.';
 INSERT INTO webhook_internal.privileges VALUES ('{read}',
-    'SELECT (id, webhook_id, created_at, event, organization_id, key, oversized_bytes, known_switch) ON '
+    'SELECT (id, webhook_id, created_at, event, organization_id, key, oversized_bytes, known_switch, '
+    'applied_at, backfill) ON '
     '@extschema@.webhook_own_events');
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}', 'SELECT ON @extschema@.webhook_own_events');
 

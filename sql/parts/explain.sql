@@ -227,7 +227,7 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'the webhook of log row % has been deleted', log_id USING ERRCODE = 'undefined_object';
     END IF;
-    SELECT e.webhook_id, webhook_internal.body(e.event, e.created_at, e.data, e.previous) AS body INTO happened
+    SELECT e.webhook_id, webhook_internal.body(e.event, e.created_at, e.data, e.previous, e.backfill) AS body INTO happened
     FROM @extschema@.webhook_own_events e WHERE e.id = attempt.event_id AND e.data IS NOT NULL;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'event % is no longer stored', attempt.event_id

@@ -156,6 +156,47 @@ COMMENT ON FUNCTION webhook_internal.register_event(text) IS
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
     'EXECUTE ON FUNCTION webhook_internal.register_event(text)');
 
+-- CREATE OR REPLACE TRIGGER has set the trigger back to what fires in ordinary sessions alone.
+CREATE FUNCTION webhook_internal.fire_on_replicated(source regclass, trigger_name name) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', source, trigger_name);
+EXCEPTION WHEN insufficient_privilege THEN
+    RAISE EXCEPTION 'only the owner of table % can declare an event on_replicated', source
+        USING ERRCODE = 'insufficient_privilege', DETAIL = SQLERRM || '.',
+              HINT = 'Call webhook_watch() as the owner of the table, or leave on_replicated out.';
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.fire_on_replicated(regclass, name) IS
+    'Makes a trigger fire for changes that logical replication applies, too. Raises an error (42501) unless the caller '
+    'owns the table.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'EXECUTE ON FUNCTION webhook_internal.fire_on_replicated(regclass, name)');
+
+CREATE FUNCTION webhook_internal.watch_notices(source regclass, event text, on_replicated boolean) RETURNS void
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    children regclass[] := webhook_internal.unwatched_children(source, event);
+    subscriptions name[] := webhook_internal.subscriptions_of(source);
+BEGIN
+    IF children IS NOT NULL THEN
+        RAISE NOTICE 'rows of % do not cause "%": triggers are not inherited', array_to_string(children, ', '), event
+            USING HINT = 'Declare the event for these tables too.';
+    END IF;
+    IF subscriptions IS NOT NULL AND NOT on_replicated THEN
+        RAISE NOTICE 'changes of % that logical replication applies (%) do not cause "%"', source,
+                     array_to_string(subscriptions, ', '), event
+            USING HINT = 'Declare the event with on_replicated => true.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.watch_notices(regclass, text, boolean) IS
+    'Raises a NOTICE for changes that look as if they caused the event, and do not.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'EXECUTE ON FUNCTION webhook_internal.watch_notices(regclass, text, boolean)');
+
 -- The function's search_path is fixed. The caller's, which is for the condition, comes in through a default, which is
 -- evaluated before the call.
 CREATE FUNCTION @extschema@.webhook_watch(
@@ -171,6 +212,8 @@ CREATE FUNCTION @extschema@.webhook_watch(
     exclude_columns name[] DEFAULT NULL,
     include_previous boolean DEFAULT false,
     large_numbers_as_text boolean DEFAULT false,
+    on_replicated boolean DEFAULT false,
+    backfill boolean DEFAULT false,
     search_path text DEFAULT pg_catalog.current_setting('search_path')) RETURNS name[]
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' SET standard_conforming_strings = on
 AS $$
@@ -180,7 +223,6 @@ DECLARE
     is_declared boolean;
     declaration text;
     problem text;
-    children regclass[];
 BEGIN
     PERFORM webhook_internal.check_source(source);
     PERFORM webhook_internal.check_event(event);
@@ -188,9 +230,10 @@ BEGIN
     operation := webhook_internal.watch_operation(event, operation);
     condition := nullif(btrim(condition), '');
     PERFORM webhook_internal.check_condition(condition);
+    on_replicated := coalesce(on_replicated, false);
     arguments := webhook_internal.watch_arguments(source, event, operation, changed_columns, ignore_columns,
         organization_column, key_columns, include_columns, exclude_columns, coalesce(include_previous, false),
-        coalesce(large_numbers_as_text, false));
+        coalesce(large_numbers_as_text, false), on_replicated, coalesce(backfill, false));
     own_trigger := webhook_internal.watch_trigger_name(source, event, operation);
     PERFORM webhook_internal.watch_conflicts(source, event, operation, own_trigger);
 
@@ -202,6 +245,7 @@ BEGIN
     FROM @extschema@.webhook_watches w
     JOIN pg_trigger t ON t.tgrelid = w.source AND t.tgname = w.trigger_name
     WHERE w.source = webhook_watch.source AND w.operation = webhook_watch.operation AND t.tgname = own_trigger
+      AND (t.tgenabled = 'D' OR w.on_replicated = webhook_watch.on_replicated)
       AND webhook_internal.trigger_arguments(t.tgargs) = arguments;
     IF is_declared THEN
         PERFORM webhook_internal.register_event(event);
@@ -233,26 +277,27 @@ BEGIN
     IF condition IS NOT NULL THEN
         PERFORM webhook_internal.check_restorable(source, own_trigger);
     END IF;
-    PERFORM webhook_internal.register_event(event);
-    children := webhook_internal.unwatched_children(source, event);
-    IF children IS NOT NULL THEN
-        RAISE NOTICE 'rows of % do not cause "%": triggers are not inherited', array_to_string(children, ', '), event
-            USING HINT = 'Declare the event for these tables too.';
+    IF on_replicated THEN
+        PERFORM webhook_internal.fire_on_replicated(source, own_trigger);
     END IF;
+    PERFORM webhook_internal.register_event(event);
+    PERFORM webhook_internal.watch_notices(source, event, on_replicated);
     RETURN ARRAY[own_trigger];
 END
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_watch(regclass, text, text, text, name[], name[], name, name[], 
-    name[], name[], boolean, boolean, text) IS
+    name[], name[], boolean, boolean, boolean, boolean, text) IS
     'Declares that changes of a table are an event, by creating a trigger, and returns the trigger''s name. The same '
     'declaration again does nothing. Another one for the same operation replaces it. operation: INSERT, UPDATE, DELETE '
     'or INSERT OR UPDATE; the default follows from the end of the event''s name (.created, .updated, .deleted). '
     'condition: one expression with NEW and OLD (42601), read in search_path (default: the session''s) with '
-    'standard_conforming_strings on. key_columns: default is the primary key. Requires the privilege TRIGGER on the '
-    'table. Waits 2 s for the table''s lock, then raises 55P03.';
+    'standard_conforming_strings on. key_columns: default is the primary key. on_replicated: changes that logical '
+    'replication applies are events, too (42501 unless the caller owns the table). backfill: so are the rows that are '
+    'copied when the table is subscribed. Requires the privilege TRIGGER on the table. Waits 2 s for the table''s lock, '
+    'then raises 55P03.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
     'EXECUTE ON FUNCTION @extschema@.webhook_watch(regclass, text, text, text, name[], name[], name, name[], '
-    'name[], name[], boolean, boolean, text)');
+    'name[], name[], boolean, boolean, boolean, boolean, text)');
 
 CREATE FUNCTION @extschema@.webhook_unwatch(source regclass, event text) RETURNS name[]
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s'

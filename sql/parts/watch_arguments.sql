@@ -191,7 +191,7 @@ INSERT INTO webhook_internal.privileges VALUES ('{operate}',
 CREATE FUNCTION webhook_internal.watch_arguments(
     source regclass, event text, operation text, changed_columns name[], ignore_columns name[],
     organization_column name, key_columns name[], include_columns name[], exclude_columns name[],
-    include_previous boolean, large_numbers_as_text boolean) RETURNS text[]
+    include_previous boolean, large_numbers_as_text boolean, on_replicated boolean, backfill boolean) RETURNS text[]
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -204,6 +204,13 @@ BEGIN
                                                       ELSE 'include_previous' END
             USING ERRCODE = 'invalid_parameter_value',
                   DETAIL = format('Event "%s" is declared for %s.', event, operation);
+    END IF;
+    IF backfill AND NOT (on_replicated AND operation LIKE 'INSERT%') THEN
+        RAISE EXCEPTION 'backfill is for inserts that logical replication applies'
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = format('Event "%s" is declared for %s%s.', event, operation,
+                                  CASE WHEN on_replicated THEN '' ELSE ', without on_replicated' END),
+                  HINT = 'Add on_replicated => true to a declaration for INSERT, or leave backfill out.';
     END IF;
     IF include_columns <> '{}' AND exclude_columns <> '{}' THEN
         RAISE EXCEPTION 'include_columns and exclude_columns cannot be combined'
@@ -242,12 +249,15 @@ BEGIN
     IF large_numbers_as_text THEN
         arguments := arguments || 'large_numbers_as_text=true'::text;
     END IF;
+    IF backfill THEN
+        arguments := arguments || 'backfill=true'::text;
+    END IF;
     RETURN arguments;
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.watch_arguments(regclass, text, text, name[], name[], name, name[], 
-    name[], name[], boolean, boolean) IS
+    name[], name[], boolean, boolean, boolean, boolean) IS
     'The arguments of the trigger that webhook_watch() creates. Errors: 22023, 42703, 42804.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
     'EXECUTE ON FUNCTION webhook_internal.watch_arguments(regclass, text, text, name[], name[], name, name[], '
-    'name[], name[], boolean, boolean)');
+    'name[], name[], boolean, boolean, boolean, boolean)');

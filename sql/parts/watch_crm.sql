@@ -70,7 +70,9 @@ CREATE FUNCTION @extschema@.webhook_watch_crm(
     message_direction_column name DEFAULT 'direction',
     message_status_column name DEFAULT 'status',
     recording_status_column name DEFAULT 'status',
-    updated_column name DEFAULT 'updated_at')
+    updated_column name DEFAULT 'updated_at',
+    on_replicated boolean DEFAULT false,
+    backfill boolean DEFAULT false)
     RETURNS TABLE (event text, source regclass, trigger_name name)
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -156,6 +158,7 @@ BEGIN
         FOREACH trigger_name IN ARRAY @extschema@.webhook_watch(
             source, event, declared.operation, declared.condition, organization_column => organization_column,
             ignore_columns => CASE WHEN event LIKE '%.updated' THEN array_remove(ARRAY[updated_column], NULL) END,
+            on_replicated => on_replicated, backfill => backfill AND declared.operation = 'INSERT',
             search_path => 'pg_catalog, pg_temp')
         LOOP
             RETURN NEXT;
@@ -164,12 +167,12 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_watch_crm(regclass, regclass, regclass, regclass, regclass, regclass, name, 
-    name, name, name, name, name, name, name, name, name) IS
+    name, name, name, name, name, name, name, name, name, boolean, boolean) IS
     'Declares the 17 built-in events on the tables of a CRM, with webhook_watch(), and returns one row per trigger. '
     'Tables that are not given are looked up in the search_path by these names (for deals also leads). A table that is '
     'null or not found is skipped with a NOTICE. organization_column null: no organizations. updated_column: an update '
-    'that changes only this column is not an event. Raises 42703 if a table lacks one of the columns. The same call '
+    'that changes only this column is not an event. on_replicated and backfill: as for webhook_watch(). Raises 42703 if a table lacks one of the columns. The same call '
     'again does nothing.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
     'EXECUTE ON FUNCTION @extschema@.webhook_watch_crm(regclass, regclass, regclass, regclass, regclass, regclass, '
-    'name, name, name, name, name, name, name, name, name, name)');
+    'name, name, name, name, name, name, name, name, name, name, boolean, boolean)');

@@ -66,6 +66,8 @@ CREATE VIEW @extschema@.webhook_watches WITH (security_invoker) AS
                AS include_previous,
            coalesce(webhook_internal.trigger_option(a.arguments, 'large_numbers_as_text')::boolean, false)
                AS large_numbers_as_text,
+           t.tgenabled IN ('R', 'A') AS on_replicated,
+           coalesce(webhook_internal.trigger_option(a.arguments, 'backfill')::boolean, false) AS backfill,
            t.tgname AS trigger_name,
            t.tgenabled IN ('O', 'A') AS is_enabled
     FROM pg_trigger t
@@ -95,9 +97,68 @@ COMMENT ON COLUMN @extschema@.webhook_watches.include_previous IS
     'Whether an update also sends the old values of the columns that it changed.';
 COMMENT ON COLUMN @extschema@.webhook_watches.large_numbers_as_text IS
     'Whether bigint and numeric values, and arrays of them, are sent as strings.';
+COMMENT ON COLUMN @extschema@.webhook_watches.on_replicated IS
+    'Whether changes that logical replication applies are events.';
+COMMENT ON COLUMN @extschema@.webhook_watches.backfill IS
+    'Whether the rows that are copied when the table is subscribed are events. They are marked as backfill.';
 COMMENT ON COLUMN @extschema@.webhook_watches.trigger_name IS 'The name of the trigger.';
 COMMENT ON COLUMN @extschema@.webhook_watches.is_enabled IS 'Whether the trigger fires in an ordinary session.';
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}', 'SELECT ON @extschema@.webhook_watches');
+
+-- A subscription names the table itself, the partitioned table that it belongs to, or partitions of it.
+CREATE FUNCTION webhook_internal.subscriptions_of(source regclass) RETURNS name[]
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT array_agg(DISTINCT s.subname ORDER BY s.subname)
+    FROM pg_subscription_rel r JOIN pg_subscription s ON s.oid = r.srsubid
+    WHERE r.srrelid = source
+       OR r.srrelid IN (SELECT a.relid FROM pg_partition_ancestors(source) a)
+       OR r.srrelid IN (SELECT p.relid FROM pg_partition_tree(source) p)
+$$;
+COMMENT ON FUNCTION webhook_internal.subscriptions_of(regclass) IS
+    'The subscriptions of logical replication that apply changes to the table; null if there are none.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.subscriptions_of(regclass)');
+
+CREATE VIEW @extschema@.webhook_subscriptions WITH (security_invoker) AS
+    WITH watched AS (
+        SELECT DISTINCT n.name, w.source
+        FROM @extschema@.webhook_watches w, unnest(webhook_internal.subscriptions_of(w.source)) n (name)
+    ), worker AS (
+        SELECT w.subid, bool_or(w.pid IS NOT NULL AND w.relid IS NULL) AS is_running,
+               max(w.last_msg_receipt_time) AS received_at
+        FROM pg_stat_subscription w GROUP BY w.subid
+    )
+    SELECT s.subname AS subscription,
+           CASE WHEN NOT s.subenabled THEN 'disabled'
+                WHEN w.is_running IS NOT TRUE THEN 'stopped'
+                WHEN c.copying IS NOT NULL THEN 'copying'
+                ELSE 'applying' END AS state,
+           (SELECT array_agg(t.source ORDER BY t.source::text) FROM watched t WHERE t.name = s.subname) AS watched,
+           c.copying, w.received_at, e.apply_error_count AS apply_errors, e.sync_error_count AS copy_errors
+    FROM pg_subscription s
+    LEFT JOIN worker w ON w.subid = s.oid
+    LEFT JOIN pg_stat_subscription_stats e ON e.subid = s.oid
+    LEFT JOIN LATERAL (SELECT array_agg(r.srrelid::regclass ORDER BY r.srrelid::regclass::text) AS copying
+                       FROM pg_subscription_rel r WHERE r.srsubid = s.oid AND r.srsubstate <> 'r') c ON true
+    WHERE s.subdbid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
+COMMENT ON VIEW @extschema@.webhook_subscriptions IS
+    'The subscriptions of this database, through which logical replication brings the changes of other servers, and the '
+    'watched tables that they apply to.';
+COMMENT ON COLUMN @extschema@.webhook_subscriptions.subscription IS 'The name (pg_subscription.subname).';
+COMMENT ON COLUMN @extschema@.webhook_subscriptions.state IS
+    'applying: all is well. copying: tables are still being copied. stopped: no worker applies it at the moment, because of '
+    'an error or because max_logical_replication_workers is too low; the server log says which. disabled: by ALTER '
+    'SUBSCRIPTION, or by an error (disable_on_error).';
+COMMENT ON COLUMN @extschema@.webhook_subscriptions.watched IS
+    'The tables with events that it applies changes to. Null: none.';
+COMMENT ON COLUMN @extschema@.webhook_subscriptions.copying IS 'The tables that are still being copied. Null: none.';
+COMMENT ON COLUMN @extschema@.webhook_subscriptions.received_at IS
+    'When the last message of the source came. Null: no worker is running.';
+COMMENT ON COLUMN @extschema@.webhook_subscriptions.apply_errors IS
+    'How often a change could not be applied (pg_stat_subscription_stats).';
+COMMENT ON COLUMN @extschema@.webhook_subscriptions.copy_errors IS 'How often the copy of a table failed.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}', 'SELECT ON @extschema@.webhook_subscriptions');
 
 -- Triggers are not inherited. Tables that inherit at any level count; partitions do not, because they have the trigger
 -- of their table.

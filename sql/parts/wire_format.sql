@@ -32,11 +32,12 @@ COMMENT ON FUNCTION @extschema@.webhook_verify(text, bigint, text, text, text) I
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION @extschema@.webhook_verify(text, bigint, text, text, text)');
 
-CREATE FUNCTION webhook_internal.body(event text, created_at timestamptz, data json, previous json) RETURNS text
+CREATE FUNCTION webhook_internal.body(event text, created_at timestamptz, data json, previous json,
+                                      backfill boolean DEFAULT NULL) RETURNS text
     LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_body';
-COMMENT ON FUNCTION webhook_internal.body(text, timestamptz, json, json) IS 'The body of a request for an event.';
+COMMENT ON FUNCTION webhook_internal.body(text, timestamptz, json, json, boolean) IS 'The body of a request for an event.';
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
-    'EXECUTE ON FUNCTION webhook_internal.body(text, timestamptz, json, json)');
+    'EXECUTE ON FUNCTION webhook_internal.body(text, timestamptz, json, json, boolean)');
 
 CREATE FUNCTION webhook_internal.encode_id(instance uuid, event_id bigint, created_at timestamptz) RETURNS text
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_encode_id';

@@ -44,7 +44,9 @@ void EventBuffer::append(SubtransactionId sub, const BufferedEvent& event) {
                       .name_bytes = static_cast<std::int32_t>(event.name.size()),
                       .organization_bytes = bytes_or(event.organization_id, kNull),
                       .key_bytes = bytes_or(event.key, kNull),
-                      .known_switch = event.known_switch});
+                      .known_switch = event.known_switch,
+                      .applied_at = event.applied_at,
+                      .is_backfill = event.is_backfill});
   texts_ += event.name;
   if (event.organization_id) texts_ += *event.organization_id;
   if (event.key) texts_ += *event.key;
@@ -72,8 +74,11 @@ BufferedEvent EventBuffer::event_of(SubtransactionId sub, std::size_t index) con
   assert(index < count_of(sub));
   const Record& record = records_[level_of(sub)->first_record + index];
   std::string_view rest = std::string_view(texts_).substr(record.offset);
-  BufferedEvent event{
-      .created_at = record.created_at, .oversized_bytes = record.oversized_bytes, .known_switch = record.known_switch};
+  BufferedEvent event{.created_at = record.created_at,
+                      .oversized_bytes = record.oversized_bytes,
+                      .known_switch = record.known_switch,
+                      .applied_at = record.applied_at,
+                      .is_backfill = record.is_backfill};
   event.name = take(rest, static_cast<std::size_t>(record.name_bytes));
   if (record.organization_bytes != kNull) {
     event.organization_id = take(rest, static_cast<std::size_t>(record.organization_bytes));
@@ -97,6 +102,10 @@ void EventBuffer::give_id(std::int64_t id) noexcept {
 void EventBuffer::forget_ids() noexcept {
   for (Record& record : records_) record.id = 0;
   with_id_ = 0;
+}
+
+void EventBuffer::shift_times(Duration shift) noexcept {
+  for (Record& record : records_) record.created_at += shift;
 }
 
 void EventBuffer::commit_sub(SubtransactionId sub, SubtransactionId parent) noexcept {

@@ -29,6 +29,8 @@ struct BufferedEvent {
   std::string_view previous{};       // the old values of what an UPDATE changed, as JSON; empty: not requested
   std::int64_t oversized_bytes = 0;  // above 0: the size of a payload that was too large; data and previous are empty
   std::int32_t known_switch = 0;     // the last switch of a webhook that the session knows of
+  std::optional<Time> applied_at{};  // as in Event
+  bool is_backfill = false;          // as in Event
 };
 
 class EventBuffer {
@@ -60,6 +62,9 @@ class EventBuffer {
   void give_id(std::int64_t id) noexcept;  // to the first event without one
   void forget_ids() noexcept;
 
+  // Adds the duration to the created_at of all events.
+  void shift_times(Duration shift) noexcept;
+
   // These neither allocate nor throw, so that transaction callbacks may call them.
   void commit_sub(SubtransactionId sub, SubtransactionId parent) noexcept;  // gives sub's events to parent
   void abort_sub(SubtransactionId sub) noexcept { discard(sub); }
@@ -82,6 +87,8 @@ class EventBuffer {
     std::int32_t organization_bytes;  // kNull: null
     std::int32_t key_bytes;           // kNull: null
     std::int32_t known_switch;
+    std::optional<Time> applied_at;
+    bool is_backfill;
   };
   // Where a subtransaction's events begin. The events of levels_[i] end where those of levels_[i + 1] begin.
   struct Level {

@@ -15,6 +15,7 @@ struct Outgoing {
   std::int64_t event_id = 0;
   int segment = 0;  // of webhook_events
   Time created_at{};
+  Time captured_at{};
   std::string event_name;
   std::optional<std::string> organization_id;
   std::optional<std::string> key;

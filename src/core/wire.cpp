@@ -103,17 +103,17 @@ std::string format_timestamp(Time time) {
 std::string build_body(const Event& event) {
   constexpr std::string_view kEvent = R"({"event":)";
   constexpr std::string_view kTimestamp = R"(,"timestamp":")";
-  constexpr std::string_view kData = R"(","data":)";
   constexpr std::string_view kPrevious = R"(,"previous":)";
+  const std::string_view data = event.is_backfill ? R"(","backfill":true,"data":)" : R"(","data":)";
 
   std::string body;
-  body.reserve(kEvent.size() + event.name.size() + 2 + kTimestamp.size() + kChangeTimeChars + kData.size() +
+  body.reserve(kEvent.size() + event.name.size() + 2 + kTimestamp.size() + kChangeTimeChars + data.size() +
                event.data.size() + (event.previous.empty() ? 0 : kPrevious.size() + event.previous.size()) + 1);
   body += kEvent;
   append_json_string(body, event.name);
   body += kTimestamp;
   append_timestamp(body, event.created_at, 6);
-  body += kData;
+  body += data;
   body += event.data;
   if (!event.previous.empty()) {
     body += kPrevious;

@@ -19,8 +19,9 @@ namespace webhook {
 std::string format_timestamp(Time time);
 
 // {"event":"contact.created","timestamp":"2024-01-15T10:30:00.000000Z","data":{…}}
-// and ,"previous":{…} after the data if event.previous is not empty. The timestamp has microseconds, so that receivers
-// can order a row's changes. event.data and event.previous are copied verbatim, so they must be valid JSON in UTF-8.
+// and ,"previous":{…} after the data if event.previous is not empty, and ,"backfill":true before the data if
+// event.is_backfill. The timestamp has microseconds, so that receivers can order a row's changes. event.data and
+// event.previous are copied verbatim, so they must be valid JSON in UTF-8.
 std::string build_body(const Event& event);
 
 // Appends a JSON string literal with its quotes. The quote, the backslash and control characters are escaped as in

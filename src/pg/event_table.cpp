@@ -3,7 +3,11 @@
 extern "C" {
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/tupdesc.h"
+#include "catalog/pg_am.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
 }
 
 #include <cstring>
@@ -11,9 +15,9 @@ extern "C" {
 namespace webhook::pg {
 namespace {
 
-constexpr const char* kNames[kEventColumns] = {"slot",           "known_switch",    "id",  "xid",  "created_at",
-                                               "event",          "organization_id", "key", "data", "previous",
-                                               "oversized_bytes"};
+constexpr const char* kNames[kEventColumns] = {
+    "slot",     "known_switch",    "id",         "xid",     "created_at", "event", "organization_id", "key", "data",
+    "previous", "oversized_bytes", "applied_at", "backfill"};
 
 }  // namespace
 
@@ -33,6 +37,21 @@ void find_event_columns(TupleDescData* shape, const char* table, int* places) {
                       errmsg("column \"%s\" of relation \"%s\" does not exist", kNames[column], table)));
     }
   }
+}
+
+Relation open_event_index(Relation segment, EventColumn column, const int* places) {
+  List* const indexes = RelationGetIndexList(segment);
+  ListCell* cell;
+  foreach (cell, indexes) {
+    Relation index = index_open(lfirst_oid(cell), AccessShareLock);
+    const Form_pg_index form = index->rd_index;
+    if (form->indisvalid && form->indkey.values[0] == places[column] + 1 && index->rd_rel->relam == BTREE_AM_OID &&
+        RelationGetIndexPredicate(index) == NIL) {
+      return index;
+    }
+    index_close(index, AccessShareLock);
+  }
+  return nullptr;
 }
 
 }  // namespace webhook::pg

@@ -1,6 +1,7 @@
 // The columns of webhook_events and its segments.
 #pragma once
 
+struct RelationData;
 struct TupleDescData;
 
 namespace webhook::pg {
@@ -18,11 +19,17 @@ enum EventColumn {
   kData,
   kPrevious,
   kOversizedBytes,
+  kAppliedAt,
+  kBackfill,
   kEventColumns
 };
 
 // Finds the position of each column in the table, from 0. A segment may have another column order, and columns that an
 // administrator added. Raises PostgreSQL errors.
 void find_event_columns(TupleDescData* shape, const char* table, int* places);
+
+// Opens the segment's index with this column as its first, or returns nullptr. The caller closes it. Raises PostgreSQL
+// errors.
+RelationData* open_event_index(RelationData* segment, EventColumn column, const int* places);
 
 }  // namespace webhook::pg

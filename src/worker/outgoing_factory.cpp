@@ -11,6 +11,7 @@ std::shared_ptr<const Outgoing> OutgoingFactory::make(Event event) {
   outgoing->event_id = event.id;
   outgoing->segment = event.segment;
   outgoing->created_at = event.created_at;
+  outgoing->captured_at = event.captured_at();
   outgoing->public_event_id = event_ids_->encode(event.id, event.created_at);
   outgoing->body = build_body(event);
   outgoing->event_name = std::move(event.name);

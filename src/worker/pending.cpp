@@ -32,7 +32,7 @@ Delivery delivery_of(const Subscriber& subscriber, const std::shared_ptr<const O
   return {.webhook = subscriber.webhook.id,
           .webhook_created_at = subscriber.webhook.created_at,
           .event = event,
-          .pending_since = event->created_at,
+          .pending_since = event->captured_at,
           .entry = entry};
 }
 
@@ -42,6 +42,7 @@ std::shared_ptr<const Outgoing> without_body(const Outgoing& event) {
   head->event_id = event.event_id;
   head->segment = event.segment;
   head->created_at = event.created_at;
+  head->captured_at = event.captured_at;
   head->event_name = event.event_name;
   head->organization_id = event.organization_id;
   head->key = event.key;
@@ -293,7 +294,7 @@ bool Pending::write_fan_outs() {
     add_due({.webhook = taken->subscriber.webhook,
              .webhook_created_at = taken->subscriber.created_at,
              .event = taken->event,
-             .pending_since = taken->event->created_at,
+             .pending_since = taken->event->captured_at,
              .entry = taken->entry});
     recorder_.settle(taken->entry);
   }
@@ -319,7 +320,7 @@ void Pending::give_up(const Event& event, const Webhook& webhook, int attempts, 
                    .segment = event.segment,
                    .created_at = event.created_at,
                    .attempts = attempts,
-                   .pending_since = event.created_at,
+                   .pending_since = event.captured_at(),
                    .last_error = error},
                   now);
 }

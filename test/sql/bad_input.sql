@@ -43,7 +43,7 @@ INSERT INTO hooks.webhook_replays (id, configuration_id, configuration_created_a
 SELECT CASE organization_id WHEN 'acme' THEN 1 ELSE 2 END, id, created_at, organization_id, '-infinity', now(), false,
        organization_id, organization_id, 1, pg_current_snapshot(), 1, 2, 0 FROM hooks.webhook_configurations;
 CREATE TABLE contacts (id int PRIMARY KEY, organization_id text, "odd ""name""" text, updated_at timestamptz);
-SELECT hooks.webhook_watch('contacts', 'contact.created', 'UPDATE') \g /dev/null
+SELECT hooks.webhook_watch('contacts', 'contact.created', 'UPDATE', on_replicated => true) \g /dev/null
 ALTER TABLE contacts OWNER TO regress_webhook_operate;
 CREATE VIEW people AS SELECT * FROM contacts;
 ALTER VIEW people OWNER TO regress_webhook_operate;
@@ -81,7 +81,7 @@ INSERT INTO good_argument VALUES
     ('organization_id', 'acme'), ('organization_column', 'organization_id'), ('updated_column', 'updated_at'),
     ('webhook_id', (SELECT webhook_id FROM hooks.webhook_own_events WHERE id = 1)), ('until', 'infinity'),
     ('trigger_name', 'webhook_contact_created_update'), ('organization', 'acme'), ('status', NULL), ('state', 'pending'),
-    ('if_updated_at', NULL), ('filter', '$'), ('after', NULL), ('key', NULL);
+    ('if_updated_at', NULL), ('filter', '$'), ('after', NULL), ('key', NULL), ('backfill', 'false');
 CREATE TABLE bad (type text, value text);
 INSERT INTO bad SELECT type, NULL FROM good;
 INSERT INTO bad

@@ -243,6 +243,7 @@ INSERT INTO tried VALUES
     ('hooks.webhook_server_state()', NULL),
     ('hooks.webhook_check(uuid)', 'SELECT c FROM hooks.webhook_check(WEBHOOK) c'),
     ('webhook_internal.check_sources(uuid)', 'SELECT c FROM webhook_internal.check_sources(WEBHOOK) c'),
+    ('webhook_internal.check_subscriptions(uuid)', 'SELECT c FROM webhook_internal.check_subscriptions(WEBHOOK) c'),
     ('webhook_internal.check_deferred_tenant(uuid)', 'SELECT webhook_internal.check_deferred_tenant(WEBHOOK)'),
     ('webhook_internal.check_secrets_tenant(uuid)', 'SELECT webhook_internal.check_secrets_tenant(WEBHOOK)'),
     ('webhook_internal.check_shares_tenant(uuid)', 'SELECT webhook_internal.check_shares_tenant(WEBHOOK)'),
@@ -364,7 +365,7 @@ SELECT CASE WHEN f LIKE 'webhook\_internal.%' THEN f ELSE 'hooks.' || f END, NUL
     'webhook_url_problem(text)', 'webhook_header_problem(text,text)', 'webhook_event_pattern_problem(text)',
     'webhook_event_matches(text,text)', 'webhook_sign(text,text)', 'webhook_sign(text,bigint,text,text)',
     'webhook_verify(text,text,text)', 'webhook_verify(text,bigint,text,text,text)',
-    'webhook_internal.body(text,timestamp with time zone,json,json)', 'webhook_internal.encode_id(uuid,bigint,timestamp with time zone)',
+    'webhook_internal.body(text,timestamp with time zone,json,json,boolean)', 'webhook_internal.encode_id(uuid,bigint,timestamp with time zone)',
     'webhook_internal.decode_id(uuid,text)', 'webhook_internal.shell_quote(text)', 'webhook_internal.was_active(boolean,integer[],integer)',
     'webhook_internal.is_settled(bigint)',  -- how far the workers are, not whose the event is
     'webhook_internal.known_events(text)', 'webhook_internal.check_event(text)',
@@ -381,7 +382,8 @@ SELECT CASE WHEN f LIKE 'webhook\_internal.%' THEN f ELSE 'hooks.' || f END, NUL
     'webhook_internal.condition_of_change(regclass,name)', 'webhook_internal.condition_of_value(regclass,name,text)',
     'webhook_internal.foreign_equality(regclass,name)', 'webhook_internal.unwatched_children(regclass,text)',
     'webhook_internal.watch_operation(text,text)', 'webhook_internal.watch_trigger_name(regclass,text,text)', 'webhook_internal.watch_key(regclass)',
-    'webhook_internal.watch_arguments(regclass,text,text,name[],name[],name,name[],name[],name[],boolean,boolean)',
+    'webhook_internal.watch_arguments(regclass,text,text,name[],name[],name,name[],name[],name[],boolean,boolean,boolean,boolean)',
+    'webhook_internal.subscriptions_of(regclass)', 'webhook_internal.needed_columns(regclass)', 'webhook_publication(name,name)', 'webhook_internal.fire_on_replicated(regclass,name)', 'webhook_internal.watch_notices(regclass,text,boolean)',
     'webhook_internal.watch_conflicts(regclass,text,text,name)', 'webhook_internal.normal_condition(regclass,text,text,text)',
     'webhook_internal.caller_level()', 'webhook_internal.caller_scope(text)', 'webhook_internal.check_page_size(integer,integer)',
     'webhook_internal.raise_again(text,text,text,text,text)', 'webhook_internal.raise_argument(text,text,text,text)',
@@ -439,7 +441,7 @@ SELECT set_eq($$
 $$, $$
     SELECT signature FROM tried
     WHERE call IS NOT NULL AND to_regprocedure(signature) IS NOT NULL
-      AND signature !~ '_tenant\(|(webhook_emit|webhook_current_organization|check_limit|check_sources|check_settings)\('
+      AND signature !~ '_tenant\(|(webhook_emit|webhook_current_organization|check_limit|check_sources|check_subscriptions|check_settings)\('
 $$, 'an operator is answered by all of them');
 
 -- --- a session as PostgREST makes it ---------------------------------------------------------------------------------

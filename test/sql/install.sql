@@ -44,7 +44,7 @@ SELECT bag_eq($$SELECT proname::text FROM pg_temp.functions WHERE pronamespace =
     'webhook_emit', 'webhook_event_matches', 'webhook_event_pattern_problem', 'webhook_explain',
     'webhook_filter_data_problem', 'webhook_filter_matches', 'webhook_filter_problem', 'webhook_find',
     'webhook_flush', 'webhook_generate_secret', 'webhook_grant', 'webhook_header_problem', 'webhook_is_operator',
-    'webhook_is_preloaded', 'webhook_pause', 'webhook_redeliver', 'webhook_reencrypt_secrets', 'webhook_replay',
+    'webhook_is_preloaded', 'webhook_pause', 'webhook_publication', 'webhook_redeliver', 'webhook_reencrypt_secrets', 'webhook_replay',
     'webhook_resume', 'webhook_reveal_secret', 'webhook_revoke', 'webhook_rotate_secret', 'webhook_server_state',
     'webhook_sign', 'webhook_sign', 'webhook_test', 'webhook_unwatch', 'webhook_url_problem', 'webhook_verify',
     'webhook_verify', 'webhook_watch', 'webhook_watch_crm'])$$, 'the first has what users call, and no more');

@@ -10,7 +10,7 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = hooks, tap;
-SELECT plan(47);
+SELECT plan(48);
 
 -- The vectors of docs/wire-format.md.
 \set secret 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'
@@ -74,6 +74,8 @@ SELECT is(webhook_internal.body('contact.created', '2024-01-15 10:30:00.1239+00'
 SELECT is(webhook_internal.body('contact.updated', '2024-01-15 10:30:00+00', '{"id":1}', '{"id":2}'),
           '{"event":"contact.updated","timestamp":"2024-01-15T10:30:00.000000Z","data":{"id":1},"previous":{"id":2}}',
           'with what it was before');
+SELECT is(webhook_internal.body('contact.created', '2024-01-15 10:30:00+00', '{"id":1}', NULL, true),
+          '{"event":"contact.created","timestamp":"2024-01-15T10:30:00.000000Z","backfill":true,"data":{"id":1}}', 'or that it is old');
 SELECT ok((d.event_id, d.created_at) = (e.id, e.at), format('the public id of event %s is turned back', e.id))
 FROM (VALUES (1::bigint, timestamptz '2024-01-15 10:30:00.123456+00'), (9223372036854775807, '1999-12-31 23:59:59+00'))
      e (id, at), webhook_internal.decode_id('00000000-0000-0000-0000-000000000001',

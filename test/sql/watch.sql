@@ -11,7 +11,7 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = public, tap;
-SELECT plan(72);
+SELECT plan(86);
 
 CREATE TABLE contacts (id int PRIMARY KEY, organization_id text, name text, assigned_to int, doc json,
                        updated_at timestamptz);
@@ -124,6 +124,64 @@ SELECT is(current_setting('search_path'), 'public, tap, app', 'which stays as it
 SELECT isnt(current_setting('lock_timeout'), '2s', 'and so does lock_timeout');
 SET search_path = public, tap;
 
+-- Changes that logical replication applies.
+CREATE TABLE copies (id int PRIMARY KEY, organization_id text);
+SELECT is(hooks.webhook_watch('copies', 'copy.created', on_replicated => true, backfill => true), '{webhook_copy_created}',
+          'an event can come from changes that are replicated');
+SELECT alike(pg_temp.definition('copies', 'webhook_copy_created'), '%, ''backfill=true'')', 'also from those that are copied');
+SELECT is((SELECT tgenabled::text FROM pg_trigger WHERE tgname = 'webhook_copy_created'), 'A', 'its trigger fires for them');
+SELECT results_eq($$SELECT on_replicated, backfill, is_enabled FROM hooks.webhook_watches WHERE event = 'copy.created'$$,
+                  $$VALUES (true, true, true)$$, 'the view shows it');
+SELECT hooks.webhook_watch('copies', 'copy.created', on_replicated => true, condition => 'NEW.id > 0') \g /dev/null
+SELECT results_eq($$SELECT on_replicated, backfill FROM hooks.webhook_watches WHERE event = 'copy.created'$$,
+                  $$VALUES (true, false)$$, 'and what replaces it');
+SELECT hooks.webhook_watch('copies', 'copy.created', condition => 'NEW.id > 0') \g /dev/null
+SELECT results_eq($$SELECT on_replicated, is_enabled FROM hooks.webhook_watches WHERE event = 'copy.created'$$,
+                  $$VALUES (false, true)$$, 'and that it is taken back');
+ALTER TABLE copies DISABLE TRIGGER webhook_copy_created;
+SELECT hooks.webhook_watch('copies', 'copy.created', condition => 'NEW.id > 0') \g /dev/null
+SELECT is((SELECT is_enabled FROM hooks.webhook_watches WHERE event = 'copy.created'), false,
+          'the same declaration again leaves a trigger disabled');
+CREATE ROLE regress_watch_user;
+SELECT hooks.webhook_grant('regress_watch_user', 'operate') \g /dev/null
+GRANT USAGE ON SCHEMA public TO regress_watch_user;
+GRANT TRIGGER ON copies TO regress_watch_user;
+SELECT is(concat_ws(' / ', r.state, r.message, r.hint), '42501 / only the owner of table public.copies can declare an event '
+          'on_replicated / Call webhook_watch() as the owner of the table, or leave on_replicated out.',
+          'the privilege TRIGGER is not enough')
+FROM pg_temp.refusal($$SET LOCAL ROLE regress_watch_user;
+                       SELECT hooks.webhook_watch('copies', 'copy.changed', 'UPDATE', on_replicated => true)$$) r;
+
+-- What the source of a delivery node must run.
+SELECT is(concat_ws(' / ', r.state, r.message), '55000 / no event is declared for changes that logical replication applies',
+          'without such events there is nothing to publish')
+FROM pg_temp.refusal('SELECT hooks.webhook_publication()') r;
+CREATE TABLE "odd parcels" (id int PRIMARY KEY, organization_id text, weight int);
+CREATE SCHEMA post;
+CREATE TABLE post.letters (
+    id int PRIMARY KEY, organization_id text, body text, sender text, "to" text, is_urgent boolean, weight int, stamp text,
+    size int GENERATED ALWAYS AS (length(body)) STORED) PARTITION BY RANGE (id);
+SELECT hooks.webhook_watch('"odd parcels"', 'parcel.created', on_replicated => true),
+       hooks.webhook_watch('post.letters', 'letter.created', on_replicated => true, include_columns => '{"to"}',
+                           condition => 'NEW.is_urgent'),
+       hooks.webhook_watch('post.letters', 'letter.updated', on_replicated => true, include_columns => '{id}',
+                           changed_columns => '{stamp}'),
+       hooks.webhook_watch('copies', 'copy.erased', 'DELETE') \g /dev/null
+SELECT is(hooks.webhook_publication(), E'CREATE ROLE webhook_node LOGIN REPLICATION;\n'
+          'GRANT USAGE ON SCHEMA post, public TO webhook_node;\n'
+          'GRANT SELECT (id, organization_id, "to", is_urgent, stamp) ON post.letters TO webhook_node;\n'
+          'GRANT SELECT ON public."odd parcels" TO webhook_node;\n'
+          'CREATE PUBLICATION webhook FOR TABLE post.letters (id, organization_id, "to", is_urgent, stamp), '
+          'public."odd parcels" WITH (publish_via_partition_root = true);',
+          'it publishes the columns that events need: those sent, of the key, of arguments and conditions');
+SELECT hooks.webhook_watch('post.letters', 'letter.erased', 'DELETE', on_replicated => true, exclude_columns => '{body,"to"}') \g /dev/null
+SELECT alike(hooks.webhook_publication('p "1"', 'r "1"'), E'CREATE ROLE "r ""1""" LOGIN%GRANT SELECT (id, organization_id, '
+             'sender, "to", is_urgent, weight, stamp) ON post.letters TO "r ""1""";%CREATE PUBLICATION "p ""1""" FOR%',
+             'of all events together, under any name');
+SELECT hooks.webhook_watch('post.letters', 'letter.moved', 'UPDATE', on_replicated => true) \g /dev/null
+SELECT alike(hooks.webhook_publication(), '%GRANT SELECT ON post.letters TO%FOR TABLE post.letters, public%',
+             'and lists none if one of them needs all');
+
 -- New events.
 SELECT bag_eq($$SELECT name, category, is_builtin FROM hooks.webhook_event_types WHERE name = 'setting.saved'$$,
                   $$VALUES ('setting.saved', 'setting', false)$$, 'an unknown event is registered');
@@ -131,10 +189,10 @@ SELECT bag_eq($$SELECT name, category, is_builtin FROM hooks.webhook_event_types
 -- The view.
 SELECT bag_eq(
     $$SELECT source::text, event, operation, condition, changed_columns, ignore_columns, organization_column,
-             key_columns, include_columns, exclude_columns, include_previous, large_numbers_as_text, trigger_name, is_enabled
+             key_columns, include_columns, exclude_columns, include_previous, large_numbers_as_text, on_replicated, backfill, trigger_name, is_enabled
       FROM hooks.webhook_watches WHERE event = 'setting.saved'$$,
     $$VALUES ('settings', 'setting.saved', 'INSERT OR UPDATE', NULL::text, '{value,part}'::name[], NULL::name[],
-              NULL::name, '{part,"odd key, really"}'::name[], '{value,"odd key, really"}'::name[], NULL::name[], true, true,
+              NULL::name, '{part,"odd key, really"}'::name[], '{value,"odd key, really"}'::name[], NULL::name[], true, true, false, false,
               'webhook_setting_saved_insert_or_update'::name, true)$$, 'the view shows what was declared');
 SELECT is((SELECT condition FROM hooks.webhook_watches WHERE event = 'contact.assigned' AND operation = 'INSERT'),
           '(new.assigned_to IS NOT NULL)', 'and its condition');
@@ -170,6 +228,13 @@ SELECT is(r.message, 'changed_columns is for updates only', 'an INSERT changes n
 FROM pg_temp.refusal($$SELECT hooks.webhook_watch('contacts', 'contact.created', changed_columns => '{name}')$$) r;
 SELECT is(r.message, 'include_previous is for updates only', 'nor has it a previous row')
 FROM pg_temp.refusal($$SELECT hooks.webhook_watch('contacts', 'contact.created', include_previous => true)$$) r;
+SELECT is(concat_ws(' / ', r.message, r.detail, r.hint),
+          'backfill is for inserts that logical replication applies / Event "contact.created" is declared for INSERT, without '
+          'on_replicated. / Add on_replicated => true to a declaration for INSERT, or leave backfill out.',
+          'nothing is backfilled without replication')
+FROM pg_temp.refusal($$SELECT hooks.webhook_watch('contacts', 'contact.created', backfill => true)$$) r;
+SELECT is(r.detail, 'Event "contact.updated" is declared for UPDATE.', 'nor by an UPDATE')
+FROM pg_temp.refusal($$SELECT hooks.webhook_watch('contacts', 'contact.updated', backfill => true, on_replicated => true)$$) r;
 SELECT is(r.state, '22023', 'columns are included or excluded, not both')
 FROM pg_temp.refusal($$SELECT hooks.webhook_watch('contacts', 'contact.created', include_columns => '{id}',
                                                   exclude_columns => '{doc}')$$) r;

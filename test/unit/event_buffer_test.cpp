@@ -42,7 +42,10 @@ TEST(EventBuffer, GivesBackWhatItWasGiven) {
                        .key = "7",
                        .data = R"({"id":7})",
                        .previous = R"({"id":6})",
-                       .oversized_bytes = 0});
+                       .oversized_bytes = 0,
+                       .known_switch = 5,
+                       .applied_at = time + std::chrono::seconds(1),
+                       .is_backfill = true});
   const BufferedEvent given = buffer.event_of(kTop, 0);
   EXPECT_EQ(given.created_at, time);
   EXPECT_EQ(given.name, "contact.created");
@@ -51,6 +54,21 @@ TEST(EventBuffer, GivesBackWhatItWasGiven) {
   EXPECT_EQ(given.data, R"({"id":7})");
   EXPECT_EQ(given.previous, R"({"id":6})");
   EXPECT_EQ(given.oversized_bytes, 0);
+  EXPECT_EQ(given.known_switch, 5);
+  EXPECT_EQ(given.applied_at, time + std::chrono::seconds(1));
+  EXPECT_TRUE(given.is_backfill);
+}
+
+TEST(EventBuffer, ShiftsTheTimesOfAllLevels) {
+  EventBuffer buffer;
+  const Time time{std::chrono::seconds(42)};
+  for (const SubtransactionId sub : {kTop, kTop + 1}) buffer.append(sub, {.created_at = time, .applied_at = time});
+  buffer.shift_times(-std::chrono::seconds(2));
+  for (const SubtransactionId sub : {kTop + 1, kTop}) {
+    EXPECT_EQ(buffer.event_of(sub, 0).created_at, time - std::chrono::seconds(2));
+    EXPECT_EQ(buffer.event_of(sub, 0).applied_at, time);
+    buffer.discard(sub);
+  }
 }
 
 TEST(EventBuffer, TellsNullFromEmpty) {

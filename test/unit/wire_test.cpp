@@ -120,6 +120,13 @@ TEST(BuildBody, HasThePreviousValuesBesideTheData) {
                                R"("data":{"id":1,"name":"Ada"},"previous":{"name":"Eve"}})");
 }
 
+TEST(BuildBody, MarksABackfill) {
+  Event event = contact_created("{}");
+  event.is_backfill = true;
+  EXPECT_EQ(build_body(event),
+            R"({"event":"contact.created","timestamp":"2024-01-15T10:30:00.000000Z","backfill":true,"data":{}})");
+}
+
 TEST(BuildBody, IsAllocatedAtItsSize) {
   Event event = contact_created(std::string(1000, ' '));
   std::string body = build_body(event);

@@ -70,6 +70,24 @@ TEST_F(WorkerTest, DeliveryThatWouldComeAfterMaxAgeIsDead) {
   EXPECT_EQ(dead->last_error, "HTTP status 500; another attempt would come after webhook.max_age");
 }
 
+// A delivery node that was down for long has old events, all of which are new to it.
+TEST_F(WorkerTest, MaxAgeCountsFromWhenLogicalReplicationAppliedTheChange) {
+  process_.settings_in_force.max_age = 60s;
+  const Uuid webhook = store_.add_webhook(1);
+  http_.answer = [](const Received&) { return Answer{.status = 500}; };
+  const Time applied_at = process_.now();
+  const std::int64_t id = store_.emit([applied_at](Event& event) {
+    event.created_at = applied_at - 24h;
+    event.applied_at = applied_at;
+  });
+  run_for(5s);
+  EXPECT_EQ(http_.received().size(), 1U);
+  const DeliveryRow* row = store_.pending({id, webhook});
+  ASSERT_NE(row, nullptr);
+  EXPECT_TRUE(row->next_attempt_at);
+  EXPECT_EQ(row->created_at, applied_at - 24h);
+}
+
 TEST_F(WorkerTest, RetryAfterIsHonouredOn429And503Only) {
   const std::map<int, Duration> waits = {{429, 120s}, {503, 120s}, {500, 10s}, {404, 10s}, {301, 10s}};
   for (const auto& [status, wait] : waits) store_.add_webhook(status);

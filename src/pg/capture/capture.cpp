@@ -28,8 +28,10 @@ extern "C" {
 #include "core/event_buffer.h"
 #include "pg/capture/capture_plan.h"
 #include "pg/capture/event_writer.h"
+#include "pg/capture/replication.h"
 #include "pg/capture/row_json.h"
 #include "pg/capture/subscriptions.h"
+#include "pg/capture/written_times.h"
 #include "pg/catalog.h"
 #include "pg/guard.h"
 #include "pg/server/wakes.h"
@@ -75,12 +77,10 @@ EventBuffer& buffer() {
   return *instance;
 }
 
-bool has_written = false;   // in this transaction
+SegmentSet written;         // the segments that this transaction has written to
 bool is_finishing = false;  // the last write has begun: later events are written at once
 
-void write_own(SubtransactionId sub) {
-  if (write_events(buffer(), sub)) has_written = true;
-}
+void write_own(SubtransactionId sub) { written |= write_events(buffer(), sub); }
 
 // The bytes cut off from names and keys count as payload.
 void append(BufferedEvent event) {
@@ -99,12 +99,40 @@ void append(BufferedEvent event) {
   if (is_finishing || buffer().is_full(sub)) write_own(sub);
 }
 
+// --- The time of a change --------------------------------------------------------------------------------------------
+
+// Receivers use it to tell which of a row's changes is the last. So it is later with each change, even if the clock is
+// not.
 Time last_change_at{};
 
-// Later with each call, even if the clock is not: receivers use it to tell which of a row's changes is the last.
-Time next_change_at() {
-  last_change_at = std::max(from_timestamptz(GetCurrentTimestamp()), last_change_at + Duration(1));
-  return last_change_at;
+// Of a transaction that logical replication applies, the first change: when it was applied. The source's commit becomes
+// known only at the end of the transaction. Until then its changes are a microsecond apart, and all of them are shifted
+// together then.
+std::optional<Time> first_applied_at;
+Duration shift{};             // in this transaction, of what is captured after that
+Time last_applied_change_at;  // the last change as it was shifted
+
+// Stores the time or times of a change that has just been made.
+void stamp(BufferedEvent* event) {
+  if (first_applied_at) {
+    last_change_at += Duration(1);
+  } else {
+    last_change_at = std::max(from_timestamptz(GetCurrentTimestamp()), last_change_at + Duration(1));
+    if (is_applying()) first_applied_at = last_change_at;
+  }
+  event->created_at = last_change_at + shift;
+  event->applied_at = first_applied_at;
+}
+
+// At the end of a transaction: if it was applied, its changes get the time of the source's commit.
+void take_source_time() {
+  if (!first_applied_at) return;
+  const std::optional<Time> source = source_commit_time();
+  if (!source) return;
+  shift = std::max(*source, last_applied_change_at + Duration(1)) - *first_applied_at;
+  last_applied_change_at = last_change_at + shift;
+  buffer().shift_times(shift);
+  shift_written_times(written, shift);
 }
 
 // --- One row ---------------------------------------------------------------------------------------------------------
@@ -287,10 +315,12 @@ bool is_wanted(std::optional<std::string_view> organization_id, std::string_view
 // --- Callbacks -------------------------------------------------------------------------------------------------------
 
 void end_transaction(bool committed) noexcept {
-  if (committed && has_written) wake_listening_workers();
+  if (committed && written.any()) wake_listening_workers();
   buffer().clear();
-  has_written = false;
+  written.reset();
   is_finishing = false;
+  first_applied_at.reset();
+  shift = {};
 }
 
 void on_transaction(XactEvent event, void* /*argument*/) {
@@ -299,6 +329,7 @@ void on_transaction(XactEvent event, void* /*argument*/) {
     case XACT_EVENT_PRE_PREPARE:
       entry([] {
         is_finishing = true;
+        take_source_time();
         write_own(GetCurrentSubTransactionId());
       });
       break;
@@ -365,10 +396,12 @@ void capture_row_change(FunctionCallInfoBaseData* call) {
   Statement* const statement = statement_of(call);
   const std::shared_ptr<const CapturePlan> plan = plan_of(trigger);
   if (!plan->captures) return;
+  const bool is_backfill = is_copying_table();
+  if (is_backfill && !plan->backfill) return;
 
   Scratch scratch;
   Payload payload;
-  BufferedEvent event{.name = plan->event};
+  BufferedEvent event{.name = plan->event, .is_backfill = is_backfill};
   {
     std::optional<IsoSettings> settings;
     if (plan->reads_settings) settings.emplace();
@@ -385,7 +418,7 @@ void capture_row_change(FunctionCallInfoBaseData* call) {
     event.data = text.substr(0, payload.data_bytes);
     event.previous = text.substr(payload.data_bytes);
   }
-  event.created_at = next_change_at();
+  stamp(&event);
   append(event);
 }
 
@@ -394,16 +427,13 @@ void capture_event(std::string_view name, std::string_view data, std::optional<s
   if (capture_mode() == CaptureMode::kOff) return;
   accept_subscription_changes();
   if (!is_wanted(organization_id, name)) return;
-  BufferedEvent event{.created_at = next_change_at(),
-                      .name = name,
-                      .organization_id = organization_id,
-                      .key = key,
-                      .known_switch = known_switch()};
+  BufferedEvent event{.name = name, .organization_id = organization_id, .key = key, .known_switch = known_switch()};
   if (data.size() > payload_bytes_max()) {
     event.oversized_bytes = static_cast<std::int64_t>(data.size());
   } else {
     event.data = data;
   }
+  stamp(&event);
   append(event);
 }
 

@@ -66,6 +66,7 @@ struct Arguments {
   Names exclude_columns;
   bool include_previous = false;
   bool large_numbers_as_text = false;
+  bool backfill = false;
 };
 
 constexpr const char* kDeclareHint = "Declare the event with webhook_watch(), which writes the arguments.";
@@ -110,10 +111,13 @@ void parse_option(const TriggerData& trigger, std::string_view argument, Argumen
     arguments.include_previous = parse_boolean(trigger, option, value);
   } else if (option == "large_numbers_as_text") {
     arguments.large_numbers_as_text = parse_boolean(trigger, option, value);
+  } else if (option == "backfill") {
+    arguments.backfill = parse_boolean(trigger, option, value);
   } else {
-    fail_on_argument(trigger, in_quotes(option) +
-                                  " is none of organization_column, key_columns, ignore_columns, changed_columns, "
-                                  "include_columns, exclude_columns, include_previous, large_numbers_as_text.");
+    fail_on_argument(trigger,
+                     in_quotes(option) +
+                         " is none of organization_column, key_columns, ignore_columns, changed_columns, "
+                         "include_columns, exclude_columns, include_previous, large_numbers_as_text, backfill.");
   }
 }
 
@@ -261,6 +265,7 @@ std::shared_ptr<CapturePlan> make_plan(const TriggerData& trigger) {
   plan->compared = compared_columns(arguments, columns);
   plan->virtual_columns = filter(columns, [](const Column& column) { return column.is_virtual; });
   plan->include_previous = arguments.include_previous;
+  plan->backfill = arguments.backfill;
   plan->reads_settings = reads_settings(*plan);
   for (const Column& column : columns) {
     plan->type_hashes.push_back(guarded([&] { return GetSysCacheHashValue1(TYPEOID, ObjectIdGetDatum(column.type)); }));

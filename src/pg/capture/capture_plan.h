@@ -24,6 +24,7 @@ struct CapturePlan {
   std::vector<Column> compared;         // an UPDATE is an event if one of them has changed
   std::vector<Column> virtual_columns;  // all of the table's; to be computed before anything else
   bool include_previous = false;
+  bool backfill = false;        // rows that are copied when the table is subscribed are events too
   bool reads_settings = false;  // IsoSettings is needed
 
   // Maintained by the relcache and syscache callbacks.

@@ -98,6 +98,10 @@ void fill_row(EventValues* row, const BufferedEvent& event, FullTransactionId xi
   if (!event.previous.empty()) row->values[kPrevious] = json_datum(event.previous);
   row->nulls[kOversizedBytes] = !is_oversized;
   row->values[kOversizedBytes] = Int64GetDatum(event.oversized_bytes);
+  row->nulls[kAppliedAt] = !event.applied_at;
+  if (event.applied_at) row->values[kAppliedAt] = TimestampTzGetDatum(to_timestamptz(*event.applied_at));
+  row->nulls[kBackfill] = !event.is_backfill;
+  row->values[kBackfill] = BoolGetDatum(event.is_backfill);
 }
 
 // --- Ids -------------------------------------------------------------------------------------------------------------
@@ -284,7 +288,7 @@ std::size_t find_excess(const EventBuffer& buffer, SubtransactionId sub, bool* i
   return found;
 }
 
-bool write_own(EventBuffer* buffer, SubtransactionId sub) {
+SegmentSet write_own(EventBuffer* buffer, SubtransactionId sub) {
   const std::size_t count = buffer->count_of(sub);
   auto* rows = static_cast<EventValues*>(palloc_extended(sizeof(EventValues) * count, MCXT_ALLOC_HUGE));
   auto* is_excess = static_cast<bool*>(palloc(sizeof(bool) * count));
@@ -296,7 +300,7 @@ bool write_own(EventBuffer* buffer, SubtransactionId sub) {
     targets[part] = lock_some_segment(part == 1);
     if (!OidIsValid(targets[part].relation)) {
       buffer->discard(sub);
-      return false;
+      return {};
     }
   }
   const FullTransactionId xid = GetTopFullTransactionId();
@@ -313,24 +317,26 @@ bool write_own(EventBuffer* buffer, SubtransactionId sub) {
   }
   // Discarded before the rows are written, because an index's function may itself capture events.
   buffer->discard(sub);
+  SegmentSet written;
   for (int part = 0; part < 2; ++part) {
     if (counts[part] == 0) continue;
     Relation segment = table_open(targets[part].relation, NoLock);
     insert_rows(segment, ends[part] - counts[part], counts[part]);
     table_close(segment, NoLock);
+    written.set(static_cast<std::size_t>(targets[part].segment));
   }
   PopActiveSnapshot();
-  return true;
+  return written;
 }
 
 }  // namespace
 
-bool write_events(EventBuffer& buffer, SubtransactionId sub) {
-  if (buffer.count_of(sub) == 0) return false;
+SegmentSet write_events(EventBuffer& buffer, SubtransactionId sub) {
+  if (buffer.count_of(sub) == 0) return {};
   return guarded([&] {
     MemoryContext const context = AllocSetContextCreate(CurrentMemoryContext, "webhook events", ALLOCSET_DEFAULT_SIZES);
     MemoryContext const previous = MemoryContextSwitchTo(context);
-    const bool written = write_own(&buffer, sub);
+    const SegmentSet written = write_own(&buffer, sub);
     MemoryContextSwitchTo(previous);
     MemoryContextDelete(context);
     return written;

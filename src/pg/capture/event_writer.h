@@ -4,13 +4,18 @@
 // A row's xmin is the subtransaction that writes it. So only the events of the innermost subtransaction may be written.
 #pragma once
 
+#include <bitset>
+
 #include "core/event_buffer.h"
+#include "core/ring.h"
 
 namespace webhook::pg {
 
-// Writes the events of sub, the current subtransaction, and removes them from the buffer. Returns whether the table has
+// By the number of the segment.
+using SegmentSet = std::bitset<kAllSegments>;
+
+// Writes the events of sub, the current subtransaction, and removes them from the buffer. Returns the segments that have
 // new rows. If the extension was dropped, the events are discarded. Works in a read-only transaction and just before a
 // commit. Throws Error; the events are then lost, and so is the subtransaction.
-bool write_events(EventBuffer& buffer, SubtransactionId sub);
-
+SegmentSet write_events(EventBuffer& buffer, SubtransactionId sub);
 }  // namespace webhook::pg

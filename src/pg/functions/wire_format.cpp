@@ -83,7 +83,7 @@ Datum webhook_verify_message(PG_FUNCTION_ARGS) {
   });
 }
 
-// (event text, created_at timestamptz, data json, previous json): null if any of the first three is null.
+// (event text, created_at timestamptz, data json, previous json, backfill boolean): null if any of the first three is null.
 Datum webhook_body(PG_FUNCTION_ARGS) {
   return entry([&] {
     if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2)) return text_result(fcinfo, std::nullopt);
@@ -92,6 +92,7 @@ Datum webhook_body(PG_FUNCTION_ARGS) {
     event.created_at = time_argument(fcinfo, 1);
     event.data = utf8_argument(fcinfo, 2);
     event.previous = utf8_argument(fcinfo, 3);
+    event.is_backfill = !PG_ARGISNULL(4) && PG_GETARG_BOOL(4);
     return text_result(webhook::pg::from_utf8(webhook::build_body(event)));
   });
 }

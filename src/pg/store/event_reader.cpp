@@ -47,6 +47,8 @@ struct RawEvent {
   const varlena* previous;
   int32 known_switch;
   int16 segment;
+  std::optional<TimestampTz> applied_at;
+  bool is_backfill;
 };
 
 // A range of ids or xids, from low to below high.
@@ -70,22 +72,6 @@ struct Reading {
   std::size_t count;
   std::size_t bytes;
 };
-
-// The segment's index with this attribute as its first column, or nullptr. The caller closes it.
-Relation open_index(Relation segment, AttrNumber attribute) {
-  List* const indexes = RelationGetIndexList(segment);
-  ListCell* cell;
-  foreach (cell, indexes) {
-    Relation index = index_open(lfirst_oid(cell), AccessShareLock);
-    const Form_pg_index form = index->rd_index;
-    if (form->indisvalid && form->indkey.values[0] == attribute && index->rd_rel->relam == BTREE_AM_OID &&
-        RelationGetIndexPredicate(index) == NIL) {
-      return index;
-    }
-    index_close(index, AccessShareLock);
-  }
-  return nullptr;
-}
 
 // The size of a row's texts when expanded, computed without expanding them.
 std::size_t expanded_bytes(TupleTableSlot* slot, const int* places) {
@@ -115,7 +101,9 @@ RawEvent copy_row(TupleTableSlot* slot, const int* places) {
           .data = text(kData),
           .previous = text(kPrevious),
           .known_switch = DatumGetInt32(value(kKnownSwitch)),
-          .segment = DatumGetInt16(value(kSlot))};
+          .segment = DatumGetInt16(value(kSlot)),
+          .applied_at = is_null(kAppliedAt) ? std::nullopt : std::optional(DatumGetTimestampTz(value(kAppliedAt))),
+          .is_backfill = !is_null(kBackfill) && DatumGetBool(value(kBackfill))};
 }
 
 constexpr int kKeys = 2;
@@ -147,7 +135,7 @@ bool read_segment(Oid relation, Reading* reading) {
   if (RelationGetNumberOfBlocks(segment) > 0) {
     int places[kEventColumns];
     find_event_columns(RelationGetDescr(segment), RelationGetRelationName(segment), places);
-    Relation index = open_index(segment, static_cast<AttrNumber>(places[reading->wanted.column] + 1));
+    Relation index = open_event_index(segment, reading->wanted.column, places);
     is_read = index != nullptr;
     if (index != nullptr) {
       TupleTableSlot* slot = table_slot_create(segment, nullptr);
@@ -183,12 +171,14 @@ Event event_of(const RawEvent& raw) {
           .known_switch = raw.known_switch,
           .xid = raw.xid,
           .created_at = from_timestamptz(raw.created_at),
+          .applied_at = raw.applied_at ? std::optional(from_timestamptz(*raw.applied_at)) : std::nullopt,
           .name = text_of(raw.event),
           .organization_id = optional_text_of(raw.organization_id),
           .key = optional_text_of(raw.key),
           .data = text_of(raw.data),
           .previous = text_of(raw.previous),
-          .oversized_bytes = raw.oversized_bytes};
+          .oversized_bytes = raw.oversized_bytes,
+          .is_backfill = raw.is_backfill};
 }
 
 struct Read {

@@ -73,6 +73,7 @@ FoundEvents fetch_from(int segment, const std::vector<std::int64_t>& ids, std::s
   const Column oversized_bytes = query.column("oversized_bytes");
   const Column segment_column = query.column("slot");
   const Column known_switch = query.column("known_switch");
+  const Column applied_at = query.column("applied_at");
   FoundEvents found;
   std::size_t bytes = 0;
   for (std::size_t row = 0; row < rows; ++row) {
@@ -87,6 +88,7 @@ FoundEvents fetch_from(int segment, const std::vector<std::int64_t>& ids, std::s
     event.oversized_bytes = query.get_int64(row, oversized_bytes);
     event.segment = query.get_int16(row, segment_column);
     event.known_switch = query.get_int32(row, known_switch);
+    event.applied_at = query.get_optional_time(row, applied_at);
   }
   return found;
 }

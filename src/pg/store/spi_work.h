@@ -35,7 +35,7 @@ inline Query& bind(Query& query, const WebhookIdentity& webhook) {
 // The snapshot in the first row's column snapshot.
 Snapshot snapshot_of(const Query& query);
 
-// The columns of an event that its texts are in. They have the same names in read_events_by_id and in read_due.
+// The columns of an event that its body is made of. They have the same names in read_events_by_id and in read_due.
 class EventTexts {
  public:
   explicit EventTexts(const Query& query) : query_(query) {}
@@ -55,6 +55,7 @@ class EventTexts {
     event->key = query_.get_optional_text(row, key_);
     event->data = query_.get_optional_text(row, data_).value_or(std::string());
     event->previous = query_.get_optional_text(row, previous_).value_or(std::string());
+    event->is_backfill = query_.get_boolean(row, backfill_);
   }
 
  private:
@@ -64,6 +65,7 @@ class EventTexts {
   Column key_ = query_.column("key");
   Column data_ = query_.column("data");
   Column previous_ = query_.column("previous");
+  Column backfill_ = query_.column("backfill");
 };
 
 // --- The configuration's news (spi_configuration.cpp) ----------------------------------------------------------------

@@ -275,7 +275,8 @@ inline constinit Statement find_events(R"(
 
 inline constinit Statement read_events_by_id(R"(
   SELECT id, xid, created_at, event, organization_id, key, data, previous,
-         coalesce(oversized_bytes, 0) AS oversized_bytes, slot, known_switch
+         coalesce(oversized_bytes, 0) AS oversized_bytes, slot, known_switch, applied_at,
+         coalesce(backfill, false) AS backfill
     FROM @extschema@.webhook_events
    WHERE slot = $1::smallint AND id = ANY($2)
    ORDER BY id)");
@@ -660,11 +661,12 @@ inline constinit Statement update_checkpoint(R"(
 // The events are in webhook_events, or among the events that outlived their segment. Returns rows after ($5, $6): at
 // most $7, and of those only as many as begin within $8 stored bytes. found counts all of the at most $7 rows.
 inline constinit Statement read_due(R"(
-  SELECT b.event_id, b.created_at, b.event, b.organization_id, b.key, b.data, b.previous, b.attempts, b.probes,
+  SELECT b.event_id, b.created_at, b.event, b.organization_id, b.key, b.data, b.previous, b.backfill, b.attempts, b.probes,
          b.pending_since, b.next_attempt_at, b.found, coalesce(b.slot, 0::smallint) AS slot, b.request
     FROM (SELECT d.event_id, d.created_at, d.event, d.organization_id, d.key, d.attempts, d.probes, d.pending_since,
                  d.next_attempt_at, d.slot, d.request, coalesce(e.data, k.data) AS data,
                  coalesce(e.previous, k.previous) AS previous,
+                 coalesce(e.backfill, k.backfill, false) AS backfill,
                  count(*) OVER () AS found,
                  coalesce(sum(pg_column_size(coalesce(e.data, k.data)))
                             OVER (ORDER BY d.next_attempt_at, d.event_id
@@ -676,11 +678,11 @@ inline constinit Statement read_due(R"(
                      AND (next_attempt_at, event_id) > ($5, $6)
                    ORDER BY next_attempt_at, event_id
                    LIMIT $7) AS d
-                 LEFT JOIN LATERAL (SELECT data, previous
+                 LEFT JOIN LATERAL (SELECT data, previous, backfill
                                       FROM @extschema@.webhook_events
                                      WHERE slot = d.slot AND id = d.event_id
                                     OFFSET 0) AS e ON true
-                 LEFT JOIN LATERAL (SELECT data, previous
+                 LEFT JOIN LATERAL (SELECT data, previous, backfill
                                       FROM webhook_internal.saved_events
                                      WHERE event_id = d.event_id AND e.data IS NULL
                                     OFFSET 0) AS k ON true) AS b
@@ -706,12 +708,13 @@ inline constinit Statement read_due_in_order(R"(
      WHERE first_at <= $4
      ORDER BY event_id
      LIMIT $6)
-  SELECT b.event_id, b.created_at, b.event, b.organization_id, b.key, b.data, b.previous, b.attempts, b.probes,
+  SELECT b.event_id, b.created_at, b.event, b.organization_id, b.key, b.data, b.previous, b.backfill, b.attempts, b.probes,
          b.pending_since, b.next_attempt_at, b.found, coalesce(b.slot, 0::smallint) AS slot, b.request, c.scanned
     FROM (SELECT count(*) AS scanned FROM scan) AS c
          LEFT JOIN (SELECT d.event_id, d.created_at, d.event, d.organization_id, d.key, d.attempts, d.probes,
                            d.pending_since, d.next_attempt_at, d.slot, d.request, coalesce(e.data, k.data) AS data,
                            coalesce(e.previous, k.previous) AS previous,
+                           coalesce(e.backfill, k.backfill, false) AS backfill,
                            count(*) OVER () AS found,
                            coalesce(sum(pg_column_size(coalesce(e.data, k.data)))
                                       OVER (ORDER BY d.event_id
@@ -719,11 +722,11 @@ inline constinit Statement read_due_in_order(R"(
                       FROM due
                            JOIN @extschema@.webhook_deliveries AS d
                              ON d.event_id = due.event_id AND d.configuration_id = $1
-                           LEFT JOIN LATERAL (SELECT data, previous
+                           LEFT JOIN LATERAL (SELECT data, previous, backfill
                                                 FROM @extschema@.webhook_events
                                                WHERE slot = d.slot AND id = d.event_id
                                               OFFSET 0) AS e ON true
-                           LEFT JOIN LATERAL (SELECT data, previous
+                           LEFT JOIN LATERAL (SELECT data, previous, backfill
                                                 FROM webhook_internal.saved_events
                                                WHERE event_id = d.event_id AND e.data IS NULL
                                               OFFSET 0) AS k ON true) AS b ON b.bytes_before < $7
@@ -829,8 +832,8 @@ inline constinit Statement save_events(R"(
        FOR NO KEY UPDATE OF d SKIP LOCKED),
   saved AS (
     INSERT INTO webhook_internal.saved_events
-           (event_id, xid, created_at, event, organization_id, key, data, previous, bytes)
-    SELECT e.id, e.xid, e.created_at, e.event, e.organization_id, e.key, e.data, e.previous,
+           (event_id, xid, created_at, event, organization_id, key, data, previous, backfill, bytes)
+    SELECT e.id, e.xid, e.created_at, e.event, e.organization_id, e.key, e.data, e.previous, e.backfill,
            pg_column_size(e.data) + coalesce(pg_column_size(e.previous), 0)
       FROM (SELECT DISTINCT event_id FROM free) AS f
            CROSS JOIN LATERAL (SELECT *

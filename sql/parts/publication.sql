@@ -1,0 +1,74 @@
+-- webhook_publication(): what the source of a delivery node must run (docs/nodes.md).
+
+-- A watch needs the columns that it sends, those in its arguments, and those in its condition, which pg_depend knows.
+CREATE FUNCTION webhook_internal.needed_columns(source regclass) RETURNS name[]
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH watch AS (
+        SELECT t.oid, w.* FROM @extschema@.webhook_watches w
+        JOIN pg_trigger t ON t.tgrelid = w.source AND t.tgname = w.trigger_name
+        WHERE w.source = needed_columns.source AND w.on_replicated
+    ), present AS (
+        -- A generated column cannot be listed. The node computes its own.
+        SELECT a.attname, a.attnum FROM pg_attribute a
+        WHERE a.attrelid = source AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+    ), needed AS (
+        SELECT p.attname, p.attnum FROM present p
+        WHERE p.attname = ANY (coalesce(webhook_internal.watch_key(source), '{}'))
+           OR EXISTS (SELECT FROM watch w
+                      WHERE CASE WHEN w.include_columns IS NULL THEN p.attname <> ALL (coalesce(w.exclude_columns, '{}'))
+                                 ELSE p.attname = ANY (w.include_columns) END
+                         OR p.attname = ANY (w.organization_column || w.key_columns || w.changed_columns)
+                         OR EXISTS (SELECT FROM pg_depend d
+                                    WHERE d.classid = 'pg_trigger'::regclass AND d.objid = w.oid
+                                      AND d.refclassid = 'pg_class'::regclass AND d.refobjid = source
+                                      AND d.refobjsubid = p.attnum))
+    )
+    -- Without a list, columns that are added later are published too.
+    SELECT array_agg(n.attname ORDER BY n.attnum) FROM needed n
+    HAVING count(*) < (SELECT count(*) FROM present)
+$$;
+COMMENT ON FUNCTION webhook_internal.needed_columns(regclass) IS
+    'The columns that the events of a table need, with its primary key; null if they need all.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'EXECUTE ON FUNCTION webhook_internal.needed_columns(regclass)');
+
+CREATE FUNCTION @extschema@.webhook_publication(
+    publication name DEFAULT 'webhook', role name DEFAULT 'webhook_node') RETURNS text
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    script text;
+BEGIN
+    WITH source AS (
+        SELECT DISTINCT w.source FROM @extschema@.webhook_watches w WHERE w.on_replicated
+    ), part AS (
+        SELECT c.relkind = 'p' AS is_partitioned, format('%I', n.nspname) AS schema_name,
+               format('%I.%I', n.nspname, c.relname) AS table_name,
+               (SELECT ' (' || string_agg(format('%I', u.name), ', ' ORDER BY u.place) || ')'
+                FROM unnest(webhook_internal.needed_columns(s.source)) WITH ORDINALITY u (name, place)) AS columns
+        FROM source s JOIN pg_class c ON c.oid = s.source JOIN pg_namespace n ON n.oid = c.relnamespace
+    )
+    SELECT format(E'CREATE ROLE %I LOGIN REPLICATION;\n', role)
+           || format(E'GRANT USAGE ON SCHEMA %s TO %I;\n', string_agg(DISTINCT p.schema_name, ', '), role)
+           || string_agg(format(E'GRANT SELECT%s ON %s TO %I;\n', p.columns, p.table_name, role), ''
+                         ORDER BY p.table_name)
+           || format('CREATE PUBLICATION %I FOR TABLE ', publication)
+           || string_agg(p.table_name || coalesce(p.columns, ''), ', ' ORDER BY p.table_name)
+           || CASE WHEN bool_or(p.is_partitioned) THEN ' WITH (publish_via_partition_root = true);' ELSE ';' END
+    INTO script FROM part p HAVING count(*) > 0;
+    IF script IS NULL THEN
+        RAISE EXCEPTION 'no event is declared for changes that logical replication applies'
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'First create the tables on this node, and declare events on them with '
+                         'webhook_watch(..., on_replicated => true).';
+    END IF;
+    RETURN script;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.webhook_publication(name, name) IS
+    'The statements that prepare the source of a delivery node: a role that may replicate and read what the events need, '
+    'and a publication of the tables with on_replicated events. Lists columns if the events do not need all. Runs '
+    'nothing. Raises 55000 if no event is declared with on_replicated.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'EXECUTE ON FUNCTION @extschema@.webhook_publication(name, name)');

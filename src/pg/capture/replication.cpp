@@ -1,0 +1,35 @@
+#include "pg/capture/replication.h"
+
+extern "C" {
+#include "postgres.h"
+
+#include "catalog/pg_subscription_rel.h"
+#include "replication/origin.h"
+#include "replication/worker_internal.h"
+#include "storage/spin.h"
+}
+
+#include "pg/timestamps.h"
+
+namespace webhook::pg {
+
+bool is_applying() noexcept {
+  return replorigin_session_origin != InvalidRepOriginId && replorigin_session_origin != DoNotReplicateId;
+}
+
+// The worker that copies a table then applies what was committed while it copied. These are changes like any others.
+bool is_copying_table() noexcept {
+  LogicalRepWorker* const worker = MyLogicalRepWorker;
+  if (worker == nullptr || !OidIsValid(worker->relid)) return false;
+  SpinLockAcquire(&worker->relmutex);
+  const bool is_copying = worker->relstate == SUBREL_STATE_DATASYNC;
+  SpinLockRelease(&worker->relmutex);
+  return is_copying;
+}
+
+std::optional<Time> source_commit_time() noexcept {
+  if (!is_applying() || replorigin_session_origin_timestamp == 0 || is_copying_table()) return std::nullopt;
+  return from_timestamptz(replorigin_session_origin_timestamp);
+}
+
+}  // namespace webhook::pg

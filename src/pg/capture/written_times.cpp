@@ -1,0 +1,119 @@
+#include "pg/capture/written_times.h"
+
+extern "C" {
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "nodes/execnodes.h"
+#include "utils/fmgroids.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/xid8.h"
+}
+
+#include "pg/catalog.h"
+#include "pg/event_table.h"
+#include "pg/guard.h"
+
+namespace webhook::pg {
+namespace {
+
+struct Shifting {
+  ResultRelInfo* target;
+  EState* state;
+  TupleTableSlot* slot;
+  Snapshot snapshot;
+  int created_at;  // the column's position, from 0
+  int64 shift_us;
+};
+
+// The executor's update would check replica identities and fire triggers.
+void update_row(const Shifting& shifting, ItemPointer place) {
+  Relation const segment = shifting.target->ri_RelationDesc;
+#if PG_VERSION_NUM >= 160000
+  TU_UpdateIndexes indexes;
+  simple_table_tuple_update(segment, place, shifting.slot, shifting.snapshot, &indexes);
+  if (indexes == TU_None) return;
+  list_free(ExecInsertIndexTuples(shifting.target, shifting.slot, shifting.state, true, false, nullptr, NIL,
+                                  indexes == TU_Summarizing));
+#else
+  bool needs_entries;
+  simple_table_tuple_update(segment, place, shifting.slot, shifting.snapshot, &needs_entries);
+  if (!needs_entries) return;
+  list_free(ExecInsertIndexTuples(shifting.target, shifting.slot, shifting.state, true, false, nullptr, NIL));
+#endif
+}
+
+void shift_row(const Shifting& shifting, HeapTuple tuple) {
+  TupleDesc const shape = RelationGetDescr(shifting.target->ri_RelationDesc);
+  int column = shifting.created_at + 1;
+  bool is_null;
+  Datum shifted =
+      TimestampTzGetDatum(DatumGetTimestampTz(heap_getattr(tuple, column, shape, &is_null)) + shifting.shift_us);
+  ExecStoreHeapTuple(heap_modify_tuple_by_cols(tuple, shape, 1, &column, &shifted, &is_null), shifting.slot, false);
+  update_row(shifting, &tuple->t_self);
+  ExecClearTuple(shifting.slot);
+  ResetPerTupleExprContext(shifting.state);
+}
+
+void shift_segment(Oid relation, FullTransactionId xid, int64 shift_us) {
+  Relation segment = table_open(relation, NoLock);  // locked when the rows were written
+  int places[kEventColumns];
+  find_event_columns(RelationGetDescr(segment), RelationGetRelationName(segment), places);
+  Oid index = InvalidOid;
+  if (Relation opened = open_event_index(segment, kXid, places)) {
+    index = RelationGetRelid(opened);
+    index_close(opened, NoLock);
+  }
+  EState* state = CreateExecutorState();
+  ResultRelInfo* target = makeNode(ResultRelInfo);
+  InitResultRelInfo(target, segment, 0, nullptr, 0);
+  ExecOpenIndices(target, false);
+  const Shifting shifting{.target = target,
+                          .state = state,
+                          .slot = MakeSingleTupleTableSlot(RelationGetDescr(segment), &TTSOpsHeapTuple),
+                          .snapshot = GetActiveSnapshot(),
+                          .created_at = places[kCreatedAt],
+                          .shift_us = shift_us};
+  ScanKeyData key;
+  ScanKeyInit(&key, static_cast<AttrNumber>(places[kXid] + 1), BTEqualStrategyNumber, F_XID8EQ,
+              FullTransactionIdGetDatum(xid));
+  SysScanDesc scan = systable_beginscan(segment, index, OidIsValid(index), shifting.snapshot, 1, &key);
+  MemoryContext const previous = MemoryContextSwitchTo(GetPerTupleMemoryContext(state));
+  for (HeapTuple tuple; HeapTupleIsValid(tuple = systable_getnext(scan));) {
+    CHECK_FOR_INTERRUPTS();
+    shift_row(shifting, tuple);
+  }
+  MemoryContextSwitchTo(previous);
+  systable_endscan(scan);
+  ExecDropSingleTupleTableSlot(shifting.slot);
+  ExecCloseIndices(target);
+  FreeExecutorState(state);
+  table_close(segment, NoLock);
+}
+
+}  // namespace
+
+void shift_written_times(const SegmentSet& segments, Duration shift) {
+  const Catalog* const found = find_catalog();
+  if (found == nullptr || segments.none()) return;
+  const auto relations = found->event_segments;
+  guarded([&] {
+    CommandCounterIncrement();  // so that the snapshot sees what this transaction has written
+    PushActiveSnapshot(GetLatestSnapshot());
+    for (std::size_t i = 0; i < segments.size(); ++i) {
+      if (segments.test(i)) shift_segment(relations[i], GetTopFullTransactionId(), shift.count());
+    }
+    PopActiveSnapshot();
+  });
+}
+
+}  // namespace webhook::pg
