@@ -39,7 +39,17 @@ CREATE FUNCTION @extschema@.webhook_publication(
 AS $$
 DECLARE
     script text;
+    keyless regclass;
 BEGIN
+    FOR keyless IN
+        SELECT DISTINCT w.source FROM @extschema@.webhook_watches w
+        WHERE w.on_replicated AND webhook_internal.watch_key(w.source) IS NULL
+    LOOP
+        RAISE WARNING 'table % has no primary key: once the source publishes it, updates and deletes of its rows fail there',
+                      keyless
+            USING HINT = format('Give it a primary key, or first run this on the source: ALTER TABLE %s REPLICA IDENTITY '
+                                'FULL;', keyless);
+    END LOOP;
     WITH source AS (
         SELECT DISTINCT w.source FROM @extschema@.webhook_watches w WHERE w.on_replicated
     ), part AS (
@@ -69,6 +79,6 @@ $$;
 COMMENT ON FUNCTION @extschema@.webhook_publication(name, name) IS
     'The statements that prepare the source of a delivery node: a role that may replicate and read what the events need, '
     'and a publication of the tables with on_replicated events. Lists columns if the events do not need all. Runs '
-    'nothing. Raises 55000 if no event is declared with on_replicated.';
+    'nothing. Raises 55000 if no event is declared with on_replicated, and a WARNING for a table without primary key.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
     'EXECUTE ON FUNCTION @extschema@.webhook_publication(name, name)');

@@ -191,7 +191,7 @@ CREATE TABLE judged (name text, executes int, pastes int, why text);
 INSERT INTO judged VALUES
     ('check_columns', 0, 2, 'A message to read.'), ('check_events', 0, 1, 'A message to read.'),
     ('check_filter', 0, 1, 'A message to read.'), ('check_headers', 0, 2, 'A message to read.'),
-    ('webhook_publication', 0, 3, 'Statements for the source, to be read first: quoted names only.'),
+    ('webhook_publication', 0, 4, 'Statements for the source, to be read first: quoted names only.'),
     ('check_sources', 0, 12, 'Messages to read; in a hint a statement, with a regclass and quoted names.'),
     ('check_texts', 0, 3, 'Messages to read.'), ('redeliver_operator', 0, 1, 'A message to read.'),
     ('make_pending', 0, 2, 'A message to read.'), ('check_deferred_operator', 0, 2, 'A message to read.'),

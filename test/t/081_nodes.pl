@@ -63,6 +63,14 @@ query($source, q{
 	INSERT INTO contacts VALUES (1, 'acme', 'Ada', NULL);
 });
 query($node, $create_tables);
+my (undef, undef, $warning) = $node->psql('postgres', q{
+	BEGIN;
+	CREATE TABLE notes (id int);
+	SELECT webhook_watch('notes', 'note.created', organization_column => NULL, on_replicated => true);
+	SELECT webhook_publication();
+	ROLLBACK});
+like($warning, qr/WARNING:  table public\.notes has no primary key: .*\nHINT:  .* ALTER TABLE public\.notes REPLICA IDENTITY FULL;/,
+	'the node warns of a table whose updates would fail on the source');
 query($node, $declare_events);
 is(query($node, $ask_for_publication) . "\n", $prepare_source, 'the node writes what docs/nodes.md shows for the source');
 query($source, $prepare_source);
