@@ -37,7 +37,7 @@ CURL_VERSION_MIN = 7.87.0  # CURLOPT_QUICK_EXIT
 PG_VERSION_MIN = 15
 
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
-NEEDS_NO_BUILD = clean distclean help unit-clean
+NEEDS_NO_BUILD = clean deb dist distclean help unit-clean
 ifneq ($(filter-out $(NEEDS_NO_BUILD),$(or $(MAKECMDGOALS),all)),)
 ifeq ($(wildcard $(PGXS)),)
 $(error the server headers of PostgreSQL are missing: install postgresql-server-dev-$(PG_VERSION_MIN) (or newer), or name another pg_config with PG_CONFIG=)
@@ -65,6 +65,7 @@ LIBS_LIBS := $(shell $(PKG_CONFIG) --libs libcurl libcrypto 2>/dev/null)
 # Designated initializers leave out what has a default.
 WARNINGS = -Wall -Wextra -Werror -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wunused \
 	-Wno-missing-field-initializers
+# COPT= has more flags for the compiler, from somebody who makes a package. PGXS of PostgreSQL 15 gives it to C alone.
 # A failed assertion in a backend takes the whole server down: they are for the unit tests.
 PG_CPPFLAGS = -DNDEBUG -Isrc $(LIBS_CFLAGS) -DWEBHOOK_VERSION='"$(EXTVERSION)"'
 # -isystem: clang in C++20 rejects `register` in the headers of PostgreSQL 15, and their warnings are not ours. PGXS adds
@@ -72,7 +73,7 @@ PG_CPPFLAGS = -DNDEBUG -Isrc $(LIBS_CFLAGS) -DWEBHOOK_VERSION='"$(EXTVERSION)"'
 # is a system header's.
 PG_CXXFLAGS = -std=c++20 $(WARNINGS) -fvisibility=hidden -MMD -MP \
 	$(if $(findstring clang,$(CXX)),-Wno-unknown-warning-option -Wno-deprecated-volatile) \
-	-isystem $(shell $(PG_CONFIG) --includedir-server 2>/dev/null)
+	-isystem $(shell $(PG_CONFIG) --includedir-server 2>/dev/null) $(COPT)
 SHLIB_LINK = $(LIBS_LIBS) -lstdc++
 # Nothing of ours could be inlined into a query: no LLVM bitcode.
 override with_llvm = no
@@ -104,12 +105,13 @@ CONSOLE_PAGE = $(shell find console/page -type f 2>/dev/null)
 CONSOLE_INCLUDES = -I. -Isrc $(shell $(PKG_CONFIG) --cflags libpq libssl 2>/dev/null)
 CONSOLE_LIBS = $(shell $(PKG_CONFIG) --libs libpq libssl libcrypto 2>/dev/null) -lpthread
 CONSOLE_FLAGS = -std=c++20 -O2 -g $(WARNINGS) $(CONSOLE_INCLUDES) -DWEBHOOK_VERSION='"$(EXTVERSION)"' \
-	-D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE -MMD -MP
+	-D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE -MMD -MP $(COPT)
+CONSOLE_LDFLAGS =
 
 console: $(CONSOLE_DIR)/webhook-console
 
 $(CONSOLE_DIR)/webhook-console: $(CONSOLE_OBJS) $(CONSOLE_DIR)/page.o
-	$(CXX) -pie -Wl,-z,relro,-z,now -o $@ $^ $(CONSOLE_LIBS)
+	$(CXX) -pie -Wl,-z,relro,-z,now $(CONSOLE_LDFLAGS) -o $@ $^ $(CONSOLE_LIBS)
 
 $(CONSOLE_DIR)/page.S: console/embed_page $(CONSOLE_PAGE)
 	@mkdir -p $(@D)
@@ -176,6 +178,14 @@ $(FUZZ_DIR)/%.o: %.cpp
 
 -include $(FUZZ_OBJS:.o=.d)
 
+# --- packages ------------------------------------------------------------------------------------------------------
+
+deb:
+	dev/deb
+
+dist:
+	dev/dist
+
 # --- the rest -------------------------------------------------------------------------------------------------------
 
 tap:
@@ -202,10 +212,12 @@ help:
 	@echo 'make fuzz          run the fuzz targets (FUZZ_SECONDS=60 each, FUZZ_JOBS=2 at once)'
 	@echo 'make tap           run the TAP tests on clusters of their own'
 	@echo 'make model         check the promises among random operations (MODEL_SECONDS=60, MODEL_SEED=)'
+	@echo 'make deb           build Debian packages for the PostgreSQL of this release, in build/deb'
+	@echo "make dist          make PGXN's archive of what is committed, build/webhook-VERSION.zip"
 	@echo 'make lint          clang-format, clang-tidy and the include rules'
 	@echo 'make format        reformat the C++ sources'
 	@echo 'make demo          rows in, signed webhooks out, in a throw-away cluster'
 	@echo 'make clean         remove what was built'
 
-.PHONY: console unit unit-clean fuzz fuzz-build tap model lint demo format help
+.PHONY: console unit unit-clean fuzz fuzz-build tap model deb dist lint demo format help
 .DEFAULT_GOAL := all

@@ -18,6 +18,9 @@ help_if_asked() {
 step() { printf '==> %s\n' "$*"; }
 fail() { printf '%s: %s\n' "$0" "$*" >&2; exit 1; }
 
+# git in this checkout, also if another user than its owner runs it.
+git_here() { git -C "$root" -c safe.directory="$root" "$@"; }
+
 # The majors of the servers that Debian's packages have installed, oldest first.
 installed_majors() {
   local server
