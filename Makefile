@@ -78,6 +78,14 @@ SHLIB_LINK = $(LIBS_LIBS) -lstdc++
 # Nothing of ours could be inlined into a query: no LLVM bitcode.
 override with_llvm = no
 
+# `make install prefix=DIR` installs into DIR/share/extension and DIR/lib, for extension_control_path and
+# dynamic_library_path. PGXS alone would take the server's own folders if they, as Debian's, do not lie below one prefix.
+ifeq ($(origin prefix),command line)
+override datadir := $(prefix)/share
+override pkglibdir := $(prefix)/lib
+override undefine prefix
+endif
+
 # Goals that build nothing work without PostgreSQL.
 ifneq ($(wildcard $(PGXS)),)
 include $(PGXS)
@@ -205,7 +213,7 @@ format:
 
 help:
 	@echo 'make               build the extension (PG_CONFIG=, CXX=)'
-	@echo 'make install       install it into that PostgreSQL'
+	@echo 'make install       install it into that PostgreSQL, or by prefix=DIR into that folder'
 	@echo 'make installcheck  run the SQL tests against a running server that has it (needs pgTAP)'
 	@echo "make console       build the settings page's server (build/console/webhook-console)"
 	@echo 'make unit          build and run the unit tests (UNIT_ARGS=--gtest_filter=…)'
