@@ -18,8 +18,9 @@ struct Event {
   std::int32_t known_switch = std::numeric_limits<std::int32_t>::max();
   std::uint64_t xid = 0;  // the top-level transaction that captured the event, with the epoch
   Time created_at{};
-  // When logical replication applied the change, which had been committed elsewhere at created_at.
-  std::optional<Time> applied_at;
+  // When logical replication applied the change, which had been committed elsewhere at created_at. Time{}: it was made
+  // here.
+  Time applied_at{};
   std::string name;  // contact.created
   std::optional<std::string> organization_id;
   std::optional<std::string> key;
@@ -29,7 +30,7 @@ struct Event {
   bool is_backfill = false;          // the row was there before its table was subscribed
 
   // Since when the event is in this database's log.
-  Time captured_at() const { return applied_at.value_or(created_at); }
+  Time captured_at() const { return applied_at == Time{} ? created_at : applied_at; }
 
   std::size_t bytes() const {
     return sizeof *this + name.size() + (organization_id ? organization_id->size() : 0) + (key ? key->size() : 0) +

@@ -29,7 +29,7 @@ struct BufferedEvent {
   std::string_view previous{};       // the old values of what an UPDATE changed, as JSON; empty: not requested
   std::int64_t oversized_bytes = 0;  // above 0: the size of a payload that was too large; data and previous are empty
   std::int32_t known_switch = 0;     // the last switch of a webhook that the session knows of
-  std::optional<Time> applied_at{};  // as in Event
+  std::optional<Time> applied_at{};  // nothing: the change was made here
   bool is_backfill = false;          // as in Event
 };
 

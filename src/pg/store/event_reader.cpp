@@ -171,7 +171,7 @@ Event event_of(const RawEvent& raw) {
           .known_switch = raw.known_switch,
           .xid = raw.xid,
           .created_at = from_timestamptz(raw.created_at),
-          .applied_at = raw.applied_at ? std::optional(from_timestamptz(*raw.applied_at)) : std::nullopt,
+          .applied_at = raw.applied_at ? from_timestamptz(*raw.applied_at) : Time{},
           .name = text_of(raw.event),
           .organization_id = optional_text_of(raw.organization_id),
           .key = optional_text_of(raw.key),

@@ -88,7 +88,7 @@ FoundEvents fetch_from(int segment, const std::vector<std::int64_t>& ids, std::s
     event.oversized_bytes = query.get_int64(row, oversized_bytes);
     event.segment = query.get_int16(row, segment_column);
     event.known_switch = query.get_int32(row, known_switch);
-    event.applied_at = query.get_optional_time(row, applied_at);
+    event.applied_at = query.get_optional_time(row, applied_at).value_or(Time{});
   }
   return found;
 }
