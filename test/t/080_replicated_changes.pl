@@ -148,6 +148,23 @@ foreach my $streaming (query($node, 'SHOW server_version_num') >= 160000 ? qw(of
 		"streaming = $streaming: in the order of its changes");
 }
 
+# What savepoints wrote and rolled back stays out of it, and harms nobody. Any session with a replication origin applies.
+create_tables('CREATE TABLE replayed (id int PRIMARY KEY)');
+query($node, q{
+	SELECT webhook_watch('replayed', 'replayed.created', organization_column => NULL, on_replicated => true);
+	SELECT pg_replication_origin_create('replayed');
+});
+my $undo = q{SAVEPOINT s; INSERT INTO replayed SELECT i FROM generate_series(100001, 101100) i; ROLLBACK TO s;};
+foreach my $kept ('', map { "INSERT INTO replayed SELECT i FROM generate_series($_, $_ + 1099) i;" } 1, 10001)
+{
+	query($node, qq{SELECT pg_replication_origin_session_setup('replayed'); TRUNCATE replayed; BEGIN;
+		SELECT pg_replication_origin_xact_setup('0/1', '2026-01-01 00:00Z');
+		$undo $kept $undo INSERT INTO replayed VALUES (20000); $undo COMMIT});
+}
+is(query($node, q{SELECT count(*) || ' ' || (min(created_at) >= '2026-01-01 00:00Z' AND max(created_at) < '2026-01-01 00:00:01Z')
+	FROM webhook_events WHERE event = 'replayed.created'}), '2203 true',
+	'what was rolled back is shifted with nothing, and the rest to the time of the source');
+
 query($source, q{BEGIN; INSERT INTO items VALUES (200, 'prepared', 1); PREPARE TRANSACTION 'p'; COMMIT PREPARED 'p'});
 catch_up('changes');
 is(query($node, q{SELECT count(*) FROM webhook_events WHERE data->>'name' = 'prepared'}), 1, 'a prepared transaction is sent');

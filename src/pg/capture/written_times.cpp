@@ -11,6 +11,7 @@ extern "C" {
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/execnodes.h"
+#include "storage/lmgr.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -61,11 +62,13 @@ void shift_row(const Shifting& shifting, HeapTuple tuple) {
   ExecStoreHeapTuple(heap_modify_tuple_by_cols(tuple, shape, 1, &column, &shifted, &is_null), shifting.slot, false);
   update_row(shifting, &tuple->t_self);
   ExecClearTuple(shifting.slot);
-  ResetPerTupleExprContext(shifting.state);
 }
 
 void shift_segment(Oid relation, FullTransactionId xid, int64 shift_us) {
-  Relation segment = table_open(relation, NoLock);  // locked when the rows were written
+  // A segment with rows of this transaction is locked by it. If a savepoint was rolled back, its locks went with its rows.
+  if (!ConditionalLockRelationOid(relation, RowExclusiveLock)) return;
+  Relation segment = try_table_open(relation, NoLock);
+  if (segment == nullptr) return;
   int places[kEventColumns];
   find_event_columns(RelationGetDescr(segment), RelationGetRelationName(segment), places);
   Oid index = InvalidOid;
@@ -87,12 +90,14 @@ void shift_segment(Oid relation, FullTransactionId xid, int64 shift_us) {
   ScanKeyInit(&key, static_cast<AttrNumber>(places[kXid] + 1), BTEqualStrategyNumber, F_XID8EQ,
               FullTransactionIdGetDatum(xid));
   SysScanDesc scan = systable_beginscan(segment, index, OidIsValid(index), shifting.snapshot, 1, &key);
-  MemoryContext const previous = MemoryContextSwitchTo(GetPerTupleMemoryContext(state));
   for (HeapTuple tuple; HeapTupleIsValid(tuple = systable_getnext(scan));) {
     CHECK_FOR_INTERRUPTS();
+    // Not for the scan: it keeps what it allocates.
+    MemoryContext const previous = MemoryContextSwitchTo(GetPerTupleMemoryContext(state));
     shift_row(shifting, tuple);
+    MemoryContextSwitchTo(previous);
+    ResetPerTupleExprContext(state);
   }
-  MemoryContextSwitchTo(previous);
   systable_endscan(scan);
   ExecDropSingleTupleTableSlot(shifting.slot);
   ExecCloseIndices(target);
