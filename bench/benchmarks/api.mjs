@@ -8,7 +8,7 @@ export const title = 'How long a call of webhook_api takes a tenant with the lev
 const WEBHOOKS = 1000;
 
 // name, SQL, and whether the answer says how far the call looked. $webhook is a webhook of the tenant, $log an attempt of it,
-// $event its event, $place an id in the middle of the log, $newest one near its end.
+// $hundred a hundred of them, $event its event, $place an id in the middle of the log, $newest one near its end.
 const CALLS = [
   ['session', 'session()'],
   ['check', 'check()', true],
@@ -43,7 +43,7 @@ const CALLS = [
   ['breakdown, of a webhook', 'breakdown($webhook)', true],
   ['explain', 'explain($event)', true],
   ['find, key', "find(key => 'nosuch')", true],
-  ['redeliver, 100', `redeliver(ARRAY(SELECT l.id FROM webhook_logs l WHERE l.configuration_id = $webhook LIMIT 100))`],
+  ['redeliver, 100', 'redeliver($hundred)'],
   ['cancel', 'cancel($webhook)'],
   ['delete', 'delete($webhook)'],
 ];
@@ -80,8 +80,10 @@ async function fill(database, rows) {
 async function findPlaces(database, rows) {
   const [log] = await database.query(`SELECT l.id, l.event_id, l.configuration_id FROM webhook_logs AS l
     WHERE l.organization_id = 'acme' AND l.id > ${Math.floor(rows / 2)} ORDER BY l.id LIMIT 1`);
-  return { $webhook: `'${log.configuration_id}'`, $log: log.id, $event: log.event_id, $place: Math.floor(rows / 2),
-    $newest: rows - 10 };
+  const attempts = await database.query(`SELECT l.id FROM webhook_logs AS l WHERE l.configuration_id = '${log.configuration_id}'
+    LIMIT 100`);
+  return { $webhook: `'${log.configuration_id}'`, $log: log.id, $hundred: `'{${attempts.map((attempt) => attempt.id)}}'`,
+    $event: log.event_id, $place: Math.floor(rows / 2), $newest: rows - 10 };
 }
 
 // What the call takes, in a session that has made it once before. Each time is undone.

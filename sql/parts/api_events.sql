@@ -1,7 +1,7 @@
 -- webhook_api: the events that there are, where they come from, and trying patterns and filters on recent ones.
 
 CREATE FUNCTION webhook_api.event_types() RETURNS json
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     WITH watched AS (SELECT DISTINCT w.event FROM @extschema@.webhook_watches w)
     SELECT json_build_object('categories', coalesce(json_agg(json_build_object('category', c.category, 'events', c.events)
@@ -20,7 +20,7 @@ INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION webhook_api.event_types()');
 
 CREATE FUNCTION webhook_api.watches() RETURNS json
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     SELECT json_build_object('watches', coalesce(json_agg(json_build_object(
         'source', w.source::text, 'event', w.event, 'operation', w.operation, 'condition', w.condition,

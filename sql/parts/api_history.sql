@@ -1,7 +1,7 @@
 -- webhook_api: who changed a webhook.
 
 CREATE FUNCTION webhook_api.history(id uuid, before bigint DEFAULT NULL, page_size integer DEFAULT 50) RETURNS json
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET TimeZone = 'UTC'
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET TimeZone = 'UTC'
 AS $$
 DECLARE
     rows_max integer := webhook_internal.check_page_size(page_size, 200);

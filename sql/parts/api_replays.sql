@@ -42,7 +42,7 @@ INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
 CREATE FUNCTION webhook_api.replay(
     id uuid, since timestamptz, until timestamptz DEFAULT pg_catalog.now(), events text[] DEFAULT NULL,
     only_failed boolean DEFAULT false, dry_run boolean DEFAULT false) RETURNS json
-    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
     up_to timestamptz := coalesce(until, now());
@@ -99,7 +99,7 @@ INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.describe_replays(bigint[])');
 
 CREATE FUNCTION webhook_api.replays(id uuid, before bigint DEFAULT NULL, page_size integer DEFAULT 20) RETURNS json
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
     rows_max integer := webhook_internal.check_page_size(page_size, 200);
@@ -123,7 +123,7 @@ INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION webhook_api.replays(uuid, bigint, integer)');
 
 CREATE FUNCTION webhook_api.cancel_replay(job bigint) RETURNS json
-    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
     was_cancelled boolean;

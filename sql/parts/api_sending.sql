@@ -2,7 +2,7 @@
 
 -- The waits for a worker and for a free place are not the caller's fault: PT503. What the caller gave amiss is named.
 CREATE FUNCTION webhook_api.test(id uuid, event text DEFAULT NULL, payload json DEFAULT NULL) RETURNS json
-    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
     tested record;

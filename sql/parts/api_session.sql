@@ -235,7 +235,7 @@ INSERT INTO webhook_internal.privileges VALUES ('{operate}',
     'EXECUTE ON FUNCTION webhook_internal.set_paused_json(boolean, text)');
 
 CREATE FUNCTION webhook_api.pause(reason text DEFAULT NULL) RETURNS json
-    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     SELECT webhook_internal.set_paused_json(true, reason)
 $$;
@@ -245,7 +245,7 @@ COMMENT ON FUNCTION webhook_api.pause(text) IS
 INSERT INTO webhook_internal.privileges VALUES ('{operate}', 'EXECUTE ON FUNCTION webhook_api.pause(text)');
 
 CREATE FUNCTION webhook_api.resume() RETURNS json
-    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     SELECT webhook_internal.set_paused_json(false, NULL)
 $$;

@@ -337,7 +337,7 @@ INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
 -- Generic plans contain no secrets: see configuration_secrets.sql.
 CREATE FUNCTION webhook_api.save(webhook jsonb, id uuid DEFAULT NULL, if_updated_at timestamptz DEFAULT NULL)
     RETURNS json
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET TimeZone = 'UTC'
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off SET TimeZone = 'UTC'
     SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
@@ -404,7 +404,7 @@ INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
     'EXECUTE ON FUNCTION webhook_api.save(jsonb, uuid, timestamptz)');
 
 CREATE FUNCTION webhook_api.delete(id uuid, if_updated_at timestamptz DEFAULT NULL) RETURNS json
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET TimeZone = 'UTC'
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off SET TimeZone = 'UTC'
 AS $$
 DECLARE
     held @extschema@.webhook_configurations;
@@ -450,7 +450,7 @@ INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
 
 -- Each member is tried by itself, in an otherwise sound webhook, so that one call tells all that is wrong.
 CREATE FUNCTION webhook_api.validate(webhook jsonb, id uuid DEFAULT NULL) RETURNS json
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     sound CONSTANT jsonb := jsonb_build_object('name', gen_random_uuid(), 'url', 'https://example.com/',
@@ -486,7 +486,7 @@ INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
     'EXECUTE ON FUNCTION webhook_api.validate(jsonb, uuid)');
 
 CREATE FUNCTION webhook_api.reveal(id uuid) RETURNS json
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 BEGIN
     PERFORM webhook_internal.require_webhook(id);
@@ -499,7 +499,7 @@ COMMENT ON FUNCTION webhook_api.reveal(uuid) IS
 INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}', 'EXECUTE ON FUNCTION webhook_api.reveal(uuid)');
 
 CREATE FUNCTION webhook_api.rotate(id uuid, overlap_s double precision DEFAULT 86400) RETURNS json
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET TimeZone = 'UTC'
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off SET TimeZone = 'UTC'
 AS $$
 DECLARE
     had_secret boolean;

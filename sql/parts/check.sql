@@ -406,7 +406,7 @@ INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
 
 CREATE FUNCTION @extschema@.webhook_check(configuration_id uuid)
     RETURNS TABLE (severity text, finding text, hint text)
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 BEGIN
     IF NOT EXISTS (SELECT FROM @extschema@.webhook_configurations c WHERE c.id = webhook_check.configuration_id) THEN

@@ -212,7 +212,7 @@ CREATE FUNCTION @extschema@.webhook_emit(
     data json,
     organization_id text DEFAULT @extschema@.webhook_current_organization(),
     key text DEFAULT NULL) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
     own text := @extschema@.webhook_current_organization();

@@ -96,7 +96,7 @@ INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
 CREATE FUNCTION @extschema@.webhook_explain(event_id bigint)
     RETURNS TABLE (configuration_id uuid, name text, matched boolean, reason text, outcome text, attempts integer,
                    last_attempt_at timestamptz, last_error text, next_attempt_at timestamptz)
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
     happened record;
@@ -162,7 +162,7 @@ INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
 
 CREATE FUNCTION @extschema@.webhook_find(webhook_id text)
     RETURNS TABLE (event_id bigint, created_at timestamptz, event text, organization_id text)
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 BEGIN
     IF webhook_id !~ '^evt_[0-9a-z]{26}$' THEN
@@ -195,7 +195,7 @@ INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
 
 -- The timestamp is that of the log row, so that the signatures are those that were sent.
 CREATE FUNCTION @extschema@.webhook_curl(log_id bigint) RETURNS text
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
     SET enable_seqscan = off  -- without statistics the planner does not find the BRIN index
 AS $$
 DECLARE

@@ -35,7 +35,7 @@ INSERT INTO webhook_internal.privileges VALUES ('{operate}',
 
 CREATE FUNCTION @extschema@.webhook_publication(
     publication name DEFAULT 'webhook', role name DEFAULT 'webhook_node') RETURNS text
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
     script text;

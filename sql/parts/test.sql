@@ -60,7 +60,7 @@ CREATE FUNCTION @extschema@.webhook_test(
     configuration_id uuid, event text DEFAULT NULL, payload json DEFAULT NULL, OUT status text,
     OUT response_status integer, OUT response_body text, OUT error text, OUT duration_ms double precision,
     OUT log_id bigint, OUT request json)
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
     tested text;

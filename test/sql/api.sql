@@ -16,7 +16,7 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = public, tap;
-SELECT plan(271);
+SELECT plan(272);
 
 CREATE ROLE regress_webhook_none;
 CREATE ROLE regress_webhook_read;
@@ -160,6 +160,9 @@ SELECT is_empty('SELECT name FROM functions WHERE name NOT IN (SELECT name FROM 
 SELECT is_empty('SELECT name FROM calls WHERE name NOT IN (SELECT name FROM functions)', 'and each that is called exists');
 SELECT is_empty($$SELECT name, parameters FROM functions EXCEPT SELECT name, parameters FROM documented$$,
                 'docs/api.md has each function with its parameters');
+SELECT is_empty($$SELECT f.name FROM functions f JOIN pg_proc p ON p.oid = f.oid
+                  WHERE p.prolang <> 12 AND NOT coalesce(p.proconfig @> '{jit=off}', false)$$,
+                'compiling a plan would take longer than any of them');
 SELECT is_empty($$SELECT name FROM functions WHERE prosecdef OR prorettype <> 'json'::regtype$$,
                 'each runs as its caller and returns json');
 CREATE TABLE answers AS

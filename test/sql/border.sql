@@ -255,6 +255,7 @@ INSERT INTO tried VALUES
     ('webhook_internal.check_limit(text)', 'SELECT webhook_internal.check_limit(ORGANIZATION)'),
     ('hooks.webhook_redeliver(bigint)', 'SELECT r FROM hooks.webhook_redeliver(LOG) r'),
     ('webhook_internal.redeliver_tenant(uuid,bigint[])', 'SELECT webhook_internal.redeliver_tenant(WEBHOOK, ARRAY[EVENT]::bigint[])'),
+    ('webhook_internal.attempts(bigint[])', 'SELECT webhook_internal.attempts(ARRAY[LOG]::bigint[])'),
     ('webhook_internal.redeliver_events(uuid,bigint[])', 'SELECT webhook_internal.redeliver_events(WEBHOOK, ARRAY[EVENT]::bigint[])'),
     ('hooks.webhook_replay(uuid,timestamp with time zone,timestamp with time zone,text[],boolean,boolean)',
      'SELECT hooks.webhook_replay(WEBHOOK, ''-infinity'')'),
