@@ -89,8 +89,7 @@ void run_worker(Oid database) {
     webhook::init_http();
     webhook::CurlClient http(process->settings().http);
     webhook::pg::SharedTestRequests tests;
-    webhook::Worker(*process, store, http, tests, share).run();
-    webhook::pg::note_shutdown();
+    webhook::pg::note_end(webhook::Worker(*process, store, http, tests, share).run());
   } catch (const webhook::ExtensionGone&) {
     webhook::pg::set_exit_reason(webhook::pg::WorkerExit::kNoExtension);
   } catch (const webhook::Error& error) {

@@ -4,7 +4,7 @@ CREATE FUNCTION webhook_internal.describe_server() RETURNS json
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT json_build_object(
-        'workers', s.workers, 'is_preloaded', @extschema@.webhook_is_preloaded(), 'is_paused', s.is_paused,
+        'workers', s.workers + s.workers_asleep, 'is_preloaded', @extschema@.webhook_is_preloaded(), 'is_paused', s.is_paused,
         'paused_reason', s.paused_reason, 'is_standby', pg_is_in_recovery(),
         'is_enabled', current_setting('webhook.enabled', true) IS DISTINCT FROM 'off')
     FROM @extschema@.webhook_server_state() s

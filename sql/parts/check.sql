@@ -212,13 +212,21 @@ BEGIN
     SELECT f.severity, f.finding, f.hint FROM (VALUES
         (NOT preloaded, 'error', 'the server does not preload the library: events are recorded, but not delivered',
          'Add webhook to shared_preload_libraries in postgresql.conf and restart the server.'),
-        (preloaded AND server.workers = 0, 'error', 'no worker runs for this database',
-         'One starts within moments. If none does, the server log says why: too few max_worker_processes, or a '
-         'library of another version than the extension.'),
-        (server.workers BETWEEN 1 AND current_setting('webhook.workers', true)::integer - 1, 'warning',
-         format('only %s of %s workers run for this database: the webhooks of the others wait', server.workers,
+        (preloaded AND server.workers + server.workers_asleep + server.workers_waiting = 0, 'error',
+         'no worker runs for this database',
+         'One starts within moments. If none does, the server log says why: too few max_worker_processes, more databases '
+         'than webhook.max_databases, or a library of another version than the extension.'),
+        (server.workers_waiting > 0, 'warning',
+         format('%s of %s workers of this database wait for a background worker slot', server.workers_waiting,
                 current_setting('webhook.workers', true)),
-         'They start within moments. If they do not, max_worker_processes is too low for webhook.workers.'),
+         format('Workers of all databases take turns, because there are fewer slots than have something to do: increase '
+                'max_worker_processes (now %s) and restart the server, or decrease webhook.workers.',
+                current_setting('max_worker_processes'))),
+        (server.workers_waiting = 0 AND server.workers + server.workers_asleep
+             BETWEEN 1 AND current_setting('webhook.workers', true)::integer - 1, 'warning',
+         format('only %s of %s workers run for this database: the webhooks of the others wait',
+                server.workers + server.workers_asleep, current_setting('webhook.workers', true)),
+         'They start within moments. If they do not, the server log says why.'),
         (current_setting('webhook.enabled', true) = 'off', 'error', 'webhook.enabled is off for the server',
          'Set it to on in postgresql.conf and reload. Until then, events are recorded and wait.'),
         (server.is_paused, 'error', 'this database is paused' || coalesce(': ' || server.paused_reason, ''),

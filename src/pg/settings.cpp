@@ -3,6 +3,7 @@
 extern "C" {
 #include "postgres.h"
 
+#include "miscadmin.h"
 #include "utils/guc.h"
 }
 
@@ -41,6 +42,8 @@ int in_flight_max;
 int worker_memory_mb;
 int worker_count;
 int shutdown_timeout_ms;
+int idle_timeout_ms;
+int database_max;
 char* retry_schedule;
 int age_max_s;
 int disable_after_s;
@@ -134,6 +137,16 @@ void define_delivery_settings() {
   DefineCustomIntVariable("webhook.shutdown_timeout", "How long a worker that stops waits for what is in flight.",
                           "What has not come back by then is sent again by the next one.", &shutdown_timeout_ms, 5000,
                           0, 600'000, PGC_SIGHUP, GUC_UNIT_MS, nullptr, nullptr, nullptr);
+  DefineCustomIntVariable("webhook.idle_timeout", "How long a worker with nothing to do stays.",
+                          "The next commit with events, or the next retry, starts it again. 0: it stays for good. If "
+                          "background worker slots are wanted, it leaves sooner.",
+                          &idle_timeout_ms, 5 * 60 * 1000, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, nullptr, nullptr,
+                          nullptr);
+  // A session that loads the library could not define it for the postmaster, and does not use it.
+  DefineCustomIntVariable("webhook.max_databases", "How many databases with the extension have workers.",
+                          "Each takes 4 kB of shared memory.", &database_max, 1000, 1, 100'000,
+                          process_shared_preload_libraries_in_progress ? PGC_POSTMASTER : PGC_SIGHUP, 0, nullptr,
+                          nullptr, nullptr);
   DefineCustomStringVariable("webhook.retry_schedule", "The waits between the attempts of a delivery.",
                              "A list such as \"5s, 30s, 5min\". A webhook may have its own.", &retry_schedule,
                              kRetryScheduleDefault, PGC_SIGHUP, GUC_LIST_INPUT, check_retry_schedule, nullptr, nullptr);
@@ -259,6 +272,7 @@ const char* organization_claim() { return claim; }
 const char* organization_id_setting() { return organization; }
 bool allow_http() { return plain_http; }
 int workers() { return worker_count; }
+int databases_max() { return database_max; }
 PortList allowed_ports() { return parse_ports(ports, nullptr).value_or(PortList()); }
 const char* secret_key_file() { return key_file; }
 int webhooks_per_organization_max() { return organization_webhooks_max; }
@@ -274,6 +288,7 @@ WorkerSettings worker_settings() {
   settings.max_age = std::chrono::seconds(age_max_s);
   settings.disable_after = std::chrono::seconds(disable_after_s);
   settings.shutdown_timeout = std::chrono::milliseconds(shutdown_timeout_ms);
+  settings.idle_timeout = std::chrono::milliseconds(idle_timeout_ms);
   settings.event_retention = std::chrono::seconds(event_retention_s);
   settings.log_retention = std::chrono::seconds(log_retention_s);
   settings.memory_bytes_max = worker_memory();

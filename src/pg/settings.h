@@ -27,6 +27,7 @@ const char* organization_claim();       // webhook.organization_claim
 const char* organization_id_setting();  // webhook.organization_id; empty if unset
 bool allow_http();                      // webhook.allow_http
 int workers();                          // webhook.workers, at most kWorkersMax
+int databases_max();                    // webhook.max_databases
 PortList allowed_ports();               // webhook.allowed_ports; allocates
 const char* secret_key_file();          // webhook.secret_key_file; empty if unset
 int webhooks_per_organization_max();    // webhook.max_webhooks_per_organization

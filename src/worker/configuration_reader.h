@@ -39,6 +39,8 @@ class ConfigurationReader {
   // There may be changes that were not announced.
   void look_for_changes() { has_changes_ = true; }
   void read_all_again() { is_round_wanted_ = true; }
+  // Whether there is nothing to read now or soon: secrets may expire later.
+  bool is_idle() const { return !is_in_round() && !has_changes_; }
   // When the next step is due; nothing: there is nothing to read.
   std::optional<Time> due_at() const;
   Time changes_due_at() const { return next_changes_; }

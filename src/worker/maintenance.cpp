@@ -45,13 +45,17 @@ void Maintenance::clean_up() {
   if (!deadlines_.has_passed(Deadline::kCleanUp, begun) || !configuration_.is_loaded()) return;
   deadlines_.set(Deadline::kCleanUp, begun + kCleanUpInterval);
   const bool has_more = store_.clean_up(configuration_.known());
+  is_clean_ = !has_more;
   const Time end = process_.now();
   if (has_more) deadlines_.set(Deadline::kCleanUp, end + (end - begun) * (kCleanUpShare - 1));
 }
 
 void Maintenance::note_growth(Time now) { deadlines_.bring_forward(Deadline::kMaintenance, now + kBusyInterval); }
 
-void Maintenance::clean_up_soon(Time now) { deadlines_.bring_forward(Deadline::kCleanUp, now + kCleanUpPause); }
+void Maintenance::clean_up_soon(Time now) {
+  deadlines_.bring_forward(Deadline::kCleanUp, now + kCleanUpPause);
+  is_clean_ = false;
+}
 
 void Maintenance::maintain_rings() {
   const WorkerSettings& settings = process_.settings();
@@ -78,6 +82,12 @@ void Maintenance::maintain_ring(Ring ring, const RingLimits& limits) {
                events ? "Look for webhooks that are behind, for a paused database, and for long transactions that "
                         "have read webhook_events."
                       : "Look for long transactions that have read webhook_logs.");
+}
+
+bool Maintenance::is_idle(Time now) const {
+  const bool turns =
+      std::all_of(kept_.begin(), kept_.end(), [](const KeptSegment& kept) { return kept.reason.empty(); });
+  return is_clean_ && turns && quotas_.is_idle() && !is_due(now);
 }
 
 std::optional<Time> Maintenance::next_at(Time /*now*/) const {

@@ -40,6 +40,9 @@ class Maintenance {
   // A webhook was deleted, or there are notes of changes that have been read.
   void clean_up_soon(Time now);
 
+  // Whether the last steps have left nothing for another.
+  bool is_idle(Time now) const;
+
   std::optional<Time> next_at(Time now) const;
   void clock_set_back(Time now);
 
@@ -63,6 +66,7 @@ class Maintenance {
   Quotas quotas_;  // the first worker's
   Deadlines<Deadline> deadlines_;
   std::array<KeptSegment, kRings> kept_;  // by ring
+  bool is_clean_ = false;                 // nothing is left of deleted webhooks
 };
 
 }  // namespace webhook

@@ -56,6 +56,9 @@ class Outcomes {
   // Forgets organizations that need not be remembered. To be called now and then.
   void forget_idle();
 
+  // Whether no webhook is to be switched off.
+  bool is_idle() const { return to_disable_.empty(); }
+
   std::optional<Time> next_at(Time now) const;
   void clock_set_back(Time now) { deadlines_.clock_set_back(now); }
 

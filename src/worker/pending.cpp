@@ -613,6 +613,11 @@ bool Pending::give_up_old(const Subscriber& subscriber) {
 
 // --- Time -----------------------------------------------------------------------------------------------------------------
 
+bool Pending::is_idle() const {
+  return lanes_.queued() == 0 && fan_outs_.empty() && starved_.empty() && !ordering_keys_.has_step() &&
+         !ordering_keys_.next_to_load() && !deferrals_.next_try_at();
+}
+
 std::optional<Time> Pending::next_at(Time now) const {
   if (!fan_outs_.empty() || ordering_keys_.has_step() || ordering_keys_.next_to_load()) return now;
   return deferrals_.next_try_at();

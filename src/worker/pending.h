@@ -156,6 +156,8 @@ class Pending {
 
   // --- Time
 
+  // Whether no delivery is in memory and nothing is to be written or read. Rows may be due later: next_refill_at().
+  bool is_idle() const;
   // The next time that this class has something for the database.
   std::optional<Time> next_at(Time now) const;
   std::optional<Time> next_refill_at() const;

@@ -28,6 +28,17 @@ struct WorkerFigures {
   std::optional<Time> last_error_at;    // the last database error
 };
 
+// Why a worker has ended, other than by an error.
+struct WorkerEnd {
+  enum class Reason : std::uint8_t {
+    kAsked,     // the process is to end
+    kIdle,      // there is nothing to do
+    kTurnOver,  // another worker gets the slot
+  };
+  Reason reason = Reason::kAsked;
+  Duration nap{};  // kIdle: until something is due by itself
+};
+
 class Process {
  public:
   virtual ~Process() = default;
@@ -48,6 +59,15 @@ class Process {
 
   // Whether somebody waits for this process to end because a statement needs the database without sessions.
   virtual bool is_database_wanted() = 0;
+
+  // Whether there are fewer slots for workers than have something to do.
+  virtual bool is_slot_wanted() = 0;
+  // Whether another worker gets this one's slot now. Implies is_slot_wanted().
+  virtual bool is_turn_over() = 0;
+  // From the next listen_for_events() on, a call of this worker also has the launcher start it again if it has ended.
+  virtual void prepare_to_leave() = 0;
+  // It does not end after all.
+  virtual void stay() = 0;
 
   // Publishes the figures. Costs next to nothing.
   virtual void report(const WorkerFigures& figures) = 0;

@@ -26,6 +26,8 @@ class Quotas {
   // Works for about a millisecond, if it is time. If it throws Error, the failed step is repeated.
   void turn();
   Time next_turn() const { return next_turn_; }
+  // Whether no round is under way.
+  bool is_idle() const { return phase_ == Phase::kCount && !counted_to_; }
   void clock_set_back(Time now);
 
  private:

@@ -54,6 +54,9 @@ class Reader {
   // A delivery's attempt has ended.
   void note_attempt() { backpressure_.note_attempt(); }
 
+  // Whether everything that was committed before the last poll is read, and nobody has called since.
+  bool is_idle() const { return !is_poll_wanted_ && !was_called_ && ledger_.window_is_read() && unadmitted_.empty(); }
+
   std::optional<Time> next_at(Time now);
   void clock_set_back(Time now);
 

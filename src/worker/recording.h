@@ -64,6 +64,9 @@ class Recording {
   // Log rows since the worker's start.
   std::int64_t logged() const { return logged_; }
 
+  // Whether nothing is left but what the end of the worker writes: statistics and the checkpoint.
+  bool is_idle() const { return recorder_.empty() && endpoints_.empty() && !has_locked_rows(); }
+
   std::optional<Time> next_at(Time now) const;
   void clock_set_back(Time now) { deadlines_.clock_set_back(now); }
 

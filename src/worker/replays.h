@@ -53,6 +53,11 @@ class Replays {
   // A session has changed what is pending: it may have started a replay.
   void poll_soon(Time now);
 
+  // Whether the last poll has found none that is unfinished, and nobody has started one since.
+  bool is_idle(Time now) const {
+    return jobs_.empty() && polled_to_ == 0 && !deadlines_.has_passed(Deadline::kPoll, now);
+  }
+
   std::optional<Time> next_at(Time now) const;
   void clock_set_back(Time now);
 

@@ -18,6 +18,7 @@ struct WorkerSettings {
   Duration max_age{};
   Duration disable_after{std::chrono::days(5)};
   Duration shutdown_timeout = std::chrono::seconds(5);
+  Duration idle_timeout{};  // zero: a worker with nothing to do stays
   Duration event_retention{};
   Duration log_retention{};
   std::size_t memory_bytes_max = ByteBudget::kDefault;

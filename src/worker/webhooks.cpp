@@ -79,6 +79,10 @@ void Webhooks::load_backlogs() {
   backlogs_to_load_.clear();
 }
 
+bool Webhooks::is_idle() const {
+  return are_loaded() && configuration_.is_idle() && !store_.has_news() && backlogs_to_load_.empty();
+}
+
 std::optional<Time> Webhooks::next_at(Time now) const {
   if (store_.has_news() || !backlogs_to_load_.empty()) return now;
   return configuration_.due_at();

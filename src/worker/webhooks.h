@@ -68,6 +68,9 @@ class Webhooks {
   // There may be changes that were not announced.
   void read_all_again() { configuration_.read_all_again(); }
 
+  // Whether all webhooks are known, with all changes that were announced.
+  bool is_idle() const;
+
   std::optional<Time> next_at(Time now) const;
   void clock_set_back(Time now);
 

@@ -59,8 +59,9 @@ Worker::Worker(Process& process, Store& store, HttpClient& http, TestRequests& t
               filters_, admission_, webhooks_, unadmitted_),
       tester_(process, store, http, tests, recorder_, share) {}
 
-void Worker::run() {
+WorkerEnd Worker::run() {
   start();
+  std::optional<WorkerEnd> end_of_turn;
   while (!process_.shutdown_requested()) {
     std::optional<Error> failure;
     try {
@@ -74,9 +75,12 @@ void Worker::run() {
     if (webhooks_.delivers()) send();  // what is in memory, though the database failed
     report();
     if (process_.shutdown_requested()) break;
+    end_of_turn = leave();
+    if (end_of_turn) break;
     if (process_.wait(http_.fd(), time_to_wait())) reader_.note_call();
   }
   end();
+  return end_of_turn.value_or(WorkerEnd());
 }
 
 void Worker::start() {
@@ -92,6 +96,7 @@ void Worker::start() {
     if (share_.owns(webhook)) pending_.note_deferred(webhook);
   }
   spill_.start();
+  departure_.note_work(process_.now(), false);
 }
 
 // --- The loop -----------------------------------------------------------------------------------------------------------
@@ -185,6 +190,7 @@ Duration Worker::time_to_wait() {
   if (webhooks_.delivers()) store_call.add(pending_.next_refill_at());
   if (tester_.has_work()) store_call.add(now);
   Earliest next;
+  next.add(leaves_at(now));
   if (store_call.time()) next.add(std::max(*store_call.time(), deadlines_[Deadline::kStoreCall]));
   if (webhooks_.delivers() && recording_.has_room_for_results()) next.add(pending_.next_send_at());
   const std::optional<Duration> network = http_.timeout();
@@ -196,8 +202,48 @@ Duration Worker::time_to_wait() {
 // caught up.
 void Worker::clock_set_back(Time now) {
   deadlines_.clock_set_back(now);
+  departure_.clock_set_back(now);
   for_each_room([now](auto& room) { room.clock_set_back(now); });
 }
+
+// --- Leaving --------------------------------------------------------------------------------------------------------------
+
+// Whether the worker ends now. Before one that is idle does, it polls the log once more: from that poll on, a commit makes
+// the launcher start it again.
+std::optional<WorkerEnd> Worker::leave() {
+  if (process_.is_turn_over()) return WorkerEnd{WorkerEnd::Reason::kTurnOver, {}};
+  const Time now = process_.now();
+  if (!is_idle(now)) departure_.note_work(now, figures_.sent > 0 || ledger_.events_ahead() > 0);
+  const std::optional<Time> at = leaves_at(now);
+  if (at && now >= *at) {
+    if (is_leaving_) return WorkerEnd{WorkerEnd::Reason::kIdle, Departure::nap(now, next_work(), process_.settings())};
+    is_leaving_ = true;
+    process_.prepare_to_leave();
+    reader_.poll_soon();
+  } else if (is_leaving_) {
+    is_leaving_ = false;
+    process_.stay();
+  }
+  return std::nullopt;
+}
+
+// When the worker leaves; nullopt: it stays.
+std::optional<Time> Worker::leaves_at(Time now) {
+  if (!is_idle(now)) return std::nullopt;
+  return departure_.leaves_at(now, next_work(), process_.is_slot_wanted(), process_.settings());
+}
+
+// Whether there is nothing to do before next_work(), except for what recurs.
+bool Worker::is_idle(Time now) {
+  const bool holds_nothing = in_flight_.empty() && tester_.in_flight() == 0 && ledger_.events_ahead() == 0 &&
+                             filters_.empty() && pending_.is_idle() && recording_.is_idle() && outcomes_.is_idle();
+  return holds_nothing && webhooks_.delivers() && store_failures_ == 0 && !recovery_.is_under_way() &&
+         webhooks_.is_idle() && reader_.is_idle() && maintenance_.is_idle(now) && replays_.is_idle(now) &&
+         !tester_.has_work();
+}
+
+// When the next pending delivery is due.
+Time Worker::next_work() const { return pending_.next_refill_at().value_or(Time::max()); }
 
 void Worker::report() {
   figures_.in_flight = in_flight_.size();

@@ -40,6 +40,7 @@
 #include "worker/ages.h"
 #include "worker/configuration_reader.h"
 #include "worker/deadlines.h"
+#include "worker/departure.h"
 #include "worker/filters.h"
 #include "worker/in_flight.h"
 #include "worker/maintenance.h"
@@ -66,9 +67,10 @@ class Worker {
  public:
   Worker(Process& process, Store& store, HttpClient& http, TestRequests& tests, const WorkerShare& share = {});
 
-  // Runs until the process is asked to end. Requests in flight then have webhook.shutdown_timeout to finish. Throws
-  // ExtensionGone if the extension was dropped, Error if the worker cannot begin.
-  void run();
+  // Runs until the process is asked to end, or until the worker leaves its slot to others. Requests in flight then have
+  // webhook.shutdown_timeout to finish. Throws ExtensionGone if the extension was dropped, Error if the worker cannot
+  // begin.
+  WorkerEnd run();
 
  private:
   enum class Deadline : std::uint8_t {
@@ -85,6 +87,10 @@ class Worker {
   void maintain();
   void back_off(const Error& error);
   Duration time_to_wait();
+  std::optional<WorkerEnd> leave();
+  bool is_idle(Time now);
+  Time next_work() const;
+  std::optional<Time> leaves_at(Time now);
   void clock_set_back(Time now);
   void report();
 
@@ -142,6 +148,8 @@ class Worker {
 
   InFlight in_flight_;
   Deadlines<Deadline> deadlines_;
+  Departure departure_;
+  bool is_leaving_ = false;  // it leaves if the next poll finds nothing
   Time last_turn_{};
   int store_failures_ = 0;  // in a row
   bool is_enabled_ = true;  // by webhook.enabled, as the log was told

@@ -196,7 +196,7 @@ INSERT INTO judged VALUES
     ('check_texts', 0, 3, 'Messages to read.'), ('redeliver_operator', 0, 1, 'A message to read.'),
     ('make_pending', 0, 2, 'A message to read.'), ('check_deferred_operator', 0, 2, 'A message to read.'),
     ('watch_arguments', 0, 5, 'Messages to read.'), ('watch_conflicts', 0, 1, 'A message to read.'),
-    ('check_server', 0, 2, 'A message to read.'), ('check_attempts', 0, 9, 'Messages to read.'),
+    ('check_server', 0, 5, 'A message to read.'), ('check_attempts', 0, 9, 'Messages to read.'),
     ('check_deliveries', 0, 7, 'Messages to read.'), ('webhook_emit', 0, 2, 'A message to read.'),
     ('explain_event', 0, 7, 'Messages to read.'), ('webhook_filter_problem', 0, 5, 'Messages to read.'),
     ('webhook_redeliver', 0, 1, 'A message to read.'), ('check_replay', 0, 2, 'A message to read.'),

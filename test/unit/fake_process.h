@@ -60,7 +60,10 @@ class FakeProcess : public Process {
   std::function<void()> after_turn;
 
   // A commit sets the latch; a socket makes the descriptor readable.
-  void wake() { latch_ = true; }
+  void wake() {
+    is_asleep = false;
+    latch_ = true;
+  }
   void make_ready() { ready_ = true; }
   void request_shutdown() {
     shutdown_ = true;
@@ -73,7 +76,7 @@ class FakeProcess : public Process {
   }
 
   // Another process begins: what was planned for this one, its sockets say, is forgotten by who planned it.
-  void begin_anew() { shutdown_ = latch_ = ready_ = false; }
+  void begin_anew() { shutdown_ = latch_ = ready_ = is_leaving_ = false; }
   // Time that passes while nobody runs.
   void pass(Duration duration) { now_ += duration; }
 
@@ -86,7 +89,10 @@ class FakeProcess : public Process {
 
   WorkerSettings settings_in_force;
   bool database_wanted = false;
-  WorkerFigures figures;  // as last reported
+  bool slot_wanted = false;
+  bool turn_over = false;
+  bool is_asleep = false;  // the worker left, or is about to: nobody has committed anything since its last poll
+  WorkerFigures figures;   // as last reported
   std::vector<LogLine> log_lines;
   std::function<double()> draw = [] { return 0.5; };  // no jitter
 
@@ -94,13 +100,21 @@ class FakeProcess : public Process {
 
   Time now() override { return now_ += kTick; }
   double random() override { return draw(); }
-  void listen_for_events() override { listens_ = true; }
+  void listen_for_events() override {
+    listens_ = true;
+    is_asleep = is_leaving_;
+  }
   // A commit with events: wakes who listens.
   void announce_events() {
+    is_asleep = false;
     if (std::exchange(listens_, false)) wake();
   }
   bool shutdown_requested() override { return shutdown_; }
   bool is_database_wanted() override { return database_wanted; }
+  bool is_slot_wanted() override { return slot_wanted; }
+  bool is_turn_over() override { return turn_over; }
+  void prepare_to_leave() override { is_leaving_ = true; }
+  void stay() override { is_leaving_ = false; }
   void report(const WorkerFigures& reported) override { figures = reported; }
   const WorkerSettings& settings() override { return settings_in_force; }
   bool reload_settings() override { return std::exchange(reload_, false); }
@@ -149,6 +163,7 @@ class FakeProcess : public Process {
   std::multimap<Time, std::function<void()>> plan_;
   bool latch_ = false;
   bool listens_ = false;
+  bool is_leaving_ = false;
   bool ready_ = false;
   bool shutdown_ = false;
   bool reload_ = false;

@@ -85,7 +85,7 @@ class WorkerTest : public testing::Test {
     bool clean = false;
     try {
       Worker worker(process_, store_, http_, tests_, share_);
-      worker.run();
+      end_ = worker.run();
       clean = true;
     } catch (const Crash&) {
     } catch (const Error&) {
@@ -136,6 +136,7 @@ class WorkerTest : public testing::Test {
   FakeHttp http_{process_};
   FakeTests tests_{process_};
   bool ended_cleanly_ = false;
+  WorkerEnd end_;      // of the last worker that ended cleanly
   WorkerShare share_;  // of the next worker that begins
   std::unordered_set<DeliveryKey> asked_again_;
 

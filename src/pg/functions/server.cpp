@@ -37,6 +37,7 @@ PG_FUNCTION_INFO_V1(webhook_is_preloaded);
 PG_FUNCTION_INFO_V1(webhook_is_worker);
 PG_FUNCTION_INFO_V1(webhook_wake);
 PG_FUNCTION_INFO_V1(webhook_worker_slots);
+PG_FUNCTION_INFO_V1(webhook_workers_away);
 PG_FUNCTION_INFO_V1(webhook_send_test);
 }
 #pragma GCC visibility pop
@@ -104,12 +105,23 @@ Datum webhook_worker_slots(PG_FUNCTION_ARGS) {
     guarded([fcinfo] { InitMaterializedSRF(fcinfo, 0); });
     auto* result = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
     for (int index = 0; index < webhook::pg::entry_count(); ++index) {
+      if (webhook::pg::entry_database(index) == 0) continue;
       for (int number = 1; number <= webhook::pg::kWorkersMax; ++number) {
         const auto worker = webhook::pg::worker_report(index, number);
         if (worker) guarded([&] { put_worker(result, *worker); });
       }
     }
     return Datum{0};
+  });
+}
+
+// (OUT asleep integer, OUT waiting integer)
+Datum webhook_workers_away(PG_FUNCTION_ARGS) {
+  return entry([&] {
+    const webhook::pg::WorkersAway away = webhook::pg::workers_away();
+    Datum values[] = {Int32GetDatum(away.asleep), Int32GetDatum(away.waiting)};
+    bool nulls[std::size(values)] = {};
+    return row_result(fcinfo, values, nulls);
   });
 }
 

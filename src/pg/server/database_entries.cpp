@@ -17,7 +17,7 @@ namespace webhook::pg {
 
 int entry_count() noexcept { return shared == nullptr ? 0 : shared->entry_count; }
 
-std::uint32_t entry_database(int entry) noexcept { return pg_atomic_read_u32(&entries()[entry].database); }
+std::uint32_t entry_database(int entry) noexcept { return pg_atomic_read_u32(databases() + entry); }
 
 std::optional<int> find_entry(std::uint32_t database) noexcept {
   SharedEntry* entry = entry_of(database);
@@ -32,10 +32,11 @@ std::optional<int> claim_entry(std::uint32_t database) noexcept {
   if (!free) return std::nullopt;
   SharedEntry* taken = entries() + *free;
   pg_atomic_write_u32(&taken->has_extension, 0);
+  forget_naps(taken);
   SpinLockAcquire(&taken->pool_lock);
   reset_pool(taken, InvalidOid);
   for (Shares& shares : taken->shares) shares = {};
-  pg_atomic_write_u32(&taken->database, database);
+  pg_atomic_write_u32(database_of(taken), database);
   SpinLockRelease(&taken->pool_lock);
   return free;
 }
@@ -45,7 +46,7 @@ void free_entry(int entry) noexcept {
   const Locked locked(LW_EXCLUSIVE);
   if (!all_idle(freed)) return;
   SpinLockAcquire(&freed->pool_lock);
-  pg_atomic_write_u32(&freed->database, InvalidOid);
+  pg_atomic_write_u32(database_of(freed), InvalidOid);
   SpinLockRelease(&freed->pool_lock);
 }
 

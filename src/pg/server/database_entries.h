@@ -1,5 +1,6 @@
-// The databases that have workers. The launcher gives a database an entry in shared memory before it starts workers for
-// it, with a slot for each of them (worker_slots.h), and frees the entry when all slots are idle.
+// The databases that have workers, or had. The launcher gives a database an entry in shared memory before it starts
+// workers for it, with a slot for each of them (worker_slots.h). It frees the entry when the database has no extension
+// any more. There are webhook.max_databases entries.
 #pragma once
 
 #include <cstdint>

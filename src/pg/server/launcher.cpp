@@ -56,6 +56,8 @@ constexpr Duration kSlotWaitMin = milliseconds(50);  // shortest time between tr
 constexpr Duration kSlotWaitMax = seconds(5);        // longest time between them, until a worker of ours frees a slot
 constexpr Duration kSlotPatience = seconds(10);      // time without a slot before a warning
 constexpr Duration kSlotWarningInterval = minutes(10);  // time between two such warnings
+constexpr Duration kTurn = seconds(5);       // how long a worker runs before it has to give its slot to another
+constexpr Duration kIdleFirst = seconds(2);  // how long others wait for workers with nothing to do before that
 
 // Only ever advances, so setting the wall clock moves no deadline of the launcher.
 Time steady_time() {
@@ -69,7 +71,11 @@ void copy_name(char (&to)[N], const char* from) {
 
 // Starts the workers of all databases. A database without a known extension gets a single worker as a probe. A server
 // may have hundreds of databases and only a few background worker slots, so only a few probes run at once, and the next
-// starts when one ends. Databases that are known to have the extension come first.
+// starts when one ends.
+//
+// A worker with nothing to do leaves, and is started again when it is called or when its nap is over. If more workers have
+// something to do than there are slots, they take turns: those that wait get slots in the order in which they began to wait,
+// and as many of those that run are asked to end, the ones that have run longest.
 class Launcher {
  public:
   // Checks every database once. Returns until when the launcher may wait, by the steady clock.
@@ -81,14 +87,10 @@ class Launcher {
     for (const Oid oid : existing) databases_.try_emplace(oid);
     take_probe_requests(now);
     probes_ = 0;
-    is_out_of_slots_ = false;
+    starts_.clear();
     for (auto& [oid, database] : databases_) note_what_became_of(oid, &database, now);
-    for (const bool known : {true, false}) {
-      for (auto& [oid, database] : databases_) {
-        if (database.has_extension.value_or(false) == known) look_after(oid, &database, now);
-      }
-    }
-    slot_wait_ = is_out_of_slots_ ? std::min<Duration>(slot_wait_ * 2, kSlotWaitMax) : kSlotWaitMin;
+    for (auto& [oid, database] : databases_) look_after(oid, &database, now);
+    share_slots(start_workers(now), now);
     return wake_at_;
   }
 
@@ -99,12 +101,20 @@ class Launcher {
     int failures = 0;
     Time started_at{};
     Time next_start{};
+    Time nap_ends_at{};
+    std::optional<Time> waits_since;  // for its start
   };
   struct Database {
     std::optional<bool> has_extension;  // nullopt: unknown
     Time probe_requested_at{};
-    std::optional<Time> without_slot_since;
     std::array<Worker, kWorkersMax> workers;  // by number, from 1
+  };
+  // A worker that is to be started.
+  struct Start {
+    Oid oid = InvalidOid;
+    bool is_known = false;  // the database has the extension
+    WorkerShare share;
+    Worker* worker = nullptr;
   };
 
   static std::vector<Oid> connectable_databases() {
@@ -183,7 +193,10 @@ class Launcher {
       Worker& worker = database->workers[static_cast<std::size_t>(number - 1)];
       if (slot(*entry, number).state == SlotState::kStarting) note_a_start_that_failed(worker, *entry, number);
       const Slot s = slot(*entry, number);
-      if (s.state == SlotState::kIdle && worker.started) note_end(database, &worker, s.last_exit, now);
+      if (s.state == SlotState::kIdle && worker.started) {
+        note_end(database, &worker, s.last_exit, now);
+        if (s.last_exit == WorkerExit::kIdle) worker.nap_ends_at = now + s.nap;
+      }
       // The postmaster reports a worker's end by a signal, which sets no flag. So check again soon.
       if (s.state == SlotState::kStarting) wake_at_ = std::min(wake_at_, now + kStartingCheck);
     }
@@ -191,13 +204,13 @@ class Launcher {
     if (!database->has_extension && slot(*entry, 1).state != SlotState::kIdle) ++probes_;
   }
 
+  // Finds the workers that are to be started.
   void look_after(Oid oid, Database* database, Time now) {
-    std::optional<int> entry = find_entry(oid);
+    const std::optional<int> entry = find_entry(oid);
     if (database->has_extension && !*database->has_extension) {
       if (entry) free_entry(*entry);
       return;
     }
-    const bool is_known = database->has_extension.has_value();
     // All workers of the old number end before the first of the new number starts. Each end wakes the launcher.
     const int count = workers();
     if (entry && stop_others(*entry, count)) return;
@@ -206,20 +219,89 @@ class Launcher {
     const int started_max = entry && has_extension(*entry) ? count : 1;
     for (int number = 1; number <= started_max; ++number) {
       Worker& worker = database->workers[static_cast<std::size_t>(number - 1)];
-      if (entry && slot(*entry, number).state != SlotState::kIdle) continue;
-      if (worker.started) continue;  // it ended during this round, which wakes the launcher: the next round notes why
-      if (now < worker.next_start) {
-        wake_at_ = std::min(wake_at_, worker.next_start);
+      if (worker.started) continue;  // if it ended during this round, the launcher is awake: the next round notes why
+      const Slot s = entry ? slot(*entry, number) : Slot();
+      if (s.state != SlotState::kIdle) continue;
+      // One that was told another number of workers must learn the new one.
+      const Time start_at = s.is_asleep && s.count == count ? worker.nap_ends_at : worker.next_start;
+      if (now < start_at) {
+        wake_at_ = std::min(wake_at_, start_at);
         continue;
       }
-      if (!is_known && probes_ >= kProbesAtOnce) return;  // the end of a probe wakes the launcher
-      if (!entry) entry = is_out_of_slots_ ? std::nullopt : claim_entry(oid);
-      if (!entry || !start(oid, &worker, *entry, {number, count}, now)) {
-        wait_for_slot(database, now);
-        return;
+      if (!worker.waits_since) worker.waits_since = now;
+      starts_.push_back({oid, database->has_extension.has_value(), {number, count}, &worker});
+    }
+  }
+
+  // Returns how many workers get no background worker slot.
+  int start_workers(Time now) {
+    std::stable_sort(starts_.begin(), starts_.end(), [](const Start& a, const Start& b) {
+      return std::pair(*a.worker->waits_since, !a.is_known) < std::pair(*b.worker->waits_since, !b.is_known);
+    });
+    int waiting = 0;
+    for (const Start& next : starts_) {
+      if (!next.is_known && probes_ >= kProbesAtOnce) continue;  // the end of a probe wakes the launcher
+      if (!next.is_known) ++probes_;
+      const std::optional<int> entry = claim_entry(next.oid);
+      if (!entry) {
+        warn_no_entry(now);
+        continue;
       }
-      database->without_slot_since.reset();
-      if (!is_known) ++probes_;
+      if (waiting > 0 || !start(next, *entry, now)) {
+        ++waiting;
+        set_waiting(*entry, next.share.number, true);
+        if (!next.is_known) free_entry(*entry);
+      }
+    }
+    return waiting;
+  }
+
+  // Has workers end if others wait for their slots.
+  void share_slots(int waiting, Time now) {
+    set_slots_wanted(waiting);
+    const bool is_known_waiting = std::any_of(
+        starts_.begin(), starts_.end(), [](const Start& start) { return start.is_known && start.worker->waits_since; });
+    if (!is_known_waiting) short_since_.reset();
+    if (waiting == 0) {
+      slot_wait_ = kSlotWaitMin;
+      wanted_since_.reset();
+      return;
+    }
+    // Other extensions that free a slot do not tell the launcher, so it tries again after a time.
+    wake_at_ = std::min(wake_at_, now + slot_wait_);
+    slot_wait_ = std::min<Duration>(slot_wait_ * 2, kSlotWaitMax);
+    if (!wanted_since_) wanted_since_ = now;
+    if (is_known_waiting && !short_since_) short_since_ = now;
+    // While databases are looked at after a start, slots may be wanted for long without anything amiss.
+    const Time stuck_since = std::max(*wanted_since_, started_at_);
+    if (now - short_since_.value_or(stuck_since) >= kSlotPatience) warn_no_slot(waiting, now);
+    end_turns(waiting, now);
+  }
+
+  void end_turns(int waiting, Time now) {
+    struct Turn {
+      Time ends_at{};
+      int entry = 0;
+      int number = 0;
+    };
+    std::vector<Turn> turns;
+    for (const auto& [oid, database] : databases_) {
+      const std::optional<int> entry = find_entry(oid);
+      if (!entry) continue;
+      for (int number = 1; number <= kWorkersMax; ++number) {
+        const Time started_at = database.workers[static_cast<std::size_t>(number - 1)].started_at;
+        if (slot(*entry, number).state == SlotState::kRunning) turns.push_back({started_at + kTurn, *entry, number});
+      }
+    }
+    std::sort(turns.begin(), turns.end(), [](const Turn& a, const Turn& b) { return a.ends_at < b.ends_at; });
+    if (turns.size() > static_cast<std::size_t>(waiting)) turns.resize(static_cast<std::size_t>(waiting));
+    for (const Turn& turn : turns) {
+      const Time ends_at = std::max(turn.ends_at, *wanted_since_ + kIdleFirst);
+      if (now < ends_at) {
+        wake_at_ = std::min(wake_at_, ends_at);
+      } else {
+        end_turn(turn.entry, turn.number);
+      }
     }
   }
 
@@ -248,6 +330,8 @@ class Launcher {
         worker->failures = 0;
         break;
       case WorkerExit::kSteppedAside:
+      case WorkerExit::kIdle:
+      case WorkerExit::kTurnOver:
         worker->failures = 0;
         worker->next_start = now;
         break;
@@ -262,11 +346,10 @@ class Launcher {
   }
 
   // Returns false if there is no background worker slot.
-  bool start(Oid oid, Worker* started, int entry, const WorkerShare& share, Time now) {
-    if (is_out_of_slots_) return false;
-    set_starting(entry, share);
+  bool start(const Start& next, int entry, Time now) {
+    set_starting(entry, next.share);
     BackgroundWorkerHandle* handle = nullptr;
-    const bool registered = guarded([oid, share, &handle] {
+    const bool registered = guarded([oid = next.oid, share = next.share, &handle] {
       BackgroundWorker worker{};
       worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
       worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
@@ -285,44 +368,52 @@ class Launcher {
       return done;
     });
     if (!registered) {
-      set_start_failed(entry, share.number);
-      free_entry(entry);
+      set_start_failed(entry, next.share.number);
       return false;
     }
-    started->started = true;
-    started->handle = handle;
-    started->started_at = now;
+    next.worker->started = true;
+    next.worker->handle = handle;
+    next.worker->started_at = started_at_ = now;
+    next.worker->waits_since.reset();
     wake_at_ = std::min(wake_at_, now + kStartingCheck);
     return true;
   }
 
-  // Other extensions that free a slot do not tell the launcher, so it tries again after a time.
-  void wait_for_slot(Database* database, Time now) {
-    is_out_of_slots_ = true;
-    wake_at_ = std::min(wake_at_, now + slot_wait_);
-    if (!database->without_slot_since) database->without_slot_since = now;
-    if (now - *database->without_slot_since >= kSlotPatience) warn_no_slot(now);
-  }
-
-  void warn_no_slot(Time now) {
+  void warn_no_slot(int waiting, Time now) {
     if (now < next_warning_) return;
     next_warning_ = now + kSlotWarningInterval;
+    guarded([waiting] {
+      ereport(WARNING,
+              (errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+               errmsg("webhook: out of background worker slots, %d workers wait", waiting),
+               errdetail("Workers take turns. The events of those that wait are kept and will be delivered."),
+               errhint("Increase \"max_worker_processes\" (now %d), or decrease \"webhook.workers\" (now %d): each "
+                       "database with something to deliver takes so many, and the launcher one.",
+                       max_worker_processes, workers())));
+    });
+  }
+
+  void warn_no_entry(Time now) {
+    if (now < next_entry_warning_) return;
+    next_entry_warning_ = now + kSlotWarningInterval;
     guarded([] {
       ereport(WARNING,
               (errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-               errmsg("webhook: out of background worker slots, not all workers run"),
-               errdetail("The events of their webhooks are kept and will be delivered."),
-               errhint("Increase \"max_worker_processes\" (now %d), or decrease \"webhook.workers\" (now %d): each "
-                       "database with the extension takes so many, and the launcher one.",
-                       max_worker_processes, workers())));
+               errmsg("webhook: more than %d databases have the extension, not all have workers", entry_count()),
+               errdetail("The events of the others are kept."),
+               errhint("Increase \"webhook.max_databases\" and restart the server.")));
     });
   }
 
   std::map<Oid, Database> databases_;
   Time wake_at_{};
   Time next_warning_{};
-  int probes_ = 0;                // running in this round
-  bool is_out_of_slots_ = false;  // in this round
+  Time next_entry_warning_{};
+  int probes_ = 0;                    // running in this round
+  std::vector<Start> starts_;         // of this round
+  Time started_at_{};                 // the last worker
+  std::optional<Time> wanted_since_;  // since when workers wait for slots
+  std::optional<Time> short_since_;   // since when these are of databases that are known to have the extension
   Duration slot_wait_ = kSlotWaitMin;
 };
 

@@ -27,12 +27,22 @@ namespace webhook::pg {
 // How many databases can wait to be probed. Beyond that, all databases are probed.
 constexpr int kProbesMax = 32;
 
+// What a worker asks of the commits in its database.
+enum class Listening : std::uint32_t {
+  kNo,
+  kCall,        // to be called by the next one with events
+  kCallOrStart  // also to be started again if it has ended by then
+};
+
 // One worker's slot. The fields of the state are written under Shared::lock, the figures only by the worker.
 struct SharedSlot {
   pg_atomic_uint32 state;      // SlotState
   pg_atomic_uint32 last_exit;  // WorkerExit
   pg_atomic_uint32 count;      // of the worker's share
   pg_atomic_uint32 pid;
+  pg_atomic_uint64 nap_us;        // WorkerExit::kIdle: for how long there is nothing to do
+  pg_atomic_uint32 is_waiting;    // whether it is to start as soon as there is a background worker slot
+  pg_atomic_uint32 is_turn_over;  // whether it is to end for another
 
   // Times are in microseconds since 1970, 0 for none.
   pg_atomic_uint64 started_at;
@@ -48,12 +58,11 @@ struct SharedSlot {
 
 // What the processes of one database share.
 struct SharedEntry {
-  // Written under Shared::lock, and database under pool_lock too. Read without a lock where a stale value does no harm.
-  pg_atomic_uint32 database;  // 0: the entry is free
+  // Written under Shared::lock. Read without a lock where a stale value does no harm.
   pg_atomic_uint32 has_extension;
   // The workers' numbers in ProcGlobal. They are adjacent because every commit reads them.
   pg_atomic_uint32 worker_processes[kWorkersMax];
-  pg_atomic_uint32 listening[kWorkersMax];  // whether the worker wants to hear of the next commit
+  pg_atomic_uint32 listening[kWorkersMax];  // Listening
   pg_atomic_uint32 called[kWorkersMax];     // whether the worker was called since its last take_call()
   // How many transactions with changes for the workers are committing: visible perhaps, but not announced yet.
   pg_atomic_uint32 committing;
@@ -74,11 +83,13 @@ struct Shared {
   pg_atomic_uint32 launcher_called;             // since its last take_launcher_call()
   pg_atomic_uint32 probe_requests[kProbesMax];  // databases to be probed; 0: free
   pg_atomic_uint32 all_probes_requested;        // probe_requests was full
+  pg_atomic_uint32 slots_wanted;                // how many workers wait for a background worker slot
   int entry_count;
   int hold_count;
   // Of the hashes that identify organizations in Shares, so that nobody can construct a colliding id.
   std::uint64_t owner_seed;
-  // Followed in memory by entry_count SharedEntries, then by each backend's held database, by process number.
+  // Followed in memory by entry_count SharedEntries, by their databases, and by each backend's held database, by process
+  // number.
 };
 
 extern Shared* shared;  // nullptr: this server has no shared state
@@ -87,9 +98,17 @@ inline SharedEntry* entries() {
   return reinterpret_cast<SharedEntry*>(MAXALIGN(reinterpret_cast<uintptr_t>(shared + 1)));
 }
 
-inline pg_atomic_uint32* holds() {
+// The databases of the entries; 0: the entry is free. They are adjacent because they are searched. Written under
+// Shared::lock and the entry's pool_lock.
+inline pg_atomic_uint32* databases() {
   return reinterpret_cast<pg_atomic_uint32*>(MAXALIGN(reinterpret_cast<uintptr_t>(entries() + shared->entry_count)));
 }
+
+inline pg_atomic_uint32* holds() {
+  return reinterpret_cast<pg_atomic_uint32*>(MAXALIGN(reinterpret_cast<uintptr_t>(databases() + shared->entry_count)));
+}
+
+inline pg_atomic_uint32* database_of(SharedEntry* entry) { return databases() + (entry - entries()); }
 
 // Holds an LWLock for a scope without C++ objects and without calls that raise errors.
 class Locked {
@@ -100,12 +119,17 @@ class Locked {
   Locked& operator=(const Locked&) = delete;
 };
 
+// The entry that this process found last: mostly that of its own database.
+extern int entry_found_last;
+
 // The entry of a database, or nullptr if it has none. InvalidOid finds a free entry.
 inline SharedEntry* entry_of(Oid database) {
   if (shared == nullptr) return nullptr;
+  if (pg_atomic_read_u32(databases() + entry_found_last) == database) return entries() + entry_found_last;
   for (int i = 0; i < shared->entry_count; ++i) {
-    SharedEntry* found = entries() + i;
-    if (pg_atomic_read_u32(&found->database) == database) return found;
+    if (pg_atomic_read_u32(databases() + i) != database) continue;
+    entry_found_last = i;
+    return entries() + i;
   }
   return nullptr;
 }
@@ -116,7 +140,7 @@ inline SharedEntry* lock_pool() {
   if (here == nullptr) return nullptr;
   SpinLockAcquire(&here->pool_lock);
   // The launcher may have given the entry to another database since, in which a sequence may have the same OID.
-  if (pg_atomic_read_u32(&here->database) == MyDatabaseId) return here;
+  if (pg_atomic_read_u32(database_of(here)) == MyDatabaseId) return here;
   SpinLockRelease(&here->pool_lock);
   return nullptr;
 }
@@ -126,6 +150,12 @@ inline void reset_pool(SharedEntry* here, Oid sequence) {
   here->sequence = sequence;
   here->pool = {};
   for (int& segment : here->segments) segment = -1;
+}
+
+// Forgets which workers had nothing to do in the database of an entry.
+inline void forget_naps(SharedEntry* of) {
+  for (pg_atomic_uint32& listens : of->listening) pg_atomic_write_u32(&listens, 0);
+  for (SharedSlot& slot : of->slots) pg_atomic_write_u32(&slot.is_waiting, 0);
 }
 
 inline SlotState state_of(SharedSlot* slot) { return static_cast<SlotState>(pg_atomic_read_u32(&slot->state)); }

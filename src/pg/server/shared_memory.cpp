@@ -13,10 +13,12 @@ extern "C" {
 
 #include "pg/server/process_latch.h"
 #include "pg/server/shared_layout.h"
+#include "pg/settings.h"
 
 namespace webhook::pg {
 
 Shared* shared = nullptr;
+int entry_found_last = 0;
 
 namespace {
 
@@ -26,8 +28,10 @@ shmem_request_hook_type previous_shmem_request = nullptr;
 shmem_startup_hook_type previous_shmem_startup = nullptr;
 
 Size shared_bytes() {
+  const auto databases = static_cast<Size>(databases_max());
   Size bytes = MAXALIGN(sizeof(Shared));
-  bytes = add_size(bytes, MAXALIGN(mul_size(sizeof(SharedEntry), static_cast<Size>(max_worker_processes))));
+  bytes = add_size(bytes, MAXALIGN(mul_size(sizeof(SharedEntry), databases)));
+  bytes = add_size(bytes, MAXALIGN(mul_size(sizeof(pg_atomic_uint32), databases)));
   return add_size(bytes, MAXALIGN(mul_size(sizeof(pg_atomic_uint32), static_cast<Size>(MaxBackends))));
 }
 
@@ -43,6 +47,9 @@ void init_slot(SharedSlot* slot) {
   pg_atomic_init_u32(&slot->last_exit, static_cast<std::uint32_t>(WorkerExit::kFailed));
   pg_atomic_init_u32(&slot->count, 0);
   pg_atomic_init_u32(&slot->pid, 0);
+  pg_atomic_init_u64(&slot->nap_us, 0);
+  pg_atomic_init_u32(&slot->is_waiting, 0);
+  pg_atomic_init_u32(&slot->is_turn_over, 0);
   for (pg_atomic_uint64* figure : {&slot->started_at, &slot->in_flight, &slot->queued, &slot->events_ahead, &slot->sent,
                                    &slot->failed, &slot->logged, &slot->oldest_event_at, &slot->last_error_at}) {
     pg_atomic_init_u64(figure, 0);
@@ -50,7 +57,7 @@ void init_slot(SharedSlot* slot) {
 }
 
 void init_entry(SharedEntry* entry) {
-  pg_atomic_init_u32(&entry->database, InvalidOid);
+  pg_atomic_init_u32(database_of(entry), InvalidOid);
   pg_atomic_init_u32(&entry->has_extension, 0);
   pg_atomic_init_u32(&entry->committing, 0);
   for (pg_atomic_uint32& process : entry->worker_processes) pg_atomic_init_u32(&process, kNoProcess);
@@ -73,7 +80,8 @@ void startup() noexcept {
     pg_atomic_init_u32(&shared->launcher_called, 0);
     for (pg_atomic_uint32& request : shared->probe_requests) pg_atomic_init_u32(&request, InvalidOid);
     pg_atomic_init_u32(&shared->all_probes_requested, 0);
-    shared->entry_count = max_worker_processes;
+    pg_atomic_init_u32(&shared->slots_wanted, 0);
+    shared->entry_count = databases_max();
     shared->hold_count = MaxBackends;
     if (!pg_strong_random(&shared->owner_seed, sizeof shared->owner_seed)) {
       ereport(FATAL, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate random numbers")));

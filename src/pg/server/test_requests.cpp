@@ -23,6 +23,7 @@ extern "C" {
 #include "core/error.h"
 #include "pg/encoding.h"
 #include "pg/guard.h"
+#include "pg/server/database_entries.h"
 #include "pg/server/database_holds.h"
 #include "pg/server/process_latch.h"
 #include "pg/server/wakes.h"
@@ -226,7 +227,8 @@ void check_may_test() {
 }
 
 void check_worker() {
-  if (!is_vacated(MyDatabaseId)) return;
+  // A worker that has left comes back, or takes its turn.
+  if (!is_vacated(MyDatabaseId) || has_extension_here()) return;
   throw Error("55000", "no webhook can be tested: no worker runs for this database", {},
               "One starts within moments. If none does, the server log says why: too few max_worker_processes, or a "
               "library of another version than the extension.");

@@ -67,7 +67,13 @@ void expect_transaction_end() {
 void wake_workers() noexcept {
   SharedEntry* entry = entry_of(MyDatabaseId);
   if (entry == nullptr) return;
-  for (int i = 0; i < kWorkersMax; ++i) call_worker(entry, i);
+  bool is_any_away = false;
+  for (int i = 0; i < kWorkersMax; ++i) {
+    auto expected = static_cast<std::uint32_t>(Listening::kCallOrStart);
+    is_any_away |= pg_atomic_compare_exchange_u32(&entry->listening[i], &expected, 0);
+    call_worker(entry, i);
+  }
+  if (is_any_away) call_launcher();
 }
 
 // The barrier is between the commit and the read of listening. listen_for_events() has a barrier between its write and
@@ -77,14 +83,21 @@ void wake_listening_workers() noexcept {
   SharedEntry* entry = entry_of(MyDatabaseId);
   if (entry == nullptr) return;
   pg_memory_barrier();
+  bool is_any_away = false;
   for (int i = 0; i < kWorkersMax; ++i) {
     if (pg_atomic_read_u32(&entry->listening[i]) == 0) continue;
-    if (pg_atomic_exchange_u32(&entry->listening[i], 0) == 0) continue;
+    const auto listening = static_cast<Listening>(pg_atomic_exchange_u32(&entry->listening[i], 0));
+    if (listening == Listening::kNo) continue;
+    is_any_away |= listening == Listening::kCallOrStart;
     call_worker(entry, i);
   }
+  if (is_any_away) call_launcher();
 }
 
-void listen_for_events() noexcept { pg_atomic_exchange_u32(&my_entry->listening[my_index], 1); }
+void listen_for_events(bool is_leaving) noexcept {
+  const Listening listening = is_leaving ? Listening::kCallOrStart : Listening::kCall;
+  pg_atomic_exchange_u32(&my_entry->listening[my_index], static_cast<std::uint32_t>(listening));
+}
 
 bool take_call() noexcept { return pg_atomic_exchange_u32(&my_entry->called[my_index], 0) != 0; }
 

@@ -5,15 +5,17 @@
 
 namespace webhook::pg {
 
-// Sets the latches of this database's workers. For commit callbacks: neither allocates nor raises an error.
+// Sets the latches of this database's workers, and has the launcher start those that left because they had nothing to do.
+// For commit callbacks: neither allocates nor raises an error.
 void wake_workers() noexcept;
 
 // The same, but only for workers that have called listen_for_events() since they were last woken this way. A commit
 // does not wake a worker that already knows of work, or that does not want to know.
 void wake_listening_workers() noexcept;
 
-// For the worker, before it takes the snapshot up to which it reads.
-void listen_for_events() noexcept;
+// For the worker, before it takes the snapshot up to which it reads. is_leaving: it ends if it finds nothing. Then the
+// next call starts it again.
+void listen_for_events(bool is_leaving) noexcept;
 
 // For the worker: whether it was called since the last take_call(). The functions above set this flag before they set
 // the latch. The latch only ends a wait, and a wait for a lock may have reset it.

@@ -142,11 +142,19 @@ class ServerProcess final : public Process {
     return take_call();
   }
 
-  void listen_for_events() override { pg::listen_for_events(); }
+  void listen_for_events() override { pg::listen_for_events(is_leaving_); }
 
   bool shutdown_requested() override { return ShutdownRequestPending != 0; }
 
   bool is_database_wanted() override { return is_held(MyDatabaseId); }
+
+  bool is_slot_wanted() override { return pg::is_slot_wanted(); }
+
+  bool is_turn_over() override { return pg::is_turn_over(); }
+
+  void prepare_to_leave() override { is_leaving_ = true; }
+
+  void stay() override { is_leaving_ = false; }
 
   void report(const WorkerFigures& figures) override { report_figures(figures); }
 
@@ -224,10 +232,14 @@ class ServerProcess final : public Process {
   WorkerSettings settings_;
   int wanted_in_flight_ = 0;  // webhook.max_in_flight
   bool is_lowering_unsaid_ = false;
+  bool is_leaving_ = false;
   ShortTimer short_timer_;
   WaitEventSet* events_ = nullptr;
   int fd_ = -1;
 };
+
+// It was asked to end.
+void note_shutdown() { set_exit_reason(is_held(MyDatabaseId) ? WorkerExit::kSteppedAside : WorkerExit::kShutdown); }
 
 }  // namespace
 
@@ -260,8 +272,18 @@ std::unique_ptr<Process> begin_worker(std::uint32_t database, const WorkerShare&
   return std::make_unique<ServerProcess>();
 }
 
-void note_shutdown() noexcept {
-  set_exit_reason(is_held(MyDatabaseId) ? WorkerExit::kSteppedAside : WorkerExit::kShutdown);
+void note_end(const WorkerEnd& end) noexcept {
+  switch (end.reason) {
+    case WorkerEnd::Reason::kAsked:
+      note_shutdown();
+      break;
+    case WorkerEnd::Reason::kIdle:
+      set_nap(end.nap);
+      break;
+    case WorkerEnd::Reason::kTurnOver:
+      set_exit_reason(WorkerExit::kTurnOver);
+      break;
+  }
 }
 
 }  // namespace webhook::pg

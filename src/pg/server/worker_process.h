@@ -15,7 +15,7 @@ std::unique_ptr<Process> begin_worker(std::uint32_t database, const WorkerShare&
 // This worker's share, as the launcher assigned it.
 WorkerShare share_of_this_worker() noexcept;
 
-// Records why this worker ends, after it was asked to end.
-void note_shutdown() noexcept;
+// Records why this worker ends.
+void note_end(const WorkerEnd& end) noexcept;
 
 }  // namespace webhook::pg

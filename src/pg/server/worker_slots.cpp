@@ -46,7 +46,7 @@ void detach_worker(int /*code*/, Datum /*argument*/) noexcept {
   {
     const Locked locked(LW_EXCLUSIVE);
     pg_atomic_write_u32(&my_entry->worker_processes[my_index], kNoProcess);
-    pg_atomic_write_u32(&my_entry->listening[my_index], 0);
+    if (my_exit_reason != WorkerExit::kIdle) pg_atomic_write_u32(&my_entry->listening[my_index], 0);
     if (my_exit_reason == WorkerExit::kNoExtension) pg_atomic_write_u32(&my_entry->has_extension, 0);
     set_exit(slot, my_exit_reason);
     pg_atomic_write_u32(&slot->pid, 0);
@@ -54,6 +54,11 @@ void detach_worker(int /*code*/, Datum /*argument*/) noexcept {
   }
   my_entry = nullptr;
   call_launcher();
+}
+
+bool is_asleep(SharedEntry* entry, int index) {
+  return state_of(&entry->slots[index]) == SlotState::kIdle &&
+         pg_atomic_read_u32(&entry->listening[index]) == static_cast<std::uint32_t>(Listening::kCallOrStart);
 }
 
 std::uint64_t microseconds(std::optional<Time> time) {
@@ -73,13 +78,18 @@ Slot slot(int entry, int number) noexcept {
   return {.state = state_of(from),
           .count = static_cast<int>(pg_atomic_read_u32(&from->count)),
           .pid = static_cast<int>(pg_atomic_read_u32(&from->pid)),
-          .last_exit = static_cast<WorkerExit>(pg_atomic_read_u32(&from->last_exit))};
+          .last_exit = static_cast<WorkerExit>(pg_atomic_read_u32(&from->last_exit)),
+          .nap = Duration(static_cast<std::int64_t>(pg_atomic_read_u64(&from->nap_us))),
+          .is_asleep = is_asleep(entries() + entry, number - 1)};
 }
 
 void set_starting(int entry, const WorkerShare& share) noexcept {
   SharedSlot* starting = slot_of(entry, share.number);
   const Locked locked(LW_EXCLUSIVE);
   pg_atomic_write_u32(&starting->count, static_cast<std::uint32_t>(share.count));
+  pg_atomic_write_u32(&starting->is_waiting, 0);
+  pg_atomic_write_u32(&starting->is_turn_over, 0);
+  pg_atomic_write_u32(&entries()[entry].listening[share.number - 1], 0);
   set_state(starting, SlotState::kStarting);
 }
 
@@ -89,6 +99,31 @@ void set_start_failed(int entry, int number) noexcept {
   if (state_of(failed) != SlotState::kStarting) return;
   set_exit(failed, WorkerExit::kFailed);
   set_state(failed, SlotState::kIdle);
+}
+
+void set_slots_wanted(int count) noexcept {
+  const std::uint32_t before = pg_atomic_exchange_u32(&shared->slots_wanted, static_cast<std::uint32_t>(count));
+  if (before > 0 || count == 0) return;
+  for (int i = 0; i < shared->entry_count; ++i) {
+    if (pg_atomic_read_u32(databases() + i) == InvalidOid) continue;
+    for (pg_atomic_uint32& process : entries()[i].worker_processes) set_latch_of(pg_atomic_read_u32(&process));
+  }
+}
+
+void set_waiting(int entry, int number, bool is_waiting) noexcept {
+  pg_atomic_write_u32(&slot_of(entry, number)->is_waiting, is_waiting ? 1 : 0);
+}
+
+bool end_turn(int entry, int number) noexcept {
+  if (pg_atomic_exchange_u32(&slot_of(entry, number)->is_turn_over, 1) != 0) return false;
+  set_latch_of(pg_atomic_read_u32(&entries()[entry].worker_processes[number - 1]));
+  return true;
+}
+
+bool is_slot_wanted() noexcept { return pg_atomic_read_u32(&shared->slots_wanted) > 0; }
+
+bool is_turn_over() noexcept {
+  return is_slot_wanted() && pg_atomic_read_u32(&my_entry->slots[my_index].is_turn_over) != 0;
 }
 
 bool stop_others(int entry, int count) noexcept {
@@ -137,6 +172,11 @@ bool attach_worker(std::uint32_t database, const WorkerShare& share) {
 
 void set_exit_reason(WorkerExit reason) noexcept { my_exit_reason = reason; }
 
+void set_nap(Duration nap) noexcept {
+  pg_atomic_write_u64(&my_entry->slots[my_index].nap_us, static_cast<std::uint64_t>(nap.count()));
+  my_exit_reason = WorkerExit::kIdle;
+}
+
 void report_figures(const WorkerFigures& figures) noexcept {
   SharedSlot* mine = &my_entry->slots[my_index];
   pg_atomic_write_u64(&mine->in_flight, figures.in_flight);
@@ -166,6 +206,17 @@ std::optional<WorkerReport> worker_report(int entry, int number) noexcept {
                     .oldest_event_at = time_of(pg_atomic_read_u64(&from->oldest_event_at)),
                     .last_error_at = time_of(pg_atomic_read_u64(&from->last_error_at))};
   return report;
+}
+
+WorkersAway workers_away() noexcept {
+  WorkersAway away;
+  SharedEntry* here = entry_of(MyDatabaseId);
+  if (here == nullptr) return away;
+  for (int i = 0; i < kWorkersMax; ++i) {
+    if (is_asleep(here, i)) ++away.asleep;
+    if (pg_atomic_read_u32(&here->slots[i].is_waiting) != 0) ++away.waiting;
+  }
+  return away;
 }
 
 }  // namespace webhook::pg

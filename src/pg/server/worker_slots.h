@@ -20,6 +20,8 @@ enum class WorkerExit : std::uint32_t {
   kNoExtension,   // there is nothing to do in this database
   kSteppedAside,  // a statement needs the database without sessions: start it again afterwards
   kShutdown,      // asked to by the administrator, the postmaster, or the launcher
+  kIdle,          // nothing to do: start it again when it is called, or after its nap
+  kTurnOver,      // asked to by the launcher, for another worker: start it again when it has its turn
 };
 
 enum class SlotState : std::uint32_t { kIdle, kStarting, kRunning };
@@ -29,6 +31,8 @@ struct Slot {
   int count = 0;  // how many workers the database has, as this worker was told; unless idle
   int pid = 0;    // 0: not running
   WorkerExit last_exit = WorkerExit::kFailed;
+  Duration nap{};          // kIdle
+  bool is_asleep = false;  // it ended because it had nothing to do, and has not been called since
 };
 
 // For the launcher: what it knows of a slot, and what it does with it.
@@ -36,6 +40,12 @@ Slot slot(int entry, int number) noexcept;
 void set_starting(int entry, const WorkerShare& share) noexcept;
 // The worker did not start, or never reported.
 void set_start_failed(int entry, int number) noexcept;
+// How many workers wait for a background worker slot. If any do, workers with nothing to do leave.
+void set_slots_wanted(int count) noexcept;
+// Whether the worker of this slot is one of them.
+void set_waiting(int entry, int number, bool is_waiting) noexcept;
+// Asks the worker of a slot to end for another. Returns whether it had not been asked before.
+bool end_turn(int entry, int number) noexcept;
 // Asks the workers to end that were told another number of workers. Returns whether any of these run or are starting.
 bool stop_others(int entry, int count) noexcept;
 
@@ -44,6 +54,11 @@ bool stop_others(int entry, int count) noexcept;
 // was set last.
 bool attach_worker(std::uint32_t database, const WorkerShare& share);
 void set_exit_reason(WorkerExit reason) noexcept;
+// The exit reason kIdle.
+void set_nap(Duration nap) noexcept;
+// For the worker: whether set_slots_wanted() or end_turn() were called.
+bool is_slot_wanted() noexcept;
+bool is_turn_over() noexcept;
 // Publishes this worker's figures. Takes no lock.
 void report_figures(const WorkerFigures& figures) noexcept;
 
@@ -57,5 +72,12 @@ struct WorkerReport {
   WorkerFigures figures;
 };
 std::optional<WorkerReport> worker_report(int entry, int number) noexcept;
+
+// The workers of this process's database that do not run.
+struct WorkersAway {
+  int asleep = 0;   // they have nothing to do
+  int waiting = 0;  // for a background worker slot
+};
+WorkersAway workers_away() noexcept;
 
 }  // namespace webhook::pg
