@@ -92,6 +92,8 @@ INSERT INTO @extschema@.webhook_event_types (name, category, is_builtin, descrip
  '{"configuration_id":"6f1c1a52-3f5e-4f0b-9d53-0a4c8f0e7a11","name":"crm","reason":"HTTP status 410: the endpoint is gone for good"}'),
 ('webhook.delivery.failed', 'webhook', true, 'A delivery was given up after its last attempt.',
  '{"configuration_id":"6f1c1a52-3f5e-4f0b-9d53-0a4c8f0e7a11","name":"crm","webhook_id":"evt_0123456789abcdefghijklmnop","event":"contact.created","attempts":9,"error":"HTTP status 500; the last attempt of its schedule"}'),
+('webhook.endpoint.failing', 'webhook', true, 'An endpoint has been failing for half, or 90 %, of the time after which its webhook is switched off.',
+ '{"configuration_id":"6f1c1a52-3f5e-4f0b-9d53-0a4c8f0e7a11","name":"crm","failing_since":"2024-01-20T18:00:12.000Z","percent":50,"switched_off_at":"2024-01-25T18:00:12.000Z","error":"HTTP status 500"}'),
 ('webhook.recovered', 'webhook', true, 'An endpoint that kept failing answers again.',
  '{"configuration_id":"6f1c1a52-3f5e-4f0b-9d53-0a4c8f0e7a11","name":"crm","failing_since":"2024-01-20T18:00:12.000Z"}');
 

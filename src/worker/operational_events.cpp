@@ -40,6 +40,26 @@ OperationalEvent delivery_failed(const Webhook& webhook, const Outgoing& event, 
   return {"webhook.delivery.failed", webhook.organization_id, std::move(data)};
 }
 
+OperationalEvent endpoint_failing(const Webhook& webhook, Time failing_since, Duration disable_after, int percent,
+                                  std::string_view error) {
+  std::string data = begin_data(webhook);
+  data += R"(,"failing_since":)";
+  append_json_string(data, format_timestamp(failing_since));
+  data += R"(,"percent":)" + std::to_string(percent) + R"(,"switched_off_at":)";
+  append_json_string(data, format_timestamp(failing_since + disable_after));
+  data += R"(,"error":)";
+  append_json_string(data, error);
+  data += '}';
+  return {"webhook.endpoint.failing", webhook.organization_id, std::move(data)};
+}
+
+int failing_percent(Duration failing_for, Duration disable_after) {
+  for (const int percent : {90, 50}) {
+    if (failing_for >= disable_after / 100 * percent) return percent;
+  }
+  return 0;
+}
+
 OperationalEvent webhook_recovered(const Webhook& webhook, Time failing_since) {
   std::string data = begin_data(webhook);
   data += R"(,"failing_since":)";

@@ -160,11 +160,25 @@ void Outcomes::note_failure(Subscriber& subscriber, const LogRow& row) {
   if (!endpoint.failing_since) {
     endpoint.failing_since = now;
     subscriber.has_failed_events = false;
+    subscriber.told_percent = 0;
   }
   subscriber.has_failed_events |= !is_operational(row.event);
   if (now - *endpoint.failing_since >= process_.settings().disable_after) {
     disable(subscriber, "failing since " + format_timestamp(*endpoint.failing_since) + ": " + row.error);
+  } else {
+    tell_that_it_fails(subscriber, *endpoint.failing_since, row.error);
   }
+}
+
+// Tells the organization's other webhooks before this one is switched off. The endpoint is written in the same transaction:
+// by its last failure a worker that starts knows what was told.
+void Outcomes::tell_that_it_fails(Subscriber& subscriber, Time failing_since, const std::string& error) {
+  const Duration disable_after = process_.settings().disable_after;
+  const int percent = failing_percent(process_.now() - failing_since, disable_after);
+  if (percent <= subscriber.told_percent || !subscriber.has_failed_events) return;
+  subscriber.told_percent = percent;
+  emit(subscriber, endpoint_failing(subscriber.webhook, failing_since, disable_after, percent, error));
+  recording_.write_endpoint(subscriber.webhook.id);
 }
 
 void Outcomes::note_opened(const Subscriber& subscriber, const std::string& error) {

@@ -71,6 +71,7 @@ class Outcomes {
                                       const AttemptResult& judgement, std::string* error);
   void emit(const Subscriber& subscriber, OperationalEvent event);
   void note_endpoint(Subscriber& subscriber, const LogRow& row, Circuit::Change change);
+  void tell_that_it_fails(Subscriber& subscriber, Time failing_since, const std::string& error);
   void note_failure(Subscriber& subscriber, const LogRow& row);
   void note_opened(const Subscriber& subscriber, const std::string& error);
   void note_closed(const Subscriber& subscriber);

@@ -25,6 +25,8 @@ struct Subscriber {
   // Since the endpoint began to fail, not only operational events have failed. This is assumed if an earlier worker saw
   // it fail.
   bool has_failed_events = true;
+  // What its owner was told last of how long it has been failing: see failing_percent().
+  int told_percent = 0;
   // A filter that took too long rests until then, each time for longer.
   Time filter_rests_until{};
   int filter_overruns = 0;                          // in a row

@@ -3,6 +3,8 @@
 #include <utility>
 #include <vector>
 
+#include "worker/operational_events.h"
+
 namespace webhook {
 
 Webhooks::Webhooks(Process& process, Store& store, const WorkerShare& share, const Rooms& rooms)
@@ -136,11 +138,14 @@ void Webhooks::take_webhook(Webhook webhook, bool is_backlog_new) {
 
 // Takes over how the worker before this one found the endpoint. Returns since when its circuit is open; nothing: it is
 // not.
-std::optional<Time> Webhooks::take_endpoint(Subscriber& subscriber, EndpointState endpoint) {
+std::optional<Time> Webhooks::take_endpoint(Subscriber& subscriber, EndpointState endpoint) const {
   const std::optional<Time> opened_at = endpoint.circuit_opened_at;
   subscriber.endpoint = std::move(endpoint);
   std::optional<Time>& failing_since = subscriber.endpoint.failing_since;
   if (failing_since && *failing_since < subscriber.webhook.active_since) failing_since.reset();
+  if (const std::optional<Time> last = subscriber.endpoint.last_failure_at; failing_since && last) {
+    subscriber.told_percent = failing_percent(*last - *failing_since, process_.settings().disable_after);
+  }
   const bool counts = subscriber.webhook.is_deliverable() && opened_at && *opened_at >= subscriber.webhook.active_since;
   return counts ? opened_at : std::nullopt;
 }

@@ -79,7 +79,7 @@ class Webhooks {
   bool take_instance(const Configuration& read);
   void take_deleted(const WebhookIdentity& deleted, Time now);
   void take_webhook(Webhook webhook, bool is_backlog_new);
-  static std::optional<Time> take_endpoint(Subscriber& subscriber, EndpointState endpoint);
+  std::optional<Time> take_endpoint(Subscriber& subscriber, EndpointState endpoint) const;
   void forget(const Uuid& webhook);
   void load_backlogs();
 

@@ -154,7 +154,8 @@ SELECT set_eq('SELECT name FROM hooks.webhook_event_types WHERE is_builtin', ARR
     'contact.created', 'contact.updated', 'contact.assigned', 'deal.created', 'deal.updated', 'deal.stage.changed',
     'deal.assigned', 'conversation.created', 'conversation.assigned', 'conversation.status.changed',
     'message.received', 'message.sent', 'message.delivered', 'message.read', 'message.failed', 'broadcast.response',
-    'zoom.recording.completed', 'webhook.test', 'webhook.disabled', 'webhook.delivery.failed', 'webhook.recovered'],
+    'zoom.recording.completed', 'webhook.test', 'webhook.disabled', 'webhook.delivery.failed', 'webhook.recovered',
+    'webhook.endpoint.failing'],
     'the 17 built-in events are there, and those about webhooks themselves');
 SELECT is_empty($$
     SELECT name FROM hooks.webhook_event_types

@@ -90,7 +90,7 @@ FROM (VALUES ('none', 'acme', 'logs', '42501'), ('none', 'acme', 'configurations
              ('none', 'acme', 'watches', '42501'), ('none', 'acme', 'event_types', '42501'),
              ('read', 'acme', 'logs', '1'), ('read', 'acme', 'deliveries', '1'),
              ('read', 'acme', 'configurations', '1'),
-             ('read', 'acme', 'event_types', '21'), ('read', 'acme', 'watches', '0'),
+             ('read', 'acme', 'event_types', '22'), ('read', 'acme', 'watches', '0'),
              ('read', 'acme', 'events', '42501'), ('read', 'acme', 'secrets', '42501'),
              ('read', NULL, 'logs', '0'), ('read', 'initech', 'configurations', '0'),
              ('manage', 'acme', 'configurations', '1'), ('manage', NULL, 'configurations', '0'),
@@ -180,7 +180,7 @@ SELECT is(pg_temp.as_role('operate', NULL, $$INSERT INTO hooks.webhook_event_typ
 SELECT is(pg_temp.as_role('operate', NULL, $$DELETE FROM hooks.webhook_event_types
               WHERE name IN ('invoice.paid', 'deal.created') RETURNING name$$), 'invoice.paid',
           'and removes them');
-SELECT is((SELECT count(*) FROM hooks.webhook_event_types), 21::bigint, 'but not the built-in ones');
+SELECT is((SELECT count(*) FROM hooks.webhook_event_types), 22::bigint, 'but not the built-in ones');
 CREATE TABLE invoices (id int PRIMARY KEY);
 ALTER TABLE invoices OWNER TO regress_webhook_operate;
 SELECT is(pg_temp.as_role('operate', NULL, $$SELECT hooks.webhook_watch('invoices', 'invoice.created',

@@ -267,6 +267,75 @@ TEST_F(WorkerTest, WebhookThatFailsForTooLongIsSwitchedOff) {
   EXPECT_THAT(store_.disabled.at(webhook), testing::HasSubstr("failing since"));
 }
 
+// The percentages that the events of webhook.endpoint.failing tell, in their order.
+std::vector<std::string> told(const FakeStore& store) {
+  std::vector<std::string> percents;
+  for (const OperationalEvent& event : store.events_emitted) {
+    if (event.name != "webhook.endpoint.failing") continue;
+    const std::size_t begin = event.data.find(R"("percent":)") + 10;
+    percents.push_back(event.data.substr(begin, event.data.find(',', begin) - begin));
+  }
+  return percents;
+}
+
+TEST_F(WorkerTest, OwnersAreToldBeforeAWebhookIsSwitchedOff) {
+  process_.settings_in_force.disable_after = 10h;
+  process_.settings_in_force.retry_schedule.assign(20, 1h);
+  const Uuid webhook = store_.add_webhook(1);
+  http_.answer = [](const Received&) { return Answer{.status = 404}; };
+  store_.emit();
+  const Time begun = process_.now();
+  plan(4h + 50min, [&] { EXPECT_THAT(told(store_), testing::IsEmpty()); });
+  plan(5h + 10min, [&] { EXPECT_THAT(told(store_), testing::ElementsAre("50")); });
+  plan(8h + 50min, [&] { EXPECT_THAT(told(store_), testing::ElementsAre("50")); });
+  plan(9h + 10min, [&] { EXPECT_THAT(told(store_), testing::ElementsAre("50", "90")); });
+  run_for(11h);
+  EXPECT_FALSE(store_.is_active(webhook));
+  EXPECT_THAT(told(store_), testing::ElementsAre("50", "90"));
+  const auto event = std::find_if(store_.events_emitted.begin(), store_.events_emitted.end(),
+                                  [](const OperationalEvent& e) { return e.name == "webhook.endpoint.failing"; });
+  const std::string off_at = format_timestamp(begun + 10h).substr(0, 16);
+  EXPECT_THAT(event->data, testing::HasSubstr(R"("switched_off_at":")" + off_at));
+  EXPECT_THAT(event->data, testing::EndsWith(R"("error":"HTTP status 404"})"));
+}
+
+TEST_F(WorkerTest, OwnersAreToldOnceThoughWorkersChange) {
+  process_.settings_in_force.disable_after = 10h;
+  process_.settings_in_force.retry_schedule.assign(100, 6min);
+  store_.add_webhook(1);
+  http_.answer = [](const Received&) { return Answer{.status = 404}; };
+  store_.emit();
+  for (int i = 0; i < 60; ++i) run_for(10min);
+  EXPECT_THAT(told(store_), testing::ElementsAre("50", "90"));
+}
+
+TEST_F(WorkerTest, OwnersAreToldAgainAfterASuccess) {
+  process_.settings_in_force.disable_after = 10h;
+  process_.settings_in_force.retry_schedule.assign(100, 6min);
+  store_.add_webhook(1);
+  bool is_up = false;
+  http_.answer = [&is_up](const Received&) { return Answer{.status = is_up ? 200 : 404}; };
+  store_.emit();
+  plan(6h, [&is_up] { is_up = true; });
+  plan(7h, [&] {
+    is_up = false;
+    store_.emit();
+  });
+  run_for(13h);
+  EXPECT_THAT(told(store_), testing::ElementsAre("50", "50"));
+}
+
+// It would cause further ones, for ever.
+TEST_F(WorkerTest, NobodyIsToldIfOnlyEventsAboutWebhooksFail) {
+  process_.settings_in_force.disable_after = 10h;
+  process_.settings_in_force.retry_schedule.assign(100, 6min);
+  store_.add_webhook(1);
+  http_.answer = [](const Received&) { return Answer{.status = 404}; };
+  store_.emit([](Event& event) { event.name = "webhook.recovered"; });
+  run_for(9h + 30min);
+  EXPECT_THAT(told(store_), testing::IsEmpty());
+}
+
 TEST_F(WorkerTest, LockedWebhookIsSwitchedOffLaterAndHoldsUpNothing) {
   const Uuid webhook = store_.add_webhook(1);
   store_.add_webhook(2);
