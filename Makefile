@@ -8,11 +8,13 @@ EXTENSION = webhook
 EXTVERSION = 1.0
 MODULE_big = webhook
 DATA_built = webhook--$(EXTVERSION).sql
+# From each released version to the next: docs/architecture.md, "Versions".
+DATA = $(sort $(wildcard sql/updates/webhook--*--*.sql))
 EXTRA_CLEAN = build test/expected results
 
 # The parts of the script that CREATE EXTENSION runs, in that order.
 SQL_PARTS = $(patsubst %,sql/parts/%.sql, \
-	schema tenancy event_types \
+	schema library tenancy event_types \
 	configurations configuration_checks filters secrets configuration_secrets \
 	wire_format instance \
 	events deliveries logs statistics history replays replication \
@@ -93,6 +95,15 @@ endif
 
 -include $(SOURCES:.cpp=.d)
 
+# What states the version.
+src/core/version.o src/module.o: Makefile
+
+# The library as that of another version, for test/t/035_extension_update.pl: `make build/versions/0.9/webhook.so`.
+build/versions/%/webhook.so: $(OBJS) src/core/version.cpp
+	@mkdir -p $(@D)
+	$(COMPILE.cc) -UWEBHOOK_VERSION -DWEBHOOK_VERSION='"$*"' -o $(@D)/version.o src/core/version.cpp
+	$(LINK.shared) -o $@ $(filter-out src/core/version.o,$(OBJS)) $(@D)/version.o $(LDFLAGS) $(LDFLAGS_SL) $(SHLIB_LINK)
+
 # An empty line separates the parts. The Makefile has their order.
 webhook--$(EXTVERSION).sql: $(SQL_PARTS) Makefile
 	awk 'FNR == 1 && NR > 1 { print "" } { print }' $(SQL_PARTS) >$@
@@ -167,7 +178,7 @@ FUZZ_DIR = build/fuzz
 FUZZ_TARGETS = $(sort $(basename $(notdir $(wildcard test/fuzz/*.cpp))))
 FUZZ_TESTED = $(sort $(wildcard src/core/*.cpp)) src/http/url.cpp $(CONSOLE_PURE)
 FUZZ_OBJS = $(FUZZ_TESTED:%.cpp=$(FUZZ_DIR)/%.o) $(FUZZ_TARGETS:%=$(FUZZ_DIR)/test/fuzz/%.o)
-FUZZ_FLAGS = -std=c++20 -g -O1 $(WARNINGS) -I. -Isrc $(LIBS_CFLAGS) -fno-sanitize-recover=all -fno-omit-frame-pointer -MMD -MP
+FUZZ_FLAGS = -std=c++20 -g -O1 $(WARNINGS) -I. -Isrc $(LIBS_CFLAGS) -DWEBHOOK_VERSION='"$(EXTVERSION)"' -fno-sanitize-recover=all -fno-omit-frame-pointer -MMD -MP
 
 # The same for each target: a line "ok NAME" or "not ok NAME", the log in $(FUZZ_DIR)/NAME.log, and with a finding the
 # input that shows it in $(FUZZ_DIR)/NAME-crash-….

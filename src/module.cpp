@@ -13,6 +13,7 @@ extern "C" {
 
 #include "core/log_text.h"
 #include "core/share.h"
+#include "core/version.h"
 #include "http/curl_client.h"
 #include "pg/capture/capture.h"
 #include "pg/capture/watched_columns.h"
@@ -72,6 +73,20 @@ void webhook_launcher_main(Datum /*argument*/) {
 
 namespace {
 
+// Until ALTER EXTENSION UPDATE, or the restart of the server, the launcher starts a worker now and then, and only the
+// first of them writes to the log.
+void wait_for_update(webhook::Process& process, const webhook::pg::OtherVersion& other) {
+  using webhook::SqlVersion;
+  webhook::pg::set_exit_reason(webhook::pg::WorkerExit::kOtherVersion);
+  if (webhook::pg::last_exit_of_this_slot() == webhook::pg::WorkerExit::kOtherVersion) return;
+  const bool is_older =
+      webhook::compare_sql_version(other.installed(), webhook::library_version()) == SqlVersion::kOlder;
+  process.log(webhook::LogLevel::kWarning, other.message(),
+              "Nothing is delivered in this database until then. Events are captured and kept.",
+              is_older ? "Run ALTER EXTENSION webhook UPDATE in this database."
+                       : "Install that version of the library and restart the server.");
+}
+
 // The worker itself finds out whether it has anything to do: see launcher.h.
 void run_worker(Oid database) {
   const webhook::WorkerShare share = webhook::pg::share_of_this_worker();
@@ -79,12 +94,6 @@ void run_worker(Oid database) {
   if (!process) return;
   try {
     webhook::pg::SpiStore store;
-    if (store.installed_version() != WEBHOOK_VERSION) {
-      throw webhook::Error("55000",
-                           "version " + store.installed_version() + " of extension \"webhook\" is installed, but the " +
-                               "library is of version " + WEBHOOK_VERSION,
-                           "Events are recorded and kept.", "Run ALTER EXTENSION webhook UPDATE.");
-    }
     webhook::pg::note_extension();
     webhook::init_http();
     webhook::CurlClient http(process->settings().http);
@@ -92,6 +101,8 @@ void run_worker(Oid database) {
     webhook::pg::note_end(webhook::Worker(*process, store, http, tests, share).run());
   } catch (const webhook::ExtensionGone&) {
     webhook::pg::set_exit_reason(webhook::pg::WorkerExit::kNoExtension);
+  } catch (const webhook::pg::OtherVersion& other) {
+    wait_for_update(*process, other);
   } catch (const webhook::Error& error) {
     // This error goes to the server's log only, and may quote text that a tenant wrote.
     using webhook::LogText;

@@ -206,16 +206,29 @@ AS $$
 DECLARE
     server record;
     preloaded boolean := @extschema@.webhook_is_preloaded();
+    library text := webhook_internal.library_version();
+    installed text := (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'webhook');
+    is_served boolean := webhook_internal.series(library) = webhook_internal.series(installed);
 BEGIN
     SELECT * INTO server FROM @extschema@.webhook_server_state();
     RETURN QUERY
     SELECT f.severity, f.finding, f.hint FROM (VALUES
         (NOT preloaded, 'error', 'the server does not preload the library: events are recorded, but not delivered',
          'Add webhook to shared_preload_libraries in postgresql.conf and restart the server.'),
-        (preloaded AND server.workers + server.workers_asleep + server.workers_waiting = 0, 'error',
+        (NOT is_served, 'error',
+         format('the library is of version %s, and the extension of version %s: events are recorded, but not delivered',
+                library, installed),
+         CASE WHEN webhook_internal.series(library) > webhook_internal.series(installed)
+              THEN 'ALTER EXTENSION webhook UPDATE;'
+              ELSE 'Install that version of the library and restart the server.' END),
+        (is_served AND library <> installed, 'info',
+         format('the library is of version %s, and the extension of version %s: this version is served too', library,
+                installed),
+         'ALTER EXTENSION webhook UPDATE;'),
+        (preloaded AND is_served AND server.workers + server.workers_asleep + server.workers_waiting = 0, 'error',
          'no worker runs for this database',
-         'One starts within moments. If none does, the server log says why: too few max_worker_processes, more databases '
-         'than webhook.max_databases, or a library of another version than the extension.'),
+         'One starts within moments. If none does, the server log says why: too few max_worker_processes, or more '
+         'databases than webhook.max_databases.'),
         (server.workers_waiting > 0, 'warning',
          format('%s of %s workers of this database wait for a background worker slot', server.workers_waiting,
                 current_setting('webhook.workers', true)),

@@ -59,3 +59,36 @@ COMMENT ON FUNCTION @extschema@.webhook_grant(regrole, text) IS
     'their headers, and functions that explain them. manage: also data and headers, changing webhooks, revealing '
     'secrets, redelivering, cancelling, publishing events. operate: all organizations, declaring events, pausing. Only '
     'uses GRANT. Raises 22023 if there is no such level.';
+
+-- The library calls it after ALTER EXTENSION UPDATE, in its transaction. Not the script itself: PostgreSQL would take what
+-- that grants for privileges that CREATE EXTENSION brings, and pg_dump would leave them out. Rows that this transaction has
+-- inserted are new. Privileges from before stay as they are, because an administrator may have revoked some of them.
+CREATE FUNCTION webhook_internal.grant_new_privileges() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    statement text;
+BEGIN
+    FOR statement IN
+        WITH new AS (
+            SELECT p.privilege, p.levels FROM webhook_internal.privileges p WHERE p.xmin = pg_current_xact_id()::xid
+        ), marked AS (
+            -- A privilege that the level has, and the one below it has not.
+            SELECT m.rank, m.level, acl.grantee
+            FROM (VALUES (1, 'read', 'webhook_internal.library_version()'::regprocedure),
+                         (2, 'manage', 'webhook_internal.redeliver_tenant(uuid, bigint[])'::regprocedure),
+                         (3, 'operate', '@extschema@.webhook_is_operator()'::regprocedure)) m (rank, level, function)
+            JOIN pg_proc f ON f.oid = m.function, aclexplode(f.proacl) acl
+            WHERE acl.privilege_type = 'EXECUTE' AND acl.grantee NOT IN (0, f.proowner)
+        ), role AS (
+            SELECT DISTINCT ON (m.grantee) m.grantee, m.level FROM marked m ORDER BY m.grantee, m.rank DESC
+        )
+        SELECT format('GRANT %s TO %s', new.privilege, role.grantee::regrole) FROM new JOIN role ON role.level = ANY (new.levels)
+    LOOP
+        EXECUTE statement;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.grant_new_privileges() IS
+    'Grants the rows that this transaction has inserted into webhook_internal.privileges to the roles of their levels. A role '
+    'has the level that webhook_grant() gave it last.';

@@ -18,6 +18,7 @@ extern "C" {
 #include "core/port_list.h"
 #include "core/retry.h"
 #include "core/ring.h"
+#include "core/version.h"
 #include "pg/guard.h"
 
 namespace webhook::pg {
@@ -246,7 +247,7 @@ HttpSettings http_settings() {
   http.allow_http = plain_http;
   http.ca_file = ca_file;
   http.proxy = proxy;
-  http.user_agent = "webhook/" WEBHOOK_VERSION " (PostgreSQL " PG_MAJORVERSION ")";
+  http.user_agent = std::string("webhook/") + library_version() + " (PostgreSQL " PG_MAJORVERSION ")";
   return http;
 }
 

@@ -372,6 +372,10 @@ struct RingReport {
 
 class Store : public ReplayStore {
  public:
+  // Whether a call has found the extension's SQL objects in another version than at the start. They still serve this
+  // worker, which is to end, so that the next one makes use of all that they have.
+  virtual bool is_updated() const = 0;
+
   // Reads the identity of this database and this worker's checkpoint. On the first start, and in a copy of a database,
   // writes them instead. If the number of workers has changed, every new worker starts from the oldest checkpoint of
   // the old workers. The old workers must have ended.

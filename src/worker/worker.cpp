@@ -62,7 +62,7 @@ Worker::Worker(Process& process, Store& store, HttpClient& http, TestRequests& t
 WorkerEnd Worker::run() {
   start();
   std::optional<WorkerEnd> end_of_turn;
-  while (!process_.shutdown_requested()) {
+  while (!is_to_end()) {
     std::optional<Error> failure;
     try {
       turn();
@@ -74,7 +74,7 @@ WorkerEnd Worker::run() {
     if (failure) back_off(*failure);
     if (webhooks_.delivers()) send();  // what is in memory, though the database failed
     report();
-    if (process_.shutdown_requested()) break;
+    if (is_to_end()) break;
     end_of_turn = leave();
     if (end_of_turn) break;
     if (process_.wait(http_.fd(), time_to_wait())) reader_.note_call();
@@ -82,6 +82,8 @@ WorkerEnd Worker::run() {
   end();
   return end_of_turn.value_or(WorkerEnd());
 }
+
+bool Worker::is_to_end() { return process_.shutdown_requested() || store_.is_updated(); }
 
 void Worker::start() {
   apply_settings();

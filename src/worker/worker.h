@@ -79,6 +79,7 @@ class Worker {
     kCount
   };
 
+  bool is_to_end();
   void start();
   void turn();
   void apply_settings();

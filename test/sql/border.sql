@@ -362,7 +362,7 @@ INSERT INTO tried VALUES
     ('webhook_internal.describe_webhook(uuid)', 'SELECT webhook_internal.describe_webhook(WEBHOOK)'),
     ('hooks.webhook_current_organization()', 'SELECT hooks.webhook_current_organization()');
 INSERT INTO tried
-SELECT CASE WHEN f LIKE 'webhook\_internal.%' THEN f ELSE 'hooks.' || f END, NULL FROM unnest(ARRAY['webhook_flush()', 'webhook_is_preloaded()', 'webhook_generate_secret()',
+SELECT CASE WHEN f LIKE 'webhook\_internal.%' THEN f ELSE 'hooks.' || f END, NULL FROM unnest(ARRAY['webhook_internal.library_version()', 'webhook_internal.series(text)', 'webhook_flush()', 'webhook_is_preloaded()', 'webhook_generate_secret()',
     'webhook_url_problem(text)', 'webhook_header_problem(text,text)', 'webhook_event_pattern_problem(text)',
     'webhook_event_matches(text,text)', 'webhook_sign(text,text)', 'webhook_sign(text,bigint,text,text)',
     'webhook_verify(text,text,text)', 'webhook_verify(text,bigint,text,text,text)',

@@ -196,7 +196,7 @@ INSERT INTO judged VALUES
     ('check_texts', 0, 3, 'Messages to read.'), ('redeliver_operator', 0, 1, 'A message to read.'),
     ('make_pending', 0, 2, 'A message to read.'), ('check_deferred_operator', 0, 2, 'A message to read.'),
     ('watch_arguments', 0, 5, 'Messages to read.'), ('watch_conflicts', 0, 1, 'A message to read.'),
-    ('check_server', 0, 5, 'A message to read.'), ('check_attempts', 0, 9, 'Messages to read.'),
+    ('check_server', 0, 9, 'Messages to read.'), ('check_attempts', 0, 9, 'Messages to read.'),
     ('check_deliveries', 0, 7, 'Messages to read.'), ('webhook_emit', 0, 2, 'A message to read.'),
     ('explain_event', 0, 7, 'Messages to read.'), ('webhook_filter_problem', 0, 5, 'Messages to read.'),
     ('webhook_redeliver', 0, 1, 'A message to read.'), ('check_replay', 0, 2, 'A message to read.'),
@@ -211,6 +211,7 @@ INSERT INTO judged VALUES
     ('condition_of_value', 0, 1, 'What foreign_equality() wrote.'),
     ('webhook_unwatch', 1, 1, 'A quoted name and a regclass, which is quoted.'),
     ('webhook_grant', 1, 2, 'A row of privileges, which only the owner writes, and a regrole, which is quoted.'),
+    ('grant_new_privileges', 1, 2, 'The same: a row of privileges, and a regrole.'),
     ('webhook_revoke', 1, 5, 'A word of a list, a regclass, regprocedure or regrole, which are quoted, and a quoted name.'),
     ('webhook_watch_crm', 0, 1, 'A name of ours, in a hint.');
 SELECT set_eq($$SELECT name, executes, pastes FROM judged WHERE length(why) > 10$$, $$

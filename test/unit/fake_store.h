@@ -85,6 +85,8 @@ class FakeStore : public Store {
     change(webhooks_.at(id));
     news_ = ConfigurationNews::kAnything;
   }
+  // ALTER EXTENSION UPDATE.
+  void update_extension() { has_new_version_ = true; }
   bool has_webhook(const Uuid& id) const { return webhooks_.contains(id); }
   bool is_active(const Uuid& id) const { return webhooks_.contains(id) && webhooks_.at(id).is_active; }
   int max_in_flight(const Uuid& id) const { return webhooks_.at(id).limits.max_in_flight; }
@@ -261,6 +263,7 @@ class FakeStore : public Store {
 
   StartState start(const WorkerShare& share) override {
     Call call(*this, "start");
+    is_updated_ = false;
     share_out(share);
     StartState state;
     state.verdict = compare_identity(identity, checkpoint.has_value(), kDatabase, kSystem);
@@ -328,6 +331,7 @@ class FakeStore : public Store {
     reading_ = read.is_all ? std::nullopt : std::optional(next);
     return read;
   }
+  bool is_updated() const override { return is_updated_; }
   ConfigurationNews take_news() override { return std::exchange(seen_news_, ConfigurationNews::kNone); }
   bool has_news() const override { return seen_news_ != ConfigurationNews::kNone; }
 
@@ -879,6 +883,7 @@ class FakeStore : public Store {
    public:
     Call(FakeStore& store, const char* name) : store_(store), name_(name) {
       if (store_.before) store_.before(name_);
+      store_.is_updated_ |= std::exchange(store_.has_new_version_, false);
       store_.seen_news_ = std::max(store_.seen_news_, std::exchange(store_.news_, ConfigurationNews::kNone));
     }
     void commit() {
@@ -998,6 +1003,8 @@ class FakeStore : public Store {
   FakeProcess& process_;
   std::map<Uuid, Webhook> webhooks_;
   bool is_paused_ = false;
+  bool has_new_version_ = false;
+  bool is_updated_ = false;
   ConfigurationNews news_ = ConfigurationNews::kNone;
   ConfigurationNews seen_news_ = ConfigurationNews::kNone;
   std::vector<Change> changes_;

@@ -56,6 +56,22 @@ TEST_F(WorkerTest, ShutdownLeavesWhatWaitsToTheNextWorker) {
   EXPECT_EQ(received_by(1), ids_from(1, 100));
 }
 
+TEST_F(WorkerTest, AnUpdateOfTheExtensionEndsTheWorkerAsAShutdownDoes) {
+  store_.add_webhook(1);
+  store_.emit_many(20);
+  plan(500ms, [this] {
+    http_.answer = [](const Received&) { return Answer{.delay = 1s}; };
+    store_.emit_many(10);
+  });
+  plan(700ms, [this] { store_.update_extension(); });
+  const Time begun = process_.now();
+  run_for(1h);
+  EXPECT_LT(process_.now() - begun, 10min);
+  EXPECT_TRUE(ended_cleanly_);
+  EXPECT_EQ(store_.logs.size(), 30U);
+  EXPECT_TRUE(store_.is_all_behind_checkpoint());
+}
+
 TEST_F(WorkerTest, CopyWarnsAndDeliversNothing) {
   store_.identity = StoredIdentity{.instance = FakeStore::uuid(77), .database = 1, .system_identifier = 1};
   store_.add_webhook(1);

@@ -19,6 +19,7 @@ extern "C" {
 
 #include "core/event.h"
 #include "core/time.h"
+#include "core/version.h"
 #include "core/wire.h"
 #include "pg/capture/subscriptions.h"
 #include "pg/encoding.h"
@@ -33,6 +34,7 @@ extern "C" {
 
 #pragma GCC visibility push(default)
 extern "C" {
+PG_FUNCTION_INFO_V1(webhook_library_version);
 PG_FUNCTION_INFO_V1(webhook_is_preloaded);
 PG_FUNCTION_INFO_V1(webhook_is_worker);
 PG_FUNCTION_INFO_V1(webhook_wake);
@@ -49,6 +51,11 @@ using webhook::pg::text_argument;
 using webhook::pg::text_result;
 using webhook::pg::utf8_argument;
 using webhook::pg::uuid_argument;
+
+Datum webhook_library_version(PG_FUNCTION_ARGS) {
+  (void)fcinfo;
+  return entry([] { return text_result(webhook::library_version()); });
+}
 
 Datum webhook_is_preloaded(PG_FUNCTION_ARGS) {
   (void)fcinfo;

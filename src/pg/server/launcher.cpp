@@ -46,12 +46,13 @@ using std::chrono::seconds;
 
 constexpr const char* kLibrary = "webhook";
 constexpr int kLauncherRestartSeconds = 5;
-constexpr Duration kSweepInterval = minutes(1);  // how often the launcher looks for new databases without being called
-constexpr Duration kBackoffMin = seconds(1);     // shortest time between a worker's failure and its next start
-constexpr Duration kBackoffMax = minutes(1);     // longest time between them
-constexpr Duration kCalm = minutes(1);           // a worker that ran this long restarts without back-off
-constexpr int kProbesAtOnce = 3;                 // databases probed at once for the extension
-constexpr Duration kStartingCheck = seconds(1);  // how soon to check whether a started worker has come
+// How often the launcher looks for new databases, and for an update of the extension, without being called.
+constexpr Duration kSweepInterval = minutes(1);
+constexpr Duration kBackoffMin = seconds(1);         // shortest time between a worker's failure and its next start
+constexpr Duration kBackoffMax = minutes(1);         // longest time between them
+constexpr Duration kCalm = minutes(1);               // a worker that ran this long restarts without back-off
+constexpr int kProbesAtOnce = 3;                     // databases probed at once for the extension
+constexpr Duration kStartingCheck = seconds(1);      // how soon to check whether a started worker has come
 constexpr Duration kSlotWaitMin = milliseconds(50);  // shortest time between tries to get a slot; it doubles
 constexpr Duration kSlotWaitMax = seconds(5);        // longest time between them, until a worker of ours frees a slot
 constexpr Duration kSlotPatience = seconds(10);      // time without a slot before a warning
@@ -106,6 +107,7 @@ class Launcher {
   };
   struct Database {
     std::optional<bool> has_extension;  // nullopt: unknown
+    bool waits_for_update = false;      // the last worker found another version than the library's
     Time probe_requested_at{};
     std::array<Worker, kWorkersMax> workers;  // by number, from 1
   };
@@ -171,6 +173,7 @@ class Launcher {
   void take_probe_requests(Time now) {
     const auto forget = [now](Database& database) {
       database.probe_requested_at = now;
+      if (database.waits_for_update) database.workers[0].next_start = now;
       if (!database.has_extension.value_or(false)) database.has_extension.reset();
     };
     while (const Oid oid = take_probe_request()) {
@@ -321,12 +324,20 @@ class Launcher {
     worker->started = false;
     if (worker->handle != nullptr) pfree(worker->handle);
     worker->handle = nullptr;
+    // A worker started before the request may have seen the dropped extension, not the one created after it, or the
+    // version before an update.
+    const bool is_outdated = worker->started_at < database->probe_requested_at;
+    database->waits_for_update = reason == WorkerExit::kOtherVersion;
     if (now - worker->started_at >= kCalm) worker->failures = 0;
     switch (reason) {
       case WorkerExit::kNoExtension:
-        // A worker started before the request may have seen the dropped extension, not the one created after it.
         database->has_extension.reset();
-        if (worker->started_at >= database->probe_requested_at) database->has_extension = false;
+        if (!is_outdated) database->has_extension = false;
+        worker->failures = 0;
+        break;
+      case WorkerExit::kOtherVersion:
+        database->has_extension.reset();
+        worker->next_start = is_outdated ? now : now + kSweepInterval;
         worker->failures = 0;
         break;
       case WorkerExit::kSteppedAside:

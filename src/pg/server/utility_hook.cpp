@@ -3,6 +3,7 @@
 extern "C" {
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
@@ -14,6 +15,7 @@ extern "C" {
 #include "commands/extension.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "nodes/value.h"
 #include "parser/parse_func.h"
 #include "storage/latch.h"
 #include "storage/lmgr.h"
@@ -88,6 +90,11 @@ void wait_until_vacated(Oid database) {
   }
 }
 
+bool updates_extension(Node* statement) {
+  return IsA(statement, AlterExtensionStmt) &&
+         strcmp(reinterpret_cast<AlterExtensionStmt*>(statement)->extname, "webhook") == 0;
+}
+
 // Whether the statement may install the extension in this database, or change its version.
 bool brings_extension(Node* statement) {
   switch (nodeTag(statement)) {
@@ -101,11 +108,21 @@ bool brings_extension(Node* statement) {
       }
       return false;
     }
-    case T_AlterExtensionStmt:
-      return strcmp(reinterpret_cast<AlterExtensionStmt*>(statement)->extname, "webhook") == 0;
     default:
-      return false;
+      return updates_extension(statement);
   }
+}
+
+// After ALTER EXTENSION UPDATE: gives the roles with a level what the new version has for it. sql/parts/grant.sql says why
+// the script cannot.
+void grant_new_privileges() {
+  const Oid webhook = get_extension_oid("webhook", true);
+  char schema[] = "webhook_internal";
+  char name[] = "grant_new_privileges";
+  const Oid function = LookupFuncName(list_make2(makeString(schema), makeString(name)), 0, nullptr, true);
+  if (!OidIsValid(function) || getExtensionOfObject(ProcedureRelationId, function) != webhook) return;
+  CommandCounterIncrement();
+  OidFunctionCall0(function);
 }
 
 // Whether the statement drops the extension by name. If a CASCADE drops it, the worker finds out by itself.
@@ -209,6 +226,7 @@ void hook(PlannedStmt* planned, const char* text, bool read_only_tree, ProcessUt
     run(call);
   }
 
+  if (updates_extension(statement)) grant_new_privileges();
   if (commits_prepared) {
     wake_workers();
     look_for_extension();

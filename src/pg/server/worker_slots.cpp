@@ -47,7 +47,9 @@ void detach_worker(int /*code*/, Datum /*argument*/) noexcept {
     const Locked locked(LW_EXCLUSIVE);
     pg_atomic_write_u32(&my_entry->worker_processes[my_index], kNoProcess);
     if (my_exit_reason != WorkerExit::kIdle) pg_atomic_write_u32(&my_entry->listening[my_index], 0);
-    if (my_exit_reason == WorkerExit::kNoExtension) pg_atomic_write_u32(&my_entry->has_extension, 0);
+    if (my_exit_reason == WorkerExit::kNoExtension || my_exit_reason == WorkerExit::kOtherVersion) {
+      pg_atomic_write_u32(&my_entry->has_extension, 0);
+    }
     set_exit(slot, my_exit_reason);
     pg_atomic_write_u32(&slot->pid, 0);
     set_state(slot, SlotState::kIdle);
@@ -175,6 +177,10 @@ void set_exit_reason(WorkerExit reason) noexcept { my_exit_reason = reason; }
 void set_nap(Duration nap) noexcept {
   pg_atomic_write_u64(&my_entry->slots[my_index].nap_us, static_cast<std::uint64_t>(nap.count()));
   my_exit_reason = WorkerExit::kIdle;
+}
+
+WorkerExit last_exit_of_this_slot() noexcept {
+  return static_cast<WorkerExit>(pg_atomic_read_u32(&my_entry->slots[my_index].last_exit));
 }
 
 void report_figures(const WorkerFigures& figures) noexcept {

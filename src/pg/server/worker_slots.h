@@ -22,6 +22,7 @@ enum class WorkerExit : std::uint32_t {
   kShutdown,      // asked to by the administrator, the postmaster, or the launcher
   kIdle,          // nothing to do: start it again when it is called, or after its nap
   kTurnOver,      // asked to by the launcher, for another worker: start it again when it has its turn
+  kOtherVersion,  // the SQL objects are of a version that the library does not serve: look again now and then
 };
 
 enum class SlotState : std::uint32_t { kIdle, kStarting, kRunning };
@@ -59,6 +60,8 @@ void set_nap(Duration nap) noexcept;
 // For the worker: whether set_slots_wanted() or end_turn() were called.
 bool is_slot_wanted() noexcept;
 bool is_turn_over() noexcept;
+// Why the worker before this one ended.
+WorkerExit last_exit_of_this_slot() noexcept;
 // Publishes this worker's figures. Takes no lock.
 void report_figures(const WorkerFigures& figures) noexcept;
 

@@ -3,21 +3,30 @@
 extern "C" {
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
 #include "access/xlog.h"
 #include "catalog/pg_extension.h"
-#include "commands/extension.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 }
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
+#include <string>
+#include <utility>
 
 #include "core/error.h"
 #include "core/identity.h"
+#include "core/version.h"
 #include "pg/guard.h"
 #include "pg/store/spi_work.h"
 #include "pg/store/statements.h"
@@ -50,6 +59,30 @@ void override_session_settings() {
 #if PG_VERSION_NUM >= 170000
   SetConfigOption("transaction_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 #endif
+}
+
+struct Installed {
+  Oid extension;  // InvalidOid: none
+  bool has_version;
+};
+
+// Compares the extension's row of pg_extension with a version. Raises PostgreSQL errors.
+Installed find_installed(const char* version) {
+  ScanKeyData key;
+  ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ, CStringGetDatum("webhook"));
+  Relation extensions = table_open(ExtensionRelationId, AccessShareLock);
+  SysScanDesc scan = systable_beginscan(extensions, ExtensionNameIndexId, true, nullptr, 1, &key);
+  Installed installed{InvalidOid, false};
+  HeapTuple row = systable_getnext(scan);
+  if (HeapTupleIsValid(row)) {
+    bool is_null = false;
+    const Datum found = heap_getattr(row, Anum_pg_extension_extversion, RelationGetDescr(extensions), &is_null);
+    installed.extension = reinterpret_cast<Form_pg_extension>(GETSTRUCT(row))->oid;
+    installed.has_version = !is_null && std::strcmp(TextDatumGetCString(found), version) == 0;
+  }
+  systable_endscan(scan);
+  table_close(extensions, AccessShareLock);
+  return installed;
 }
 
 // The rows of webhook_checkpoint.
@@ -129,13 +162,18 @@ bool write_identity(IdentityChange change, std::uint32_t database, std::uint64_t
 
 }  // namespace
 
-SpiStore::Work::Work(const SpiStore& store, const char* activity, Isolation isolation)
-    : Transaction(activity, isolation) {
-  const Oid installed = guarded([extension = store.extension_] {
+OtherVersion::OtherVersion(std::string installed)
+    : Error("55000", "extension \"webhook\" is installed in version " + installed + ", but the library is of version " +
+                         library_version()),
+      installed_(std::move(installed)) {}
+
+SpiStore::Work::Work(SpiStore& store, const char* activity, Isolation isolation) : Transaction(activity, isolation) {
+  const Installed installed = guarded([extension = store.extension_, version = store.installed_version_.c_str()] {
     LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
-    return get_extension_oid("webhook", true);
+    return find_installed(version);
   });
-  if (installed != store.extension_) throw ExtensionGone();
+  if (installed.extension != store.extension_) throw ExtensionGone();
+  store.is_updated_ |= !installed.has_version;
 }
 
 Snapshot snapshot_of(const Query& query) {
@@ -153,6 +191,9 @@ SpiStore::SpiStore() {
   schema_ = installed.get_oid(0, installed.column("schema"));
   set_extension_schema(installed.get_text(0, installed.column("quoted_schema")));
   installed_version_ = installed.get_text(0, installed.column("extversion"));
+  if (compare_sql_version(installed_version_, library_version()) != SqlVersion::kSameSeries) {
+    throw OtherVersion(installed_version_);
+  }
 
   Query relations(statements::find_relations);
   relations.run();

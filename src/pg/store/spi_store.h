@@ -27,12 +27,25 @@
 
 namespace webhook::pg {
 
+// The extension's SQL objects are of a series that this library does not serve.
+class OtherVersion : public Error {
+ public:
+  explicit OtherVersion(std::string installed);
+  // pg_extension.extversion
+  const std::string& installed() const noexcept { return installed_; }
+
+ private:
+  std::string installed_;
+};
+
 class SpiStore final : public Store {
  public:
-  // For the extension that is installed now. Throws ExtensionGone if there is none. Also overrides session settings
-  // that postgresql.conf may have set, and registers this process's callbacks, so create only one per process.
+  // For the extension that is installed now. Throws ExtensionGone if there is none, or OtherVersion before it has looked
+  // at anything else. Also overrides session settings that postgresql.conf may have set, and registers this process's
+  // callbacks, so create only one per process.
   SpiStore();
 
+  bool is_updated() const override { return is_updated_; }
   StartState start(const WorkerShare& share) override;
   Configuration webhooks(const std::optional<Uuid>& after, std::size_t webhooks_max) override;
   Configuration webhooks(const std::vector<Uuid>& ids) override;
@@ -70,9 +83,6 @@ class SpiStore final : public Store {
   UnfinishedReplays unfinished_replays(std::int64_t after, std::size_t rows_max) override;
   ReplayStep replay_step(std::int64_t id, const Uuid& webhook, const ReplayBounds& bounds) override;
   void fail_replay(std::int64_t id, const std::string& reason) override;
-
-  // The version of the extension's SQL objects.
-  const std::string& installed_version() const { return installed_version_; }
 
  private:
   // An event of the window being read.
@@ -147,7 +157,8 @@ class SpiStore final : public Store {
   std::uint32_t extension_ = 0;  // its OID
   WorkerShare share_;
   std::uint32_t schema_ = 0;
-  std::string installed_version_;
+  std::string installed_version_;  // of the SQL objects, at the start
+  bool is_updated_ = false;
   std::uint32_t events_sequence_ = 0;
   bool has_published_segment_ = false;
   Reading reading_;

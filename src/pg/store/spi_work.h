@@ -19,8 +19,8 @@ namespace webhook::pg {
 // deadlock with the worker.
 class SpiStore::Work : public Transaction {
  public:
-  // Throws ExtensionGone if it is not.
-  Work(const SpiStore& store, const char* activity, Isolation isolation = Isolation::kReadCommitted);
+  // Throws ExtensionGone if it is not. Notices another version: see Store::is_updated().
+  Work(SpiStore& store, const char* activity, Isolation isolation = Isolation::kReadCommitted);
 };
 
 // Below the id of every event.

@@ -45,10 +45,12 @@ my $node_count = 0;
 #   preload    0: without shared_preload_libraries
 #   extension  0: without CREATE EXTENSION in the database postgres
 #   start      0: only initialised
+#   install_path  of PostgreSQL, unless that of pg_config
 sub new_node
 {
 	my %given = @_;
-	my %options = (name => 'node' . ++$node_count, init => [], preload => 1, extension => 1, start => 1);
+	my %options = (name => 'node' . ++$node_count, init => [], preload => 1, extension => 1, start => 1,
+		install_path => undef);
 	foreach my $option (keys %options)
 	{
 		$options{$option} = delete $given{$option} if exists $given{$option};
@@ -61,7 +63,8 @@ sub new_node
 		'webhook.allowed_networks' => '127.0.0.0/8',
 		%given);
 
-	my $node = PostgreSQL::Test::Cluster->new($options{name});
+	my @install_path = defined $options{install_path} ? (install_path => $options{install_path}) : ();
+	my $node = PostgreSQL::Test::Cluster->new($options{name}, @install_path);
 	my %init = @{ $options{init} };
 	$node->init(%init, extra => [ '--encoding=UTF8', '--locale=C', @{ $init{extra} // [] } ]);
 	$node->append_conf('postgresql.conf',
