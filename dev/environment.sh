@@ -21,6 +21,20 @@ fail() { printf '%s: %s\n' "$0" "$*" >&2; exit 1; }
 # git in this checkout, also if another user than its owner runs it.
 git_here() { git -C "$root" -c safe.directory="$root" "$@"; }
 
+# The names of the files of the source, each with a null character.
+source_files() {
+  if git_here rev-parse --verify -q HEAD >/dev/null 2>&1; then
+    # Without those that were removed and are still in the index.
+    comm -z23 <(git_here ls-files -z | LC_ALL=C sort -zu) <(git_here ls-files -z --deleted | LC_ALL=C sort -zu)
+  else
+    (cd "$root" && find . \( -path ./build -o -path ./.pc -o -name node_modules \) -prune -o \
+      \( -type f -o -type l \) ! -name '*.[do]' ! -name '*.so' ! -name '*.bc' ! -path './webhook--*.sql' -printf '%P\0')
+  fi
+}
+
+# copy_source DIR: these files, as they are here.
+copy_source() { source_files | tar -C "$root" --null --no-recursion -T - -cf - | tar -C "$1" --no-same-owner -xf -; }
+
 # The majors of the servers that Debian's packages have installed, oldest first.
 installed_majors() {
   local server
