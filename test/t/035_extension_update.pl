@@ -1,4 +1,4 @@
-# ALTER EXTENSION webhook UPDATE, from each released version, and from one that this test makes up: under load, in several
+# ALTER EXTENSION webhook UPDATE, from each released version, and from two that this test makes up: under load, in several
 # databases, with transactions that stay open. Between the installation of the new version and the update everything is
 # captured, and afterwards everything arrives, with one webhook-id. The catalogs are then those of a fresh installation,
 # object by object; an update script that forgets something is found out.
@@ -31,7 +31,7 @@ my @changes = (
 		update => qr/^CREATE FUNCTION \@extschema\@\.webhook_curl\(.*?^\$\$;\n.*?(?=^\n)/ms },
 	{   name => 'the body of a function',
 		old => q{CREATE OR REPLACE FUNCTION webhook_internal.series(version text) RETURNS integer[] LANGUAGE sql IMMUTABLE STRICT
-			SET search_path = pg_catalog, pg_temp AS $$ SELECT string_to_array(version, '.')::integer[] $$},
+			SET search_path = pg_catalog, pg_temp AS $$ SELECT (string_to_array(version, '.')::integer[])[1:2] $$},
 		update => qr/^CREATE FUNCTION webhook_internal\.series\(.*?^\$\$;\n/ms },
 	{   name => 'the cost of a function',
 		old => 'ALTER FUNCTION @extschema@.webhook_is_preloaded() COST 77',
@@ -110,9 +110,12 @@ sub update_script
 	return join '', map { /;\s*\z/ ? "$_\n" : "$_;\n" } @statements;
 }
 
-# version => its script
-my %versions = ('0.9' => join ";\n", $script, (map { $_->{old} } @changes), '');
-$installation->install_script("webhook--0.9--$current.sql", update_script());
+sub series { my ($version) = @_; return $version =~ /^(\d+\.\d+)/ ? $1 : die "no version: $version"; }
+
+# version => its script. One made-up version is of an older series, and one of the series that the current version is of.
+my @made_up = ('0.9', series($current) . '.99');
+my %versions = map { $_ => join ";\n", $script, (map { $_->{old} } @changes), '' } @made_up;
+$installation->install_script("webhook--$_--$current.sql", update_script()) foreach @made_up;
 foreach my $file (glob "$FindBin::RealBin/../../releases/webhook--*.sql")
 {
 	my ($version) = $file =~ /--(.*)\.sql/;
@@ -193,12 +196,11 @@ sub version_findings
 
 foreach my $old (sort keys %versions)
 {
-	my $series = sub { $_[0] =~ /^(\d+\.\d+)/ ? $1 : die "no version: $_[0]" };
-	my $is_served = $series->($old) eq $series->($current);
+	my $is_served = series($old) eq series($current);
 	my %path = map { $_ => "/ok?version=$old&db=$_" } @databases;
 
 	# --- the old version ------------------------------------------------------------------------------------------------
-	$installation->install_library("$libraries/$old/webhook.so");
+	$installation->install_library("$libraries/@{[-d qq($libraries/$old) ? $old : 'current']}/webhook.so");
 	$node = new_node(name => "from_$old", install_path => $installation->path, extension => 0,
 		max_prepared_transactions => 5, log_min_messages => 'debug1');
 	sql('postgres', 'CREATE ROLE read; CREATE ROLE manage; CREATE ROLE operate');
@@ -273,6 +275,8 @@ foreach my $old (sort keys %versions)
 	# --- the update ---------------------------------------------------------------------------------------------------------
 	my $writer = WebhookTest::Session->new($node, 'two');
 	$writer->query('BEGIN ISOLATION LEVEL REPEATABLE READ; INSERT INTO things SELECT FROM generate_series(1, 10)');
+	my $worker_of = sub { sql('postgres', "SELECT pid FROM pg_stat_activity WHERE backend_type = 'webhook worker' AND datname = '$_[0]'") };
+	my %worker = map { $_ => $worker_of->($_) } @databases;
 	# In a session that has used the old version.
 	$reader->query('ALTER EXTENSION webhook UPDATE; INSERT INTO things DEFAULT VALUES');
 	is($reader->errors, '', "$old: the first database is updated");
@@ -282,6 +286,10 @@ foreach my $old (sort keys %versions)
 	{
 		$sent = $receiver->count($path{$dbname});
 		ok(wait_until(sub { $receiver->count($path{$dbname}) > $sent + 5 }, 'deliveries', $soon_s), "$dbname delivers at once");
+	}
+	foreach my $dbname (@databases)
+	{
+		eventually { my $pid = $worker_of->($dbname); $pid && $pid ne $worker{$dbname} } "a new worker is at work in $dbname";
 	}
 	is(version_findings($_), '', "webhook_check() is content with $_") foreach @databases;
 	$writer->query('INSERT INTO things SELECT FROM generate_series(1, 10); COMMIT');
