@@ -78,6 +78,14 @@ BEGIN
     FOR privilege IN SELECT p.privilege FROM webhook_internal.privileges p WHERE 'public' = ANY (p.levels) LOOP
         EXECUTE format('GRANT %s TO PUBLIC', privilege);
     END LOOP;
+    -- Not USAGE on the schema of the extension: pg_dump would take all privileges that the schema has now for the
+    -- extension's, and leave them out.
+    FOR privilege IN
+        SELECT p.privilege FROM webhook_internal.privileges p
+        WHERE 'monitor' = ANY (p.levels) AND p.privilege NOT LIKE 'USAGE ON SCHEMA %'
+    LOOP
+        EXECUTE format('GRANT %s TO pg_monitor', privilege);
+    END LOOP;
 END
 $$;
 

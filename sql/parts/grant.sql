@@ -44,9 +44,10 @@ AS $$
 DECLARE
     privilege text;
 BEGIN
-    IF level IS NULL OR level NOT IN ('read', 'manage', 'operate') THEN
+    IF level IS NULL OR level NOT IN ('monitor', 'read', 'manage', 'operate') THEN
         RAISE EXCEPTION 'invalid level "%"', level
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'The level is ''read'', ''manage'' or ''operate''.';
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'The level is ''monitor'', ''read'', ''manage'' or ''operate''.';
     END IF;
     PERFORM @extschema@.webhook_revoke(role);
     FOR privilege IN SELECT p.privilege FROM webhook_internal.privileges p WHERE level = ANY (p.levels) LOOP
@@ -55,10 +56,11 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_grant(regrole, text) IS
-    'Gives the role a level, in place of the one it has. read: logs, deliveries without their data, webhooks without '
-    'their headers, and functions that explain them. manage: also data and headers, changing webhooks, revealing '
-    'secrets, redelivering, cancelling, publishing events. operate: all organizations, declaring events, pausing. Only '
-    'uses GRANT. Raises 22023 if there is no such level.';
+    'Gives the role a level, in place of the one it has. monitor: health, figures and progress of the workers, and '
+    'nothing of organizations; pg_monitor has it. read: logs, deliveries without their data, webhooks without their '
+    'headers, and functions that explain them. manage: also data and headers, changing webhooks, revealing secrets, '
+    'redelivering, cancelling, publishing events. operate: monitor and manage for all organizations, declaring events, '
+    'pausing. Only uses GRANT. Raises 22023 if there is no such level.';
 
 -- The library calls it after ALTER EXTENSION UPDATE, in its transaction. Not the script itself: PostgreSQL would take what
 -- that grants for privileges that CREATE EXTENSION brings, and pg_dump would leave them out. Rows that this transaction has

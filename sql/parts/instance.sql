@@ -166,16 +166,23 @@ INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
 CREATE FUNCTION webhook_internal.worker_slots(
     OUT database oid, OUT worker integer, OUT workers integer, OUT pid integer, OUT started_at timestamptz,
     OUT in_flight bigint, OUT queued bigint, OUT events_ahead bigint, OUT sent bigint, OUT failed bigint,
-    OUT logged bigint, OUT oldest_event_at timestamptz, OUT last_error_at timestamptz)
+    OUT logged bigint, OUT oldest_event_at timestamptz, OUT last_error_at timestamptz, OUT state text,
+    OUT reported_at timestamptz, OUT given_up bigint, OUT read_to timestamptz, OUT read_position bigint,
+    OUT failing_since timestamptz, OUT overdue_since timestamptz, OUT webhooks bigint, OUT undecryptable bigint,
+    OUT open_circuits bigint, OUT organizations bigint, OUT failing_organizations bigint, OUT pending bigint,
+    OUT dead bigint, OUT counted_at timestamptz, OUT event_bytes bigint, OUT events_kept_since timestamptz,
+    OUT log_bytes bigint, OUT logs_kept_since timestamptz)
     RETURNS SETOF record
     LANGUAGE c VOLATILE ROWS 10 SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_worker_slots';
 COMMENT ON FUNCTION webhook_internal.worker_slots() IS
-    'The running workers of the server, from shared memory. webhook_workers shows them with names.';
-INSERT INTO webhook_internal.privileges VALUES ('{operate}', 'EXECUTE ON FUNCTION webhook_internal.worker_slots()');
+    'The running workers of the server, from shared memory. webhook_workers shows them with names. src/worker/figures.h '
+    'explains the columns.';
+INSERT INTO webhook_internal.privileges VALUES ('{monitor,operate}', 'EXECUTE ON FUNCTION webhook_internal.worker_slots()');
 
 CREATE VIEW @extschema@.webhook_workers WITH (security_invoker) AS
-    SELECT d.datname AS database, s.worker, s.workers, s.pid, s.started_at, s.in_flight, s.queued, s.events_ahead,
-           s.sent, s.failed, s.logged, pg_catalog.clock_timestamp() - s.oldest_event_at AS lag, s.last_error_at
+    SELECT d.datname AS database, s.worker, s.workers, s.pid, s.started_at, s.state, s.webhooks, s.in_flight, s.queued,
+           s.events_ahead, s.sent, s.failed, s.given_up, s.logged,
+           pg_catalog.clock_timestamp() - s.oldest_event_at AS lag, s.last_error_at
     FROM webhook_internal.worker_slots() s LEFT JOIN pg_catalog.pg_database d ON d.oid = s.database;
 COMMENT ON VIEW @extschema@.webhook_workers IS
     'The running workers of all databases of the server. Counts begin at the start of the worker.';
@@ -185,17 +192,22 @@ COMMENT ON COLUMN @extschema@.webhook_workers.workers IS
     'How many workers the database has, by webhook.workers. Each owns the webhooks with a hash that falls to it.';
 COMMENT ON COLUMN @extschema@.webhook_workers.pid IS 'The process id, as in pg_stat_activity.';
 COMMENT ON COLUMN @extschema@.webhook_workers.started_at IS 'When the worker started.';
+COMMENT ON COLUMN @extschema@.webhook_workers.state IS
+    'What the worker does: starting, loading webhooks, catching up (it reads events that are older than 10 s), delivering, '
+    'paused (webhook_pause()), switched off (webhook.enabled) or stopping.';
+COMMENT ON COLUMN @extschema@.webhook_workers.webhooks IS 'The webhooks that the worker has loaded.';
 COMMENT ON COLUMN @extschema@.webhook_workers.in_flight IS 'Requests that wait for their response.';
 COMMENT ON COLUMN @extschema@.webhook_workers.queued IS 'Deliveries that wait in the worker''s memory.';
 COMMENT ON COLUMN @extschema@.webhook_workers.events_ahead IS 'Events that the worker has read beyond its checkpoint.';
 COMMENT ON COLUMN @extschema@.webhook_workers.sent IS 'Requests started.';
 COMMENT ON COLUMN @extschema@.webhook_workers.failed IS 'Attempts that failed.';
+COMMENT ON COLUMN @extschema@.webhook_workers.given_up IS 'Deliveries that died.';
 COMMENT ON COLUMN @extschema@.webhook_workers.logged IS 'Rows written to webhook_logs.';
 COMMENT ON COLUMN @extschema@.webhook_workers.lag IS
     'The age of the oldest event that the worker has read and that is not settled; null if there is none.';
 COMMENT ON COLUMN @extschema@.webhook_workers.last_error_at IS
     'When a transaction of the worker last failed (the server log says why); null if none has.';
-INSERT INTO webhook_internal.privileges VALUES ('{operate}', 'SELECT ON @extschema@.webhook_workers');
+INSERT INTO webhook_internal.privileges VALUES ('{monitor,operate}', 'SELECT ON @extschema@.webhook_workers');
 
 -- Reads shared memory, and keeps no worker waiting.
 CREATE FUNCTION webhook_internal.workers_away(OUT asleep integer, OUT waiting integer)

@@ -98,10 +98,10 @@ COMMENT ON COLUMN @extschema@.webhook_rings.slot IS
     'The segment that is written to: 0 to 7, or 8 to 11 in the second rings.';
 COMMENT ON COLUMN @extschema@.webhook_rings.opened_at IS 'Since when it is written to.';
 
-INSERT INTO webhook_internal.privileges VALUES ('{operate}', 'SELECT ON @extschema@.webhook_rings');
-CREATE POLICY webhook_operators ON @extschema@.webhook_rings FOR SELECT
-    USING ((SELECT has_function_privilege('@extschema@.webhook_is_operator()'::regprocedure, 'EXECUTE')));
-COMMENT ON POLICY webhook_operators ON @extschema@.webhook_rings IS 'Operators see which segments are written to.';
+INSERT INTO webhook_internal.privileges VALUES ('{monitor,operate}', 'SELECT ON @extschema@.webhook_rings');
+CREATE POLICY webhook_readers ON @extschema@.webhook_rings FOR SELECT USING (true);
+COMMENT ON POLICY webhook_readers ON @extschema@.webhook_rings IS
+    'Who may read the table sees which segments are written to: no row belongs to an organization.';
 
 INSERT INTO @extschema@.webhook_rings (ring, slot) VALUES ('events', 0), ('excess_events', 8), ('logs', 0), ('excess_logs', 8);
 

@@ -27,14 +27,15 @@ COMMENT ON SCHEMA webhook_internal IS
 -- Each part inserts the privileges on its objects here: for the levels of webhook_grant(), and for PUBLIC. Objects
 -- without a row are for the owner only.
 CREATE TABLE webhook_internal.privileges (
-    levels    text[] NOT NULL CHECK (levels <@ '{public,read,manage,operate}'),
+    levels    text[] NOT NULL CHECK (levels <@ '{public,monitor,read,manage,operate}'),
     privilege text NOT NULL,
     PRIMARY KEY (privilege, levels)
 );
 COMMENT ON TABLE webhook_internal.privileges IS 'The privileges that webhook_grant() grants.';
 COMMENT ON COLUMN webhook_internal.privileges.levels IS
-    'The levels that have the privilege: read, manage, operate. public: CREATE EXTENSION grants it to PUBLIC.';
+    'The levels that have the privilege: monitor, read, manage, operate. CREATE EXTENSION grants the level monitor to '
+    'pg_monitor. public: it grants the privilege to PUBLIC.';
 COMMENT ON COLUMN webhook_internal.privileges.privilege IS 'The privilege and its object, as between GRANT and TO.';
-INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}', 'USAGE ON SCHEMA @extschema@');
+INSERT INTO webhook_internal.privileges VALUES ('{monitor,read,manage,operate}', 'USAGE ON SCHEMA @extschema@');
 -- Functions that run with their caller's rights call functions of that schema by name.
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}', 'USAGE ON SCHEMA webhook_internal');

@@ -44,6 +44,7 @@ void Lanes::set_lane(const Uuid& webhook, const LaneLimits& limits, Time now,
   lane.limits = limits;
   lane.bucket.set_rate(limits.rate_per_s, now);
   lane.removed = false;
+  count_circuit(lane, lane.circuit.is_open());
   if (limits.ordering == Ordering::kRelaxed) {
     forget_pending(lane);
     lane.pending_is_incomplete = false;
@@ -74,6 +75,7 @@ void Lanes::join(Lane& lane, const std::optional<std::string>& organization) {
 
 void Lanes::leave(Lane& lane) {
   lane.leave_queue();
+  count_circuit(lane, false);
   Organization& left = *std::exchange(lane.organization, nullptr);
   left.queued -= lane.queued;
   left.held_bytes -= lane.held_bytes;
@@ -95,6 +97,7 @@ std::vector<Delivery> Lanes::remove_lane(const Uuid& webhook) {
   if (lane.timer) timers_.erase({*lane.timer, webhook});
   lane.timer.reset();
   lane.removed = true;
+  count_circuit(lane, false);
   if (lane.in_flight > 0) return waiting;
   forget(found);
   return waiting;
@@ -646,6 +649,7 @@ Circuit::Change Lanes::finish(const Delivery& delivery, Health verdict, Time now
     if (lane.in_flight == 0) forget(lanes_.find(lane.webhook));
     return Circuit::Change::kNone;
   }
+  count_circuit(lane, lane.circuit.is_open());
   enter_turns(lane, now);
   return change;
 }
@@ -724,15 +728,31 @@ const Circuit* Lanes::circuit(const Uuid& webhook) const {
 }
 
 void Lanes::reopen_circuit(const Uuid& webhook, Time opened_at, Time now) {
-  lanes_.at(webhook).circuit.reopen(opened_at, now);
+  Lane& lane = lanes_.at(webhook);
+  lane.circuit.reopen(opened_at, now);
+  count_circuit(lane, true);
 }
 
 Circuit::Change Lanes::close_circuit(const Uuid& webhook, Time now) {
   Lane& lane = lanes_.at(webhook);
   const Circuit::Change change = lane.circuit.answered();
   note_circuit(lane, change);
+  count_circuit(lane, false);
   enter_turns(lane, now);
   return change;
+}
+
+void Lanes::count_circuit(Lane& lane, bool is_open) {
+  if (lane.counts_as_open == is_open) return;
+  lane.counts_as_open = is_open;
+  Organization& organization = *lane.organization;
+  if (is_open) {
+    ++open_circuits_;
+    if (organization.open_circuits++ == 0) ++failing_organizations_;
+  } else {
+    --open_circuits_;
+    if (--organization.open_circuits == 0) --failing_organizations_;
+  }
 }
 
 void Lanes::note_circuit(Lane& lane, Circuit::Change change) {

@@ -173,6 +173,10 @@ class Lanes {
   // Whether active lanes fill three quarters of that room, and would soon overflow.
   bool is_full() const { return queued_moving_ >= room_of_moving() / 4 * 3; }
   std::size_t in_flight() const { return fast_.size() + slow_.size(); }
+  // Lanes with an open circuit, and how many organizations have lanes, and such lanes.
+  std::size_t open_circuits() const { return open_circuits_; }
+  std::size_t organizations() const { return organizations_.size(); }
+  std::size_t failing_organizations() const { return failing_organizations_; }
   // Requests in flight that are not slow.
   std::size_t fast() const { return fast_.size(); }
   std::size_t queued(const Uuid& webhook) const;
@@ -226,6 +230,7 @@ class Lanes {
     bool is_stalled = false;  // its last attempt failed, or one is slow: nothing is gained by waiting for it
     bool overflows = false;
     bool removed = false;              // kept until nothing is in flight
+    bool counts_as_open = false;       // among the open circuits
     int settling = 0;                  // of those in flight, the ones of another ordering: they go first,
     std::uint64_t settles_before = 0;  // by their tickets
     std::optional<Time> timer;
@@ -240,6 +245,7 @@ class Lanes {
     std::optional<std::string> id;
     std::uint64_t number = 0;
     std::size_t lanes = 0;
+    std::size_t open_circuits = 0;  // of its lanes
     std::size_t queued = 0;
     std::size_t held_bytes = 0;       // waiting and in flight
     std::size_t untrusted_bytes = 0;  // of those, of lanes that are not trusted
@@ -287,6 +293,7 @@ class Lanes {
   void set_stalled(Lane& lane, bool stalled);
   void count_moving(const Lane& lane, int sign);
   void note_circuit(Lane& lane, Circuit::Change change);
+  void count_circuit(Lane& lane, bool is_open);
   void enter_turns(Lane& lane, Time now);
   void line_up(Lane& lane);
   void wait_until(Lane& lane, Time at);
@@ -312,8 +319,10 @@ class Lanes {
   std::map<std::uint64_t, Flight> fast_;    // by ticket, so in the order in which they started
   std::map<std::uint64_t, Flight> slow_;
   std::uint64_t next_ticket_ = 1;
-  std::uint64_t forgotten_ = 0;          // lanes that were forgotten with something in flight
-  std::size_t untrusted_in_flight_ = 0;  // of lanes that are not trusted
+  std::uint64_t forgotten_ = 0;  // lanes that were forgotten with something in flight
+  std::size_t open_circuits_ = 0;
+  std::size_t failing_organizations_ = 0;  // with an open circuit
+  std::size_t untrusted_in_flight_ = 0;    // of lanes that are not trusted
   SlotLimits slots_;
   std::size_t queued_ = 0;
   std::size_t queued_bytes_ = 0;

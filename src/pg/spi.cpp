@@ -49,6 +49,8 @@ std::string qualified(std::string_view sql) {
   return text.append(sql);
 }
 
+const char* text_between_transactions = "webhook: starting";
+
 // Rolls back everything that is open. If that fails, the process cannot go on and ends.
 void rollback() noexcept {
   bool failed = false;
@@ -60,7 +62,7 @@ void rollback() noexcept {
       AbortOutOfAnyTransaction();
       MemoryContextSwitchTo(TopMemoryContext);
       pgstat_report_stat(false);
-      pgstat_report_activity(STATE_IDLE, nullptr);
+      pgstat_report_activity(STATE_IDLE, text_between_transactions);
       RESUME_INTERRUPTS();
     });
   } catch (...) {
@@ -71,6 +73,11 @@ void rollback() noexcept {
 }
 
 }  // namespace
+
+void show_between_transactions(const char* text) {
+  text_between_transactions = text;
+  guarded([text] { pgstat_report_activity(STATE_IDLE, text); });
+}
 
 void set_extension_schema(const std::string& quoted_name) { extension_schema() = quoted_name; }
 
@@ -98,7 +105,7 @@ void Transaction::commit() {
     PopActiveSnapshot();
     CommitTransactionCommand();
     pgstat_report_stat(false);
-    pgstat_report_activity(STATE_IDLE, nullptr);
+    pgstat_report_activity(STATE_IDLE, text_between_transactions);
   });
   open_ = false;
 }

@@ -16,6 +16,9 @@
 
 namespace webhook::pg {
 
+// What pg_stat_activity shows between transactions, from now on. text must stay valid. Not to be called in a transaction.
+void show_between_transactions(const char* text);
+
 enum class Isolation : std::uint8_t {
   kReadCommitted,   // each statement has its own snapshot
   kRepeatableRead,  // all statements share a snapshot

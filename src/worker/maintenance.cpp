@@ -71,7 +71,12 @@ void Maintenance::maintain_ring(Ring ring, const RingLimits& limits) {
   const RingReport report = store_.maintain_ring(ring, limits);
   const Time now = process_.now();
   if (report.more) deadlines_.set(Deadline::kMaintenance, now);
-  if (report.kept_because != kept.reason) kept = {report.kept_because, now + kInterval};
+  kept.bytes = report.bytes;
+  if (report.kept_because != kept.reason) {
+    if (kept.reason.empty()) kept.since = now;
+    kept.reason = report.kept_because;
+    kept.next_warning = now + kInterval;
+  }
   if (kept.reason.empty() || now < kept.next_warning) return;
   kept.next_warning = now + kWarningInterval;
   const bool events = holds_events(ring);
@@ -90,6 +95,23 @@ bool Maintenance::is_idle(Time now) const {
   return is_clean_ && turns && quotas_.is_idle() && !is_due(now);
 }
 
+void Maintenance::report(WorkerFigures* figures) const {
+  if (share_.number > 1) return;
+  figures->deliveries = quotas_.totals();
+  figures->events = storage(Ring::kEvents, Ring::kExcessEvents);
+  figures->logs = storage(Ring::kLogs, Ring::kExcessLogs);
+}
+
+StorageFigures Maintenance::storage(Ring ring, Ring excess) const {
+  StorageFigures both;
+  for (const Ring part : {ring, excess}) {
+    const KeptSegment& kept = kept_[static_cast<std::size_t>(part)];
+    both.bytes += kept.bytes;
+    if (!kept.reason.empty()) both.kept_since = std::min(both.kept_since.value_or(kept.since), kept.since);
+  }
+  return both;
+}
+
 std::optional<Time> Maintenance::next_at(Time /*now*/) const {
   Earliest next;
   next.add(deadlines_[Deadline::kMaintenance]);
@@ -100,7 +122,10 @@ std::optional<Time> Maintenance::next_at(Time /*now*/) const {
 void Maintenance::clock_set_back(Time now) {
   deadlines_.clock_set_back(now);
   quotas_.clock_set_back(now);
-  for (KeptSegment& kept : kept_) kept.next_warning = std::min(kept.next_warning, now);
+  for (KeptSegment& kept : kept_) {
+    kept.next_warning = std::min(kept.next_warning, now);
+    kept.since = std::min(kept.since, now);
+  }
 }
 
 }  // namespace webhook

@@ -42,6 +42,8 @@ class Maintenance {
 
   // Whether the last steps have left nothing for another.
   bool is_idle(Time now) const;
+  // The first worker's part of the figures.
+  void report(WorkerFigures* figures) const;
 
   std::optional<Time> next_at(Time now) const;
   void clock_set_back(Time now);
@@ -52,12 +54,15 @@ class Maintenance {
   // Why a ring does not turn. There is no warning if the reason passes in a moment.
   struct KeptSegment {
     std::string reason;  // empty: it turns
+    Time since{};        // for whatever reason
     Time next_warning{};
+    std::uint64_t bytes = 0;  // of the ring
   };
 
   void delete_expired(Time now);
   void maintain_rings();
   void maintain_ring(Ring ring, const RingLimits& limits);
+  StorageFigures storage(Ring ring, Ring excess) const;
 
   Process& process_;
   Store& store_;

@@ -623,6 +623,13 @@ std::optional<Time> Pending::next_at(Time now) const {
   return deferrals_.next_try_at();
 }
 
+void Pending::report(WorkerFigures* figures) const {
+  figures->queued = lanes_.queued();
+  figures->open_circuits = lanes_.open_circuits();
+  figures->organizations = lanes_.organizations();
+  figures->failing_organizations = lanes_.failing_organizations();
+}
+
 std::optional<Time> Pending::next_refill_at() const {
   if (recovery_.is_under_way()) return std::nullopt;
   Earliest next;

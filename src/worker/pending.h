@@ -153,6 +153,8 @@ class Pending {
   bool are_lanes_full() const { return lanes_.is_full(); }
   // Whether requests are in flight that are not slow.
   bool has_fast_requests() const { return lanes_.fast() > 0; }
+  // Its part of the figures.
+  void report(WorkerFigures* figures) const;
 
   // --- Time
 

@@ -10,23 +10,12 @@
 #include "core/log_limit.h"
 #include "core/log_text.h"
 #include "core/time.h"
+#include "worker/figures.h"
 #include "worker/settings.h"
 
 namespace webhook {
 
 enum class LogLevel : std::uint8_t { kLog, kWarning };
-
-// A worker's figures, shown in webhook_workers.
-struct WorkerFigures {
-  std::size_t in_flight = 0;
-  std::size_t queued = 0;               // deliveries in the worker's lanes
-  std::size_t events_ahead = 0;         // events ahead of the checkpoint
-  std::int64_t sent = 0;                // requests since the worker's start
-  std::int64_t failed = 0;              // failed attempts since the worker's start
-  std::int64_t logged = 0;              // rows written to webhook_logs since the worker's start
-  std::optional<Time> oldest_event_at;  // capture time of the oldest event that is read and not settled
-  std::optional<Time> last_error_at;    // the last database error
-};
 
 // Why a worker has ended, other than by an error.
 struct WorkerEnd {

@@ -1,6 +1,7 @@
 #include "worker/quotas.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/level.h"
 
@@ -53,6 +54,7 @@ void Quotas::clock_set_back(Time now) {
   // Counting finds what the clock has dated that was ahead.
   phase_ = Phase::kCount;
   counted_to_.reset();
+  counting_ = {};
   pending_.clear();
 }
 
@@ -80,9 +82,13 @@ void Quotas::count() {
   for (const DeliveryCount& count : step.counts) {
     // Webhooks without an organization are not limited, because no tenant creates them.
     if (count.organization_id) pending_[*count.organization_id][count.webhook] += count.rows;
+    counting_.pending += count.rows - count.dead;
+    counting_.dead += count.dead;
   }
   counted_to_ = step.last;
   if (step.last) return;
+  counting_.counted_at = process_.now();
+  totals_ = std::exchange(counting_, {});
   find_excess();
   pending_.clear();
   phase_ = Phase::kGiveUp;

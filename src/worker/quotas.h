@@ -28,6 +28,8 @@ class Quotas {
   Time next_turn() const { return next_turn_; }
   // Whether no round is under way.
   bool is_idle() const { return phase_ == Phase::kCount && !counted_to_; }
+  // By the last round that was counted to its end. Nothing: none was yet.
+  const std::optional<DeliveryTotals>& totals() const { return totals_; }
   void clock_set_back(Time now);
 
  private:
@@ -59,6 +61,8 @@ class Quotas {
   Time next_turn_{};
   Duration round_cost_{};
   std::optional<DeliveryKey> counted_to_;
+  DeliveryTotals counting_;  // of the round that is under way
+  std::optional<DeliveryTotals> totals_;
   std::unordered_map<std::string, std::unordered_map<Uuid, std::uint64_t>> pending_;  // by organization
   std::vector<Excess> excess_;
   std::int64_t tidied_to_ = 0;

@@ -90,6 +90,15 @@ void Reader::clock_set_back(Time now) {
   filters_.clock_set_back(now);
 }
 
+void Reader::report(WorkerFigures* figures) const {
+  figures->read_to = read_to_;
+  figures->read_position = ledger_.read_position();
+  figures->oldest_event_at = ledger_.oldest_created_at();
+  if (const std::optional<Time> next = unadmitted_.next_created_at()) {
+    figures->oldest_event_at = std::min(figures->oldest_event_at.value_or(*next), *next);
+  }
+}
+
 // --- Reading --------------------------------------------------------------------------------------------------------------
 
 void Reader::read() {
@@ -184,6 +193,7 @@ void Reader::read_chunk() {
   Chunk chunk = store_.read(ledger_.window(), ledger_.read_position(), kReadMax, budget_.read_max());
   if (recovery_.is_under_way()) recovery_.set_rows(rows_of(chunk.events));
   window_is_read_ = chunk.window_is_read;
+  if (!chunk.events.empty()) read_to_ = chunk.events.back().created_at;
   unadmitted_.set(std::move(chunk.events));
   if (unadmitted_.empty()) finish_chunk();
 }

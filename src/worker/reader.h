@@ -51,6 +51,8 @@ class Reader {
   void note_failure(Time now);
   // The time was spent on the database and not on sending.
   void leave_out(Duration time) { backpressure_.leave_out(time); }
+  // Its part of the figures.
+  void report(WorkerFigures* figures) const;
   // A delivery's attempt has ended.
   void note_attempt() { backpressure_.note_attempt(); }
 
@@ -99,6 +101,7 @@ class Reader {
   Deadlines<Deadline> deadlines_;
   bool is_poll_wanted_ = true;
   bool was_called_ = false;      // since the last poll
+  std::optional<Time> read_to_;  // when the newest event that was read was captured
   bool window_is_read_ = false;  // the events that were read last are the last of their window
   // Ids of webhook_logs that are valid floors (see Checkpoint) for windows from the end of the newest window, and from
   // any later snapshot.

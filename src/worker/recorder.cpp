@@ -27,6 +27,7 @@ void Recorder::log(LogRow row, Time now) {
 
 void Recorder::store(DeliveryRow row, Time now) {
   finished_.erase(row.key);
+  if (!row.next_attempt_at) ++given_up_;
   row.decided_at = now;
   const DeliveryKey key = row.key;
   const std::size_t bytes = bytes_of(row);

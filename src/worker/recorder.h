@@ -57,6 +57,8 @@ class Recorder {
   std::size_t count() const { return count_; }
   // What those take in memory, roughly.
   std::size_t bytes() const { return bytes_; }
+  // How many deliveries store() has made dead.
+  std::int64_t given_up() const { return given_up_; }
   // Since when the oldest of those has waited; in the past if there is none.
   Time oldest() const { return oldest_; }
 
@@ -78,6 +80,7 @@ class Recorder {
   std::vector<Ledger::Entry> settled_;
   std::vector<DeliveryKey> released_;
   std::size_t count_ = 0;
+  std::int64_t given_up_ = 0;
   Time oldest_{};
 };
 

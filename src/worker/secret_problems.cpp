@@ -3,11 +3,21 @@
 namespace webhook {
 
 void SecretProblems::set(const Webhook& webhook) {
+  if (webhook.is_undecryptable) {
+    undecryptable_.insert(webhook.id);
+  } else {
+    undecryptable_.erase(webhook.id);
+  }
   if (webhook.secret_problem.empty()) {
     of_webhooks_.erase(webhook.id);
   } else {
     of_webhooks_.insert_or_assign(webhook.id, "webhook \"" + webhook.name + "\": " + webhook.secret_problem);
   }
+}
+
+void SecretProblems::forget(const Uuid& webhook) {
+  of_webhooks_.erase(webhook);
+  undecryptable_.erase(webhook);
 }
 
 void SecretProblems::report() {

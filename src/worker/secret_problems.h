@@ -1,7 +1,9 @@
 // Which webhooks have secrets that cannot be decrypted, and which of these problems are in the server's log.
 #pragma once
 
+#include <cstddef>
 #include <map>
+#include <set>
 #include <string>
 
 #include "core/uuid.h"
@@ -18,7 +20,9 @@ class SecretProblems {
   void set_key_file_problem(std::string problem) { key_file_problem_ = std::move(problem); }
   // Takes over what is wrong with the webhook's secrets, if anything is.
   void set(const Webhook& webhook);
-  void forget(const Uuid& webhook) { of_webhooks_.erase(webhook); }
+  void forget(const Uuid& webhook);
+  // How many webhooks have a secret that cannot be decrypted. Those that lack one do not count: their owner can cause that.
+  std::size_t undecryptable() const { return undecryptable_.size(); }
 
   // Logs the problems if they have changed. The first webhook's problem stands for those of all webhooks.
   void report();
@@ -27,6 +31,7 @@ class SecretProblems {
   Process& process_;
   std::string key_file_problem_;
   std::map<Uuid, std::string> of_webhooks_;
+  std::set<Uuid> undecryptable_;
   std::string reported_key_file_problem_;
   bool has_reported_ = false;  // that something is wrong
 };

@@ -76,6 +76,7 @@ struct Webhook {
   std::vector<Duration> retry_schedule;  // empty: use the setting
   LaneLimits limits;
   std::string secret_problem;             // why its secrets cannot sign; empty: they can
+  bool is_undecryptable = false;          // it has a secret that cannot be decrypted
   std::optional<Time> secrets_change_at;  // when the next secret expires
   std::optional<Time> next_due;           // of its pending deliveries; nullopt: none
   std::optional<EndpointState> endpoint;  // as a worker last saved it
@@ -311,6 +312,7 @@ struct DeliveryCount {
   Uuid webhook;
   std::optional<std::string> organization_id;
   std::uint64_t rows = 0;
+  std::uint64_t dead = 0;  // of these
 };
 
 struct DeliveryCounts {
@@ -368,6 +370,7 @@ constexpr bool holds_events(Ring ring) { return ring == Ring::kEvents || ring ==
 struct RingReport {
   bool more = false;         // call it again at once
   std::string kept_because;  // not empty: why a ring that should have turned could not
+  std::uint64_t bytes = 0;   // of the whole ring, with indexes
 };
 
 class Store : public ReplayStore {

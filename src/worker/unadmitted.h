@@ -22,6 +22,10 @@ class Unadmitted {
   bool empty() const { return next_ == events_.size(); }
   // Of all that were read.
   const std::vector<Event>& events() const { return events_; }
+  // When the next event was captured. Nothing: it is empty.
+  std::optional<Time> next_created_at() const {
+    return empty() ? std::nullopt : std::optional(events_[next_].created_at);
+  }
   bool are_routed() const { return subscribers_.size() == events_.size(); }
 
   // It must be empty.

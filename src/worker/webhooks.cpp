@@ -90,6 +90,11 @@ std::optional<Time> Webhooks::next_at(Time now) const {
   return configuration_.due_at();
 }
 
+void Webhooks::report(WorkerFigures* figures) const {
+  figures->webhooks = subscribers_.size();
+  figures->undecryptable = secret_problems_.undecryptable();
+}
+
 void Webhooks::clock_set_back(Time now) {
   configuration_.clock_set_back(now);
   configuration_.read_all_again();

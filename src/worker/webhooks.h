@@ -54,8 +54,11 @@ class Webhooks {
 
   // Whether deliveries are switched on, and not paused.
   bool delivers() const { return process_.settings().enabled && !is_paused_; }
+  bool is_paused() const { return is_paused_; }
   // Whether all webhooks are known.
   bool are_loaded() const { return configuration_.is_loaded(); }
+  // Its part of the figures.
+  void report(WorkerFigures* figures) const;
 
   // Takes a step of reading, if one is due. Returns whether the log may have events that could not be read before. If
   // it throws Error, the step is still due.

@@ -20,6 +20,7 @@ constexpr Duration kStoreBackoffMin = milliseconds(100);  // after the first fai
 constexpr Duration kStoreBackoffMax = seconds(10);
 constexpr Duration kStepAsideTime = seconds(1);       // for requests in flight, while somebody waits for the database
 constexpr Duration kWaitMax = seconds(5);             // or a clock set back during a turn would not be noticed
+constexpr Duration kLate = seconds(10);               // the age of an event from which on the worker is catching up
 constexpr Duration kLastStatisticsTime = seconds(1);  // for writing statistics at the end
 
 }  // namespace
@@ -99,6 +100,7 @@ void Worker::start() {
   }
   spill_.start();
   departure_.note_work(process_.now(), false);
+  has_started_ = true;
 }
 
 // --- The loop -----------------------------------------------------------------------------------------------------------
@@ -118,6 +120,18 @@ void Worker::turn() {
     work_on_database();
     reader_.read();
     store_failures_ = 0;
+    figures_.failing_since.reset();
+    note_overdue(process_.now());
+  }
+}
+
+// Deliveries that are due are fetched within a moment, unless the worker has more of them than it can fetch.
+void Worker::note_overdue(Time now) {
+  const bool is_overdue = webhooks_.delivers() && pending_.next_refill_at().value_or(Time::max()) <= now;
+  if (!is_overdue) {
+    figures_.overdue_since.reset();
+  } else if (!figures_.overdue_since) {
+    figures_.overdue_since = now;
   }
 }
 
@@ -178,6 +192,7 @@ void Worker::back_off(const Error& error) {
   deadlines_.set(Deadline::kStoreCall, now + pause);
   ++store_failures_;
   figures_.last_error_at = now;
+  if (!figures_.failing_since) figures_.failing_since = now;
   reader_.note_failure(now);
   if (!deadlines_.has_passed(Deadline::kFailureWarning, now)) return;
   deadlines_.set(Deadline::kFailureWarning, now + kWarningInterval);
@@ -249,12 +264,27 @@ Time Worker::next_work() const { return pending_.next_refill_at().value_or(Time:
 
 void Worker::report() {
   figures_.in_flight = in_flight_.size();
-  figures_.queued = pending_.queued();
   figures_.events_ahead = ledger_.events_ahead();
   figures_.logged = recording_.logged();
-  figures_.oldest_event_at = ledger_.oldest_created_at();
+  figures_.given_up = recorder_.given_up();
+  pending_.report(&figures_);
+  reader_.report(&figures_);
+  webhooks_.report(&figures_);
+  maintenance_.report(&figures_);
+  figures_.reported_at = process_.now();
+  figures_.state = state(figures_.reported_at);
   process_.report(figures_);
   process_.report_left_out();
+}
+
+WorkerState Worker::state(Time now) const {
+  if (is_ending_) return WorkerState::kStopping;
+  if (!is_enabled_) return WorkerState::kSwitchedOff;
+  if (!has_started_) return WorkerState::kStarting;
+  if (!webhooks_.are_loaded()) return WorkerState::kLoading;
+  if (webhooks_.is_paused()) return WorkerState::kPaused;
+  const bool is_late = now - figures_.oldest_event_at.value_or(now) > kLate;
+  return recovery_.is_under_way() || is_late ? WorkerState::kCatchingUp : WorkerState::kDelivering;
 }
 
 // --- The network ----------------------------------------------------------------------------------------------------------
@@ -313,6 +343,7 @@ void Worker::collect() {
 
 // Ends in spite of an error. Deliveries that could not be recorded will be sent again.
 void Worker::end() {
+  is_ending_ = true;
   std::optional<Error> failure;
   try {
     drain();

@@ -94,6 +94,8 @@ class Worker {
   std::optional<Time> leaves_at(Time now);
   void clock_set_back(Time now);
   void report();
+  WorkerState state(Time now) const;
+  void note_overdue(Time now);
 
   void send();
   void start_request(Delivery delivery, Subscriber& subscriber, Time now);
@@ -154,6 +156,8 @@ class Worker {
   Time last_turn_{};
   int store_failures_ = 0;  // in a row
   bool is_enabled_ = true;  // by webhook.enabled, as the log was told
+  bool has_started_ = false;
+  bool is_ending_ = false;
   WorkerFigures figures_;
 };
 

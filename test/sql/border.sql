@@ -11,15 +11,16 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = public, tap;
-SELECT plan(26);
+SELECT plan(28);
 
 CREATE ROLE regress_webhook_none;
+CREATE ROLE regress_webhook_monitor IN ROLE pg_monitor;
 CREATE ROLE regress_webhook_read;
 CREATE ROLE regress_webhook_manage;
 CREATE ROLE regress_webhook_operate;
 SELECT hooks.webhook_grant('regress_webhook_read', 'read'), hooks.webhook_grant('regress_webhook_manage'),
        hooks.webhook_grant('regress_webhook_operate', 'operate') \g /dev/null
-GRANT USAGE ON SCHEMA hooks TO regress_webhook_none;
+GRANT USAGE ON SCHEMA hooks TO regress_webhook_none, regress_webhook_monitor;
 
 CREATE VIEW relations AS
     SELECT c.oid, c.relname, c.relkind, c.relispartition FROM pg_depend d JOIN pg_class c ON c.oid = d.objid
@@ -152,13 +153,17 @@ $$;
 CREATE TABLE sights AS
     SELECT l.role, b.mine, b.theirs, c.by_claim, r.oid::regclass AS relation, r.relkind, r.relispartition,
            seen(l.role, b.mine, r.oid, b.theirs, c.by_claim) AS of_theirs, seen(l.role, b.mine, r.oid, b.mine, c.by_claim) AS of_mine
-    FROM unnest(ARRAY['none', 'read', 'manage', 'operate']) l (role), borders b, relations r,
+    FROM unnest(ARRAY['none', 'monitor', 'read', 'manage', 'operate']) l (role), borders b, relations r,
          (VALUES (false), (true)) c (by_claim);
 
 SELECT is_empty('SELECT role, mine, relation, by_claim, of_theirs FROM sights WHERE role <> ''operate'' AND of_theirs > 0',
                 'nobody but an operator sees a row of another organization, in any table or view');
 SELECT is_empty('SELECT role, relation, of_mine FROM sights WHERE role = ''none'' AND of_mine >= 0',
                 'who has no level sees nothing at all');
+SELECT is_empty('SELECT relation, of_mine FROM sights WHERE role = ''monitor'' AND of_mine > 0',
+                'a member of pg_monitor sees no row of any organization');
+SELECT set_eq('SELECT DISTINCT relation::text FROM sights WHERE role = ''monitor'' AND of_mine >= 0',
+              ARRAY['hooks.webhook_workers', 'hooks.webhook_rings', 'hooks.webhook_progress'], 'it may read these views and tables');
 SELECT is_empty('SELECT role, relation, of_mine FROM sights WHERE (relkind = ''S'' OR relispartition) AND of_mine >= 0',
                 'segments and sequences are nobody''s to read, not even an operator''s');
 SELECT set_eq('SELECT DISTINCT role, relation::text FROM sights WHERE of_mine > 0 AND role IN (''read'', ''manage'')', $$
@@ -180,7 +185,7 @@ SELECT is_empty($$
 $$, 'a claim in request.jwt.claims shows the same as the setting');
 SELECT is_empty($$
     SELECT l.role, r.relname, seen(l.role, '', r.oid, t.organization)
-    FROM unnest(ARRAY['none', 'read', 'manage']) l (role), relations r, tenants t
+    FROM unnest(ARRAY['none', 'monitor', 'read', 'manage']) l (role), relations r, tenants t
     WHERE seen(l.role, '', r.oid, t.organization) > 0
 $$, 'without an organization nothing of one is seen');
 
@@ -215,7 +220,7 @@ END
 $$;
 CREATE TABLE blows AS
     SELECT l.role, b.mine, r.relname, s.statement, d.answered, d.is_damaged
-    FROM unnest(ARRAY['none', 'read', 'manage', 'operate']) l (role), borders b, relations r
+    FROM unnest(ARRAY['none', 'monitor', 'read', 'manage', 'operate']) l (role), borders b, relations r
     CROSS JOIN LATERAL (
         SELECT format('DELETE FROM %s RETURNING 1', r.oid::regclass)
         UNION ALL SELECT format('TRUNCATE %s', r.oid::regclass)
@@ -241,6 +246,8 @@ $$, 'the rest is denied, and says so');
 CREATE TABLE tried (signature text PRIMARY KEY, call text);
 INSERT INTO tried VALUES
     ('hooks.webhook_server_state()', NULL),
+    ('hooks.webhook_health()', NULL), ('hooks.webhook_metrics()', NULL),  -- of all together: test/sql/health.sql
+    ('webhook_internal.worker_slots()', NULL), ('webhook_internal.progress()', NULL),
     ('hooks.webhook_check(uuid)', 'SELECT c FROM hooks.webhook_check(WEBHOOK) c'),
     ('webhook_internal.check_sources(uuid)', 'SELECT c FROM webhook_internal.check_sources(WEBHOOK) c'),
     ('webhook_internal.check_subscriptions(uuid)', 'SELECT c FROM webhook_internal.check_subscriptions(WEBHOOK) c'),
@@ -402,12 +409,12 @@ INSERT INTO tried VALUES ('webhook_api.session()', NULL), ('webhook_api.event_ty
 
 SELECT is_empty($$
     SELECT format('add to the table "tried" in test/sql/border.sql how %s is tried across the border', f.signature)
-    FROM functions f, unnest(ARRAY['none', 'read', 'manage']) role
+    FROM functions f, unnest(ARRAY['none', 'monitor', 'read', 'manage']) role
     WHERE has_function_privilege('regress_webhook_' || role, f.oid, 'EXECUTE')
       AND f.signature NOT IN (SELECT signature FROM tried)
 $$, 'every function that a level below operate may execute is tried across the border');
 SELECT is_empty($$
-    SELECT f.signature FROM functions f, unnest(ARRAY['none', 'read', 'manage']) role
+    SELECT f.signature FROM functions f, unnest(ARRAY['none', 'monitor', 'read', 'manage']) role
     WHERE f.prorettype = 'trigger'::regtype AND has_function_privilege('regress_webhook_' || role, f.oid, 'EXECUTE')
 $$, 'none of them is a trigger function');
 
@@ -418,7 +425,7 @@ CREATE TABLE calls AS
                    b.log_id::text, 'LOG'), b.event_id::text, 'EVENT'), b.theirs, 'ORGANIZATION') AS of_theirs,
            replace(replace(replace(replace(replace(none.answered, n.webhook::text, 'WEBHOOK'), n.webhook_id, 'PUBLIC_ID'),
                    n.log_id::text, 'LOG'), n.event_id::text, 'EVENT'), n.organization, 'ORGANIZATION') AS of_nobody
-    FROM unnest(ARRAY['none', 'read', 'manage', 'operate']) l (role), borders b, tried t,
+    FROM unnest(ARRAY['none', 'monitor', 'read', 'manage', 'operate']) l (role), borders b, tried t,
          (SELECT gen_random_uuid() AS webhook, 888888::bigint AS log_id, 777777::bigint AS event_id, 'initech' AS organization,
                  webhook_internal.encode_id(i.instance, 777777, now()) AS webhook_id FROM hooks.webhook_instance i) n
     CROSS JOIN LATERAL damage(l.role, b.mine, b.theirs, replace(replace(replace(replace(replace(t.call,

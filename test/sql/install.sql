@@ -20,7 +20,7 @@ ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = public, tap;
-SELECT plan(33);
+SELECT plan(34);
 
 CREATE VIEW pg_temp.relations AS
     SELECT c.* FROM pg_depend d JOIN pg_class c ON c.oid = d.objid
@@ -43,8 +43,8 @@ SELECT bag_eq($$SELECT proname::text FROM pg_temp.functions WHERE pronamespace =
     'webhook_cancel', 'webhook_capture', 'webhook_check', 'webhook_curl', 'webhook_current_organization',
     'webhook_emit', 'webhook_event_matches', 'webhook_event_pattern_problem', 'webhook_explain',
     'webhook_filter_data_problem', 'webhook_filter_matches', 'webhook_filter_problem', 'webhook_find',
-    'webhook_flush', 'webhook_generate_secret', 'webhook_grant', 'webhook_header_problem', 'webhook_is_operator',
-    'webhook_is_preloaded', 'webhook_pause', 'webhook_publication', 'webhook_redeliver', 'webhook_reencrypt_secrets', 'webhook_replay',
+    'webhook_flush', 'webhook_generate_secret', 'webhook_grant', 'webhook_header_problem', 'webhook_health', 'webhook_is_operator',
+    'webhook_is_preloaded', 'webhook_metrics', 'webhook_pause', 'webhook_publication', 'webhook_redeliver', 'webhook_reencrypt_secrets', 'webhook_replay',
     'webhook_resume', 'webhook_reveal_secret', 'webhook_revoke', 'webhook_rotate_secret', 'webhook_server_state',
     'webhook_sign', 'webhook_sign', 'webhook_test', 'webhook_unwatch', 'webhook_url_problem', 'webhook_verify',
     'webhook_verify', 'webhook_watch', 'webhook_watch_crm'])$$, 'the first has what users call, and no more');
@@ -90,7 +90,7 @@ SELECT set_eq('SELECT proname::text FROM pg_temp.functions WHERE prosecdef', ARR
     'reveal_secret_tenant', 'reveal_secret_operator', 'webhook_reencrypt_secrets',
     'check_secrets_tenant', 'check_secrets_operator', 'check_shares_tenant', 'check_shares_operator', 'check_deferred_tenant', 'check_deferred_operator',
     'check_limit',
-    'test_tenant', 'test_operator', 'find_tenant', 'is_settled', 'was_active', 'webhook_server_state', 'recent_events_tenant', 'newest_log_id', 'log_slots'], 'only these functions run as their owner');
+    'test_tenant', 'test_operator', 'find_tenant', 'is_settled', 'was_active', 'webhook_server_state', 'webhook_health', 'webhook_metrics', 'progress', 'recent_events_tenant', 'newest_log_id', 'log_slots'], 'only these functions run as their owner');
 SELECT is_empty($$
     SELECT oid::regprocedure FROM pg_temp.functions
     WHERE (prorettype = 'trigger'::regtype OR prosecdef) AND has_function_privilege('public', oid, 'EXECUTE')
@@ -105,16 +105,17 @@ $$, 'what needs a grant is not PUBLIC''s');
 
 -- Privileges.
 SELECT is_empty($$
-    SELECT oid::regclass, relacl FROM pg_temp.relations, aclexplode(relacl) acl WHERE acl.grantee <> relowner
-$$, 'no role but the owner has a right on any table, segment, view or sequence');
+    SELECT oid::regclass, relacl FROM pg_temp.relations, aclexplode(relacl) acl
+    WHERE acl.grantee NOT IN (relowner, 'pg_monitor'::regrole)
+$$, 'no role but the owner and pg_monitor has a right on any table, segment, view or sequence');
 SELECT is_empty($$
     SELECT acl FROM pg_namespace, aclexplode(nspacl) acl WHERE nspname IN ('webhook_internal', 'webhook_api')
       AND acl.grantee <> nspowner
 $$, 'nor on the schemas webhook_internal and webhook_api');
 SELECT is_empty($$
     SELECT oid::regprocedure, proacl FROM pg_temp.functions, aclexplode(proacl) acl
-    WHERE acl.grantee NOT IN (0, proowner)
-$$, 'no role but the owner and PUBLIC may execute a function');
+    WHERE acl.grantee NOT IN (0, proowner, 'pg_monitor'::regrole)
+$$, 'no role but the owner, pg_monitor and PUBLIC may execute a function');
 SELECT is_empty($$
     SELECT relname FROM pg_temp.relations WHERE relkind IN ('r', 'p') AND NOT relrowsecurity
 $$, 'row-level security is on for every table and segment');
@@ -208,6 +209,9 @@ CREATE TABLE contacts (id int PRIMARY KEY, organization_id text);
 SELECT hooks.webhook_watch('contacts', 'contact.created') IS NULL AS unused \gset
 SELECT throws_ok('DROP EXTENSION webhook', '2BP01', NULL, 'DROP EXTENSION needs CASCADE while an event is declared');
 DROP EXTENSION webhook CASCADE;
+SELECT is_empty($$
+    SELECT n.nspname FROM pg_namespace n, aclexplode(n.nspacl) acl WHERE acl.grantee = 'pg_monitor'::regrole
+$$, 'DROP EXTENSION leaves pg_monitor no right');
 SELECT triggers_are('contacts', '{}'::name[], 'and drops the triggers then');
 CREATE EXTENSION webhook;
 SELECT has_table('public'::name, 'webhook_configurations'::name, 'in public it works as well');

@@ -413,7 +413,7 @@ FROM (VALUES ('none', 'acme', '42501'), ('read', 'acme', 'acme'), ('manage', 'gl
              ('operate', 'acme', 'acme globex')) c (role, organization, expected);
 SELECT is(pg_temp.as_role('read', 'acme', 'SELECT data FROM hooks.webhook_own_events LIMIT 1'), '42501',
           'read does not see bodies there');
--- Whatever runs as its owner is tried here, in tenancy.sql, replays.sql or api.sql, or cannot be called.
+-- Whatever runs as its owner is tried here, in tenancy.sql, replays.sql, health.sql or api.sql, or cannot be called.
 SELECT set_eq($$
     SELECT proname::text FROM pg_proc
     WHERE prosecdef AND pronamespace IN ('hooks'::regnamespace, 'webhook_internal'::regnamespace) AND prorettype <> 'trigger'::regtype
@@ -423,7 +423,8 @@ $$, ARRAY['emit_tenant', 'redeliver_operator', 'redeliver_tenant', 'replay_opera
           'reveal_secret_tenant', 'reveal_secret_operator', 'webhook_reencrypt_secrets',
           'check_secrets_tenant', 'check_secrets_operator', 'check_shares_tenant', 'check_shares_operator', 'check_deferred_tenant',
           'check_deferred_operator', 'check_limit', 'test_tenant', 'test_operator',
-          'find_tenant', 'is_settled', 'was_active', 'webhook_server_state', 'recent_events_tenant', 'newest_log_id', 'log_slots'],
+          'find_tenant', 'is_settled', 'was_active', 'webhook_server_state', 'webhook_health', 'webhook_metrics', 'progress', 'recent_events_tenant', 'newest_log_id',
+          'log_slots'],
           'no other function runs as its owner');
 
 SELECT * FROM finish();

@@ -13,16 +13,17 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = tap, pg_catalog;
-SELECT plan(15);
+SELECT plan(18);
 
 CREATE TEMPORARY TABLE lines (place serial, line text);
 \copy lines (line) FROM PROGRAM 'cat "$SOURCE/docs/security.md"' WITH (DELIMITER E'\x01', FORMAT csv, QUOTE E'\x02')
 
+CREATE ROLE regress_webhook_monitor;
 CREATE ROLE regress_webhook_read;
 CREATE ROLE regress_webhook_manage;
 CREATE ROLE regress_webhook_operate;
-SELECT hooks.webhook_grant('regress_webhook_read', 'read'), hooks.webhook_grant('regress_webhook_manage', 'manage'),
-       hooks.webhook_grant('regress_webhook_operate', 'operate') \g /dev/null
+SELECT hooks.webhook_grant('regress_webhook_monitor', 'monitor'), hooks.webhook_grant('regress_webhook_read', 'read'),
+       hooks.webhook_grant('regress_webhook_manage', 'manage'), hooks.webhook_grant('regress_webhook_operate', 'operate') \g /dev/null
 
 -- The privileges of a role on a relation; in parentheses those on some columns only.
 CREATE FUNCTION pg_temp.on_relation(role text, relation oid, kind "char") RETURNS text LANGUAGE sql AS $$
@@ -42,31 +43,31 @@ CREATE VIEW pg_temp.rows AS
     SELECT format('| `%s` | %s |', name, string_agg(may, ' | ' ORDER BY place)) AS line
     FROM (
         SELECT pg_temp.shown(c.relnamespace, c.relname) AS name, r.place, pg_temp.on_relation(r.role, c.oid, c.relkind) AS may
-        FROM pg_class c, unnest(ARRAY['public', 'regress_webhook_read', 'regress_webhook_manage',
+        FROM pg_class c, unnest(ARRAY['public', 'regress_webhook_monitor', 'regress_webhook_read', 'regress_webhook_manage',
                                       'regress_webhook_operate']) WITH ORDINALITY r (role, place)
         WHERE c.relnamespace IN ('hooks'::regnamespace, 'webhook_internal'::regnamespace)
           AND c.relkind IN ('r', 'p', 'v', 'S') AND NOT c.relispartition
         UNION ALL
         SELECT format('%s(%s)', pg_temp.shown(p.pronamespace, p.proname), oidvectortypes(p.proargtypes)), r.place,
                CASE WHEN has_function_privilege(r.role, p.oid, 'EXECUTE') THEN 'yes' ELSE '' END
-        FROM pg_proc p, unnest(ARRAY['public', 'regress_webhook_read', 'regress_webhook_manage',
+        FROM pg_proc p, unnest(ARRAY['public', 'regress_webhook_monitor', 'regress_webhook_read', 'regress_webhook_manage',
                                      'regress_webhook_operate']) WITH ORDINALITY r (role, place)
         WHERE p.pronamespace IN ('hooks'::regnamespace, 'webhook_internal'::regnamespace)
         UNION ALL
         SELECT s.name, r.place,
                CASE WHEN has_schema_privilege(r.role, s.name, 'CREATE') THEN 'CREATE'
                     WHEN has_schema_privilege(r.role, s.name, 'USAGE') THEN 'USAGE' ELSE '' END
-        FROM unnest(ARRAY['webhook_internal', 'webhook_api']) s (name), unnest(ARRAY['public', 'regress_webhook_read', 'regress_webhook_manage',
+        FROM unnest(ARRAY['webhook_internal', 'webhook_api']) s (name), unnest(ARRAY['public', 'regress_webhook_monitor', 'regress_webhook_read', 'regress_webhook_manage',
                           'regress_webhook_operate']) WITH ORDINALITY r (role, place)) o
     GROUP BY name HAVING string_agg(may, '') <> '';
--- Four columns of privileges, and a reason.
+-- Five columns of privileges, and a reason.
 SELECT set_eq(
     $$SELECT regexp_replace(substring(line FROM '^(.*\|) [^|]{12,} \|$'), ' +', ' ', 'g') FROM lines
-      WHERE line ~ '^\| `webhook_[^|]*` \|([^|]*\|){5}$'$$,
+      WHERE line ~ '^\| `webhook_[^|]*` \|([^|]*\|){6}$'$$,
     $$SELECT regexp_replace(line, ' +', ' ', 'g') FROM pg_temp.rows$$,
     'docs/security.md says who may use which schema, table, view, sequence and function, and why');
 SELECT is((SELECT string_agg(line, ', ') FROM pg_temp.rows WHERE line !~ '` [|]  [|]'),
-          '| `webhook_current_organization()` | yes | yes | yes | yes |',
+          '| `webhook_current_organization()` | yes | yes | yes | yes | yes |',
           'PUBLIC may execute what the policies call, and nothing else');
 SELECT set_eq(
     $$SELECT substring(line FROM '^\| `(webhook_[\w.]+)` \| [^|]{20,} \|$') FROM lines
@@ -77,9 +78,38 @@ SELECT set_eq(
                                            AND NOT coalesce('security_invoker=true' = ANY (reloptions), false)$$,
     'docs/security.md says why each function and view that runs as its owner must');
 
+-- pg_monitor has the level monitor, but for the schema, which may be everybody's already.
+CREATE FUNCTION pg_temp.acls() RETURNS TABLE (object text, acl aclitem[]) LANGUAGE sql AS $$
+    SELECT c.oid::regclass::text, c.relacl FROM pg_class c
+    WHERE c.relnamespace IN ('hooks'::regnamespace, 'webhook_internal'::regnamespace, 'webhook_api'::regnamespace)
+    UNION ALL
+    SELECT a.attrelid::regclass || '.' || a.attname, a.attacl FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+    WHERE c.relnamespace IN ('hooks'::regnamespace, 'webhook_internal'::regnamespace, 'webhook_api'::regnamespace)
+    UNION ALL
+    SELECT p.oid::regprocedure::text, p.proacl FROM pg_proc p
+    WHERE p.pronamespace IN ('hooks'::regnamespace, 'webhook_internal'::regnamespace, 'webhook_api'::regnamespace)
+    UNION ALL
+    SELECT 'schema ' || n.nspname, n.nspacl FROM pg_namespace n WHERE n.nspname IN ('hooks', 'webhook_internal', 'webhook_api')
+$$;
+SELECT set_eq($$
+    SELECT a.object, x.privilege_type FROM pg_temp.acls() a, aclexplode(a.acl) x WHERE x.grantee = 'pg_monitor'::regrole
+$$, $$
+    SELECT a.object, x.privilege_type FROM pg_temp.acls() a, aclexplode(a.acl) x
+    WHERE x.grantee = 'regress_webhook_monitor'::regrole AND a.object <> 'schema hooks'
+$$, 'CREATE EXTENSION grants the level monitor to pg_monitor, and no right on the schema');
+SELECT set_eq($$
+    SELECT a.object, x.privilege_type FROM pg_temp.acls() a, aclexplode(a.acl) x WHERE x.grantee = 'pg_monitor'::regrole
+$$, $$VALUES ('hooks.webhook_health()', 'EXECUTE'), ('hooks.webhook_metrics()', 'EXECUTE'), ('hooks.webhook_workers', 'SELECT'),
+             ('hooks.webhook_rings', 'SELECT'), ('hooks.webhook_progress', 'SELECT'), ('webhook_internal.worker_slots()', 'EXECUTE'),
+             ('webhook_internal.progress()', 'EXECUTE')$$, 'which is this, and no more');
+SELECT is_empty($$
+    SELECT i.initprivs FROM pg_init_privs i
+    WHERE i.classoid = 'pg_namespace'::regclass AND i.objoid = 'hooks'::regnamespace
+$$, 'the privileges of the schema stay its own, so pg_dump dumps them');
+
 -- The segments are nobody's.
 SELECT is_empty($$
-    SELECT c.relname, r.role FROM pg_class c, unnest(ARRAY['public', 'regress_webhook_read', 'regress_webhook_manage',
+    SELECT c.relname, r.role FROM pg_class c, unnest(ARRAY['public', 'regress_webhook_monitor', 'regress_webhook_read', 'regress_webhook_manage',
                                                            'regress_webhook_operate']) r (role)
     WHERE c.relnamespace = 'hooks'::regnamespace AND c.relispartition
       AND pg_temp.on_relation(r.role, c.oid, c.relkind) <> ''

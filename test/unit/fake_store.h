@@ -772,7 +772,8 @@ class FakeStore : public Store {
     for (; place != counted_.end() && !step.last; ++place) {
       const auto row = deliveries.find({place->first, place->second});
       if (row == deliveries.end()) continue;
-      step.counts.push_back({place->second, row->second.organization_id, 1});
+      const std::uint64_t dead = row->second.next_attempt_at ? 0 : 1;
+      step.counts.push_back({place->second, row->second.organization_id, 1, dead});
       if (step.counts.size() == rows_max) step.last = row->first;
     }
     call.commit();

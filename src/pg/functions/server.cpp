@@ -12,6 +12,7 @@ extern "C" {
 }
 
 #include <chrono>
+#include <cstdint>
 #include <iterator>
 #include <optional>
 #include <string>
@@ -40,6 +41,7 @@ PG_FUNCTION_INFO_V1(webhook_is_worker);
 PG_FUNCTION_INFO_V1(webhook_wake);
 PG_FUNCTION_INFO_V1(webhook_worker_slots);
 PG_FUNCTION_INFO_V1(webhook_workers_away);
+PG_FUNCTION_INFO_V1(webhook_without_slots_since);
 PG_FUNCTION_INFO_V1(webhook_send_test);
 }
 #pragma GCC visibility pop
@@ -85,6 +87,7 @@ void put_worker(ReturnSetInfo* result, const webhook::pg::WorkerReport& worker) 
   const auto time = [](const std::optional<webhook::Time>& at) {
     return TimestampTzGetDatum(at ? webhook::pg::to_timestamptz(*at) : 0);
   };
+  const auto count = [](std::uint64_t number) { return Int64GetDatum(static_cast<std::int64_t>(number)); };
   Datum values[] = {ObjectIdGetDatum(worker.database),
                     Int32GetDatum(worker.share.number),
                     Int32GetDatum(worker.share.count),
@@ -97,10 +100,35 @@ void put_worker(ReturnSetInfo* result, const webhook::pg::WorkerReport& worker) 
                     Int64GetDatum(figures.failed),
                     Int64GetDatum(figures.logged),
                     time(figures.oldest_event_at),
-                    time(figures.last_error_at)};
+                    time(figures.last_error_at),
+                    CStringGetTextDatum(webhook::pg::words_of(figures.state)),
+                    time(figures.reported_at == webhook::Time{} ? worker.started_at : figures.reported_at),
+                    Int64GetDatum(figures.given_up),
+                    time(figures.read_to),
+                    Int64GetDatum(figures.read_position),
+                    time(figures.failing_since),
+                    time(figures.overdue_since),
+                    count(figures.webhooks),
+                    count(figures.undecryptable),
+                    count(figures.open_circuits),
+                    count(figures.organizations),
+                    count(figures.failing_organizations),
+                    count(figures.deliveries ? figures.deliveries->pending : 0),
+                    count(figures.deliveries ? figures.deliveries->dead : 0),
+                    time(figures.deliveries ? std::optional(figures.deliveries->counted_at) : std::nullopt),
+                    count(figures.events.bytes),
+                    time(figures.events.kept_since),
+                    count(figures.logs.bytes),
+                    time(figures.logs.kept_since)};
   bool nulls[std::size(values)] = {};
   nulls[11] = !figures.oldest_event_at;
   nulls[12] = !figures.last_error_at;
+  nulls[16] = !figures.read_to;
+  nulls[18] = !figures.failing_since;
+  nulls[19] = !figures.overdue_since;
+  for (int column : {25, 26, 27}) nulls[column] = !figures.deliveries;
+  nulls[29] = !figures.events.kept_since;
+  nulls[31] = !figures.logs.kept_since;
   tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
@@ -130,6 +158,13 @@ Datum webhook_workers_away(PG_FUNCTION_ARGS) {
     bool nulls[std::size(values)] = {};
     return row_result(fcinfo, values, nulls);
   });
+}
+
+// (): since when the launcher has found too few background worker slots. Null: it has not.
+Datum webhook_without_slots_since(PG_FUNCTION_ARGS) {
+  const std::optional<webhook::Time> since = webhook::pg::without_slots_since();
+  if (!since) PG_RETURN_NULL();
+  return TimestampTzGetDatum(webhook::pg::to_timestamptz(*since));
 }
 
 // (webhook uuid, created_at timestamptz, organization text, event text, data json, timeout_ms integer, OUT status text,

@@ -16,14 +16,27 @@ extern "C" {
 
 namespace webhook::pg {
 
-std::uint32_t main_wait_event() {
+// Before PostgreSQL 17 an extension has no wait events of its own.
 #if PG_VERSION_NUM >= 170000
+std::uint32_t main_wait_event() {
   static const std::uint32_t event = guarded([] { return WaitEventExtensionNew("WebhookMain"); });
   return event;
-#else
-  return PG_WAIT_EXTENSION;
-#endif
 }
+
+std::uint32_t idle_wait_event() {
+  static const std::uint32_t event = guarded([] { return WaitEventExtensionNew("WebhookIdle"); });
+  return event;
+}
+
+std::uint32_t network_wait_event() {
+  static const std::uint32_t event = guarded([] { return WaitEventExtensionNew("WebhookNetwork"); });
+  return event;
+}
+#else
+std::uint32_t main_wait_event() { return PG_WAIT_EXTENSION; }
+std::uint32_t idle_wait_event() { return PG_WAIT_EXTENSION; }
+std::uint32_t network_wait_event() { return PG_WAIT_EXTENSION; }
+#endif
 
 void set_signal_handlers() {
   pqsignal(SIGHUP, SignalHandlerForConfigReload);

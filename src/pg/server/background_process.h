@@ -5,8 +5,11 @@
 
 namespace webhook::pg {
 
-// What the process waits for, as pg_stat_activity shows it.
+// What the process waits for, as pg_stat_activity shows it: the launcher, for workers; a worker, for something to do; a
+// worker, for responses.
 std::uint32_t main_wait_event();
+std::uint32_t idle_wait_event();
+std::uint32_t network_wait_event();
 
 // Lets SIGHUP and SIGTERM set flags for the process's loop. Unblocks signals.
 void set_signal_handlers();

@@ -265,6 +265,7 @@ class Launcher {
     const bool is_known_waiting = std::any_of(
         starts_.begin(), starts_.end(), [](const Start& start) { return start.is_known && start.worker->waits_since; });
     if (!is_known_waiting) short_since_.reset();
+    note_lack_of_slots(is_known_waiting);
     if (waiting == 0) {
       slot_wait_ = kSlotWaitMin;
       wanted_since_.reset();

@@ -14,6 +14,7 @@ extern "C" {
 }
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <iterator>
 
@@ -33,6 +34,38 @@ enum class Listening : std::uint32_t {
   kCall,        // to be called by the next one with events
   kCallOrStart  // also to be started again if it has ended by then
 };
+// The numbers of WorkerFigures, in the order in which a worker writes them.
+enum class SlotFigure : std::uint8_t {
+  kState,
+  kReportedAt,
+  kInFlight,
+  kQueued,
+  kEventsAhead,
+  kSent,
+  kFailed,
+  kLogged,
+  kGivenUp,
+  kOldestEventAt,
+  kReadTo,
+  kReadPosition,
+  kLastErrorAt,
+  kFailingSince,
+  kOverdueSince,
+  kWebhooks,
+  kUndecryptable,
+  kOpenCircuits,
+  kOrganizations,
+  kFailingOrganizations,
+  kPending,
+  kDead,
+  kCountedAt,
+  kEventBytes,
+  kEventsKeptSince,
+  kLogBytes,
+  kLogsKeptSince,
+  kCount
+};
+constexpr std::size_t kSlotFigures = static_cast<std::size_t>(SlotFigure::kCount);
 
 // One worker's slot. The fields of the state are written under Shared::lock, the figures only by the worker.
 struct SharedSlot {
@@ -46,14 +79,7 @@ struct SharedSlot {
 
   // Times are in microseconds since 1970, 0 for none.
   pg_atomic_uint64 started_at;
-  pg_atomic_uint64 in_flight;
-  pg_atomic_uint64 queued;
-  pg_atomic_uint64 events_ahead;
-  pg_atomic_uint64 sent;
-  pg_atomic_uint64 failed;
-  pg_atomic_uint64 logged;
-  pg_atomic_uint64 oldest_event_at;
-  pg_atomic_uint64 last_error_at;
+  pg_atomic_uint64 figures[kSlotFigures];  // by SlotFigure
 };
 
 // What the processes of one database share.
@@ -84,6 +110,7 @@ struct Shared {
   pg_atomic_uint32 probe_requests[kProbesMax];  // databases to be probed; 0: free
   pg_atomic_uint32 all_probes_requested;        // probe_requests was full
   pg_atomic_uint32 slots_wanted;                // how many workers wait for a background worker slot
+  pg_atomic_uint64 without_slots_since;         // of max_worker_processes: microseconds since 1970, 0: there are some
   int entry_count;
   int hold_count;
   // Of the hashes that identify organizations in Shares, so that nobody can construct a colliding id.

@@ -50,10 +50,8 @@ void init_slot(SharedSlot* slot) {
   pg_atomic_init_u64(&slot->nap_us, 0);
   pg_atomic_init_u32(&slot->is_waiting, 0);
   pg_atomic_init_u32(&slot->is_turn_over, 0);
-  for (pg_atomic_uint64* figure : {&slot->started_at, &slot->in_flight, &slot->queued, &slot->events_ahead, &slot->sent,
-                                   &slot->failed, &slot->logged, &slot->oldest_event_at, &slot->last_error_at}) {
-    pg_atomic_init_u64(figure, 0);
-  }
+  pg_atomic_init_u64(&slot->started_at, 0);
+  for (pg_atomic_uint64& figure : slot->figures) pg_atomic_init_u64(&figure, 0);
 }
 
 void init_entry(SharedEntry* entry) {
@@ -81,6 +79,7 @@ void startup() noexcept {
     for (pg_atomic_uint32& request : shared->probe_requests) pg_atomic_init_u32(&request, InvalidOid);
     pg_atomic_init_u32(&shared->all_probes_requested, 0);
     pg_atomic_init_u32(&shared->slots_wanted, 0);
+    pg_atomic_init_u64(&shared->without_slots_since, 0);
     shared->entry_count = databases_max();
     shared->hold_count = MaxBackends;
     if (!pg_strong_random(&shared->owner_seed, sizeof shared->owner_seed)) {

@@ -24,6 +24,7 @@ extern "C" {
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstddef>
 #include <cstring>
 #include <optional>
 #include <string>
@@ -38,6 +39,7 @@ extern "C" {
 #include "pg/server/wakes.h"
 #include "pg/server/worker_slots.h"
 #include "pg/settings.h"
+#include "pg/spi.h"
 #include "pg/timestamps.h"
 
 namespace webhook::pg {
@@ -48,6 +50,8 @@ using std::chrono::milliseconds;
 constexpr int kSpareDescriptors = 16;  // for curl and OpenSSL, besides the sockets
 constexpr int kDescriptorsBeside = static_cast<int>(TestSlots::kSlots) + kSpareDescriptors;  // spares and tests
 constexpr int kServerDescriptors = 4;  // that PostgreSQL opens for wait(), besides its files
+
+constexpr Duration kActivityInterval = std::chrono::seconds(1);  // between two numbers of requests in pg_stat_activity
 
 Time current_time() { return from_timestamptz(GetCurrentTimestamp()); }
 
@@ -111,6 +115,15 @@ void keep_heap_small() {
 #endif
 }
 
+std::string describe_activity(const WorkerFigures& figures) {
+  const bool delivers = figures.state == WorkerState::kDelivering;
+  const std::string words = delivers ? "idle" : words_of(figures.state);
+  if (figures.in_flight == 0) return "webhook: " + words;
+  const std::string waits =
+      "waiting for " + std::to_string(figures.in_flight) + (figures.in_flight == 1 ? " response" : " responses");
+  return "webhook: " + (delivers ? waits : words + ", " + waits);
+}
+
 class ServerProcess final : public Process {
  public:
   ServerProcess() { take_settings(); }
@@ -134,7 +147,8 @@ class ServerProcess final : public Process {
       check_for_interrupts();  // one that arrived while the turn held interrupts off and took its latch
       WaitEvent events[3];
       bool is_set = false;
-      const int count = WaitEventSetWait(events_, timeout_ms, events, 3, main_wait_event());
+      const int count =
+          WaitEventSetWait(events_, timeout_ms, events, 3, in_flight_ > 0 ? network_wait_event() : idle_wait_event());
       for (int i = 0; i < count; ++i) is_set |= (events[i].events & WL_LATCH_SET) != 0;
       if (is_set) ResetLatch(MyLatch);
       check_for_interrupts();
@@ -156,7 +170,11 @@ class ServerProcess final : public Process {
 
   void stay() override { is_leaving_ = false; }
 
-  void report(const WorkerFigures& figures) override { report_figures(figures); }
+  void report(const WorkerFigures& figures) override {
+    report_figures(figures);
+    in_flight_ = figures.in_flight;
+    show_activity(figures);
+  }
 
   const WorkerSettings& settings() override {
     if (is_lowering_unsaid_) say_what_is_lowered();
@@ -188,6 +206,20 @@ class ServerProcess final : public Process {
   }
 
  private:
+  // In pg_stat_activity. Only when it has changed, and the number of requests once a second at most, because a change
+  // takes as long as reading the clock a few times.
+  void show_activity(const WorkerFigures& figures) {
+    const bool is_same = figures.state == shown_state_ && (figures.in_flight > 0) == (shown_in_flight_ > 0);
+    if (is_same && figures.in_flight == shown_in_flight_) return;
+    const Time now = current_time();
+    if (is_same && std::chrono::abs(now - shown_at_) < kActivityInterval) return;
+    shown_state_ = figures.state;
+    shown_in_flight_ = figures.in_flight;
+    shown_at_ = now;
+    activity_ = describe_activity(figures);
+    show_between_transactions(activity_.c_str());
+  }
+
   void take_settings() {
     settings_ = worker_settings();
     const int wanted = settings_.max_in_flight;
@@ -228,6 +260,12 @@ class ServerProcess final : public Process {
     });
   }
 
+  std::size_t in_flight_ = 0;  // as reported last
+  // As pg_stat_activity shows it.
+  std::string activity_;
+  WorkerState shown_state_ = WorkerState::kStopping;
+  std::size_t shown_in_flight_ = 0;
+  Time shown_at_{};
   ExternalDescriptors descriptors_;
   WorkerSettings settings_;
   int wanted_in_flight_ = 0;  // webhook.max_in_flight

@@ -13,6 +13,7 @@ extern "C" {
 }
 
 #include <algorithm>
+#include <cstddef>
 #include <iterator>
 
 #include "pg/server/database_entries.h"
@@ -70,6 +71,41 @@ std::uint64_t microseconds(std::optional<Time> time) {
 std::optional<Time> time_of(std::uint64_t since_1970_us) {
   if (since_1970_us == 0) return std::nullopt;
   return Time(Duration(static_cast<std::int64_t>(since_1970_us)));
+}
+
+std::size_t index_of(SlotFigure figure) { return static_cast<std::size_t>(figure); }
+
+WorkerFigures figures_of(SharedSlot* from) {
+  const auto number = [from](SlotFigure figure) { return pg_atomic_read_u64(&from->figures[index_of(figure)]); };
+  const auto count = [&number](SlotFigure figure) { return static_cast<std::int64_t>(number(figure)); };
+  const auto time = [&number](SlotFigure figure) { return time_of(number(figure)); };
+  WorkerFigures figures{
+      .state = static_cast<WorkerState>(number(SlotFigure::kState)),
+      .reported_at = time(SlotFigure::kReportedAt).value_or(Time{}),
+      .in_flight = number(SlotFigure::kInFlight),
+      .queued = number(SlotFigure::kQueued),
+      .events_ahead = number(SlotFigure::kEventsAhead),
+      .sent = count(SlotFigure::kSent),
+      .failed = count(SlotFigure::kFailed),
+      .logged = count(SlotFigure::kLogged),
+      .given_up = count(SlotFigure::kGivenUp),
+      .oldest_event_at = time(SlotFigure::kOldestEventAt),
+      .read_to = time(SlotFigure::kReadTo),
+      .read_position = count(SlotFigure::kReadPosition),
+      .last_error_at = time(SlotFigure::kLastErrorAt),
+      .failing_since = time(SlotFigure::kFailingSince),
+      .overdue_since = time(SlotFigure::kOverdueSince),
+      .webhooks = number(SlotFigure::kWebhooks),
+      .undecryptable = number(SlotFigure::kUndecryptable),
+      .open_circuits = number(SlotFigure::kOpenCircuits),
+      .organizations = number(SlotFigure::kOrganizations),
+      .failing_organizations = number(SlotFigure::kFailingOrganizations),
+      .events = {.bytes = number(SlotFigure::kEventBytes), .kept_since = time(SlotFigure::kEventsKeptSince)},
+      .logs = {.bytes = number(SlotFigure::kLogBytes), .kept_since = time(SlotFigure::kLogsKeptSince)}};
+  if (const std::optional<Time> counted_at = time(SlotFigure::kCountedAt)) {
+    figures.deliveries = {number(SlotFigure::kPending), number(SlotFigure::kDead), *counted_at};
+  }
+  return figures;
 }
 
 }  // namespace
@@ -185,14 +221,37 @@ WorkerExit last_exit_of_this_slot() noexcept {
 
 void report_figures(const WorkerFigures& figures) noexcept {
   SharedSlot* mine = &my_entry->slots[my_index];
-  pg_atomic_write_u64(&mine->in_flight, figures.in_flight);
-  pg_atomic_write_u64(&mine->queued, figures.queued);
-  pg_atomic_write_u64(&mine->events_ahead, figures.events_ahead);
-  pg_atomic_write_u64(&mine->sent, static_cast<std::uint64_t>(figures.sent));
-  pg_atomic_write_u64(&mine->failed, static_cast<std::uint64_t>(figures.failed));
-  pg_atomic_write_u64(&mine->logged, static_cast<std::uint64_t>(figures.logged));
-  pg_atomic_write_u64(&mine->oldest_event_at, microseconds(figures.oldest_event_at));
-  pg_atomic_write_u64(&mine->last_error_at, microseconds(figures.last_error_at));
+  const auto write = [mine](SlotFigure figure, auto value) {
+    pg_atomic_write_u64(&mine->figures[index_of(figure)], static_cast<std::uint64_t>(value));
+  };
+  write(SlotFigure::kState, figures.state);
+  write(SlotFigure::kReportedAt, microseconds(figures.reported_at));
+  write(SlotFigure::kInFlight, figures.in_flight);
+  write(SlotFigure::kQueued, figures.queued);
+  write(SlotFigure::kEventsAhead, figures.events_ahead);
+  write(SlotFigure::kSent, figures.sent);
+  write(SlotFigure::kFailed, figures.failed);
+  write(SlotFigure::kLogged, figures.logged);
+  write(SlotFigure::kGivenUp, figures.given_up);
+  write(SlotFigure::kOldestEventAt, microseconds(figures.oldest_event_at));
+  write(SlotFigure::kReadTo, microseconds(figures.read_to));
+  write(SlotFigure::kReadPosition, figures.read_position);
+  write(SlotFigure::kLastErrorAt, microseconds(figures.last_error_at));
+  write(SlotFigure::kFailingSince, microseconds(figures.failing_since));
+  write(SlotFigure::kOverdueSince, microseconds(figures.overdue_since));
+  write(SlotFigure::kWebhooks, figures.webhooks);
+  write(SlotFigure::kUndecryptable, figures.undecryptable);
+  write(SlotFigure::kOpenCircuits, figures.open_circuits);
+  write(SlotFigure::kOrganizations, figures.organizations);
+  write(SlotFigure::kFailingOrganizations, figures.failing_organizations);
+  const DeliveryTotals deliveries = figures.deliveries.value_or(DeliveryTotals());
+  write(SlotFigure::kPending, deliveries.pending);
+  write(SlotFigure::kDead, deliveries.dead);
+  write(SlotFigure::kCountedAt, microseconds(figures.deliveries ? std::optional(deliveries.counted_at) : std::nullopt));
+  write(SlotFigure::kEventBytes, figures.events.bytes);
+  write(SlotFigure::kEventsKeptSince, microseconds(figures.events.kept_since));
+  write(SlotFigure::kLogBytes, figures.logs.bytes);
+  write(SlotFigure::kLogsKeptSince, microseconds(figures.logs.kept_since));
 }
 
 std::optional<WorkerReport> worker_report(int entry, int number) noexcept {
@@ -203,14 +262,7 @@ std::optional<WorkerReport> worker_report(int entry, int number) noexcept {
   if (report.pid == 0 || report.database == InvalidOid) return std::nullopt;
   report.share = {number, static_cast<int>(pg_atomic_read_u32(&from->count))};
   report.started_at = time_of(pg_atomic_read_u64(&from->started_at)).value_or(Time{});
-  report.figures = {.in_flight = pg_atomic_read_u64(&from->in_flight),
-                    .queued = pg_atomic_read_u64(&from->queued),
-                    .events_ahead = pg_atomic_read_u64(&from->events_ahead),
-                    .sent = static_cast<std::int64_t>(pg_atomic_read_u64(&from->sent)),
-                    .failed = static_cast<std::int64_t>(pg_atomic_read_u64(&from->failed)),
-                    .logged = static_cast<std::int64_t>(pg_atomic_read_u64(&from->logged)),
-                    .oldest_event_at = time_of(pg_atomic_read_u64(&from->oldest_event_at)),
-                    .last_error_at = time_of(pg_atomic_read_u64(&from->last_error_at))};
+  report.figures = figures_of(from);
   return report;
 }
 
@@ -223,6 +275,36 @@ WorkersAway workers_away() noexcept {
     if (pg_atomic_read_u32(&here->slots[i].is_waiting) != 0) ++away.waiting;
   }
   return away;
+}
+
+const char* words_of(WorkerState state) noexcept {
+  switch (state) {
+    case WorkerState::kStarting:
+      return "starting";
+    case WorkerState::kLoading:
+      return "loading webhooks";
+    case WorkerState::kCatchingUp:
+      return "catching up";
+    case WorkerState::kDelivering:
+      return "delivering";
+    case WorkerState::kPaused:
+      return "paused";
+    case WorkerState::kSwitchedOff:
+      return "switched off";
+    case WorkerState::kStopping:
+      break;
+  }
+  return "stopping";
+}
+
+void note_lack_of_slots(bool is_lacking) noexcept {
+  if (is_lacking == (pg_atomic_read_u64(&shared->without_slots_since) != 0)) return;
+  pg_atomic_write_u64(&shared->without_slots_since,
+                      is_lacking ? microseconds(from_timestamptz(GetCurrentTimestamp())) : 0);
+}
+
+std::optional<Time> without_slots_since() noexcept {
+  return shared == nullptr ? std::nullopt : time_of(pg_atomic_read_u64(&shared->without_slots_since));
 }
 
 }  // namespace webhook::pg

@@ -50,6 +50,9 @@ bool end_turn(int entry, int number) noexcept;
 // Asks the workers to end that were told another number of workers. Returns whether any of these run or are starting.
 bool stop_others(int entry, int count) noexcept;
 
+// Whether background worker slots of the server are missing to start all workers.
+void note_lack_of_slots(bool is_lacking) noexcept;
+
 // For the worker, before it connects: takes its slot. False if the slot is taken, if workers with another count run in
 // the database, or if the database is held. Afterwards the end of the process frees the slot, with the exit reason that
 // was set last.
@@ -65,6 +68,9 @@ WorkerExit last_exit_of_this_slot() noexcept;
 // Publishes this worker's figures. Takes no lock.
 void report_figures(const WorkerFigures& figures) noexcept;
 
+// As webhook_workers shows it.
+const char* words_of(WorkerState state) noexcept;
+
 // What others see of the worker in a slot; nullopt if none runs there. Takes no lock, so the figures may be from two
 // moments.
 struct WorkerReport {
@@ -75,6 +81,8 @@ struct WorkerReport {
   WorkerFigures figures;
 };
 std::optional<WorkerReport> worker_report(int entry, int number) noexcept;
+// Since when note_lack_of_slots() says so; nothing: it does not.
+std::optional<Time> without_slots_since() noexcept;
 
 // The workers of this process's database that do not run.
 struct WorkersAway {

@@ -99,6 +99,7 @@ void open_secrets(const SecretStore& store, const std::vector<std::string>& rows
       webhook->secrets.push_back(std::move(*secret));
     } else {
       webhook->secret_problem = "the secret cannot be decrypted: " + problem;
+      webhook->is_undecryptable = true;
     }
   }
 }

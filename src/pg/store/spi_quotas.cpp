@@ -109,10 +109,12 @@ DeliveryCounts SpiStore::count_deliveries(const std::optional<DeliveryKey>& afte
   const Column webhook = query.column("configuration_id");
   const Column organization_id = query.column("organization_id");
   const Column deliveries = query.column("deliveries");
+  const Column dead = query.column("dead");
   for (std::size_t row = 0; row < rows; ++row) {
     step.counts.push_back({.webhook = query.get_uuid(row, webhook),
                            .organization_id = query.get_optional_text(row, organization_id),
-                           .rows = static_cast<std::uint64_t>(query.get_int64(row, deliveries))});
+                           .rows = static_cast<std::uint64_t>(query.get_int64(row, deliveries)),
+                           .dead = static_cast<std::uint64_t>(query.get_int64(row, dead))});
   }
   if (rows > 0) {
     const DeliveryKey last{query.get_int64(0, query.column("last_event_id")),

@@ -73,7 +73,8 @@ RingReport SpiStore::maintain_ring(Ring ring, const RingLimits& limits) {
     current = query.get_int16(0, query.column("current"));
     full = is_segment_full(limits, query.get_time(0, query.column("opened_at")), query.get_time(0, query.column("now")),
                            bytes("bytes"), bytes("row_bytes") == 0);
-    too_large = bytes("ring_bytes") > limits.bytes_max;
+    report.bytes = bytes("ring_bytes");
+    too_large = report.bytes > limits.bytes_max;
     const Column oldest_other = query.column("oldest");
     if (!query.is_null(0, oldest_other)) oldest = query.get_int16(0, oldest_other);
     work.commit();

@@ -905,13 +905,14 @@ inline constinit Statement delete_expired_dead(R"(
 // step's last row.
 inline constinit Statement count_deliveries(R"(
   WITH step AS MATERIALIZED (
-    SELECT event_id, configuration_id, organization_id,
+    SELECT event_id, configuration_id, organization_id, state,
            state = 'pending' AND updated_at > clock_timestamp() + interval '10 seconds' AS is_ahead
       FROM @extschema@.webhook_deliveries
      WHERE (event_id, configuration_id) > ($1, $2)
      ORDER BY event_id, configuration_id
      LIMIT $3)
-  SELECT s.configuration_id, s.organization_id, count(*) AS deliveries, last.event_id AS last_event_id,
+  SELECT s.configuration_id, s.organization_id, count(*) AS deliveries,
+         count(*) FILTER (WHERE s.state = 'dead') AS dead, last.event_id AS last_event_id,
          last.configuration_id AS last_configuration_id, (SELECT count(*) FROM step) AS visited,
          (SELECT bool_or(is_ahead) FROM step) AS is_ahead
     FROM step AS s
