@@ -183,7 +183,7 @@ void Outcomes::tell_that_it_fails(Subscriber& subscriber, Time failing_since, co
 
 void Outcomes::note_opened(const Subscriber& subscriber, const std::string& error) {
   pending_.hold_back(subscriber);
-  process_.log_about(subscriber.webhook.organization_id, LogLevel::kLog,
+  process_.log_about(subscriber.webhook.organization_id, LogLevel::kDebug,
                      "the circuit of " + described(subscriber.webhook) + " has opened: " + error,
                      "Its endpoint failed " + std::to_string(Circuit::kFailuresToOpen) +
                          " times in a row. Its pending deliveries wait, and one delivery is tried from time to time.");
@@ -191,7 +191,7 @@ void Outcomes::note_opened(const Subscriber& subscriber, const std::string& erro
 
 void Outcomes::note_closed(const Subscriber& subscriber) {
   pending_.schedule_refill(subscriber);
-  process_.log_about(subscriber.webhook.organization_id, LogLevel::kLog,
+  process_.log_about(subscriber.webhook.organization_id, LogLevel::kDebug,
                      "the circuit of " + described(subscriber.webhook) + " has closed",
                      "Its endpoint answers again. Its pending deliveries are sent.");
   // Otherwise the failure of an operational event would cause the next one, and so on for ever.

@@ -15,7 +15,11 @@
 
 namespace webhook {
 
-enum class LogLevel : std::uint8_t { kLog, kWarning };
+enum class LogLevel : std::uint8_t {
+  kDebug,    // routine
+  kLog,      // something has changed, or is no longer delivered
+  kWarning,  // somebody who runs the server should act
+};
 
 // Why a worker has ended, other than by an error.
 struct WorkerEnd {
@@ -75,7 +79,7 @@ class Process {
   void log_about(const std::optional<std::string>& organization_id, LogLevel level, std::string_view message,
                  std::string_view detail = {}, std::string_view hint = {}) {
     report_left_out();
-    if (log_limit_.admit(organization_id, now())) log(level, message, detail, hint);
+    if (is_logged(level) && log_limit_.admit(organization_id, now())) log(level, message, detail, hint);
   }
   // Once a minute is over, logs how many lines were left out in it. Call it regularly.
   void report_left_out() {
@@ -100,6 +104,8 @@ class Process {
     LogText context;
   };
   virtual void write_log(LogLevel level, const LogLine& line) = 0;
+  // Whether the server's settings let such a line through.
+  virtual bool is_logged(LogLevel level) = 0;
 
  private:
   LogLimit log_limit_;

@@ -14,7 +14,7 @@ use Test::More;
 use WebhookTest;
 use WebhookTest::Session;
 
-my $node = new_node('webhook.max_webhooks_per_organization' => 3);
+my $node = new_node('webhook.max_webhooks_per_organization' => 3, log_min_messages => 'debug1');    # which tells of circuits
 $node->safe_psql('postgres', q{
 	CREATE ROLE tenant LOGIN;
 	CREATE ROLE operator LOGIN;

@@ -23,7 +23,7 @@ my $memory_max_kb = 128 * 1024;
 
 my $receiver = start_receiver();
 my $failing = start_receiver();
-my $node = new_node();
+my $node = new_node(log_min_messages => 'debug1');    # which tells of circuits
 query($node, q{
 	CREATE TABLE items (id bigint PRIMARY KEY);
 	CREATE TABLE notes (id bigint PRIMARY KEY);
@@ -159,9 +159,9 @@ my $rank = 0;
 my %rank = map { $_ => $rank++ } sort { $a <=> $b } @late;
 my $ahead_max = max(map { $rank{ $late[$_] } - $_ } 0 .. $#late);
 cmp_ok($ahead_max, '<', $in_flight_max, "none overtook more than was in flight with it: $ahead_max");
-is(log_lines(qr/LOG:  .*the circuit of webhook "dead" \($dead\) has opened: HTTP status 500/), 1, 'the opening is logged once');
-is(log_lines(qr/LOG:  .*the circuit of webhook "dead" \($dead\) has closed/), 1, 'so is the closing');
-is(log_lines(qr/LOG:  .*the circuit of/), 2, 'and no other circuit opened');
+is(log_lines(qr/DEBUG:  .*the circuit of webhook "dead" \($dead\) has opened: HTTP status 500/), 1, 'the opening is logged once');
+is(log_lines(qr/DEBUG:  .*the circuit of webhook "dead" \($dead\) has closed/), 1, 'so is the closing');
+is(log_lines(qr/DEBUG:  .*the circuit of/), 2, 'and no other circuit opened');
 
 # --- Another beginning --------------------------------------------------------------------------------------------------
 
@@ -173,7 +173,7 @@ eventually { stats($moved, 'circuit, pending') eq 'open|10' } 'the circuit of an
 query($node, "UPDATE webhook_configurations SET url = '@{[$receiver->url('/ok?moved')]}' WHERE id = '$moved'");
 eventually { stats($moved, 'circuit, pending') eq 'closed|0' } 'a new URL closes it';
 is($receiver->count('/ok?moved'), 10, 'all that is pending goes there');
-is(log_lines(qr/LOG:  .*the circuit of webhook "moved" \($moved\) has closed/), 0, 'no probe was waited for');
+is(log_lines(qr/DEBUG:  .*the circuit of webhook "moved" \($moved\) has closed/), 0, 'no probe was waited for');
 
 my $switched = create_webhook($node, name => 'switched', url => $receiver->url('/status/500?switched'),
 	events => ['note.created'], organization_id => undef, retry_schedule => [ ('100 milliseconds') x 20 ]);
@@ -193,7 +193,7 @@ query($node, "UPDATE webhook_configurations SET is_active = true WHERE id = '$sw
 eventually { stats($switched, 'pending') == 0 } 'switched off and on once more, it gets what is pending for it';
 eventually { stats($switched, 'circuit, circuit_opened_at IS NULL, failing_since IS NULL') eq 'closed|t|t' }
 'webhook_stats shows no circuit open';
-is(log_lines(qr/LOG:  .*the circuit of webhook "switched" \($switched\) has closed/), 0, 'without having closed one');
+is(log_lines(qr/DEBUG:  .*the circuit of webhook "switched" \($switched\) has closed/), 0, 'without having closed one');
 
 is_log_clean($node);
 $node->stop;

@@ -16,7 +16,8 @@ use WebhookTest::Session;
 
 my $receiver = start_receiver();
 my $untrusted = start_receiver(tls => 1, certificate => 'untrusted');
-my $node = new_node('webhook.retry_schedule' => '100ms', 'webhook.ca_file' => certificates_dir() . '/ca.crt');
+my $node = new_node('webhook.retry_schedule' => '100ms', 'webhook.ca_file' => certificates_dir() . '/ca.crt',
+	log_min_messages => 'debug1');    # which tells of circuits
 query($node, q{
 	CREATE TABLE items (id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY, organization_id text);
 	SELECT webhook_watch('items', 'item.created');
@@ -132,7 +133,7 @@ insert_items('circle');
 my $taken = "FROM webhook_logs WHERE configuration_id = '$slow_to_believe' AND status = 'success'";
 eventually { query($node, "SELECT string_agg(event, ' ' ORDER BY id) $taken") eq 'item.created webhook.recovered' }
 	'a webhook is told that it has recovered itself';
-is(log_lines(qr/LOG:  .*the circuit of webhook "[^"]*" \($slow_to_believe\) has closed/), 2, 'by which it recovers once more');
+is(log_lines(qr/DEBUG:  .*the circuit of webhook "[^"]*" \($slow_to_believe\) has closed/), 2, 'by which it recovers once more');
 is(query($node, q{SELECT string_agg(event, ' ' ORDER BY id) FROM webhook_events WHERE organization_id = 'circle'}),
 	'item.created webhook.recovered', 'which is told to nobody');
 

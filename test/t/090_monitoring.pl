@@ -109,7 +109,7 @@ sub adapted
 
 my ($host, $port) = ($node->host, $node->port);
 my %ports = map { $_ => PostgreSQL::Test::Cluster::get_free_port() } qw(sql postgres prometheus);
-start_program('sql_exporter', [ 'prometheus-sql-exporter', '-web.listen-address', "127.0.0.1:$ports{sql}" ],
+start_program('sql_exporter', [ 'prometheus-sql-exporter', '--web.listen-address', "127.0.0.1:$ports{sql}" ],
 	CONFIG => adapted('prometheus-sql-exporter.yml',
 		'interval: 15s' => 'interval: 1s',
 		'host=/var/run/postgresql&' => "host=$host&port=$port&"));

@@ -118,6 +118,7 @@ class FakeProcess : public Process {
   void report(const WorkerFigures& reported) override { figures = reported; }
   const WorkerSettings& settings() override { return settings_in_force; }
   bool reload_settings() override { return std::exchange(reload_, false); }
+  bool is_logged(LogLevel /*level*/) override { return true; }
   void write_log(LogLevel level, const Process::LogLine& line) override {
     log_lines.push_back({now_, level, line.message.text(), line.detail.text(), line.hint.text()});
   }

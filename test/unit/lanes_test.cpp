@@ -923,6 +923,31 @@ TEST_F(LanesTest, OpenCircuitRefusesAndLetsOneThroughForEachStep) {
 }
 
 // An answer from elsewhere closes it, and what hangs since before does not hold up the rest; what begins then and hangs does.
+TEST_F(LanesTest, OpenCircuitsAreCountedByOrganization) {
+  const Uuid third = webhook_number(3);
+  set_lane(kFirst, {}, "acme");
+  set_lane(kSecond, {}, "acme");
+  set_lane(third, {}, "globex");
+  const auto counts = [this] {
+    return std::array{lanes_.open_circuits(), lanes_.failing_organizations(), lanes_.organizations()};
+  };
+  EXPECT_EQ(counts(), (std::array<std::size_t, 3>{0, 0, 2}));
+  open_circuit(kFirst);
+  open_circuit(kSecond);
+  EXPECT_EQ(counts(), (std::array<std::size_t, 3>{2, 1, 2}));
+  lanes_.reopen_circuit(third, now_, now_);
+  EXPECT_EQ(counts(), (std::array<std::size_t, 3>{3, 2, 2}));
+  set_lane(kFirst, {}, "initech");  // moves, and takes its circuit along
+  EXPECT_EQ(counts(), (std::array<std::size_t, 3>{3, 3, 3}));
+  lanes_.close_circuit(kFirst, now_);
+  lanes_.close_circuit(kFirst, now_);
+  EXPECT_EQ(counts(), (std::array<std::size_t, 3>{2, 2, 3}));
+  lanes_.remove_lane(kSecond);
+  EXPECT_EQ(counts(), (std::array<std::size_t, 3>{1, 1, 2}));
+  lanes_.forget_lane(third);
+  EXPECT_EQ(counts(), (std::array<std::size_t, 3>{0, 0, 1}));
+}
+
 TEST_F(LanesTest, WhatHungWhenTheCircuitClosedTakesNoPlace) {
   set_trusted_lane(kFirst, {.max_in_flight = 3});
   open_circuit(kFirst);

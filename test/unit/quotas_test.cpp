@@ -40,6 +40,23 @@ class QuotasTest : public ::testing::Test {
   std::int64_t events_ = 0;
 };
 
+TEST_F(QuotasTest, ARoundCountsWhatIsPendingAndWhatIsDead) {
+  add_rows(1, "acme", 1'500);
+  add_rows(2, "acme", 700, true);
+  add_rows(3, std::nullopt, 20);
+  EXPECT_FALSE(quotas_.totals());
+  run_a_round();
+  ASSERT_TRUE(quotas_.totals());
+  EXPECT_EQ(quotas_.totals()->pending, 1'520U);
+  EXPECT_EQ(quotas_.totals()->dead, 700U);
+  const Time counted_at = quotas_.totals()->counted_at;
+  store_.deliveries.clear();
+  run_a_round();
+  EXPECT_EQ(quotas_.totals()->pending, 0U);
+  EXPECT_EQ(quotas_.totals()->dead, 0U);
+  EXPECT_GT(quotas_.totals()->counted_at, counted_at);
+}
+
 TEST_F(QuotasTest, WithinTheQuotaNothingIsGivenUp) {
   process_.settings_in_force.deliveries_max = 100;
   add_rows(1, "acme", 60);

@@ -249,6 +249,86 @@ TEST_F(WorkerTest, FiguresSayWhatTheWorkerDoes) {
   EXPECT_EQ(process_.figures.failed, 1);
   EXPECT_EQ(process_.figures.logged, 14);
   EXPECT_FALSE(process_.figures.oldest_event_at);
+  EXPECT_EQ(process_.figures.webhooks, 1U);
+  EXPECT_EQ(process_.figures.read_position, 14);
+  EXPECT_TRUE(process_.figures.read_to);
+}
+
+TEST_F(WorkerTest, FiguresSayInWhichStateTheWorkerIs) {
+  store_.add_webhook(1);
+  plan(1s, [this] {
+    EXPECT_EQ(process_.figures.state, WorkerState::kDelivering);
+    store_.set_paused(true);
+    process_.wake();
+  });
+  plan(2s, [this] {
+    EXPECT_EQ(process_.figures.state, WorkerState::kPaused);
+    store_.emit();
+    process_.change_settings([](WorkerSettings& settings) { settings.enabled = false; });
+  });
+  plan(10s, [this] {
+    EXPECT_EQ(process_.figures.state, WorkerState::kSwitchedOff);
+    store_.set_paused(false);
+    process_.change_settings([](WorkerSettings& settings) { settings.enabled = true; });
+  });
+  plan(20s, [this] { EXPECT_EQ(process_.figures.state, WorkerState::kDelivering); });
+  run_for(30s);
+  EXPECT_EQ(process_.figures.state, WorkerState::kStopping);
+}
+
+TEST_F(WorkerTest, WorkerThatReadsOldEventsIsCatchingUp) {
+  store_.add_webhook(1);
+  http_.answer = [](const Received&) { return FakeHttp::hangs(); };
+  store_.emit_many(20'000, [](Event& event) { event.created_at -= 1h; });
+  bool was_catching_up = false;
+  process_.after_turn = [&] { was_catching_up |= process_.figures.state == WorkerState::kCatchingUp; };
+  run_for(1min);
+  EXPECT_TRUE(was_catching_up);
+}
+
+TEST_F(WorkerTest, FiguresSaySinceWhenTheDatabaseFails) {
+  store_.add_webhook(1);
+  bool fails = false;
+  store_.before = [&fails](const std::string&) {
+    if (fails) FakeStore::fail();
+  };
+  plan(1s, [&] {
+    EXPECT_FALSE(process_.figures.failing_since);
+    fails = true;
+    store_.emit();
+  });
+  Time failing_since{};
+  plan(10s, [&] {
+    ASSERT_TRUE(process_.figures.failing_since);
+    failing_since = *process_.figures.failing_since;
+  });
+  plan(40s, [&] {
+    EXPECT_EQ(process_.figures.failing_since, failing_since);
+    EXPECT_GT(process_.figures.last_error_at, failing_since);
+    fails = false;
+  });
+  run_for(1min);
+  EXPECT_FALSE(process_.figures.failing_since);
+  EXPECT_TRUE(process_.figures.last_error_at);
+}
+
+TEST_F(WorkerTest, FiguresCountDeliveriesThatDieAndSecretsThatCannotBeDecrypted) {
+  store_.add_webhook(1, [](Webhook& w) { w.retry_schedule = {1s}; });
+  const Uuid lost = store_.add_webhook(2, [](Webhook& w) {
+    w.secret_problem = "no key";
+    w.is_undecryptable = true;
+  });
+  store_.add_webhook(3, [](Webhook& w) { w.secret_problem = "none"; });
+  http_.answer = [](const Received&) { return Answer{.status = 404}; };
+  store_.emit_many(3);
+  plan(20s, [&] {
+    EXPECT_EQ(process_.figures.undecryptable, 1U);
+    store_.delete_webhook(lost);
+    process_.wake();
+  });
+  run_for(1min);
+  EXPECT_EQ(process_.figures.given_up, 3);
+  EXPECT_EQ(process_.figures.undecryptable, 0U);
 }
 
 }  // namespace

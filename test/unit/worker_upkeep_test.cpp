@@ -165,6 +165,30 @@ TEST_F(WorkerTest, RingThatCannotTurnIsReportedOnceAMinute) {
   EXPECT_EQ(process_.count_log("webhook_logs is kept beyond"), 0U);
 }
 
+TEST_F(WorkerTest, FiguresSaySinceWhenARingCannotTurnAndHowLargeItIs) {
+  std::string reason;
+  store_.ring = [&reason](Ring ring) {
+    if (holds_events(ring)) return RingReport{.kept_because = ring == Ring::kExcessEvents ? reason : "", .bytes = 30};
+    return RingReport{.bytes = 500};
+  };
+  Time kept_since{};
+  plan(10s, [&] { reason = "a transaction holds a lock on it"; });
+  plan(30s, [&] {
+    ASSERT_TRUE(process_.figures.events.kept_since);
+    kept_since = *process_.figures.events.kept_since;
+    reason = "it holds events that are not settled yet";
+  });
+  plan(60s, [&] {
+    EXPECT_EQ(process_.figures.events.kept_since, kept_since);
+    EXPECT_FALSE(process_.figures.logs.kept_since);
+    reason.clear();
+  });
+  run_for(90s);
+  EXPECT_FALSE(process_.figures.events.kept_since);
+  EXPECT_EQ(process_.figures.events.bytes, 60U);
+  EXPECT_EQ(process_.figures.logs.bytes, 1'000U);
+}
+
 TEST_F(WorkerTest, RingThatHasMoreToDoGoesOnAtOnce) {
   int steps = 20;
   store_.ring = [&steps](Ring ring) { return RingReport{.more = ring == Ring::kEvents && --steps > 0}; };

@@ -449,6 +449,7 @@ void run_launcher() {
     BackgroundWorkerInitializeConnection(nullptr, nullptr, 0);
     attach_launcher();
     pgstat_report_appname("webhook launcher");
+    pgstat_report_activity(STATE_IDLE, "webhook: looking after the workers");
   });
   Launcher launcher;
   MemoryContext const memory =

@@ -199,13 +199,27 @@ class ServerProcess final : public Process {
     const std::string hint = encoded(line.hint);
     const std::string context = encoded(line.context);
     guarded([level, m = message.c_str(), d = detail.c_str(), h = hint.c_str(), c = context.c_str()] {
-      ereport(level == LogLevel::kWarning ? WARNING : LOG,
-              (errmsg_internal("webhook: %s", m), *d != '\0' ? errdetail_internal("%s", d) : 0,
-               *h != '\0' ? errhint("%s", h) : 0, *c != '\0' ? errcontext("%s", c) : 0));
+      ereport(server_level(level), (errmsg_internal("webhook: %s", m), *d != '\0' ? errdetail_internal("%s", d) : 0,
+                                    *h != '\0' ? errhint("%s", h) : 0, *c != '\0' ? errcontext("%s", c) : 0));
     });
   }
 
+  // Needs no guard: it compares numbers.
+  bool is_logged(LogLevel level) override { return message_level_is_interesting(server_level(level)); }
+
  private:
+  static int server_level(LogLevel level) {
+    switch (level) {
+      case LogLevel::kDebug:
+        return DEBUG1;
+      case LogLevel::kLog:
+        return LOG;
+      case LogLevel::kWarning:
+        break;
+    }
+    return WARNING;
+  }
+
   // In pg_stat_activity. Only when it has changed, and the number of requests once a second at most, because a change
   // takes as long as reading the clock a few times.
   void show_activity(const WorkerFigures& figures) {
