@@ -356,6 +356,7 @@ void Worker::end() {
 }
 
 void Worker::drain() {
+  report();
   wait_for_answers();
   tester_.end();
   recording_.hasten_statistics();

@@ -52,6 +52,7 @@ sub ids_arrived
 # What the node says of its subscription, and webhook_check() of the webhook.
 my $webhook;
 
+sub health_shown { return query($node, q{SELECT status || coalesce(': ' || reason, '') FROM webhook_health() WHERE component = 'subscriptions'}); }
 sub state_shown { return query($node, 'SELECT state, watched, copying FROM webhook_subscriptions'); }
 sub findings { return query($node, "SELECT finding FROM webhook_check('$webhook') WHERE finding LIKE 'subscription%'"); }
 
@@ -88,6 +89,7 @@ eventually { arrived() eq '2' } 'a node that is set up as docs/nodes.md says del
 eventually { $receiver->count('/ok?deals') == 1 } 'also from updates';
 is(state_shown(), 'applying|{contacts,deals}|', 'webhook_subscriptions shows that all is well');
 is(findings(), '', 'and webhook_check() finds nothing');
+is(health_shown(), 'ok', 'nor does webhook_health()');
 like(query($source, $show_slots), qr/^webhook\|t\|reserved\|/, 'the source shows the slot of the node');
 
 # --- A column is added --------------------------------------------------------------------------------------------------
@@ -126,6 +128,7 @@ is(scalar(keys %{ tally(map { $_->[0] } @rows) }), scalar(ids_arrived()), 'once'
 
 query($node, 'ALTER SUBSCRIPTION webhook DISABLE');
 is(findings(), 'subscription webhook, which brings events of it, is disabled', 'webhook_check() says that it is disabled');
+is(health_shown(), 'degraded: 1 of 1 subscriptions that bring events are disabled or have no worker', 'and webhook_health()');
 wait_until { query($source, q{SELECT active FROM pg_replication_slots WHERE slot_name = 'webhook'}) eq 'f' } 'the node is gone';
 $source->append_conf('postgresql.conf', "max_slot_wal_keep_size = '16MB'");
 $source->reload;
