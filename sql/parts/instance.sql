@@ -175,15 +175,17 @@ CREATE FUNCTION webhook_internal.worker_slots(
     RETURNS SETOF record
     LANGUAGE c VOLATILE ROWS 10 SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_worker_slots';
 COMMENT ON FUNCTION webhook_internal.worker_slots() IS
-    'The running workers of the server, from shared memory. webhook_workers shows them with names. src/worker/figures.h '
-    'explains the columns.';
+    'The workers of the server that run, from shared memory, and those that have left because there is nothing to do (pid '
+    'is null), with what they said last. webhook_workers shows the former with names. src/worker/figures.h explains the '
+    'columns.';
 INSERT INTO webhook_internal.privileges VALUES ('{monitor,operate}', 'EXECUTE ON FUNCTION webhook_internal.worker_slots()');
 
 CREATE VIEW @extschema@.webhook_workers WITH (security_invoker) AS
     SELECT d.datname AS database, s.worker, s.workers, s.pid, s.started_at, s.state, s.webhooks, s.in_flight, s.queued,
            s.events_ahead, s.sent, s.failed, s.given_up, s.logged,
            pg_catalog.clock_timestamp() - s.oldest_event_at AS lag, s.last_error_at
-    FROM webhook_internal.worker_slots() s LEFT JOIN pg_catalog.pg_database d ON d.oid = s.database;
+    FROM webhook_internal.worker_slots() s LEFT JOIN pg_catalog.pg_database d ON d.oid = s.database
+    WHERE s.pid IS NOT NULL;
 COMMENT ON VIEW @extschema@.webhook_workers IS
     'The running workers of all databases of the server. Counts begin at the start of the worker.';
 COMMENT ON COLUMN @extschema@.webhook_workers.database IS 'The database that the worker delivers for.';
@@ -222,7 +224,7 @@ CREATE FUNCTION @extschema@.webhook_server_state(OUT workers integer, OUT is_pau
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT (SELECT count(*)::integer FROM webhook_internal.worker_slots() s JOIN pg_database d ON d.oid = s.database
-            WHERE d.datname = current_database()),
+            WHERE d.datname = current_database() AND s.pid IS NOT NULL),
            coalesce(i.is_paused, false), i.paused_reason, a.asleep, a.waiting
     FROM webhook_internal.workers_away() a LEFT JOIN @extschema@.webhook_instance i ON true
 $$;

@@ -3,7 +3,8 @@
 -- One row, because that is what exporters take best. All are double precision, so that what is not known is NaN.
 -- SECURITY DEFINER for the same reason as webhook_health().
 CREATE FUNCTION @extschema@.webhook_metrics(
-    OUT datname text, OUT status double precision, OUT workers double precision, OUT workers_wanted double precision,
+    OUT datname text, OUT status double precision, OUT workers double precision, OUT workers_asleep double precision,
+    OUT workers_waiting double precision, OUT workers_wanted double precision,
     OUT standby double precision, OUT paused double precision, OUT webhooks double precision,
     OUT undecryptable_webhooks double precision, OUT open_circuits double precision, OUT organizations double precision,
     OUT failing_organizations double precision, OUT requests_in_flight double precision,
@@ -18,7 +19,8 @@ AS $$
     SELECT current_database(),
            (SELECT array_position(ARRAY['ok', 'degraded', 'failing'], h.status) - 1
             FROM webhook_internal.health_of(f) h WHERE h.component = 'overall'),
-           f.workers, f.workers_wanted, f.is_standby::integer, (f.is_paused OR NOT f.is_enabled)::integer, f.webhooks,
+           f.workers, f.workers_asleep, f.workers_waiting, f.workers_wanted, f.is_standby::integer,
+           (f.is_paused OR NOT f.is_enabled)::integer, f.webhooks,
            f.undecryptable, f.open_circuits, f.organizations, f.failing_organizations, f.in_flight, f.queued,
            f.events_ahead,
            greatest(coalesce(extract(epoch FROM clock_timestamp() - f.oldest_event_at), 0), 0),

@@ -1,6 +1,6 @@
 -- Every SQL example in README.md and docs runs, docs/sql.md mentions everything that the extension makes, and docs/operations.md
 -- every setting. test/t/024_first_steps.pl runs docs/quick-start.md and docs/testing.md, which need a worker, and
--- test/t/081_nodes.pl runs docs/nodes.md, which needs a second server.
+-- test/t/081_nodes.pl runs docs/nodes.md, which needs a second server, and test/t/072_recipes.pl docs/recipes.md.
 \set ECHO none
 \set ON_ERROR_STOP on
 \pset format unaligned
@@ -17,7 +17,7 @@
 \setenv SQL '/^```sql$/ { inside = 1; next } /^```$/ { inside = 0 } inside'
 \! awk "$SQL" "$SOURCE/docs/sql.md" > "$RESULTS/docs_examples.sql"
 \! awk "$SQL" "$SOURCE/README.md" > "$RESULTS/docs_readme.sql"
-\! cd "$SOURCE/docs" && ls ./*.md | grep -vxF -e ./sql.md -e ./quick-start.md -e ./testing.md -e ./nodes.md | xargs awk "$SQL" > "$RESULTS/docs_others.sql"
+\! cd "$SOURCE/docs" && ls ./*.md | grep -vxF -e ./sql.md -e ./quick-start.md -e ./testing.md -e ./nodes.md -e ./recipes.md | xargs awk "$SQL" > "$RESULTS/docs_others.sql"
 BEGIN;
 SET client_min_messages = error;
 CREATE SCHEMA tap;

@@ -31,7 +31,7 @@ SELECT matches(reason, '^no worker runs for this database', 'it says why'), matc
 SELECT is_empty($$SELECT * FROM hooks.webhook_health() WHERE status = 'ok' AND (reason IS NOT NULL OR remedy IS NOT NULL)$$,
                 'what is ok has neither reason nor remedy');
 SELECT is((SELECT m::text FROM hooks.webhook_metrics() m),
-          '(' || current_database() || ',2,0,' || current_setting('webhook.workers')
+          '(' || current_database() || ',2,0,0,0,' || current_setting('webhook.workers')
               || ',0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,NaN,NaN,0,10737418240,0,10737418240,0,0)',
           'figures without a worker are 0, or not a number');
 SELECT is_empty('SELECT * FROM hooks.webhook_progress', 'and nothing is under way');

@@ -63,6 +63,8 @@ eventually { all_asleep() } 'workers with nothing to do leave';
 is($node->safe_psql('tenant_1', "SELECT finding FROM webhook_check('$webhook{tenant_1}') WHERE severity <> 'info'"),
 	'', 'webhook_check() finds nothing wrong with that');
 
+is($node->safe_psql('tenant_1', q{SELECT status FROM webhook_health() WHERE component = 'overall'}), 'ok', 'nor does webhook_health()');
+
 insert($_, 1, 3) foreach @databases;
 eventually { $receiver->count == 36 } 'commits bring them back';
 eventually { all_asleep() } 'and they leave again';

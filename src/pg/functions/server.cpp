@@ -121,6 +121,7 @@ void put_worker(ReturnSetInfo* result, const webhook::pg::WorkerReport& worker) 
                     count(figures.logs.bytes),
                     time(figures.logs.kept_since)};
   bool nulls[std::size(values)] = {};
+  nulls[3] = worker.pid == 0;
   nulls[11] = !figures.oldest_event_at;
   nulls[12] = !figures.last_error_at;
   nulls[16] = !figures.read_to;
@@ -134,7 +135,8 @@ void put_worker(ReturnSetInfo* result, const webhook::pg::WorkerReport& worker) 
 
 }  // namespace
 
-// (): the columns of the view webhook_workers, one row for each running worker. No rows without shared memory.
+// (): the columns of the view webhook_workers, one row for each worker that runs, or has left because there is nothing to
+// do. No rows without shared memory.
 Datum webhook_worker_slots(PG_FUNCTION_ARGS) {
   return entry([&] {
     guarded([fcinfo] { InitMaterializedSRF(fcinfo, 0); });

@@ -259,7 +259,8 @@ std::optional<WorkerReport> worker_report(int entry, int number) noexcept {
   WorkerReport report;
   report.pid = static_cast<int>(pg_atomic_read_u32(&from->pid));
   report.database = entry_database(entry);
-  if (report.pid == 0 || report.database == InvalidOid) return std::nullopt;
+  if (report.database == InvalidOid) return std::nullopt;
+  if (report.pid == 0 && !is_asleep(entries() + entry, number - 1)) return std::nullopt;
   report.share = {number, static_cast<int>(pg_atomic_read_u32(&from->count))};
   report.started_at = time_of(pg_atomic_read_u64(&from->started_at)).value_or(Time{});
   report.figures = figures_of(from);
