@@ -32,8 +32,8 @@ source_files() {
   fi
 }
 
-# copy_source DIR: these files, as they are here.
-copy_source() { source_files | tar -C "$root" --null --no-recursion -T - -cf - | tar -C "$1" --no-same-owner -xf -; }
+# copy_source DIR [as_root]: these files, as they are here.
+copy_source() { source_files | tar -C "$root" --null --no-recursion -T - -cf - | ${2:-} tar -C "$1" --no-same-owner -xf -; }
 
 # The majors of the servers that Debian's packages have installed, oldest first.
 installed_majors() {

@@ -38,7 +38,7 @@ make_root() {
   sources=$(debian_sources "$release")
   [ -n "$sources" ] || fail "apt has no lists of Debian's packages: run apt-get update"
   as_root unshare --mount --pid --fork --kill-child --mount-proc mmdebstrap --quiet --variant=minbase \
-    --include=ca-certificates "$@" "$release" "$target" - <<<"$sources"
+    --dpkgopt=force-unsafe-io --include=ca-certificates "$@" "$release" "$target" - <<<"$sources"
 }
 
 # prepare_root ROOT: it starts no services, and has the machine's name servers.
