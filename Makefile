@@ -37,6 +37,7 @@ PKG_CONFIG ?= pkg-config
 
 CURL_VERSION_MIN = 7.87.0  # CURLOPT_QUICK_EXIT
 PG_VERSION_MIN = 15
+PG_VERSION_MAX = 18
 
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
 NEEDS_NO_BUILD = clean deb dist distclean help unit-clean
@@ -47,6 +48,9 @@ endif
 PG_MAJOR := $(shell $(PG_CONFIG) --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
 ifeq ($(shell test $(PG_MAJOR) -ge $(PG_VERSION_MIN) && echo yes),)
 $(error PostgreSQL $(PG_MAJOR) is too old: webhook needs $(PG_VERSION_MIN) or newer)
+endif
+ifneq ($(shell test $(PG_MAJOR) -le $(PG_VERSION_MAX) && echo yes),yes)
+$(error PostgreSQL $(PG_MAJOR) is too new: this version of webhook is for $(PG_VERSION_MIN) to $(PG_VERSION_MAX))
 endif
 ifneq ($(shell $(PKG_CONFIG) --atleast-version=$(firstword $(CURL_VERSION_MIN)) libcurl && echo yes),yes)
 $(error libcurl $(firstword $(CURL_VERSION_MIN)) or newer is missing: install libcurl4-openssl-dev and pkg-config)
