@@ -171,7 +171,7 @@ std::string build_headers(const Attempt& attempt, std::string_view body, std::sp
                 kSignature * (1 + keys.size()));
   lines += "Content-Type: application/json\r\nX-Webhook-Event: ";
   std::transform(attempt.event_name.begin(), attempt.event_name.end(), std::back_inserter(lines),
-                 [](char c) { return c >= '\0' && c < ' ' ? '?' : c; });
+                 [](char c) { return static_cast<unsigned char>(c) < ' ' ? '?' : c; });
   lines.append("\r\nX-Webhook-Id: ").append(attempt.public_event_id);
   lines.append("\r\nwebhook-id: ").append(attempt.public_event_id);
   lines.append("\r\nX-Webhook-Attempt: ").append(Decimal(attempt.number).view());
