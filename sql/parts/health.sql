@@ -120,8 +120,12 @@ AS $$
         (f.is_preloaded AND f.workers + f.workers_asleep = 0 AND f.is_template, 'workers', 'degraded',
          'this database is a template: it has no worker', 'ALTER DATABASE ... IS_TEMPLATE false, if it is to deliver.'),
         (f.is_preloaded AND f.workers + f.workers_asleep + f.workers_waiting = 0 AND NOT f.is_template, 'workers',
-         'failing', 'no worker runs for this database',
-         'One starts within a minute. If none does, the server log says why.'),
+         'failing', 'no worker runs for this database'
+         || coalesce(': the server is out of background worker slots since ' || f.without_slots_since, ''),
+         CASE WHEN f.without_slots_since IS NOT NULL
+              THEN format('Increase max_worker_processes (now %s) and restart, or decrease webhook.workers (now %s).',
+                          current_setting('max_worker_processes'), f.workers_wanted)
+              ELSE 'One starts within a minute. If none does, the server log says why.' END),
         (f.workers_waiting > 0, 'workers', 'degraded',
          format('%s of %s workers wait for a background worker slot', f.workers_waiting, f.workers_wanted)
          || coalesce(', and the server has had too few since ' || f.without_slots_since, ''),

@@ -213,7 +213,7 @@ INSERT INTO judged VALUES
     ('webhook_grant', 1, 2, 'A row of privileges, which only the owner writes, and a regrole, which is quoted.'),
     ('grant_new_privileges', 1, 2, 'The same: a row of privileges, and a regrole.'),
     ('webhook_revoke', 1, 5, 'A word of a list, a regclass, regprocedure or regrole, which are quoted, and a quoted name.'),
-    ('health_of_processes', 0, 12, 'Messages to read.'), ('health_of_deliveries', 0, 16, 'Messages to read.'),
+    ('health_of_processes', 0, 14, 'Messages to read.'), ('health_of_deliveries', 0, 16, 'Messages to read.'),
     ('webhook_watch_crm', 0, 1, 'A name of ours, in a hint.');
 SELECT set_eq($$SELECT name, executes, pastes FROM judged WHERE length(why) > 10$$, $$
     SELECT name, executes, pastes FROM (

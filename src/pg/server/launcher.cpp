@@ -265,8 +265,8 @@ class Launcher {
     const bool is_known_waiting = std::any_of(
         starts_.begin(), starts_.end(), [](const Start& start) { return start.is_known && start.worker->waits_since; });
     if (!is_known_waiting) short_since_.reset();
-    note_lack_of_slots(is_known_waiting);
     if (waiting == 0) {
+      note_lack_of_slots(false);
       slot_wait_ = kSlotWaitMin;
       wanted_since_.reset();
       return;
@@ -278,7 +278,9 @@ class Launcher {
     if (is_known_waiting && !short_since_) short_since_ = now;
     // While databases are looked at after a start, slots may be wanted for long without anything amiss.
     const Time stuck_since = std::max(*wanted_since_, started_at_);
-    if (now - short_since_.value_or(stuck_since) >= kSlotPatience) warn_no_slot(waiting, now);
+    const bool is_patience_over = now - short_since_.value_or(stuck_since) >= kSlotPatience;
+    note_lack_of_slots(is_known_waiting || is_patience_over);
+    if (is_patience_over) warn_no_slot(waiting, now);
     end_turns(waiting, now);
   }
 
