@@ -59,8 +59,9 @@ void detach_worker(int /*code*/, Datum /*argument*/) noexcept {
   call_launcher();
 }
 
+// A worker beyond webhook.workers has left for good.
 bool is_asleep(SharedEntry* entry, int index) {
-  return state_of(&entry->slots[index]) == SlotState::kIdle &&
+  return index < workers() && state_of(&entry->slots[index]) == SlotState::kIdle &&
          pg_atomic_read_u32(&entry->listening[index]) == static_cast<std::uint32_t>(Listening::kCallOrStart);
 }
 

@@ -31,7 +31,8 @@ sub new
 			'max_connections' => 50,
 			'webhook.worker_memory' => '8MB',    # lanes overflow soon
 			'webhook.shutdown_timeout' => '2s',
-			'webhook.retry_schedule' => '100ms, 200ms, 200ms, 200ms'),
+			'webhook.retry_schedule' => '100ms, 200ms, 200ms, 200ms',
+			'webhook.idle_timeout' => $seed % 2 ? '200ms' : '5min'),    # workers of every second world come and go
 		receiver => start_receiver(),
 		statements => {},    # by number: transaction, until when it ran
 		statement_count => 0,
