@@ -2,6 +2,9 @@
 //
 // It leaves after webhook.idle_timeout. If slots are wanted, it leaves a second after its last work, or at once if it has
 // had none. The launcher starts it again when something is committed, or when the nap is over.
+//
+// A worker whose turn is over has had a while to deliver. Otherwise one that loads its webhooks for longer than a turn
+// would never come to it.
 #pragma once
 
 #include <algorithm>
@@ -16,9 +19,10 @@ namespace webhook {
 
 class Departure {
  public:
-  static constexpr Duration kLinger = std::chrono::seconds(1);  // after the last work, if slots are wanted
-  static constexpr Duration kNapMin = std::chrono::seconds(1);  // less is not worth leaving
-  static constexpr Duration kNapMax = std::chrono::hours(1);    // the tables need some upkeep
+  static constexpr Duration kLinger = std::chrono::seconds(1);   // after the last work, if slots are wanted
+  static constexpr Duration kTurnMin = std::chrono::seconds(1);  // for delivering, with all webhooks loaded
+  static constexpr Duration kNapMin = std::chrono::seconds(1);   // less is not worth leaving
+  static constexpr Duration kNapMax = std::chrono::hours(1);     // the tables need some upkeep
   static constexpr int kNapsPerAge = 8;  // so much of the time that anything is kept may be slept through at once
 
   // The worker has something to do. is_delivering: not only to find out what there is.
@@ -26,7 +30,15 @@ class Departure {
     idle_since_ = now;
     has_worked_ |= is_delivering;
   }
-  void clock_set_back(Time now) { idle_since_ = std::min(idle_since_, now); }
+  // All webhooks are known.
+  void note_loaded(Time now) {
+    if (!loaded_at_) loaded_at_ = now;
+  }
+  bool has_had_turn(Time now) const { return loaded_at_ && now - *loaded_at_ >= kTurnMin; }
+  void clock_set_back(Time now) {
+    idle_since_ = std::min(idle_since_, now);
+    if (loaded_at_) loaded_at_ = std::min(*loaded_at_, now);
+  }
 
   // When the worker leaves if nothing happens; nullopt: it stays. next_work: when something is due by itself.
   std::optional<Time> leaves_at(Time now, Time next_work, bool is_slot_wanted, const WorkerSettings& settings) const {
@@ -44,6 +56,7 @@ class Departure {
 
  private:
   Time idle_since_{};
+  std::optional<Time> loaded_at_;
   bool has_worked_ = false;
 };
 

@@ -228,8 +228,11 @@ void Worker::clock_set_back(Time now) {
 // Whether the worker ends now. Before one that is idle does, it polls the log once more: from that poll on, a commit makes
 // the launcher start it again.
 std::optional<WorkerEnd> Worker::leave() {
-  if (process_.is_turn_over()) return WorkerEnd{WorkerEnd::Reason::kTurnOver, {}};
   const Time now = process_.now();
+  if (webhooks_.are_loaded()) departure_.note_loaded(now);
+  if (process_.is_turn_over() && (departure_.has_had_turn(now) || store_failures_ > 0)) {
+    return WorkerEnd{WorkerEnd::Reason::kTurnOver, {}};
+  }
   if (!is_idle(now)) departure_.note_work(now, figures_.sent > 0 || ledger_.events_ahead() > 0);
   const std::optional<Time> at = leaves_at(now);
   if (at && now >= *at) {

@@ -173,5 +173,22 @@ TEST_F(WorkerLeavingTest, EndsWhenItsTurnIsOver) {
   EXPECT_EQ(received_by(1).size(), 10'000U);
 }
 
+// As one with so many webhooks that it takes a turn to load them.
+TEST_F(WorkerLeavingTest, DeliversSomethingBeforeItsTurnIsOver) {
+  process_.turn_over = true;
+  store_.add_webhook(1);
+  store_.emit_many(10);
+  EXPECT_EQ(leave_within(10min).reason, WorkerEnd::Reason::kTurnOver);
+  EXPECT_EQ(received_by(1).size(), 10U);
+}
+
+TEST_F(WorkerLeavingTest, GivesItsSlotToOthersThoughItCannotLoadItsWebhooks) {
+  process_.turn_over = true;
+  store_.before = [](const std::string& call) {
+    if (call == "webhooks") throw Error("53100", "disk full");
+  };
+  EXPECT_EQ(leave_within(1h).reason, WorkerEnd::Reason::kTurnOver);
+}
+
 }  // namespace
 }  // namespace webhook

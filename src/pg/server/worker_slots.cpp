@@ -272,7 +272,8 @@ WorkersAway workers_away() noexcept {
   WorkersAway away;
   SharedEntry* here = entry_of(MyDatabaseId);
   if (here == nullptr) return away;
-  for (int i = 0; i < kWorkersMax; ++i) {
+  // One beyond webhook.workers may have waited when the setting was lowered.
+  for (int i = 0; i < workers(); ++i) {
     if (is_asleep(here, i)) ++away.asleep;
     if (pg_atomic_read_u32(&here->slots[i].is_waiting) != 0) ++away.waiting;
   }
