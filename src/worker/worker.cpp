@@ -207,7 +207,7 @@ Duration Worker::time_to_wait() {
   if (webhooks_.delivers()) store_call.add(pending_.next_refill_at());
   if (tester_.has_work()) store_call.add(now);
   Earliest next;
-  next.add(leaves_at(now));
+  next.add(leaves_at_);
   if (store_call.time()) next.add(std::max(*store_call.time(), deadlines_[Deadline::kStoreCall]));
   if (webhooks_.delivers() && recording_.has_room_for_results()) next.add(pending_.next_send_at());
   const std::optional<Duration> network = http_.timeout();
@@ -233,9 +233,13 @@ std::optional<WorkerEnd> Worker::leave() {
   if (process_.is_turn_over() && (departure_.has_had_turn(now) || store_failures_ > 0)) {
     return WorkerEnd{WorkerEnd::Reason::kTurnOver, {}};
   }
-  if (!is_idle(now)) departure_.note_work(now, figures_.sent > 0 || ledger_.events_ahead() > 0);
-  const std::optional<Time> at = leaves_at(now);
-  if (at && now >= *at) {
+  leaves_at_.reset();
+  if (is_idle(now)) {
+    leaves_at_ = departure_.leaves_at(now, next_work(), process_.is_slot_wanted(), process_.settings());
+  } else {
+    departure_.note_work(now, figures_.sent > 0 || ledger_.events_ahead() > 0);
+  }
+  if (leaves_at_ && now >= *leaves_at_) {
     if (is_leaving_) return WorkerEnd{WorkerEnd::Reason::kIdle, Departure::nap(now, next_work(), process_.settings())};
     is_leaving_ = true;
     process_.prepare_to_leave();
@@ -245,12 +249,6 @@ std::optional<WorkerEnd> Worker::leave() {
     process_.stay();
   }
   return std::nullopt;
-}
-
-// When the worker leaves; nullopt: it stays.
-std::optional<Time> Worker::leaves_at(Time now) {
-  if (!is_idle(now)) return std::nullopt;
-  return departure_.leaves_at(now, next_work(), process_.is_slot_wanted(), process_.settings());
 }
 
 // Whether there is nothing to do before next_work(), except for what recurs.

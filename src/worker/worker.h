@@ -91,7 +91,6 @@ class Worker {
   std::optional<WorkerEnd> leave();
   bool is_idle(Time now);
   Time next_work() const;
-  std::optional<Time> leaves_at(Time now);
   void clock_set_back(Time now);
   void report();
   WorkerState state(Time now) const;
@@ -152,7 +151,8 @@ class Worker {
   InFlight in_flight_;
   Deadlines<Deadline> deadlines_;
   Departure departure_;
-  bool is_leaving_ = false;  // it leaves if the next poll finds nothing
+  std::optional<Time> leaves_at_;  // if nothing happens; nothing: it stays
+  bool is_leaving_ = false;        // it leaves if the next poll finds nothing
   Time last_turn_{};
   int store_failures_ = 0;  // in a row
   bool is_enabled_ = true;  // by webhook.enabled, as the log was told

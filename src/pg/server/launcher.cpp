@@ -194,8 +194,11 @@ class Launcher {
     }
     for (int number = 1; number <= kWorkersMax; ++number) {
       Worker& worker = database->workers[static_cast<std::size_t>(number - 1)];
-      if (slot(*entry, number).state == SlotState::kStarting) note_a_start_that_failed(worker, *entry, number);
-      const Slot s = slot(*entry, number);
+      Slot s = slot(*entry, number);
+      if (s.state == SlotState::kStarting) {
+        note_a_start_that_failed(worker, *entry, number);
+        s = slot(*entry, number);
+      }
       if (s.state == SlotState::kIdle && worker.started) {
         note_end(database, &worker, s.last_exit, now);
         if (s.last_exit == WorkerExit::kIdle) worker.nap_ends_at = now + s.nap;
@@ -252,7 +255,7 @@ class Launcher {
       }
       if (waiting > 0 || !start(next, *entry, now)) {
         ++waiting;
-        set_waiting(*entry, next.share.number, true);
+        note_waiting(*entry, next.share.number);
         if (!next.is_known) free_entry(*entry);
       }
     }

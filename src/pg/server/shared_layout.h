@@ -102,6 +102,7 @@ struct SharedEntry {
 
   SharedSlot slots[kWorkersMax];
 };
+static_assert(sizeof(SharedEntry) <= 7 * 1024, "webhook.max_databases and docs/operations.md say 7 kB");
 
 struct Shared {
   LWLock* lock;

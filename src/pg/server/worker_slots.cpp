@@ -149,14 +149,11 @@ void set_slots_wanted(int count) noexcept {
   }
 }
 
-void set_waiting(int entry, int number, bool is_waiting) noexcept {
-  pg_atomic_write_u32(&slot_of(entry, number)->is_waiting, is_waiting ? 1 : 0);
-}
+void note_waiting(int entry, int number) noexcept { pg_atomic_write_u32(&slot_of(entry, number)->is_waiting, 1); }
 
-bool end_turn(int entry, int number) noexcept {
-  if (pg_atomic_exchange_u32(&slot_of(entry, number)->is_turn_over, 1) != 0) return false;
+void end_turn(int entry, int number) noexcept {
+  if (pg_atomic_exchange_u32(&slot_of(entry, number)->is_turn_over, 1) != 0) return;
   set_latch_of(pg_atomic_read_u32(&entries()[entry].worker_processes[number - 1]));
-  return true;
 }
 
 bool is_slot_wanted() noexcept { return pg_atomic_read_u32(&shared->slots_wanted) > 0; }

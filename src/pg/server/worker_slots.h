@@ -43,10 +43,10 @@ void set_starting(int entry, const WorkerShare& share) noexcept;
 void set_start_failed(int entry, int number) noexcept;
 // How many workers wait for a background worker slot. If any do, workers with nothing to do leave.
 void set_slots_wanted(int count) noexcept;
-// Whether the worker of this slot is one of them.
-void set_waiting(int entry, int number, bool is_waiting) noexcept;
-// Asks the worker of a slot to end for another. Returns whether it had not been asked before.
-bool end_turn(int entry, int number) noexcept;
+// The worker of this slot is one of them, until set_starting().
+void note_waiting(int entry, int number) noexcept;
+// Asks the worker of a slot to end for another.
+void end_turn(int entry, int number) noexcept;
 // Asks the workers to end that were told another number of workers. Returns whether any of these run or are starting.
 bool stop_others(int entry, int count) noexcept;
 
