@@ -65,7 +65,7 @@ AS $$
         (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'webhook'), webhook_internal.library_version(),
         webhook_internal.without_slots_since(),
         t.locked, t.is_paused, t.paused_reason, t.subscriptions, t.subscriptions_stopped,
-        w.workers, w.workers_asleep, (SELECT a.waiting FROM webhook_internal.workers_away() a),
+        w.workers, w.workers_asleep, webhook_internal.workers_waiting(),
         coalesce(current_setting('webhook.workers', true), '1')::bigint, w.webhooks, w.undecryptable,
         w.open_circuits, w.organizations, w.failing_organizations, w.in_flight, w.queued, w.events_ahead, w.sent,
         w.failed, w.logged, w.given_up, w.oldest_event_at, w.oldest_report_at, w.last_error_at, w.failing_since,

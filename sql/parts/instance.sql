@@ -212,21 +212,21 @@ COMMENT ON COLUMN @extschema@.webhook_workers.last_error_at IS
 INSERT INTO webhook_internal.privileges VALUES ('{monitor,operate}', 'SELECT ON @extschema@.webhook_workers');
 
 -- Reads shared memory, and keeps no worker waiting.
-CREATE FUNCTION webhook_internal.workers_away(OUT asleep integer, OUT waiting integer)
-    LANGUAGE c VOLATILE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_workers_away';
-COMMENT ON FUNCTION webhook_internal.workers_away() IS
-    'How many workers of this database have left because there is nothing to do, and how many wait for a background worker '
-    'slot.';
+CREATE FUNCTION webhook_internal.workers_waiting() RETURNS integer
+    LANGUAGE c VOLATILE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_workers_waiting';
+COMMENT ON FUNCTION webhook_internal.workers_waiting() IS
+    'How many workers of this database wait for a background worker slot.';
 
 -- SECURITY DEFINER, because tenants cannot read worker_slots() and webhook_instance but should know this.
 CREATE FUNCTION @extschema@.webhook_server_state(OUT workers integer, OUT is_paused boolean, OUT paused_reason text,
                                                  OUT workers_asleep integer, OUT workers_waiting integer)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT (SELECT count(*)::integer FROM webhook_internal.worker_slots() s JOIN pg_database d ON d.oid = s.database
-            WHERE d.datname = current_database() AND s.pid IS NOT NULL),
-           coalesce(i.is_paused, false), i.paused_reason, a.asleep, a.waiting
-    FROM webhook_internal.workers_away() a LEFT JOIN @extschema@.webhook_instance i ON true
+    SELECT w.running, coalesce(i.is_paused, false), i.paused_reason, w.asleep, webhook_internal.workers_waiting()
+    FROM (SELECT count(s.pid)::integer AS running, (count(*) - count(s.pid))::integer AS asleep
+          FROM webhook_internal.worker_slots() s JOIN pg_database d ON d.oid = s.database
+          WHERE d.datname = current_database()) w
+    LEFT JOIN @extschema@.webhook_instance i ON true
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_server_state() IS
     'How many workers run for this database, whether its deliveries are paused, and why. workers_asleep: how many have left '

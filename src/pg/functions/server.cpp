@@ -40,7 +40,7 @@ PG_FUNCTION_INFO_V1(webhook_is_preloaded);
 PG_FUNCTION_INFO_V1(webhook_is_worker);
 PG_FUNCTION_INFO_V1(webhook_wake);
 PG_FUNCTION_INFO_V1(webhook_worker_slots);
-PG_FUNCTION_INFO_V1(webhook_workers_away);
+PG_FUNCTION_INFO_V1(webhook_workers_waiting);
 PG_FUNCTION_INFO_V1(webhook_without_slots_since);
 PG_FUNCTION_INFO_V1(webhook_send_test);
 }
@@ -152,14 +152,10 @@ Datum webhook_worker_slots(PG_FUNCTION_ARGS) {
   });
 }
 
-// (OUT asleep integer, OUT waiting integer)
-Datum webhook_workers_away(PG_FUNCTION_ARGS) {
-  return entry([&] {
-    const webhook::pg::WorkersAway away = webhook::pg::workers_away();
-    Datum values[] = {Int32GetDatum(away.asleep), Int32GetDatum(away.waiting)};
-    bool nulls[std::size(values)] = {};
-    return row_result(fcinfo, values, nulls);
-  });
+// (): how many workers of this database wait for a background worker slot.
+Datum webhook_workers_waiting(PG_FUNCTION_ARGS) {
+  (void)fcinfo;
+  return Int32GetDatum(webhook::pg::workers_waiting());
 }
 
 // (): since when the launcher has found too few background worker slots. Null: it has not.

@@ -265,16 +265,12 @@ std::optional<WorkerReport> worker_report(int entry, int number) noexcept {
   return report;
 }
 
-WorkersAway workers_away() noexcept {
-  WorkersAway away;
+int workers_waiting() noexcept {
   SharedEntry* here = entry_of(MyDatabaseId);
-  if (here == nullptr) return away;
+  if (here == nullptr) return 0;
   // One beyond webhook.workers may have waited when the setting was lowered.
-  for (int i = 0; i < workers(); ++i) {
-    if (is_asleep(here, i)) ++away.asleep;
-    if (pg_atomic_read_u32(&here->slots[i].is_waiting) != 0) ++away.waiting;
-  }
-  return away;
+  return static_cast<int>(std::count_if(here->slots, here->slots + workers(),
+                                        [](SharedSlot& slot) { return pg_atomic_read_u32(&slot.is_waiting) != 0; }));
 }
 
 const char* words_of(WorkerState state) noexcept {

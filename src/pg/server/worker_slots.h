@@ -84,11 +84,7 @@ std::optional<WorkerReport> worker_report(int entry, int number) noexcept;
 // Since when note_lack_of_slots() says so; nothing: it does not.
 std::optional<Time> without_slots_since() noexcept;
 
-// The workers of this process's database that do not run.
-struct WorkersAway {
-  int asleep = 0;   // they have nothing to do
-  int waiting = 0;  // for a background worker slot
-};
-WorkersAway workers_away() noexcept;
+// How many workers of this process's database wait for a background worker slot.
+int workers_waiting() noexcept;
 
 }  // namespace webhook::pg
