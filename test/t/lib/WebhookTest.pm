@@ -137,8 +137,9 @@ sub wait_until(&$;$)
 sub log_problems
 {
 	my ($node, %options) = @_;
-	# DROP DATABASE and its like send autovacuum away.
-	my @expected = (@{ $options{expected} // [] }, qr/terminating autovacuum process/);
+	# DROP DATABASE and its like send autovacuum away. A fast shutdown may meet a session whose client has just left.
+	my @expected = (@{ $options{expected} // [] }, qr/terminating autovacuum process/,
+		qr/FATAL:  terminating connection due to administrator command/);
 	my @problems;
 	foreach my $line (split /\n/, substr(slurp_file($node->logfile), $options{from} // 0))
 	{
