@@ -53,6 +53,7 @@ int event_retention_s;
 int log_retention_s;
 int event_size_max_mb;
 int log_size_max_mb;
+int logged_bodies = static_cast<int>(LoggedBodies::kAll);  // likewise
 bool plain_http;
 char* allowed_networks;
 char* ports;
@@ -63,6 +64,13 @@ const config_enum_entry kCaptureModes[] = {
     {"subscribed", static_cast<int>(CaptureMode::kSubscribed), false},
     {"all", static_cast<int>(CaptureMode::kAll), false},
     {"off", static_cast<int>(CaptureMode::kOff), false},
+    {nullptr, 0, false},
+};
+
+const config_enum_entry kLoggedBodies[] = {
+    {"all", static_cast<int>(LoggedBodies::kAll), false},
+    {"failures", static_cast<int>(LoggedBodies::kFailures), false},
+    {"none", static_cast<int>(LoggedBodies::kNone), false},
     {nullptr, 0, false},
 };
 
@@ -196,6 +204,10 @@ void define_retention_settings() {
   DefineCustomIntVariable("webhook.max_log_size", "The size of webhook_logs above which old rows go early.",
                           "It holds per database.", &log_size_max_mb, 10 * kMegabytesPerGigabyte, 1, INT_MAX,
                           PGC_SIGHUP, GUC_UNIT_MB, nullptr, nullptr, nullptr);
+  DefineCustomEnumVariable("webhook.log_response_body", "Which responses have their bodies in webhook_logs.",
+                           "\"all\"; \"failures\": those of attempts that failed; \"none\".", &logged_bodies,
+                           static_cast<int>(LoggedBodies::kAll), kLoggedBodies, PGC_SIGHUP, 0, nullptr, nullptr,
+                           nullptr);
 }
 
 void define_share_settings() {
@@ -292,6 +304,7 @@ WorkerSettings worker_settings() {
   settings.idle_timeout = std::chrono::milliseconds(idle_timeout_ms);
   settings.event_retention = std::chrono::seconds(event_retention_s);
   settings.log_retention = std::chrono::seconds(log_retention_s);
+  settings.logged_bodies = static_cast<LoggedBodies>(logged_bodies);
   settings.memory_bytes_max = worker_memory();
   settings.event_bytes_max = bytes_of_megabytes(event_size_max_mb);
   settings.log_bytes_max = bytes_of_megabytes(log_size_max_mb);

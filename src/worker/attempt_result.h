@@ -8,6 +8,7 @@
 #include "core/lanes.h"
 #include "core/time.h"
 #include "http/http_client.h"
+#include "worker/settings.h"
 
 namespace webhook {
 
@@ -26,5 +27,9 @@ AttemptResult judge(const HttpResponse& response, Time now);
 // compressed, which nobody asked for, the text begins by saying so.
 inline constexpr std::size_t kResponseBytesMax = 4096;
 std::string stored_response(const HttpResponse& response);
+// Whether it keeps the body of such an attempt.
+constexpr bool logs_body(LoggedBodies logged, bool is_success) {
+  return logged == LoggedBodies::kAll || (logged == LoggedBodies::kFailures && !is_success);
+}
 
 }  // namespace webhook

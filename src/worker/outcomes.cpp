@@ -17,8 +17,10 @@ constexpr double kEventsAtOnce = 60;
 constexpr Duration kDisableRetry = std::chrono::seconds(5);
 constexpr std::size_t kReasonBytesMax = 1000;  // of webhook_configurations.disabled_reason
 
-LogRow log_row(const OpenRequest& request, const HttpResponse& response, const AttemptResult& judgement) {
+LogRow log_row(const OpenRequest& request, const HttpResponse& response, const AttemptResult& judgement,
+               LoggedBodies logged) {
   const Delivery& delivery = request.delivery;
+  const bool is_success = judgement.verdict == Lanes::Health::kSuccess;
   return {.created_at = request.started_at,
           .webhook = delivery.webhook,
           .organization_id = delivery.event->organization_id,
@@ -26,9 +28,9 @@ LogRow log_row(const OpenRequest& request, const HttpResponse& response, const A
           .event = delivery.event->event_name,
           .attempt = delivery.attempt,
           .configuration_version = request.configuration_version,
-          .success = judgement.verdict == Lanes::Health::kSuccess,
+          .success = is_success,
           .response_status = response.status,
-          .response_body = stored_response(response),
+          .response_body = logs_body(logged, is_success) ? stored_response(response) : std::string(),
           .response_headers = response.headers,
           .error = judgement.error,
           .elapsed = response.elapsed,
@@ -44,7 +46,7 @@ bool Outcomes::conclude(const OpenRequest& request, const HttpResponse& response
   const Time now = process_.now();
   Subscriber* const subscriber = subscribers_.find(delivery);
   const AttemptResult judgement = judge(response, now);
-  LogRow row = log_row(request, response, judgement);
+  LogRow row = log_row(request, response, judgement, process_.settings().logged_bodies);
   const bool is_success = row.success;
   const std::optional<Time> not_before = judgement.wait ? std::optional(now + *judgement.wait) : std::nullopt;
   const Circuit::Change change = pending_.finish(delivery, judgement.verdict, not_before);

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include "core/byte_budget.h"
@@ -10,6 +11,9 @@
 #include "http/http_client.h"
 
 namespace webhook {
+
+// The attempts whose responses have their bodies in webhook_logs.
+enum class LoggedBodies : std::uint8_t { kAll, kFailures, kNone };
 
 struct WorkerSettings {
   bool enabled = true;
@@ -21,6 +25,7 @@ struct WorkerSettings {
   Duration idle_timeout{};  // zero: a worker with nothing to do stays
   Duration event_retention{};
   Duration log_retention{};
+  LoggedBodies logged_bodies = LoggedBodies::kAll;
   std::size_t memory_bytes_max = ByteBudget::kDefault;
   std::size_t event_bytes_max = 0;
   std::size_t log_bytes_max = 0;

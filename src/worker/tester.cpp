@@ -106,7 +106,8 @@ std::optional<Tester::Outcome> Tester::conclude(const HttpResponse& response) {
   const AttemptResult judgement = judge(response, process_.now());
   test.row.success = judgement.verdict == Lanes::Health::kSuccess;
   test.row.response_status = response.status;
-  test.row.response_body = stored_response(response);
+  test.response_body = stored_response(response);
+  if (logs_body(process_.settings().logged_bodies, test.row.success)) test.row.response_body = test.response_body;
   test.row.response_headers = response.headers;
   test.row.error = judgement.error;
   test.row.elapsed = response.elapsed;
@@ -165,7 +166,7 @@ void Tester::answer(const Test& test, std::int64_t log_id) {
                     .elapsed = test.row.elapsed,
                     .log_id = log_id,
                     .sent_at = test.row.created_at};
-  answer.response_body = decltype(answer.response_body)(test.row.response_body);
+  answer.response_body = decltype(answer.response_body)(test.response_body);
   answer.error = decltype(answer.error)(test.row.error);
   answer.url = decltype(answer.url)(test.url);
   answer.headers = decltype(answer.headers)(test.headers);

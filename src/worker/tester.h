@@ -65,6 +65,7 @@ class Tester {
     std::string url;
     std::string headers;  // as TestAnswer tells them
     LogRow row;
+    std::string response_body;  // which the row may lack
     TestOutcome outcome = TestOutcome::kSent;
   };
 

@@ -257,6 +257,24 @@ eventually { attempts($replayed) == 6 && pending($replayed) eq 'dead:3:HTTP stat
 'with its full schedule'
   or diag(attempts($replayed) . ' ' . pending($replayed));
 
+# --- What the log keeps of responses ------------------------------------------------------------------------------------
+
+my $answered = webhook_of('answered', '/ok');
+my $refused_with_a_body = webhook_of('answered', '/status/404', retry_schedule => ['1 hour']);
+foreach my $case ([ all => 't t t' ], [ failures => 'f t f' ], [ none => 'f f f' ])
+{
+	my ($setting, $kept) = @$case;
+	$node->append_conf('postgresql.conf', "webhook.log_response_body = '$setting'");
+	$node->restart;
+	insert_items('answered');
+	eventually { query($node, "SELECT count(*) FROM webhook_logs WHERE organization_id = 'answered' AND response_status > 0") == 2 }
+	"$setting: an attempt succeeds, and one fails";
+	is(query($node, "SELECT response_body FROM webhook_test('$answered')"), 'ok', "$setting: a test shows the body in any case");
+	is( query($node, q{SELECT string_agg((response_body IS NOT NULL)::text::"char"::text, ' ' ORDER BY event_id < 0, status DESC)
+		FROM webhook_logs WHERE organization_id = 'answered'}), $kept, "$setting: the bodies that the log keeps");
+	query($node, "DELETE FROM webhook_logs WHERE organization_id = 'answered'");
+}
+
 is_log_clean($node);
 $node->stop;
 
