@@ -25,6 +25,8 @@ class Circuit {
   enum class Change : std::uint8_t { kNone, kOpened, kClosed };
 
   bool is_open() const { return opened_at_.has_value(); }
+  // Whether nothing has failed since the last answer.
+  bool is_untouched() const { return !is_open() && failures_ == 0; }
   std::optional<Time> opened_at() const { return opened_at_; }
   // Only if it is open.
   Time next_probe_at() const { return next_probe_at_; }

@@ -103,6 +103,19 @@ std::vector<Delivery> Lanes::remove_lane(const Uuid& webhook) {
   return waiting;
 }
 
+bool Lanes::remove_if_idle(const Uuid& webhook, Time now) {
+  const auto found = lanes_.find(webhook);
+  if (found == lanes_.end()) return true;
+  const Lane& lane = found->second;
+  const bool is_idle =
+      lane.queued == 0 && lane.in_flight == 0 && lane.parked.empty() && !lane.in_queue() && !lane.timer;
+  const bool is_as_new = !lane.is_stalled && !lane.overflows && lane.circuit.is_untouched() && lane.pending.empty() &&
+                         !lane.pending_is_incomplete && lane.bucket.is_full(now);
+  if (!is_idle || !is_as_new) return false;
+  remove_lane(webhook);
+  return true;
+}
+
 void Lanes::forget(std::unordered_map<Uuid, Lane>::iterator lane) {
   forget_pending(lane->second);
   leave(lane->second);

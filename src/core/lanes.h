@@ -39,6 +39,7 @@
 // Pure: the caller gives the time.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -67,6 +68,8 @@ struct LaneLimits {
   int max_in_flight = 1;
   double rate_per_s = 0;  // 0: none
   Ordering ordering = Ordering::kRelaxed;
+
+  bool operator==(const LaneLimits&) const = default;
 };
 
 // Limits of all lanes together.
@@ -100,6 +103,7 @@ class Lanes {
   // The bytes that deliveries in all lanes may hold, queued and in flight.
   void set_bytes_max(std::size_t bytes) { bytes_max_ = bytes; }
 
+  bool has_lane(const Uuid& webhook) const { return lanes_.contains(webhook); }
   // Creates the lane, or changes its limits and its organization.
   void set_lane(const Uuid& webhook, const LaneLimits& limits, Time now,
                 const std::optional<std::string>& organization = std::nullopt);
@@ -108,6 +112,11 @@ class Lanes {
 
   // The same, and for good: finish() of a request that is still in flight has no effect on a new lane with this id.
   std::vector<Delivery> forget_lane(const Uuid& webhook);
+  // Removes the lane if nothing but the trust in its endpoint is lost by it: nothing waits or is in flight, and a new lane
+  // would send as much. Returns whether there is no lane any more.
+  bool remove_if_idle(const Uuid& webhook, Time now);
+  // How many organizations have webhooks, whether they have lanes now or not.
+  void set_organizations(std::size_t count) { known_organizations_ = count; }
   // A number shared by all lanes of an organization while it has any. 0: there is no lane.
   std::uint64_t organization_number(const Uuid& webhook) const;
 
@@ -173,9 +182,8 @@ class Lanes {
   // Whether active lanes fill three quarters of that room, and would soon overflow.
   bool is_full() const { return queued_moving_ >= room_of_moving() / 4 * 3; }
   std::size_t in_flight() const { return fast_.size() + slow_.size(); }
-  // Lanes with an open circuit, and how many organizations have lanes, and such lanes.
+  // Lanes with an open circuit, and how many organizations have such lanes.
   std::size_t open_circuits() const { return open_circuits_; }
-  std::size_t organizations() const { return organizations_.size(); }
   std::size_t failing_organizations() const { return failing_organizations_; }
   // Requests in flight that are not slow.
   std::size_t fast() const { return fast_.size(); }
@@ -264,7 +272,7 @@ class Lanes {
     Time started_at{};
   };
 
-  bool is_alone() const { return organizations_.size() <= 1; }
+  bool is_alone() const { return std::max(organizations_.size(), known_organizations_) <= 1; }
   std::size_t share(std::size_t pool, std::size_t of_all, std::size_t own) const;
   std::size_t left(std::size_t pool, std::size_t of_all, std::size_t own) const;
   std::size_t spare_bytes() const;
@@ -312,6 +320,7 @@ class Lanes {
   std::unordered_map<std::optional<std::string>, Organization> organizations_;  // that have a lane
   std::unordered_map<Uuid, Lane> lanes_;
   TurnQueue<Organization> turns_;  // of which a lane has something that it may send
+  std::size_t known_organizations_ = 0;
   std::uint64_t last_organization_number_ = 0;
   std::uint64_t active_organization_ = 0;   // which got the last delivery
   Time shared_until_{};                     // until then another one may have to do, too

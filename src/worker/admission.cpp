@@ -11,7 +11,7 @@ void Admission::admit(Event event, const Unadmitted::Subscribers& all_subscriber
   Unadmitted::Subscribers subscribers;
   Unadmitted::Subscribers filtered;
   for (Subscriber* const subscriber : all_subscribers)
-    (subscriber->webhook.filter.empty() ? subscribers : filtered).push_back(subscriber);
+    (subscriber->webhook().filter.empty() ? subscribers : filtered).push_back(subscriber);
   if (!filtered.empty() && !filters_.has_room(event, filtered)) filtered.clear();
   const auto deliveries = static_cast<std::uint32_t>(subscribers.size() + filtered.size());
   const Ledger::Entry entry = ledger_.admit(event.id, deliveries, event.created_at);
@@ -36,7 +36,7 @@ void Admission::refuse_oversized(const Event& event, const Unadmitted::Subscribe
   const std::string error = "the payload of " + std::to_string(event.oversized_bytes) +
                             " bytes was larger than webhook.max_payload and was not kept";
   for (const Subscriber* const subscriber : subscribers) {
-    pending_.give_up(event, subscriber->webhook, 0, error);
+    pending_.give_up(event, subscriber->webhook(), 0, error);
     recorder_.settle(entry);
   }
 }

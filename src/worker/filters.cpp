@@ -25,7 +25,7 @@ std::string key_of(const std::optional<std::string>& organization_id) {
 std::vector<Uuid> ids_of(const std::vector<Subscriber*>& subscribers) {
   std::vector<Uuid> ids;
   ids.reserve(subscribers.size());
-  for (const Subscriber* const subscriber : subscribers) ids.push_back(subscriber->webhook.id);
+  for (const Subscriber* const subscriber : subscribers) ids.push_back(subscriber->id());
   return ids;
 }
 
@@ -171,11 +171,12 @@ Filters::Turn Filters::prepare(Organization& organization, std::size_t steps_max
       if (turn.steps.size() == steps_max) break;
       Step step{.webhook = (*waiting.webhooks)[i]};
       Subscriber* const subscriber = find(waiting, step.webhook);
-      if (subscriber != nullptr && now >= subscriber->filter_rests_until) {
-        if (subscriber->compiled_filter == nullptr) subscriber->compiled_filter = std::make_unique<CompiledFilter>();
+      if (subscriber != nullptr && now >= subscriber->details().filter_rests_until) {
+        std::unique_ptr<CompiledFilter>& compiled = subscriber->details().compiled_filter;
+        if (compiled == nullptr) compiled = std::make_unique<CompiledFilter>();
         step.question = group->questions.size();
-        group->questions.push_back({.filter = &subscriber->webhook.filter,
-                                    .compiled = subscriber->compiled_filter.get(),
+        group->questions.push_back({.filter = &subscriber->webhook().filter,
+                                    .compiled = compiled.get(),
                                     .data = &waiting.event.data,
                                     .made = &waiting.made});
       }
@@ -212,9 +213,8 @@ bool Filters::conclude_turn(const Turn& turn, const FilterGroup& group, const Co
 // The webhook, if it is still one that may get the event.
 Subscriber* Filters::find(const Waiting& waiting, const Uuid& webhook) const {
   Subscriber* const subscriber = subscribers_.find(webhook);
-  const bool is_another = subscriber == nullptr ||
-                          subscriber->webhook.organization_id != waiting.event.organization_id ||
-                          !subscriber->webhook.was_active(waiting.event.known_switch);
+  const bool is_another = subscriber == nullptr || subscriber->organization_id() != waiting.event.organization_id ||
+                          !subscriber->webhook().was_active(waiting.event.known_switch);
   return is_another ? nullptr : subscriber;
 }
 
@@ -225,7 +225,7 @@ bool Filters::judge(Organization& organization, Subscriber* subscriber, const Fi
     note_overrun(organization, *subscriber);
     return false;
   }
-  if (process_.now() >= subscriber->filter_rests_until) subscriber->filter_overruns = 0;
+  if (process_.now() >= subscriber->details().filter_rests_until) subscriber->details().filter_overruns = 0;
   if (answer == FilterAnswer::kError) note(organization, *subscriber, Undecided::kError, question.error);
   if (answer == FilterAnswer::kBeyond) note(organization, *subscriber, Undecided::kBeyond);
   return answer == FilterAnswer::kMatch;
@@ -269,7 +269,7 @@ bool Filters::has_older_than(Ledger::Entry entry, const std::optional<std::strin
 }
 
 void Filters::filter_removed(const Subscriber& subscriber, const Conclude& conclude) {
-  const auto found = organizations_.find(key_of(subscriber.webhook.organization_id));
+  const auto found = organizations_.find(key_of(subscriber.organization_id()));
   if (found == organizations_.end() || found->second.waiting.empty()) return;
   Organization& organization = found->second;
   struct Others {
@@ -283,13 +283,13 @@ void Filters::filter_removed(const Subscriber& subscriber, const Conclude& concl
     Others& others = known->second;
     if (is_new) {
       auto webhooks = std::make_shared<std::vector<Uuid>>(*waiting.webhooks);
-      const auto own = std::find(webhooks->begin(), webhooks->end(), subscriber.webhook.id);
+      const auto own = std::find(webhooks->begin(), webhooks->end(), subscriber.id());
       others.place = static_cast<std::size_t>(own - webhooks->begin());
       if (own != webhooks->end()) webhooks->erase(own);
       others.webhooks = std::move(webhooks);
     }
     if (others.place < waiting.next || others.place == waiting.webhooks->size()) continue;
-    conclude(waiting, find(waiting, subscriber.webhook.id));
+    conclude(waiting, find(waiting, subscriber.id()));
     waiting.webhooks = others.webhooks;
     if (waiting.next == waiting.webhooks->size()) no_longer_waits(organization, waiting);
   }
@@ -321,18 +321,18 @@ void Filters::note(Organization& organization, Subscriber& subscriber, Undecided
       " It is one of " + std::to_string(organization.undecided[kind]) + " that were not made so far.";
   if (why == Undecided::kError) {
     process_.log_about(organization.id, LogLevel::kLog,
-                       "the filter of " + described(subscriber.webhook) +
-                           " could not be evaluated: " + subscriber.endpoint.filter_error,
+                       "the filter of " + described(subscriber.webhook()) +
+                           " could not be evaluated: " + subscriber.endpoint().filter_error,
                        "It counts as no match." + count, "webhook_explain() says so of each event.");
   } else if (why == Undecided::kBeyond) {
     process_.log_about(organization.id, LogLevel::kLog, "data of " + name + " is beyond what filters may see",
-                       "It counts as no match." + count + " This one was for " + described(subscriber.webhook) + ".",
+                       "It counts as no match." + count + " This one was for " + described(subscriber.webhook()) + ".",
                        "The bounds are in the description of webhook_configurations.filter.");
   } else {
     process_.log_about(
         organization.id, LogLevel::kLog, "the filters of " + name + " take too much time",
         "They may take a tenth of the worker's time. A delivery that waits for them for too long is not made." + count,
-        "The filter of " + described(subscriber.webhook) + " is one of those that were not evaluated.");
+        "The filter of " + described(subscriber.webhook()) + " is one of those that were not evaluated.");
   }
 }
 
@@ -352,26 +352,27 @@ void Filters::count(Organization& organization, Subscriber& subscriber, Undecide
     return {};
   };
   ++organization.undecided[static_cast<std::size_t>(why)];
-  subscriber.endpoint.filter_failed_at = process_.now();
-  subscriber.endpoint.filter_error = utf8_prefix(reason(), kErrorBytesMax);
-  statistics_.count_unjudged(subscriber.webhook.id, subscriber.webhook.created_at, process_.now());
+  subscriber.endpoint().filter_failed_at = process_.now();
+  subscriber.endpoint().filter_error = utf8_prefix(reason(), kErrorBytesMax);
+  statistics_.count_unjudged(subscriber.id(), subscriber.created_at(), process_.now());
 }
 
 void Filters::note_overrun(Organization& organization, Subscriber& subscriber) {
   const auto kind = static_cast<std::size_t>(Undecided::kOverrun);
   const Time now = process_.now();
   count(organization, subscriber, Undecided::kOverrun, {});
-  if (now < subscriber.filter_rests_until) return;
-  const Duration rest = std::min<Duration>(kRestMin * (1LL << std::min(subscriber.filter_overruns, 20)), kRestMax);
-  subscriber.filter_rests_until = now + rest;
-  if (subscriber.filter_overruns++ > 0) return;
+  Subscriber::Details& known = subscriber.details();
+  if (now < known.filter_rests_until) return;
+  const Duration rest = std::min<Duration>(kRestMin * (1LL << std::min(known.filter_overruns, 20)), kRestMax);
+  known.filter_rests_until = now + rest;
+  if (known.filter_overruns++ > 0) return;
   if (now >= organization.next_log[kind]) {
     organization.next_log[kind] = now + kLogInterval;
     organization.overrun_lines = 0;
   }
   if (organization.overrun_lines++ >= kOverrunLinesMax) return;
-  process_.log_about(subscriber.webhook.organization_id, LogLevel::kLog,
-                     "the filter of " + described(subscriber.webhook) + " took too long",
+  process_.log_about(subscriber.organization_id(), LogLevel::kLog,
+                     "the filter of " + described(subscriber.webhook()) + " took too long",
                      "It counts as no match, and is left alone for " +
                          std::to_string(std::chrono::duration_cast<std::chrono::seconds>(rest).count()) +
                          " s, doubling each time.");

@@ -17,8 +17,8 @@ std::optional<Uuid> OrderingKeys::next_to_load() const {
 }
 
 void OrderingKeys::set_up(const Subscriber& subscriber) {
-  const Uuid& id = subscriber.webhook.id;
-  const Ordering ordering = subscriber.webhook.limits.ordering;
+  const Uuid& id = subscriber.id();
+  const Ordering ordering = subscriber.webhook().limits.ordering;
   if (deferrals_.contains(id)) {  // again when that is over
     lanes_.set_pending(id, std::nullopt);
     return;
@@ -27,7 +27,7 @@ void OrderingKeys::set_up(const Subscriber& subscriber) {
   if (!backlog_.next_due(id) && backlog_.held(id) == 0) {
     note_nothing_pending(subscriber);
   } else if (written != written_.end() && written->second == ordering) {
-    lanes_.set_pending(id, store_.pending_by_key(subscriber.webhook.identity(), Lanes::kBlockedKeysMax));
+    lanes_.set_pending(id, store_.pending_by_key(subscriber.identity(), Lanes::kBlockedKeysMax));
   } else {
     written_.erase(id);
     lanes_.set_pending(id, std::nullopt);
@@ -38,8 +38,8 @@ void OrderingKeys::set_up(const Subscriber& subscriber) {
 }
 
 void OrderingKeys::note_nothing_pending(const Subscriber& subscriber) {
-  const Uuid& id = subscriber.webhook.id;
-  written_.insert_or_assign(id, subscriber.webhook.limits.ordering);
+  const Uuid& id = subscriber.id();
+  written_.insert_or_assign(id, subscriber.webhook().limits.ordering);
   jobs_.erase(id);
   lanes_.set_pending(id, std::unordered_map<std::string, std::int64_t>());
 }
@@ -61,7 +61,7 @@ const Subscriber* OrderingKeys::write_step() {
   }
   Job& job = jobs_.at(id);
   const Ordering ordering = job.ordering;
-  const OrderingStep step = store_.write_ordering_keys(subscriber->webhook.identity(), ordering, job.position, kStep);
+  const OrderingStep step = store_.write_ordering_keys(subscriber->identity(), ordering, job.position, kStep);
   job.position = step.position;
   if (step.is_busy) deferrals_.add(id, process_.now());
   if (step.is_busy || !step.is_all) return nullptr;

@@ -24,7 +24,7 @@ namespace webhook {
 
 // Whether deliveries of the webhook have an order to keep.
 inline bool is_ordered(const Subscriber& subscriber) {
-  return subscriber.webhook.is_deliverable() && subscriber.webhook.limits.ordering != Ordering::kRelaxed;
+  return subscriber.is_deliverable() && subscriber.webhook().limits.ordering != Ordering::kRelaxed;
 }
 
 class OrderingKeys {

@@ -83,14 +83,14 @@ void Outcomes::retry_or_give_up(const OpenRequest& request, const Subscriber& su
   const std::optional<Time> next = next_attempt_at(request, subscriber, judgement, &row->error);
   row->next_attempt_at = next;
   // Deliveries that the circuit holds back are due when it closes, the oldest first.
-  const Circuit* const circuit = pending_.circuit(subscriber.webhook.id);
+  const Circuit* const circuit = pending_.circuit(subscriber.id());
   const bool is_held = circuit != nullptr && circuit->is_open();
   pending_.add(delivery, delivery.attempt, next && is_held ? std::optional(pending_.due_since(delivery)) : next,
                row->error);
   if (next) {
     pending_.hold_back_behind(delivery);
   } else if (!is_operational(delivery.event->event_name)) {
-    emit(subscriber, delivery_failed(subscriber.webhook, *delivery.event, delivery.attempt, row->error));
+    emit(subscriber, delivery_failed(subscriber.webhook(), *delivery.event, delivery.attempt, row->error));
   }
   if (judgement.is_gone) disable(subscriber, row->error);
 }
@@ -102,12 +102,12 @@ std::optional<Time> Outcomes::next_attempt_at(const OpenRequest& request, const 
   const Time now = process_.now();
   const Delivery& delivery = request.delivery;
   const RetrySchedule& schedule =
-      subscriber.webhook.retry_schedule.empty() ? settings.retry_schedule : subscriber.webhook.retry_schedule;
+      subscriber.webhook().retry_schedule.empty() ? settings.retry_schedule : subscriber.webhook().retry_schedule;
   std::optional<Time> next;
   if (judgement.is_gone) {
     *error += "; the webhook is switched off";
   } else if (request.is_probe) {
-    const Circuit* const circuit = pending_.circuit(subscriber.webhook.id);
+    const Circuit* const circuit = pending_.circuit(subscriber.id());
     next = circuit != nullptr && circuit->is_open() ? circuit->next_probe_at() : now;
   } else {
     next = next_retry_at(now, delivery.attempt - delivery.probes, schedule, process_.random());
@@ -126,7 +126,7 @@ std::optional<Time> Outcomes::next_attempt_at(const OpenRequest& request, const 
 // limited, because no tenant creates them.
 void Outcomes::emit(const Subscriber& subscriber, OperationalEvent event) {
   const Time now = process_.now();
-  if (const std::optional<std::string>& organization = subscriber.webhook.organization_id) {
+  if (const std::optional<std::string>& organization = subscriber.organization_id()) {
     const auto [limit, is_new] = event_limits_.try_emplace(*organization);
     if (is_new) limit->second.set_rate(kEventsPerSecond, now, kEventsAtOnce);
     if (!limit->second.has_token(now)) return;
@@ -144,27 +144,28 @@ void Outcomes::forget_idle() {
 
 void Outcomes::note_endpoint(Subscriber& subscriber, const LogRow& row, Circuit::Change change) {
   if (row.success) {
-    subscriber.endpoint.last_success_at = process_.now();
+    subscriber.endpoint().last_success_at = process_.now();
   } else {
     note_failure(subscriber, row);
   }
   if (change == Circuit::Change::kOpened) note_opened(subscriber, row.error);
   if (change == Circuit::Change::kClosed) note_closed(subscriber);
-  if (change != Circuit::Change::kNone) recording_.write_endpoint(subscriber.webhook.id);
-  if (row.success) subscriber.endpoint.failing_since.reset();
+  if (change != Circuit::Change::kNone) recording_.write_endpoint(subscriber.id());
+  if (row.success) subscriber.endpoint().failing_since.reset();
 }
 
 void Outcomes::note_failure(Subscriber& subscriber, const LogRow& row) {
   const Time now = process_.now();
-  EndpointState& endpoint = subscriber.endpoint;
+  Subscriber::Details& known = subscriber.details();
+  EndpointState& endpoint = known.endpoint;
   endpoint.last_failure_at = now;
   endpoint.last_error = row.error;
   if (!endpoint.failing_since) {
     endpoint.failing_since = now;
-    subscriber.has_failed_events = false;
-    subscriber.told_percent = 0;
+    known.has_failed_events = false;
+    known.told_percent = 0;
   }
-  subscriber.has_failed_events |= !is_operational(row.event);
+  known.has_failed_events |= !is_operational(row.event);
   if (now - *endpoint.failing_since >= process_.settings().disable_after) {
     disable(subscriber, "failing since " + format_timestamp(*endpoint.failing_since) + ": " + row.error);
   } else {
@@ -177,43 +178,45 @@ void Outcomes::note_failure(Subscriber& subscriber, const LogRow& row) {
 void Outcomes::tell_that_it_fails(Subscriber& subscriber, Time failing_since, const std::string& error) {
   const Duration disable_after = process_.settings().disable_after;
   const int percent = failing_percent(process_.now() - failing_since, disable_after);
-  if (percent <= subscriber.told_percent || !subscriber.has_failed_events) return;
-  subscriber.told_percent = percent;
-  emit(subscriber, endpoint_failing(subscriber.webhook, failing_since, disable_after, percent, error));
-  recording_.write_endpoint(subscriber.webhook.id);
+  Subscriber::Details& known = subscriber.details();
+  if (percent <= known.told_percent || !known.has_failed_events) return;
+  known.told_percent = percent;
+  emit(subscriber, endpoint_failing(known.webhook, failing_since, disable_after, percent, error));
+  recording_.write_endpoint(subscriber.id());
 }
 
 void Outcomes::note_opened(const Subscriber& subscriber, const std::string& error) {
   pending_.hold_back(subscriber);
-  process_.log_about(subscriber.webhook.organization_id, LogLevel::kDebug,
-                     "the circuit of " + described(subscriber.webhook) + " has opened: " + error,
+  process_.log_about(subscriber.organization_id(), LogLevel::kDebug,
+                     "the circuit of " + described(subscriber.webhook()) + " has opened: " + error,
                      "Its endpoint failed " + std::to_string(Circuit::kFailuresToOpen) +
                          " times in a row. Its pending deliveries wait, and one delivery is tried from time to time.");
 }
 
 void Outcomes::note_closed(const Subscriber& subscriber) {
   pending_.schedule_refill(subscriber);
-  process_.log_about(subscriber.webhook.organization_id, LogLevel::kDebug,
-                     "the circuit of " + described(subscriber.webhook) + " has closed",
+  process_.log_about(subscriber.organization_id(), LogLevel::kDebug,
+                     "the circuit of " + described(subscriber.webhook()) + " has closed",
                      "Its endpoint answers again. Its pending deliveries are sent.");
   // Otherwise the failure of an operational event would cause the next one, and so on for ever.
-  if (subscriber.has_failed_events) {
-    emit(subscriber, webhook_recovered(subscriber.webhook, subscriber.endpoint.failing_since.value_or(process_.now())));
+  if (subscriber.details().has_failed_events) {
+    emit(subscriber,
+         webhook_recovered(subscriber.webhook(), subscriber.endpoint().failing_since.value_or(process_.now())));
   }
 }
 
 void Outcomes::note_test(const Tester::Outcome& test) {
   Subscriber* const subscriber = subscribers_.find(test.webhook);
-  if (subscriber == nullptr || subscriber->webhook.created_at != test.webhook_created_at ||
-      subscriber->webhook.url != test.url)
+  if (subscriber == nullptr || subscriber->created_at() != test.webhook_created_at ||
+      subscriber->webhook().url != test.url)
     return;
   if (test.verdict == Lanes::Health::kFailed) return;
   const bool has_lane = pending_.circuit(test.webhook) != nullptr;
   const bool has_closed = has_lane && pending_.close_circuit(test.webhook) == Circuit::Change::kClosed;
-  if (has_closed && subscriber->webhook.is_deliverable()) note_closed(*subscriber);
+  if (has_closed && subscriber->is_deliverable()) note_closed(*subscriber);
   if (test.verdict == Lanes::Health::kSuccess) {
-    subscriber->endpoint.last_success_at = process_.now();
-    subscriber->endpoint.failing_since.reset();
+    subscriber->endpoint().last_success_at = process_.now();
+    subscriber->endpoint().failing_since.reset();
   }
   recording_.write_endpoint(test.webhook);
 }
@@ -222,7 +225,7 @@ void Outcomes::note_test(const Tester::Outcome& test) {
 
 // In a transaction of its own. Somebody may have locked the webhook's row, and other webhooks must not wait for that.
 void Outcomes::disable(const Subscriber& subscriber, const std::string& reason) {
-  to_disable_.emplace(subscriber.webhook.id, std::string(utf8_prefix(reason, kReasonBytesMax)));
+  to_disable_.emplace(subscriber.id(), std::string(utf8_prefix(reason, kReasonBytesMax)));
   deadlines_.set(Deadline::kDisable, process_.now());
 }
 
@@ -238,12 +241,12 @@ void Outcomes::disable_webhooks() {
 // Returns false if it must be tried again.
 bool Outcomes::try_to_disable(const Uuid& webhook, const std::string& reason) {
   const Subscriber* const subscriber = subscribers_.find(webhook);
-  if (subscriber == nullptr || !subscriber->webhook.is_active) return true;
-  const DisableResult result = store_.disable(subscriber->webhook.identity(), subscriber->webhook.url, reason,
-                                              webhook_disabled(subscriber->webhook, reason));
+  if (subscriber == nullptr || !subscriber->webhook().is_active) return true;
+  const DisableResult result = store_.disable(subscriber->identity(), subscriber->webhook().url, reason,
+                                              webhook_disabled(subscriber->webhook(), reason));
   if (result == DisableResult::kDisabled) {
-    process_.log_about(subscriber->webhook.organization_id, LogLevel::kLog,
-                       described(subscriber->webhook) + " is switched off: " + reason, "Its events are recorded.",
+    process_.log_about(subscriber->organization_id(), LogLevel::kLog,
+                       described(subscriber->webhook()) + " is switched off: " + reason, "Its events are recorded.",
                        "UPDATE webhook_configurations SET is_active = true switches it on again, and webhook_replay() "
                        "sends what it has missed.");
   }

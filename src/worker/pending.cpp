@@ -29,8 +29,8 @@ constexpr const char* kTooOld = "older than webhook.max_age";
 constexpr const char* kNotStored = "the event is no longer stored";
 
 Delivery delivery_of(const Subscriber& subscriber, const std::shared_ptr<const Outgoing>& event, Ledger::Entry entry) {
-  return {.webhook = subscriber.webhook.id,
-          .webhook_created_at = subscriber.webhook.created_at,
+  return {.webhook = subscriber.id(),
+          .webhook_created_at = subscriber.created_at(),
           .event = event,
           .pending_since = event->captured_at,
           .entry = entry};
@@ -135,7 +135,7 @@ void Pending::warn_of_deferral(const Uuid& webhook) {
   if (!deadlines_.has_passed(Deadline::kDeferralWarning, now) || !since || now - *since < kDeferralPatience) return;
   deadlines_.set(Deadline::kDeferralWarning, now + kWarningInterval);
   const Subscriber* subscriber = subscribers_.find(webhook);
-  std::string whose = subscriber == nullptr ? "a deleted webhook" : described(subscriber->webhook);
+  std::string whose = subscriber == nullptr ? "a deleted webhook" : described(subscriber->webhook());
   if (deferrals_.size() > 1) whose += " and of " + std::to_string(deferrals_.size() - 1) + " more";
   process_.log(LogLevel::kWarning, "deliveries of " + whose + " wait to be recorded since " + format_timestamp(*since),
                "They are held by " + store_.holder(webhook) + ". Deliveries of other webhooks go on.",
@@ -147,8 +147,8 @@ void Pending::warn_of_deferral(const Uuid& webhook) {
 
 void Pending::take_webhook(const Subscriber& subscriber, const Subscribers::Change& change, bool is_backlog_new,
                            std::optional<Time> circuit_opened_at) {
-  const Uuid& id = subscriber.webhook.id;
-  const std::optional<Time> next_due = subscriber.webhook.next_due;
+  const Uuid& id = subscriber.id();
+  const std::optional<Time> next_due = subscriber.webhook().next_due;
   if (change.is_new || is_backlog_new) {
     backlog_.reset(id, next_due);
   } else if (next_due && *next_due < backlog_.next_due(id).value_or(Time::max())) {
@@ -159,6 +159,7 @@ void Pending::take_webhook(const Subscriber& subscriber, const Subscribers::Chan
   if (is_ordered(subscriber) && (is_backlog_new || change.ordering)) barrier_.add(id);
   set_up_lane(subscriber, change);
   if (circuit_opened_at) {
+    make_lane(subscriber);
     lanes_.reopen_circuit(id, *circuit_opened_at, process_.now());
     lanes_.begin_overflow(id);
   }
@@ -167,28 +168,52 @@ void Pending::take_webhook(const Subscriber& subscriber, const Subscribers::Chan
   const std::optional<Time> first_due = backlog_.next_due(id);
   const bool is_due = first_due && *first_due <= process_.now();
   const bool begins = recovery_.is_under_way() || change.became_deliverable || change.ordering;
-  if (begins && lanes_.circuit(id) != nullptr && (is_due || deferrals_.contains(id))) lanes_.begin_overflow(id);
+  if (begins && subscriber.is_deliverable() && (is_due || deferrals_.contains(id))) lanes_.begin_overflow(id);
   set_up_ordering(subscriber, change, is_backlog_new);
 }
 
-// Makes a lane for a webhook that is deliverable. If a webhook no longer is, the deliveries in its lane become pending.
+// A webhook that is deliverable gets its lane once there is something for it. If a webhook no longer is, the deliveries
+// in its lane become pending.
 void Pending::set_up_lane(const Subscriber& subscriber, const Subscribers::Change& change) {
   const Time now = process_.now();
-  const Uuid& id = subscriber.webhook.id;
-  const bool has_lane = lanes_.circuit(id) != nullptr;
+  const Uuid& id = subscriber.id();
+  const bool has_lane = lanes_.has_lane(id);
   if (has_lane && change.ordering) take_back(lanes_.evict(id));
   if (has_lane && change.url) lanes_.close_circuit(id, now);  // perhaps it is a better endpoint
   if (has_lane && (change.ordering || change.url)) recording_.write_endpoint(id);
-  if (subscriber.webhook.is_deliverable()) {
-    lanes_.set_lane(id, subscriber.webhook.limits, now, subscriber.webhook.organization_id);
+  if (!subscriber.is_deliverable()) {
+    if (has_lane) take_back(lanes_.remove_lane(id));
   } else if (has_lane) {
-    take_back(lanes_.remove_lane(id));
+    lanes_.set_lane(id, subscriber.webhook().limits, now, subscriber.organization_id());
+  } else if (backlog_.next_due(id) || backlog_.held(id) > 0 || deferrals_.contains(id)) {
+    make_lane(subscriber);
   }
 }
 
+// Unless it has one.
+void Pending::make_lane(const Subscriber& subscriber) {
+  if (lanes_.has_lane(subscriber.id())) return;
+  lanes_.set_lane(subscriber.id(), subscriber.webhook().limits, process_.now(), subscriber.organization_id());
+}
+
+void Pending::set_organizations(std::size_t count) {
+  organizations_ = count;
+  lanes_.set_organizations(count);
+}
+
+bool Pending::let_rest(const Subscriber& subscriber) {
+  const Uuid& id = subscriber.id();
+  const bool is_pending = backlog_.next_due(id) || backlog_.held(id) > 0 || deferrals_.contains(id) ||
+                          fan_outs_.contains(id) || starved_.contains(id) || barrier_.holds(id) ||
+                          ordering_keys_.are_incomplete(id);
+  if (is_pending || !lanes_.remove_if_idle(id, process_.now())) return false;
+  backlog_.reset(id, std::nullopt);
+  return true;
+}
+
 void Pending::set_up_ordering(const Subscriber& subscriber, const Subscribers::Change& change, bool is_backlog_new) {
-  const Uuid& id = subscriber.webhook.id;
-  if (subscriber.webhook.limits.ordering == Ordering::kRelaxed) ordering_keys_.drop(id);
+  const Uuid& id = subscriber.id();
+  if (subscriber.webhook().limits.ordering == Ordering::kRelaxed) ordering_keys_.drop(id);
   const bool begins = change.is_new || change.ordering || change.became_deliverable || is_backlog_new;
   if (!begins || !is_ordered(subscriber)) return;
   if (backlog_.next_due(id) || backlog_.held(id) > 0 || deferrals_.contains(id)) {
@@ -236,12 +261,13 @@ void Pending::forget(const Uuid& webhook) {
 
 // While the circuit is open, nothing is fetched before the next probe.
 void Pending::schedule_refill(const Subscriber& subscriber) {
-  const Uuid& id = subscriber.webhook.id;
+  const Uuid& id = subscriber.id();
   const std::optional<Time> due = backlog_.next_due(id);
+  if (due && subscriber.is_deliverable()) make_lane(subscriber);
   const Circuit* circuit = lanes_.circuit(id);
   // Pending deliveries are read only after all of them are written.
   const bool is_incomplete = deferrals_.contains(id) || ordering_keys_.are_incomplete(id) || barrier_.holds(id);
-  if (!subscriber.webhook.is_deliverable() || !due || circuit == nullptr || is_incomplete) {
+  if (!subscriber.is_deliverable() || !due || circuit == nullptr || is_incomplete) {
     backlog_.unschedule(id);
   } else {
     backlog_.schedule(id, lanes_.organization_number(id),
@@ -257,10 +283,11 @@ void Pending::deliver(const std::vector<Subscriber*>& subscribers, const std::sh
   std::vector<const Subscriber*> rejected;
   bool must_wait = false;
   for (const Subscriber* const subscriber : subscribers) {
-    if (fan_outs_.contains(subscriber->webhook.id)) {
+    if (fan_outs_.contains(subscriber->id())) {
       must_wait = true;
-    } else if (subscriber->webhook.is_deliverable() && lanes_.offer(delivery_of(*subscriber, event, entry))) {
-      continue;
+    } else if (subscriber->is_deliverable()) {
+      make_lane(*subscriber);
+      if (lanes_.offer(delivery_of(*subscriber, event, entry))) continue;
     }
     rejected.push_back(subscriber);
   }
@@ -281,8 +308,10 @@ void Pending::wait_for_rows(const std::vector<const Subscriber*>& subscribers, c
   std::vector<FanOuts::Subscriber> waiting;
   waiting.reserve(subscribers.size());
   for (const Subscriber* const subscriber : subscribers) {
-    waiting.push_back({subscriber->webhook.id, subscriber->webhook.created_at});
-    if (lanes_.circuit(subscriber->webhook.id) != nullptr) lanes_.begin_overflow(subscriber->webhook.id);
+    waiting.push_back({subscriber->id(), subscriber->created_at()});
+    if (!subscriber->is_deliverable()) continue;
+    make_lane(*subscriber);
+    lanes_.begin_overflow(subscriber->id());
   }
   fan_outs_.add(without_body(event), entry, std::move(waiting));
 }
@@ -346,7 +375,7 @@ void Pending::add_row(const Delivery& delivery, const Subscriber& subscriber, in
   const Outgoing& event = *delivery.event;
   recorder_.store({.key = key_of(delivery),
                    .request = delivery.request,
-                   .webhook_created_at = subscriber.webhook.created_at,
+                   .webhook_created_at = subscriber.created_at(),
                    .organization_id = event.organization_id,
                    .event = event.event_name,
                    .event_key = event.key,
@@ -357,7 +386,7 @@ void Pending::add_row(const Delivery& delivery, const Subscriber& subscriber, in
                    .pending_since = due_since(delivery),
                    .next_attempt_at = next_attempt_at,
                    .last_error = std::move(error),
-                   .ordering_key = ordering_key(subscriber.webhook.limits.ordering, event.key, event.event_id)},
+                   .ordering_key = ordering_key(subscriber.webhook().limits.ordering, event.key, event.event_id)},
                   process_.now());
   if (next_attempt_at && !delivery.has_row) lanes_.note_pending(delivery.webhook, event.key, event.event_id);
   if (!next_attempt_at && delivery.has_row) lanes_.note_settled(delivery.webhook, event.key, event.event_id);
@@ -369,7 +398,7 @@ Time Pending::due_since(const Delivery& delivery) const { return std::min(delive
 void Pending::add_due(const Delivery& delivery) {
   const Subscriber* subscriber = subscribers_.find(delivery);
   add(delivery, delivery.attempt - 1, due_since(delivery),
-      subscriber == nullptr ? std::string() : subscriber->webhook.secret_problem);
+      subscriber == nullptr ? std::string() : subscriber->webhook().secret_problem);
 }
 
 void Pending::remove_row(const Delivery& delivery) {
@@ -431,7 +460,7 @@ void Pending::let_go(const Delivery& delivery, const Subscriber& subscriber) {
 }
 
 void Pending::hold_back(const Subscriber& subscriber) {
-  const Uuid& id = subscriber.webhook.id;
+  const Uuid& id = subscriber.id();
   take_back(lanes_.evict(id));
   lanes_.begin_overflow(id);
   schedule_refill(subscriber);
@@ -469,12 +498,12 @@ void Pending::refill() {
 }
 
 void Pending::refill_lane(const Subscriber& subscriber) {
-  const Uuid id = subscriber.webhook.id;
+  const Uuid id = subscriber.id();
   const Time now = process_.now();
-  const bool in_order = subscriber.webhook.limits.ordering != Ordering::kRelaxed;
+  const bool in_order = subscriber.webhook().limits.ordering != Ordering::kRelaxed;
   const std::size_t room = lanes_.room(id, now);
   // For an ordered webhook the store begins at the oldest rows. These are in memory already.
-  Due due = store_.due({.webhook = subscriber.webhook.identity(),
+  Due due = store_.due({.webhook = subscriber.identity(),
                         .now = now,
                         .in_order = in_order,
                         .after = backlog_.position(id),
@@ -490,7 +519,7 @@ void Pending::refill_lane(const Subscriber& subscriber) {
     const Backlog::Position at{row.next_attempt_at, row.event.id};
     const std::int64_t request = row.request;
     const std::optional<std::string> key =
-        ordering_key(subscriber.webhook.limits.ordering, row.event.key, row.event.id);
+        ordering_key(subscriber.webhook().limits.ordering, row.event.key, row.event.id);
     if (backlog_.is_held(id, row.event.id)) {
       if (backlog_.note_found(id, at, request) && key) asked_again.insert(*key);
     } else if (!key || !asked_again.contains(*key)) {
@@ -519,8 +548,8 @@ void Pending::refill_lane(const Subscriber& subscriber) {
 bool Pending::give_up_if_dead(const Subscriber& subscriber, const PendingDelivery& row, Time now) {
   const bool is_old = row.pending_since < now - process_.settings().max_age;
   if (!is_old && !row.event.data.empty()) return false;
-  const Uuid& id = subscriber.webhook.id;
-  give_up(row.event, subscriber.webhook, row.attempts, is_old ? kTooOld : kNotStored, row.request);
+  const Uuid& id = subscriber.id();
+  give_up(row.event, subscriber.webhook(), row.attempts, is_old ? kTooOld : kNotStored, row.request);
   lanes_.note_settled(id, row.event.key, row.event.id);
   recorder_.release({row.event.id, id});
   return true;
@@ -528,10 +557,10 @@ bool Pending::give_up_if_dead(const Subscriber& subscriber, const PendingDeliver
 
 // Returns whether the lane has taken it.
 bool Pending::offer_row(const Subscriber& subscriber, PendingDelivery row) {
-  const Uuid& id = subscriber.webhook.id;
+  const Uuid& id = subscriber.id();
   const std::shared_ptr<const Outgoing> event = outgoings_.make(std::move(row.event));
   const bool is_taken = lanes_.refill({.webhook = id,
-                                       .webhook_created_at = subscriber.webhook.created_at,
+                                       .webhook_created_at = subscriber.created_at(),
                                        .event = event,
                                        .attempt = row.attempts + 1,
                                        .probes = row.probes,
@@ -544,7 +573,7 @@ bool Pending::offer_row(const Subscriber& subscriber, PendingDelivery row) {
 
 // All due rows are in memory. is_all: there are no other rows.
 void Pending::end_overflow(const Subscriber& subscriber, bool is_all) {
-  const Uuid& id = subscriber.webhook.id;
+  const Uuid& id = subscriber.id();
   // There were too many keys with pending deliveries to know them all. Now there are few.
   if (is_all && !lanes_.knows_pending(id) && !ordering_keys_.are_being_written(id)) ordering_keys_.load(id);
   lanes_.end_overflow(id);
@@ -606,7 +635,7 @@ bool Pending::is_left_alone(const Uuid& webhook, bool delivers) const {
 
 bool Pending::give_up_old(const Subscriber& subscriber) {
   const Time before = process_.now() - process_.settings().max_age;
-  const std::vector<std::int64_t> ids = store_.give_up_old(subscriber.webhook.identity(), before, kTooOld, kGiveUpStep);
+  const std::vector<std::int64_t> ids = store_.give_up_old(subscriber.identity(), before, kTooOld, kGiveUpStep);
   if (!ids.empty() && is_ordered(subscriber)) load_ordering_keys(subscriber);
   return ids.size() == kGiveUpStep;
 }
@@ -626,7 +655,7 @@ std::optional<Time> Pending::next_at(Time now) const {
 void Pending::report(WorkerFigures* figures) const {
   figures->queued = lanes_.queued();
   figures->open_circuits = lanes_.open_circuits();
-  figures->organizations = lanes_.organizations();
+  figures->organizations = organizations_;
   figures->failing_organizations = lanes_.failing_organizations();
 }
 

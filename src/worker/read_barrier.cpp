@@ -48,7 +48,7 @@ bool ReadBarrier::may_go(const Uuid& webhook, Held& held) const {
   if (read_ < held.head) return false;
   if (!held.entry) held.entry = end_entry_;
   const Subscriber* const subscriber = subscribers_.find(webhook);
-  return subscriber == nullptr || !filters_.has_older_than(*held.entry, subscriber->webhook.organization_id);
+  return subscriber == nullptr || !filters_.has_older_than(*held.entry, subscriber->organization_id());
 }
 
 std::optional<Time> ReadBarrier::next_at(Time now) const {

@@ -131,7 +131,7 @@ Recorder::WorkerState Recording::state_to_record(const Lanes& lanes) {
   for (const Uuid& id : endpoints_) {
     const Subscriber* subscriber = subscribers_.find(id);
     if (subscriber == nullptr) continue;
-    EndpointState endpoint = subscriber->endpoint;
+    EndpointState endpoint = subscriber->endpoint();
     const Circuit* circuit = lanes.circuit(id);
     const bool is_open = circuit != nullptr && circuit->is_open();
     endpoint.circuit_opened_at = is_open ? circuit->opened_at() : std::nullopt;

@@ -112,7 +112,7 @@ ReplayBounds Replays::bounds_of(const Job& job) const {
 // Whether its filter, if it has one, may take time now.
 bool Replays::may_filter(const Job& job, const std::optional<std::string>& organization) {
   const Subscriber* const subscriber = subscribers_.find(job.webhook);
-  return subscriber == nullptr || subscriber->webhook.filter.empty() || filters_.may_ask(organization);
+  return subscriber == nullptr || subscriber->webhook().filter.empty() || filters_.may_ask(organization);
 }
 
 // --- Time -----------------------------------------------------------------------------------------------------------------

@@ -45,6 +45,8 @@ struct EndpointState {
   std::string last_error;
   std::optional<Time> filter_failed_at;  // when the filter last failed to judge an event
   std::string filter_error;              // why the filter failed then
+
+  bool operator==(const EndpointState&) const = default;
 };
 
 // Identifies a webhook. An id alone does not, because a new webhook may reuse the id of a deleted one.
@@ -81,6 +83,8 @@ struct Webhook {
   std::optional<Time> next_due;           // of its pending deliveries; nullopt: none
   std::optional<EndpointState> endpoint;  // as a worker last saved it
   bool is_pending_changed = false;        // somebody other than a worker changed its pending deliveries
+
+  bool operator==(const Webhook&) const = default;
 
   WebhookIdentity identity() const { return {id, created_at, organization_id}; }
 

@@ -1,17 +1,11 @@
 #include "worker/subscribers.h"
 
-#include <algorithm>
 #include <utility>
 
-#include "core/event_pattern.h"
+#include "worker/packed_webhook.h"
 
 namespace webhook {
 namespace {
-
-// No organization and the organization '' are two things.
-std::string organization_key(const std::optional<std::string>& organization_id) {
-  return organization_id ? '=' + *organization_id : std::string();
-}
 
 SigningKeys keys_of(const Webhook& webhook) {
   SigningKeys keys;
@@ -26,51 +20,99 @@ std::string described(const Webhook& webhook) {
   return "webhook \"" + webhook.name + "\" (" + to_string(webhook.id) + ")";
 }
 
+// --- One webhook ------------------------------------------------------------------------------------------------------------
+
 SigningKeys& Subscriber::keys() {
-  if (keys_.empty() && !webhook.secrets.empty()) keys_ = keys_of(webhook);
-  return keys_;
+  Details& known = details();
+  if (known.keys.empty() && !known.webhook.secrets.empty()) known.keys = keys_of(known.webhook);
+  return known.keys;
 }
+
+Subscriber::Details& Subscriber::wake() const {
+  auto details = std::make_unique<Details>();
+  if (!packed_.empty()) unpack(packed_, &details->webhook, &details->endpoint);
+  details->webhook.id = details->endpoint.webhook = id_;
+  details->webhook.created_at = details->endpoint.webhook_created_at = created_at_;
+  details->webhook.organization_id = *organization_id_;
+  packed_ = {};
+  details_ = std::move(details);
+  return *details_;
+}
+
+bool Subscriber::may_rest(Time now) const {
+  return is_resting() ||
+         (!details_->endpoint.failing_since && details_->filter_overruns == 0 && details_->filter_rests_until <= now);
+}
+
+void Subscriber::rest() {
+  if (is_resting()) return;
+  packed_ = pack(details_->webhook, details_->endpoint);
+  details_.reset();
+  is_used_ = false;
+}
+
+bool Subscriber::subscribes_to(std::string_view event) const {
+  return is_resting() ? packed_subscribes(packed_, event) : subscribes(details_->webhook, event);
+}
+
+// --- All of them ------------------------------------------------------------------------------------------------------------
 
 Subscribers::Change Subscribers::put(Webhook webhook, std::uint64_t round) {
   const auto [entry, is_new] = subscribers_.try_emplace(webhook.id);
   Subscriber& subscriber = entry->second;
-  Organization& organization = organizations_[organization_key(webhook.organization_id)];
+  const auto of = organizations_.try_emplace(webhook.organization_id).first;
+  Organization& organization = of->second;
   Change change{.is_new = is_new};
   if (is_new) {
-    subscriber.endpoint.webhook = webhook.id;
-    subscriber.endpoint.webhook_created_at = webhook.created_at;
+    subscriber.id_ = webhook.id;
+    subscriber.created_at_ = webhook.created_at;
+    subscriber.organization_id_ = &of->first;
     subscriber.place_ = organization.webhooks.size();
     organization.webhooks.push_back(&subscriber);
     forget_routes(organization);
-  } else {
-    const Webhook& known = subscriber.webhook;
+  }
+  Subscriber::Details& details = subscriber.is_resting() ? subscriber.wake() : *subscriber.details_;
+  if (!is_new) {
+    const Webhook& known = details.webhook;
     change.ordering = known.limits.ordering != webhook.limits.ordering;
     change.url = known.url != webhook.url;
     change.became_deliverable = !known.is_deliverable() && webhook.is_deliverable();
-    if (change.url) subscriber.endpoint.failing_since.reset();
+    if (change.url) details.endpoint.failing_since.reset();
     if (known.events != webhook.events) forget_routes(organization);
     change.filter = known.filter != webhook.filter;
     if (change.filter) {
-      subscriber.filter_rests_until = {};
-      subscriber.filter_overruns = 0;
-      subscriber.endpoint.filter_failed_at.reset();
-      subscriber.endpoint.filter_error.clear();
+      details.filter_rests_until = {};
+      details.filter_overruns = 0;
+      details.endpoint.filter_failed_at.reset();
+      details.endpoint.filter_error.clear();
     }
-    if (known.secrets != webhook.secrets) subscriber.keys_.clear();
+    if (known.secrets != webhook.secrets) details.keys.clear();
   }
   // The state from before somebody switched the webhook on again no longer counts.
-  std::optional<Time>& failing_since = subscriber.endpoint.failing_since;
+  std::optional<Time>& failing_since = details.endpoint.failing_since;
   if (webhook.is_active && failing_since && *failing_since < webhook.active_since) failing_since.reset();
+  count_deliverable(organization, subscriber.is_deliverable_, webhook.is_deliverable());
+  subscriber.is_deliverable_ = webhook.is_deliverable();
   subscriber.round_ = round;
-  subscriber.webhook = std::move(webhook);
+  details.webhook = std::move(webhook);
   return change;
+}
+
+void Subscribers::count_deliverable(Organization& organization, bool was, bool is) {
+  if (was == is) return;
+  if (is) {
+    if (organization.deliverable++ == 0) ++deliverable_organizations_;
+  } else {
+    if (--organization.deliverable == 0) --deliverable_organizations_;
+  }
 }
 
 // The last of its organization takes its place.
 void Subscribers::remove(const Uuid& id) {
   const auto found = subscribers_.find(id);
   if (found == subscribers_.end()) return;
-  const auto organization = organizations_.find(organization_key(found->second.webhook.organization_id));
+  const auto organization = organizations_.find(*found->second.organization_id_);
+  count_deliverable(organization->second, found->second.is_deliverable_, false);
   std::vector<Subscriber*>& webhooks = organization->second.webhooks;
   const std::size_t place = found->second.place_;
   webhooks[place] = webhooks.back();
@@ -96,8 +138,8 @@ Subscriber* Subscribers::find(const Uuid& id) {
 
 Subscriber* Subscribers::find(const Delivery& delivery) {
   Subscriber* const subscriber = find(delivery.webhook);
-  if (subscriber == nullptr || subscriber->webhook.created_at != delivery.webhook_created_at ||
-      subscriber->webhook.organization_id != delivery.event->organization_id) {
+  if (subscriber == nullptr || subscriber->created_at() != delivery.webhook_created_at ||
+      subscriber->organization_id() != delivery.event->organization_id) {
     return nullptr;
   }
   return subscriber;
@@ -114,20 +156,14 @@ void Subscribers::forget_all_routes() {
 }
 
 const std::vector<Subscriber*>& Subscribers::routes(const Event& event) {
-  sought_.clear();
-  if (event.organization_id) sought_.append(1, '=').append(*event.organization_id);
-  const auto found = organizations_.find(sought_);
+  const auto found = organizations_.find(event.organization_id);
   if (found == organizations_.end()) return nobody_;
   Organization& organization = found->second;
   if (const auto known = organization.routes.find(event.name); known != organization.routes.end()) return known->second;
 
   std::vector<Subscriber*> subscribers;
   for (Subscriber* const candidate : organization.webhooks) {
-    const std::vector<std::string>& patterns = candidate->webhook.events;
-    const bool subscribed = std::any_of(patterns.begin(), patterns.end(), [&event](const std::string& pattern) {
-      return event_matches(pattern, event.name);
-    });
-    if (subscribed) subscribers.push_back(candidate);
+    if (candidate->subscribes_to(event.name)) subscribers.push_back(candidate);
   }
   if (routes_ >= kRoutesMax) forget_all_routes();
   ++routes_;

@@ -1,11 +1,19 @@
 #include "worker/webhooks.h"
 
+#include <algorithm>
+#include <chrono>
 #include <utility>
 #include <vector>
 
 #include "worker/operational_events.h"
 
 namespace webhook {
+namespace {
+
+// Between two looks for webhooks that stand still. Each covers a 60th of them, so one rests after 5 to 10 minutes.
+constexpr Duration kRestInterval = std::chrono::seconds(5);
+
+}  // namespace
 
 Webhooks::Webhooks(Process& process, Store& store, const WorkerShare& share, const Rooms& rooms)
     : process_(process),
@@ -36,7 +44,16 @@ bool Webhooks::take_step() {
     is_poll_wanted = take_over(configuration_.read_next(begun), begun);
   }
   if (!backlogs_to_load_.empty()) load_backlogs();
+  if (begun >= next_rest_) {
+    next_rest_ = begun + kRestInterval;
+    subscribers_.rest_unused([this, begun](Subscriber& subscriber) { let_rest(subscriber, begun); });
+  }
   return is_poll_wanted;
+}
+
+// Not while something of it is in memory: deliveries, or what its endpoint has done that a later one depends on.
+void Webhooks::let_rest(Subscriber& subscriber, Time now) {
+  if (subscriber.may_rest(now) && pending_.let_rest(subscriber)) subscriber.rest();
 }
 
 void Webhooks::read_changes() {
@@ -99,6 +116,7 @@ void Webhooks::clock_set_back(Time now) {
   configuration_.clock_set_back(now);
   configuration_.read_all_again();
   are_backlogs_stale_ = true;
+  next_rest_ = std::min(next_rest_, now);
 }
 
 // --- The database -----------------------------------------------------------------------------------------------------------
@@ -127,38 +145,42 @@ bool Webhooks::take_instance(const Configuration& read) {
 void Webhooks::take_webhook(Webhook webhook, bool is_backlog_new) {
   const Uuid id = webhook.id;
   const Subscriber* const known = subscribers_.find(id);
-  if (known != nullptr && known->webhook.identity() != webhook.identity()) forget(id);
+  const bool has_rested = known == nullptr || known->is_resting();
+  if (known != nullptr && known->identity() != webhook.identity()) forget(id);
   configuration_.set_expiry(id, webhook.secrets_change_at);
   secret_problems_.set(webhook);
   std::optional<EndpointState> endpoint = std::exchange(webhook.endpoint, std::nullopt);
   const Subscribers::Change change = subscribers_.put(std::move(webhook), configuration_.round());
+  pending_.set_organizations(subscribers_.deliverable_organizations());
   Subscriber& subscriber = *subscribers_.find(id);
   std::optional<Time> circuit_opened_at;
   if (change.is_new && endpoint) circuit_opened_at = take_endpoint(subscriber, std::move(*endpoint));
   pending_.take_webhook(subscriber, change, is_backlog_new, circuit_opened_at);
   if (change.filter) recording_.write_endpoint(id);
-  if (subscriber.webhook.filter.empty() && (change.is_new || change.filter)) admission_.filter_removed(subscriber);
+  if (subscriber.webhook().filter.empty() && (change.is_new || change.filter)) admission_.filter_removed(subscriber);
   pending_.schedule_refill(subscriber);
+  if (has_rested) let_rest(subscriber, process_.now());
 }
 
 // Takes over how the worker before this one found the endpoint. Returns since when its circuit is open; nothing: it is
 // not.
 std::optional<Time> Webhooks::take_endpoint(Subscriber& subscriber, EndpointState endpoint) const {
   const std::optional<Time> opened_at = endpoint.circuit_opened_at;
-  subscriber.endpoint = std::move(endpoint);
-  std::optional<Time>& failing_since = subscriber.endpoint.failing_since;
-  if (failing_since && *failing_since < subscriber.webhook.active_since) failing_since.reset();
-  if (const std::optional<Time> last = subscriber.endpoint.last_failure_at; failing_since && last) {
-    subscriber.told_percent = failing_percent(*last - *failing_since, process_.settings().disable_after);
+  Subscriber::Details& known = subscriber.details();
+  known.endpoint = std::move(endpoint);
+  std::optional<Time>& failing_since = known.endpoint.failing_since;
+  if (failing_since && *failing_since < known.webhook.active_since) failing_since.reset();
+  if (const std::optional<Time> last = known.endpoint.last_failure_at; failing_since && last) {
+    known.told_percent = failing_percent(*last - *failing_since, process_.settings().disable_after);
   }
-  const bool counts = subscriber.webhook.is_deliverable() && opened_at && *opened_at >= subscriber.webhook.active_since;
+  const bool counts = subscriber.is_deliverable() && opened_at && *opened_at >= known.webhook.active_since;
   return counts ? opened_at : std::nullopt;
 }
 
 void Webhooks::take_deleted(const WebhookIdentity& deleted, Time now) {
   if (!share_.owns(deleted.id)) return;
   const Subscriber* const subscriber = subscribers_.find(deleted.id);
-  if (subscriber != nullptr && subscriber->webhook.identity() == deleted) forget(deleted.id);
+  if (subscriber != nullptr && subscriber->identity() == deleted) forget(deleted.id);
   maintenance_.clean_up_soon(now);
 }
 
@@ -174,6 +196,7 @@ void Webhooks::forget(const Uuid& webhook) {
   configuration_.set_expiry(id, std::nullopt);
   backlogs_to_load_.erase(id);
   subscribers_.remove(id);
+  pending_.set_organizations(subscribers_.deliverable_organizations());
 }
 
 }  // namespace webhook

@@ -82,6 +82,7 @@ class Webhooks {
   bool take_instance(const Configuration& read);
   void take_deleted(const WebhookIdentity& deleted, Time now);
   void take_webhook(Webhook webhook, bool is_backlog_new);
+  void let_rest(Subscriber& subscriber, Time now);
   std::optional<Time> take_endpoint(Subscriber& subscriber, EndpointState endpoint) const;
   void forget(const Uuid& webhook);
   void load_backlogs();
@@ -105,6 +106,7 @@ class Webhooks {
   bool is_paused_ = false;
   bool are_backlogs_stale_ = false;  // the clock was set back: the next round through the webhooks reads them again
   std::unordered_set<Uuid> backlogs_to_load_;
+  Time next_rest_{};
 };
 
 }  // namespace webhook

@@ -309,18 +309,18 @@ void Worker::send() {
 
 void Worker::start_request(Delivery delivery, Subscriber& subscriber, Time now) {
   HttpRequest request{.token = delivery.ticket,
-                      .url = subscriber.webhook.url,
+                      .url = subscriber.webhook().url,
                       .headers = build_headers({.public_event_id = delivery.event->public_event_id,
                                                 .event_name = delivery.event->event_name,
                                                 .number = delivery.attempt,
                                                 .time = now},
                                                delivery.event->body, subscriber.keys()),
-                      .custom_headers = subscriber.webhook.headers,
+                      .custom_headers = subscriber.webhook().headers,
                       .body = {delivery.event, &delivery.event->body},
-                      .timeout = subscriber.webhook.timeout};
+                      .timeout = subscriber.webhook().timeout};
   const bool is_probe = pending_.circuit(delivery.webhook)->is_open();
   const std::uint64_t ticket = delivery.ticket;
-  in_flight_.emplace(ticket, OpenRequest{std::move(delivery), now, is_probe, subscriber.webhook.version});
+  in_flight_.emplace(ticket, OpenRequest{std::move(delivery), now, is_probe, subscriber.webhook().version});
   http_.start(std::move(request));
   ++figures_.sent;
 }

@@ -1,5 +1,5 @@
 # The worker's memory in the worst cases that a tenant can make: large bodies that compress well, many endpoints that hang
-# with large bodies, one large event for a thousand webhooks, and endless keys. It stays below 128 MB, everything is
+# with large bodies, one large event for a thousand webhooks, endless keys, and many webhooks. It stays below 128 MB, all is
 # delivered in the end, and others are served meanwhile.
 
 use strict;
@@ -123,6 +123,22 @@ like(query(q{SELECT min(error) FROM webhook_logs WHERE organization_id = 'keys' 
 	qr/^the payload of 499\d{5} bytes was larger than webhook\.max_payload/, 'and says why');
 is_served('keys of 50 MB');
 is_within_bounds('keys of 50 MB');
+
+# --- webhooks that stand still ---
+
+begin_case();
+my $webhooks = 20_000;
+my $before_kb = worker_memory_kb($node);
+query(qq{INSERT INTO webhook_configurations (organization_id, name, url, events)
+	SELECT 'still ' || i, 'endpoint ' || i, '@{[$receiver->url('/ok?still')]}', '{contact.*,deal.created}'
+	  FROM generate_series(1, $webhooks) i});
+eventually { query('SELECT webhooks FROM webhook_workers') == $webhooks + 1 } "$webhooks webhooks";
+my $each = (worker_memory_kb($node) - $before_kb) * 1024 / $webhooks;
+note("a webhook that stands still takes $each bytes");
+cmp_ok($each, '<', 1024, 'a webhook that stands still takes less than a kilobyte');
+query(q{SELECT webhook_emit('deal.created', '{}', 'still ' || i * 100) FROM generate_series(1, 200) i});
+eventually { $receiver->count('/ok?still') == 200 } 'those that get an event are served';
+is_served('webhooks that stand still');
 
 my ($code, $out, $err) = $node->psql('postgres',
 	q{INSERT INTO webhook_configurations (organization_id, name, url, events) VALUES (repeat('o', 1001), 'a', 'https://example.com/', '{*}')});

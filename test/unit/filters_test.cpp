@@ -37,7 +37,7 @@ class FiltersTest : public testing::Test {
     for (const auto& [id, subscriber] : subscribers_) gone.push_back(id);
     std::erase_if(gone, [this](const Uuid& id) {
       return std::any_of(webhooks_.begin(), webhooks_.end(), [&](const auto& entry) {
-        return entry.second.id == id && entry.second.identity() == subscribers_.find(id)->webhook.identity();
+        return entry.second.id == id && entry.second.identity() == subscribers_.find(id)->identity();
       });
     });
     for (const Uuid& id : gone) subscribers_.remove(id);
@@ -58,11 +58,11 @@ class FiltersTest : public testing::Test {
   bool ask(Event event) {
     std::vector<Subscriber*> asked;
     for (auto& [id, subscriber] : subscribers_) {
-      if (subscriber.webhook.organization_id == event.organization_id && !subscriber.webhook.filter.empty())
+      if (subscriber.organization_id() == event.organization_id && !subscriber.webhook().filter.empty())
         asked.push_back(&subscriber);
     }
     std::sort(asked.begin(), asked.end(),
-              [](const Subscriber* one, const Subscriber* other) { return one->webhook.id < other->webhook.id; });
+              [](const Subscriber* one, const Subscriber* other) { return one->id() < other->id(); });
     if (!filters_.has_room(event, asked)) return false;
     const auto entry = static_cast<Ledger::Entry>(event.id);
     filters_.ask(std::move(event), entry, nullptr, asked);
@@ -75,7 +75,7 @@ class FiltersTest : public testing::Test {
       ++concluded_[organization];
       if (subscriber == nullptr) return;
       ++matched_[organization];
-      received_.emplace_back(waiting.entry, subscriber->webhook.name);
+      received_.emplace_back(waiting.entry, subscriber->webhook().name);
     };
   }
   void answer() { filters_.answer(conclude()); }
@@ -198,12 +198,12 @@ TEST_F(FiltersTest, WhatAFilterCannotJudgeIsCountedNamedAndLogged) {
     }
     for (int bad = number - 2; bad < number; ++bad) {
       EXPECT_EQ(counted[FakeStore::uuid(bad)], 21) << tried.organization;
-      const EndpointState& endpoint = subscribers_.find(FakeStore::uuid(bad))->endpoint;
+      const EndpointState& endpoint = subscribers_.find(FakeStore::uuid(bad))->endpoint();
       EXPECT_EQ(endpoint.filter_error, tried.error);
       EXPECT_GE(endpoint.filter_failed_at, first + 2min);
     }
     EXPECT_FALSE(counted.contains(FakeStore::uuid(number))) << "a filter that says no has judged";
-    EXPECT_FALSE(subscribers_.find(FakeStore::uuid(number))->endpoint.filter_failed_at);
+    EXPECT_FALSE(subscribers_.find(FakeStore::uuid(number))->endpoint().filter_failed_at);
     // Of overruns each webhook has its lines, within bounds.
     EXPECT_GE(process_.count_log(tried.line) - lines, tried.answer == FilterAnswer::kOverrun ? 1U : 2U);
     EXPECT_LE(process_.count_log(tried.line) - lines, 4U);
@@ -220,8 +220,8 @@ TEST_F(FiltersTest, WhatIsNotEvenAskedIsCounted) {
   for (const MinuteOfWebhook& minute : statistics_.take(100)) counted[minute.webhook] = minute.unjudged;
   EXPECT_EQ(counted[FakeStore::uuid(1)], 1);
   EXPECT_EQ(counted[FakeStore::uuid(2)], 10);
-  EXPECT_EQ(subscribers_.find(FakeStore::uuid(1))->endpoint.filter_error, "the data is beyond what filters may see");
-  EXPECT_EQ(subscribers_.find(FakeStore::uuid(2))->endpoint.filter_error,
+  EXPECT_EQ(subscribers_.find(FakeStore::uuid(1))->endpoint().filter_error, "the data is beyond what filters may see");
+  EXPECT_EQ(subscribers_.find(FakeStore::uuid(2))->endpoint().filter_error,
             "the organization's filters take too much time");
 }
 
@@ -230,13 +230,13 @@ TEST_F(FiltersTest, AnotherFilterForgetsWhatTheOneBeforeCouldNotJudge) {
   add_webhook(1, "acme", "bad");
   ask(event_of("acme"));
   answer_all();
-  EXPECT_TRUE(subscribers_.find(FakeStore::uuid(1))->endpoint.filter_failed_at);
+  EXPECT_TRUE(subscribers_.find(FakeStore::uuid(1))->endpoint().filter_failed_at);
   load();
-  EXPECT_TRUE(subscribers_.find(FakeStore::uuid(1))->endpoint.filter_failed_at) << "the same again";
+  EXPECT_TRUE(subscribers_.find(FakeStore::uuid(1))->endpoint().filter_failed_at) << "the same again";
   webhooks_.at(1).filter = "better";
   load();
-  EXPECT_FALSE(subscribers_.find(FakeStore::uuid(1))->endpoint.filter_failed_at);
-  EXPECT_EQ(subscribers_.find(FakeStore::uuid(1))->endpoint.filter_error, "");
+  EXPECT_FALSE(subscribers_.find(FakeStore::uuid(1))->endpoint().filter_failed_at);
+  EXPECT_EQ(subscribers_.find(FakeStore::uuid(1))->endpoint().filter_error, "");
 }
 
 TEST_F(FiltersTest, WhatWaitsForItsTimeIsAskedLaterAndHoldsUpNobodyElse) {

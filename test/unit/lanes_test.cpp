@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <map>
 #include <random>
 #include <string>
@@ -928,24 +929,22 @@ TEST_F(LanesTest, OpenCircuitsAreCountedByOrganization) {
   set_lane(kFirst, {}, "acme");
   set_lane(kSecond, {}, "acme");
   set_lane(third, {}, "globex");
-  const auto counts = [this] {
-    return std::array{lanes_.open_circuits(), lanes_.failing_organizations(), lanes_.organizations()};
-  };
-  EXPECT_EQ(counts(), (std::array<std::size_t, 3>{0, 0, 2}));
+  const auto counts = [this] { return std::array{lanes_.open_circuits(), lanes_.failing_organizations()}; };
+  EXPECT_EQ(counts(), (std::array<std::size_t, 2>{0, 0}));
   open_circuit(kFirst);
   open_circuit(kSecond);
-  EXPECT_EQ(counts(), (std::array<std::size_t, 3>{2, 1, 2}));
+  EXPECT_EQ(counts(), (std::array<std::size_t, 2>{2, 1}));
   lanes_.reopen_circuit(third, now_, now_);
-  EXPECT_EQ(counts(), (std::array<std::size_t, 3>{3, 2, 2}));
+  EXPECT_EQ(counts(), (std::array<std::size_t, 2>{3, 2}));
   set_lane(kFirst, {}, "initech");  // moves, and takes its circuit along
-  EXPECT_EQ(counts(), (std::array<std::size_t, 3>{3, 3, 3}));
+  EXPECT_EQ(counts(), (std::array<std::size_t, 2>{3, 3}));
   lanes_.close_circuit(kFirst, now_);
   lanes_.close_circuit(kFirst, now_);
-  EXPECT_EQ(counts(), (std::array<std::size_t, 3>{2, 2, 3}));
+  EXPECT_EQ(counts(), (std::array<std::size_t, 2>{2, 2}));
   lanes_.remove_lane(kSecond);
-  EXPECT_EQ(counts(), (std::array<std::size_t, 3>{1, 1, 2}));
+  EXPECT_EQ(counts(), (std::array<std::size_t, 2>{1, 1}));
   lanes_.forget_lane(third);
-  EXPECT_EQ(counts(), (std::array<std::size_t, 3>{0, 0, 1}));
+  EXPECT_EQ(counts(), (std::array<std::size_t, 2>{0, 0}));
 }
 
 TEST_F(LanesTest, WhatHungWhenTheCircuitClosedTakesNoPlace) {
@@ -1305,6 +1304,95 @@ TEST_P(LanesChaosTest, KeepsItsBoundsAndItsOrder) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Seeds, LanesChaosTest, testing::Range(1, 21));
+
+// --- Lanes that stand idle
+
+TEST_F(LanesTest, IdleLaneGoesAndTheNextOneSends) {
+  set_trusted_lane(kFirst, {.max_in_flight = 3});
+  EXPECT_TRUE(lanes_.remove_if_idle(kFirst, now_));
+  EXPECT_FALSE(lanes_.has_lane(kFirst));
+  EXPECT_TRUE(lanes_.remove_if_idle(kFirst, now_)) << "there is none any more";
+  set_lane(kFirst, {.max_in_flight = 3});
+  lanes_.offer(delivery(kFirst, 1));
+  EXPECT_EQ(take_ids(), Ids{1});
+}
+
+TEST_F(LanesTest, LaneStaysWhileSomethingWouldBeLost) {
+  const auto stays = [this](const char* why, const std::function<void()>& begin, const std::function<void()>& end) {
+    set_lane(kFirst, {.max_in_flight = 3, .ordering = Ordering::kKey});
+    begin();
+    EXPECT_FALSE(lanes_.remove_if_idle(kFirst, now_)) << why;
+    EXPECT_TRUE(lanes_.has_lane(kFirst)) << why;
+    end();
+    EXPECT_TRUE(lanes_.remove_if_idle(kFirst, now_)) << "after: " << why;
+  };
+  std::vector<Delivery> taken;
+  stays(
+      "a delivery waits", [this] { lanes_.offer(delivery(kFirst, 1)); },
+      [this] {
+        lanes_.evict(kFirst);
+        EXPECT_TRUE(take_all().empty());
+      });
+  stays(
+      "one is in flight",
+      [&] {
+        lanes_.offer(delivery(kFirst, 1, "key"));
+        taken = take_all();
+      },
+      [&] { finish(taken.at(0)); });
+  stays(
+      "a key is pending", [this] { lanes_.note_pending(kFirst, "key", 1); },
+      [this] { lanes_.note_settled(kFirst, "key", 1); });
+  stays(
+      "its keys are not known", [this] { lanes_.set_pending(kFirst, std::nullopt); },
+      [this] {
+        lanes_.set_pending(kFirst, std::unordered_map<std::string, std::int64_t>());
+        lanes_.end_overflow(kFirst);
+      });
+  stays(
+      "it overflows", [this] { lanes_.begin_overflow(kFirst); }, [this] { lanes_.end_overflow(kFirst); });
+  stays(
+      "its endpoint has failed",
+      [&] {
+        lanes_.offer(delivery(kFirst, 1));
+        finish(take_all().at(0), Health::kFailed);
+      },
+      [&] {
+        lanes_.offer(delivery(kFirst, 2));
+        finish(take_all().at(0));
+      });
+  stays(
+      "its circuit is open", [this] { lanes_.reopen_circuit(kFirst, now_, now_); },
+      [this] { lanes_.close_circuit(kFirst, now_); });
+  stays(
+      "it has used up its rate",
+      [&] {
+        set_lane(kFirst, {.max_in_flight = 3, .rate_per_s = 1});
+        lanes_.offer(delivery(kFirst, 1));
+        finish(take_all().at(0));
+      },
+      [this] { now_ += 1s; });
+}
+
+// Otherwise the only one with a lane would take all slots before the others come.
+TEST_F(LanesTest, OrganizationIsNotAloneIfOthersHaveNoLaneYet) {
+  const auto in_flight = [this] {
+    set_lanes("acme", 1, 300, true);
+    for (int number = 1; number <= 300; ++number) lanes_.offer(delivery(webhook_number(number), number));
+    std::size_t count = take_all().size();
+    now_ += Lanes::kPatience;
+    for (std::size_t more = 1; more > 0; count += more) {
+      more = take_all().size();
+      now_ += Lanes::kPatience;
+    }
+    return count;
+  };
+  lanes_.set_organizations(2);
+  EXPECT_LT(in_flight(), 256U);
+  set_lane(webhook_number(999), {}, "globex");
+  lanes_.offer(delivery(webhook_number(999), 999));
+  EXPECT_EQ(take_ids(), Ids{999});
+}
 
 }  // namespace
 }  // namespace webhook
