@@ -1,6 +1,7 @@
 -- Every SQL example in README.md and docs runs, docs/sql.md mentions everything that the extension makes, and docs/operations.md
--- every setting. test/t/024_first_steps.pl runs docs/quick-start.md and docs/testing.md, which need a worker, and
--- test/t/081_nodes.pl runs docs/nodes.md, which needs a second server, and test/t/072_recipes.pl docs/recipes.md.
+-- every setting as it is. What needs a worker or a second server runs elsewhere: docs/quick-start.md and docs/testing.md in
+-- test/t/024_first_steps.pl, docs/recipes.md in 072_recipes.pl, docs/operations.md in 074_operations.pl, and docs/nodes.md
+-- in 081_nodes.pl.
 \set ECHO none
 \set ON_ERROR_STOP on
 \pset format unaligned
@@ -17,7 +18,7 @@
 \setenv SQL '/^```sql$/ { inside = 1; next } /^```$/ { inside = 0 } inside'
 \! awk "$SQL" "$SOURCE/docs/sql.md" > "$RESULTS/docs_examples.sql"
 \! awk "$SQL" "$SOURCE/README.md" > "$RESULTS/docs_readme.sql"
-\! cd "$SOURCE/docs" && ls ./*.md | grep -vxF -e ./sql.md -e ./quick-start.md -e ./testing.md -e ./nodes.md -e ./recipes.md | xargs awk "$SQL" > "$RESULTS/docs_others.sql"
+\! cd "$SOURCE/docs" && ls ./*.md | grep -vxF -e ./sql.md -e ./quick-start.md -e ./testing.md -e ./nodes.md -e ./recipes.md -e ./operations.md | xargs awk "$SQL" > "$RESULTS/docs_others.sql"
 BEGIN;
 SET client_min_messages = error;
 CREATE SCHEMA tap;
@@ -25,7 +26,7 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA docs;
 SET search_path = docs, tap;
 CREATE EXTENSION webhook SCHEMA docs;
-SELECT plan(8);
+SELECT plan(12);
 
 -- What the examples suppose.
 \i :tables
@@ -93,6 +94,37 @@ CREATE TEMPORARY TABLE settings (place serial, line text);
 SELECT set_eq($$SELECT (regexp_matches(split_part(line, '|', 2), 'webhook\.\w+', 'g'))[1] FROM settings WHERE line ~ '^\| `webhook\.'$$,
               $$SELECT name FROM pg_settings WHERE name LIKE 'webhook.%'$$,
               'docs/operations.md has a row for each setting');
+CREATE VIEW pg_temp.documented AS
+    SELECT trim(cells[2], ' `') AS name, trim(cells[3]) AS "default", trim(cells[4]) AS range, trim(cells[5]) AS takes_effect,
+           trim(cells[7]) AS change_it
+    FROM settings, string_to_array(line, '|') cells WHERE line ~ '^\| `webhook\.';
+-- A value in the base unit of its kind: seconds or bytes.
+CREATE FUNCTION pg_temp.measured(value text, unit text) RETURNS text LANGUAGE sql AS $$
+    SELECT CASE WHEN unit IN ('ms', 's') THEN extract(epoch FROM value::interval)::text
+                WHEN unit IN ('B', 'MB') THEN pg_size_bytes(value)::text ELSE value END $$;
+CREATE FUNCTION pg_temp.measured_raw(value text, unit text) RETURNS text LANGUAGE sql AS $$
+    SELECT pg_temp.measured(value || CASE unit WHEN 'B' THEN '' ELSE coalesce(unit, '') END, unit) $$;
+SELECT set_eq($$SELECT d.name, pg_temp.measured(d."default", s.unit) FROM pg_temp.documented d JOIN pg_settings s USING (name)$$,
+              $$SELECT name, pg_temp.measured_raw(boot_val, unit) FROM pg_settings WHERE name LIKE 'webhook.%'$$,
+              'with its default');
+SELECT set_eq($$SELECT d.name, pg_temp.measured(regexp_replace(d.range, '^from (\S+)$|^(\S+) to .*$', '\1\2'), s.unit) AS low,
+                       pg_temp.measured(substring(d.range FROM ' to (\S+)$'), s.unit) AS high
+                FROM pg_temp.documented d JOIN pg_settings s USING (name) WHERE s.vartype IN ('integer', 'enum', 'bool')$$,
+              $$SELECT name, CASE vartype WHEN 'integer' THEN pg_temp.measured_raw(min_val, unit)
+                                          WHEN 'enum' THEN array_to_string(enumvals, ', ') ELSE 'on, off' END AS low,
+                       CASE WHEN max_val::numeric < 2147483646 THEN pg_temp.measured_raw(max_val, unit) END AS high
+                FROM pg_settings WHERE name LIKE 'webhook.%' AND vartype IN ('integer', 'enum', 'bool')$$,
+              'with the values that it may have');
+SELECT set_eq($$SELECT name, takes_effect FROM pg_temp.documented WHERE change_it <> ''$$,
+              $$SELECT name, CASE context WHEN 'postmaster' THEN 'restart' WHEN 'sighup' THEN 'reload'
+                                          WHEN 'superuser' THEN 'reload, session (superusers)' ELSE 'reload, session' END
+                FROM pg_settings WHERE name LIKE 'webhook.%'$$,
+              'with who may change it when, and a reason to');
+-- What the page says of values without a unit.
+SELECT results_eq($$SELECT unit, CASE WHEN unit IN ('B', 'ms') THEN string_agg(name, ' ' ORDER BY name) END
+                    FROM pg_settings WHERE name LIKE 'webhook.%' AND unit IS NOT NULL GROUP BY unit ORDER BY unit COLLATE "C"$$,
+                  $$VALUES ('B', 'webhook.max_payload'), ('MB', NULL), ('ms', 'webhook.idle_timeout webhook.shutdown_timeout'),
+                           ('s', NULL)$$, 'with its unit');
 
 SELECT * FROM finish();
 ROLLBACK;
