@@ -18,6 +18,7 @@ extern "C" {
 #include "pg/capture/capture.h"
 #include "pg/capture/watched_columns.h"
 #include "pg/guard.h"
+#include "pg/server/apply_errors.h"
 #include "pg/server/database_entries.h"
 #include "pg/server/launcher.h"
 #include "pg/server/shared_memory.h"
@@ -58,6 +59,7 @@ void _PG_init(void) {
     if (!process_shared_preload_libraries_in_progress) return;
     webhook::pg::request_shared_state();
     webhook::pg::request_test_memory();
+    webhook::pg::request_apply_errors();
     webhook::pg::install_utility_hook();
     webhook::pg::register_launcher();
   });

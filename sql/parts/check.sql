@@ -92,14 +92,19 @@ BEGIN
     FROM bringing b
     JOIN pg_subscription s ON s.subname = b.name
      AND s.subdbid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+    CROSS JOIN LATERAL (SELECT coalesce(webhook_internal.has_lost_slot(s.oid), false)) l (is_lost)
     CROSS JOIN LATERAL (VALUES
         (NOT s.subenabled, 'error', format('subscription %I, which brings events of it, is disabled', b.name),
          format('The server log says why, if an error has disabled it. Then: ALTER SUBSCRIPTION %I ENABLE;', b.name)),
-        (s.subenabled AND NOT EXISTS (SELECT FROM pg_stat_subscription w
-                                      WHERE w.subid = s.oid AND w.pid IS NOT NULL AND w.relid IS NULL),
+        (s.subenabled AND l.is_lost, 'error',
+         format('the replication slot of subscription %I, which brings events of it, is lost: nothing comes any more', b.name),
+         format(E'An operator copies the tables again, and is told what was missed: SELECT webhook_node_resync(%L) \\gexec', b.name)),
+        (s.subenabled AND NOT l.is_lost
+         AND NOT EXISTS (SELECT FROM pg_stat_subscription w
+                         WHERE w.subid = s.oid AND w.pid IS NOT NULL AND w.relid IS NULL),
          'error', format('subscription %I, which brings events of it, has no worker', b.name),
-         'The source cannot be reached, a change cannot be applied, or max_logical_replication_workers is too low: the '
-         'server log says which.'),
+         format('The source cannot be reached, a change cannot be applied, or max_logical_replication_workers is too low. '
+                'Operators: webhook_subscriptions.last_error says which, and webhook_node_check(%L) what mends it.', b.name)),
         (EXISTS (SELECT FROM pg_subscription_rel r WHERE r.srsubid = s.oid AND r.srsubstate <> 'r'), 'info',
          format('subscription %I is still copying tables', b.name),
          'Rows that are copied are events only with webhook_watch(..., backfill => true).')

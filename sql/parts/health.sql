@@ -13,7 +13,7 @@ CREATE TYPE webhook_internal.health_facts AS (
     is_standby boolean, is_preloaded boolean, is_template boolean, is_enabled boolean, captures boolean,
     sql_version text, library_version text, without_slots_since timestamptz,
     locked text, is_paused boolean, paused_reason text, subscriptions bigint, subscriptions_stopped bigint,
-    workers bigint, workers_asleep bigint, workers_waiting bigint, workers_wanted bigint, webhooks bigint,
+    subscriptions_lost bigint, workers bigint, workers_asleep bigint, workers_waiting bigint, workers_wanted bigint, webhooks bigint,
     undecryptable bigint, open_circuits bigint,
     organizations bigint, failing_organizations bigint, in_flight bigint, queued bigint, events_ahead bigint,
     sent bigint, failed bigint, logged bigint, given_up bigint, oldest_event_at timestamptz,
@@ -26,7 +26,7 @@ COMMENT ON TYPE webhook_internal.health_facts IS
 -- What could wait for a lock: each part is left out if it would. For the owner only, because it counts all watches.
 CREATE FUNCTION webhook_internal.health_of_tables(
     OUT locked text, OUT is_paused boolean, OUT paused_reason text, OUT subscriptions bigint,
-    OUT subscriptions_stopped bigint)
+    OUT subscriptions_stopped bigint, OUT subscriptions_lost bigint)
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = '1ms' SET jit = off
 AS $$
 BEGIN
@@ -39,11 +39,13 @@ BEGIN
     END;
     subscriptions := 0;
     subscriptions_stopped := 0;
+    subscriptions_lost := 0;
     IF EXISTS (SELECT FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
                WHERE d.datname = current_database()) THEN
         BEGIN
-            SELECT count(*), count(*) FILTER (WHERE s.state IN ('disabled', 'stopped'))
-            INTO subscriptions, subscriptions_stopped
+            SELECT count(*), count(*) FILTER (WHERE s.state IN ('disabled', 'stopped', 'lost')),
+                   count(*) FILTER (WHERE s.state = 'lost')
+            INTO subscriptions, subscriptions_stopped, subscriptions_lost
             FROM @extschema@.webhook_subscriptions s WHERE s.watched IS NOT NULL;
         EXCEPTION WHEN lock_not_available THEN
             locked := concat_ws(' and ', locked, 'a watched table');
@@ -65,7 +67,7 @@ AS $$
         (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'webhook'), webhook_internal.library_version(),
         webhook_internal.without_slots_since(),
         t.locked, t.is_paused, t.paused_reason, t.subscriptions, t.subscriptions_stopped,
-        w.workers, w.workers_asleep, webhook_internal.workers_waiting(),
+        t.subscriptions_lost, w.workers, w.workers_asleep, webhook_internal.workers_waiting(),
         coalesce(current_setting('webhook.workers', true), '1')::bigint, w.webhooks, w.undecryptable,
         w.open_circuits, w.organizations, w.failing_organizations, w.in_flight, w.queued, w.events_ahead, w.sent,
         w.failed, w.logged, w.given_up, w.oldest_event_at, w.oldest_report_at, w.last_error_at, w.failing_since,
@@ -193,10 +195,14 @@ AS $$
                 f.failing_organizations, f.organizations),
          'So many at once have a common cause: the network, a firewall, name resolution, webhook.proxy or webhook.ca_file. '
          'webhook_stats has the error of each.'),
-        (f.subscriptions_stopped > 0, 'subscriptions', 'degraded',
-         format('%s of %s subscriptions that bring events are disabled or have no worker', f.subscriptions_stopped,
-                f.subscriptions),
-         'webhook_subscriptions shows which, and the server log why.')
+        (f.subscriptions_lost > 0, 'subscriptions', 'failing',
+         format('the replication slots of %s of %s subscriptions that bring events are lost: nothing comes any more',
+                f.subscriptions_lost, f.subscriptions),
+         'webhook_subscriptions shows which. webhook_node_resync() copies the tables again, and tells what was missed.'),
+        (f.subscriptions_stopped > f.subscriptions_lost, 'subscriptions', 'degraded',
+         format('%s of %s subscriptions that bring events are disabled or have no worker',
+                f.subscriptions_stopped - f.subscriptions_lost, f.subscriptions),
+         'webhook_subscriptions shows which, with the last error. webhook_node_check() tells what mends it.')
     ) p (applies, component, status, reason, remedy) WHERE p.applies
 $$;
 COMMENT ON FUNCTION webhook_internal.health_of_deliveries(webhook_internal.health_facts) IS

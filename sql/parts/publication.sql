@@ -34,7 +34,7 @@ INSERT INTO webhook_internal.privileges VALUES ('{operate}',
     'EXECUTE ON FUNCTION webhook_internal.needed_columns(regclass)');
 
 CREATE FUNCTION @extschema@.webhook_publication(
-    publication name DEFAULT 'webhook', role name DEFAULT 'webhook_node') RETURNS text
+    publication name DEFAULT 'webhook', role name DEFAULT 'webhook_node', tables text[] DEFAULT NULL) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
@@ -50,14 +50,22 @@ BEGIN
             USING HINT = format('Give it a primary key, or first run this on the source: ALTER TABLE %s REPLICA IDENTITY '
                                 'FULL;', keyless);
     END LOOP;
-    WITH source AS (
-        SELECT DISTINCT w.source FROM @extschema@.webhook_watches w WHERE w.on_replicated
+    WITH watched AS (
+        SELECT DISTINCT c.relkind = 'p' AS is_partitioned, n.nspname, c.relname, c.oid AS node_table
+        FROM @extschema@.webhook_watches w JOIN pg_class c ON c.oid = w.source JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE w.on_replicated
+    ), wanted AS (
+        SELECT DISTINCT CASE cardinality(i.name) WHEN 1 THEN 'public' ELSE i.name[1] END AS nspname,
+               i.name[cardinality(i.name)] AS relname
+        FROM unnest(tables) t (name), LATERAL (SELECT parse_ident(t.name)) i (name)
     ), part AS (
-        SELECT c.relkind = 'p' AS is_partitioned, format('%I', n.nspname) AS schema_name,
-               format('%I.%I', n.nspname, c.relname) AS table_name,
+        -- Whether a table of the source is partitioned is not known here.
+        SELECT coalesce(w.is_partitioned, true) AS is_partitioned, format('%I', s.nspname) AS schema_name,
+               format('%I.%I', s.nspname, s.relname) AS table_name,
                (SELECT ' (' || string_agg(format('%I', u.name), ', ' ORDER BY u.place) || ')'
-                FROM unnest(webhook_internal.needed_columns(s.source)) WITH ORDINALITY u (name, place)) AS columns
-        FROM source s JOIN pg_class c ON c.oid = s.source JOIN pg_namespace n ON n.oid = c.relnamespace
+                FROM unnest(webhook_internal.needed_columns(w.node_table)) WITH ORDINALITY u (name, place)) AS columns
+        FROM (SELECT nspname, relname FROM watched WHERE tables IS NULL UNION SELECT nspname, relname FROM wanted) s
+        LEFT JOIN watched w USING (nspname, relname)
     )
     SELECT format(E'CREATE ROLE %I LOGIN REPLICATION;\n', role)
            || format(E'GRANT USAGE ON SCHEMA %s TO %I;\n', string_agg(DISTINCT p.schema_name, ', '), role)
@@ -70,15 +78,15 @@ BEGIN
     IF script IS NULL THEN
         RAISE EXCEPTION 'no event is declared for changes that logical replication applies'
             USING ERRCODE = 'object_not_in_prerequisite_state',
-                  HINT = 'First create the tables on this node, and declare events on them with '
-                         'webhook_watch(..., on_replicated => true).';
+                  HINT = 'Name the tables of the source with tables => ''{...}''. Or first create them on this node, and '
+                         'declare events on them with webhook_watch(..., on_replicated => true).';
     END IF;
     RETURN script;
 END
 $$;
-COMMENT ON FUNCTION @extschema@.webhook_publication(name, name) IS
+COMMENT ON FUNCTION @extschema@.webhook_publication(name, name, text[]) IS
     'The statements that prepare the source of a delivery node: a role that may replicate and read what the events need, '
-    'and a publication of the tables with on_replicated events. Lists columns if the events do not need all. Runs '
-    'nothing. Raises 55000 if no event is declared with on_replicated, and a WARNING for a table without primary key.';
+    'and a publication of the tables with on_replicated events, or of those that are named. Lists columns if the events do '
+    'not need all. Runs nothing. Raises 55000 if there are no such tables, and a WARNING for one without primary key.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
-    'EXECUTE ON FUNCTION @extschema@.webhook_publication(name, name)');
+    'EXECUTE ON FUNCTION @extschema@.webhook_publication(name, name, text[])');

@@ -120,22 +120,59 @@ COMMENT ON FUNCTION webhook_internal.subscriptions_of(regclass) IS
 INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
     'EXECUTE ON FUNCTION webhook_internal.subscriptions_of(regclass)');
 
+CREATE FUNCTION webhook_internal.apply_error(
+    subscription oid, OUT at timestamptz, OUT sqlstate text, OUT message text, OUT detail text)
+    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'webhook_apply_error';
+COMMENT ON FUNCTION webhook_internal.apply_error(oid) IS
+    'The last error of a subscription since the server started: of applying, of connecting, or of copying a table. Null: '
+    'there was none, or the server does not preload the library.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}', 'EXECUTE ON FUNCTION webhook_internal.apply_error(oid)');
+
+-- The text comes from the source. Once a message has come after it, it is of the past. SECURITY DEFINER, because the text may
+-- quote rows.
+CREATE FUNCTION webhook_internal.has_lost_slot(subscription oid) RETURNS boolean
+    LANGUAGE sql VOLATILE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT concat_ws(' ', e.message, e.detail) ~ 'has been invalidated|replication slot ".*" does not exist'
+           AND coalesce(w.received_at < e.at, true)
+    FROM webhook_internal.apply_error(subscription) e,
+         (SELECT max(s.last_msg_receipt_time) FROM pg_stat_subscription s WHERE s.subid = subscription) w (received_at)
+$$;
+COMMENT ON FUNCTION webhook_internal.has_lost_slot(oid) IS
+    'Whether the source has last answered the subscription that its replication slot is invalid or gone.';
+INSERT INTO webhook_internal.privileges VALUES ('{read,manage,operate}',
+    'EXECUTE ON FUNCTION webhook_internal.has_lost_slot(oid)');
+
 CREATE VIEW @extschema@.webhook_subscriptions WITH (security_invoker) AS
     WITH watched AS (
         SELECT DISTINCT n.name, w.source
         FROM @extschema@.webhook_watches w, unnest(webhook_internal.subscriptions_of(w.source)) n (name)
     ), worker AS (
         SELECT w.subid, bool_or(w.pid IS NOT NULL AND w.relid IS NULL) AS is_running,
-               max(w.last_msg_receipt_time) AS received_at
+               max(w.last_msg_receipt_time) AS received_at,
+               max(w.received_lsn) FILTER (WHERE w.relid IS NULL) AS received_lsn,
+               max(w.latest_end_lsn) FILTER (WHERE w.relid IS NULL) AS confirmed_lsn
         FROM pg_stat_subscription w GROUP BY w.subid
     )
     SELECT s.subname AS subscription,
            CASE WHEN NOT s.subenabled THEN 'disabled'
+                WHEN webhook_internal.has_lost_slot(s.oid) THEN 'lost'
                 WHEN w.is_running IS NOT TRUE THEN 'stopped'
                 WHEN c.copying IS NOT NULL THEN 'copying'
                 ELSE 'applying' END AS state,
            (SELECT array_agg(t.source ORDER BY t.source::text) FROM watched t WHERE t.name = s.subname) AS watched,
-           c.copying, w.received_at, e.apply_error_count AS apply_errors, e.sync_error_count AS copy_errors
+           c.copying, w.received_at, w.received_lsn, w.confirmed_lsn,
+           pg_wal_lsn_diff(w.received_lsn, w.confirmed_lsn) AS unconfirmed_bytes,
+           (SELECT extract(epoch FROM e.applied_at - e.created_at)::double precision
+            FROM (SELECT e.event, e.applied_at, e.created_at, e.backfill FROM @extschema@.webhook_events e
+                  ORDER BY e.id DESC LIMIT 1000) e
+            WHERE e.applied_at IS NOT NULL AND e.backfill IS NOT TRUE
+              AND e.event IN (SELECT x.event FROM watched t JOIN @extschema@.webhook_watches x ON x.source = t.source
+                              WHERE t.name = s.subname) LIMIT 1) AS lag_seconds,
+           e.apply_error_count AS apply_errors, e.sync_error_count AS copy_errors,
+           (SELECT concat_ws(': ', l.message, l.detail) FROM webhook_internal.apply_error(s.oid) l WHERE l.at IS NOT NULL)
+               AS last_error,
+           (SELECT l.at FROM webhook_internal.apply_error(s.oid) l) AS last_error_at
     FROM pg_subscription s
     LEFT JOIN worker w ON w.subid = s.oid
     LEFT JOIN pg_stat_subscription_stats e ON e.subid = s.oid
@@ -148,16 +185,29 @@ COMMENT ON VIEW @extschema@.webhook_subscriptions IS
 COMMENT ON COLUMN @extschema@.webhook_subscriptions.subscription IS 'The name (pg_subscription.subname).';
 COMMENT ON COLUMN @extschema@.webhook_subscriptions.state IS
     'applying: all is well. copying: tables are still being copied. stopped: no worker applies it at the moment, because of '
-    'an error or because max_logical_replication_workers is too low; the server log says which. disabled: by ALTER '
-    'SUBSCRIPTION, or by an error (disable_on_error).';
+    'an error or because max_logical_replication_workers is too low: see last_error. lost: the source says that its '
+    'replication slot is invalid or gone, see webhook_node_resync(). disabled: by ALTER SUBSCRIPTION, or by an error '
+    '(disable_on_error).';
 COMMENT ON COLUMN @extschema@.webhook_subscriptions.watched IS
     'The tables with events that it applies changes to. Null: none.';
 COMMENT ON COLUMN @extschema@.webhook_subscriptions.copying IS 'The tables that are still being copied. Null: none.';
 COMMENT ON COLUMN @extschema@.webhook_subscriptions.received_at IS
     'When the last message of the source came. Null: no worker is running.';
+COMMENT ON COLUMN @extschema@.webhook_subscriptions.received_lsn IS
+    'To where the WAL of the source has been received. Null: no worker is running.';
+COMMENT ON COLUMN @extschema@.webhook_subscriptions.confirmed_lsn IS
+    'To where the worker has last confirmed, about every wal_receiver_status_interval, that it is applied.';
+COMMENT ON COLUMN @extschema@.webhook_subscriptions.unconfirmed_bytes IS
+    'How much WAL has been received, and not been confirmed as applied.';
+COMMENT ON COLUMN @extschema@.webhook_subscriptions.lag_seconds IS
+    'How long after the commit at the source its newest change was applied, among the newest 1000 events. Right as far as '
+    'the clocks agree. Null: none of them is of its tables.';
 COMMENT ON COLUMN @extschema@.webhook_subscriptions.apply_errors IS
     'How often a change could not be applied (pg_stat_subscription_stats).';
 COMMENT ON COLUMN @extschema@.webhook_subscriptions.copy_errors IS 'How often the copy of a table failed.';
+COMMENT ON COLUMN @extschema@.webhook_subscriptions.last_error IS
+    'The last error since the server started, of applying, connecting or copying. It may quote rows. Null: there was none.';
+COMMENT ON COLUMN @extschema@.webhook_subscriptions.last_error_at IS 'When that was.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}', 'SELECT ON @extschema@.webhook_subscriptions');
 
 -- Triggers are not inherited. Tables that inherit at any level count; partitions do not, because they have the trigger

@@ -391,7 +391,7 @@ SELECT CASE WHEN f LIKE 'webhook\_internal.%' THEN f ELSE 'hooks.' || f END, NUL
     'webhook_internal.foreign_equality(regclass,name)', 'webhook_internal.unwatched_children(regclass,text)',
     'webhook_internal.watch_operation(text,text)', 'webhook_internal.watch_trigger_name(regclass,text,text)', 'webhook_internal.watch_key(regclass)',
     'webhook_internal.watch_arguments(regclass,text,text,name[],name[],name,name[],name[],name[],boolean,boolean,boolean,boolean)',
-    'webhook_internal.subscriptions_of(regclass)', 'webhook_internal.needed_columns(regclass)', 'webhook_publication(name,name)', 'webhook_internal.fire_on_replicated(regclass,name)', 'webhook_internal.watch_notices(regclass,text,boolean)',
+    'webhook_internal.subscriptions_of(regclass)', 'webhook_internal.needed_columns(regclass)', 'webhook_publication(name,name,text[])', 'webhook_internal.has_lost_slot(oid)', 'webhook_internal.fire_on_replicated(regclass,name)', 'webhook_internal.watch_notices(regclass,text,boolean)',
     'webhook_internal.watch_conflicts(regclass,text,text,name)', 'webhook_internal.normal_condition(regclass,text,text,text)',
     'webhook_internal.caller_level()', 'webhook_internal.caller_scope(text)', 'webhook_internal.check_page_size(integer,integer)',
     'webhook_internal.raise_again(text,text,text,text,text)', 'webhook_internal.raise_argument(text,text,text,text)',

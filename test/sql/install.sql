@@ -44,7 +44,8 @@ SELECT bag_eq($$SELECT proname::text FROM pg_temp.functions WHERE pronamespace =
     'webhook_emit', 'webhook_event_matches', 'webhook_event_pattern_problem', 'webhook_explain',
     'webhook_filter_data_problem', 'webhook_filter_matches', 'webhook_filter_problem', 'webhook_find',
     'webhook_flush', 'webhook_generate_secret', 'webhook_grant', 'webhook_header_problem', 'webhook_health', 'webhook_is_operator',
-    'webhook_is_preloaded', 'webhook_metrics', 'webhook_pause', 'webhook_publication', 'webhook_redeliver', 'webhook_reencrypt_secrets', 'webhook_replay',
+    'webhook_is_preloaded', 'webhook_metrics', 'webhook_node_check', 'webhook_node_create', 'webhook_node_keep', 'webhook_node_missed',
+    'webhook_node_resync', 'webhook_node_slot', 'webhook_pause', 'webhook_publication', 'webhook_redeliver', 'webhook_reencrypt_secrets', 'webhook_replay',
     'webhook_resume', 'webhook_reveal_secret', 'webhook_revoke', 'webhook_rotate_secret', 'webhook_server_state',
     'webhook_sign', 'webhook_sign', 'webhook_test', 'webhook_unwatch', 'webhook_url_problem', 'webhook_verify',
     'webhook_verify', 'webhook_watch', 'webhook_watch_crm'])$$, 'the first has what users call, and no more');
@@ -90,7 +91,7 @@ SELECT set_eq('SELECT proname::text FROM pg_temp.functions WHERE prosecdef', ARR
     'reveal_secret_tenant', 'reveal_secret_operator', 'webhook_reencrypt_secrets',
     'check_secrets_tenant', 'check_secrets_operator', 'check_shares_tenant', 'check_shares_operator', 'check_deferred_tenant', 'check_deferred_operator',
     'check_limit',
-    'test_tenant', 'test_operator', 'find_tenant', 'is_settled', 'was_active', 'webhook_server_state', 'webhook_health', 'webhook_metrics', 'progress', 'recent_events_tenant', 'newest_log_id', 'log_slots'], 'only these functions run as their owner');
+    'test_tenant', 'test_operator', 'find_tenant', 'is_settled', 'was_active', 'webhook_server_state', 'webhook_health', 'webhook_metrics', 'progress', 'recent_events_tenant', 'newest_log_id', 'log_slots', 'hide_statement', 'has_lost_slot'], 'only these functions run as their owner');
 SELECT is_empty($$
     SELECT oid::regprocedure FROM pg_temp.functions
     WHERE (prorettype = 'trigger'::regtype OR prosecdef) AND has_function_privilege('public', oid, 'EXECUTE')

@@ -14,7 +14,7 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = public, tap;
-SELECT plan(186);
+SELECT plan(188);
 
 CREATE ROLE regress_webhook_none;
 CREATE ROLE regress_webhook_read;
@@ -424,8 +424,11 @@ $$, ARRAY['emit_tenant', 'redeliver_operator', 'redeliver_tenant', 'replay_opera
           'check_secrets_tenant', 'check_secrets_operator', 'check_shares_tenant', 'check_shares_operator', 'check_deferred_tenant',
           'check_deferred_operator', 'check_limit', 'test_tenant', 'test_operator',
           'find_tenant', 'is_settled', 'was_active', 'webhook_server_state', 'webhook_health', 'webhook_metrics', 'progress', 'recent_events_tenant', 'newest_log_id',
-          'log_slots'],
+          'log_slots', 'hide_statement', 'has_lost_slot'],
           'no other function runs as its owner');
+SELECT is(webhook_internal.has_lost_slot(0), false, 'a subscription that does not exist has lost no slot');
+SELECT webhook_internal.hide_statement() \g /dev/null
+SELECT is(current_setting('log_min_error_statement'), 'panic', 'errors of the transaction are logged without the statement');
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -1,4 +1,4 @@
-// The server's current state: workers and webhook_test().
+// The server's current state: workers, subscriptions and webhook_test().
 extern "C" {
 #include "postgres.h"
 
@@ -26,6 +26,7 @@ extern "C" {
 #include "pg/encoding.h"
 #include "pg/functions/arguments.h"
 #include "pg/guard.h"
+#include "pg/server/apply_errors.h"
 #include "pg/server/database_entries.h"
 #include "pg/server/shared_memory.h"
 #include "pg/server/test_requests.h"
@@ -42,6 +43,7 @@ PG_FUNCTION_INFO_V1(webhook_wake);
 PG_FUNCTION_INFO_V1(webhook_worker_slots);
 PG_FUNCTION_INFO_V1(webhook_workers_waiting);
 PG_FUNCTION_INFO_V1(webhook_without_slots_since);
+PG_FUNCTION_INFO_V1(webhook_apply_error);
 PG_FUNCTION_INFO_V1(webhook_send_test);
 }
 #pragma GCC visibility pop
@@ -163,6 +165,21 @@ Datum webhook_without_slots_since(PG_FUNCTION_ARGS) {
   const std::optional<webhook::Time> since = webhook::pg::without_slots_since();
   if (!since) PG_RETURN_NULL();
   return TimestampTzGetDatum(webhook::pg::to_timestamptz(*since));
+}
+
+// (subscription oid, OUT at timestamptz, OUT sqlstate text, OUT message text, OUT detail text). STRICT. Null: there is none.
+Datum webhook_apply_error(PG_FUNCTION_ARGS) {
+  return entry([&] {
+    const std::optional<webhook::pg::ApplyError> error = webhook::pg::last_apply_error(PG_GETARG_OID(0));
+    if (!error) {
+      fcinfo->isnull = true;
+      return Datum{0};
+    }
+    Datum values[] = {TimestampTzGetDatum(webhook::pg::to_timestamptz(error->at)), text_result(error->sqlstate),
+                      text_result(error->message), text_result(error->detail)};
+    bool nulls[] = {false, false, false, error->detail[0] == '\0'};
+    return row_result(fcinfo, values, nulls);
+  });
 }
 
 // (webhook uuid, created_at timestamptz, organization text, event text, data json, timeout_ms integer, OUT status text,
