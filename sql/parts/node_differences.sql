@@ -62,6 +62,12 @@ AS $$
     ), hidden AS (
         SELECT format('%I', c->>'name') AS name FROM jsonb_array_elements(source_table->'columns') c
         WHERE (c->>'is_published')::boolean AND NOT (c->>'is_readable')::boolean
+    ), unsent AS (
+        SELECT format('%I', c->>'name') AS name FROM jsonb_array_elements(source_table->'columns') c
+        WHERE NOT (c->>'is_published')::boolean
+          AND CASE source_table->>'identity' WHEN 'd' THEN source_table->'key' @> (c->'name')
+                                             WHEN 'i' THEN source_table->'identity_key' @> (c->'name')
+                                             WHEN 'f' THEN NOT (c->>'is_generated')::boolean END
     )
     SELECT f.severity, f.finding, f.run_on, f.statement FROM named n, LATERAL (VALUES
         (NOT (source_table->>'schema_usable')::boolean, 'error',
@@ -74,6 +80,10 @@ AS $$
                       OR source_table->>'identity' = 'd' AND jsonb_typeof(source_table->'key') IS DISTINCT FROM 'array'),
          'error', format('table %s has no primary key and no replica identity: updates and deletes fail at the source',
                          n.name), 'source', format('ALTER TABLE %s REPLICA IDENTITY FULL;', n.name)),
+        (updates AND EXISTS (SELECT FROM unsent), 'error',
+         format('the publication of table %s lacks columns of its replica identity (%s): updates and deletes fail at the source',
+                n.name, (SELECT string_agg(u.name, ', ') FROM unsent u)), 'source',
+         format('ALTER PUBLICATION %I DROP TABLE %s; -- then add it with these columns', publication, n.name)),
         ((source_table->>'is_partition')::boolean AND to_regclass(n.name) IS NULL, 'error',
          format('%s is a partition, and published as a table of its own', n.name), 'source',
          format('ALTER PUBLICATION %I SET (publish_via_partition_root = true);', publication)),

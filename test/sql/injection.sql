@@ -194,7 +194,7 @@ INSERT INTO judged VALUES
     ('webhook_publication', 0, 4, 'Statements for the source, to be read first: quoted names only.'),
     ('ask_source', 1, 0, 'A quoted name. The question is a text of ours, whose arguments are quoted literals.'),
     ('node_table', 0, 7, 'Quoted names, types that format_type() wrote here, an expression that is exactly one.'),
-    ('source_findings', 0, 9, 'Messages to read, and statements to be read first: quoted names.'),
+    ('source_findings', 0, 12, 'Messages to read, and statements to be read first: quoted names.'),
     ('column_findings', 0, 18, 'Messages to read, and statements to be read first: quoted names, types of format_type().'),
     ('table_findings', 0, 9, 'Messages to read, and statements to be read first: quoted names.'),
     ('server_findings', 0, 4, 'Messages to read.'), ('slot_findings', 0, 4, 'Messages to read.'),

@@ -91,6 +91,10 @@ query($source, q{ALTER TABLE orders ADD PRIMARY KEY (id); CREATE TABLE parts (id
 like(create_refusal(conninfo($source)), qr/^ERROR:  public\.parts_1 is a partition, .*\nHINT:  On the source: ALTER PUBLICATION webhook SET \(publish_via_partition_root = true\);$/s,
 	'partitions as tables of their own');
 query($source, 'ALTER PUBLICATION webhook SET (publish_via_partition_root = true)');
+query($source, q{CREATE TABLE narrow (id int PRIMARY KEY, a text); GRANT SELECT ON narrow TO webhook_node; ALTER PUBLICATION webhook ADD TABLE narrow (a)});
+like(create_refusal(conninfo($source)), qr/^ERROR:  the publication of table public\.narrow lacks columns of its replica identity \(id\): .*\nHINT:  On the source: ALTER PUBLICATION webhook DROP TABLE public\.narrow;/s,
+	'a list of columns without the key');
+query($source, 'DROP TABLE narrow');
 query($source, 'CREATE TYPE pair AS (a int, b int); ALTER TABLE orders ADD COLUMN pair pair; GRANT SELECT ON orders TO webhook_node');
 like(create_refusal(conninfo($source)), qr/^ERROR:  column pair of table public\.orders has type public\.pair, which this node does not have\nHINT:  On the node: CREATE EXTENSION or CREATE TYPE/,
 	'a type that the node lacks');

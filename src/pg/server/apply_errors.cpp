@@ -69,16 +69,16 @@ void copy_text(char* to, const char* text) {
 void note_error(ErrorData* data) noexcept {
   if (previous_emit_log != nullptr) previous_emit_log(data);
   const LogicalRepWorker* const worker = MyLogicalRepWorker;
-  if (shared == nullptr || worker == nullptr || data->elevel < ERROR || data->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN) return;
+  if (shared == nullptr || worker == nullptr || data->elevel < ERROR || data->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
+    return;
   ApplyError error;
   error.at = from_timestamptz(GetCurrentTimestamp());
   memcpy(error.sqlstate, unpack_sql_state(data->sqlerrcode), sizeof error.sqlstate - 1);
   copy_text(error.message, data->message);
   copy_text(error.detail, data->detail);
   SpinLockAcquire(&shared->lock);
-  SharedError* const same = std::find_if(std::begin(shared->errors), std::end(shared->errors), [&](const SharedError& other) {
-    return other.subscription == worker->subid;
-  });
+  SharedError* const same = std::find_if(std::begin(shared->errors), std::end(shared->errors),
+                                         [&](const SharedError& other) { return other.subscription == worker->subid; });
   SharedError* const oldest = std::min_element(
       std::begin(shared->errors), std::end(shared->errors),
       [](const SharedError& left, const SharedError& right) { return left.error.at < right.error.at; });
