@@ -189,7 +189,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_node_resync(name, text, boolean) IS
-    'The statements that copy the tables of a node again after its replication slot was lost, for \gexec: they keep the rows '
+    'The statements that copy the tables of a node again after its replication slot was lost, for gexec of psql: they keep the rows '
     'that it had, create the subscription anew, and let webhook_node_missed() tell the difference. force: even if the slot '
     'is not lost. Asks the source through dblink, and runs nothing. conninfo: as for webhook_node_slot(). Errors: 55000, '
     '42P07, 42704, 42501, 08001.';

@@ -177,7 +177,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_node_create(text, name, name, boolean) IS
-    'The statements that make this database a delivery node, for \gexec: the tables that the source publishes and this '
+    'The statements that make this database a delivery node, for gexec of psql: the tables that the source publishes and this '
     'database lacks, in one transaction, and a subscription. It is disabled until events are declared. events: also '
     'declares created, updated and deleted events of each table that has none, and enables it. What exists is left out. '
     'Asks the source through dblink, and runs nothing. Raises 55000, 08001, 42501, 22023 or 42602, and says what to do.';
