@@ -42,6 +42,8 @@ class Maintenance {
 
   // Whether the last steps have left nothing for another.
   bool is_idle(Time now) const;
+  // Whether nothing is left of deleted webhooks.
+  bool is_clean() const { return is_clean_; }
   // The first worker's part of the figures.
   void report(WorkerFigures* figures) const;
 

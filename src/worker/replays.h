@@ -53,7 +53,9 @@ class Replays {
   // A session has changed what is pending: it may have started a replay.
   void poll_soon(Time now);
 
-  // Whether the last poll has found none that is unfinished, and nobody has started one since.
+  // Whether the last poll has found one that is unfinished.
+  bool has_jobs() const { return !jobs_.empty(); }
+  // Whether it has found none, and nobody has started one since.
   bool is_idle(Time now) const {
     return jobs_.empty() && polled_to_ == 0 && !deadlines_.has_passed(Deadline::kPoll, now);
   }

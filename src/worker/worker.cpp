@@ -234,10 +234,10 @@ std::optional<WorkerEnd> Worker::leave() {
     return WorkerEnd{WorkerEnd::Reason::kTurnOver, {}};
   }
   leaves_at_.reset();
-  if (is_idle(now)) {
-    leaves_at_ = departure_.leaves_at(now, next_work(), process_.is_slot_wanted(), process_.settings());
-  } else {
+  if (has_work()) {
     departure_.note_work(now, figures_.sent > 0 || ledger_.events_ahead() > 0);
+  } else if (maintenance_.is_idle(now) && replays_.is_idle(now)) {
+    leaves_at_ = departure_.leaves_at(now, next_work(), process_.is_slot_wanted(), process_.settings());
   }
   if (leaves_at_ && now >= *leaves_at_) {
     if (is_leaving_) return WorkerEnd{WorkerEnd::Reason::kIdle, Departure::nap(now, next_work(), process_.settings())};
@@ -251,13 +251,13 @@ std::optional<WorkerEnd> Worker::leave() {
   return std::nullopt;
 }
 
-// Whether there is nothing to do before next_work(), except for what recurs.
-bool Worker::is_idle(Time now) {
+// Whether there is something to do before next_work(), other than what recurs.
+bool Worker::has_work() {
   const bool holds_nothing = in_flight_.empty() && tester_.in_flight() == 0 && ledger_.events_ahead() == 0 &&
                              filters_.empty() && pending_.is_idle() && recording_.is_idle() && outcomes_.is_idle();
-  return holds_nothing && webhooks_.delivers() && store_failures_ == 0 && !recovery_.is_under_way() &&
-         webhooks_.is_idle() && reader_.is_idle() && maintenance_.is_idle(now) && replays_.is_idle(now) &&
-         !tester_.has_work();
+  return !holds_nothing || !webhooks_.delivers() || store_failures_ > 0 || recovery_.is_under_way() ||
+         !webhooks_.is_idle() || !reader_.is_idle() || !maintenance_.is_clean() || replays_.has_jobs() ||
+         tester_.has_work();
 }
 
 // When the next pending delivery is due.

@@ -89,7 +89,7 @@ class Worker {
   void back_off(const Error& error);
   Duration time_to_wait();
   std::optional<WorkerEnd> leave();
-  bool is_idle(Time now);
+  bool has_work();
   Time next_work() const;
   void clock_set_back(Time now);
   void report();

@@ -32,6 +32,19 @@ TEST_F(WorkerLeavingTest, LeavesAfterItsTimeoutIfThereIsNothingToDo) {
   EXPECT_TRUE(store_.is_all_behind_checkpoint());
 }
 
+// What recurs does not count as work, however long the timeout is, and even if some of it is due by the end of a turn.
+TEST_F(WorkerLeavingTest, LeavesAfterALongTimeout) {
+  int calls = 0;
+  store_.after = [this, &calls](const std::string&) { process_.pass(++calls % 7 * 1ms); };
+  for (const Duration timeout : {Duration(5min), Duration(2h), Duration(26h)}) {
+    process_.settings_in_force.idle_timeout = timeout;
+    store_.add_webhook(1);
+    store_.emit();
+    EXPECT_EQ(leave_within(2 * timeout).reason, WorkerEnd::Reason::kIdle) << timeout.count();
+    EXPECT_LT(lived_, timeout + 1min) << timeout.count();
+  }
+}
+
 TEST_F(WorkerLeavingTest, StaysWithoutATimeout) {
   process_.settings_in_force.idle_timeout = 0s;
   store_.add_webhook(1);
