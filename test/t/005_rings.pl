@@ -235,7 +235,8 @@ is(
 eventually { ring_bytes('events') <= $cap + $segment + $empty_ring } 'and the ring shrinks again'
   or diag(ring_bytes('events'));
 
-unlike(slurp_file($node->logfile), qr/still waiting/, 'nobody ever waited for a lock');
+# The test's own readers meet a segment that is being emptied, which takes a loaded machine a while.
+unlike(slurp_file($node->logfile), qr/still waiting for (?!AccessShareLock)/, 'no writer ever waited for a lock');
 $application->finish;
 $reader->finish;
 is_log_clean(
