@@ -164,8 +164,10 @@ query($node, 'BEGIN;' . join('',
 	(emit('evil', q('{"id": 5, "text": "\u0000"}'), 'evil'), emit('evil', q('{"id": 5, "number": 1e200000}'), 'evil')) x 5,
 	emit('acme', q(json_build_object('id', i, 'numbers', array(SELECT generate_series(1, 200))))) =~ s/;$/ FROM generate_series(1, 200) i;/r)
 	  . 'COMMIT');
-eventually { query($node, 'SELECT events_ahead FROM webhook_workers') == 0 } 'the worker gets through events that cannot be jsonb';
-is(join(' ', map { successes($_) } @costly), join(' ', (200) x 6), 'and none of another tenant is lost');
+eventually { join(' ', map { successes($_) } @costly) eq join(' ', (200) x 6) }
+'next to events that cannot be jsonb, none of another tenant is lost'
+  or diag(join(' ', map { successes($_) } @costly));
+eventually { query($node, 'SELECT events_ahead FROM webhook_workers') == 0 } 'and the worker gets through';
 query($node, 'DELETE FROM webhook_configurations');
 
 # Events that are large as text, as jsonb, or for the time that it takes to make jsonb of them: no filter sees them.
