@@ -143,7 +143,8 @@ behaviour('the progress of a replay is asked for while the page is seen, and not
     return asked > before;
   });
   await show('hidden');
-  await page.clock.fastForward(10000);  // what was begun before ends
+  await page.clock.fastForward(10000);
+  await new Promise((done) => { setTimeout(done, 1000); });  // what was begun before arrives, and ends
   await until('nothing is under way', async () => (await page.getByRole('progressbar').getAttribute('value')) === String(asked));
   const hidden = asked;
   for (let i = 0; i < 10; i += 1) await page.clock.fastForward(10000);
