@@ -258,6 +258,9 @@ if (query($node, 'SHOW server_version_num') >= 170000)
 	$source->stop('immediate');
 	$session->finish;
 	$standby->promote;
+	# The setting came with the backup, and the slot that it names did not: logical replication would wait for it.
+	$standby->append_conf('postgresql.conf', "synchronized_standby_slots = ''");
+	$standby->reload;
 	query($node, q{ALTER SUBSCRIPTION webhook CONNECTION '} . conninfo($standby) . q{'});
 	@committed = split /\n/, query($standby, 'SELECT id FROM contacts WHERE id > 20000');
 	cmp_ok(scalar(@committed), '>=', 300, @committed . ' rows had reached it');
