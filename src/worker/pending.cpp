@@ -196,10 +196,7 @@ void Pending::make_lane(const Subscriber& subscriber) {
   lanes_.set_lane(subscriber.id(), subscriber.webhook().limits, process_.now(), subscriber.organization_id());
 }
 
-void Pending::set_organizations(std::size_t count) {
-  organizations_ = count;
-  lanes_.set_organizations(count);
-}
+void Pending::count_organizations() { lanes_.set_organizations(subscribers_.deliverable_organizations()); }
 
 bool Pending::let_rest(const Subscriber& subscriber) {
   const Uuid& id = subscriber.id();
@@ -655,7 +652,7 @@ std::optional<Time> Pending::next_at(Time now) const {
 void Pending::report(WorkerFigures* figures) const {
   figures->queued = lanes_.queued();
   figures->open_circuits = lanes_.open_circuits();
-  figures->organizations = organizations_;
+  figures->organizations = subscribers_.deliverable_organizations();
   figures->failing_organizations = lanes_.failing_organizations();
 }
 

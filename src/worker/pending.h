@@ -75,8 +75,8 @@ class Pending {
   // circuit_opened_at is set for a new webhook whose circuit an earlier worker left open. Call schedule_refill() next.
   void take_webhook(const Subscriber& subscriber, const Subscribers::Change& change, bool is_backlog_new,
                     std::optional<Time> circuit_opened_at);
-  // How many organizations have a webhook that can be delivered to.
-  void set_organizations(std::size_t count);
+  // Takes over how many organizations have a webhook that can be delivered to.
+  void count_organizations();
   // Whether nothing of the webhook is in memory, or will soon be. Then its lane is gone, until there is something for it.
   bool let_rest(const Subscriber& subscriber);
   // Decides when the webhook's backlog is read next.
@@ -210,7 +210,6 @@ class Pending {
   Deferrals deferrals_;  // of webhooks whose rows somebody else is writing
   OrderingKeys ordering_keys_;
   Deadlines<Deadline> deadlines_;
-  std::size_t organizations_ = 0;  // with a webhook that can be delivered to
   // Webhooks for whose next pending delivery other lanes left no bytes: how many bytes it takes, and in which order
   // they came.
   std::unordered_map<Uuid, std::size_t> starved_;

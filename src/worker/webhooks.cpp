@@ -151,7 +151,7 @@ void Webhooks::take_webhook(Webhook webhook, bool is_backlog_new) {
   secret_problems_.set(webhook);
   std::optional<EndpointState> endpoint = std::exchange(webhook.endpoint, std::nullopt);
   const Subscribers::Change change = subscribers_.put(std::move(webhook), configuration_.round());
-  pending_.set_organizations(subscribers_.deliverable_organizations());
+  pending_.count_organizations();
   Subscriber& subscriber = *subscribers_.find(id);
   std::optional<Time> circuit_opened_at;
   if (change.is_new && endpoint) circuit_opened_at = take_endpoint(subscriber, std::move(*endpoint));
@@ -196,7 +196,7 @@ void Webhooks::forget(const Uuid& webhook) {
   configuration_.set_expiry(id, std::nullopt);
   backlogs_to_load_.erase(id);
   subscribers_.remove(id);
-  pending_.set_organizations(subscribers_.deliverable_organizations());
+  pending_.count_organizations();
 }
 
 }  // namespace webhook
