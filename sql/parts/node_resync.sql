@@ -153,10 +153,6 @@ DECLARE
 BEGIN
     PERFORM webhook_internal.hide_statement();
     SELECT * INTO known FROM webhook_internal.subscription_source(subscription, conninfo);
-    IF known.conninfo !~ '=|://' THEN
-        RAISE EXCEPTION 'conninfo is not a connection string'
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'For example: host=source.example dbname=crm user=webhook_node';
-    END IF;
     SELECT * INTO source FROM webhook_internal.ready_tables(known.conninfo, known.publications, known.slot);
     SELECT s.* INTO slot FROM (SELECT) this LEFT JOIN webhook_internal.slot_row(source.server) s ON true;
     IF slot.slot_name IS NOT NULL AND NOT (slot.wal_status = 'lost' OR slot.invalidation_reason IS NOT NULL) AND NOT force THEN

@@ -60,6 +60,10 @@ CREATE FUNCTION webhook_internal.ready_tables(conninfo text, publications name[]
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    IF conninfo IS NULL OR conninfo !~ '=|://' THEN
+        RAISE EXCEPTION 'conninfo is not a connection string'
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'For example: host=source.example dbname=crm user=webhook_node';
+    END IF;
     IF NOT (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = current_user)
        AND NOT coalesce(pg_has_role(to_regrole('pg_create_subscription'), 'MEMBER'), false) THEN
         RAISE EXCEPTION 'permission denied to create a subscription'
@@ -80,7 +84,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.ready_tables(text, name[], name) IS
-    'The published tables of a source. Raises an error (55000, 08001, 42501) that says what to do if this node could not '
+    'The published tables of a source. Raises an error (22023, 42501, 08001, 55000) that says what to do if this node could not '
     'subscribe to them.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
     'EXECUTE ON FUNCTION webhook_internal.ready_tables(text, name[], name)');
@@ -136,10 +140,6 @@ DECLARE
     missing jsonb;
 BEGIN
     PERFORM webhook_internal.hide_statement();
-    IF conninfo IS NULL OR conninfo !~ '=|://' THEN
-        RAISE EXCEPTION 'conninfo is not a connection string'
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'For example: host=source.example dbname=crm user=webhook_node';
-    END IF;
     IF subscription IS NULL OR subscription !~ '^[a-z0-9_]+$' THEN
         RAISE EXCEPTION 'invalid name of a subscription "%"', subscription
             USING ERRCODE = 'invalid_name', DETAIL = 'Its replication slot has the same name.',
