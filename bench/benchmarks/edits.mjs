@@ -1,11 +1,12 @@
 import { endpoint } from '../harness/endpoint.mjs';
 import { until } from '../harness/process.mjs';
 import { configure, withDatabase } from '../harness/server.mjs';
-import { createWebhooks, insertContacts, latency, watchContacts } from '../harness/workload.mjs';
+import { cpuOfWorkers, createWebhooks, insertContacts, latency, watchContacts } from '../harness/workload.mjs';
 
 export const title = 'The latency of ten webhooks at 200 events a second, while one of many others is edited ten times a ' +
   'second. in force: from the return of an edit that switches a webhook on, by way of an event, to its request; create: ' +
-  'for each webhook of one statement that creates all; load: from the start of a worker to its first request.';
+  'for each webhook of one statement that creates all; load: from the start of a worker to its first request, ' +
+  'load cpu: the CPU that it has used by then.';
 
 const EDITED = "WHERE name = 'webhook 1'";
 
@@ -57,8 +58,9 @@ async function measure({ webhooks, seconds, edits }) {
     const restarted = performance.now();
     await database.query('SELECT pg_terminate_backend($1)', [old]);
     await untilRequest(database, nginx);
-    return { ...measured, in_force_p50_us: inForce[10] * 1000, in_force_max_us: inForce[19] * 1000,
-      load_us: (performance.now() - restarted) * 1000 };
+    const load_us = (performance.now() - restarted) * 1000;
+    return { ...measured, in_force_p50_us: inForce[10] * 1000, in_force_max_us: inForce[19] * 1000, load_us,
+      load_cpu_us: await cpuOfWorkers(database) * 1e6 };
   });
 }
 

@@ -66,7 +66,7 @@ export async function watchContacts(database) {
 }
 
 // The CPU that the database's workers have used so far.
-async function cpuOfWorkers(database) {
+export async function cpuOfWorkers(database) {
   const seconds = await Promise.all((await database.workers()).map(cpuSeconds));
   return seconds.reduce((sum, one) => sum + one, 0);
 }
