@@ -19,7 +19,8 @@ CREATE TABLE @extschema@.webhook_events (
     previous        json,
     oversized_bytes bigint,
     applied_at      timestamptz,
-    backfill        boolean
+    backfill        boolean,
+    id_count        integer
 ) PARTITION BY LIST (slot);
 COMMENT ON TABLE @extschema@.webhook_events IS
     'The captured events, append-only, in a ring of 8 segments and a second ring of 4 for what organizations write '
@@ -50,6 +51,9 @@ COMMENT ON COLUMN @extschema@.webhook_events.applied_at IS
 COMMENT ON COLUMN @extschema@.webhook_events.backfill IS
     'True: the row existed before its table was subscribed, and was copied then (webhook_watch(backfill => true)). '
     'Otherwise null.';
+COMMENT ON COLUMN @extschema@.webhook_events.id_count IS
+    'Of the first event of a batch: how many consecutive ids, from its own on, the batch has. Null: the event is not the '
+    'first of a batch.';
 
 CREATE TABLE @extschema@.webhook_events_0 PARTITION OF @extschema@.webhook_events FOR VALUES IN (0);
 CREATE TABLE @extschema@.webhook_events_1 PARTITION OF @extschema@.webhook_events FOR VALUES IN (1);
@@ -74,9 +78,9 @@ $$;
 
 CREATE INDEX webhook_events_id_idx ON @extschema@.webhook_events (id);
 COMMENT ON INDEX @extschema@.webhook_events_id_idx IS 'Reads the events in order.';
-CREATE INDEX webhook_events_xid_idx ON @extschema@.webhook_events (xid);
+CREATE INDEX webhook_events_xid_idx ON @extschema@.webhook_events (xid) WHERE id_count IS NOT NULL;
 COMMENT ON INDEX @extschema@.webhook_events_xid_idx IS
-    'Finds the events of the transactions that finished between two snapshots.';
+    'Finds the batches of events of the transactions that finished between two snapshots. Other events are found by id.';
 
 INSERT INTO webhook_internal.privileges VALUES ('{operate}', 'SELECT ON @extschema@.webhook_events');
 CREATE POLICY webhook_tenants ON @extschema@.webhook_events FOR SELECT

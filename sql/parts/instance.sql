@@ -79,6 +79,7 @@ CREATE TABLE @extschema@.webhook_checkpoint (
     snapshot_to   pg_snapshot NOT NULL,
     position      bigint NOT NULL,
     log_floor     bigint NOT NULL,
+    lowest_id     bigint NOT NULL,
     updated_at    timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
 );
 COMMENT ON TABLE @extschema@.webhook_checkpoint IS
@@ -93,6 +94,8 @@ COMMENT ON COLUMN @extschema@.webhook_checkpoint.snapshot_to IS 'The end of the 
 COMMENT ON COLUMN @extschema@.webhook_checkpoint.position IS 'Within the window, events up to this id are settled.';
 COMMENT ON COLUMN @extschema@.webhook_checkpoint.log_floor IS
     'Log rows, of any worker, about events that finished after snapshot_from have higher ids.';
+COMMENT ON COLUMN @extschema@.webhook_checkpoint.lowest_id IS
+    'Events that had not finished in snapshot_from have this id or higher ones, except for batches.';
 COMMENT ON COLUMN @extschema@.webhook_checkpoint.updated_at IS 'When the row was last written.';
 
 INSERT INTO webhook_internal.privileges VALUES ('{operate}', 'SELECT ON @extschema@.webhook_checkpoint');

@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "core/id_ranges.h"
+
 namespace webhook {
 
 using FullXid = std::uint64_t;  // a transaction id with its epoch, as xid8
@@ -18,6 +20,7 @@ struct Snapshot {
   FullXid xmin = 0;
   FullXid xmax = 0;
   std::vector<FullXid> running;  // ascending, in [xmin, xmax)
+  UnfinishedIds ids{};           // only of snapshots that the event log is read with; not in the text form
 
   bool operator==(const Snapshot&) const = default;
   bool has_finished(FullXid xid) const;
@@ -25,7 +28,7 @@ struct Snapshot {
   bool is_before(const Snapshot& other) const;
 
   // A snapshot before every transaction: a window from here holds the whole log.
-  static Snapshot beginning() { return {.xmin = 3, .xmax = 3, .running = {}}; }
+  static Snapshot beginning() { return {.xmin = 3, .xmax = 3, .running = {}, .ids = {}}; }
 };
 
 // "xmin:xmax:running,…", the text form of pg_snapshot.

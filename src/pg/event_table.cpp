@@ -6,6 +6,7 @@ extern "C" {
 #include "access/genam.h"
 #include "access/tupdesc.h"
 #include "catalog/pg_am.h"
+#include "nodes/primnodes.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
 }
@@ -16,8 +17,18 @@ namespace webhook::pg {
 namespace {
 
 constexpr const char* kNames[kEventColumns] = {
-    "slot",     "known_switch",    "id",         "xid",     "created_at", "event", "organization_id", "key", "data",
-    "previous", "oversized_bytes", "applied_at", "backfill"};
+    "slot",     "known_switch",    "id",         "xid",      "created_at", "event", "organization_id", "key", "data",
+    "previous", "oversized_bytes", "applied_at", "backfill", "id_count"};
+
+// Whether the index has just the rows that it is to have: those with an id_count if it is on kXid, otherwise all.
+bool has_right_rows(Relation index, EventColumn column, const int* places) {
+  List* const predicate = RelationGetIndexPredicate(index);
+  if (column != kXid) return predicate == NIL;
+  if (list_length(predicate) != 1 || !IsA(linitial(predicate), NullTest)) return false;
+  const auto* test = static_cast<const NullTest*>(linitial(predicate));
+  const auto* tested = reinterpret_cast<const Var*>(test->arg);
+  return test->nulltesttype == IS_NOT_NULL && IsA(tested, Var) && tested->varattno == places[kIdCount] + 1;
+}
 
 }  // namespace
 
@@ -46,7 +57,7 @@ Relation open_event_index(Relation segment, EventColumn column, const int* place
     Relation index = index_open(lfirst_oid(cell), AccessShareLock);
     const Form_pg_index form = index->rd_index;
     if (form->indisvalid && form->indkey.values[0] == places[column] + 1 && index->rd_rel->relam == BTREE_AM_OID &&
-        RelationGetIndexPredicate(index) == NIL) {
+        has_right_rows(index, column, places)) {
       return index;
     }
     index_close(index, AccessShareLock);

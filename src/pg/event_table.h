@@ -21,6 +21,7 @@ enum EventColumn {
   kOversizedBytes,
   kAppliedAt,
   kBackfill,
+  kIdCount,
   kEventColumns
 };
 
@@ -28,8 +29,8 @@ enum EventColumn {
 // administrator added. Raises PostgreSQL errors.
 void find_event_columns(TupleDescData* shape, const char* table, int* places);
 
-// Opens the segment's index with this column as its first, or returns nullptr. The caller closes it. Raises PostgreSQL
-// errors.
+// Opens the segment's index on kId, or the one on kXid of the first rows of batches. nullptr if there is none. The caller
+// closes it. Raises PostgreSQL errors.
 RelationData* open_event_index(RelationData* segment, EventColumn column, const int* places);
 
 }  // namespace webhook::pg

@@ -153,7 +153,7 @@ void define_delivery_settings() {
                           nullptr);
   // A session that loads the library could not define it for the postmaster, and does not use it.
   DefineCustomIntVariable("webhook.max_databases", "How many databases with the extension have workers.",
-                          "Each takes 7 kB of shared memory.", &database_max, 1000, 1, 100'000,
+                          "Each takes 9 kB of shared memory.", &database_max, 1000, 1, 100'000,
                           process_shared_preload_libraries_in_progress ? PGC_POSTMASTER : PGC_SIGHUP, 0, nullptr,
                           nullptr, nullptr);
   DefineCustomStringVariable("webhook.retry_schedule", "The waits between the attempts of a delivery.",

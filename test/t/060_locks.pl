@@ -26,7 +26,7 @@ my %situation_of = (
 		find_changed_secrets has_outdated_secrets reencrypt_secrets)),
 	(map { $_ => 'cleaning up' } qw(find_left_over delete_change delete_left_pending delete_left_dead delete_left_minutes
 		delete_left_hours delete_left_endpoint has_left_over)),
-	(map { $_ => 'reading' } qw(current_head find_events read_events_by_id walk_events find_lowest_event)),
+	(map { $_ => 'reading' } qw(current_head find_batches find_events read_events_by_id walk_events)),
 	(map { $_ => 'recording' } qw(current_log_segments insert_logs upsert_deliveries delete_finished upsert_minutes upsert_endpoints
 		update_checkpoint defer_deliveries defer_finished apply_deferred has_deferred find_holder)),
 	(map { $_ => 'refusal' } qw(find_locked give_up_deferred drop_deferred)),    # 061_refused_rows.pl, 054_toggle.pl

@@ -34,6 +34,7 @@ extern "C" {
 #include "pg/capture/written_times.h"
 #include "pg/catalog.h"
 #include "pg/guard.h"
+#include "pg/server/event_ids.h"
 #include "pg/server/wakes.h"
 #include "pg/settings.h"
 #include "pg/timestamps.h"
@@ -77,10 +78,15 @@ EventBuffer& buffer() {
   return *instance;
 }
 
-SegmentSet written;         // the segments that this transaction has written to
+// Never destroyed, likewise.
+WrittenEvents& written() {
+  static auto* const instance = new WrittenEvents;
+  return *instance;
+}
+
 bool is_finishing = false;  // the last write has begun: later events are written at once
 
-void write_own(SubtransactionId sub) { written |= write_events(buffer(), sub); }
+void write_own(SubtransactionId sub, Flush flush = Flush::kEarly) { write_events(buffer(), sub, flush, &written()); }
 
 // The bytes cut off from names and keys count as payload.
 void append(BufferedEvent event) {
@@ -132,7 +138,7 @@ void take_source_time() {
   shift = std::max(*source, last_applied_change_at + Duration(1)) - *first_applied_at;
   last_applied_change_at = last_change_at + shift;
   buffer().shift_times(shift);
-  shift_written_times(written, shift);
+  shift_written_times(written(), shift);
 }
 
 // --- One row ---------------------------------------------------------------------------------------------------------
@@ -315,9 +321,11 @@ bool is_wanted(std::optional<std::string_view> organization_id, std::string_view
 // --- Callbacks -------------------------------------------------------------------------------------------------------
 
 void end_transaction(bool committed) noexcept {
-  if (committed && written.any()) wake_listening_workers();
+  withdraw_ids();
+  if (committed && written().segments.any()) wake_listening_workers();
   buffer().clear();
-  written.reset();
+  written().segments.reset();
+  written().early.clear();
   is_finishing = false;
   first_applied_at.reset();
   shift = {};
@@ -327,10 +335,11 @@ void on_transaction(XactEvent event, void* /*argument*/) {
   switch (event) {
     case XACT_EVENT_PRE_COMMIT:
     case XACT_EVENT_PRE_PREPARE:
-      entry([] {
+      entry([event] {
         is_finishing = true;
         take_source_time();
-        write_own(GetCurrentSubTransactionId());
+        // Another process will commit what is prepared.
+        write_own(GetCurrentSubTransactionId(), event == XACT_EVENT_PRE_COMMIT ? Flush::kAtCommit : Flush::kEarly);
       });
       break;
     case XACT_EVENT_COMMIT:
@@ -379,6 +388,7 @@ void on_cast_change(Datum /*argument*/, int /*cache*/, uint32 /*hash*/) noexcept
 void init_capture() {
   // Creates what the callbacks use, because they may not allocate.
   buffer().clear();
+  written().early.clear();
   invalidate_plans(InvalidOid);
   invalidate_subscriptions(InvalidOid);
   guarded([] {

@@ -82,7 +82,7 @@ Datum json_datum(std::string_view json) {
   return text_datum({repaired.data, static_cast<std::size_t>(repaired.len)});
 }
 
-// Fills all columns except slot and id.
+// Fills all columns except slot and id. The event is not the first of a batch.
 void fill_row(EventValues* row, const BufferedEvent& event, FullTransactionId xid) {
   std::memset(row, 0, sizeof *row);
   row->values[kKnownSwitch] = Int32GetDatum(event.known_switch);
@@ -102,6 +102,7 @@ void fill_row(EventValues* row, const BufferedEvent& event, FullTransactionId xi
   if (event.applied_at) row->values[kAppliedAt] = TimestampTzGetDatum(to_timestamptz(*event.applied_at));
   row->nulls[kBackfill] = !event.is_backfill;
   row->values[kBackfill] = BoolGetDatum(event.is_backfill);
+  row->nulls[kIdCount] = true;
 }
 
 // --- Ids -------------------------------------------------------------------------------------------------------------
@@ -113,8 +114,8 @@ IdRange draw_block(Oid sequence) {
   PG_TRY();
   {
     XactReadOnly = false;
-    block.next = nextval_internal(sequence, false);
-    block.limit = block.next + kIdsPerBlock;
+    block.first = nextval_internal(sequence, false);
+    block.limit = block.first + kIdsPerBlock;
   }
   PG_FINALLY();
   { XactReadOnly = was_read_only; }
@@ -123,23 +124,61 @@ IdRange draw_block(Oid sequence) {
 }
 
 // Gives each buffered event its id, including events that outer subtransactions captured earlier and write later.
-void assign_ids(EventBuffer* buffer, Oid sequence) {
+void assign_batch_ids(EventBuffer* buffer, Oid sequence) {
+  auto missing = static_cast<std::int64_t>(buffer->count_without_id());
+  IdRange ids = take_ids(sequence, missing);
+  for (; missing > 0; --missing) {
+    if (ids.empty()) {
+      ids = draw_block(sequence);
+      // Published at once, so that later draws get higher ids than these events.
+      const IdRange rest{ids.first + missing, ids.limit};
+      publish_ids(sequence, rest);
+    }
+    buffer->give_id(ids.first++);
+  }
+}
+
+// Whether the events of the transaction, which is about to commit, are announced by their ids. If some have an id
+// already, they are a batch.
+bool announce_ids(EventBuffer* buffer, SubtransactionId sub, Oid sequence) {
+  const std::size_t count = buffer->count_of(sub);
+  if (buffer->count_without_id() != count) return false;
+  std::optional<IdRange> ids = take_announced_ids(sequence, static_cast<std::int64_t>(count));
+  if (!ids) return false;
+  while (!ids->empty()) buffer->give_id(ids->first++);
+  return true;
+}
+
+// Returns whether the ids are announced.
+bool assign_ids(EventBuffer* buffer, SubtransactionId sub, Oid sequence, Flush flush) {
   static Oid drawn_from = InvalidOid;
   // The extension may have been dropped and created again.
   if (drawn_from != sequence) buffer->forget_ids();
   drawn_from = sequence;
-  auto missing = static_cast<std::int64_t>(buffer->count_without_id());
-  IdRange ids = take_ids(sequence, missing);
-  for (; missing > 0; --missing) {
-    if (ids.next == ids.limit) {
-      ids = draw_block(sequence);
-      // Published at once, so that later draws get higher ids than these events.
-      const IdRange rest{ids.next + missing, ids.limit};
-      publish_ids(sequence, rest);
-    }
-    buffer->give_id(ids.next++);
-  }
+  if (flush == Flush::kAtCommit && announce_ids(buffer, sub, sequence)) return true;
+  assign_batch_ids(buffer, sequence);
+  return false;
 }
+
+// The batches among the rows of one flush: each run of consecutive ids is one. Its first row says how many they are.
+class Batches {
+ public:
+  // Rows come in the order of their ids.
+  void add(EventValues* row, std::int64_t id) {
+    if (first_ == nullptr || id != next_id_) {
+      first_ = row;
+      count_ = 0;
+    }
+    next_id_ = id + 1;
+    first_->values[kIdCount] = Int32GetDatum(++count_);
+    first_->nulls[kIdCount] = false;
+  }
+
+ private:
+  EventValues* first_ = nullptr;
+  std::int64_t next_id_ = 0;
+  std::int32_t count_ = 0;
+};
 
 // --- The segment -----------------------------------------------------------------------------------------------------
 
@@ -288,7 +327,12 @@ std::size_t find_excess(const EventBuffer& buffer, SubtransactionId sub, bool* i
   return found;
 }
 
-SegmentSet write_own(EventBuffer* buffer, SubtransactionId sub) {
+struct Flushed {
+  SegmentSet segments;
+  IdRange ids;  // from the lowest to the highest
+};
+
+Flushed write_own(EventBuffer* buffer, SubtransactionId sub, Flush flush) {
   const std::size_t count = buffer->count_of(sub);
   auto* rows = static_cast<EventValues*>(palloc_extended(sizeof(EventValues) * count, MCXT_ALLOC_HUGE));
   auto* is_excess = static_cast<bool*>(palloc(sizeof(bool) * count));
@@ -306,41 +350,52 @@ SegmentSet write_own(EventBuffer* buffer, SubtransactionId sub) {
   const FullTransactionId xid = GetTopFullTransactionId();
   // Just before a commit there is no snapshot, and an index may need one.
   PushActiveSnapshot(GetTransactionSnapshot());
-  assign_ids(buffer, targets[counts[0] == 0 ? 1 : 0].sequence);
+  const bool are_announced = assign_ids(buffer, sub, targets[counts[0] == 0 ? 1 : 0].sequence, flush);
+  Batches batches;
+  Flushed flushed{.segments = {}, .ids = {buffer->id_of(sub, 0), buffer->id_of(sub, count - 1) + 1}};
   EventValues* ends[2] = {rows, rows + counts[0]};
   for (std::size_t i = 0; i < count; ++i) {
     const int part = is_excess[i] ? 1 : 0;
     EventValues* row = ends[part]++;
     fill_row(row, buffer->event_of(sub, i), xid);
     row->values[kSlot] = Int16GetDatum(static_cast<int16>(targets[part].segment));
-    row->values[kId] = Int64GetDatum(buffer->id_of(sub, i));
+    const std::int64_t id = buffer->id_of(sub, i);
+    row->values[kId] = Int64GetDatum(id);
+    if (!are_announced) batches.add(row, id);
   }
   // Discarded before the rows are written, because an index's function may itself capture events.
   buffer->discard(sub);
-  SegmentSet written;
   for (int part = 0; part < 2; ++part) {
     if (counts[part] == 0) continue;
     Relation segment = table_open(targets[part].relation, NoLock);
     insert_rows(segment, ends[part] - counts[part], counts[part]);
     table_close(segment, NoLock);
-    written.set(static_cast<std::size_t>(targets[part].segment));
+    flushed.segments.set(static_cast<std::size_t>(targets[part].segment));
   }
   PopActiveSnapshot();
-  return written;
+  return flushed;
 }
 
 }  // namespace
 
-SegmentSet write_events(EventBuffer& buffer, SubtransactionId sub) {
-  if (buffer.count_of(sub) == 0) return {};
-  return guarded([&] {
+void write_events(EventBuffer& buffer, SubtransactionId sub, Flush flush, WrittenEvents* written) {
+  if (buffer.count_of(sub) == 0) return;
+  const Flushed flushed = guarded([&] {
     MemoryContext const context = AllocSetContextCreate(CurrentMemoryContext, "webhook events", ALLOCSET_DEFAULT_SIZES);
     MemoryContext const previous = MemoryContextSwitchTo(context);
-    const SegmentSet written = write_own(&buffer, sub);
+    const Flushed result = write_own(&buffer, sub, flush);
     MemoryContextSwitchTo(previous);
     MemoryContextDelete(context);
-    return written;
+    return result;
   });
+  written->segments |= flushed.segments;
+  if (flush == Flush::kAtCommit || flushed.segments.none()) return;
+  std::vector<IdRange>& early = written->early;
+  if (!early.empty() && early.back().limit == flushed.ids.first) {
+    early.back().limit = flushed.ids.limit;
+  } else {
+    early.push_back(flushed.ids);
+  }
 }
 
 }  // namespace webhook::pg

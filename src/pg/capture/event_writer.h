@@ -5,8 +5,10 @@
 #pragma once
 
 #include <bitset>
+#include <vector>
 
 #include "core/event_buffer.h"
+#include "core/id_ranges.h"
 #include "core/ring.h"
 
 namespace webhook::pg {
@@ -14,8 +16,19 @@ namespace webhook::pg {
 // By the number of the segment.
 using SegmentSet = std::bitset<kAllSegments>;
 
-// Writes the events of sub, the current subtransaction, and removes them from the buffer. Returns the segments that have
-// new rows. If the extension was dropped, the events are discarded. Works in a read-only transaction and just before a
-// commit. Throws Error; the events are then lost, and so is the subtransaction.
-SegmentSet write_events(EventBuffer& buffer, SubtransactionId sub);
+enum class Flush : bool {
+  kEarly,    // as a batch
+  kAtCommit  // the transaction ends at once: the events need not be a batch if withdraw_ids() is called then
+};
+
+// What a transaction has written. Some of it may have been rolled back since.
+struct WrittenEvents {
+  SegmentSet segments;
+  std::vector<IdRange> early;  // the ids of what was written early, and perhaps others
+};
+
+// Writes the events of sub, the current subtransaction, removes them from the buffer, and adds them to written. If the
+// extension was dropped, the events are discarded. Works in a read-only transaction and just before a commit. Throws
+// Error; the events are then lost, and so is the subtransaction.
+void write_events(EventBuffer& buffer, SubtransactionId sub, Flush flush, WrittenEvents* written);
 }  // namespace webhook::pg

@@ -32,6 +32,7 @@ struct Shifting {
   EState* state;
   TupleTableSlot* slot;
   Snapshot snapshot;
+  FullTransactionId xid;
   int created_at;  // the column's position, from 0
   int64 shift_us;
 };
@@ -64,7 +65,29 @@ void shift_row(const Shifting& shifting, HeapTuple tuple) {
   ExecClearTuple(shifting.slot);
 }
 
-void shift_segment(Oid relation, FullTransactionId xid, int64 shift_us) {
+// Shifts what the transaction has written with ids in the range.
+void shift_range(const Shifting& shifting, Oid index, const int* places, const IdRange& ids) {
+  Relation const segment = shifting.target->ri_RelationDesc;
+  const auto id = static_cast<AttrNumber>(places[kId] + 1);
+  ScanKeyData keys[2];
+  ScanKeyInit(&keys[0], id, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(ids.first));
+  ScanKeyInit(&keys[1], id, BTLessStrategyNumber, F_INT8LT, Int64GetDatum(ids.limit));
+  SysScanDesc scan = systable_beginscan(segment, index, OidIsValid(index), shifting.snapshot, 2, keys);
+  for (HeapTuple tuple; HeapTupleIsValid(tuple = systable_getnext(scan));) {
+    CHECK_FOR_INTERRUPTS();
+    bool is_null;
+    const Datum xid = heap_getattr(tuple, places[kXid] + 1, RelationGetDescr(segment), &is_null);
+    if (DatumGetUInt64(xid) != U64FromFullTransactionId(shifting.xid)) continue;
+    // Not for the scan: it keeps what it allocates.
+    MemoryContext const previous = MemoryContextSwitchTo(GetPerTupleMemoryContext(shifting.state));
+    shift_row(shifting, tuple);
+    MemoryContextSwitchTo(previous);
+    ResetPerTupleExprContext(shifting.state);
+  }
+  systable_endscan(scan);
+}
+
+void shift_segment(Oid relation, const std::vector<IdRange>& ids, int64 shift_us) {
   // A segment with rows of this transaction is locked by it. If a savepoint was rolled back, its locks went with its rows.
   if (!ConditionalLockRelationOid(relation, RowExclusiveLock)) return;
   Relation segment = try_table_open(relation, NoLock);
@@ -72,7 +95,7 @@ void shift_segment(Oid relation, FullTransactionId xid, int64 shift_us) {
   int places[kEventColumns];
   find_event_columns(RelationGetDescr(segment), RelationGetRelationName(segment), places);
   Oid index = InvalidOid;
-  if (Relation opened = open_event_index(segment, kXid, places)) {
+  if (Relation opened = open_event_index(segment, kId, places)) {
     index = RelationGetRelid(opened);
     index_close(opened, NoLock);
   }
@@ -84,21 +107,10 @@ void shift_segment(Oid relation, FullTransactionId xid, int64 shift_us) {
                           .state = state,
                           .slot = MakeSingleTupleTableSlot(RelationGetDescr(segment), &TTSOpsHeapTuple),
                           .snapshot = GetActiveSnapshot(),
+                          .xid = GetTopFullTransactionId(),
                           .created_at = places[kCreatedAt],
                           .shift_us = shift_us};
-  ScanKeyData key;
-  ScanKeyInit(&key, static_cast<AttrNumber>(places[kXid] + 1), BTEqualStrategyNumber, F_XID8EQ,
-              FullTransactionIdGetDatum(xid));
-  SysScanDesc scan = systable_beginscan(segment, index, OidIsValid(index), shifting.snapshot, 1, &key);
-  for (HeapTuple tuple; HeapTupleIsValid(tuple = systable_getnext(scan));) {
-    CHECK_FOR_INTERRUPTS();
-    // Not for the scan: it keeps what it allocates.
-    MemoryContext const previous = MemoryContextSwitchTo(GetPerTupleMemoryContext(state));
-    shift_row(shifting, tuple);
-    MemoryContextSwitchTo(previous);
-    ResetPerTupleExprContext(state);
-  }
-  systable_endscan(scan);
+  for (const IdRange& range : ids) shift_range(shifting, index, places, range);
   ExecDropSingleTupleTableSlot(shifting.slot);
   ExecCloseIndices(target);
   FreeExecutorState(state);
@@ -107,15 +119,15 @@ void shift_segment(Oid relation, FullTransactionId xid, int64 shift_us) {
 
 }  // namespace
 
-void shift_written_times(const SegmentSet& segments, Duration shift) {
+void shift_written_times(const WrittenEvents& written, Duration shift) {
   const Catalog* const found = find_catalog();
-  if (found == nullptr || segments.none()) return;
+  if (found == nullptr || written.early.empty()) return;
   const auto relations = found->event_segments;
   guarded([&] {
     CommandCounterIncrement();  // so that the snapshot sees what this transaction has written
     PushActiveSnapshot(GetLatestSnapshot());
-    for (std::size_t i = 0; i < segments.size(); ++i) {
-      if (segments.test(i)) shift_segment(relations[i], GetTopFullTransactionId(), shift.count());
+    for (std::size_t i = 0; i < written.segments.size(); ++i) {
+      if (written.segments.test(i)) shift_segment(relations[i], written.early, shift.count());
     }
     PopActiveSnapshot();
   });

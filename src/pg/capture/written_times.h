@@ -6,7 +6,7 @@
 
 namespace webhook::pg {
 
-// Adds the duration to created_at of all events that this transaction has written to these segments. Throws Error.
-void shift_written_times(const SegmentSet& segments, Duration shift);
+// Adds the duration to created_at of all events that this transaction has written early. Throws Error.
+void shift_written_times(const WrittenEvents& written, Duration shift);
 
 }  // namespace webhook::pg

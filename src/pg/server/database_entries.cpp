@@ -46,7 +46,7 @@ void free_entry(int entry) noexcept {
   const Locked locked(LW_EXCLUSIVE);
   if (!all_idle(freed)) return;
   SpinLockAcquire(&freed->pool_lock);
-  pg_atomic_write_u32(database_of(freed), InvalidOid);
+  if (freed->announced_used == 0) pg_atomic_write_u32(database_of(freed), InvalidOid);
   SpinLockRelease(&freed->pool_lock);
 }
 

@@ -14,7 +14,7 @@ std::uint32_t entry_database(int entry) noexcept;  // 0: the entry is free
 // Finds the entry of a database; claim_entry() takes a free one if it has none. nullopt: no entry, or none free.
 std::optional<int> find_entry(std::uint32_t database) noexcept;
 std::optional<int> claim_entry(std::uint32_t database) noexcept;
-// Does nothing while a worker runs there or is starting.
+// Does nothing while a worker runs there or is starting, or a transaction there has announced ids.
 void free_entry(int entry) noexcept;
 
 // Whether a worker has found the extension in this database.

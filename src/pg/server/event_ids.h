@@ -10,18 +10,26 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
+
+#include "core/id_ranges.h"
 
 namespace webhook::pg {
 
-// A range of event ids: next, next + 1, …, below limit.
-struct IdRange {
-  std::int64_t next = 0;
-  std::int64_t limit = 0;
-};
-
-// Takes up to count ids for the sequence with this OID. Returns fewer, or none, if the pool runs dry or belongs to
-// another sequence because the extension was dropped and created again.
+// Takes up to count ids for the sequence with this OID, for a batch (core/id_ranges.h). Returns fewer, or none, if the
+// pool runs dry or belongs to another sequence because the extension was dropped and created again.
 IdRange take_ids(std::uint32_t sequence_oid, std::int64_t count) noexcept;
+
+// Takes exactly count ids for events that are not a batch, and announces them to workers until withdraw_ids(). That must
+// be called once all snapshots see that this transaction has ended. nullopt: the pool has too few, too many transactions
+// have announced ids, or this one already has.
+std::optional<IdRange> take_announced_ids(std::uint32_t sequence_oid, std::int64_t count) noexcept;
+void withdraw_ids() noexcept;
+
+// What a snapshot that is taken after this call may have missed. nullopt: the pool is of no or another sequence.
+std::optional<UnfinishedIds> unfinished_ids(std::uint32_t sequence_oid);
+// The ids of recent batches, as merge() returns them. Not all of a batch need have been written.
+std::vector<IdRange> recent_batches(std::uint32_t sequence_oid);
 
 // Replaces the pool by this block, unless the pool already has higher ids.
 void publish_ids(std::uint32_t sequence_oid, IdRange block) noexcept;

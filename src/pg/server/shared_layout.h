@@ -18,12 +18,18 @@ extern "C" {
 #include <cstdint>
 #include <iterator>
 
+#include "core/id_ranges.h"
 #include "core/shares.h"
 #include "pg/server/event_ids.h"
 #include "pg/server/worker_slots.h"
 #include "pg/settings.h"
 
 namespace webhook::pg {
+
+// How many transactions of a database can have announced their ids. Others write their events as batches.
+constexpr int kAnnouncedMax = 64;
+// How many ranges of batches' ids are remembered.
+constexpr int kBatchesMax = 32;
 
 // How many databases can wait to be probed. Beyond that, all databases are probed.
 constexpr int kProbesMax = 32;
@@ -97,12 +103,16 @@ struct SharedEntry {
   slock_t pool_lock;
   Oid sequence;
   IdRange pool;
-  int segments[2];   // of the main ring and of the excess ring; −1: unknown
-  Shares shares[2];  // by Storage
+  std::uint64_t announced_used;      // which of announced are in use, a bit each
+  IdRange announced[kAnnouncedMax];  // the ids of transactions that are about to commit
+  IdRange batches[kBatchesMax];      // recent ones, a ring
+  int newest_batch;                  // its place in batches
+  int segments[2];                   // of the main ring and of the excess ring; −1: unknown
+  Shares shares[2];                  // by Storage
 
   SharedSlot slots[kWorkersMax];
 };
-static_assert(sizeof(SharedEntry) <= 7 * 1024, "webhook.max_databases and docs/operations.md say 7 kB");
+static_assert(sizeof(SharedEntry) <= 8 * 1024, "with the rest, webhook.max_databases and docs/operations.md say 9 kB");
 
 struct Shared {
   LWLock* lock;
@@ -177,6 +187,9 @@ inline SharedEntry* lock_pool() {
 inline void reset_pool(SharedEntry* here, Oid sequence) {
   here->sequence = sequence;
   here->pool = {};
+  here->announced_used = 0;
+  for (IdRange& batch : here->batches) batch = {};
+  here->newest_batch = 0;
   for (int& segment : here->segments) segment = -1;
 }
 

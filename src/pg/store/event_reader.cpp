@@ -51,26 +51,24 @@ struct RawEvent {
   bool is_backfill;
 };
 
-// A range of ids or xids, from low to below high.
-struct Range {
-  std::uint64_t low;
-  std::uint64_t high;
-};
-
-// The rows to find: those with this column, kId or kXid, in one of the ranges.
-struct Wanted {
-  EventColumn column;
-  const Range* ranges;
-  std::size_t count;
-};
-
 struct Reading {
-  Wanted wanted;
-  RawEvent* events;  // room for events_max
+  const IdRange* ids;  // ascending, disjoint
+  std::size_t range_count;
+  const Window* window;  // other transactions' events are left out; nullptr: none are
+  RawEvent* events;      // room for events_max
   std::size_t events_max;
   std::size_t bytes_max;  // limit on the expanded texts; the first event is returned in any case
   std::size_t count;
   std::size_t bytes;
+};
+
+struct ReadingBatches {
+  const FullXid* low;  // of ranges [low, high) of transactions
+  const FullXid* high;
+  std::size_t range_count;
+  IdRange* batches;  // room for batches_max
+  std::size_t batches_max;
+  std::size_t count;
 };
 
 // The size of a row's texts when expanded, computed without expanding them.
@@ -106,53 +104,91 @@ RawEvent copy_row(TupleTableSlot* slot, const int* places) {
           .is_backfill = !is_null(kBackfill) && DatumGetBool(value(kBackfill))};
 }
 
+// --- Scans of a segment ------------------------------------------------------------------------------------------------
+
 constexpr int kKeys = 2;
 
-void seek(IndexScanDesc scan, const Wanted& wanted, std::size_t i) {
-  const bool by_id = wanted.column == kId;
+// An open index scan of a segment that is not empty.
+struct Scan {
+  Relation segment;
+  Relation index;  // nullptr: there is none
+  IndexScanDesc rows;
+  TupleTableSlot* slot;
+  int places[kEventColumns];
+};
+
+Scan open_scan(Relation segment, EventColumn column) {
+  Scan scan{.segment = segment, .index = nullptr, .rows = nullptr, .slot = nullptr, .places = {}};
+  find_event_columns(RelationGetDescr(segment), RelationGetRelationName(segment), scan.places);
+  scan.index = open_event_index(segment, column, scan.places);
+  if (scan.index == nullptr) return scan;
+  scan.slot = table_slot_create(segment, nullptr);
+#if PG_VERSION_NUM >= 180000
+  scan.rows = index_beginscan(segment, scan.index, GetActiveSnapshot(), nullptr, kKeys, 0);
+#else
+  scan.rows = index_beginscan(segment, scan.index, GetActiveSnapshot(), kKeys, 0);
+#endif
+  return scan;
+}
+
+void close_scan(const Scan& scan) {
+  if (scan.index == nullptr) return;
+  index_endscan(scan.rows);
+  ExecDropSingleTupleTableSlot(scan.slot);
+  index_close(scan.index, NoLock);
+}
+
+// The rows from low to below high come next.
+void seek(const Scan& scan, Datum low, RegProcedure at_least, Datum high, RegProcedure below) {
+  CHECK_FOR_INTERRUPTS();
   ScanKeyData keys[kKeys];
-  ScanKeyInit(&keys[0], 1, BTGreaterEqualStrategyNumber, by_id ? F_INT8GE : F_XID8GE,
-              UInt64GetDatum(wanted.ranges[i].low));
-  ScanKeyInit(&keys[1], 1, BTLessStrategyNumber, by_id ? F_INT8LT : F_XID8LT, UInt64GetDatum(wanted.ranges[i].high));
-  index_rescan(scan, keys, kKeys, nullptr, 0);
+  ScanKeyInit(&keys[0], 1, BTGreaterEqualStrategyNumber, at_least, low);
+  ScanKeyInit(&keys[1], 1, BTLessStrategyNumber, below, high);
+  index_rescan(scan.rows, keys, kKeys, nullptr, 0);
+}
+
+bool next_row(const Scan& scan) { return index_getnext_slot(scan.rows, ForwardScanDirection, scan.slot); }
+
+Datum value_of(const Scan& scan, EventColumn column) {
+  bool is_null;
+  return slot_getattr(scan.slot, scan.places[column] + 1, &is_null);
 }
 
 // Returns false if there is no room for more.
-bool read_next(IndexScanDesc scan, TupleTableSlot* slot, const int* places, Reading* reading) {
-  while (index_getnext_slot(scan, ForwardScanDirection, slot)) {
+bool read_range(const Scan& scan, const IdRange& ids, Reading* reading) {
+  seek(scan, Int64GetDatum(ids.first), F_INT8GE, Int64GetDatum(ids.limit), F_INT8LT);
+  while (next_row(scan)) {
+    if (reading->window != nullptr && !reading->window->contains(DatumGetUInt64(value_of(scan, kXid)))) continue;
     if (reading->count == reading->events_max) return false;
-    reading->bytes += expanded_bytes(slot, places);
+    reading->bytes += expanded_bytes(scan.slot, scan.places);
     if (reading->count > 0 && reading->bytes > reading->bytes_max) return false;
-    reading->events[reading->count++] = copy_row(slot, places);
+    reading->events[reading->count++] = copy_row(scan.slot, scan.places);
   }
   return true;
 }
 
-// Returns false if there is no room for more, or no index.
-bool read_segment(Oid relation, Reading* reading) {
+// Likewise.
+bool read_batches(const Scan& scan, FullXid low, FullXid high, ReadingBatches* reading) {
+  seek(scan, UInt64GetDatum(low), F_XID8GE, UInt64GetDatum(high), F_XID8LT);
+  while (next_row(scan)) {
+    if (reading->count == reading->batches_max) return false;
+    const std::int64_t first = DatumGetInt64(value_of(scan, kId));
+    reading->batches[reading->count++] = {first, first + DatumGetInt32(value_of(scan, kIdCount))};
+  }
+  return true;
+}
+
+// Calls read(scan, i, reading) for each i below reading->range_count, until it returns false. Returns false then, or if
+// there is no index on the column.
+template <typename Wanted, typename Read>
+bool read_segment(Oid relation, EventColumn column, Wanted* reading, Read read) {
   Relation segment = table_open(relation, AccessShareLock);
   bool is_read = true;
   if (RelationGetNumberOfBlocks(segment) > 0) {
-    int places[kEventColumns];
-    find_event_columns(RelationGetDescr(segment), RelationGetRelationName(segment), places);
-    Relation index = open_event_index(segment, reading->wanted.column, places);
-    is_read = index != nullptr;
-    if (index != nullptr) {
-      TupleTableSlot* slot = table_slot_create(segment, nullptr);
-#if PG_VERSION_NUM >= 180000
-      IndexScanDesc scan = index_beginscan(segment, index, GetActiveSnapshot(), nullptr, kKeys, 0);
-#else
-      IndexScanDesc scan = index_beginscan(segment, index, GetActiveSnapshot(), kKeys, 0);
-#endif
-      for (std::size_t i = 0; is_read && i < reading->wanted.count; ++i) {
-        CHECK_FOR_INTERRUPTS();
-        seek(scan, reading->wanted, i);
-        is_read = read_next(scan, slot, places, reading);
-      }
-      index_endscan(scan);
-      ExecDropSingleTupleTableSlot(slot);
-      index_close(index, NoLock);
-    }
+    const Scan scan = open_scan(segment, column);
+    is_read = scan.index != nullptr;
+    for (std::size_t i = 0; is_read && i < reading->range_count; ++i) is_read = read(scan, i, reading);
+    close_scan(scan);
   }
   table_close(segment, NoLock);
   return is_read;
@@ -187,14 +223,21 @@ struct Read {
 };
 
 // segments: in the order of their numbers.
-Read read(const Oid* segments, std::size_t segment_count, const Wanted& wanted, std::size_t events_max,
-          std::size_t bytes_max) {
-  Reading reading{
-      .wanted = wanted, .events = nullptr, .events_max = events_max, .bytes_max = bytes_max, .count = 0, .bytes = 0};
+Read read(const Oid* segments, std::size_t segment_count, const std::vector<IdRange>& ids, const Window* window,
+          std::size_t events_max, std::size_t bytes_max) {
+  Reading reading{.ids = ids.data(),
+                  .range_count = ids.size(),
+                  .window = window,
+                  .events = nullptr,
+                  .events_max = events_max,
+                  .bytes_max = bytes_max,
+                  .count = 0,
+                  .bytes = 0};
   const bool is_whole = guarded([&reading, segments, segment_count] {
     reading.events = static_cast<RawEvent*>(palloc(sizeof(RawEvent) * reading.events_max));
+    const auto read_ids = [](const Scan& scan, std::size_t i, Reading* of) { return read_range(scan, of->ids[i], of); };
     for (std::size_t i = 0; i < segment_count; ++i) {
-      if (!read_segment(segments[i], &reading)) return false;
+      if (!read_segment(segments[i], kId, &reading, read_ids)) return false;
     }
     return true;
   });
@@ -213,26 +256,45 @@ std::array<Oid, kAllSegments> segments() {
 
 }  // namespace
 
-std::optional<std::vector<Event>> read_few_events(const Window::Ranges& ranges, std::size_t events_max,
-                                                  std::size_t bytes_max) {
+std::optional<std::vector<IdRange>> read_few_batches(const Window::Ranges& xids, std::size_t batches_max) {
   const auto all = segments();
-  std::vector<Range> xids;
-  for (std::size_t i = 0; i < ranges.low.size(); ++i) xids.push_back({ranges.low[i], ranges.high[i]});
-  Read found = read(all.data(), all.size(), {kXid, xids.data(), xids.size()}, events_max, bytes_max);
+  std::vector<IdRange> batches(batches_max);
+  ReadingBatches reading{.low = xids.low.data(),
+                         .high = xids.high.data(),
+                         .range_count = xids.low.size(),
+                         .batches = batches.data(),
+                         .batches_max = batches_max,
+                         .count = 0};
+  const bool is_whole = guarded([&reading, &all] {
+    const auto read_xids = [](const Scan& scan, std::size_t i, ReadingBatches* of) {
+      return read_batches(scan, of->low[i], of->high[i], of);
+    };
+    for (const Oid segment : all) {
+      if (!read_segment(segment, kXid, &reading, read_xids)) return false;
+    }
+    return true;
+  });
+  if (!is_whole) return std::nullopt;
+  batches.resize(reading.count);
+  return batches;
+}
+
+std::optional<std::vector<Event>> read_few_events(const Window& window, const std::vector<IdRange>& ids,
+                                                  std::size_t events_max, std::size_t bytes_max) {
+  const auto all = segments();
+  Read found = read(all.data(), all.size(), ids, &window, events_max, bytes_max);
   if (!found.is_whole) return std::nullopt;
   return std::move(found.events);
 }
 
 std::optional<FoundEvents> read_events(int segment, const std::vector<std::int64_t>& ids, std::size_t bytes_max) {
   const Oid relation = segments().at(static_cast<std::size_t>(segment));
-  std::vector<Range> ranges;  // one range for consecutive ids, because an index search takes as long as several rows
-  for (const std::int64_t id : ids) {
-    const auto low = static_cast<std::uint64_t>(id);
-    if (ranges.empty() || ranges.back().high != low) ranges.push_back({low, low});
-    ranges.back().high = low + 1;
-  }
+  // One range for consecutive ids, because an index search takes as long as several rows.
+  std::vector<IdRange> ranges;
+  ranges.reserve(ids.size());
+  for (const std::int64_t id : ids) ranges.push_back({id, id + 1});
   // Every id is one of an existing row, so the read is incomplete only because of bytes_max or a missing index.
-  Read found = read(&relation, 1, {kId, ranges.data(), ranges.size()}, ids.size(), bytes_max);
+  Read found = read(&relation, 1, merge(std::move(ranges)), nullptr, ids.size(), bytes_max);
   if (!found.is_whole && found.events.empty()) return std::nullopt;
   return FoundEvents{.events = std::move(found.events), .is_cut = !found.is_whole};
 }

@@ -9,15 +9,20 @@
 #include <vector>
 
 #include "core/event.h"
+#include "core/id_ranges.h"
 #include "core/snapshot.h"
 
 namespace webhook::pg {
 
-// The events of transactions in these ranges that are visible to the Transaction's snapshot, in no particular order.
+// The ids of the batches of transactions in these ranges, as far as they are visible to the Transaction's snapshot, in no
+// particular order. nullopt if there are more than batches_max, or if a segment has lost its index on xid. Throws Error.
+std::optional<std::vector<IdRange>> read_few_batches(const Window::Ranges& xids, std::size_t batches_max);
+
+// The window's events with these ids, as far as they are visible to the Transaction's snapshot, in no particular order.
 // nullopt if there are more than events_max, if they are larger than bytes_max when expanded, or if a segment has lost
-// its index on xid. Throws Error.
-std::optional<std::vector<Event>> read_few_events(const Window::Ranges& ranges, std::size_t events_max,
-                                                  std::size_t bytes_max);
+// its index on id. Throws Error.
+std::optional<std::vector<Event>> read_few_events(const Window& window, const std::vector<IdRange>& ids,
+                                                  std::size_t events_max, std::size_t bytes_max);
 
 // The result of read_events(). is_cut: there are more events.
 struct FoundEvents {

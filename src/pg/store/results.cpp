@@ -392,7 +392,8 @@ void write_statistics(const std::vector<Row>& rows, Upsert upsert, Care care, st
 void update_checkpoint(const Checkpoint& checkpoint, int worker) {
   Query query(statements::update_checkpoint);
   query.bind(to_string(checkpoint.window.from)).bind(to_string(checkpoint.window.to));
-  query.bind(checkpoint.position).bind(checkpoint.log_floor).bind(static_cast<std::int32_t>(worker)).run();
+  query.bind(checkpoint.position).bind(checkpoint.log_floor).bind(checkpoint.window.from.ids.lowest());
+  query.bind(static_cast<std::int32_t>(worker)).run();
 }
 
 }  // namespace

@@ -12,12 +12,15 @@ extern "C" {
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <utility>
 #include <vector>
 
+#include "core/id_ranges.h"
 #include "core/snapshot.h"
 #include "pg/guard.h"
+#include "pg/server/event_ids.h"
 #include "pg/store/event_reader.h"
 #include "pg/store/filter_evaluation.h"
 #include "pg/store/spi_work.h"
@@ -28,7 +31,7 @@ namespace {
 
 // A window with at most this many events is read at once, to keep latency low.
 constexpr std::size_t kFewEvents = 32;
-// A window with at most this many events is found by transaction and sorted in memory, at 16 bytes per event.
+// A window with at most this many events is found at once and sorted in memory, at 16 bytes per event.
 constexpr std::size_t kFoundMax = 200'000;
 // How many index entries one step through a larger window visits.
 constexpr std::size_t kWalkStep = 5'000;
@@ -95,12 +98,22 @@ FoundEvents fetch_from(int segment, const std::vector<std::int64_t>& ids, std::s
 
 }  // namespace
 
+// What the next snapshot may miss. If the pool is empty, it is filled first: nobody has announced ids then, and nobody can
+// announce lower ones later.
+UnfinishedIds SpiStore::ids_before_snapshot() {
+  if (std::optional<UnfinishedIds> ids = unfinished_ids(events_sequence_)) return *std::move(ids);
+  refill_ids();
+  return unfinished_ids(events_sequence_).value_or(UnfinishedIds{});
+}
+
 LogHead SpiStore::current_head() {
+  const UnfinishedIds ids = ids_before_snapshot();
   // Taken before this transaction has an xid, because a snapshot leaves out its own transaction.
   Work work(*this, "webhook: looking for events");
   Query query(statements::current_head);
   query.run();
   LogHead head{snapshot_of(query), query.get_int64(0, query.column("last_log_id"))};
+  head.snapshot.ids = ids;
   note_changes_in_snapshot();
   work.commit();
   return head;
@@ -124,8 +137,8 @@ void SpiStore::read_found(const Window& window, std::int64_t after_id, std::size
                             [](std::int64_t id, const Found& found) { return id < found.id; });
   };
   auto first = first_behind();
-  if (first == reading_.found.end() && reading_.too_large) {
-    walk(window, after_id, events_max);
+  if (first == reading_.found.end() && !reading_.to_walk.empty()) {
+    walk(window, events_max);
     first = first_behind();
   }
   auto last = first;
@@ -137,13 +150,15 @@ void SpiStore::read_found(const Window& window, std::int64_t after_id, std::size
   }
   FoundEvents fetched = fetch({first, last}, bytes_max);
   chunk->events = std::move(fetched.events);
-  chunk->window_is_read = last == reading_.found.end() && !reading_.too_large && !fetched.is_cut;
+  chunk->window_is_read = last == reading_.found.end() && reading_.to_walk.empty() && !fetched.is_cut;
 }
 
 bool SpiStore::read_few(const Window& window, std::int64_t after_id, std::size_t bytes_max, Chunk* chunk) {
-  std::optional<std::vector<Event>> events = read_few_events(window.ranges(), kFewEvents, bytes_max);
+  std::optional<std::vector<IdRange>> ids = read_few_batches(window.ranges(), kFewEvents);
+  if (!ids) return false;
+  std::optional<std::vector<Event>> events =
+      read_few_events(window, ids_of(window, *std::move(ids), after_id), kFewEvents, bytes_max);
   if (!events) return false;
-  std::erase_if(*events, [&](const Event& event) { return event.id <= after_id || !window.contains(event.xid); });
   std::sort(events->begin(), events->end(), [](const Event& a, const Event& b) { return a.id < b.id; });
   std::vector<FullXid> xids;
   for (const Event& event : *events) xids.push_back(event.xid);
@@ -153,40 +168,73 @@ bool SpiStore::read_few(const Window& window, std::int64_t after_id, std::size_t
   return true;
 }
 
+// The ids that the window's events above after_id can have. batches: those of its transactions. Recent batches are left
+// out otherwise, so that the rows of a large transaction are not visited before it ends.
+std::vector<IdRange> SpiStore::ids_of(const Window& window, std::vector<IdRange> batches, std::int64_t after_id) const {
+  std::vector<IdRange> ids = subtract(window.from.ids.ranges(), recent_batches(events_sequence_));
+  ids.insert(ids.end(), batches.begin(), batches.end());
+  for (IdRange& range : ids) range.first = std::max(range.first, after_id + 1);
+  return merge(std::move(ids));
+}
+
 void SpiStore::find(const Window& window, std::int64_t after_id) {
   reading_ = {};
-  const Window::Ranges ranges = window.ranges();
+  const Window::Ranges xids = window.ranges();
+  Query of_batches(statements::find_batches);
+  const std::size_t count = of_batches.bind_xids(xids.low).bind_xids(xids.high).run();
+  const Column first = of_batches.column("first");
+  const Column limit = of_batches.column("limit");
+  std::vector<IdRange> batches;
+  batches.reserve(count);
+  for (std::size_t row = 0; row < count; ++row) {
+    batches.push_back({of_batches.get_int64(row, first), of_batches.get_int64(row, limit)});
+  }
+  std::vector<IdRange> ids = ids_of(window, std::move(batches), after_id);
+  std::vector<std::int64_t> low;
+  std::vector<std::int64_t> high;
+  for (const IdRange& range : ids) {
+    low.push_back(range.first);
+    high.push_back(range.limit);
+  }
   Query query(statements::find_events);
-  query.bind_xids(ranges.low).bind_xids(ranges.high).bind(static_cast<std::int64_t>(kFoundMax + 1));
-  const std::size_t rows = query.run();
+  const std::size_t rows = query.bind(low).bind(high).bind(static_cast<std::int64_t>(kFoundMax + 1)).run();
   if (rows > kFoundMax) {
-    Query lowest(statements::find_lowest_event);
-    lowest.bind_xids(ranges.low).bind_xids(ranges.high).run();
-    reading_.walked_to = std::max(after_id, lowest.get_int64(0, lowest.column("lowest")) - 1);
-    reading_.too_large = true;
+    reading_.to_walk.assign(ids.begin(), ids.end());
   } else {
-    note_found(query, rows, window);
+    reading_.found = found_of(query, rows, window);
     std::sort(reading_.found.begin(), reading_.found.end(), [](const Found& a, const Found& b) { return a.id < b.id; });
   }
   reading_.window = window;
 }
 
-// Takes one step through the id index. It may find no event of the window.
-void SpiStore::walk(const Window& window, std::int64_t after_id, std::size_t events_max) {
+// Takes one step through the ids of a large window. It may find no event of the window.
+void SpiStore::walk(const Window& window, std::size_t events_max) {
   const std::size_t step = std::max(kWalkStep, events_max);
-  Query query(statements::walk_events);
-  query.bind(std::max(reading_.walked_to, after_id)).bind(static_cast<std::int64_t>(step));
-  const std::size_t rows = query.run();
-  reading_.found.clear();
-  note_found(query, rows, window);
-  if (rows > 0) reading_.walked_to = query.get_int64(rows - 1, query.column("id"));
-  if (rows < step) reading_.too_large = false;
+  std::deque<IdRange> left = reading_.to_walk;
+  std::vector<Found> found;
+  for (std::size_t visited = 0; visited < step && !left.empty();) {
+    const std::size_t room = step - visited;
+    Query query(statements::walk_events);
+    query.bind(left.front().first).bind(left.front().limit).bind(static_cast<std::int64_t>(room));
+    const std::size_t rows = query.run();
+    for (const Found& event : found_of(query, rows, window)) found.push_back(event);
+    visited += rows;
+    if (rows == room) {
+      left.front().first = query.get_int64(rows - 1, query.column("id")) + 1;
+    } else {
+      left.pop_front();
+    }
+  }
+  // Only now: if anything above fails, the step is taken again.
+  reading_.found = std::move(found);
+  reading_.to_walk = std::move(left);
 }
 
-// Adds the window's events among the rows of find_events or walk_events, and makes their commits durable.
-void SpiStore::note_found(const Query& query, std::size_t rows, const Window& window) {
+// The window's events among the rows of find_events or walk_events. Makes their commits durable.
+std::vector<SpiStore::Found> SpiStore::found_of(const Query& query, std::size_t rows, const Window& window) {
   std::vector<FullXid> xids;
-  reading_.found.reserve(rows);
+  std::vector<Found> found;
+  found.reserve(rows);
   const Column id = query.column("id");
   const Column xid_column = query.column("xid");
   const Column stored_bytes = query.column("stored_bytes");
@@ -195,10 +243,10 @@ void SpiStore::note_found(const Query& query, std::size_t rows, const Window& wi
     const FullXid xid = query.get_xid(row, xid_column);
     if (!window.contains(xid)) continue;
     if (xids.empty() || xids.back() != xid) xids.push_back(xid);
-    reading_.found.push_back(
-        {query.get_int64(row, id), query.get_int32(row, stored_bytes), query.get_int16(row, segment)});
+    found.push_back({query.get_int64(row, id), query.get_int32(row, stored_bytes), query.get_int16(row, segment)});
   }
   flush_commits(xids);
+  return found;
 }
 
 // Returns the events in the order of found, which ascends by id across segments.

@@ -100,11 +100,14 @@ Checkpoints read_checkpoints(int count) {
   const Column snapshot_to = query.column("snapshot_to");
   const Column position = query.column("position");
   const Column log_floor = query.column("log_floor");
+  const Column lowest_id = query.column("lowest_id");
   const Column workers = query.column("workers");
   for (std::size_t row = 0; row < rows; ++row) {
-    const auto from = parse_snapshot(query.get_text(row, snapshot_from));
-    const auto to = parse_snapshot(query.get_text(row, snapshot_to));
+    auto from = parse_snapshot(query.get_text(row, snapshot_from));
+    auto to = parse_snapshot(query.get_text(row, snapshot_to));
     if (!from || !to) throw Error("XX001", "webhook_checkpoint holds a malformed snapshot");
+    // What had not finished in the later snapshot had not in the earlier one, or came after it.
+    from->ids = to->ids = {.next = query.get_int64(row, lowest_id), .committing = {}};
     checkpoints.of.push_back({{*from, *to}, query.get_int64(row, position), query.get_int64(row, log_floor)});
     checkpoints.are_of_this_count &= query.get_int32(row, workers) == count;
   }
@@ -117,7 +120,7 @@ void replace_checkpoints(int count, const Uuid& instance, const Checkpoint& chec
   Query create(statements::create_checkpoints);
   create.bind(static_cast<std::int32_t>(count)).bind(instance);
   create.bind(to_string(checkpoint.window.from)).bind(to_string(checkpoint.window.to));
-  create.bind(checkpoint.position).bind(checkpoint.log_floor).run();
+  create.bind(checkpoint.position).bind(checkpoint.log_floor).bind(checkpoint.window.from.ids.lowest()).run();
 }
 
 std::optional<StoredIdentity> read_stored_identity() {

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -95,9 +96,8 @@ class SpiStore final : public Store {
   // The state of reading a window, kept between calls of read().
   struct Reading {
     Window window;
-    std::vector<Found> found;  // in id order: all of the window, or if too_large, those found by the last step
-    bool too_large = false;    // read by id, in steps
-    std::int64_t walked_to = 0;
+    std::vector<Found> found;     // in id order: all of the window, or those found by the last step
+    std::deque<IdRange> to_walk;  // of a window that is read in steps: where the next ones look
   };
 
   // The last row visited in deleting expired deliveries.
@@ -141,10 +141,12 @@ class SpiStore final : public Store {
   // Returns false, with nothing in the chunk, if the window has more than a few events.
   bool read_few(const Window& window, std::int64_t after_id, std::size_t bytes_max, Chunk* chunk);
   void find(const Window& window, std::int64_t after_id);
+  UnfinishedIds ids_before_snapshot();
+  std::vector<IdRange> ids_of(const Window& window, std::vector<IdRange> batches, std::int64_t after_id) const;
   void read_found(const Window& window, std::int64_t after_id, std::size_t events_max, std::size_t bytes_max,
                   Chunk* chunk);
-  void note_found(const Query& query, std::size_t rows, const Window& window);
-  void walk(const Window& window, std::int64_t after_id, std::size_t events_max);
+  static std::vector<Found> found_of(const Query& query, std::size_t rows, const Window& window);
+  void walk(const Window& window, std::size_t events_max);
   static FoundEvents fetch(const std::vector<Found>& found, std::size_t bytes_max);
   Recorded record(const Batch& batch, Care care);
   bool make_room(Ring ring, int segment, RingReport* report);

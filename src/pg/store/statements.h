@@ -43,7 +43,8 @@ inline constinit Statement update_system_identifier(R"(
   UPDATE @extschema@.webhook_instance SET system_identifier = $1)");
 
 inline constinit Statement read_checkpoints(R"(
-  SELECT snapshot_from::text AS snapshot_from, snapshot_to::text AS snapshot_to, position, log_floor, worker, workers
+  SELECT snapshot_from::text AS snapshot_from, snapshot_to::text AS snapshot_to, position, log_floor, lowest_id, worker,
+         workers
     FROM @extschema@.webhook_checkpoint
    ORDER BY worker)");
 
@@ -52,8 +53,8 @@ inline constinit Statement delete_checkpoints("DELETE FROM @extschema@.webhook_c
 // One row for each of $1 workers.
 inline constinit Statement create_checkpoints(R"(
   INSERT INTO @extschema@.webhook_checkpoint
-         (worker, workers, instance, snapshot_from, snapshot_to, position, log_floor)
-  SELECT n, $1, $2, $3::pg_snapshot, $4::pg_snapshot, $5, $6 FROM generate_series(1, $1) AS n)");
+         (worker, workers, instance, snapshot_from, snapshot_to, position, log_floor, lowest_id)
+  SELECT n, $1, $2, $3::pg_snapshot, $4::pg_snapshot, $5, $6, $7 FROM generate_series(1, $1) AS n)");
 
 inline constinit Statement update_checkpoint_instance(R"(
   UPDATE @extschema@.webhook_checkpoint SET instance = $1)");
@@ -261,15 +262,25 @@ inline constinit Statement current_head(R"(
   SELECT pg_current_snapshot()::text AS snapshot,
          coalesce(pg_sequence_last_value('@extschema@.webhook_logs_id_seq'::regclass), 0) AS last_log_id)");
 
-// The events of transactions in [low, high), pair by pair. OFFSET 0 makes each pair an index scan of its own.
+// The batches of transactions in [low, high), pair by pair, as ranges of ids. OFFSET 0 makes each pair an index scan of
+// its own, here and below.
+inline constinit Statement find_batches(R"(
+  SELECT b.id AS first, b.id + b.id_count AS "limit"
+    FROM unnest($1::xid8[], $2::xid8[]) AS range (low, high)
+         CROSS JOIN LATERAL (SELECT id, id_count
+                               FROM @extschema@.webhook_events
+                              WHERE id_count IS NOT NULL AND xid >= range.low AND xid < range.high
+                             OFFSET 0) AS b)");
+
+// The events with ids in [low, high), pair by pair.
 inline constinit Statement find_events(R"(
   SELECT e.slot, e.id, e.xid, e.stored_bytes
-    FROM unnest($1::xid8[], $2::xid8[]) AS range (low, high)
+    FROM unnest($1::bigint[], $2::bigint[]) AS range (low, high)
          CROSS JOIN LATERAL (SELECT slot, id, xid,
                                     coalesce(pg_column_size(data), 0) + coalesce(pg_column_size(previous), 0)
                                       AS stored_bytes
                                FROM @extschema@.webhook_events
-                              WHERE xid >= range.low AND xid < range.high
+                              WHERE id >= range.low AND id < range.high
                              OFFSET 0) AS e
    LIMIT $3)");
 
@@ -285,17 +296,9 @@ inline constinit Statement read_events_by_id(R"(
 inline constinit Statement walk_events(R"(
   SELECT slot, id, xid, coalesce(pg_column_size(data), 0) + coalesce(pg_column_size(previous), 0) AS stored_bytes
     FROM @extschema@.webhook_events
-   WHERE id > $1
+   WHERE id >= $1 AND id < $2
    ORDER BY id
-   LIMIT $2)");
-
-inline constinit Statement find_lowest_event(R"(
-  SELECT coalesce(min(e.id), 0) AS lowest
-    FROM unnest($1::xid8[], $2::xid8[]) AS range (low, high)
-         CROSS JOIN LATERAL (SELECT id
-                               FROM @extschema@.webhook_events
-                              WHERE xid >= range.low AND xid < range.high
-                             OFFSET 0) AS e)");
+   LIMIT $3)");
 
 // --- Recovery --------------------------------------------------------------------------------------------------------
 
@@ -651,8 +654,8 @@ inline constinit Statement disable_webhook(R"(
 inline constinit Statement update_checkpoint(R"(
   UPDATE @extschema@.webhook_checkpoint
      SET snapshot_from = $1::pg_snapshot, snapshot_to = $2::pg_snapshot, position = $3, log_floor = $4,
-         updated_at = clock_timestamp()
-   WHERE worker = $5)");
+         lowest_id = $5, updated_at = clock_timestamp()
+   WHERE worker = $6)");
 
 // --- Pending deliveries ----------------------------------------------------------------------------------------------
 
@@ -857,17 +860,17 @@ inline constinit Statement has_unsaved_events(R"(
   SELECT EXISTS (SELECT FROM @extschema@.webhook_deliveries WHERE slot = $1::smallint) AS by_deliveries,
          EXISTS (SELECT FROM webhook_internal.deferred_changes WHERE slot = $1::smallint) AS by_deferred)");
 
-// Whether the segment has an event of a transaction that is not before every checkpoint.
+// Whether the segment may have an event of a transaction that is not before every checkpoint. That of a batch is found by
+// its first event.
 inline constinit Statement has_unsettled_events(R"(
   SELECT NOT EXISTS (SELECT FROM @extschema@.webhook_checkpoint)
-      OR EXISTS (SELECT FROM @extschema@.webhook_checkpoint AS c,
-                        LATERAL (SELECT max(e.xid) AS newest
-                                   FROM @extschema@.webhook_events AS e
-                                  WHERE e.slot = $1) AS segment
-                  WHERE segment.newest >= pg_snapshot_xmax(c.snapshot_from))
-      OR EXISTS (SELECT FROM @extschema@.webhook_checkpoint AS c,
-                        LATERAL pg_snapshot_xip(c.snapshot_from) AS running (xid)
-                        JOIN @extschema@.webhook_events AS e ON e.slot = $1 AND e.xid = running.xid) AS is_needed)");
+      OR EXISTS (SELECT FROM @extschema@.webhook_checkpoint AS c
+                         JOIN @extschema@.webhook_events AS e ON e.slot = $1 AND e.id >= c.lowest_id
+                  WHERE NOT pg_visible_in_snapshot(e.xid, c.snapshot_from))
+      OR EXISTS (SELECT FROM @extschema@.webhook_checkpoint AS c
+                         JOIN @extschema@.webhook_events AS e ON e.slot = $1 AND e.id_count IS NOT NULL
+                  WHERE e.xid >= pg_snapshot_xmin(c.snapshot_from)
+                    AND NOT pg_visible_in_snapshot(e.xid, c.snapshot_from)) AS is_needed)");
 
 // Whether recovery after a crash could need a log row of the segment to know what was delivered.
 inline constinit Statement has_needed_logs(R"(
