@@ -329,6 +329,8 @@ INSERT INTO tried VALUES
     ('webhook_internal.conspicuous_webhooks(text,integer)', 'SELECT webhook_internal.conspicuous_webhooks(ORGANIZATION, 10)'),
     ('webhook_internal.count_deliveries(uuid,timestamp with time zone,text,integer)',
      'SELECT c.pending + c.dead FROM hooks.webhook_configurations w, webhook_internal.count_deliveries(WEBHOOK, w.created_at, ORGANIZATION, 10) c'),
+    ('webhook_internal.sum_minutes(uuid,timestamp with time zone,text)',
+     'SELECT c.attempts FROM hooks.webhook_configurations w, webhook_internal.sum_minutes(WEBHOOK, w.created_at, ORGANIZATION) c'),
     ('webhook_internal.count_passing(bigint[],jsonpath)', 'SELECT c FROM webhook_internal.count_passing(ARRAY[EVENT], ''$'') c'),
     ('webhook_internal.describe_request(hooks.webhook_logs)', 'SELECT webhook_internal.describe_request(jsonb_populate_record(NULL::hooks.webhook_logs, jsonb_build_object(''configuration_id'', WEBHOOK, ''organization_id'', ORGANIZATION,
      ''event_id'', EVENT, ''event'', ''contact.created'', ''attempt'', 1, ''created_at'', now())))'),

@@ -12,7 +12,7 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = public, tap;
-SELECT plan(40);
+SELECT plan(41);
 
 -- Counts as DurationCounts in src/core/statistics.h keeps them: "DURATION in ms: COUNT".
 CREATE FUNCTION pg_temp.bucket(ms double precision) RETURNS int LANGUAGE sql AS $$
@@ -158,6 +158,23 @@ SELECT is((attempts, successes, last_success_at, last_error, pending, dead, circ
           'statistics are of the webhook, not of its id') FROM hooks.webhook_stats WHERE configuration_id = :'a';
 SELECT is_empty(format('SELECT finding FROM hooks.webhook_check(%L) WHERE finding ~ ''pending|given up|last attempt|circuit|judge''',
                        :'a'), 'so is what webhook_check finds');
+
+-- --- many webhooks -----------------------------------------------------------------------------------------------------
+
+-- To compile the query takes PostgreSQL longer than to answer a tenant.
+CREATE FUNCTION pg_temp.estimate(query text) RETURNS double precision LANGUAGE plpgsql AS $$
+DECLARE
+    result json;
+BEGIN
+    EXECUTE 'EXPLAIN (FORMAT JSON) ' || query INTO result;
+    RETURN result #>> '{0,Plan,Total Cost}';
+END
+$$;
+INSERT INTO hooks.webhook_configurations (organization_id, name, url, events)
+SELECT 'organization ' || n, 'w', 'https://example.com/', '{*}' FROM generate_series(1, 5000) AS n;
+ANALYZE hooks.webhook_configurations;
+SELECT cmp_ok(pg_temp.estimate('SELECT * FROM hooks.webhook_stats'), '<', current_setting('jit_above_cost')::float8,
+              'PostgreSQL does not compile the query, though there are many webhooks');
 
 SELECT * FROM finish();
 ROLLBACK;
