@@ -29,7 +29,7 @@ const subscribed = {
 
 // The ways to capture the rows of a table, each with a table of its own of that name. setUp: what prepares it. captured:
 // how many rows it has captured, to see that it did.
-const WAYS = {
+export const WAYS = {
   [PLAIN]: { table: 'plain' },
   [UNHEARD]: { table: 'unheard', setUp: (name) => `SELECT webhook_watch('${name}', 'bench.unheard', 'INSERT')` },
   [SUBSCRIBED]: { table: 'subscribed', ...subscribed },

@@ -1,4 +1,5 @@
-// nginx as the endpoint: it answers every POST with an empty 200, over HTTP and HTTPS (HTTP/1.1), and counts them.
+// nginx as the endpoint: it answers every POST with an empty 200, or with a body at /answer and /long-answer, over HTTP and
+// HTTPS (HTTP/1.1), and counts them.
 import { createServer } from 'node:net';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { spawnSync } from 'node:child_process';
@@ -37,6 +38,8 @@ http {
     listen 127.0.0.1:${ports.http} backlog=4096;
     listen 127.0.0.1:${ports.https} ssl backlog=4096;
     location / { return 200; }
+    location /answer { return 200 '{"received":true}'; }
+    location /long-answer { return 200 '${'x'.repeat(500)}'; }
   }
   server {
     listen 127.0.0.1:${ports.status};

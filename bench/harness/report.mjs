@@ -21,10 +21,10 @@ function format(value) {
 // rate → '/s', p99_us → 'µs', p50_ms → 'ms', own_MB → 'MB'
 function unitOf(metric) {
   if (metric.startsWith('rate')) return '/s';
-  return metric.match(/_(us|ms|MB|percent)$/)?.[1].replace('us', 'µs').replace('percent', '%') ?? '';
+  return metric.match(/_(us|ms|MB|percent|bytes)$/)?.[1].replace('us', 'µs').replace('percent', '%') ?? '';
 }
 
-const labelOf = (metric) => metric.replace(/_(us|ms|MB|percent)$/, '').replaceAll('_', ' ');
+const labelOf = (metric) => metric.replace(/_(us|ms|MB|percent|bytes)$/, '').replaceAll('_', ' ');
 
 class Section {
   constructor(name, title) {
