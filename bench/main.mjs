@@ -7,7 +7,7 @@ import { closeServer, touchBuffers } from './harness/server.mjs';
 
 // In the order in which they are run and reported.
 const NAMES = ['capture', 'bytes', 'delivery', 'latency', 'backlog', 'scale', 'hanging', 'neighbours', 'edits', 'history', 'replay',
-  'memory', 'api', 'nodes'];
+  'memory', 'pending', 'api', 'nodes'];
 
 // Where the time goes, by perf; run only when named: bench/run --profile NAME.
 const PROFILES = ['capture', 'capture_one', 'delivery', 'bare', 'backlog', 'hanging', 'history', 'scale'];

@@ -87,7 +87,7 @@ async function findPlaces(database, rows) {
 }
 
 // What the call takes, in a session that has made it once before. Each time is undone.
-async function timeCall(client, sql, repetitions) {
+export async function timeCall(client, sql, repetitions) {
   const times = [];
   for (let i = 0; i <= repetitions; ++i) {
     await client.query('BEGIN');

@@ -40,24 +40,26 @@ export async function notesFor(database) {
   return `repeat('n', ${BODY_BYTES - envelope - row})`;
 }
 
-// Fills the table contacts of a database with so many rows, spread over the organizations, in statements of 100,000.
-export async function insertContacts(database, count, { organizations = 1 } = {}) {
+// Fills the table contacts of a database with so many rows, spread over the organizations or of this one, in statements of
+// 100,000.
+export async function insertContacts(database, count, { organizations = 1, organization = null } = {}) {
   const notes = await notesFor(database);
+  const name = organization ? `'${organization}'` : `'organization-' || to_char(i % ${organizations}, 'FM00000')`;
   for (let from = 0; from < count; from += 100_000) {
     const upTo = Math.min(count, from + 100_000) - 1;
     await database.query(`INSERT INTO contacts (${columns})
-      SELECT ${values(`'organization-' || to_char(i % ${organizations}, 'FM00000')`, notes)}
+      SELECT ${values(name, notes)}
         FROM generate_series(${from}, ${upTo}) AS i`);
   }
 }
 
-// Creates count webhooks. urlOf(i): where the webhook i sends. Each has an organization of its own, or all share one.
-export async function createWebhooks(database, urls, { sharedOrganization = false } = {}) {
+// Creates a webhook for each URL. Each has an organization of its own, or all share one, which may have a name.
+export async function createWebhooks(database, urls, { sharedOrganization = false, organization = null, name = 'webhook' } = {}) {
   await database.query(`
     INSERT INTO webhook_configurations (organization_id, name, url, events, secret)
-    SELECT 'organization-' || to_char(CASE WHEN $2 THEN 0 ELSE n - 1 END, 'FM00000'), 'webhook ' || n, url,
+    SELECT coalesce($5, 'organization-' || to_char(CASE WHEN $2 THEN 0 ELSE n - 1 END, 'FM00000')), $6 || ' ' || n, url,
            ARRAY[$3], $4
-      FROM unnest($1::text[]) WITH ORDINALITY AS u (url, n)`, [urls, sharedOrganization, EVENT, secret]);
+      FROM unnest($1::text[]) WITH ORDINALITY AS u (url, n)`, [urls, sharedOrganization, EVENT, secret, organization, name]);
 }
 
 export async function watchContacts(database) {
