@@ -301,9 +301,11 @@ std::vector<DeliveryKey> SpiStore::logged_since(std::int64_t log_floor) {
 }
 
 std::vector<DeliveryKey> SpiStore::pending_of(const std::vector<std::int64_t>& event_ids) {
+  if (event_ids.empty()) return {};
   Work work(*this, "webhook: recovering");
+  const auto [lowest, highest] = std::minmax_element(event_ids.begin(), event_ids.end());
   Query query(statements::read_pending_of);
-  std::vector<DeliveryKey> keys = keys_of(query, query.bind(event_ids).run());
+  std::vector<DeliveryKey> keys = keys_of(query, query.bind(event_ids).bind(*lowest).bind(*highest).run());
   work.commit();
   return keys;
 }

@@ -305,10 +305,18 @@ inline constinit Statement walk_events(R"(
 inline constinit Statement read_logged(R"(
   SELECT event_id, configuration_id FROM @extschema@.webhook_logs WHERE id > $1)");
 
+// $2 and $3: the lowest and the highest of the events. Mostly nothing lies between them, which one look into each index
+// tells. Otherwise each event takes a look of its own.
 inline constinit Statement read_pending_of(R"(
-  SELECT event_id, configuration_id FROM @extschema@.webhook_deliveries WHERE event_id = ANY($1)
+  SELECT event_id, configuration_id
+    FROM @extschema@.webhook_deliveries
+   WHERE event_id = ANY($1)
+     AND EXISTS (SELECT FROM @extschema@.webhook_deliveries WHERE event_id BETWEEN $2 AND $3)
   UNION ALL
-  SELECT event_id, configuration_id FROM webhook_internal.deferred_changes WHERE event_id = ANY($1))");
+  SELECT event_id, configuration_id
+    FROM webhook_internal.deferred_changes
+   WHERE event_id = ANY($1)
+     AND EXISTS (SELECT FROM webhook_internal.deferred_changes WHERE event_id BETWEEN $2 AND $3))");
 
 // The webhooks with deferred changes, one index lookup each.
 inline constinit Statement read_deferred_webhooks(R"(
