@@ -76,9 +76,9 @@ export const profiling = (count, told) => async (database, drained) => {
   return result;
 };
 
-// For how long a process's loop was away from where it waits, while action ran: quantiles of its turns, and the longest.
-// Its other calls of epoll_wait never wait.
-export async function absences(pid, action) {
+// The calls with which a process's loop waits, while action runs: when each began and ended, in seconds. Other calls of
+// epoll_wait never wait.
+async function waits(pid, action) {
   const calls = ['enter', 'exit'].map((side) => `syscalls:sys_${side}_epoll_wait`).join(',');
   await record(['-e', calls, '-c', '1', '-t', pid], action);
   const text = await output('perf', ['script', '-i', data, '-F', 'time,event,trace', '--ns'], { maxBuffer: 1 << 30 });
@@ -86,19 +86,34 @@ export async function absences(pid, action) {
   const events = [...text.matchAll(/^ *([\d.]+): *syscalls:sys_(enter|exit)_epoll_wait: *(?:epfd: (\w+).*timeout: (\w+))?/gm)]
     .map(([, time, side, epoll, timeout]) => ({ time: Number(time), side, epoll, waits: Number(timeout) > 0 }));
   const waitingPlace = events.find((event) => event.waits)?.epoll;
-  const turns_ms = [];
-  let left = null;
-  let isThere = false;
+  const found = [];
+  let began = null;
   for (const { time, side, epoll } of events) {
     if (side === 'enter') {
-      isThere = epoll === waitingPlace;
-      if (isThere && left !== null) turns_ms.push((time - left) * 1000);
-    } else if (isThere) {
-      left = time;
+      began = epoll === waitingPlace ? time : null;
+    } else if (began !== null) {
+      found.push({ began, ended: time });
     }
   }
+  return found;
+}
+
+// For how long a process's loop was away from where it waits, while action ran: quantiles of its turns, and the longest.
+export async function absences(pid, action) {
+  const found = await waits(pid, action);
+  const turns_ms = found.slice(1).map(({ began }, i) => (began - found[i].ended) * 1000);
   turns_ms.sort((a, b) => a - b);
   const quantile = (q) => turns_ms[Math.min(turns_ms.length - 1, Math.floor(q * turns_ms.length))].toFixed(2);
   return `away from epoll_wait in ${turns_ms.length} turns, ms: p50 ${quantile(0.5)}, p99 ${quantile(0.99)}, p99.9 ` +
     `${quantile(0.999)}; the longest: ${turns_ms.slice(-10).reverse().map((ms) => ms.toFixed(1)).join(', ')}`;
+}
+
+// The share of the time in which a process's loop waits though action gives it work all the time: in the middle half of
+// its turns, because action begins and ends without work.
+export async function waitingShare(pid, action) {
+  const found = await waits(pid, action);
+  const middle = found.slice(found.length >> 2, Math.ceil(found.length * 3 / 4));
+  const waited = middle.reduce((sum, { began, ended }) => sum + ended - began, 0);
+  return `waits for ${(100 * waited / (middle.at(-1).ended - middle[0].began)).toFixed(2)} % of the time, while ` +
+    `deliveries are left, in ${middle.length} turns`;
 }

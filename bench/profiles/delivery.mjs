@@ -1,6 +1,6 @@
 import { endpoint } from '../harness/endpoint.mjs';
-import { profileWorker } from '../harness/profile.mjs';
-import { withDatabase } from '../harness/server.mjs';
+import { profileWorker, waitingShare } from '../harness/profile.mjs';
+import { configure, withDatabase } from '../harness/server.mjs';
 import { createWebhooks, drain, insertContacts, watchContacts } from '../harness/workload.mjs';
 
 export const title = 'The worker while it delivers a backlog to one webhook, 64 in flight.';
@@ -13,6 +13,9 @@ export async function run({ quick }) {
     await createWebhooks(database, [nginx.url()]);
     await database.query('UPDATE webhook_configurations SET max_in_flight = 64');
     await insertContacts(database, count);
-    return (await profileWorker(database, count, () => drain(database, nginx, count))).text;
+    const { text } = await profileWorker(database, count, () => drain(database, nginx, count));
+    await configure({ 'webhook.enabled': 'off' });
+    await insertContacts(database, count);
+    return `${text}\n\n${await waitingShare((await database.workers())[0], () => drain(database, nginx, count))}`;
   });
 }
