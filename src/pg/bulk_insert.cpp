@@ -37,22 +37,9 @@ bool is_at_an_edge(TupleTableSlot** slots, std::size_t count, std::size_t i) {
 struct SimpleIndex {
   Relation relation;
   IndexInfo* info;
-  AttrNumber not_null;  // only rows in which this column is not null; 0: all rows
+  int not_null;  // only rows in which this column is not null; 0: all rows
   bool needs_edges_only;
 };
-
-// nullopt: the predicate is of another form.
-std::optional<AttrNumber> column_not_null(Relation index) {
-  List* const predicate = RelationGetIndexPredicate(index);
-  if (predicate == NIL) return 0;
-  if (list_length(predicate) != 1 || !IsA(linitial(predicate), NullTest)) return std::nullopt;
-  const auto* test = static_cast<const NullTest*>(linitial(predicate));
-  const auto* tested = reinterpret_cast<const Var*>(test->arg);
-  if (test->nulltesttype != IS_NOT_NULL || test->argisrow || !IsA(tested, Var) || tested->varattno <= 0) {
-    return std::nullopt;
-  }
-  return tested->varattno;
-}
 
 bool is_of_columns(const FormData_pg_index* form) {
   return std::all_of(form->indkey.values, form->indkey.values + form->indnatts,
@@ -72,7 +59,7 @@ std::optional<SimpleIndex> as_simple(Relation index, int ascending) {
   const bool needs_edges_only = is_minmax(index, ascending);
   if (index->rd_rel->relam != BTREE_AM_OID && !needs_edges_only) return std::nullopt;
   if (form->indisunique || form->indisexclusion || !form->indisready || !is_of_columns(form)) return std::nullopt;
-  const std::optional<AttrNumber> not_null = column_not_null(index);
+  const std::optional<int> not_null = column_not_null(index);
   if (!not_null || (needs_edges_only && *not_null > 0)) return std::nullopt;
   return SimpleIndex{
       .relation = index, .info = BuildIndexInfo(index), .not_null = *not_null, .needs_edges_only = needs_edges_only};
@@ -188,6 +175,18 @@ void insert_tuples(Relation table, TupleTableSlot** slots, std::size_t count) {
 }
 
 }  // namespace
+
+std::optional<int> column_not_null(Relation index) {
+  List* const predicate = RelationGetIndexPredicate(index);
+  if (predicate == NIL) return 0;
+  if (list_length(predicate) != 1 || !IsA(linitial(predicate), NullTest)) return std::nullopt;
+  const auto* test = static_cast<const NullTest*>(linitial(predicate));
+  const auto* tested = reinterpret_cast<const Var*>(test->arg);
+  if (test->nulltesttype != IS_NOT_NULL || test->argisrow || !IsA(tested, Var) || tested->varattno <= 0) {
+    return std::nullopt;
+  }
+  return tested->varattno;
+}
 
 void bulk_insert(Relation table, TupleTableSlot** slots, std::size_t count, Constraints constraints, int ascending) {
   const bool has_constraints = constraints == Constraints::kChecked && RelationGetDescr(table)->constr != nullptr;

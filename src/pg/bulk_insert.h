@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 
 struct RelationData;
 struct TupleTableSlot;
@@ -17,5 +18,9 @@ enum class Constraints : bool { kUnchecked, kChecked };
 // between them add nothing.
 void bulk_insert(RelationData* table, TupleTableSlot** slots, std::size_t count, Constraints constraints,
                  int ascending = 0);
+
+// The number, from 1, of the column that is not null in the rows that the index has; 0 if it has all rows. nullopt if its
+// predicate is of another form than "column IS NOT NULL".
+std::optional<int> column_not_null(RelationData* index);
 
 }  // namespace webhook::pg

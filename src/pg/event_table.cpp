@@ -6,12 +6,13 @@ extern "C" {
 #include "access/genam.h"
 #include "access/tupdesc.h"
 #include "catalog/pg_am.h"
-#include "nodes/primnodes.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
 }
 
 #include <cstring>
+
+#include "pg/bulk_insert.h"
 
 namespace webhook::pg {
 namespace {
@@ -22,12 +23,7 @@ constexpr const char* kNames[kEventColumns] = {
 
 // Whether the index has just the rows that it is to have: those with an id_count if it is on kXid, otherwise all.
 bool has_right_rows(Relation index, EventColumn column, const int* places) {
-  List* const predicate = RelationGetIndexPredicate(index);
-  if (column != kXid) return predicate == NIL;
-  if (list_length(predicate) != 1 || !IsA(linitial(predicate), NullTest)) return false;
-  const auto* test = static_cast<const NullTest*>(linitial(predicate));
-  const auto* tested = reinterpret_cast<const Var*>(test->arg);
-  return test->nulltesttype == IS_NOT_NULL && IsA(tested, Var) && tested->varattno == places[kIdCount] + 1;
+  return column_not_null(index) == (column == kXid ? places[kIdCount] + 1 : 0);
 }
 
 }  // namespace
