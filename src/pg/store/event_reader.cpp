@@ -51,6 +51,9 @@ struct RawEvent {
   bool is_backfill;
 };
 
+// How many events outside the window are passed over. After a crash there can be millions.
+constexpr std::size_t kOthersMax = 1000;
+
 struct Reading {
   const IdRange* ids;  // ascending, disjoint
   std::size_t range_count;
@@ -58,6 +61,7 @@ struct Reading {
   RawEvent* events;      // room for events_max
   std::size_t events_max;
   std::size_t bytes_max;  // limit on the expanded texts; the first event is returned in any case
+  std::size_t others;     // events outside the window so far
   std::size_t count;
   std::size_t bytes;
 };
@@ -154,11 +158,14 @@ Datum value_of(const Scan& scan, EventColumn column) {
   return slot_getattr(scan.slot, scan.places[column] + 1, &is_null);
 }
 
-// Returns false if there is no room for more.
+// Returns false if there is no room for more, or too many events are outside the window.
 bool read_range(const Scan& scan, const IdRange& ids, Reading* reading) {
   seek(scan, Int64GetDatum(ids.first), F_INT8GE, Int64GetDatum(ids.limit), F_INT8LT);
   while (next_row(scan)) {
-    if (reading->window != nullptr && !reading->window->contains(DatumGetUInt64(value_of(scan, kXid)))) continue;
+    if (reading->window != nullptr && !reading->window->contains(DatumGetUInt64(value_of(scan, kXid)))) {
+      if (++reading->others > kOthersMax) return false;
+      continue;
+    }
     if (reading->count == reading->events_max) return false;
     reading->bytes += expanded_bytes(scan.slot, scan.places);
     if (reading->count > 0 && reading->bytes > reading->bytes_max) return false;
@@ -231,6 +238,7 @@ Read read(const Oid* segments, std::size_t segment_count, const std::vector<IdRa
                   .events = nullptr,
                   .events_max = events_max,
                   .bytes_max = bytes_max,
+                  .others = 0,
                   .count = 0,
                   .bytes = 0};
   const bool is_whole = guarded([&reading, segments, segment_count] {

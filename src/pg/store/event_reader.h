@@ -19,8 +19,8 @@ namespace webhook::pg {
 std::optional<std::vector<IdRange>> read_few_batches(const Window::Ranges& xids, std::size_t batches_max);
 
 // The window's events with these ids, as far as they are visible to the Transaction's snapshot, in no particular order.
-// nullopt if there are more than events_max, if they are larger than bytes_max when expanded, or if a segment has lost
-// its index on id. Throws Error.
+// nullopt if there are more than events_max, if they are larger than bytes_max when expanded, if very many others have
+// such ids, or if a segment has lost its index on id. Throws Error.
 std::optional<std::vector<Event>> read_few_events(const Window& window, const std::vector<IdRange>& ids,
                                                   std::size_t events_max, std::size_t bytes_max);
 
