@@ -15,12 +15,13 @@
 #include "core/address_policy.h"
 #include "core/port_list.h"
 #include "core/time.h"
+#include "http/url.h"
 
 namespace webhook {
 
 struct HttpRequest {
   std::uint64_t token = 0;  // chosen by the caller; returned in the response
-  std::string url;
+  RequestUrl url;
   std::string headers;                      // "Name: value" lines separated by CR LF; Content-Type comes first
   std::vector<std::string> custom_headers;  // "Name: value" each, without line ends
   std::shared_ptr<const std::string> body;  // null: empty; shared with the caller, so that there is one copy

@@ -246,15 +246,18 @@ CURLcode Transfer::begin(HttpRequest request, SteadyTime now) {
   timeout_ms_ = to_ms(request_.timeout);
   connect_timeout_ms_ = std::min(timeout_ms_, to_ms(settings_.connect_timeout));
   // libcurl takes a C string, so it would silently cut the URL at a NUL. It would also guess a missing scheme.
-  if (request_.url.find('\0') != std::string::npos) return CURLE_URL_MALFORMAT;
-  if (request_.url.find("://") == std::string::npos) return CURLE_URL_MALFORMAT;
+  if (request_.url.text().find('\0') != std::string::npos) return CURLE_URL_MALFORMAT;
+  if (request_.url.text().find("://") == std::string::npos) return CURLE_URL_MALFORMAT;
   // With a proxy, sockets connect to the proxy, so the webhook's port is checked here.
-  if (!settings_.proxy.empty() && port_problem(request_.url, settings_.allowed_ports)) return CURLE_URL_MALFORMAT;
+  if (!settings_.proxy.empty() && port_problem(request_.url.text(), settings_.allowed_ports))
+    return CURLE_URL_MALFORMAT;
   if (!link_headers()) return CURLE_BAD_FUNCTION_ARGUMENT;
 
   CURL* const easy = easy_.get();
-  const CURLcode code = curl_easy_setopt(easy, CURLOPT_URL, request_.url.c_str());
+  const CURLcode code = curl_easy_setopt(easy, CURLOPT_URL, request_.url.text().c_str());
   if (code != CURLE_OK) return code;
+  // It takes precedence. Without it libcurl parses the text again, and refuses it in its own words.
+  set(easy, CURLOPT_CURLU, request_.url.parsed());
   set(easy, CURLOPT_HTTPHEADER, header_list_.data());
   const std::string_view body = request_.body == nullptr ? "" : std::string_view(*request_.body);
   set(easy, CURLOPT_POSTFIELDS, body.data());  // not copied: request_ owns it
@@ -487,7 +490,7 @@ HttpResponse Transfer::finish(CURLcode code, SteadyTime now) {
   if (code == CURLE_OK || body_cut_) {
     response_.outcome = HttpOutcome::kResponse;
     if (response_.status >= 300 && response_.status <= 399) {
-      response_.redirect_host = redirect_host(request_.url, location_);
+      response_.redirect_host = redirect_host(request_.url.text(), location_);
     }
   } else {
     if (response_.status < 200) response_.status = 0;  // a 1xx, with nothing after it
@@ -511,6 +514,7 @@ HttpResponse Transfer::finish(CURLcode code, SteadyTime now) {
 }
 
 void Transfer::reset() {
+  set(easy_.get(), CURLOPT_CURLU, static_cast<CURLU*>(nullptr));  // request_ owned it
   request_ = {};
   header_list_.clear();
   error_buffer_[0] = '\0';
@@ -676,10 +680,10 @@ std::string Transfer::format_problem(CURLcode code) const {
 }
 
 Transfer::Failure Transfer::url_failure(CURLcode code) const {
-  if (auto problem = url_problem(request_.url, settings_.allow_http)) {
+  if (auto problem = url_problem(request_.url.text(), settings_.allow_http)) {
     return {HttpOutcome::kBadUrl, "invalid URL: " + *problem};
   }
-  if (auto problem = port_problem(request_.url, settings_.allowed_ports)) {
+  if (auto problem = port_problem(request_.url.text(), settings_.allowed_ports)) {
     return {HttpOutcome::kBlocked, "invalid URL: " + *problem};
   }
   // libcurl has the same code for a protocol that it may not use and for a reply in an unknown protocol.
@@ -701,14 +705,14 @@ std::string Transfer::peer() const {
   return to_text(address_) + " port " + std::to_string(port_);
 }
 
-std::string Transfer::host() const { return url_host(request_.url); }
+std::string Transfer::host() const { return url_host(request_.url.text()); }
 
 // libcurl's message, made safe for a log: printable, and without the confidential parts of the URL.
 std::string Transfer::curl_message(CURLcode code) const {
   std::string text = error_buffer_[0] != '\0' ? error_buffer_.data() : curl_easy_strerror(code);
-  const std::size_t query = request_.url.find('?');
-  const bool has_user = request_.url.find('@') < query;
-  if (has_user || (query != std::string::npos && text.find(request_.url.substr(query)) != std::string::npos)) {
+  const std::size_t query = request_.url.text().find('?');
+  const bool has_user = request_.url.text().find('@') < query;
+  if (has_user || (query != std::string::npos && text.find(request_.url.text().substr(query)) != std::string::npos)) {
     text = curl_easy_strerror(code);
   }
   std::replace_if(
@@ -725,7 +729,7 @@ long Transfer::proxy_refusal() const {
 // Whether the request needs CONNECT on the connection that was made for it. A reused connection has its tunnel already.
 bool Transfer::makes_tunnel() const {
   const bool is_http_proxy = !settings_.proxy.empty() && !settings_.proxy.starts_with("socks");
-  return is_http_proxy && begins_with_name(request_.url, "https:") && sockets_opened_ > 0 && was_connected();
+  return is_http_proxy && begins_with_name(request_.url.text(), "https:") && sockets_opened_ > 0 && was_connected();
 }
 
 bool Transfer::awaits_tunnel() const {

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <memory>
 #include <new>
+#include <utility>
 
 namespace webhook {
 namespace {
@@ -133,5 +134,24 @@ std::string redirect_host(std::string_view url, std::string_view location) {
   const auto is_plain = [](char character) { return character > 0x20 && character < 0x7f; };
   return std::all_of(host.begin(), host.end(), is_plain) ? host : std::string();
 }
+
+struct RequestUrl::Parsed {
+  std::string text;
+  ParsedUrl url;
+};
+
+RequestUrl::RequestUrl(std::string text) {
+  CURLUcode code = CURLUE_OK;
+  ParsedUrl url = parse(text, &code);
+  if (code != CURLUE_OK) url.reset();
+  parsed_ = std::make_shared<const Parsed>(Parsed{std::move(text), std::move(url)});
+}
+
+const std::string& RequestUrl::text() const {
+  static const std::string kNone;
+  return parsed_ == nullptr ? kNone : parsed_->text;
+}
+
+CURLU* RequestUrl::parsed() const { return parsed_ == nullptr ? nullptr : parsed_->url.get(); }
 
 }  // namespace webhook

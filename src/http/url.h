@@ -3,11 +3,14 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 
 #include "core/port_list.h"
+
+struct Curl_URL;  // libcurl's CURLU
 
 namespace webhook {
 
@@ -25,5 +28,23 @@ std::string url_host(std::string_view url);
 
 // The host that a redirect from the URL to the location leads to. Empty unless the location is valid and http or https.
 std::string redirect_host(std::string_view url, std::string_view location);
+
+// A URL to send requests to, with what libcurl's parser makes of it. Parsing takes longer than most of what else a request
+// needs before it is sent, so whoever sends many keeps one of these. Copies share it.
+class RequestUrl {
+ public:
+  RequestUrl() = default;
+  // Throws std::bad_alloc. Not explicit: what sends a single request has a string.
+  RequestUrl(std::string text);
+
+  const std::string& text() const;
+  // nullptr: the parser refuses it. Whoever sends it by its text learns why.
+  Curl_URL* parsed() const;
+
+ private:
+  struct Parsed;
+
+  std::shared_ptr<const Parsed> parsed_;
+};
 
 }  // namespace webhook

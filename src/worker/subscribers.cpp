@@ -28,6 +28,12 @@ SigningKeys& Subscriber::keys() {
   return known.keys;
 }
 
+const RequestUrl& Subscriber::url() {
+  Details& known = details();
+  if (!known.url) known.url.emplace(known.webhook.url);
+  return *known.url;
+}
+
 Subscriber::Details& Subscriber::wake() const {
   auto details = std::make_unique<Details>();
   if (!packed_.empty()) unpack(packed_, &details->webhook, &details->endpoint);
@@ -77,7 +83,10 @@ Subscribers::Change Subscribers::put(Webhook webhook, std::uint64_t round) {
     change.ordering = known.limits.ordering != webhook.limits.ordering;
     change.url = known.url != webhook.url;
     change.became_deliverable = !known.is_deliverable() && webhook.is_deliverable();
-    if (change.url) details.endpoint.failing_since.reset();
+    if (change.url) {
+      details.endpoint.failing_since.reset();
+      details.url.reset();
+    }
     if (known.events != webhook.events) forget_routes(organization);
     change.filter = known.filter != webhook.filter;
     if (change.filter) {

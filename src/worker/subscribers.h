@@ -19,6 +19,7 @@
 #include "core/time.h"
 #include "core/uuid.h"
 #include "core/wire.h"
+#include "http/url.h"
 #include "worker/store.h"
 
 namespace webhook {
@@ -39,6 +40,7 @@ class Subscriber {
     int filter_overruns = 0;                          // in a row
     std::unique_ptr<CompiledFilter> compiled_filter;  // once it was asked
     SigningKeys keys;                                 // once something was signed
+    std::optional<RequestUrl> url;                    // of the webhook, once something was sent
   };
 
   const Uuid& id() const { return id_; }
@@ -57,6 +59,8 @@ class Subscriber {
   const EndpointState& endpoint() const { return details().endpoint; }
   // Of webhook.secrets, newest first.
   SigningKeys& keys();
+  // Of webhook.url.
+  const RequestUrl& url();
 
   bool is_resting() const { return details_ == nullptr; }
   // Whether nothing would be lost if it rested, as far as it knows itself: its endpoint and its filter do not fail.

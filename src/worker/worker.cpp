@@ -309,7 +309,7 @@ void Worker::send() {
 
 void Worker::start_request(Delivery delivery, Subscriber& subscriber, Time now) {
   HttpRequest request{.token = delivery.ticket,
-                      .url = subscriber.webhook().url,
+                      .url = subscriber.url(),
                       .headers = build_headers({.public_event_id = delivery.event->public_event_id,
                                                 .event_name = delivery.event->event_name,
                                                 .number = delivery.attempt,

@@ -207,6 +207,32 @@ TEST_F(CurlClientTest, PostsTheRequestAsItIs) {
   EXPECT_FALSE(received.headers.contains("accept-encoding"));
 }
 
+// One transfer sends all of them: each needs another URL than the one before, and some URLs are refused.
+TEST_F(CurlClientTest, EachRequestGoesToItsOwnUrl) {
+  const LoopbackServer one(always(http_response(200)));
+  const LoopbackServer two(always(http_response(200)));
+  CurlClient client(loopback_settings());
+  std::vector<std::string> targets;
+  for (const char* path : {"", "/", "/a/../b", "/a/./b", "?c=d", "/%7euser", "/a//b", "/a?b=/../c"}) {
+    for (const LoopbackServer* server : {&one, &two}) {
+      EXPECT_EQ(send(client, request_to("http://user:secret@127.0.0.1/")).outcome, HttpOutcome::kBadUrl);
+      const RequestUrl url(server->url(path));
+      EXPECT_NE(url.parsed(), nullptr) << path;
+      HttpRequest request = request_to("");
+      request.url = url;
+      EXPECT_EQ(send(client, request).outcome, HttpOutcome::kResponse) << path;
+      // The URL outlives the request, and serves the next one.
+      EXPECT_EQ(send(client, std::move(request)).outcome, HttpOutcome::kResponse) << path;
+    }
+    ASSERT_EQ(one.requests().size(), two.requests().size()) << path;
+    ASSERT_EQ(one.requests().size(), 2 * targets.size() + 2) << path;
+    EXPECT_EQ(one.requests().back().target, two.requests().back().target);
+    EXPECT_EQ(one.requests().end()[-2].target, one.requests().back().target);
+    targets.push_back(one.requests().back().target);
+  }
+  EXPECT_EQ(targets, (std::vector<std::string>{"/", "/", "/b", "/a/b", "/?c=d", "/%7euser", "/a//b", "/a?b=/../c"}));
+}
+
 TEST_F(CurlClientTest, BodyWithNulBytesArrivesExactly) {
   const LoopbackServer server(always(http_response(200)));
   HttpRequest request = request_to(server.url());

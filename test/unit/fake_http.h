@@ -89,7 +89,7 @@ class FakeHttp : public HttpClient {
 
   void start(HttpRequest request) override {
     Received seen{.at = process_.now(),
-                  .url = request.url,
+                  .url = request.url.text(),
                   .event = header(request, "X-Webhook-Event"),
                   .public_event_id = header(request, "webhook-id"),
                   .event_id = id_in(*request.body),
@@ -120,11 +120,11 @@ class FakeHttp : public HttpClient {
     }
     bytes_in_flight_ += request.body->size();
     bytes_in_flight_at_most_ = std::max(bytes_in_flight_at_most_, bytes_in_flight_);
-    flights_.emplace(process_.now() + elapsed, Flight{request.url, std::move(response), request.body, is_test});
+    flights_.emplace(process_.now() + elapsed, Flight{request.url.text(), std::move(response), request.body, is_test});
     if (is_test) {
       tests_in_flight_at_most_ = std::max(tests_in_flight_at_most_, ++tests_in_flight_);
     } else {
-      ++in_flight_by_url_[request.url];
+      ++in_flight_by_url_[request.url.text()];
     }
     in_flight_at_most_ = std::max(in_flight_at_most_, in_flight());
     process_.after(elapsed, [this] { process_.make_ready(); });

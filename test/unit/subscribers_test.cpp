@@ -183,6 +183,26 @@ TEST(SubscribersTest, NewSecretsMakeNewKeys) {
   EXPECT_EQ(subscribers.find(kFirst)->keys().size(), 1U);
 }
 
+TEST(SubscribersTest, RequestsGoToTheWebhooksUrlOfNow) {
+  Subscribers subscribers;
+  Webhook moved = webhook(kFirst, {"*"});
+  moved.url = "https://example.com/hook";
+  subscribers.put(moved);
+  Subscriber& subscriber = *subscribers.find(kFirst);
+  EXPECT_EQ(subscriber.url().text(), moved.url);
+  EXPECT_NE(subscriber.url().parsed(), nullptr);
+  const auto* const parsed = subscriber.url().parsed();
+  subscribers.put(moved);
+  EXPECT_EQ(subscriber.url().parsed(), parsed);
+  moved.url = "https://example.com/elsewhere";
+  subscribers.put(moved);
+  EXPECT_EQ(subscriber.url().text(), moved.url);
+  subscriber.rest();
+  moved.url = "https://example.com/";
+  subscribers.put(moved);
+  EXPECT_EQ(subscriber.url().text(), moved.url);
+}
+
 TEST(SubscribersTest, DeliveryFindsTheWebhookThatItWasMadeFor) {
   Subscribers subscribers;
   Webhook of_acme = webhook(kFirst, {"*"}, "acme");

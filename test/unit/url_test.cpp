@@ -102,6 +102,22 @@ TEST(UrlProblem, BoundsTheLength) {
   EXPECT_TRUE(url_problem(base + std::string(kUrlBytesMax - base.size() + 1, 'a'), false));
 }
 
+TEST(RequestUrl, IsParsedUnlessTheParserRefusesIt) {
+  const RequestUrl url("https://example.com/a?b");
+  EXPECT_EQ(url.text(), "https://example.com/a?b");
+  ASSERT_NE(url.parsed(), nullptr);
+  const RequestUrl copy = url;  // NOLINT(performance-unnecessary-copy-initialization): the copy is what is tested
+  EXPECT_EQ(copy.parsed(), url.parsed());
+  EXPECT_EQ(&copy.text(), &url.text());
+  for (const char* refused :
+       {"", "nonsense", "https://", "https://user@host/", "https://host:99999/", "https://a b/"}) {
+    EXPECT_EQ(RequestUrl(refused).text(), refused);
+    EXPECT_EQ(RequestUrl(refused).parsed(), nullptr) << refused;
+  }
+  EXPECT_EQ(RequestUrl().text(), "");
+  EXPECT_EQ(RequestUrl().parsed(), nullptr);
+}
+
 TEST(UrlHost, IsTheHostAlone) {
   EXPECT_EQ(url_host("https://example.com:8443/hooks?x"), "example.com");
   EXPECT_EQ(url_host("nonsense"), "");
