@@ -52,8 +52,8 @@ COMMENT ON COLUMN @extschema@.webhook_events.backfill IS
     'True: the row existed before its table was subscribed, and was copied then (webhook_watch(backfill => true)). '
     'Otherwise null.';
 COMMENT ON COLUMN @extschema@.webhook_events.id_count IS
-    'Of the first event of a batch: how many consecutive ids, from its own on, the batch has. Null: the event is not the '
-    'first of a batch.';
+    'Of the first event of a batch in each of the rings: up to which id the batch goes there, as a number of consecutive '
+    'ids from its own on. Null: the event is not the first.';
 
 CREATE TABLE @extschema@.webhook_events_0 PARTITION OF @extschema@.webhook_events FOR VALUES IN (0);
 CREATE TABLE @extschema@.webhook_events_1 PARTITION OF @extschema@.webhook_events FOR VALUES IN (1);

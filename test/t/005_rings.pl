@@ -235,6 +235,66 @@ is(
 eventually { ring_bytes('events') <= $cap + $segment + $empty_ring } 'and the ring shrinks again'
   or diag(ring_bytes('events'));
 
+# --- a transaction that writes to both rings --------------------------------------------------------------------------
+
+# It writes events of an organization within its share and of one beyond it, and commits after the second ring has moved
+# on. That ring then comes to its segment again before these events have been read. The first ring has room for all that
+# follows.
+$node->append_conf('postgresql.conf', "webhook.max_event_size = '4MB'");
+$node->reload;
+query(q{
+	CREATE TABLE things (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, organization_id text, body text);
+	SELECT webhook_watch('things', 'thing.created');
+});
+my $things = start_receiver();
+create_webhook($node, url => $things->url, events => ['thing.created'], organization_id => $_) foreach qw(flood quiet);
+
+sub insert_things
+{
+	my ($organization, $count) = @_;
+	return "INSERT INTO things (organization_id, body) SELECT '$organization', $random_text FROM generate_series(1, $count) AS n;";
+}
+sub second_segment { return query(q{SELECT slot FROM webhook_rings WHERE ring = 'excess_events'}); }
+
+eventually
+{
+	query(insert_things('flood', 200)) unless query('SELECT count(*) FROM webhook_events WHERE slot > 7');
+	query(insert_things('flood', 1));
+	query('SELECT slot > 7 FROM webhook_events ORDER BY id DESC LIMIT 1') eq 't'
+}
+'an organization is beyond its share';
+my $writer = WebhookTest::Session->new($node, 'postgres');
+$writer->query('BEGIN;' . insert_things('quiet', 1) . insert_things('flood', 5) . 'SELECT webhook_flush()');
+my @written = split /\|/,
+  $writer->query(q{SELECT count(*) FILTER (WHERE slot < 8), max(slot), count(*) FROM webhook_events WHERE xid = pg_current_xact_id()});
+is("$written[0] of $written[2]", '1 of 6', 'a transaction writes to both rings');
+my $segment_of_writer = $written[1];
+my $newest_there = "(SELECT max(id) FROM webhook_events WHERE slot = $segment_of_writer)";
+eventually { query(insert_things('flood', 20)); second_segment() != $segment_of_writer } 'the second ring moves on';
+eventually
+{
+	query(insert_things('quiet', 1));
+	query("SELECT bool_and(lowest_id > $newest_there) FROM webhook_checkpoint") eq 't'
+}
+'and the checkpoint moves past all that its last segment holds';
+
+$node->append_conf('postgresql.conf', 'webhook.enabled = off');
+$node->reload;
+wait_until { query(q{SELECT bool_and(state = 'switched off') FROM webhook_workers}) eq 't' } 'deliveries are switched off';
+$writer->query('COMMIT');
+is($writer->errors, '', 'the transaction commits');
+$writer->finish;
+$log_offset = -s $node->logfile;
+eventually
+{
+	query(insert_things('flood', 20));
+	is_kept_because($log_offset, 'it holds events that are not settled yet') || query("SELECT $newest_there IS NULL") eq 't'
+}
+'the second ring comes to its segment again';
+$node->append_conf('postgresql.conf', 'webhook.enabled = on');
+$node->reload;
+eventually { keys %{ $things->counts_by_webhook_id } == query('SELECT count(*) FROM things') } 'every event arrives';
+
 # The test's own readers meet a segment that is being emptied, which takes a loaded machine a while.
 unlike(slurp_file($node->logfile), qr/still waiting for (?!AccessShareLock)/, 'no writer ever waited for a lock');
 $application->finish;

@@ -160,24 +160,24 @@ bool assign_ids(EventBuffer* buffer, SubtransactionId sub, Oid sequence, Flush f
   return false;
 }
 
-// The batches among the rows of one flush: each run of consecutive ids is one. Its first row says how many they are.
+// The batches among the rows of one flush. A run of consecutive ids is a batch in each ring that it is in, because a
+// segment's rows are looked for without those of other segments. The first row of a batch has the number of ids from its
+// own to that of the last; those between may be in the other ring.
 class Batches {
  public:
-  // Rows come in the order of their ids.
-  void add(EventValues* row, std::int64_t id) {
-    if (first_ == nullptr || id != next_id_) {
-      first_ = row;
-      count_ = 0;
-    }
+  // Rows come in the order of their ids. part: the ring.
+  void add(EventValues* row, int part, std::int64_t id) {
+    if (id != next_id_) first_[0] = first_[1] = nullptr;
     next_id_ = id + 1;
-    first_->values[kIdCount] = Int32GetDatum(++count_);
-    first_->nulls[kIdCount] = false;
+    if (first_[part] == nullptr) first_[part] = row;
+    EventValues* const first = first_[part];
+    first->values[kIdCount] = Int32GetDatum(static_cast<std::int32_t>(next_id_ - DatumGetInt64(first->values[kId])));
+    first->nulls[kIdCount] = false;
   }
 
  private:
-  EventValues* first_ = nullptr;
+  EventValues* first_[2] = {};
   std::int64_t next_id_ = 0;
-  std::int32_t count_ = 0;
 };
 
 // --- The segment -----------------------------------------------------------------------------------------------------
@@ -361,7 +361,7 @@ Flushed write_own(EventBuffer* buffer, SubtransactionId sub, Flush flush) {
     row->values[kSlot] = Int16GetDatum(static_cast<int16>(targets[part].segment));
     const std::int64_t id = buffer->id_of(sub, i);
     row->values[kId] = Int64GetDatum(id);
-    if (!are_announced) batches.add(row, id);
+    if (!are_announced) batches.add(row, part, id);
   }
   // Discarded before the rows are written, because an index's function may itself capture events.
   buffer->discard(sub);
