@@ -169,6 +169,22 @@ query($source, q{BEGIN; INSERT INTO items VALUES (200, 'prepared', 1); PREPARE T
 catch_up('changes');
 is(query($node, q{SELECT count(*) FROM webhook_events WHERE data->>'name' = 'prepared'}), 1, 'a prepared transaction is sent');
 
+# What is prepared here when the source prepares it, commits without a statement.
+create_tables('CREATE TABLE transfers (id int PRIMARY KEY)');
+query($node, q{SELECT webhook_watch('transfers', 'transfer.created', organization_column => NULL, on_replicated => true)});
+publish('transfers', 'transfers');
+subscribe('transfers', 'two_phase = true');
+$node->append_conf('postgresql.conf', q{webhook.idle_timeout = '100ms'});
+$node->reload;
+query($source, q{BEGIN; INSERT INTO transfers VALUES (1); PREPARE TRANSACTION 'transfer'});
+wait_until { query($node, 'SELECT count(*) FROM pg_prepared_xacts') == 1 } 'it is prepared on the node';
+eventually { query($node, 'SELECT count(*) FROM webhook_workers') == 0 } 'a worker with nothing to do leaves';
+query($source, q{COMMIT PREPARED 'transfer'});
+eventually { grep { $_->{event} eq 'transfer.created' } $receiver->bodies('/ok?all') }
+'when the source commits what it has prepared, a worker is started and sends it';
+$node->append_conf('postgresql.conf', q{webhook.idle_timeout = '5min'});
+$node->reload;
+
 # --- Rows that a table had ----------------------------------------------------------------------------------------------
 
 create_tables('CREATE TABLE orders (id int PRIMARY KEY, organization_id text); CREATE TABLE lines (id int PRIMARY KEY)');

@@ -323,6 +323,7 @@ bool is_wanted(std::optional<std::string_view> organization_id, std::string_view
 void end_transaction(bool committed) noexcept {
   withdraw_ids();
   if (committed && written().segments.any()) wake_listening_workers();
+  if (has_applied_commit_prepared() && committed) wake_workers();
   buffer().clear();
   written().segments.reset();
   written().early.clear();

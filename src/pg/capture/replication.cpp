@@ -3,11 +3,14 @@
 extern "C" {
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_subscription_rel.h"
 #include "replication/origin.h"
 #include "replication/worker_internal.h"
 #include "storage/spin.h"
 }
+
+#include <utility>
 
 #include "pg/timestamps.h"
 
@@ -30,6 +33,14 @@ bool is_copying_table() noexcept {
 std::optional<Time> source_commit_time() noexcept {
   if (!is_applying() || replorigin_session_origin_timestamp == 0 || is_copying_table()) return std::nullopt;
   return from_timestamptz(replorigin_session_origin_timestamp);
+}
+
+// PostgreSQL's apply worker notes the place of what it applies in the source's WAL, and commits the prepared transaction
+// from within one of its own that writes nothing. ROLLBACK PREPARED looks the same.
+bool has_applied_commit_prepared() noexcept {
+  static XLogRecPtr last_applied = InvalidXLogRecPtr;
+  const XLogRecPtr before = std::exchange(last_applied, replorigin_session_origin_lsn);
+  return is_applying() && before != last_applied && !TransactionIdIsValid(GetTopTransactionIdIfAny());
 }
 
 }  // namespace webhook::pg

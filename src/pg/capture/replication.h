@@ -17,4 +17,8 @@ bool is_copying_table() noexcept;
 // commits or is prepared here.
 std::optional<Time> source_commit_time() noexcept;
 
+// To be called at the end of each transaction: whether it has committed a prepared one here because the source did. There
+// is no statement then that a hook could see.
+bool has_applied_commit_prepared() noexcept;
+
 }  // namespace webhook::pg

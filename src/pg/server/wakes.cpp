@@ -44,7 +44,7 @@ void end_commit() {
 }
 
 // XACT_EVENT_COMMIT would be too early: the transaction's invalidations are not sent yet, and a woken process must find
-// them. For PREPARE and COMMIT PREPARED see utility_hook.cpp.
+// them. For PREPARE and COMMIT PREPARED see utility_hook.cpp, and capture.cpp for what logical replication applies.
 void at_transaction_end(ResourceReleasePhase phase, bool is_commit, bool is_top_level, void* /*argument*/) noexcept {
   if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !is_top_level) return;
   end_commit();
