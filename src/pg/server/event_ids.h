@@ -31,7 +31,8 @@ std::optional<UnfinishedIds> unfinished_ids(std::uint32_t sequence_oid);
 // The ids of recent batches, as merge() returns them. Not all of a batch need have been written.
 std::vector<IdRange> recent_batches(std::uint32_t sequence_oid);
 
-// Replaces the pool by this block, unless the pool already has higher ids.
+// Replaces the pool by this block, unless the pool already has higher ids. Forgets another sequence's pool, and what has
+// been announced of it. So the caller holds a lock that keeps the extension from being dropped, here and below.
 void publish_ids(std::uint32_t sequence_oid, IdRange block) noexcept;
 
 // How many ids are left. Tells the worker when to refill.

@@ -92,7 +92,10 @@ RingReport SpiStore::maintain_ring(Ring ring, const RingLimits& limits) {
   Query turn(statements::turn_ring);
   turn.bind(ring_name(ring)).bind(static_cast<std::int32_t>(next)).run();
   work.commit();
-  if (holds_events(ring)) publish_event_segment(events_sequence_, next);
+  if (holds_events(ring)) {
+    has_published_segment_ = false;
+    refill_ids();
+  }
   return report;
 }
 
@@ -173,10 +176,14 @@ bool SpiStore::make_room(Ring ring, int segment, RingReport* report) {
   return true;
 }
 
+// Publishes within its transactions, whose lock keeps the extension from being dropped. Otherwise one created after it
+// could have published already.
 void SpiStore::refill_ids() {
-  // Done at least once, because an earlier worker may have ended between turning the ring and publishing the segment.
-  if (!has_published_segment_ || !current_event_segment(events_sequence_, false) ||
-      !current_event_segment(events_sequence_, true)) {
+  // Done at least once, because an earlier worker may have ended between turning the ring and publishing the segment. Only
+  // by the worker that turns the rings: to another, one may turn between the two steps.
+  const bool is_known = has_published_segment_ && current_event_segment(events_sequence_, false) &&
+                        current_event_segment(events_sequence_, true);
+  if (share_.number == 1 && !is_known) {
     Work work(*this, "webhook: looking after the rings");
     for (const Ring ring : {Ring::kEvents, Ring::kExcessEvents}) {
       Query query(statements::read_ring);
@@ -191,8 +198,8 @@ void SpiStore::refill_ids() {
   Query query(statements::draw_ids);
   query.run();
   const std::int64_t first = query.get_int64(0, query.column("first"));
-  work.commit();
   publish_ids(events_sequence_, {first, first + kIdBlock});
+  work.commit();
 }
 
 }  // namespace webhook::pg
