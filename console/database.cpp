@@ -66,7 +66,9 @@ Database::Database(boost::asio::io_context& io, boost::asio::thread_pool& connec
 Database::~Database() { *is_alive_ = false; }
 
 void Database::call(Call call, Identity identity, Reply reply) {
-  if (waiting_.size() >= kWaitingMax) {
+  const auto of_same = std::count_if(waiting_.begin(), waiting_.end(),
+                                     [&](const auto& other) { return other->identity.name == identity.name; });
+  if (waiting_.size() >= kWaitingMax || static_cast<std::size_t>(of_same) >= kWaitingOfOneMax) {
     reply(too_busy());
     return;
   }

@@ -5,7 +5,8 @@
 // whose connection is lost on the way is made once more if it only reads; whether a writing one took effect is not known,
 // and its caller is told so.
 //
-// No caller takes it all: one identity, and likewise all slow calls together, get at most half of the connections.
+// No caller takes it all: one identity, and likewise all slow calls together, get at most half of the connections. Of the
+// calls that wait, one identity has few.
 //
 // Everything runs in the io_context's one thread, except for connecting, which libpq does only half without blocking:
 // name servers. That has threads of its own.
@@ -39,6 +40,7 @@ class Database {
   using Reply = std::function<void(std::variant<std::string, ApiError>)>;
 
   static constexpr std::size_t kWaitingMax = 256;
+  static constexpr std::size_t kWaitingOfOneMax = 32;
   static constexpr std::chrono::seconds kWaitMax{10};
   static constexpr std::chrono::minutes kIdleMax{5};
 

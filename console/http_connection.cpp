@@ -134,6 +134,7 @@ void HttpConnection::refuse(Error error) {
 void HttpConnection::judge() {
   is_idle_ = false;
   is_judged_ = true;
+  server_.awaits_client(*this);
   limit(server_.timeouts().body);
   Service::Judged judged = server_.service().judge(parser_->get().base(), peer_);
   admitted_ = std::move(judged.admitted);
@@ -169,6 +170,7 @@ void HttpConnection::handle() {
   }
   // The database's own limits bound the time.
   deadline_.cancel();
+  is_calling_ = true;
   auto& request = parser_->get();
   server_.service().handle(*admitted_, request.base(), request.body(),
                            [self = shared_from_this()](HttpResponse response) { self->write(std::move(response)); });
@@ -182,6 +184,7 @@ void HttpConnection::write_and_close(HttpResponse response) {
 void HttpConnection::write(HttpResponse response) {
   if (is_closed_) return;
   is_idle_ = false;
+  is_calling_ = false;
   const auto& request = parser_->get();
   const bool is_head = request.method() == http::verb::head;
   const bool is_cut_off = response.count(http::field::connection) > 0;
@@ -193,6 +196,7 @@ void HttpConnection::write(HttpResponse response) {
   if (response.result() != http::status::not_modified)
     response.set(http::field::content_length, std::to_string(response.body().size()));
   written_ = serialized(response, !is_head);
+  server_.awaits_client(*this);
   limit(server_.timeouts().write);
   stream_->write(boost::asio::buffer(written_), [self = shared_from_this(), keeps_alive](Error error, std::size_t) {
     if (!error) self->written(keeps_alive);

@@ -30,6 +30,10 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void start();
   // Whether nothing has been asked that is not answered.
   bool is_idle() const { return is_idle_; }
+  // Whether the client is what it waits for: to send its request, or to take the answer.
+  bool awaits_client() const { return !is_calling_; }
+  // Of the answer that is underway.
+  std::size_t unsent_bytes() const { return written_.size(); }
   void close();
 
  private:
@@ -61,6 +65,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   std::size_t lingered_ = 0;
   bool is_idle_ = true;
   bool is_judged_ = false;
+  bool is_calling_ = false;  // the service answers
   bool is_closed_ = false;
 };
 

@@ -95,9 +95,10 @@ void HttpServer::start(Service& service) {
 void HttpServer::accept_next() {
   if (is_accepting_ || stopped_) return;
   if (connections_.size() >= kHttpConnectionsMax) {
-    // The one that has been idle for longest makes room; while all are busy, new ones wait.
-    const auto idle = std::find_if(connections_.begin(), connections_.end(), [](auto* c) { return c->is_idle(); });
-    if (idle != connections_.end()) (*idle)->close();
+    // The one that has waited for its client for longest makes room. So clients that send or read slowly keep nobody out.
+    const auto slowest =
+        std::find_if(connections_.begin(), connections_.end(), [](auto* c) { return c->awaits_client(); });
+    if (slowest != connections_.end()) (*slowest)->close();
     return;
   }
   is_accepting_ = true;
@@ -149,9 +150,20 @@ void HttpServer::remove(HttpConnection& connection) {
   }
 }
 
-void HttpServer::answered(HttpConnection& connection) {
+void HttpServer::awaits_client(HttpConnection& connection) {
   const auto found = std::find(connections_.begin(), connections_.end(), &connection);
   connections_.splice(connections_.end(), connections_, found);
+  std::size_t unsent = 0;
+  for (auto other = connections_.rbegin(); other != connections_.rend(); ++other) {
+    unsent += (*other)->unsent_bytes();
+    if (unsent > kUnsentBytesMax && (*other)->unsent_bytes() > 0) (*other)->close();
+  }
+  // It may be the first that can make room.
+  if (!is_accepting_) boost::asio::post(io_, [this] { accept_next(); });
+}
+
+void HttpServer::answered(HttpConnection& connection) {
+  awaits_client(connection);
   if (stopped_) connection.close();
 }
 

@@ -20,6 +20,8 @@
 namespace webhook::console {
 
 inline constexpr std::size_t kHttpConnectionsMax = 256;
+// Of all answers that clients have not taken yet.
+inline constexpr std::size_t kUnsentBytesMax = 128UL << 20;
 
 struct HttpTimeouts {
   std::chrono::milliseconds header{15'000};  // for a whole header, and for a TLS handshake
@@ -48,6 +50,8 @@ class HttpServer {
   // Connections enter themselves and take themselves off.
   void add(HttpConnection& connection);
   void remove(HttpConnection& connection);
+  // From now on it waits for its client: for a body, or for an answer to be taken.
+  void awaits_client(HttpConnection& connection);
   void answered(HttpConnection& connection);
 
  private:
@@ -67,7 +71,7 @@ class HttpServer {
   Service* service_ = nullptr;
   unsigned short port_ = 0;
   bool is_accepting_ = false;
-  std::list<HttpConnection*> connections_;  // those that were answered last are at the end
+  std::list<HttpConnection*> connections_;  // at the end are those that have waited for their clients least
   std::function<void()> stopped_;
 };
 

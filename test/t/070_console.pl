@@ -17,6 +17,7 @@ use MIME::Base64 qw(encode_base64url);
 use PostgreSQL::Test::Utils;
 use Test::More;
 use WebhookTest;
+use WebhookTest::Session;
 
 my $program = $ENV{WEBHOOK_CONSOLE};
 plan skip_all => 'dev/test names the program in WEBHOOK_CONSOLE' unless $program;
@@ -51,6 +52,11 @@ $node->safe_psql('standin', q{
 	CREATE FUNCTION webhook_api.explain(event_id bigint) RETURNS json LANGUAGE plpgsql AS $$
 	BEGIN
 		PERFORM pg_sleep(60);
+		RETURN 'null';
+	END $$;
+	CREATE FUNCTION webhook_api.watches() RETURNS json LANGUAGE plpgsql AS $$
+	BEGIN
+		PERFORM pg_advisory_xact_lock_shared(1);
 		RETURN 'null';
 	END $$;
 	CREATE FUNCTION webhook_api.pause(reason text DEFAULT NULL) RETURNS json LANGUAGE plpgsql AS $$
@@ -348,6 +354,33 @@ is(as({ role => 'crm_reader' }, 'rpc/save', { id => $mine, webhook => { name => 
 is(as({}, 'rpc/save', { id => $mine, webhook => { name => 'renamed' } })->{status}, 200, 'a manager does');
 is(as({ role => 'outsider' }, 'rpc/webhooks')->{status}, 403, 'a role without a level gets nothing');
 is($node->safe_psql('postgres', q{SELECT string_agg(name, ' ' ORDER BY organization_id) FROM webhook_configurations}), 'renamed of globex', 'and that is what became of them');
+
+# Whether there is something to read, without waiting for it.
+sub is_readable
+{
+	my ($socket) = @_;
+	my $ready = '';
+	vec($ready, fileno($socket), 1) = 1;
+	return select($ready, undef, undef, 0) > 0;
+}
+
+{
+	# Of 60 calls 32 wait, and up to 4 run by then.
+	my $holder = WebhookTest::Session->new($node, 'standin');
+	$holder->query('SELECT pg_advisory_lock(1)');
+	my @sockets = map { connect_to($product) } 1 .. 60;
+	syswrite($_, "POST /settings/hooks/standin/rpc/watches HTTP/1.1\r\nHost: app.example.com\r\nContent-Type: application/json\r\n"
+		. 'Authorization: Bearer ' . token({ %valid, sub => 'ann' }) . "\r\nContent-Length: 2\r\n\r\n{}") foreach @sockets;
+	is(as({ sub => 'bob' }, 'standin/rpc/session')->{status}, 200, 'a user with many calls does not keep another out');
+	my @refused;
+	wait_until { @refused = grep { is_readable($_) } @sockets; @refused >= 24 } 'calls are refused';
+	cmp_ok(scalar(@refused), '<=', 28, 'some of them wait, the others are refused');
+	is(scalar(grep { read_response($_)->{status} != 503 } @refused), 0, 'as a server that is busy says it');
+	$holder->query('SELECT pg_advisory_unlock(1)');
+	my %is_refused = map { $_ => 1 } @refused;
+	is(scalar(grep { !$is_refused{$_} && read_response($_)->{status} != 200 } @sockets), 0, 'those that wait are made');
+	$holder->finish;
+}
 stop_console($product);
 
 my $one = start_console('--role', 'crm_admin', '--organization', 'globex');
@@ -415,6 +448,37 @@ is(send_raw($console, "POST /rpc/session HTTP/1.1\r\nHost: $console->{host}\r\nC
 	syswrite($slow, "GET / HTTP/1.1\r\n");
 	local $SIG{PIPE} = 'IGNORE';
 	eventually { !defined syswrite($slow, "X-A: b\r\n") } 'a client that drips its header is cut off';
+}
+{
+	# Anybody may be about to send a body.
+	my @silent = map { connect_to($console) } 1 .. 255;
+	syswrite($_, "POST /rpc/session HTTP/1.1\r\nHost: $console->{host}\r\nContent-Length: 2\r\n\r\n") foreach @silent;
+	is(stood('session', {})->{status}, 200, 'clients that send a header and no body do not keep others out');
+	local $SIG{PIPE} = 'IGNORE';
+	syswrite($_, '{}') foreach @silent;
+	cmp_ok(scalar(grep { read_response($_)->{status} == 403 } @silent), '>=', 250, 'those that were silent for longest made room');
+}
+{
+	# Each answer has 15 MB: eight fit into what is kept of answers that nobody takes.
+	my @readers;
+	foreach (1 .. 20)
+	{
+		my $socket = connect_to($console);
+		my $body = '{"organization":"15000000"}';
+		syswrite($socket, "POST /standin/rpc/check HTTP/1.1\r\nHost: $console->{host}\r\nOrigin: http://$console->{host}\r\n"
+			. "Content-Type: application/json\r\nCookie: $console->{cookie}\r\nContent-Length: " . length($body) . "\r\n\r\n$body");
+		sysread($socket, my $begin, 1);
+		push @readers, [ $socket, $begin ];
+	}
+	my @lengths;
+	foreach my $reader (reverse @readers)
+	{
+		my ($socket, $text) = @$reader;
+		while (length($text) < 15_000_000) { sysread($socket, $text, 1 << 20, length $text) or last }
+		unshift @lengths, length $text;
+	}
+	is(scalar(grep { $_ >= 15_000_000 } @lengths), 8, 'answers that are not taken are bounded');
+	is(scalar(grep { $_ >= 15_000_000 } @lengths[ 12 .. 19 ]), 8, 'those that have waited for longest are cut off');
 }
 
 # --- a database that comes and goes ---
