@@ -263,6 +263,9 @@ BEGIN
     END IF;
     IF after IS NOT NULL THEN
         BEGIN
+            IF json_array_length(after::json) <> 2 THEN
+                RAISE data_exception;
+            END IF;
             last_at := coalesce((after::json ->> 0)::timestamptz, '-infinity');
             last_event := (after::json ->> 1)::bigint;
         EXCEPTION WHEN OTHERS THEN
@@ -390,9 +393,10 @@ DECLARE
     webhooks uuid[] := webhook_internal.webhooks_in_scope(webhook, organization, webhooks_max + 1);
     by_hour boolean := webhook_internal.is_by_hour(since, webhooks);
     rows_max integer := CASE WHEN by_hour THEN 30000 ELSE 60000 END;
-    from_at timestamptz := greatest(since, now() - CASE WHEN by_hour AND since IS NOT NULL THEN interval '90 days'
-                                                        ELSE interval '24 hours' END);
-    to_at timestamptz := least(until, now());
+    from_at timestamptz := greatest(CASE WHEN since > now() THEN now() ELSE since END,
+                                    now() - CASE WHEN by_hour AND since IS NOT NULL THEN interval '90 days'
+                                                 ELSE interval '24 hours' END);
+    to_at timestamptz := CASE WHEN until < '1970-01-01Z' THEN '1970-01-01Z' ELSE least(until, now()) END;
     step_s integer := webhook_internal.step_of_series(to_at - from_at, by_hour);
     part_length interval := CASE WHEN by_hour THEN interval '24 hours' ELSE interval '1 hour' END;
     part timestamptz := date_trunc(CASE WHEN by_hour THEN 'day' ELSE 'hour' END, to_at, 'UTC');

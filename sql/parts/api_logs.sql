@@ -348,7 +348,7 @@ CREATE FUNCTION webhook_internal.log_start(webhooks uuid[], before bigint, until
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT least(coalesce(before, 9223372036854775807), min(b.id))
-    FROM (SELECT webhook_internal.log_id_at(u.id, until + interval '5 min') AS id
+    FROM (SELECT webhook_internal.log_id_at(u.id, least(until, '10000-01-01Z') + interval '5 min') AS id
           FROM unnest(webhooks[: 5]) u (id) WHERE until IS NOT NULL) b
 $$;
 COMMENT ON FUNCTION webhook_internal.log_start(uuid[], bigint, timestamptz) IS
@@ -415,14 +415,14 @@ BEGIN
         END LOOP;
         EXIT WHEN cardinality(matching) >= rows_max OR worked >= work_max
                OR searched_to_id IS NULL AND (NOT is_ascending OR webhooks IS NOT NULL OR place + ids_max >= newest_id)
-               OR is_ascending AND matching <> '{}' OR NOT is_ascending AND searched_to < since - interval '5 min';
+               OR is_ascending AND matching <> '{}' OR NOT is_ascending AND searched_to + interval '5 min' < since;
         -- A range without rows that may yet get some is not passed, but looked beyond.
         place := coalesce(searched_to_id, place);
         ids_max := least(ids_max * 2, CASE WHEN is_ascending THEN 200000 ELSE 50000 END);
     END LOOP;
     IF is_ascending THEN
         searched_to_id := coalesce(searched_to_id, place);
-    ELSIF searched_to < since - interval '5 min' THEN
+    ELSIF searched_to + interval '5 min' < since THEN
         searched_to_id := NULL;
     END IF;
 END
@@ -452,6 +452,9 @@ DECLARE
 BEGIN
     PERFORM webhook_internal.check_page_size(page_size, 200);
     PERFORM webhook_internal.check_log_arguments(status, event, since, until, before, after);
+    -- Ids begin at 1. The bounds leave room to compute with them.
+    before := CASE WHEN before < 1 THEN 1 ELSE before END;
+    after := CASE WHEN after < 0 THEN 0 WHEN after > 9000000000000000000 THEN 9000000000000000000 ELSE after END;
     place := CASE WHEN after IS NULL THEN webhook_internal.log_start(webhooks, before, until) ELSE after END;
     IF webhook IS NULL AND webhook_internal.caller_level() = 'operate'
        AND webhook_internal.caller_scope(organization) IS NULL THEN

@@ -147,6 +147,9 @@ BEGIN
     END IF;
     IF after IS NOT NULL THEN
         BEGIN
+            IF json_array_length(after::json) <> 2 THEN
+                RAISE data_exception;
+            END IF;
             last_organization := after::json ->> 0;
             last_name := coalesce(after::json ->> 1, '');
         EXCEPTION WHEN OTHERS THEN
@@ -455,6 +458,7 @@ AS $$
 DECLARE
     sound CONSTANT jsonb := jsonb_build_object('name', gen_random_uuid(), 'url', 'https://example.com/',
                                                'events', '["*"]'::jsonb, 'is_active', false);
+    members_max CONSTANT integer := 100;
     member record;
     problem jsonb := webhook_internal.save_problem(webhook, id);
     problems jsonb := '[]';
@@ -463,7 +467,7 @@ BEGIN
         RETURN json_build_object('problems', '[]'::json);
     END IF;
     IF jsonb_typeof(webhook) = 'object' THEN
-        FOR member IN SELECT m.key, m.value FROM jsonb_each(webhook) m ORDER BY m.key LOOP
+        FOR member IN SELECT m.key, m.value FROM jsonb_each(webhook) m ORDER BY m.key LIMIT members_max LOOP
             problem := webhook_internal.save_problem(
                 CASE WHEN id IS NULL THEN sound ELSE '{}' END || jsonb_build_object(member.key, member.value), id);
             IF problem ->> 'field' = member.key THEN

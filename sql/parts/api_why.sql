@@ -134,8 +134,9 @@ DECLARE
     tried record;
 BEGIN
     IF octet_length(body) <= 1048576 THEN
-        -- Blanks between tokens; within strings they stay.
-        minified := regexp_replace(body, E'("(?:[^"\\\\]|\\\\.)*")|[[:space:]]+', E'\\1', 'g');
+        -- Blanks between tokens; within strings they stay. A string may lack its end, as otherwise each quotation mark in it
+        -- would be tried as the beginning of one.
+        minified := regexp_replace(body, E'("(?:[^"\\\\]|\\\\.)*(?:"|\\\\?$))|[[:space:]]+', E'\\1', 'g');
     END IF;
     FOR tried IN
         SELECT v.* FROM (VALUES

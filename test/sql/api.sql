@@ -16,7 +16,7 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = public, tap;
-SELECT plan(272);
+SELECT plan(276);
 
 CREATE ROLE regress_webhook_none;
 CREATE ROLE regress_webhook_read;
@@ -449,7 +449,9 @@ SELECT is(pg_temp.call('manage', 'acme', 'validate(''{"name": "fine", "url": "ht
           '{events,filter,name,timeout_ms,url}', 'it finds all that is wrong at once'),
        is(pg_temp.call('manage', 'acme', 'validate(''{}'')') #>> '{problems,0,field}', 'name', 'and what is missing'),
        is(pg_temp.call('manage', 'acme', 'validate(''{"name": "b"}'', ''00000000-0000-0000-0000-00000000000a'')') #>> '{problems,0,field}',
-          'name', 'also of a change');
+          'name', 'also of a change'),
+       is(jsonb_array_length(pg_temp.call('manage', 'acme', format('validate(%L)', (
+           SELECT jsonb_object_agg('member ' || i, i) FROM generate_series(1, 1000) i))) -> 'problems'), 100, 'but a hundred problems at most');
 
 -- --- secrets ---------------------------------------------------------------------------------------------------------
 
@@ -562,6 +564,12 @@ FROM (VALUES ('pending()', '{"field": "webhook"}'), ('pending(event_id => 1, sta
              ('series(since => now(), until => now() - interval ''1 h'')', '{"field": "since"}'),
              ('verify(NULL, ''x'', ''{}'')', '{"field": "body"}')) c (call, detail)
 WHERE detail IS NOT NULL;
+SELECT is_empty($$
+    SELECT call FROM unnest(ARRAY['x', '5', 'null', '[]', '[1]', '[1,2,3]', '{"0":1,"1":2}', '"a"']) cursor,
+         unnest(ARRAY['webhooks(after => %L)', 'pending(''00000000-0000-0000-0000-00000000000a'', after => %L)']) f,
+         format(f, cursor) call
+    WHERE pg_temp.call('read', 'acme', call) ->> 'detail' IS DISTINCT FROM '{"field": "after"}'
+$$, 'what is no next of a page does not lead to the first page again');
 
 SELECT is((SELECT jsonb_agg(p) FROM jsonb_array_elements(pg_temp.call('read', 'acme', 'series(since => now() - interval ''30 min'')') -> 'points') p
            WHERE p -> 'attempts' <> '0') #> '{0}' #- '{at}', '{"attempts": 10, "successes": 5, "p50_ms": 215.269, "p95_ms": 215.269}', 'series() has the minutes'),
@@ -661,6 +669,13 @@ FROM (VALUES ('no id', 'headers', '%webhook-id%'), ('no signature', 'headers', '
              ('no secret', 'secret', '%shorter%')) c (change, step, message),
      LATERAL pg_temp.verified(c.change) v;
 SELECT is(v, '(t,,)', 'what was sent is accepted') FROM (SELECT pg_temp.verified('nothing')::text AS v) x;
+-- If each quotation mark were tried as the beginning of a string, this would take an hour.
+SET LOCAL statement_timeout = '2min';
+SELECT is(pg_temp.call('read', 'acme', format('verify(%L, ''a long secret'', ''{"X-Webhook-Signature": "sha256=%s"}'')',
+                                              '{"' || repeat(E'\\"', 500000) || ' ' || s.ending, repeat('0', 64))) -> 'is_valid',
+          'false', 'a string without an end costs little: ' || s.ending)
+FROM (VALUES ('}'), (E'\\')) s (ending);
+RESET statement_timeout;
 
 -- --- what an attempt was made with -----------------------------------------------------------------------------------
 
