@@ -1,9 +1,11 @@
 #include "console/http_connection.h"
 
+#include <boost/beast/core/string.hpp>
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/http/field.hpp>
 #include <boost/beast/http/verb.hpp>
 #include <cstdint>
+#include <iterator>
 #include <string_view>
 #include <utility>
 
@@ -134,6 +136,10 @@ void HttpConnection::refuse(Error error) {
 void HttpConnection::judge() {
   is_idle_ = false;
   is_judged_ = true;
+  if (has_unknown_coding()) {
+    refuse(http::error::bad_transfer_encoding);
+    return;
+  }
   server_.awaits_client(*this);
   limit(server_.timeouts().body);
   Service::Judged judged = server_.service().judge(parser_->get().base(), peer_);
@@ -158,6 +164,15 @@ void HttpConnection::judge() {
     return;
   }
   parse();
+}
+
+// Whether the body comes in another coding than chunked. The parser would take the request to have none, and the body
+// for the next request, which a proxy in between has not judged (RFC 9112, section 6.3).
+bool HttpConnection::has_unknown_coding() const {
+  const auto& header = parser_->get();
+  const auto [first, end] = header.equal_range(http::field::transfer_encoding);
+  if (first == end) return false;
+  return std::next(first) != end || !boost::beast::iequals(first->value(), "chunked");
 }
 
 // What the header says; 0 if it says nothing, or chunks are to come.

@@ -45,6 +45,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void parse();
   void refuse(boost::system::error_code error);
   void judge();
+  bool has_unknown_coding() const;
   std::uint64_t content_length() const;
   void handle();
   void write_and_close(HttpResponse response);

@@ -440,6 +440,15 @@ is(request($console, 'POST', '/standin/rpc/session', headers => { Origin => "htt
 like(send_raw($console, "GET / HTTP/1.1\r\nHost: $console->{host}\r\nX: " . 'x' x 20_000 . "\r\n\r\n")->{status}, qr/^431$/, 'a header of 20 kB is refused');
 is(send_raw($console, "\x16\x03\x01\x02 nonsense\r\n\r\n")->{status}, 400, 'what is no HTTP is refused');
 is(send_raw($console, "POST /rpc/session HTTP/1.1\r\nHost: $console->{host}\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")->{status}, 400, 'two lengths are refused');
+foreach my $coding ('gzip', 'chunked, gzip', 'gzip, chunked', 'identity', "chunked\r\nTransfer-Encoding: gzip")
+{
+	my $socket = connect_to($console);
+	syswrite($socket, "POST /rpc/session HTTP/1.1\r\nHost: $console->{host}\r\nTransfer-Encoding: $coding\r\n\r\n"
+		. "GET /config HTTP/1.1\r\nHost: $console->{host}\r\n\r\n");
+	my $text = '';
+	while (sysread($socket, $text, 65536, length $text)) { }
+	is(join(' ', $text =~ m{^HTTP/1\.1 (\d+)}mg), 400, 'a body that comes in another coding is no request: ' . $coding =~ s/\r\n.*: /, /r);
+}
 {
 	# The first of them sends a byte now and then for as long as it takes, the others send nothing.
 	my @idle = map { connect_to($console) } 1 .. 300;
