@@ -129,6 +129,39 @@ isnt(lock_of_acme(), $tag, 'but another one where the extension has been created
 
 $_->finish foreach $one, $two, $other, $operator;
 
+# --- the application's own transactions, at SERIALIZABLE ---
+
+$node->safe_psql('postgres', q{
+	CREATE TABLE items (id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY, organization_id text);
+	SELECT webhook_watch('items', 'item.created');
+	INSERT INTO webhook_configurations (organization_id, name, url, events)
+	SELECT o, 'hook', 'https://127.0.0.1:1024/', '{item.created}' FROM unnest(ARRAY['acme', 'globex']) o});
+# A tenant reads its events and changes its webhook, while the application writes another tenant's row.
+foreach my $first ('application', 'tenant')
+{
+	my %session = (application => WebhookTest::Session->new($node, 'postgres'), tenant => session('tenant', 'acme'));
+	$session{tenant}->query('BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT count(*) FROM webhook_own_events');
+	$session{application}->query("BEGIN ISOLATION LEVEL SERIALIZABLE; INSERT INTO items (organization_id) VALUES ('globex')");
+	$session{tenant}->query('UPDATE webhook_configurations SET timeout_ms = timeout_ms + 1');
+	my ($second) = grep { $_ ne $first } keys %session;
+	$session{$_}->query('COMMIT') foreach $first, $second;
+	is($session{$_}->errors, '', "where the $first commits first, the $_ succeeds") foreach sort keys %session;
+	$_->finish foreach values %session;
+}
+is($node->safe_psql('postgres', q{SELECT count(*) FROM webhook_events WHERE organization_id = 'globex'}), 2, 'each row is an event');
+# A change that is committed counts all the same, and one that is not does not.
+my $writer = WebhookTest::Session->new($node, 'postgres');
+my $editor = session('tenant', 'globex');
+$writer->query('BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT 1');
+$editor->query("BEGIN; UPDATE webhook_configurations SET events = '{contact.created}'");
+$writer->query("INSERT INTO items (organization_id) VALUES ('globex'); SELECT webhook_flush()");
+$editor->query("COMMIT");
+$writer->query("INSERT INTO items (organization_id) VALUES ('globex'); COMMIT");
+is($node->safe_psql('postgres', q{SELECT count(*) FROM webhook_events WHERE organization_id = 'globex'}), 3,
+	'such a transaction captures by the webhooks that are committed');
+$_->finish foreach $writer, $editor;
+$node->safe_psql('postgres', 'DELETE FROM webhook_configurations; DROP TABLE items');
+
 # --- the server's log ---
 
 my $failing = 300;
