@@ -256,8 +256,16 @@ CURLcode Transfer::begin(HttpRequest request, SteadyTime now) {
   CURL* const easy = easy_.get();
   const CURLcode code = curl_easy_setopt(easy, CURLOPT_URL, request_.url.text().c_str());
   if (code != CURLE_OK) return code;
-  // It takes precedence. Without it libcurl parses the text again, and refuses it in its own words.
-  set(easy, CURLOPT_CURLU, request_.url.parsed());
+  // It takes precedence. Without it libcurl parses the text, and refuses it in its own words. Newer versions forget the text
+  // when this option is set, even to nullptr.
+  if (request_.url.parsed() != nullptr) set(easy, CURLOPT_CURLU, request_.url.parsed());
+  if (!settings_.proxy.empty()) {
+    // libcurl keeps with a connection to a proxy whether the host of its first request is an IPv6 address, and puts the
+    // Host of all its requests into brackets, or none. So a request to such an address has a connection of its own.
+    const bool is_alone = begins_with_name(request_.url.text(), "http:") && host().starts_with('[');
+    set(easy, CURLOPT_FRESH_CONNECT, is_alone ? 1L : 0L);
+    set(easy, CURLOPT_FORBID_REUSE, is_alone ? 1L : 0L);
+  }
   set(easy, CURLOPT_HTTPHEADER, header_list_.data());
   const std::string_view body = request_.body == nullptr ? "" : std::string_view(*request_.body);
   set(easy, CURLOPT_POSTFIELDS, body.data());  // not copied: request_ owns it

@@ -148,8 +148,8 @@ RequestUrl::RequestUrl(std::string text) {
 }
 
 const std::string& RequestUrl::text() const {
-  static const std::string kNone;
-  return parsed_ == nullptr ? kNone : parsed_->text;
+  static const std::string& none = *new std::string;  // never destroyed, because FATAL runs exit()
+  return parsed_ == nullptr ? none : parsed_->text;
 }
 
 CURLU* RequestUrl::parsed() const { return parsed_ == nullptr ? nullptr : parsed_->url.get(); }

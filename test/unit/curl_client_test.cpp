@@ -880,6 +880,21 @@ TEST_F(CurlClientTest, ProxyOfTheSettingsIsUsedForEveryHost) {
   EXPECT_EQ(proxy.requests().at(0).target, "http://unknown.test/a");
 }
 
+// On a connection to a proxy libcurl writes the host of each request as it wrote that of the first one: [unknown.test].
+TEST_F(CurlClientTest, HostsThatShareAProxyAreWrittenAsTheyAre) {
+  const LoopbackServer proxy(always(http_response(200)));
+  HttpSettings settings = loopback_settings();
+  settings.proxy = proxy.url();
+  CurlClient client(settings);
+  const std::vector<std::string> hosts = {"[2606:4700::1]", "unknown.test", "[2606:4700::1]:8080", "unknown.test:8080",
+                                          "192.0.2.1"};
+  for (const std::string& host : hosts) {
+    EXPECT_EQ(send(client, request_to("http://" + host + "/")).outcome, HttpOutcome::kResponse) << host;
+  }
+  ASSERT_EQ(proxy.requests().size(), hosts.size());
+  for (std::size_t i = 0; i < hosts.size(); ++i) EXPECT_EQ(proxy.requests().at(i).headers.at("host"), hosts[i]);
+}
+
 TEST_F(CurlClientTest, ProxyThatRefusesIsAConnectFailure) {
   const LoopbackServer proxy(always(http_response(403)));
   HttpSettings settings = loopback_settings();
