@@ -254,11 +254,12 @@ CURLcode Transfer::begin(HttpRequest request, SteadyTime now) {
   if (!link_headers()) return CURLE_BAD_FUNCTION_ARGUMENT;
 
   CURL* const easy = easy_.get();
-  const CURLcode code = curl_easy_setopt(easy, CURLOPT_URL, request_.url.text().c_str());
-  if (code != CURLE_OK) return code;
-  // It takes precedence. Without it libcurl parses the text, and refuses it in its own words. Newer versions forget the text
-  // when this option is set, even to nullptr.
-  if (request_.url.parsed() != nullptr) set(easy, CURLOPT_CURLU, request_.url.parsed());
+  if (request_.url.parsed() != nullptr) {
+    set(easy, CURLOPT_CURLU, request_.url.parsed());
+  } else {  // libcurl parses it, and refuses it in its own words
+    const CURLcode code = curl_easy_setopt(easy, CURLOPT_URL, request_.url.text().c_str());
+    if (code != CURLE_OK) return code;
+  }
   if (!settings_.proxy.empty()) {
     // libcurl keeps with a connection to a proxy whether the host of its first request is an IPv6 address, and puts the
     // Host of all its requests into brackets, or none. So a request to such an address has a connection of its own.

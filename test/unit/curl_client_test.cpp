@@ -1106,9 +1106,11 @@ TEST_F(CurlClientTest, ConnectionsThatTheServerClosesAtTheSecondRequestCostNoAtt
   const LoopbackServer server(once_a_connection());
   CurlClient client(loopback_settings());
   for (int i = 0; i < 60; ++i) {
-    client.start(request_to(server.url()));
+    const std::string path = "/" + std::to_string(i);
+    client.start(request_to(server.url(path)));
     const HttpResponse response = finish(client, 1).front();
     ASSERT_EQ(response.outcome, HttpOutcome::kResponse) << "request " << i << ": " << response.error;
+    ASSERT_EQ(server.requests().back().target, path) << "the repeated request has another URL";
   }
 }
 
