@@ -137,9 +137,10 @@ sub wait_until(&$;$)
 sub log_problems
 {
 	my ($node, %options) = @_;
-	# DROP DATABASE and its like send autovacuum away. A fast shutdown may meet a session whose client has just left.
+	# DROP DATABASE and its like send autovacuum away. A fast shutdown may meet a session whose client has just left, or one
+	# that still authenticates: PostgreSQL words any signal to end as a timeout then.
 	my @expected = (@{ $options{expected} // [] }, qr/terminating autovacuum process/,
-		qr/FATAL:  terminating connection due to administrator command/);
+		qr/FATAL:  (?:terminating connection due to administrator command|canceling authentication due to timeout)/);
 	my @problems;
 	foreach my $line (split /\n/, substr(slurp_file($node->logfile), $options{from} // 0))
 	{
