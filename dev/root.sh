@@ -41,10 +41,15 @@ make_root() {
     --dpkgopt=force-unsafe-io --include=ca-certificates "$@" "$release" "$target" - <<<"$sources"
 }
 
-# prepare_root ROOT: it starts no services, and has the machine's name servers.
+# prepare_root ROOT: it starts no services, has the machine's name servers, and trusts the authorities that were added to
+# the machine's, such as that of a company's proxy.
 prepare_root() {
   printf '#!/bin/sh\nexit 101\n' | as_root install -m 755 /dev/stdin "$1/usr/sbin/policy-rc.d"
   as_root cp -L /etc/resolv.conf "$1/etc/resolv.conf"
+  if compgen -G '/usr/local/share/ca-certificates/*.crt' >/dev/null; then
+    as_root cp -L /usr/local/share/ca-certificates/*.crt "$1/usr/local/share/ca-certificates/"
+    in_root "$1" update-ca-certificates >/dev/null 2>&1
+  fi
 }
 
 # isolated ROOT COMMAND…: runs a command with processes of its own, and with what programs need mounted in ROOT. What
@@ -64,5 +69,5 @@ in_root() {
   local in=$1
   shift
   isolated "$in" chroot "$in" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
-    DEBIAN_FRONTEND=noninteractive "$@"
+    NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt DEBIAN_FRONTEND=noninteractive "$@"
 }
