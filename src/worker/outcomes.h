@@ -51,7 +51,7 @@ class Outcomes {
   // Switches off the webhooks that have failed for too long, each in a transaction of its own. If somebody has locked a
   // webhook's row, it is tried again later. If this throws Error, the rest is tried again later.
   void disable_webhooks();
-  // The webhook is gone.
+  // The webhook is gone, or what was held against it does not concern the endpoint that it has now.
   void forget(const Uuid& webhook) { to_disable_.erase(webhook); }
   // Forgets organizations that need not be remembered. To be called now and then.
   void forget_idle();

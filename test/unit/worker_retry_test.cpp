@@ -352,6 +352,32 @@ TEST_F(WorkerTest, LockedWebhookIsSwitchedOffLaterAndHoldsUpNothing) {
   EXPECT_FALSE(store_.is_active(webhook));
 }
 
+// The session that had locked its row has given it a URL that works, or has switched it off and on.
+TEST_F(WorkerTest, LockedWebhookThatWasMendedIsNotSwitchedOff) {
+  for (const bool has_new_url : {true, false}) {
+    const int number = has_new_url ? 1 : 2;
+    const Uuid webhook = store_.add_webhook(number);
+    store_.locked_webhooks.insert(webhook);
+    http_.answer = [](const Received& request) { return Answer{.status = request.url.ends_with("/good") ? 200 : 410}; };
+    store_.emit();
+    plan(10s, [&] {
+      EXPECT_TRUE(store_.is_active(webhook));
+      if (has_new_url) {
+        store_.change_webhook(webhook, [](Webhook& w) { w.url += "/good"; });
+      } else {
+        store_.set_active(webhook, false);
+      }
+    });
+    plan(11s, [&] {
+      if (!has_new_url) store_.set_active(webhook, true);
+      store_.locked_webhooks.clear();
+    });
+    run_for(30s);
+    EXPECT_TRUE(store_.is_active(webhook)) << has_new_url;
+    store_.set_active(webhook, false);
+  }
+}
+
 // --- What is asked for again ----------------------------------------------------------------------------------------------
 
 // How the attempt ends that is on its way while somebody asks for the delivery again.
