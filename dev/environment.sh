@@ -107,6 +107,9 @@ stop_server() {
   [ ! -f "$1/postmaster.pid" ] || as_server_user "$pg_bindir/pg_ctl" -s -D "$1" -m immediate stop || true
 }
 
+# PGXS sets CXX to the compiler of PostgreSQL, unless it is on make's command line.
+[ -z "${CXX:-}" ] || export MAKEFLAGS="${MAKEFLAGS:+$MAKEFLAGS }CXX=$CXX"
+
 # Builds the extension, incrementally, and installs it. What another PostgreSQL or compiler built is built anew.
 build_and_install() {
   local log=$root/build/build.log stamp=$root/build/built-for install=() for_what

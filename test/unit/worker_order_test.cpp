@@ -64,8 +64,8 @@ class WorkerOrderingChangeTest : public WorkerTest,
 
 TEST_P(WorkerOrderingChangeTest, NewEventsDoNotPassThoseOfTheirKeyThatWait) {
   const auto [before, after] = GetParam();
-  const Uuid webhook = store_.add_webhook(1, [before = before](Webhook& w) {
-    w.limits.ordering = before;
+  const Uuid webhook = store_.add_webhook(1, [first = before](Webhook& w) {
+    w.limits.ordering = first;
     w.limits.max_in_flight = 10;
   });
   http_.answer = [](const Received&) { return Answer{.status = 200, .delay = 20ms}; };
@@ -73,8 +73,8 @@ TEST_P(WorkerOrderingChangeTest, NewEventsDoNotPassThoseOfTheirKeyThatWait) {
     store_.emit_many(count, [](Event& event) { event.key = "k" + std::to_string(event.id % 2); });
   };
   plan(0s, [emit] { emit(40); });
-  plan(200ms, [this, webhook, after = after] {
-    store_.change_webhook(webhook, [after](Webhook& w) { w.limits.ordering = after; });
+  plan(200ms, [this, webhook, second = after] {
+    store_.change_webhook(webhook, [second](Webhook& w) { w.limits.ordering = second; });
   });
   for (int i = 0; i < 100; ++i) plan(150ms + i * 5ms, [emit] { emit(1); });
   run_until([this] { return received_by(1).size() == 140; });
