@@ -83,6 +83,7 @@ Subscribers::Change Subscribers::put(Webhook webhook, std::uint64_t round) {
     change.ordering = known.limits.ordering != webhook.limits.ordering;
     change.url = known.url != webhook.url;
     change.became_deliverable = !known.is_deliverable() && webhook.is_deliverable();
+    change.switched_on = webhook.is_active && (!known.is_active || known.active_since != webhook.active_since);
     if (change.url) {
       details.endpoint.failing_since.reset();
       details.url.reset();

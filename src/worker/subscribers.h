@@ -95,6 +95,7 @@ class Subscribers {
     bool ordering = false;
     bool url = false;
     bool became_deliverable = false;
+    bool switched_on = false;  // since it was read last; it may have been off only in between
     bool filter = false;
   };
 

@@ -156,7 +156,7 @@ void Webhooks::take_webhook(Webhook webhook, bool is_backlog_new) {
   std::optional<Time> circuit_opened_at;
   if (change.is_new && endpoint) circuit_opened_at = take_endpoint(subscriber, std::move(*endpoint));
   pending_.take_webhook(subscriber, change, is_backlog_new, circuit_opened_at);
-  if (change.url || change.became_deliverable) outcomes_.forget(id);
+  if (change.url || change.switched_on) outcomes_.forget(id);
   if (change.filter) recording_.write_endpoint(id);
   if (subscriber.webhook().filter.empty() && (change.is_new || change.filter)) admission_.filter_removed(subscriber);
   pending_.schedule_refill(subscriber);

@@ -360,7 +360,7 @@ TEST_F(WorkerTest, LockedWebhookThatWasMendedIsNotSwitchedOff) {
     store_.locked_webhooks.insert(webhook);
     http_.answer = [](const Received& request) { return Answer{.status = request.url.ends_with("/good") ? 200 : 410}; };
     store_.emit();
-    plan(10s, [&] {
+    plan(12s, [&] {
       EXPECT_TRUE(store_.is_active(webhook));
       if (has_new_url) {
         store_.change_webhook(webhook, [](Webhook& w) { w.url += "/good"; });
@@ -368,7 +368,7 @@ TEST_F(WorkerTest, LockedWebhookThatWasMendedIsNotSwitchedOff) {
         store_.set_active(webhook, false);
       }
     });
-    plan(11s, [&] {
+    plan(13s, [&] {
       if (!has_new_url) store_.set_active(webhook, true);
       store_.locked_webhooks.clear();
     });
