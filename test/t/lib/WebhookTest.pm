@@ -137,17 +137,21 @@ sub wait_until(&$;$)
 sub log_problems
 {
 	my ($node, %options) = @_;
-	# DROP DATABASE and its like send autovacuum away. A fast shutdown may meet a session whose client has just left, or one
-	# that still authenticates: PostgreSQL words any signal to end as a timeout then.
+	# DROP DATABASE and its like send autovacuum away. A fast shutdown may meet a session whose client has just left.
 	my @expected = (@{ $options{expected} // [] }, qr/terminating autovacuum process/,
-		qr/FATAL:  (?:terminating connection due to administrator command|canceling authentication due to timeout)/);
+		qr/FATAL:  terminating connection due to administrator command/);
 	my @problems;
+	my $is_stopping = 0;
 	foreach my $line (split /\n/, substr(slurp_file($node->logfile), $options{from} // 0))
 	{
 		# The first level on a line is the line's own; a logged statement may name others.
 		my ($level, $text) =
 		  $line =~ /\b(DEBUG\d?|LOG|INFO|NOTICE|WARNING|ERROR|FATAL|PANIC|DETAIL|HINT|CONTEXT|STATEMENT|QUERY):  (.*)/;
 		next unless defined $level;
+		$is_stopping = 1 if $text =~ /^received \w+ shutdown request/;
+		$is_stopping = 0 if $text =~ /^database system is shut down/;
+		# What a session says that still authenticates: PostgreSQL words any signal to end as a timeout then.
+		next if $is_stopping && $text eq 'canceling authentication due to timeout';
 		my $is_problem = $level =~ /^(?:ERROR|FATAL|PANIC)$/
 		  || ($level eq 'WARNING' && $text =~ /webhook/)
 		  || ($level eq 'LOG' && $text =~ /was terminated by signal|TRAP:/);
