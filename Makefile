@@ -5,7 +5,7 @@
 
 EXTENSION = webhook
 # Not VERSION: PGXS sets that to the server's.
-EXTVERSION = 1.0
+EXTVERSION = 1.1
 MODULE_big = webhook
 DATA_built = webhook--$(EXTVERSION).sql
 # From each released version to the next: docs/architecture.md, "Versions".
