@@ -19,7 +19,7 @@ SQL_PARTS = $(patsubst %,sql/parts/%.sql, \
 	wire_format instance \
 	events deliveries logs statistics history replays replication \
 	watches watch_arguments watch watch_crm publication \
-	node_source node_differences nodes node_check node_resync \
+	node_source node_differences nodes node_check node_resync sharing sharing_reports sharing_takeover sharing_setup \
 	redelivery replay_jobs test explain check health metrics \
 	api api_session api_webhooks api_events api_logs api_deliveries api_why api_sending api_replays api_history \
 	grant closing)

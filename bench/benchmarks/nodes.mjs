@@ -5,7 +5,8 @@ import { ask, configure, Database, withDatabase, work } from '../harness/server.
 import { columns, createTable, createWebhooks, EVENT, insertContacts, notesFor, values, watchContacts } from '../harness/workload.mjs';
 
 export const title = 'What a row of a transaction of its own costs the source in CPU (its session, and what captures, sends or ' +
-  'decodes), without webhooks, with the extension there, and with a delivery node; the lag of a node; and how fast it catches up.';
+  'decodes), without webhooks, with the extension there, and with a delivery node; the lag of a node; how fast it catches up; and ' +
+  'one, two and three nodes that share 24 webhooks: their rate together, and what a delivery costs the home.';
 
 // The source and its node are two databases of one server: their processes are told apart, but share the machine.
 async function withNode(action) {
@@ -114,6 +115,69 @@ async function catchingUp(rows) {
   });
 }
 
+// --- Nodes that share webhooks --------------------------------------------------------------------------------------------
+
+// A subscription to the server itself cannot create its slot: the slot waits for the transaction that wants it.
+async function subscribe(to, from, name, publications, slot) {
+  await from.query("SELECT pg_create_logical_replication_slot($1, 'pgoutput')", [slot]);
+  await to.query(`CREATE SUBSCRIPTION ${name} CONNECTION 'host=${work} user=postgres dbname=${from.name}' PUBLICATION ${publications}
+    WITH (create_slot = false, slot_name = ${slot}, copy_data = false)`);
+}
+
+async function unsubscribe(database, name, slot) {
+  await database.query(`ALTER SUBSCRIPTION ${name} DISABLE`);
+  await database.query(`ALTER SUBSCRIPTION ${name} SET (slot_name = NONE)`);
+  await database.query(`DROP SUBSCRIPTION ${name}`);
+  await until(`${slot} to be free`, async () =>
+    (await ask('SELECT FROM pg_replication_slots WHERE slot_name = $1 AND active', [slot])).length === 0);
+  await ask('SELECT pg_drop_replication_slot($1)', [slot]);
+}
+
+async function join(home, name) {
+  const node = await Database.create(`bench_${name}`);
+  await node.query('CREATE EXTENSION webhook');
+  await node.awaitWorkers();
+  await until('an instance', async () => Number(await node.value('SELECT count(*) FROM webhook_instance')) === 1);
+  await node.query('SELECT webhook_internal.become_node($1)', [name]);
+  await subscribe(node, home, 'webhook_home', 'webhook_home_events', `webhook_node_${name}`);
+  await node.query('ALTER SUBSCRIPTION webhook_home ADD PUBLICATION webhook_home');
+  await home.query('SELECT webhook_internal.add_node($1)', [name]);
+  await subscribe(home, node, `webhook_node_${name}`, 'webhook_node_reports, webhook_node_logs', `webhook_home_${name}`);
+  await until(`${name} to have the webhooks`, async () =>
+    home.value('SELECT settled > 0 FROM webhook_internal.nodes WHERE name = $1', [name]));
+  return node;
+}
+
+async function sharing(names, rows) {
+  const webhooks = 24;
+  return withDatabase(async (home) => {
+    await watchContacts(home);
+    const url = (await endpoint()).url();
+    await createWebhooks(home, Array(webhooks).fill(url), { sharedOrganization: true });
+    await home.query('UPDATE webhook_configurations SET max_in_flight = 64');
+    await configure({ 'webhook.enabled': 'on' });
+    for (const { statement } of await home.query('SELECT s AS statement FROM webhook_home() s')) await home.query(statement);
+    const nodes = [];
+    for (const name of names) nodes.push(await join(home, name));
+    await home.query('SELECT webhook_share($1)', [['home', ...names]]);
+    const homes = await ask(`SELECT pid FROM pg_stat_activity WHERE datname = $1 AND backend_type <> 'client backend'`, [home.name]);
+    const pids = homes.map((row) => row.pid);
+    const cpuBefore = (await Promise.all(pids.map(cpuSeconds))).reduce((a, b) => a + b);
+    const began = performance.now();
+    await insertContacts(home, rows);
+    await until('all deliveries', async () =>
+      Number(await home.value("SELECT count(*) FROM webhook_logs WHERE status = 'success'")) >= rows * webhooks, { seconds: 600 });
+    const seconds = (performance.now() - began) / 1000;
+    const cpu = (await Promise.all(pids.map(cpuSeconds))).reduce((a, b) => a + b) - cpuBefore;
+    for (const [i, name] of names.entries()) {
+      await unsubscribe(home, `webhook_node_${name}`, `webhook_home_${name}`);
+      await unsubscribe(nodes[i], 'webhook_home', `webhook_node_${name}`);
+      await nodes[i].drop();
+    }
+    return { rate: rows * webhooks / seconds, home_us: cpu * 1e6 / (rows * webhooks) };
+  });
+}
+
 export async function variants({ quick }) {
   const [{ level }] = await ask("SELECT current_setting('wal_level') AS level");
   const logical = (run) => () => {
@@ -127,5 +191,8 @@ export async function variants({ quick }) {
     { name: capture, run: () => onTheSource(rows) },
     { name: 'a delivery node', goals: [{ metric: 'source_us', to: capture }], run: logical(() => onANode(rows)) },
     { name: 'a delivery node that is behind', run: logical(() => catchingUp(quick ? 20_000 : 200_000)) },
+    { name: 'one node', run: logical(() => sharing([], quick ? 500 : 5_000)) },
+    { name: 'two nodes share', run: logical(() => sharing(['east'], quick ? 500 : 5_000)) },
+    { name: 'three nodes share', run: logical(() => sharing(['east', 'west'], quick ? 500 : 5_000)) },
   ];
 }

@@ -26,7 +26,9 @@ AS $$
     ), bars AS (
         SELECT w.id, json_agg(json_build_object('hour', s.hour, 'attempts', coalesce(h.attempts, 0),
                                                 'successes', coalesce(h.successes, 0)) ORDER BY s.hour) AS hours
-        FROM webhook w CROSS JOIN shown s LEFT JOIN hour h ON h.id = w.id AND h.hour = s.hour
+        FROM webhook w CROSS JOIN shown s
+        LEFT JOIN (SELECT h.id, h.hour, sum(h.attempts) AS attempts, sum(h.successes) AS successes FROM hour h GROUP BY h.id, h.hour) h
+               ON h.id = w.id AND h.hour = s.hour
         GROUP BY w.id
     )
     SELECT json_build_object(

@@ -421,6 +421,7 @@ BEGIN
     RETURN QUERY SELECT s.severity, s.finding, s.hint FROM webhook_internal.check_settings(webhook) s;
     RETURN QUERY SELECT s.severity, s.finding, s.hint FROM webhook_internal.check_sources(webhook.id) s;
     RETURN QUERY SELECT s.severity, s.finding, s.hint FROM webhook_internal.check_subscriptions(webhook.id) s;
+    RETURN QUERY SELECT n.severity, n.finding, n.hint FROM webhook_internal.check_node(webhook.id) n;
     RETURN QUERY SELECT a.severity, a.finding, a.hint FROM webhook_internal.check_attempts(webhook) a;
     RETURN QUERY SELECT d.severity, d.finding, d.hint FROM webhook_internal.check_deliveries(webhook) d;
 END

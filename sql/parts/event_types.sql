@@ -172,6 +172,7 @@ CREATE FUNCTION webhook_internal.check_own_event(event text) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    PERFORM webhook_internal.require_home();
     IF starts_with(event, 'webhook.') THEN
         RAISE EXCEPTION 'event name "%" is reserved', event
             USING ERRCODE = 'reserved_name',
@@ -181,7 +182,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.check_own_event(text) IS
-    'Raises an error (42939) if the name is reserved for events about webhooks.';
+    'Raises an error if the name is reserved for events about webhooks (42939), or if this database is a node, whose '
+    'events are its home''s (55000).';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
     'EXECUTE ON FUNCTION webhook_internal.check_own_event(text)');
 

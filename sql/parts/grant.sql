@@ -77,11 +77,12 @@ BEGIN
         ), marked AS (
             -- A privilege that the level has, and the one below it has not.
             SELECT m.rank, m.level, acl.grantee
-            FROM (VALUES (1, 'read', 'webhook_internal.library_version()'::regprocedure),
+            FROM (VALUES (0, 'monitor', 'webhook_internal.progress()'::regprocedure),
+                         (1, 'read', 'webhook_internal.library_version()'::regprocedure),
                          (2, 'manage', 'webhook_internal.redeliver_tenant(uuid, bigint[])'::regprocedure),
                          (3, 'operate', '@extschema@.webhook_is_operator()'::regprocedure)) m (rank, level, function)
             JOIN pg_proc f ON f.oid = m.function, aclexplode(f.proacl) acl
-            WHERE acl.privilege_type = 'EXECUTE' AND acl.grantee NOT IN (0, f.proowner)
+            WHERE acl.privilege_type = 'EXECUTE' AND acl.grantee NOT IN (0, f.proowner, 'pg_monitor'::regrole)
         ), role AS (
             SELECT DISTINCT ON (m.grantee) m.grantee, m.level FROM marked m ORDER BY m.grantee, m.rank DESC
         )

@@ -202,7 +202,16 @@ AS $$
         (f.subscriptions_stopped > f.subscriptions_lost, 'subscriptions', 'degraded',
          format('%s of %s subscriptions that bring events are disabled or have no worker',
                 f.subscriptions_stopped - f.subscriptions_lost, f.subscriptions),
-         'webhook_subscriptions shows which, with the last error. webhook_node_check() tells what mends it.')
+         'webhook_subscriptions shows which, with the last error. webhook_node_check() tells what mends it.'),
+        ((SELECT n.cut_off IS NOT NULL FROM webhook_internal.nodes_down() n), 'subscriptions', 'failing',
+         format('too much WAL was to be kept for nodes that share the webhooks, and they are cut off: %s',
+                (SELECT n.cut_off FROM webhook_internal.nodes_down() n)),
+         'webhook_take_over() has the home deliver what they have left.'),
+        ((SELECT n.down IS NOT NULL FROM webhook_internal.nodes_down() n), 'subscriptions', 'degraded',
+         format('nodes that share the webhooks are not connected, or do not report: %s',
+                (SELECT n.down FROM webhook_internal.nodes_down() n)),
+         'What falls to them waits, and is kept here as WAL: webhook_nodes. If one is lost, webhook_take_over() has the home '
+         'deliver what it has left, and webhook_detach_node() forgets it.')
     ) p (applies, component, status, reason, remedy) WHERE p.applies
 $$;
 COMMENT ON FUNCTION webhook_internal.health_of_deliveries(webhook_internal.health_facts) IS

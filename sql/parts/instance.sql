@@ -138,24 +138,40 @@ COMMENT ON FUNCTION webhook_internal.set_paused(boolean, text) IS 'Used by webho
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
     'EXECUTE ON FUNCTION webhook_internal.set_paused(boolean, text)');
 
+-- SECURITY DEFINER, because operators may not read the internal tables. The privilege to execute it is theirs alone.
+CREATE FUNCTION webhook_internal.pause_nodes(command text, reason text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    -- take_command() changes the same row on a node. An open transaction would stop the apply worker.
+    PERFORM webhook_internal.require_home();
+    PERFORM webhook_internal.command_nodes(command, NULL, NULL, reason);
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.pause_nodes(text, text) IS 'Pauses the nodes of this home, or has them resume.';
+INSERT INTO webhook_internal.privileges VALUES ('{operate}',
+    'EXECUTE ON FUNCTION webhook_internal.pause_nodes(text, text)');
+
 CREATE FUNCTION @extschema@.webhook_pause(reason text DEFAULT NULL) RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, pg_temp
 AS $$
+    SELECT webhook_internal.pause_nodes('pause', coalesce(reason, 'paused by ' || session_user));
     SELECT webhook_internal.set_paused(true, coalesce(reason, 'paused by ' || session_user))
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_pause(text) IS
-    'Pauses all deliveries of this database until webhook_resume(). Events are captured as usual. Raises 55000 if no '
-    'worker has started yet.';
+    'Pauses all deliveries of this database, and of its nodes, until webhook_resume(). Events are captured as usual. Raises '
+    '55000 if no worker has started yet.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}', 'EXECUTE ON FUNCTION @extschema@.webhook_pause(text)');
 
 CREATE FUNCTION @extschema@.webhook_resume() RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, pg_temp
 AS $$
+    SELECT webhook_internal.pause_nodes('resume', NULL);
     SELECT webhook_internal.set_paused(false, NULL)
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_resume() IS
-    'Ends webhook_pause(), and confirms that a restored copy of a database may deliver. Raises 55000 if no worker has '
-    'started yet.';
+    'Ends webhook_pause(), also at the nodes, and confirms that a restored copy of a database may deliver. Raises 55000 if no '
+    'worker has started yet.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}', 'EXECUTE ON FUNCTION @extschema@.webhook_resume()');
 
 CREATE FUNCTION @extschema@.webhook_is_preloaded() RETURNS boolean

@@ -8,6 +8,8 @@ AS $$
 DECLARE
     held @extschema@.webhook_configurations;
 BEGIN
+    -- A lock on the row would stop the node's apply worker.
+    PERFORM webhook_internal.require_home();
     SELECT c.* INTO held FROM @extschema@.webhook_configurations c WHERE c.id = webhook FOR KEY SHARE;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'webhook % does not exist', webhook
@@ -18,7 +20,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.hold(uuid) IS
-    'A webhook that cannot be deleted before the transaction ends. Raises 42704 if it does not exist.';
+    'A webhook that cannot be deleted before the transaction ends. Raises 42704 if it does not exist, and 55000 on a node.';
 
 -- The same as ordering_key() in src/core/lanes.h.
 CREATE FUNCTION webhook_internal.ordering_key(ordering text, key text, event_id bigint) RETURNS text
@@ -39,10 +41,10 @@ CREATE FUNCTION webhook_internal.count_deliveries(organization text, rows_max bi
 AS $$
     SELECT count(*)
     FROM (SELECT FROM @extschema@.webhook_configurations c
-          CROSS JOIN LATERAL (SELECT FROM @extschema@.webhook_deliveries d
+          CROSS JOIN LATERAL (SELECT FROM ONLY @extschema@.webhook_deliveries d
                               WHERE d.configuration_id = c.id AND d.state = 'pending'
                               UNION ALL
-                              SELECT FROM @extschema@.webhook_deliveries d
+                              SELECT FROM ONLY @extschema@.webhook_deliveries d
                               WHERE d.configuration_id = c.id AND d.state = 'dead') o
           WHERE c.organization_id = organization LIMIT rows_max + 1) n
 $$;
@@ -115,6 +117,7 @@ BEGIN
             state = 'pending', attempts = 0, probes = 0, pending_since = due, next_attempt_at = due, last_error = NULL,
             ordering_key = excluded.ordering_key, request = excluded.request, updated_at = clock_timestamp();
     GET DIAGNOSTICS kept = ROW_COUNT;
+    PERFORM webhook_internal.forget_at_nodes(held.id, events);
     PERFORM webhook_internal.announce_pending(held.id);
     RETURN stored + kept;
 END
@@ -361,35 +364,49 @@ INSERT INTO webhook_internal.privileges VALUES ('{manage,operate}',
     'EXECUTE ON FUNCTION @extschema@.webhook_replay(uuid, timestamptz, timestamptz, text[], boolean, boolean)');
 
 -- A delivery that is given up gets a log row with attempt 0.
+CREATE FUNCTION webhook_internal.cancel_deliveries(webhook uuid, cancelled bigint, before pg_snapshot, rows_max bigint)
+    RETURNS bigint
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    events bigint[] := ARRAY(
+        SELECT d.event_id FROM ONLY @extschema@.webhook_deliveries d
+        JOIN @extschema@.webhook_configurations c ON c.id = d.configuration_id AND c.created_at = d.configuration_created_at
+                                                 AND c.organization_id IS NOT DISTINCT FROM d.organization_id
+        WHERE d.configuration_id = webhook AND d.state = 'pending' AND (cancelled IS NULL OR d.event_id = cancelled)
+          AND (before IS NULL OR pg_visible_in_snapshot(coalesce(
+                  (SELECT e.xid FROM @extschema@.webhook_events e WHERE e.slot = d.slot AND e.id = d.event_id),
+                  (SELECT s.xid FROM webhook_internal.saved_events s WHERE s.event_id = d.event_id)), before))
+        LIMIT rows_max);
+BEGIN
+    WITH given_up AS (
+        UPDATE ONLY @extschema@.webhook_deliveries d
+        SET state = 'dead', next_attempt_at = NULL, last_error = 'cancelled', updated_at = clock_timestamp()
+        WHERE d.configuration_id = webhook AND d.event_id = ANY (events) AND d.state = 'pending'
+        RETURNING d.configuration_id, d.organization_id, d.event_id, d.event)
+    INSERT INTO @extschema@.webhook_logs
+        (slot, created_at, configuration_id, organization_id, event_id, event, attempt, status, error)
+    SELECT r.slot, clock_timestamp(), g.configuration_id, g.organization_id, g.event_id, g.event, 0, 'failed', 'cancelled'
+    FROM given_up g, @extschema@.webhook_rings r
+    WHERE r.ring = (SELECT webhook_internal.log_ring(max(o.organization_id), count(*)) FROM given_up o);
+    PERFORM webhook_internal.announce_pending(webhook);
+    RETURN cardinality(events);
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.cancel_deliveries(uuid, bigint, pg_snapshot, bigint) IS
+    'Cancels pending deliveries of a webhook, that of one event or all, of events that before sees, at most rows_max, '
+    'and returns how many. Null: no limit. Needs lock_deliveries().';
+
 CREATE FUNCTION webhook_internal.cancel_operator(webhook uuid, cancelled bigint) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    total bigint;
-    log_ring text;
 BEGIN
+    PERFORM webhook_internal.require_home();
     IF NOT EXISTS (SELECT FROM @extschema@.webhook_configurations c WHERE c.id = webhook) THEN
         RAISE EXCEPTION 'webhook % does not exist', webhook USING ERRCODE = 'undefined_object';
     END IF;
     PERFORM webhook_internal.lock_deliveries(webhook);
-    SELECT webhook_internal.log_ring(max(d.organization_id), count(*)) INTO log_ring FROM @extschema@.webhook_deliveries d
-    WHERE d.configuration_id = webhook AND d.state = 'pending' AND (cancelled IS NULL OR d.event_id = cancelled);
-    WITH given_up AS (
-        UPDATE @extschema@.webhook_deliveries d
-        SET state = 'dead', next_attempt_at = NULL, last_error = 'cancelled', updated_at = clock_timestamp()
-        FROM @extschema@.webhook_configurations c
-        WHERE c.id = webhook AND d.configuration_id = c.id AND d.configuration_created_at = c.created_at
-          AND d.organization_id IS NOT DISTINCT FROM c.organization_id
-          AND d.state = 'pending' AND (cancelled IS NULL OR d.event_id = cancelled)
-        RETURNING d.configuration_id, d.organization_id, d.event_id, d.event)
-    INSERT INTO @extschema@.webhook_logs
-        (slot, created_at, configuration_id, organization_id, event_id, event, attempt, status, error)
-    SELECT r.slot, clock_timestamp(), g.configuration_id, g.organization_id, g.event_id, g.event, 0, 'failed',
-           'cancelled'
-    FROM given_up g, @extschema@.webhook_rings r WHERE r.ring = log_ring;
-    GET DIAGNOSTICS total = ROW_COUNT;
-    PERFORM webhook_internal.announce_pending(webhook);
-    RETURN total;
+    RETURN webhook_internal.cancel_deliveries(webhook, cancelled, NULL, NULL) + webhook_internal.cancel_at_nodes(webhook, cancelled);
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.cancel_operator(uuid, bigint) IS 'webhook_cancel() for operators.';

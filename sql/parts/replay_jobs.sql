@@ -195,6 +195,7 @@ DECLARE
     log record;
     job bigint;
 BEGIN
+    PERFORM webhook_internal.require_home();
     PERFORM webhook_internal.check_replay(since, until, patterns, only_failed);
     SELECT w.* INTO c FROM @extschema@.webhook_configurations w WHERE w.id = webhook;
     IF NOT FOUND THEN

@@ -199,6 +199,13 @@ Query& Query::bind_optional(const std::optional<Time>& value) {
   return *this;
 }
 
+Query& Query::bind_optional(const std::optional<Uuid>& value) {
+  if (value) return bind(*value);
+  add(UUIDOID, 0);
+  nulls_.back() = 'n';
+  return *this;
+}
+
 Query& Query::bind(const Uuid& value) {
   kept_.emplace_back(reinterpret_cast<const char*>(value.bytes.data()), value.bytes.size());
   return add(UUIDOID, PointerGetDatum(kept_.back().data()));

@@ -109,6 +109,7 @@ class Query {
   Query& bind(const char* value) { return bind(std::string_view(value)); }
   Query& bind_optional(const std::optional<std::string>& value);
   Query& bind_optional(const std::optional<Time>& value);
+  Query& bind_optional(const std::optional<Uuid>& value);
   Query& bind(const std::vector<std::int32_t>& values);
   Query& bind(const std::vector<std::int64_t>& values);
   Query& bind(const std::vector<double>& values);

@@ -23,12 +23,19 @@ constexpr int kCleanUpShare = 5;                   // cleaning up takes a fifth 
 void Maintenance::maintain() {
   const Time now = process_.now();
   deadlines_.set(Deadline::kMaintenance, now + kInterval);
+  serve_nodes(now);
   if (share_.number > 1) return;
   quotas_.turn();
   deadlines_.bring_forward(Deadline::kMaintenance, quotas_.next_turn());
   store_.refill_ids();
   maintain_rings();
   if (deadlines_.has_passed(Deadline::kExpiry, now)) delete_expired(now);
+}
+
+void Maintenance::serve_nodes(Time now) {
+  if (!configuration_.is_loaded()) return;
+  served_ = store_.serve_nodes(gone_nodes_);
+  if (served_->has_more) deadlines_.set(Deadline::kMaintenance, now);
 }
 
 void Maintenance::delete_expired(Time now) {
@@ -92,7 +99,8 @@ void Maintenance::maintain_ring(Ring ring, const RingLimits& limits) {
 bool Maintenance::is_idle(Time now) const {
   const bool turns =
       std::all_of(kept_.begin(), kept_.end(), [](const KeptSegment& kept) { return kept.reason.empty(); });
-  return is_clean_ && turns && quotas_.is_idle() && !is_due(now);
+  const bool are_nodes_served = served_ && !served_->is_waiting && !served_->is_checkpoint_wanted;
+  return is_clean_ && turns && quotas_.is_idle() && are_nodes_served && !is_due(now);
 }
 
 void Maintenance::report(WorkerFigures* figures) const {

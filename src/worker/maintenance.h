@@ -9,6 +9,8 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "core/ring.h"
 #include "core/share.h"
@@ -35,6 +37,13 @@ class Maintenance {
   // step is tried again later.
   void clean_up();
 
+  // Another node waits, or the home does, for a later checkpoint of this worker, though it delivers nothing.
+  bool is_checkpoint_wanted() const { return served_ && served_->is_checkpoint_wanted; }
+  // How the nodes share the webhooks has changed: these are gone.
+  void take_gone_nodes(std::vector<std::string> gone, Time now) {
+    gone_nodes_ = std::move(gone);
+    deadlines_.bring_forward(Deadline::kMaintenance, now);
+  }
   // The worker has recorded something, so the rings grow.
   void note_growth(Time now);
   // A webhook was deleted, or there are notes of changes that have been read.
@@ -61,6 +70,7 @@ class Maintenance {
     std::uint64_t bytes = 0;  // of the ring
   };
 
+  void serve_nodes(Time now);
   void delete_expired(Time now);
   void maintain_rings();
   void maintain_ring(Ring ring, const RingLimits& limits);
@@ -74,6 +84,8 @@ class Maintenance {
   Deadlines<Deadline> deadlines_;
   std::array<KeptSegment, kRings> kept_;  // by ring
   bool is_clean_ = false;                 // nothing is left of deleted webhooks
+  std::vector<std::string> gone_nodes_;
+  std::optional<NodesServed> served_;  // what the last serve_nodes() has said
 };
 
 }  // namespace webhook

@@ -213,7 +213,7 @@ std::vector<Unadmitted::Subscribers> Reader::route(const std::vector<Event>& eve
   for (std::size_t i = 0; i < events.size(); ++i) {
     const Event& event = events[i];
     for (Subscriber* const subscriber : subscribers_.routes(event)) {
-      if (!subscriber->webhook().was_active(event.known_switch)) continue;
+      if (!subscribers_.is_to_deliver(event, *subscriber)) continue;
       if (recovery_.is_under_way() && recovery_.knows({event.id, subscriber->id()})) continue;
       subscribers[i].push_back(subscriber);
     }

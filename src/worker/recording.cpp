@@ -51,7 +51,8 @@ void Recording::forget(const Uuid& webhook) {
 // --- When -----------------------------------------------------------------------------------------------------------------
 
 bool Recording::has_new_checkpoint() const {
-  return has_ledger_changed_ && ledger_.checkpoint() != recorded_checkpoint_;
+  const bool is_of_use = has_ledger_changed_ || maintenance_.is_checkpoint_wanted();
+  return is_of_use && ledger_.checkpoint() != recorded_checkpoint_;
 }
 
 bool Recording::is_checkpoint_due(Time now) const {

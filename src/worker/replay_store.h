@@ -1,5 +1,5 @@
-// What replays need of the database: a part of Store (store.h). Each call is one short transaction that waits for no lock
-// of a session.
+// What replays, and takeovers from nodes that are gone, need of the database: a part of Store (store.h). Each call is
+// one short transaction that waits for no lock of a session.
 #pragma once
 
 #include <cstddef>
@@ -23,6 +23,12 @@ struct UnfinishedReplay {
 struct UnfinishedReplays {
   std::vector<UnfinishedReplay> replays;  // by id
   bool is_all = true;                     // false: there are more behind the last one
+};
+
+// A webhook for which this home has something to take over from a node that is gone.
+struct UnfinishedTakeover {
+  Uuid webhook;
+  std::optional<std::string> organization_id;
 };
 
 // The bounds of one step.
@@ -54,9 +60,14 @@ class ReplayStore {
 
   // At most rows_max replays with an id after `after`, of all workers.
   virtual UnfinishedReplays unfinished_replays(std::int64_t after, std::size_t rows_max) = 0;
-  // Takes the next step: examines events, makes those that the replay is for pending, and stores how far it is. Either all
-  // of it or nothing is done. Durable.
+  // Takes the next step: examines events, makes those that the replay is for pending, and stores how far it is. Either
+  // all of it or nothing is done. Durable.
   virtual ReplayStep replay_step(std::int64_t id, const Uuid& webhook, const ReplayBounds& bounds) = 0;
+  // At most webhooks_max webhooks after `after`, by id; nullopt: from the first one on. Of all workers.
+  virtual std::vector<UnfinishedTakeover> unfinished_takeovers(const std::optional<Uuid>& after,
+                                                               std::size_t webhooks_max) = 0;
+  // Takes the next step of taking over for a webhook. Either all of it or nothing is done. Durable.
+  virtual ReplayStep takeover_step(const Uuid& webhook, const ReplayBounds& bounds) = 0;
   // Ends a replay for this reason, unless another transaction holds the row.
   virtual void fail_replay(std::int64_t id, const std::string& reason) = 0;
 };

@@ -44,16 +44,28 @@ void Replays::poll(Time now) {
   deadlines_.set(Deadline::kPoll, now + kPollInterval);
   const UnfinishedReplays found = store_.unfinished_replays(polled_to_, kPollStep);
   for (const UnfinishedReplay& replay : found.replays) {
-    if (share_.owns(replay.webhook)) note(replay);
+    if (share_.owns(replay.webhook)) note({.id = replay.id, .webhook = replay.webhook}, replay.organization_id);
   }
   polled_to_ = found.is_all ? 0 : found.replays.back().id;
   if (!found.is_all) deadlines_.set(Deadline::kPoll, now);
+  poll_takeovers(now);
 }
 
-void Replays::note(const UnfinishedReplay& found) {
-  std::deque<Job>& jobs = jobs_[found.organization_id];
-  const bool is_known = std::any_of(jobs.begin(), jobs.end(), [&](const Job& job) { return job.id == found.id; });
-  if (!is_known) jobs.push_back({.id = found.id, .webhook = found.webhook});
+void Replays::poll_takeovers(Time now) {
+  const std::vector<UnfinishedTakeover> found = store_.unfinished_takeovers(takeovers_polled_to_, kPollStep);
+  for (const UnfinishedTakeover& takeover : found) {
+    if (share_.owns(takeover.webhook)) note({.webhook = takeover.webhook}, takeover.organization_id);
+  }
+  takeovers_polled_to_.reset();
+  if (found.size() < kPollStep) return;
+  takeovers_polled_to_ = found.back().webhook;
+  deadlines_.set(Deadline::kPoll, now);
+}
+
+void Replays::note(const Job& found, const std::optional<std::string>& organization) {
+  std::deque<Job>& jobs = jobs_[organization];
+  const auto is_same = [&](const Job& job) { return job.id == found.id && job.webhook == found.webhook; };
+  if (std::none_of(jobs.begin(), jobs.end(), is_same)) jobs.push_back(found);
 }
 
 void Replays::poll_soon(Time now) { deadlines_.bring_forward(Deadline::kPoll, now); }
@@ -75,14 +87,24 @@ void Replays::step() {
   } else if (taken.outcome == ReplayStep::Outcome::kWaits) {
     deadlines_.bring_forward(Deadline::kPoll, process_.now() + kWaitInterval);
   }
-  if (taken.failure.empty()) return;
-  process_.log_about(last_turn_, LogLevel::kLog, "replay " + std::to_string(job.id) + " has failed: " + taken.failure);
+  if (!taken.failure.empty()) report_failure(job, taken.failure);
+}
+
+void Replays::report_failure(const Job& job, const std::string& failure) {
+  if (job.id > 0) {
+    process_.log_about(last_turn_, LogLevel::kLog, "replay " + std::to_string(job.id) + " has failed: " + failure);
+  } else {
+    process_.log_about(last_turn_, LogLevel::kWarning,
+                       "deliveries of a node that is gone cannot be taken over for webhook " + to_string(job.webhook),
+                       failure, "It is tried again.");
+  }
 }
 
 ReplayStep Replays::take_step(const Job& job, const std::optional<std::string>& organization) {
   if (!may_filter(job, organization)) return {.outcome = ReplayStep::Outcome::kWaits};
   std::optional<Error> failure;
   try {
+    if (job.id == 0) return store_.takeover_step(job.webhook, bounds_of(job));
     return store_.replay_step(job.id, job.webhook, bounds_of(job));
   } catch (const ExtensionGone&) {
     throw;
@@ -96,6 +118,7 @@ ReplayStep Replays::take_step(const Job& job, const std::optional<std::string>& 
 // not everybody may see who sees the replay.
 ReplayStep Replays::end_after(const Error& error, const Job& job) {
   if (may_pass(error)) return {.outcome = ReplayStep::Outcome::kWaits};
+  if (job.id == 0) return {.outcome = ReplayStep::Outcome::kWaits, .failure = error.message()};
   store_.fail_replay(job.id, "an error of the database (SQLSTATE " + error.sqlstate() + ")");
   return {.outcome = ReplayStep::Outcome::kEnded, .failure = error.message()};
 }

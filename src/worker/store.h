@@ -18,6 +18,7 @@
 #include "core/identity.h"
 #include "core/lanes.h"
 #include "core/ledger.h"
+#include "core/node_shares.h"
 #include "core/ring.h"
 #include "core/share.h"
 #include "core/snapshot.h"
@@ -109,6 +110,7 @@ struct Configuration {
   bool is_paused = false;
   std::string paused_reason;
   std::string key_file_problem;  // what is wrong with webhook.secret_key_file; empty: nothing
+  NodeShares nodes;
   // Apply deleted before webhooks: a new webhook may have the id of a deleted one.
   std::vector<WebhookIdentity> deleted;
   std::vector<Webhook> webhooks;
@@ -222,6 +224,13 @@ struct Recorded {
   // Why a row of webhook_logs lacks the attempt's response and error, or why statistics were dropped. Empty: neither
   // happened.
   std::string problem;
+};
+
+// The outcome of serve_nodes().
+struct NodesServed {
+  bool has_more = false;              // that can be done now
+  bool is_checkpoint_wanted = false;  // others wait for a later checkpoint of this worker, though it delivers nothing
+  bool is_waiting = false;            // something is to be done soon
 };
 
 // The outcome of apply_deferred() for a webhook.
@@ -452,6 +461,10 @@ class Store : public ReplayStore {
   // Deletes some of the dead deliveries of events from before `before`, and of the history and the ended replays of more
   // than 90 days ago. Returns whether there may be more dead deliveries.
   virtual bool delete_expired(Time before) = 0;
+
+  // Does some of what this database has to do for other nodes with the same webhooks. Each worker calls it. known: the
+  // nodes that are gone, as the worker knows them in all that it does from now on.
+  virtual NodesServed serve_nodes(const std::vector<std::string>& known) = 0;
 
   // One step of counting the rows of webhook_deliveries, pending and dead: at most rows_max rows after `after`. Also
   // corrects the dates of rows that were written while the clock was ahead of the present one.

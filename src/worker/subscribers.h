@@ -16,6 +16,7 @@
 
 #include "core/delivery.h"
 #include "core/event.h"
+#include "core/node_shares.h"
 #include "core/time.h"
 #include "core/uuid.h"
 #include "core/wire.h"
@@ -116,6 +117,18 @@ class Subscribers {
   // or put(), a pointer until its webhook is removed.
   const std::vector<Subscriber*>& routes(const Event& event);
 
+  // How this node shares the webhooks with others. Returns whether that is new.
+  bool set_nodes(NodeShares nodes) {
+    const bool is_new = nodes != nodes_;
+    nodes_ = std::move(nodes);
+    return is_new;
+  }
+  // Whether the event is this node's to deliver to the webhook, which subscribes to it: the webhook was active when the
+  // event was captured, and is not another node's.
+  bool is_to_deliver(const Event& event, const Subscriber& subscriber) const {
+    return nodes_.owns(subscriber.id(), event) && subscriber.webhook().was_active(event.known_switch);
+  }
+
   auto begin() { return subscribers_.begin(); }
   auto end() { return subscribers_.end(); }
   std::size_t size() const { return subscribers_.size(); }
@@ -152,6 +165,7 @@ class Subscribers {
   void forget_routes(Organization& organization);
   void forget_all_routes();
 
+  NodeShares nodes_;
   std::unordered_map<Uuid, Subscriber> subscribers_;
   Organizations organizations_;  // those with webhooks
   std::size_t deliverable_organizations_ = 0;

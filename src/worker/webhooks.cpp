@@ -71,6 +71,8 @@ std::optional<Time> Webhooks::catch_up() {
 // Returns whether there may be something in the log that could not be read before.
 bool Webhooks::take_over(ConfigurationReader::Step step, Time begun) {
   const bool has_changed_pause = take_instance(step.read);
+  std::vector<std::string> gone = step.read.nodes.gone();
+  if (subscribers_.set_nodes(std::move(step.read.nodes))) maintenance_.take_gone_nodes(std::move(gone), begun);
   secret_problems_.set_key_file_problem(step.read.key_file_problem);
   for (const WebhookIdentity& deleted : step.read.deleted) take_deleted(deleted, begun);
   for (Webhook& webhook : step.read.webhooks) {
@@ -131,7 +133,7 @@ void Webhooks::set_instance(const Uuid& instance, bool is_copy) {
 
 // Returns whether deliveries are paused or resumed.
 bool Webhooks::take_instance(const Configuration& read) {
-  if (read.instance && *read.instance != instance_) set_instance(*read.instance, true);
+  if (read.instance && *read.instance != instance_) set_instance(*read.instance, read.is_paused);
   if (read.is_paused == is_paused_) return false;
   is_paused_ = read.is_paused;
   process_.log(LogLevel::kLog, is_paused_ ? "deliveries are paused" : "deliveries are resumed",

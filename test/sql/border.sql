@@ -163,7 +163,7 @@ SELECT is_empty('SELECT role, relation, of_mine FROM sights WHERE role = ''none'
 SELECT is_empty('SELECT relation, of_mine FROM sights WHERE role = ''monitor'' AND of_mine > 0',
                 'a member of pg_monitor sees no row of any organization');
 SELECT set_eq('SELECT DISTINCT relation::text FROM sights WHERE role = ''monitor'' AND of_mine >= 0',
-              ARRAY['hooks.webhook_workers', 'hooks.webhook_rings', 'hooks.webhook_progress'], 'it may read these views and tables');
+              ARRAY['hooks.webhook_workers', 'hooks.webhook_rings', 'hooks.webhook_progress', 'hooks.webhook_nodes'], 'it may read these views and tables');
 SELECT is_empty('SELECT role, relation, of_mine FROM sights WHERE (relkind = ''S'' OR relispartition) AND of_mine >= 0',
                 'segments and sequences are nobody''s to read, not even an operator''s');
 SELECT set_eq('SELECT DISTINCT role, relation::text FROM sights WHERE of_mine > 0 AND role IN (''read'', ''manage'')', $$
@@ -245,7 +245,8 @@ $$, 'the rest is denied, and says so');
 -- the other's. NULL: it takes and tells nothing of an organization, reads no table of ours, or of webhook_event_types only.
 CREATE TABLE tried (signature text PRIMARY KEY, call text);
 INSERT INTO tried VALUES
-    ('hooks.webhook_server_state()', NULL),
+    ('hooks.webhook_server_state()', NULL), ('webhook_internal.check_node(uuid)', NULL),
+    ('webhook_internal.is_node()', NULL), ('webhook_internal.node_states()', NULL),
     ('hooks.webhook_health()', NULL), ('hooks.webhook_metrics()', NULL),  -- of all together: test/sql/health.sql
     ('webhook_internal.worker_slots()', NULL), ('webhook_internal.progress()', NULL),
     ('hooks.webhook_check(uuid)', 'SELECT c FROM hooks.webhook_check(WEBHOOK) c'),

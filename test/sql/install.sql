@@ -40,6 +40,7 @@ SELECT is_empty($$
 $$, 'everything is in the schema that CREATE EXTENSION names, in webhook_internal or in webhook_api');
 -- What \df webhook_* shows. A function that is added here is one that users call; all others go to webhook_internal.
 SELECT bag_eq($$SELECT proname::text FROM pg_temp.functions WHERE pronamespace = 'hooks'::regnamespace$$, $$SELECT unnest(ARRAY[
+    'webhook_attach_node', 'webhook_detach_node', 'webhook_home', 'webhook_join_home', 'webhook_share', 'webhook_take_over',
     'webhook_cancel', 'webhook_capture', 'webhook_check', 'webhook_curl', 'webhook_current_organization',
     'webhook_emit', 'webhook_event_matches', 'webhook_event_pattern_problem', 'webhook_explain',
     'webhook_filter_data_problem', 'webhook_filter_matches', 'webhook_filter_problem', 'webhook_find',
@@ -91,7 +92,9 @@ SELECT set_eq('SELECT proname::text FROM pg_temp.functions WHERE prosecdef', ARR
     'reveal_secret_tenant', 'reveal_secret_operator', 'webhook_reencrypt_secrets',
     'check_secrets_tenant', 'check_secrets_operator', 'check_shares_tenant', 'check_shares_operator', 'check_deferred_tenant', 'check_deferred_operator',
     'check_limit',
-    'test_tenant', 'test_operator', 'find_tenant', 'is_settled', 'was_active', 'webhook_server_state', 'webhook_health', 'webhook_metrics', 'progress', 'recent_events_tenant', 'newest_log_id', 'log_slots', 'hide_statement', 'has_lost_slot'], 'only these functions run as their owner');
+    'test_tenant', 'test_operator', 'find_tenant', 'is_settled', 'was_active', 'webhook_server_state', 'webhook_health', 'webhook_metrics', 'progress', 'recent_events_tenant', 'newest_log_id', 'log_slots', 'hide_statement', 'has_lost_slot',
+    'require_home', 'node_states', 'check_node', 'pause_nodes', 'is_node', 'take_share', 'take_mark', 'take_command', 'act_on_report'],
+    'only these functions run as their owner');
 SELECT is_empty($$
     SELECT oid::regprocedure FROM pg_temp.functions
     WHERE (prorettype = 'trigger'::regtype OR prosecdef) AND has_function_privilege('public', oid, 'EXECUTE')
@@ -173,6 +176,11 @@ SELECT throws_ok($$INSERT INTO hooks.webhook_event_types (name, category) VALUES
 SELECT is_empty($$
     SELECT r.relname FROM pg_temp.relations r
     WHERE r.relname NOT IN ('webhook_event_types', 'webhook_configurations', 'webhook_secrets') AND r.relkind IN ('r', 'p')
+      -- Between a home and its nodes these are replicated. Their own triggers keep rows out that come from elsewhere.
+      AND r.relname NOT IN (SELECT c.relname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+                            WHERE t.tgenabled = 'R' AND t.tgtype & 7 = 7 AND t.tgname IN ('webhook_take_share',
+                                'webhook_take_mark', 'webhook_receive_shift', 'webhook_take_command',
+                                'webhook_act_on_report'))
       AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = r.oid AND t.tgname = 'webhook_keep_local'
                         AND t.tgenabled = 'R' AND t.tgtype & 31 = 31)
 $$, 'what is local to a database, each segment too, has the trigger that keeps replicated rows out');
@@ -185,8 +193,9 @@ SELECT bag_eq($$SELECT tgname::text, tgenabled::text, tgtype & 1 = 1 FROM pg_tri
                     WHERE tgfoid = 'webhook_internal.invalidate_subscriptions()'::regprocedure ORDER BY tgname$$,
     $$VALUES ('webhook_configurations_6_invalidate', 'A', false),
              ('webhook_configurations_6_invalidate_replicated', 'R', true),
-             ('webhook_invalidate', 'A', false), ('webhook_invalidate', 'A', false)$$,
-    'a change of webhooks, of their secrets or of the instance is announced however it comes');
+             ('webhook_invalidate', 'A', false), ('webhook_invalidate', 'A', false), ('webhook_invalidate', 'A', false),
+             ('webhook_invalidate_replicated', 'R', true)$$,
+    'a change of webhooks, of their secrets, of the instance or of the nodes is announced however it comes');
 
 CREATE FUNCTION pg_temp.event_rows_after(role text) RETURNS bigint LANGUAGE plpgsql AS $$
 BEGIN

@@ -424,7 +424,7 @@ $$, ARRAY['emit_tenant', 'redeliver_operator', 'redeliver_tenant', 'replay_opera
           'check_secrets_tenant', 'check_secrets_operator', 'check_shares_tenant', 'check_shares_operator', 'check_deferred_tenant',
           'check_deferred_operator', 'check_limit', 'test_tenant', 'test_operator',
           'find_tenant', 'is_settled', 'was_active', 'webhook_server_state', 'webhook_health', 'webhook_metrics', 'progress', 'recent_events_tenant', 'newest_log_id',
-          'log_slots', 'hide_statement', 'has_lost_slot'],
+          'log_slots', 'hide_statement', 'has_lost_slot', 'require_home', 'is_node', 'node_states', 'check_node', 'pause_nodes'],
           'no other function runs as its owner');
 SELECT is(webhook_internal.has_lost_slot(0), false, 'a subscription that does not exist has lost no slot');
 SELECT webhook_internal.hide_statement() \g /dev/null

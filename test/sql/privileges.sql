@@ -101,7 +101,8 @@ SELECT set_eq($$
     SELECT a.object, x.privilege_type FROM pg_temp.acls() a, aclexplode(a.acl) x WHERE x.grantee = 'pg_monitor'::regrole
 $$, $$VALUES ('hooks.webhook_health()', 'EXECUTE'), ('hooks.webhook_metrics()', 'EXECUTE'), ('hooks.webhook_workers', 'SELECT'),
              ('hooks.webhook_rings', 'SELECT'), ('hooks.webhook_progress', 'SELECT'), ('webhook_internal.worker_slots()', 'EXECUTE'),
-             ('webhook_internal.progress()', 'EXECUTE')$$, 'which is this, and no more');
+             ('webhook_internal.progress()', 'EXECUTE'), ('hooks.webhook_nodes', 'SELECT'),
+             ('webhook_internal.node_states()', 'EXECUTE')$$, 'which is this, and no more');
 SELECT is_empty($$
     SELECT i.initprivs FROM pg_init_privs i
     WHERE i.classoid = 'pg_namespace'::regclass AND i.objoid = 'hooks'::regnamespace

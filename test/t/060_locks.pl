@@ -41,6 +41,10 @@ my %situation_of = (
 	(map { $_ => 'replays' } qw(find_unfinished_replays take_replay count_pending walk_replay queue_events advance_replay let_replay_wait
 		fail_replay)),
 	(map { $_ => 'test' } qw(read_testable last_log_id_drawn)),
+	# These wait for nobody but the worker of a subscription: 083_sharing.pl to 085_sharing_losses.pl.
+	(map { $_ => 'nodes' } qw(read_nodes read_gone_nodes report_disabling report_event serve_nodes delete_reports delete_shifts
+		delete_old_minutes delete_old_hours note_emptied
+		find_takeovers read_heir inherit walk_takeover advance_takeover drop_takeover)),
 	# Only in a copy or an upgraded cluster, where nothing is delivered before.
 	(map { $_ => 'identity' } qw(create_paused_identity delete_identity update_system_identifier update_checkpoint_instance)));
 my @statements = slurp_file("$FindBin::RealBin/../../src/pg/store/statements.h") =~ /^inline constinit Statement (\w+)\(/mg;

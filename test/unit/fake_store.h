@@ -96,6 +96,13 @@ class FakeStore : public Store {
     process_.wake();
   }
   bool is_paused() const { return is_paused_; }
+  void set_nodes(NodeShares nodes) {
+    nodes_ = std::move(nodes);
+    news_ = std::max(news_, ConfigurationNews::kChanges);
+    process_.wake();
+  }
+  // One that the extension has nothing to do with.
+  void run_foreign_transaction() { ++next_xid_; }
 
   // --- For the test: events ---
 
@@ -497,6 +504,13 @@ class FakeStore : public Store {
     return DisableResult::kDisabled;
   }
 
+  NodesServed serve_nodes(const std::vector<std::string>& known) override {
+    Call call(*this, "serve_nodes");
+    known_takeovers = known;
+    call.commit();
+    return nodes_served;
+  }
+
   Testable testable(const Uuid& id, Time created_at, const std::string& event) override {
     Call call(*this, "testable");
     Testable testable{.is_paused = is_paused_, .paused_reason = "told to", .has_event = event != "unknown"};
@@ -695,6 +709,17 @@ class FakeStore : public Store {
     call.commit();
   }
 
+  // What a node that is gone has left to a webhook.
+  struct Takeover {
+    std::size_t left = 0;
+    bool is_held = false;              // another transaction writes the webhook's deliveries
+    std::optional<std::string> error;  // SQLSTATE of each step
+    int steps = 0;                     // that were tried
+  };
+  std::map<Uuid, Takeover> takeovers;
+  NodesServed nodes_served;
+  std::vector<std::string> known_takeovers;  // by the last serve_nodes()
+
   // A row of webhook_replays. It is for all events with ids up to last_event_id.
   struct Replay {
     Uuid webhook;
@@ -750,6 +775,29 @@ class FakeStore : public Store {
     step.filter_cost = replay.filter_takes;
     call.commit();
     return step;
+  }
+  std::vector<UnfinishedTakeover> unfinished_takeovers(const std::optional<Uuid>& behind,
+                                                       std::size_t webhooks_max) override {
+    Call call(*this, "unfinished_takeovers");
+    std::vector<UnfinishedTakeover> found;
+    for (const auto& [webhook, takeover] : takeovers) {
+      if (takeover.left > 0 && (!behind || *behind < webhook) && found.size() < webhooks_max) {
+        found.push_back({.webhook = webhook, .organization_id = webhooks_.at(webhook).organization_id});
+      }
+    }
+    call.commit();
+    return found;
+  }
+  ReplayStep takeover_step(const Uuid& webhook, const ReplayBounds& bounds) override {
+    Call call(*this, "takeover_step");
+    Takeover& takeover = takeovers.at(webhook);
+    EXPECT_TRUE(share_.owns(webhook)) << "another worker's takeover";
+    ++takeover.steps;
+    if (takeover.error) throw Error(takeover.error->c_str(), "simulated failure");
+    if (takeover.is_held) return {.outcome = ReplayStep::Outcome::kWaits};
+    takeover.left -= std::min(takeover.left, bounds.queued_max);
+    call.commit();
+    return {.outcome = takeover.left > 0 ? ReplayStep::Outcome::kMore : ReplayStep::Outcome::kEnded};
   }
   void fail_replay(std::int64_t id, const std::string& reason) override {
     Call call(*this, "fail_replay");
@@ -922,7 +970,11 @@ class FakeStore : public Store {
   static bool is_of(const DeliveryRow& row, const WebhookIdentity& webhook) {
     return WebhookIdentity{row.key.webhook, row.webhook_created_at, row.organization_id} == webhook;
   }
-  Configuration read_nothing() { return {.snapshot = snapshot(), .is_paused = is_paused_, .paused_reason = "told to"}; }
+  Configuration read_nothing() {
+    Configuration read{.snapshot = snapshot(), .is_paused = is_paused_, .paused_reason = "told to"};
+    read.nodes = nodes_;
+    return read;
+  }
   void add_to(Configuration& read, const Uuid& id) {
     const auto found = webhooks_.find(id);
     if (found == webhooks_.end()) return;
@@ -1011,6 +1063,7 @@ class FakeStore : public Store {
   std::vector<Change> changes_;
   std::optional<Reading> reading_;
   int instances_ = 0;
+  NodeShares nodes_;
   FullXid next_xid_ = 10;
   std::set<FullXid> running_;
   std::unordered_set<FullXid> committed_;

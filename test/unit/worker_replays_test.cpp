@@ -200,5 +200,49 @@ TEST_F(WorkerReplaysTest, WithoutReplaysTheWorkerRests) {
   EXPECT_LT(turns_in(100s), 200);
 }
 
+// --- What nodes that are gone have left --------------------------------------------------------------------------------
+
+TEST_F(WorkerReplaysTest, ATakeoverGoesOnInStepsUntilNothingIsLeft) {
+  deliver(1, 1);
+  deliver(2, 1);
+  store_.takeovers[FakeStore::uuid(1)] = {.left = 1'001};
+  store_.takeovers[FakeStore::uuid(2)] = {.left = 1};
+  run_until(
+      [&] { return store_.takeovers[FakeStore::uuid(1)].left == 0 && store_.takeovers[FakeStore::uuid(2)].left == 0; });
+  EXPECT_EQ(store_.takeovers[FakeStore::uuid(1)].steps, 6);
+  EXPECT_EQ(store_.takeovers[FakeStore::uuid(2)].steps, 1);
+}
+
+TEST_F(WorkerReplaysTest, AWebhookThatIsHeldHoldsUpNoOtherTakeover) {
+  deliver(1, 1);
+  deliver(2, 1);
+  store_.takeovers[FakeStore::uuid(1)] = {.left = 1, .is_held = true};
+  store_.takeovers[FakeStore::uuid(2)] = {.left = 1'000};
+  run_until([&] { return store_.takeovers[FakeStore::uuid(2)].left == 0; });
+  EXPECT_EQ(store_.takeovers[FakeStore::uuid(1)].left, 1U);
+  store_.takeovers[FakeStore::uuid(1)].is_held = false;
+  run_until([&] { return store_.takeovers[FakeStore::uuid(1)].left == 0; });
+}
+
+TEST_F(WorkerReplaysTest, ATakeoverThatIsRefusedIsToldAndTriedAgain) {
+  deliver(1, 1);
+  store_.takeovers[FakeStore::uuid(1)] = {.left = 1, .error = "23514"};
+  run_until([&] { return store_.takeovers[FakeStore::uuid(1)].steps >= 3; });
+  EXPECT_GE(process_.count_log("cannot be taken over"), 1U);
+  store_.takeovers[FakeStore::uuid(1)].error.reset();
+  run_until([&] { return store_.takeovers[FakeStore::uuid(1)].left == 0; });
+}
+
+TEST_F(WorkerReplaysTest, WhileDeliveriesArePausedNothingIsTakenOver) {
+  deliver(1, 1);
+  store_.set_paused(true);
+  run_for(10s);
+  store_.takeovers[FakeStore::uuid(1)] = {.left = 1};
+  run_for(1min);
+  EXPECT_EQ(store_.takeovers[FakeStore::uuid(1)].steps, 0);
+  store_.set_paused(false);
+  run_until([&] { return store_.takeovers[FakeStore::uuid(1)].left == 0; });
+}
+
 }  // namespace
 }  // namespace webhook

@@ -205,5 +205,32 @@ TEST_F(WorkerTest, DeadDeliveriesAreDeletedAfterTheirRetention) {
               static_cast<double>(Duration(process_.settings_in_force.event_retention).count()), 1e6);
 }
 
+// --- Other nodes with the same webhooks -----------------------------------------------------------------------------------
+
+TEST_F(WorkerTest, AWorkerThatDeliversNothingWritesCheckpointsForOthers) {
+  store_.add_webhook(1);
+  store_.emit();
+  std::optional<Checkpoint> before;
+  plan(10s, [&] {
+    before = store_.checkpoint;
+    store_.run_foreign_transaction();
+  });
+  plan(30s, [&] {
+    EXPECT_EQ(store_.checkpoint, before) << "nobody wants another";
+    store_.nodes_served.is_checkpoint_wanted = true;
+  });
+  plan(50s, [&] { EXPECT_NE(store_.checkpoint, before); });
+  run_for(60s);
+}
+
+TEST_F(WorkerTest, ItSaysWhichNodesItKnowsToBeGone) {
+  store_.add_webhook(1);
+  run_for(10s);
+  EXPECT_TRUE(store_.known_takeovers.empty());
+  plan(0s, [&] { store_.set_nodes(NodeShares(true, {{10, 2, 1, {{.number = 2, .queued = {}, .node = "east-20"}}}})); });
+  run_for(2s);
+  EXPECT_EQ(store_.known_takeovers, std::vector<std::string>{"east-20"});
+}
+
 }  // namespace
 }  // namespace webhook

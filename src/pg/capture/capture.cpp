@@ -33,6 +33,8 @@ extern "C" {
 #include "pg/capture/subscriptions.h"
 #include "pg/capture/written_times.h"
 #include "pg/catalog.h"
+#include "pg/encoding.h"
+#include "pg/event_table.h"
 #include "pg/guard.h"
 #include "pg/server/event_ids.h"
 #include "pg/server/wakes.h"
@@ -139,6 +141,7 @@ void take_source_time() {
   last_applied_change_at = last_change_at + shift;
   buffer().shift_times(shift);
   shift_written_times(written(), shift);
+  publish_shift(written(), shift);
 }
 
 // --- One row ---------------------------------------------------------------------------------------------------------
@@ -446,6 +449,75 @@ void capture_event(std::string_view name, std::string_view data, std::optional<s
   }
   stamp(&event);
   append(event);
+}
+
+namespace {
+
+// The texts of a row of webhook_events, in the memory of the trigger.
+struct ReceivedRow {
+  BufferedEvent event;
+  std::int64_t id;
+};
+
+ReceivedRow read_received(Relation segment, TupleTableSlot* slot) {
+  int places[kEventColumns];
+  find_event_columns(RelationGetDescr(segment), RelationGetRelationName(segment), places);
+  slot_getallattrs(slot);
+  const auto value = [&](EventColumn column) { return slot->tts_values[places[column]]; };
+  const auto is_null = [&](EventColumn column) { return slot->tts_isnull[places[column]]; };
+  const auto text_at = [&](EventColumn column) -> std::optional<std::string_view> {
+    if (is_null(column)) return std::nullopt;
+    return view_of(DatumGetTextPP(value(column)));
+  };
+  ReceivedRow row{.event = {}, .id = DatumGetInt64(value(kId))};
+  row.event.created_at = from_timestamptz(DatumGetTimestampTz(value(kCreatedAt)));
+  row.event.name = text_at(kEvent).value_or(std::string_view());
+  row.event.organization_id = text_at(kOrganizationId);
+  row.event.key = text_at(kKey);
+  row.event.data = text_at(kData).value_or(std::string_view());
+  row.event.previous = text_at(kPrevious).value_or(std::string_view());
+  row.event.oversized_bytes = is_null(kOversizedBytes) ? 0 : DatumGetInt64(value(kOversizedBytes));
+  row.event.known_switch = DatumGetInt32(value(kKnownSwitch));
+  row.event.is_backfill = !is_null(kBackfill) && DatumGetBool(value(kBackfill));
+  return row;
+}
+
+// Of a trigger BEFORE INSERT ... FOR EACH ROW. nullptr: the row is not of the subscription to a home.
+const TriggerData* received_from_home(const FunctionCallInfoBaseData* call, const char* name) {
+  if (!CALLED_AS_TRIGGER(call)) throw Error("39P01", std::string(name) + "() was not called by a trigger");
+  const auto* const trigger = reinterpret_cast<const TriggerData*>(call->context);
+  if (!TRIGGER_FIRED_BEFORE(trigger->tg_event) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
+      !TRIGGER_FIRED_BY_INSERT(trigger->tg_event)) {
+    throw Error("39P01", std::string(name) + "() is for BEFORE INSERT ... FOR EACH ROW");
+  }
+  return applied_subscription() == "webhook_home" ? trigger : nullptr;
+}
+
+}  // namespace
+
+void receive_event(FunctionCallInfoBaseData* call) {
+  const TriggerData* const trigger = received_from_home(call, "webhook_receive");
+  if (trigger == nullptr) return;
+  ReceivedRow row = guarded([&] { return read_received(trigger->tg_relation, trigger->tg_trigslot); });
+  row.event.applied_at = from_timestamptz(GetCurrentTimestamp());
+  const SubtransactionId sub = GetCurrentSubTransactionId();
+  // Events get their ids in the order of the buffer.
+  if (buffer().count_without_id() > 0) write_own(sub);
+  buffer().append(sub, row.event);
+  buffer().give_id(row.id);
+  if (is_finishing || buffer().is_full(sub)) write_own(sub);
+}
+
+void receive_shift(FunctionCallInfoBaseData* call) {
+  const TriggerData* const trigger = received_from_home(call, "webhook_receive_shift");
+  if (trigger == nullptr) return;
+  write_own(GetCurrentSubTransactionId());
+  std::int64_t values[3];
+  guarded([&] {
+    slot_getallattrs(trigger->tg_trigslot);
+    for (int i = 0; i < 3; ++i) values[i] = DatumGetInt64(trigger->tg_trigslot->tts_values[i]);
+  });
+  shift_written_times({.segments = written().segments, .early = {{values[0], values[1]}}}, Duration(values[2]));
 }
 
 void flush_captured_events() { write_own(GetCurrentSubTransactionId()); }

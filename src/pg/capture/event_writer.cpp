@@ -3,8 +3,6 @@
 extern "C" {
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
@@ -32,6 +30,7 @@ extern "C" {
 #include "pg/encoding.h"
 #include "pg/event_table.h"
 #include "pg/guard.h"
+#include "pg/rings.h"
 #include "pg/server/event_ids.h"
 #include "pg/server/organization_shares.h"
 #include "pg/timestamps.h"
@@ -126,6 +125,7 @@ IdRange draw_block(Oid sequence) {
 // Gives each buffered event its id, including events that outer subtransactions captured earlier and write later.
 void assign_batch_ids(EventBuffer* buffer, Oid sequence) {
   auto missing = static_cast<std::int64_t>(buffer->count_without_id());
+  if (missing == 0) return;  // it received them, or they were early
   IdRange ids = take_ids(sequence, missing);
   for (; missing > 0; --missing) {
     if (ids.empty()) {
@@ -153,7 +153,7 @@ bool announce_ids(EventBuffer* buffer, SubtransactionId sub, Oid sequence) {
 bool assign_ids(EventBuffer* buffer, SubtransactionId sub, Oid sequence, Flush flush) {
   static Oid drawn_from = InvalidOid;
   // The extension may have been dropped and created again.
-  if (drawn_from != sequence) buffer->forget_ids();
+  if (OidIsValid(drawn_from) && drawn_from != sequence) buffer->forget_ids();
   drawn_from = sequence;
   if (flush == Flush::kAtCommit && announce_ids(buffer, sub, sequence)) return true;
   assign_batch_ids(buffer, sequence);
@@ -192,24 +192,10 @@ void lock_soon(Oid relation, LOCKMODE mode) {
   LockRelationOid(relation, mode);
 }
 
-int read_ring(Oid rings, bool excess) {
+int read_event_ring(Oid rings, bool excess) {
   lock_soon(rings, AccessShareLock);
-  Relation table = table_open(rings, NoLock);
-  TupleDesc const shape = RelationGetDescr(table);
-  const AttrNumber ring = get_attnum(rings, "ring");
-  const AttrNumber slot = get_attnum(rings, "slot");
-  Snapshot const snapshot = RegisterSnapshot(GetLatestSnapshot());
-  SysScanDesc scan = systable_beginscan(table, InvalidOid, false, snapshot, 0, nullptr);
-  int found = -1;
-  for (HeapTuple tuple; HeapTupleIsValid(tuple = systable_getnext(scan));) {
-    bool is_null;
-    const std::string_view name = view_of(DatumGetTextPP(heap_getattr(tuple, ring, shape, &is_null)));
-    if (name != (excess ? "excess_events" : "events")) continue;
-    found = DatumGetInt16(heap_getattr(tuple, slot, shape, &is_null));
-  }
-  systable_endscan(scan);
-  UnregisterSnapshot(snapshot);
-  table_close(table, AccessShareLock);
+  const int found = read_ring(rings, excess ? "excess_events" : "events");
+  UnlockRelationOid(rings, AccessShareLock);
   if (found < 0 || found >= kAllSegments || is_excess_segment(found) != excess) {
     ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
                     errmsg("table \"webhook_rings\" does not name the current segment of webhook_events"),
@@ -220,7 +206,7 @@ int read_ring(Oid rings, bool excess) {
 
 int current_segment(const Catalog& catalog, bool excess) {
   const std::optional<int> shared = current_event_segment(catalog.event_sequence, excess);
-  return shared ? *shared : read_ring(catalog.rings, excess);
+  return shared ? *shared : read_event_ring(catalog.rings, excess);
 }
 
 struct Target {
@@ -396,6 +382,12 @@ void write_events(EventBuffer& buffer, SubtransactionId sub, Flush flush, Writte
   } else {
     early.push_back(flushed.ids);
   }
+}
+
+void renew_ids() {
+  const Catalog* const catalog = find_catalog();
+  if (catalog == nullptr) return;
+  guarded([sequence = catalog->event_sequence] { publish_ids(sequence, draw_block(sequence)); });
 }
 
 }  // namespace webhook::pg

@@ -31,4 +31,8 @@ struct WrittenEvents {
 // extension was dropped, the events are discarded. Works in a read-only transaction and just before a commit. Throws
 // Error; the events are then lost, and so is the subtransaction.
 void write_events(EventBuffer& buffer, SubtransactionId sub, Flush flush, WrittenEvents* written);
+
+// Draws a block of ids for all processes: webhook_events_id_seq has been set to a higher number. Throws Error.
+void renew_ids();
+
 }  // namespace webhook::pg

@@ -8,16 +8,27 @@ extern "C" {
 #include "replication/origin.h"
 #include "replication/worker_internal.h"
 #include "storage/spin.h"
+#include "utils/lsyscache.h"
 }
 
 #include <utility>
 
+#include "pg/guard.h"
 #include "pg/timestamps.h"
 
 namespace webhook::pg {
 
 bool is_applying() noexcept {
   return replorigin_session_origin != InvalidRepOriginId && replorigin_session_origin != DoNotReplicateId;
+}
+
+// A process is of one subscription, and ends when that is renamed.
+const std::string& applied_subscription() {
+  static auto* const known = new std::string;
+  if (MyLogicalRepWorker == nullptr || !known->empty()) return *known;
+  const char* const name = guarded([] { return get_subscription_name(MyLogicalRepWorker->subid, true); });
+  if (name != nullptr) *known = name;
+  return *known;
 }
 
 // The worker that copies a table then applies what was committed while it copied. These are changes like any others.

@@ -1,7 +1,8 @@
-// Logical replication, seen from the process that applies it. None of these functions raises an error.
+// Logical replication, seen from the process that applies it. Functions that are noexcept raise no error.
 #pragma once
 
 #include <optional>
+#include <string>
 
 #include "core/time.h"
 
@@ -9,6 +10,10 @@ namespace webhook::pg {
 
 // Whether this process applies what another server has committed: it has set up a replication origin.
 bool is_applying() noexcept;
+
+// The name of the subscription whose changes this process applies or whose tables it copies; empty if there is none.
+// Throws Error.
+const std::string& applied_subscription();
 
 // Whether this process copies the rows that a table had when it was subscribed.
 bool is_copying_table() noexcept;

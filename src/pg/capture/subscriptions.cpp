@@ -243,6 +243,29 @@ std::int32_t last_visible_switch(Oid index_oid) {
   return number;
 }
 
+// The highest number of a division of the webhooks among nodes that this transaction sees; kAllSwitches if finding out
+// would mean waiting for a lock. Before version 1.1 there is no such table.
+std::int32_t last_visible_division(Oid schema) {
+  const Oid shares = get_relname_relid("webhook_node_shares", schema);
+  if (!OidIsValid(shares)) return 0;
+  Relation table = open_without_waiting(shares);
+  if (table == nullptr) return kAllSwitches;
+  std::int32_t number = 0;
+  const AttrNumber since = attribute_named(table, "since");
+  Snapshot const snapshot = RegisterSnapshot(GetLatestSnapshot());
+  SysScanDesc scan = systable_beginscan(table, InvalidOid, false, scan_by(snapshot), 0, nullptr);
+  for (HeapTuple tuple; HeapTupleIsValid(tuple = systable_getnext(scan));) {
+    if (!is_visible(table, scan, snapshot)) continue;
+    bool is_null;
+    const Datum value = heap_getattr(tuple, since, RelationGetDescr(table), &is_null);
+    if (!is_null) number = std::max(number, DatumGetInt32(value));
+  }
+  systable_endscan(scan);
+  UnregisterSnapshot(snapshot);
+  relation_close(table, AccessShareLock);
+  return number;
+}
+
 void make_key(std::string& key, std::optional<std::string_view> organization_id, std::string_view event) {
   key.assign(event);
   key += organization_id ? '=' : '!';  // no event name contains either
@@ -288,7 +311,10 @@ std::int32_t known_switch() {
   const std::uint64_t known_generation = generation;
   // A webhook that was restored from another database may have a number that is not drawn here yet.
   const std::int32_t number = guarded([catalog] {
-    return std::min(last_visible_switch(catalog->switch_index), last_drawn_switch(catalog->switch_sequence));
+    // Read first: a lock taken later may change what catalog refers to.
+    const Catalog known = *catalog;
+    const std::int32_t visible = std::max(last_visible_switch(known.switch_index), last_visible_division(known.schema));
+    return std::min(visible, last_drawn_switch(known.switch_sequence));
   });
   // A change during the lookup may or may not be in the answer.
   if (known_generation == generation) {

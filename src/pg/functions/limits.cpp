@@ -19,6 +19,7 @@ extern "C" {
 PG_FUNCTION_INFO_V1(webhook_count_webhooks);
 PG_FUNCTION_INFO_V1(webhook_limit);
 PG_FUNCTION_INFO_V1(webhook_lock_deliveries);
+PG_FUNCTION_INFO_V1(webhook_try_lock_deliveries);
 PG_FUNCTION_INFO_V1(webhook_deliveries_limit);
 PG_FUNCTION_INFO_V1(webhook_lock_instance);
 PG_FUNCTION_INFO_V1(webhook_log_ring);
@@ -48,6 +49,15 @@ Datum webhook_lock_deliveries(PG_FUNCTION_ARGS) {
     const webhook::Uuid webhook = uuid_argument(fcinfo, 0);
     webhook::pg::lock_keyed(webhook::pg::KeyedLock::kDeliveries, webhook::pg::name_of(webhook));
     return Datum{0};
+  });
+}
+
+// (webhook uuid).
+Datum webhook_try_lock_deliveries(PG_FUNCTION_ARGS) {
+  return entry([&] {
+    const webhook::Uuid webhook = uuid_argument(fcinfo, 0);
+    return BoolGetDatum(
+        webhook::pg::try_lock_keyed(webhook::pg::KeyedLock::kDeliveries, webhook::pg::name_of(webhook)));
   });
 }
 

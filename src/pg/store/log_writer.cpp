@@ -3,6 +3,7 @@
 extern "C" {
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
@@ -12,6 +13,7 @@ extern "C" {
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "mb/pg_wchar.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
@@ -31,9 +33,12 @@ extern "C" {
 
 #include "core/error.h"
 #include "pg/bulk_insert.h"
+#include "pg/capture/replication.h"
 #include "pg/catalog.h"
+#include "pg/encoding.h"
 #include "pg/guard.h"
 #include "pg/input_table.h"
+#include "pg/rings.h"
 #include "pg/server/organization_shares.h"
 #include "pg/spi.h"
 #include "pg/store/statements.h"
@@ -323,7 +328,72 @@ bool append_directly(int number, const std::vector<const LogRow*>& rows) {
   });
 }
 
+// --- Rows of another server ------------------------------------------------------------------------------------------
+
+// The values by the names of the columns. A segment may have other columns, or another order of them.
+void copy_values(TupleTableSlot* from, TupleTableSlot* to) {
+  TupleDesc const source = from->tts_tupleDescriptor;
+  TupleDesc const target = to->tts_tupleDescriptor;
+  for (int i = 0; i < target->natts; ++i) {
+    const char* const name = NameStr(TupleDescAttr(target, i)->attname);
+    const auto has_name = [&](int k) { return std::strcmp(NameStr(TupleDescAttr(source, k)->attname), name) == 0; };
+    int at = i < source->natts && has_name(i) ? i : 0;
+    while (at < source->natts && !has_name(at)) ++at;
+    to->tts_isnull[i] = at == source->natts || from->tts_isnull[at];
+    to->tts_values[i] = to->tts_isnull[i] ? 0 : from->tts_values[at];
+  }
+}
+
+void set_value(TupleTableSlot* slot, LogColumn column, Datum value) {
+  for (int i = 0; i < slot->tts_tupleDescriptor->natts; ++i) {
+    if (std::strcmp(NameStr(TupleDescAttr(slot->tts_tupleDescriptor, i)->attname), kColumns[column].name) != 0)
+      continue;
+    slot->tts_values[i] = value;
+    slot->tts_isnull[i] = false;
+  }
+}
+
+bool is_within_share(Relation source, TupleTableSlot* row, std::size_t bytes) {
+  const AttrNumber organization = get_attnum(RelationGetRelid(source), kColumns[kOrganizationId].name);
+  bool is_null = true;
+  const Datum value = organization > 0 ? slot_getattr(row, organization, &is_null) : 0;
+  return is_null || take_share(Storage::kLogs, view_of(DatumGetTextPP(value)), bytes);
+}
+
+void receive(const Catalog& catalog, Relation source, TupleTableSlot* row) {
+  slot_getallattrs(row);
+  const std::size_t bytes =
+      kRowBytes + heap_compute_data_size(row->tts_tupleDescriptor, row->tts_values, row->tts_isnull);
+  const bool is_within = is_within_share(source, row, bytes);
+  LockRelationOid(catalog.rings, AccessShareLock);
+  const int number = read_ring(catalog.rings, is_within ? "logs" : "excess_logs");
+  char name[NAMEDATALEN];
+  snprintf(name, sizeof name, "webhook_logs_%d", number);
+  Relation segment = table_open(get_relname_relid(name, catalog.schema), RowExclusiveLock);
+  TupleTableSlot* slot = MakeSingleTupleTableSlot(RelationGetDescr(segment), &TTSOpsVirtual);
+  copy_values(row, slot);
+  set_value(slot, kSlot, Int16GetDatum(static_cast<int16>(number)));
+  set_value(slot, kId,
+            Int64GetDatum(nextval_internal(get_relname_relid("webhook_logs_id_seq", catalog.schema), false)));
+  ExecStoreVirtualTuple(slot);
+  bulk_insert(segment, &slot, 1, Constraints::kChecked);
+  ExecDropSingleTupleTableSlot(slot);
+  table_close(segment, NoLock);
+}
+
 }  // namespace
+
+void receive_log(FunctionCallInfoBaseData* call) {
+  if (!CALLED_AS_TRIGGER(call)) throw Error("39P01", "webhook_receive_log() was not called by a trigger");
+  const auto& trigger = *reinterpret_cast<const TriggerData*>(call->context);
+  if (!TRIGGER_FIRED_BEFORE(trigger.tg_event) || !TRIGGER_FIRED_FOR_ROW(trigger.tg_event) ||
+      !TRIGGER_FIRED_BY_INSERT(trigger.tg_event)) {
+    throw Error("39P01", "webhook_receive_log() is for BEFORE INSERT ... FOR EACH ROW");
+  }
+  const Catalog* const catalog = find_catalog();
+  if (catalog == nullptr || !applied_subscription().starts_with("webhook_node_")) return;
+  guarded([&, known = *catalog] { receive(known, trigger.tg_relation, trigger.tg_trigslot); });
+}
 
 void write_logs(const std::vector<LogRow>& rows) {
   Query rings(statements::current_log_segments);

@@ -83,8 +83,8 @@ ReplayStep waits(const Replay& replay, const char* reason) {
   return {.outcome = ReplayStep::Outcome::kWaits};
 }
 
-// How much room there is. A replay that has to wait goes on when half of what is pending is gone, so that it does not count
-// for each delivery.
+// How much room there is. A replay that has to wait goes on when half of what is pending is gone, so that it does not
+// count for each delivery.
 std::size_t find_room(const Replay& replay, const ReplayBounds& bounds) {
   if (bounds.room > 0) return bounds.room;
   const std::size_t low = bounds.pending_max / 2;
@@ -94,14 +94,9 @@ std::size_t find_room(const Replay& replay, const ReplayBounds& bounds) {
   return pending > low ? 0 : bounds.pending_max - pending;
 }
 
-// Reads data until it has so many wanted events or so many bytes. One wanted event is read in any case.
-Walk walk(const Replay& replay, const ReplayBounds& bounds, std::size_t wanted_max) {
-  const bool has_filter = !replay.filter.empty();
-  Query query(statements::walk_replay);
-  bind(query, replay.webhook).bind(replay.position).bind(replay.last_event_id);
-  query.bind(static_cast<std::int64_t>(bounds.events_max)).bind(replay.only_failed).bind(has_filter).bind(replay.id);
-  const std::size_t rows = query.run();
-  if (rows == 0) return {.position = replay.last_event_id, .is_all = true};
+// Takes events until it has so many wanted ones or so many bytes. One wanted event is taken in any case.
+Walk take_walked(const Query& query, std::size_t rows, const ReplayBounds& bounds, std::size_t wanted_max,
+                 bool has_filter) {
   const Column event_id = query.column("id");
   const Column created_at = query.column("created_at");
   const Column is_own = query.column("is_own");
@@ -131,6 +126,26 @@ Walk walk(const Replay& replay, const ReplayBounds& bounds, std::size_t wanted_m
     found.events.push_back(std::move(event));
   }
   return found;
+}
+
+Walk walk(const Replay& replay, const ReplayBounds& bounds, std::size_t wanted_max) {
+  const bool has_filter = !replay.filter.empty();
+  Query query(statements::walk_replay);
+  bind(query, replay.webhook).bind(replay.position).bind(replay.last_event_id);
+  query.bind(static_cast<std::int64_t>(bounds.events_max)).bind(replay.only_failed).bind(has_filter).bind(replay.id);
+  const std::size_t rows = query.run();
+  if (rows == 0) return {.position = replay.last_event_id, .is_all = true};
+  return take_walked(query, rows, bounds, wanted_max, has_filter);
+}
+
+// What a node that is gone may not have delivered.
+Walk walk_takeover(const Replay& heir, const ReplayBounds& bounds, std::size_t wanted_max) {
+  const bool has_filter = !heir.filter.empty();
+  Query query(statements::walk_takeover);
+  bind(query, heir.webhook).bind(static_cast<std::int64_t>(bounds.events_max)).bind(has_filter);
+  const std::size_t rows = query.run();
+  if (rows == 0) return {.is_all = true};
+  return take_walked(query, rows, bounds, wanted_max, has_filter);
 }
 
 // Asks the filter about the wanted events, and stops where the time is over.
@@ -207,6 +222,23 @@ ReplayStep go_on(const Replay& replay, const ReplayBounds& bounds, std::size_t r
           .filter_cost = progress.filter_cost};
 }
 
+// As for events that are read: where the filter takes too long, there is no delivery, and however much is pending,
+// these become so, too. They must not wait until their events are not stored any more.
+ReplayStep go_on_taking_over(const Replay& heir, const ReplayBounds& bounds) {
+  Query inherit(statements::inherit);
+  bind(inherit, heir.webhook).bind(static_cast<std::int64_t>(bounds.queued_max));
+  if (inherit.run() > 0 && inherit.get_int64(0, inherit.column("rows")) > 0) {
+    return {.outcome = ReplayStep::Outcome::kMore};
+  }
+  const Walk walked = walk_takeover(heir, bounds, bounds.queued_max);
+  const Progress progress = judge(heir, walked);
+  queue(heir, progress.queued);
+  Query advance(statements::advance_takeover);
+  advance.bind(heir.webhook.id).bind(progress.position).run();
+  return {.outcome = progress.is_done ? ReplayStep::Outcome::kEnded : ReplayStep::Outcome::kMore,
+          .filter_cost = progress.filter_cost};
+}
+
 }  // namespace
 
 UnfinishedReplays read_unfinished_replays(std::int64_t after, std::size_t rows_max) {
@@ -234,6 +266,37 @@ ReplayStep take_replay_step(std::int64_t id, const ReplayBounds& bounds, bool is
   const std::size_t room = find_room(*replay, bounds);
   if (room == 0) return waits(*replay, kHasPending);
   return go_on(*replay, bounds, room);
+}
+
+std::vector<UnfinishedTakeover> read_unfinished_takeovers(const std::optional<Uuid>& after, std::size_t webhooks_max) {
+  Query query(statements::find_takeovers);
+  const std::size_t rows = query.bind_optional(after).bind(static_cast<std::int32_t>(webhooks_max)).run();
+  const Column webhook = query.column("configuration_id");
+  const Column organization_id = query.column("organization_id");
+  std::vector<UnfinishedTakeover> found;
+  for (std::size_t row = 0; row < rows; ++row) {
+    found.push_back(
+        {.webhook = query.get_uuid(row, webhook), .organization_id = query.get_optional_text(row, organization_id)});
+  }
+  return found;
+}
+
+ReplayStep take_takeover_step(const Uuid& webhook, const ReplayBounds& bounds, bool is_deferred) {
+  Query query(statements::read_heir);
+  if (query.bind(webhook).run() == 0) {
+    Query drop(statements::drop_takeover);
+    drop.bind(webhook).run();
+    return {.outcome = ReplayStep::Outcome::kEnded};
+  }
+  const Replay heir{.webhook = {.id = webhook,
+                                .created_at = query.get_time(0, query.column("created_at")),
+                                .organization_id = query.get_optional_text(0, query.column("organization_id"))},
+                    .filter = query.get_text(0, query.column("filter"))};
+  if (is_deferred || !try_lock_keyed(KeyedLock::kDeliveries, name_of(webhook))) {
+    return {.outcome = ReplayStep::Outcome::kWaits};
+  }
+  limit_waits_for_rows();
+  return go_on_taking_over(heir, bounds);
 }
 
 void end_replay(std::int64_t id, const std::string& reason) {

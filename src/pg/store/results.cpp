@@ -428,11 +428,15 @@ Recorded write_batch(const Batch& batch, int worker, const std::unordered_set<Uu
   std::vector<EndpointState> locked;
   write_statistics(batch.endpoints, upsert_endpoints, care, &locked, &recorded.problem);
   for (const EndpointState& endpoint : locked) recorded.endpoints.push_back(endpoint.webhook);
-  for (const OperationalEvent& event : batch.events) {
-    capture_event(event.name, event.data, event.organization_id, std::nullopt);
-  }
+  for (const OperationalEvent& event : batch.events) publish(event);
   if (batch.checkpoint) update_checkpoint(*batch.checkpoint, worker);
   return recorded;
+}
+
+void publish(const OperationalEvent& event) {
+  Query report(statements::report_event);
+  report.bind_optional(event.organization_id).bind(event.name).bind(event.data);
+  if (report.run() == 0) capture_event(event.name, event.data, event.organization_id, std::nullopt);
 }
 
 // --- Deferred changes ------------------------------------------------------------------------------------------------

@@ -46,6 +46,9 @@ enum class Care : std::uint8_t { kNone, kEachRow };
 // are not applied yet; further changes of these are deferred too. Throws Error.
 Recorded write_batch(const Batch& batch, int worker, const std::unordered_set<Uuid>& deferred, Care care);
 
+// Needs a Transaction. Publishes the event here, or has the home do so if this database is a node. Throws Error.
+void publish(const OperationalEvent& event);
+
 // Needs a Transaction. Writes rows of webhook_logs. A row that is refused is written without the attempt's response and
 // error. Returns why, or an empty text. Throws Error if the reduced row is refused too.
 std::string write_logs_each(const std::vector<LogRow>& rows);

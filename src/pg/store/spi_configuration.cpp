@@ -184,6 +184,33 @@ class WebhookRows {
   Column filter_error_ = query_.column("filter_error");
 };
 
+void read_nodes(Configuration* configuration) {
+  Query query(statements::read_nodes);
+  query.run();
+  const std::vector<std::int64_t> since = query.get_int64s(0, query.column("since"));
+  const std::vector<std::int64_t> counts = query.get_int64s(0, query.column("counts"));
+  const std::vector<std::int64_t> numbers = query.get_int64s(0, query.column("numbers"));
+  std::vector<NodeShares::Division> divisions;
+  for (std::size_t i = 0; i < since.size(); ++i) {
+    divisions.push_back({.since = static_cast<std::int32_t>(since[i]),
+                         .count = static_cast<int>(counts[i]),
+                         .number = static_cast<int>(numbers[i])});
+  }
+  Query gone(statements::read_gone_nodes);
+  const std::size_t rows = gone.run();
+  for (std::size_t row = 0; row < rows; ++row) {
+    const auto found =
+        std::ranges::find(divisions, gone.get_int32(row, gone.column("since")), &NodeShares::Division::since);
+    const std::optional<Snapshot> queued = parse_snapshot(gone.get_text(row, gone.column("queued")));
+    if (!queued) throw Error("XX001", "webhook_internal.takeovers holds a malformed snapshot");
+    if (found == divisions.end()) continue;
+    found->gone.push_back({.number = gone.get_int32(row, gone.column("number")),
+                           .queued = *queued,
+                           .node = std::string(gone.get_text(row, gone.column("node")))});
+  }
+  configuration->nodes = {query.get_boolean(0, query.column("is_home")), std::move(divisions)};
+}
+
 // Reads the webhooks that exist, and what every step returns in addition.
 void read_webhooks(const std::vector<Uuid>& ids, Configuration* configuration) {
   Query identity(statements::read_identity);
@@ -192,6 +219,7 @@ void read_webhooks(const std::vector<Uuid>& ids, Configuration* configuration) {
     configuration->is_paused = identity.get_boolean(0, identity.column("is_paused"));
     configuration->paused_reason = identity.get_text(0, identity.column("paused_reason"));
   }
+  read_nodes(configuration);
   const SecretStore secrets;
   if (!secrets.file_problem().empty()) {
     configuration->key_file_problem = "webhook.secret_key_file cannot be used: " + secrets.file_problem();

@@ -18,6 +18,7 @@ namespace {
 constexpr std::int32_t kSavedEventsPerStep = 200;
 // How many dead deliveries one step deletes.
 constexpr std::int64_t kExpiredPerStep = 500;
+constexpr std::int64_t kNodesStep = 200;
 
 void redate_pending(const DeliveryKey& after, const DeliveryKey& last) {
   limit_waits_for_rows();
@@ -95,9 +96,30 @@ bool SpiStore::delete_expired(Time before) {
   history.bind(kExpiredPerStep).run();
   Query replays(statements::delete_old_replays);
   replays.bind(kExpiredPerStep).run();
+  Query reports(statements::delete_reports);
+  reports.run();
+  Query shifts(statements::delete_shifts);
+  shifts.run();
+  Query minutes(statements::delete_old_minutes);
+  minutes.bind(kExpiredPerStep).run();
+  Query hours(statements::delete_old_hours);
+  hours.bind(kExpiredPerStep).run();
   work.commit();
   expired_ = last;
   return has_more;
+}
+
+NodesServed SpiStore::serve_nodes(const std::vector<std::string>& known) {
+  Work work(*this, "webhook: serving other nodes");
+  limit_waits_for_rows();
+  Query query(statements::serve_nodes);
+  query.bind(static_cast<std::int32_t>(share_.number)).bind(kNodesStep);
+  query.bind(std::vector<std::optional<std::string>>(known.begin(), known.end())).run();
+  const NodesServed served{.has_more = query.get_boolean(0, query.column("has_more")),
+                           .is_checkpoint_wanted = query.get_boolean(0, query.column("is_checkpoint_wanted")),
+                           .is_waiting = query.get_boolean(0, query.column("is_waiting"))};
+  work.commit();
+  return served;
 }
 
 DeliveryCounts SpiStore::count_deliveries(const std::optional<DeliveryKey>& after, std::size_t rows_max) {

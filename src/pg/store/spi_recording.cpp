@@ -85,13 +85,20 @@ DisableResult SpiStore::disable(const WebhookIdentity& webhook, const std::strin
   Work work(*this, "webhook: disabling a webhook");
   Query wanted(statements::read_disabling);
   if (bind(wanted, webhook).bind(url).run() == 0) return DisableResult::kNothingToDo;
+  Query report(statements::report_disabling);
+  bind(report, webhook).bind(url).bind(reason).bind(event.name).bind(event.data);
+  if (report.run() > 0) {
+    // Until the home's change arrives here, the webhook is active, and it is reported again.
+    work.commit();
+    return DisableResult::kLocked;
+  }
   std::size_t rows = 0;
   try_to([&] {
     Query disable(statements::disable_webhook);
     rows = bind(disable, webhook).bind(url).bind(reason).run();
   });
   if (rows == 0) return DisableResult::kLocked;
-  capture_event(event.name, event.data, event.organization_id, std::nullopt);
+  publish(event);
   work.commit();
   return DisableResult::kDisabled;
 }

@@ -164,6 +164,10 @@ bool SpiStore::make_room(Ring ring, int segment, RingReport* report) {
       return false;
     }
   }
+  if (holds_events(ring)) {
+    Query note(statements::note_emptied);
+    note.bind(number).run();
+  }
   guarded([schema, text = name.c_str()] {
     RangeVar* range = makeRangeVar(get_namespace_name(schema), pstrdup(text), -1);
     range->inh = false;

@@ -75,6 +75,7 @@ class SpiStore final : public Store {
   bool clean_up(const Snapshot& known) override;
   RingReport maintain_ring(Ring ring, const RingLimits& limits) override;
   bool delete_expired(Time before) override;
+  NodesServed serve_nodes(const std::vector<std::string>& known) override;
   DeliveryCounts count_deliveries(const std::optional<DeliveryKey>& after, std::size_t rows_max) override;
   std::size_t give_up_excess(const Uuid& webhook, const std::string& reason, std::size_t rows_max) override;
   SavedStep tidy_saved(std::int64_t after, std::size_t events_max) override;
@@ -83,6 +84,9 @@ class SpiStore final : public Store {
   void refill_ids() override;
   UnfinishedReplays unfinished_replays(std::int64_t after, std::size_t rows_max) override;
   ReplayStep replay_step(std::int64_t id, const Uuid& webhook, const ReplayBounds& bounds) override;
+  std::vector<UnfinishedTakeover> unfinished_takeovers(const std::optional<Uuid>& after,
+                                                       std::size_t webhooks_max) override;
+  ReplayStep takeover_step(const Uuid& webhook, const ReplayBounds& bounds) override;
   void fail_replay(std::int64_t id, const std::string& reason) override;
 
  private:

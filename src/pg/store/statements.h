@@ -27,6 +27,24 @@ inline constinit Statement read_identity(R"(
   SELECT instance, database_oid, system_identifier, is_paused, coalesce(paused_reason, '') AS paused_reason
     FROM @extschema@.webhook_instance)");
 
+// since, counts and numbers are parallel: see NodeShares::Division.
+inline constinit Statement read_nodes(R"(
+  SELECT n.name IS NULL AS is_home, d.since, d.counts, d.numbers
+    FROM (SELECT array_agg(s.since::bigint ORDER BY s.since) AS since,
+                 array_agg(cardinality(s.nodes)::bigint ORDER BY s.since) AS counts,
+                 array_agg(coalesce(array_position(s.nodes, coalesce(n.name, 'home')), 0)::bigint ORDER BY s.since) AS numbers
+            FROM @extschema@.webhook_node_shares AS s
+                 JOIN @extschema@.webhook_instance AS i ON i.instance = s.instance
+                 LEFT JOIN webhook_internal.this_node AS n ON true) AS d
+         LEFT JOIN webhook_internal.this_node AS n ON true)");
+
+// The nodes of each division that are gone. Nobody delivers for them but the home.
+inline constinit Statement read_gone_nodes(R"(
+  SELECT s.since, p.number::integer AS number, t.node, t.queued::text AS queued
+    FROM @extschema@.webhook_node_shares AS s
+         CROSS JOIN LATERAL unnest(s.nodes) WITH ORDINALITY AS p (name, number)
+         JOIN webhook_internal.takeovers AS t ON t.node = p.name)");
+
 inline constinit Statement create_identity(R"(
   INSERT INTO @extschema@.webhook_instance (instance, database_oid, system_identifier)
   VALUES (gen_random_uuid(), $1::bigint::oid, $2)
@@ -85,7 +103,7 @@ inline constinit Statement read_webhooks(R"(
               THEN c.switches::bigint[] ELSE '{}' END AS switches,
          s.expires_at AS secrets_change_at,
          (SELECT d.next_attempt_at
-            FROM @extschema@.webhook_deliveries AS d
+            FROM ONLY @extschema@.webhook_deliveries AS d
            WHERE d.configuration_id = c.id AND d.configuration_created_at = c.created_at AND d.state = 'pending'
              AND d.organization_id IS NOT DISTINCT FROM c.organization_id
            ORDER BY d.next_attempt_at
@@ -164,13 +182,13 @@ inline constinit Statement delete_change(R"(
 inline constinit Statement delete_left_pending(R"(
   WITH left_over AS (
     SELECT ctid, next_attempt_at, event_id
-      FROM @extschema@.webhook_deliveries
+      FROM ONLY @extschema@.webhook_deliveries
      WHERE configuration_id = $1 AND configuration_created_at = $2 AND state = 'pending'
        AND organization_id IS NOT DISTINCT FROM $3 AND (next_attempt_at, event_id) > ($4, $5)
      ORDER BY next_attempt_at, event_id
      LIMIT $6
        FOR UPDATE SKIP LOCKED)
-  DELETE FROM @extschema@.webhook_deliveries AS d
+  DELETE FROM ONLY @extschema@.webhook_deliveries AS d
    USING left_over AS l
    WHERE d.ctid = l.ctid
   RETURNING l.next_attempt_at, l.event_id)");
@@ -178,29 +196,29 @@ inline constinit Statement delete_left_pending(R"(
 inline constinit Statement delete_left_dead(R"(
   WITH left_over AS (
     SELECT ctid, event_id
-      FROM @extschema@.webhook_deliveries
+      FROM ONLY @extschema@.webhook_deliveries
      WHERE configuration_id = $1 AND configuration_created_at = $2 AND state = 'dead'
        AND organization_id IS NOT DISTINCT FROM $3 AND event_id > $4
      ORDER BY event_id
      LIMIT $5
        FOR UPDATE SKIP LOCKED)
-  DELETE FROM @extschema@.webhook_deliveries AS d
+  DELETE FROM ONLY @extschema@.webhook_deliveries AS d
    USING left_over AS l
    WHERE d.ctid = l.ctid
   RETURNING l.event_id)");
 
 inline constinit Statement delete_left_minutes(R"(
-  DELETE FROM @extschema@.webhook_minutes
+  DELETE FROM ONLY @extschema@.webhook_minutes
    WHERE ctid = ANY (ARRAY(SELECT ctid
-                             FROM @extschema@.webhook_minutes
+                             FROM ONLY @extschema@.webhook_minutes
                             WHERE configuration_id = $1 AND configuration_created_at = $2
                               AND organization_id IS NOT DISTINCT FROM $3
                               FOR UPDATE SKIP LOCKED)))");
 
 inline constinit Statement delete_left_hours(R"(
-  DELETE FROM @extschema@.webhook_hours
+  DELETE FROM ONLY @extschema@.webhook_hours
    WHERE ctid = ANY (ARRAY(SELECT ctid
-                             FROM @extschema@.webhook_hours
+                             FROM ONLY @extschema@.webhook_hours
                             WHERE configuration_id = $1 AND configuration_created_at = $2
                               AND organization_id IS NOT DISTINCT FROM $3
                               FOR UPDATE SKIP LOCKED)))");
@@ -214,16 +232,16 @@ inline constinit Statement delete_left_endpoint(R"(
                               FOR UPDATE SKIP LOCKED)))");
 
 inline constinit Statement has_left_over(R"(
-  SELECT EXISTS (SELECT FROM @extschema@.webhook_deliveries
+  SELECT EXISTS (SELECT FROM ONLY @extschema@.webhook_deliveries
                   WHERE configuration_id = $1 AND configuration_created_at = $2 AND state = 'pending'
                     AND organization_id IS NOT DISTINCT FROM $3)
-      OR EXISTS (SELECT FROM @extschema@.webhook_deliveries
+      OR EXISTS (SELECT FROM ONLY @extschema@.webhook_deliveries
                   WHERE configuration_id = $1 AND configuration_created_at = $2 AND state = 'dead'
                     AND organization_id IS NOT DISTINCT FROM $3)
-      OR EXISTS (SELECT FROM @extschema@.webhook_minutes
+      OR EXISTS (SELECT FROM ONLY @extschema@.webhook_minutes
                   WHERE configuration_id = $1 AND configuration_created_at = $2
                     AND organization_id IS NOT DISTINCT FROM $3)
-      OR EXISTS (SELECT FROM @extschema@.webhook_hours
+      OR EXISTS (SELECT FROM ONLY @extschema@.webhook_hours
                   WHERE configuration_id = $1 AND configuration_created_at = $2
                     AND organization_id IS NOT DISTINCT FROM $3)
       OR EXISTS (SELECT FROM @extschema@.webhook_endpoints
@@ -251,7 +269,8 @@ inline constinit Statement read_testable(R"(
 
 inline constinit Statement has_outdated_secrets(R"(
   SELECT EXISTS (SELECT FROM @extschema@.webhook_secrets WHERE key_id IS DISTINCT FROM nullif($1, ''))
-           AS has_outdated)");
+         -- The secrets of a node are its home's.
+         AND NOT EXISTS (SELECT FROM webhook_internal.this_node) AS has_outdated)");
 
 inline constinit Statement reencrypt_secrets("SELECT @extschema@.webhook_reencrypt_secrets()");
 
@@ -309,9 +328,9 @@ inline constinit Statement read_logged(R"(
 // tells. Otherwise each event takes a look of its own.
 inline constinit Statement read_pending_of(R"(
   SELECT event_id, configuration_id
-    FROM @extschema@.webhook_deliveries
+    FROM ONLY @extschema@.webhook_deliveries
    WHERE event_id = ANY($1)
-     AND EXISTS (SELECT FROM @extschema@.webhook_deliveries WHERE event_id BETWEEN $2 AND $3)
+     AND EXISTS (SELECT FROM ONLY @extschema@.webhook_deliveries WHERE event_id BETWEEN $2 AND $3)
   UNION ALL
   SELECT event_id, configuration_id
     FROM webhook_internal.deferred_changes
@@ -353,8 +372,8 @@ inline constinit Statement insert_logs(kInsertLogs.data());
 // The last id that this session drew.
 inline constinit Statement last_log_id_drawn("SELECT currval('@extschema@.webhook_logs_id_seq') AS id");
 
-// new_deliveries: an InputTable. A delivery that webhook_cancel() gave up while its request was in flight stays given up. A
-// row that belongs to an earlier webhook with the same id is overwritten.
+// new_deliveries: an InputTable. A delivery that webhook_cancel() gave up while its request was in flight stays given
+// up. A row that belongs to an earlier webhook with the same id is overwritten.
 inline constinit Statement upsert_deliveries(R"(
   INSERT INTO @extschema@.webhook_deliveries AS d
          (event_id, configuration_id, configuration_created_at, organization_id, event, key, created_at, state, attempts,
@@ -408,7 +427,7 @@ inline constinit Statement apply_deferred(R"(
     RETURNING *),
   last AS (SELECT DISTINCT ON (event_id) * FROM taken ORDER BY event_id, id DESC),
   finished AS (
-    DELETE FROM @extschema@.webhook_deliveries AS d
+    DELETE FROM ONLY @extschema@.webhook_deliveries AS d
      USING last AS l
      WHERE l.is_finished AND d.event_id = l.event_id AND d.configuration_id = l.configuration_id
        AND d.request = l.request),
@@ -474,7 +493,7 @@ inline constinit Statement drop_deferred(R"(
      WHERE id = (SELECT min(id) FROM webhook_internal.deferred_changes WHERE configuration_id = $1)
     RETURNING *),
   dropped AS (
-    DELETE FROM @extschema@.webhook_deliveries AS d
+    DELETE FROM ONLY @extschema@.webhook_deliveries AS d
      USING taken AS t
      WHERE d.event_id = t.event_id AND d.configuration_id = t.configuration_id
        AND d.request = t.request AND (t.is_finished OR d.configuration_created_at = t.configuration_created_at)),
@@ -490,7 +509,7 @@ inline constinit Statement has_deferred(R"(
   SELECT EXISTS (SELECT FROM webhook_internal.deferred_changes WHERE configuration_id = $1) AS has_deferred,
          (SELECT d.next_attempt_at
             FROM @extschema@.webhook_configurations AS c
-                 JOIN @extschema@.webhook_deliveries AS d
+                 JOIN ONLY @extschema@.webhook_deliveries AS d
                    ON d.configuration_id = c.id AND d.configuration_created_at = c.created_at AND d.state = 'pending'
                       AND d.organization_id IS NOT DISTINCT FROM c.organization_id
            WHERE c.id = $1
@@ -510,25 +529,25 @@ inline constinit Statement find_holder(R"(
 inline constinit Statement find_locked(R"(
   WITH free AS (
     SELECT d.event_id, d.configuration_id
-      FROM @extschema@.webhook_deliveries AS d
+      FROM ONLY @extschema@.webhook_deliveries AS d
            JOIN unnest($1::bigint[], $2::uuid[]) AS w (event_id, configuration_id)
              ON w.event_id = d.event_id AND w.configuration_id = d.configuration_id
        FOR UPDATE OF d SKIP LOCKED)
   SELECT DISTINCT d.configuration_id
-    FROM @extschema@.webhook_deliveries AS d
+    FROM ONLY @extschema@.webhook_deliveries AS d
          JOIN unnest($1::bigint[], $2::uuid[]) AS w (event_id, configuration_id)
            ON w.event_id = d.event_id AND w.configuration_id = d.configuration_id
    WHERE NOT EXISTS (SELECT FROM free AS f
                       WHERE f.event_id = d.event_id AND f.configuration_id = d.configuration_id))");
 
 inline constinit Statement delete_finished(R"(
-  DELETE FROM @extschema@.webhook_deliveries AS d
+  DELETE FROM ONLY @extschema@.webhook_deliveries AS d
    USING unnest($1::bigint[], $2::uuid[], $3::bigint[]) AS f (event_id, configuration_id, request)
    WHERE d.event_id = f.event_id AND d.configuration_id = f.configuration_id AND d.request = f.request)");
 
-// Writes the minutes, and adds them to their hours. A row of the same minute of the day before is overwritten, and so is a
-// row of the same hour of 90 days before. Otherwise the counts are added up. Leaves minutes out whose row or whose hour's
-// row is locked, and returns their places, from 1.
+// Writes the minutes, and adds them to their hours. A row of the same minute of the day before is overwritten, and so
+// is a row of the same hour of 90 days before. Otherwise the counts are added up. Leaves minutes out whose row or whose
+// hour's row is locked, and returns their places, from 1.
 inline constinit Statement upsert_minutes(R"(
   WITH new AS (
     SELECT n.place, c.id, (extract(epoch FROM n.minute)::bigint / 60 % 1440)::smallint AS slot, c.created_at,
@@ -543,17 +562,17 @@ inline constinit Statement upsert_minutes(R"(
              ON c.id = n.configuration_id AND c.created_at = n.configuration_created_at),
   stored AS (
     SELECT n.place
-      FROM @extschema@.webhook_minutes AS m JOIN new AS n ON n.id = m.configuration_id AND n.slot = m.slot),
+      FROM ONLY @extschema@.webhook_minutes AS m JOIN new AS n ON n.id = m.configuration_id AND n.slot = m.slot),
   free AS (
     SELECT n.place
-      FROM @extschema@.webhook_minutes AS m JOIN new AS n ON n.id = m.configuration_id AND n.slot = m.slot
+      FROM ONLY @extschema@.webhook_minutes AS m JOIN new AS n ON n.id = m.configuration_id AND n.slot = m.slot
        FOR NO KEY UPDATE OF m SKIP LOCKED),
   stored_hours AS (
     SELECT n.place
-      FROM @extschema@.webhook_hours AS h JOIN new AS n ON n.id = h.configuration_id AND n.hour_slot = h.slot),
+      FROM ONLY @extschema@.webhook_hours AS h JOIN new AS n ON n.id = h.configuration_id AND n.hour_slot = h.slot),
   free_hours AS (
     SELECT n.place
-      FROM @extschema@.webhook_hours AS h JOIN new AS n ON n.id = h.configuration_id AND n.hour_slot = h.slot
+      FROM ONLY @extschema@.webhook_hours AS h JOIN new AS n ON n.id = h.configuration_id AND n.hour_slot = h.slot
        FOR NO KEY UPDATE OF h SKIP LOCKED),
   locked AS (
     (SELECT place FROM stored EXCEPT SELECT place FROM free)
@@ -650,6 +669,40 @@ inline constinit Statement read_disabling(R"(
   SELECT FROM @extschema@.webhook_configurations
    WHERE id = $1 AND created_at = $2 AND organization_id IS NOT DISTINCT FROM $3 AND is_active AND url = $4)");
 
+// What a node asks its home to do. No row: this database is no node.
+inline constinit Statement report_disabling(R"(
+  INSERT INTO @extschema@.webhook_node_reports
+         (node, kind, configuration_id, configuration_created_at, organization_id, url, reason, event, data)
+  SELECT n.name, 'disable', $1, $2, $3, $4, $5, $6, $7::json FROM webhook_internal.this_node AS n
+  RETURNING node)");
+
+inline constinit Statement report_event(R"(
+  INSERT INTO @extschema@.webhook_node_reports (node, kind, organization_id, event, data)
+  SELECT n.name, 'event', $1, $2, $3::json FROM webhook_internal.this_node AS n
+  RETURNING node)");
+
+// Of a while ago: they have been sent, or wait in WAL.
+inline constinit Statement delete_reports(R"(
+  DELETE FROM @extschema@.webhook_node_reports WHERE reported_at < clock_timestamp() - interval '1 minute')");
+
+inline constinit Statement delete_shifts("DELETE FROM webhook_internal.shifted_events");
+
+// Of nodes: at most $1 rows that nobody has overwritten.
+inline constinit Statement delete_old_minutes(R"(
+  DELETE FROM webhook_internal.node_minutes
+   WHERE ctid = ANY (ARRAY(SELECT ctid
+                             FROM webhook_internal.node_minutes
+                            WHERE minute < now() - interval '25 hours'
+                            ORDER BY minute
+                            LIMIT $1)))");
+inline constinit Statement delete_old_hours(R"(
+  DELETE FROM webhook_internal.node_hours
+   WHERE ctid = ANY (ARRAY(SELECT ctid
+                             FROM webhook_internal.node_hours
+                            WHERE hour < now() - interval '91 days'
+                            ORDER BY hour
+                            LIMIT $1)))");
+
 inline constinit Statement disable_webhook(R"(
   UPDATE @extschema@.webhook_configurations AS c
      SET is_active = false, disabled_reason = $5
@@ -664,6 +717,11 @@ inline constinit Statement update_checkpoint(R"(
      SET snapshot_from = $1::pg_snapshot, snapshot_to = $2::pg_snapshot, position = $3, log_floor = $4,
          lowest_id = $5, updated_at = clock_timestamp()
    WHERE worker = $6)");
+
+// What several nodes have to do with each other: see sql/parts/sharing_takeover.sql. $1: the worker's number. $2: about
+// how many rows a step may change. $3: the nodes of takeovers that the worker knows of.
+inline constinit Statement serve_nodes(R"(
+  SELECT n.has_more, n.is_checkpoint_wanted, n.is_waiting FROM webhook_internal.serve_nodes($1, $3, $2) AS n)");
 
 // --- Pending deliveries ----------------------------------------------------------------------------------------------
 
@@ -683,7 +741,7 @@ inline constinit Statement read_due(R"(
                             OVER (ORDER BY d.next_attempt_at, d.event_id
                                   ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS bytes_before
             FROM (SELECT *
-                    FROM @extschema@.webhook_deliveries
+                    FROM ONLY @extschema@.webhook_deliveries
                    WHERE configuration_id = $1 AND configuration_created_at = $2 AND state = 'pending'
                      AND organization_id IS NOT DISTINCT FROM $3 AND next_attempt_at <= $4
                      AND (next_attempt_at, event_id) > ($5, $6)
@@ -707,7 +765,7 @@ inline constinit Statement read_due(R"(
 inline constinit Statement read_due_in_order(R"(
   WITH scan AS MATERIALIZED (
     SELECT event_id, ordering_key, next_attempt_at
-      FROM @extschema@.webhook_deliveries
+      FROM ONLY @extschema@.webhook_deliveries
      WHERE configuration_id = $1 AND configuration_created_at = $2 AND state = 'pending'
        AND organization_id IS NOT DISTINCT FROM $3 AND ordering_key IS NOT NULL
      ORDER BY event_id
@@ -731,7 +789,7 @@ inline constinit Statement read_due_in_order(R"(
                                       OVER (ORDER BY d.event_id
                                             ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS bytes_before
                       FROM due
-                           JOIN @extschema@.webhook_deliveries AS d
+                           JOIN ONLY @extschema@.webhook_deliveries AS d
                              ON d.event_id = due.event_id AND d.configuration_id = $1
                            LEFT JOIN LATERAL (SELECT data, previous, backfill
                                                 FROM @extschema@.webhook_events
@@ -745,7 +803,7 @@ inline constinit Statement read_due_in_order(R"(
 
 inline constinit Statement read_due_next(R"(
   SELECT min(next_attempt_at) AS next
-    FROM @extschema@.webhook_deliveries
+    FROM ONLY @extschema@.webhook_deliveries
    WHERE configuration_id = $1 AND configuration_created_at = $2 AND state = 'pending'
      AND organization_id IS NOT DISTINCT FROM $3 AND next_attempt_at > $4)");
 
@@ -754,7 +812,7 @@ inline constinit Statement give_up_old(R"(
   WITH old AS (
     SELECT event_id, configuration_id
       FROM (SELECT event_id, configuration_id, pending_since
-              FROM @extschema@.webhook_deliveries
+              FROM ONLY @extschema@.webhook_deliveries
              WHERE configuration_id = $1 AND configuration_created_at = $2 AND state = 'pending'
                AND organization_id IS NOT DISTINCT FROM $3 AND next_attempt_at <= clock_timestamp()
              ORDER BY next_attempt_at, event_id
@@ -762,7 +820,7 @@ inline constinit Statement give_up_old(R"(
                FOR UPDATE SKIP LOCKED) AS first
      WHERE pending_since < $4),
   given_up AS (
-    UPDATE @extschema@.webhook_deliveries AS d
+    UPDATE ONLY @extschema@.webhook_deliveries AS d
        SET state = 'dead', next_attempt_at = NULL, last_error = $5, updated_at = clock_timestamp()
       FROM old
      WHERE d.event_id = old.event_id AND d.configuration_id = old.configuration_id
@@ -779,13 +837,13 @@ inline constinit Statement give_up_old(R"(
 inline constinit Statement write_ordering_keys(R"(
   WITH step AS (
     SELECT event_id, configuration_id, next_attempt_at
-      FROM @extschema@.webhook_deliveries
+      FROM ONLY @extschema@.webhook_deliveries
      WHERE configuration_id = $1 AND configuration_created_at = $2 AND state = 'pending'
        AND organization_id IS NOT DISTINCT FROM $3 AND (next_attempt_at, event_id) > ($5, $6)
      ORDER BY next_attempt_at, event_id
      LIMIT $7),
   written AS (
-    UPDATE @extschema@.webhook_deliveries AS d
+    UPDATE ONLY @extschema@.webhook_deliveries AS d
        SET ordering_key = webhook_internal.ordering_key($4, d.key, d.event_id)
       FROM step AS s
      WHERE d.event_id = s.event_id AND d.configuration_id = s.configuration_id AND d.state = 'pending'
@@ -799,7 +857,7 @@ inline constinit Statement write_ordering_keys(R"(
 inline constinit Statement count_ordering_keys(R"(
   SELECT o.ordering_key, count(*) AS deliveries, sum(count(*)) OVER ()::bigint AS visited
     FROM (SELECT ordering_key
-            FROM @extschema@.webhook_deliveries
+            FROM ONLY @extschema@.webhook_deliveries
            WHERE configuration_id = $1 AND configuration_created_at = $2 AND organization_id IS NOT DISTINCT FROM $3
              AND state = 'pending' AND ordering_key IS NOT NULL
            ORDER BY event_id
@@ -863,13 +921,17 @@ inline constinit Statement save_events(R"(
    ORDER BY s.event_id DESC, s.configuration_id DESC
    LIMIT 1)");
 
-// Whether a delivery's event is only in this segment, and whether the same holds for a deferred change.
+// Whether a delivery's event is only in this segment, or what a node has left, and whether the same holds for a
+// deferred change.
 inline constinit Statement has_unsaved_events(R"(
-  SELECT EXISTS (SELECT FROM @extschema@.webhook_deliveries WHERE slot = $1::smallint) AS by_deliveries,
+  SELECT EXISTS (SELECT FROM @extschema@.webhook_deliveries WHERE slot = $1::smallint)
+           OR EXISTS (SELECT FROM webhook_internal.to_take_over AS t
+                              JOIN @extschema@.webhook_events AS e ON e.slot = $1::smallint AND e.id = t.event_id)
+           AS by_deliveries,
          EXISTS (SELECT FROM webhook_internal.deferred_changes WHERE slot = $1::smallint) AS by_deferred)");
 
-// Whether the segment may have an event of a transaction that is not before every checkpoint. That of a batch is found by
-// its first event.
+// Whether the segment may have an event of a transaction that is not before every checkpoint, or that a node that is
+// gone had not settled. That of a batch is found by its first event.
 inline constinit Statement has_unsettled_events(R"(
   SELECT NOT EXISTS (SELECT FROM @extschema@.webhook_checkpoint)
       OR EXISTS (SELECT FROM @extschema@.webhook_checkpoint AS c
@@ -878,7 +940,13 @@ inline constinit Statement has_unsettled_events(R"(
       OR EXISTS (SELECT FROM @extschema@.webhook_checkpoint AS c
                          JOIN @extschema@.webhook_events AS e ON e.slot = $1 AND e.id_count IS NOT NULL
                   WHERE e.xid >= pg_snapshot_xmin(c.snapshot_from)
-                    AND NOT pg_visible_in_snapshot(e.xid, c.snapshot_from)) AS is_needed)");
+                    AND NOT pg_visible_in_snapshot(e.xid, c.snapshot_from))
+      OR EXISTS (SELECT FROM webhook_internal.takeovers AS t
+                         JOIN @extschema@.webhook_events AS e ON e.slot = $1
+                  WHERE NOT t.is_collected AND NOT pg_visible_in_snapshot(e.xid, t.settled)) AS is_needed)");
+
+// For who asks later what is not stored any more.
+inline constinit Statement note_emptied("SELECT webhook_internal.note_emptied($1)");
 
 // Whether recovery after a crash could need a log row of the segment to know what was delivered.
 inline constinit Statement has_needed_logs(R"(
@@ -891,18 +959,18 @@ inline constinit Statement has_needed_logs(R"(
 inline constinit Statement delete_expired_dead(R"(
   WITH step AS (
     SELECT created_at, event_id, configuration_id
-      FROM @extschema@.webhook_deliveries
+      FROM ONLY @extschema@.webhook_deliveries
      WHERE state = 'dead' AND created_at < $1 AND (created_at, event_id, configuration_id) > ($2, $3, $4)
      ORDER BY created_at, event_id, configuration_id
      LIMIT $5),
   free AS (
     SELECT d.event_id, d.configuration_id
-      FROM @extschema@.webhook_deliveries AS d
+      FROM ONLY @extschema@.webhook_deliveries AS d
            JOIN step AS s ON s.event_id = d.event_id AND s.configuration_id = d.configuration_id
      WHERE d.state = 'dead'
        FOR UPDATE OF d SKIP LOCKED),
   deleted AS (
-    DELETE FROM @extschema@.webhook_deliveries AS d
+    DELETE FROM ONLY @extschema@.webhook_deliveries AS d
      USING free AS f
      WHERE d.event_id = f.event_id AND d.configuration_id = f.configuration_id)
   SELECT s.created_at, s.event_id, s.configuration_id, count(*) OVER () AS visited
@@ -918,7 +986,7 @@ inline constinit Statement count_deliveries(R"(
   WITH step AS MATERIALIZED (
     SELECT event_id, configuration_id, organization_id, state,
            state = 'pending' AND updated_at > clock_timestamp() + interval '10 seconds' AS is_ahead
-      FROM @extschema@.webhook_deliveries
+      FROM ONLY @extschema@.webhook_deliveries
      WHERE (event_id, configuration_id) > ($1, $2)
      ORDER BY event_id, configuration_id
      LIMIT $3)
@@ -938,13 +1006,13 @@ inline constinit Statement count_deliveries(R"(
 inline constinit Statement redate_pending(R"(
   WITH ahead AS (
     SELECT event_id, configuration_id
-      FROM @extschema@.webhook_deliveries
+      FROM ONLY @extschema@.webhook_deliveries
      WHERE (event_id, configuration_id) > ($1, $2) AND (event_id, configuration_id) <= ($3, $4)
        AND state = 'pending' AND updated_at > clock_timestamp() + interval '10 seconds'
      ORDER BY event_id, configuration_id
        FOR UPDATE SKIP LOCKED),
   redated AS (
-    UPDATE @extschema@.webhook_deliveries AS d
+    UPDATE ONLY @extschema@.webhook_deliveries AS d
        SET next_attempt_at = clock_timestamp() + greatest(d.next_attempt_at - d.updated_at, interval '0'),
            pending_since = least(d.pending_since, clock_timestamp()), updated_at = clock_timestamp()
       FROM ahead AS a
@@ -956,12 +1024,12 @@ inline constinit Statement redate_pending(R"(
 inline constinit Statement delete_oldest_dead(R"(
   WITH first AS (
     SELECT event_id, configuration_id
-      FROM @extschema@.webhook_deliveries
+      FROM ONLY @extschema@.webhook_deliveries
      WHERE configuration_id = $1 AND state = 'dead'
      ORDER BY event_id
      LIMIT $2
        FOR UPDATE SKIP LOCKED)
-  DELETE FROM @extschema@.webhook_deliveries AS d
+  DELETE FROM ONLY @extschema@.webhook_deliveries AS d
    USING first AS f
    WHERE d.event_id = f.event_id AND d.configuration_id = f.configuration_id)");
 
@@ -969,12 +1037,12 @@ inline constinit Statement delete_oldest_dead(R"(
 inline constinit Statement delete_last_due(R"(
   WITH first AS (
     SELECT event_id, configuration_id
-      FROM @extschema@.webhook_deliveries
+      FROM ONLY @extschema@.webhook_deliveries
      WHERE configuration_id = $1 AND state = 'pending'
      ORDER BY next_attempt_at DESC, event_id DESC
      LIMIT $2
        FOR UPDATE SKIP LOCKED)
-  DELETE FROM @extschema@.webhook_deliveries AS d
+  DELETE FROM ONLY @extschema@.webhook_deliveries AS d
    USING first AS f
    WHERE d.event_id = f.event_id AND d.configuration_id = f.configuration_id
   RETURNING d.event_id, d.configuration_id, d.organization_id, d.event)");
@@ -1078,6 +1146,10 @@ inline constinit Statement find_unfinished_replays(R"(
    ORDER BY id
    LIMIT $2)");
 
+// Webhooks for which the home has something to take over: at most $2 after $1. Null: from the first one on.
+inline constinit Statement find_takeovers(R"(
+  SELECT configuration_id, organization_id FROM webhook_internal.webhooks_to_take_over($1, $2))");
+
 // Locks the row until the transaction ends, unless another transaction has locked it or the replay has ended.
 inline constinit Statement take_replay(R"(
   SELECT r.configuration_id, r.configuration_created_at, r.organization_id, r.position, r.last_event_id, r.only_failed,
@@ -1093,14 +1165,15 @@ inline constinit Statement take_replay(R"(
 // Counts at most $4 rows of webhook ($1, $2, $3).
 inline constinit Statement count_pending(R"(
   SELECT count(*) AS pending
-    FROM (SELECT FROM @extschema@.webhook_deliveries
+    FROM (SELECT FROM ONLY @extschema@.webhook_deliveries
            WHERE configuration_id = $1 AND configuration_created_at = $2 AND state = 'pending'
              AND organization_id IS NOT DISTINCT FROM $3
            LIMIT $4) AS p)");
 
-// The next events of replay $9, of webhook ($1, $2, $3): at most $6 after id $4 up to $5, in the order of their ids. Returns
-// those of the webhook's organization, whether the replay is for each, and the last one. Returns the data only if $8. An
-// event may occur twice, because it is saved before its segment is emptied. $7: only events whose delivery is dead.
+// The next events of replay $9, of webhook ($1, $2, $3): at most $6 after id $4 up to $5, in the order of their ids.
+// Returns those of the webhook's organization, whether the replay is for each, and the last one. Returns the data only
+// if $8. An event may occur twice, because it is saved before its segment is emptied. $7: only events whose delivery is
+// dead.
 inline constinit Statement walk_replay(R"(
   WITH step AS MATERIALIZED (
     SELECT *
@@ -1153,6 +1226,48 @@ inline constinit Statement walk_replay(R"(
     FROM judged AS j
    WHERE j.is_own OR j.id = (SELECT max(id) FROM step)
    ORDER BY j.id)");
+
+// A webhook for which the home takes over.
+inline constinit Statement read_heir(R"(
+  SELECT created_at, organization_id, coalesce(filter::text, '') AS filter
+    FROM @extschema@.webhook_configurations
+   WHERE id = $1)");
+
+// The caller holds the webhook's KeyedLock::kDeliveries.
+inline constinit Statement inherit(R"(
+  SELECT webhook_internal.inherit(c, $4) AS rows
+    FROM @extschema@.webhook_configurations AS c
+   WHERE c.id = $1 AND c.created_at = $2 AND c.organization_id IS NOT DISTINCT FROM $3)");
+
+// The next events that the home has to take over for webhook ($1, $2, $3): at most $4, in the order of their ids. Those
+// that the node has delivered, or that are pending or dead here, are not wanted. Returns the data only if $5.
+inline constinit Statement walk_takeover(R"(
+  WITH step AS MATERIALIZED (
+    SELECT event_id, log_floor
+      FROM webhook_internal.to_take_over
+     WHERE configuration_id = $1
+     ORDER BY event_id
+     LIMIT $4),
+  delivered AS MATERIALIZED (
+    SELECT l.event_id
+      FROM @extschema@.webhook_logs AS l
+     WHERE l.configuration_id = $1 AND l.id > (SELECT min(log_floor) FROM step) AND l.status = 'success'
+       AND l.event_id = ANY (ARRAY(SELECT event_id FROM step)))
+  SELECT s.event_id AS id, coalesce(e.created_at, '-infinity') AS created_at, true AS is_own,
+         e.data IS NOT NULL AND e.organization_id IS NOT DISTINCT FROM $3
+           AND s.event_id NOT IN (SELECT event_id FROM delivered)
+           AND NOT EXISTS (SELECT FROM ONLY @extschema@.webhook_deliveries AS d
+                            WHERE d.event_id = s.event_id AND d.configuration_id = $1 AND d.configuration_created_at = $2)
+           AS is_wanted,
+         CASE WHEN $5 THEN e.data END AS data, (SELECT count(*) FROM step) AS visited
+    FROM step AS s
+         LEFT JOIN @extschema@.webhook_events AS e ON e.id = s.event_id
+   ORDER BY s.event_id)");
+
+// What has been looked at: up to event $2. Notes what is not stored any more.
+inline constinit Statement advance_takeover("SELECT webhook_internal.advance_takeover($1, $2)");
+
+inline constinit Statement drop_takeover("SELECT webhook_internal.drop_takeover($1)");
 
 // The caller holds the webhook's KeyedLock::kDeliveries.
 inline constinit Statement queue_events(R"(
