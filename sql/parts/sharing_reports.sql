@@ -450,11 +450,12 @@ DECLARE
 BEGIN
     -- Of a node that is gone they are this home's, which inherits them under the same lock.
     UPDATE webhook_internal.node_deliveries d SET state = 'dead', next_attempt_at = NULL, last_error = 'cancelled'
-    FROM webhook_internal.nodes n
+    FROM webhook_internal.nodes n, @extschema@.webhook_configurations c
     WHERE n.name = d.node AND n.state <> 'attached'
-      AND d.configuration_id = webhook AND d.state = 'pending' AND (cancelled IS NULL OR d.event_id = cancelled);
+      AND c.id = webhook AND d.configuration_id = c.id AND d.configuration_created_at = c.created_at AND d.state = 'pending' AND (cancelled IS NULL OR d.event_id = cancelled);
     GET DIAGNOSTICS inherited = ROW_COUNT;
     SELECT count(*) INTO pending FROM webhook_internal.node_deliveries d
+    JOIN @extschema@.webhook_configurations c ON c.id = d.configuration_id AND c.created_at = d.configuration_created_at
     WHERE d.configuration_id = webhook AND d.state = 'pending' AND (cancelled IS NULL OR d.event_id = cancelled);
     IF pending > 0 THEN
         PERFORM webhook_internal.command_nodes('cancel', webhook, ARRAY[cancelled], NULL);

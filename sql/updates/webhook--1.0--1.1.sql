@@ -661,11 +661,12 @@ DECLARE
 BEGIN
     -- Of a node that is gone they are this home's, which inherits them under the same lock.
     UPDATE webhook_internal.node_deliveries d SET state = 'dead', next_attempt_at = NULL, last_error = 'cancelled'
-    FROM webhook_internal.nodes n
+    FROM webhook_internal.nodes n, @extschema@.webhook_configurations c
     WHERE n.name = d.node AND n.state <> 'attached'
-      AND d.configuration_id = webhook AND d.state = 'pending' AND (cancelled IS NULL OR d.event_id = cancelled);
+      AND c.id = webhook AND d.configuration_id = c.id AND d.configuration_created_at = c.created_at AND d.state = 'pending' AND (cancelled IS NULL OR d.event_id = cancelled);
     GET DIAGNOSTICS inherited = ROW_COUNT;
     SELECT count(*) INTO pending FROM webhook_internal.node_deliveries d
+    JOIN @extschema@.webhook_configurations c ON c.id = d.configuration_id AND c.created_at = d.configuration_created_at
     WHERE d.configuration_id = webhook AND d.state = 'pending' AND (cancelled IS NULL OR d.event_id = cancelled);
     IF pending > 0 THEN
         PERFORM webhook_internal.command_nodes('cancel', webhook, ARRAY[cancelled], NULL);
@@ -828,6 +829,7 @@ COMMENT ON FUNCTION webhook_internal.note_emptied(integer) IS 'Called before a s
 CREATE TABLE webhook_internal.to_take_over (
     configuration_id uuid NOT NULL,
     event_id         bigint NOT NULL,
+    configuration_created_at timestamptz NOT NULL,
     log_floor        bigint NOT NULL,
     PRIMARY KEY (configuration_id, event_id)
 );
@@ -836,6 +838,8 @@ COMMENT ON TABLE webhook_internal.to_take_over IS
     'webhook does so, in steps, as it carries out replays. Not dumped.';
 COMMENT ON COLUMN webhook_internal.to_take_over.configuration_id IS 'The webhook.';
 COMMENT ON COLUMN webhook_internal.to_take_over.event_id IS 'The event.';
+COMMENT ON COLUMN webhook_internal.to_take_over.configuration_created_at IS
+    'The webhook''s created_at: what was left to it is not for a later one with the same id.';
 COMMENT ON COLUMN webhook_internal.to_take_over.log_floor IS
     'If webhook_logs has a success with a higher id, the node had delivered it.';
 
@@ -946,13 +950,13 @@ BEGIN
           AND NOT pg_visible_in_snapshot(e.xid, takeover.settled)
           AND (SELECT bool_or(pg_visible_in_snapshot(e.xid, r)) FROM unnest(takeover.read_to) r)
     ), subscribed AS MATERIALIZED (
-        SELECT c.id, c.organization_id, c.is_active, c.switches, n.event
+        SELECT c.id, c.created_at, c.organization_id, c.is_active, c.switches, n.event
         FROM (SELECT DISTINCT s.organization_id, s.event FROM step s) n
         JOIN @extschema@.webhook_configurations c ON c.organization_id IS NOT DISTINCT FROM n.organization_id
         WHERE EXISTS (SELECT FROM unnest(c.events) p WHERE @extschema@.webhook_event_matches(p, n.event))
     )
     INSERT INTO webhook_internal.to_take_over
-    SELECT u.id, s.id, takeover.log_floor
+    SELECT u.id, s.id, u.created_at, takeover.log_floor
     FROM step s
     CROSS JOIN LATERAL webhook_internal.divisions_of(s.known_switch, takeover.since) d
     JOIN subscribed u ON u.event = s.event AND u.organization_id IS NOT DISTINCT FROM s.organization_id
@@ -1044,7 +1048,7 @@ BEGIN
         RETURN 0;
     END IF;
     missing := ARRAY(SELECT t.event_id FROM unnest(taken) t
-                     WHERE t.state = 'pending' AND t.slot IS NULL
+                     WHERE t.configuration_created_at = held.created_at AND t.state = 'pending' AND t.slot IS NULL
                        AND NOT EXISTS (SELECT FROM webhook_internal.saved_events s WHERE s.event_id = t.event_id));
     INSERT INTO @extschema@.webhook_deliveries
         (event_id, configuration_id, configuration_created_at, organization_id, event, key, created_at, state, attempts, probes,

@@ -11,7 +11,7 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = public, tap;
-SELECT plan(40);
+SELECT plan(41);
 
 INSERT INTO hooks.webhook_instance (instance, database_oid, system_identifier)
 VALUES ('6ba7b810-9dad-11d1-80b4-00c04fd430c8', 1, 1);
@@ -97,6 +97,11 @@ SELECT results_eq('SELECT event_id, state FROM webhook_internal.node_deliveries 
 SELECT pg_temp.report('east', ARRAY[pg_temp.delivery(11, 'pending', 5), pg_temp.delivery(12, 'dead', 5), pg_temp.delivery(13, 'pending', 5)]) \g /dev/null
 SELECT pg_temp.report('west', ARRAY[pg_temp.delivery(14, 'pending', 5)]) \g /dev/null
 SELECT is((SELECT count(*) FROM hooks.webhook_deliveries WHERE state = 'pending'), 4::bigint, 'webhook_deliveries shows them');
+UPDATE webhook_internal.node_deliveries SET configuration_created_at = '2020-01-01', state = 'pending' WHERE event_id = 12;
+SELECT is(webhook_internal.cancel_at_nodes('00000000-0000-0000-0000-000000000001', 12), 0::bigint,
+          'those of an earlier webhook with the same id are not the webhook''s');
+UPDATE webhook_internal.node_deliveries d SET configuration_created_at = c.created_at, state = 'dead'
+FROM hooks.webhook_configurations c WHERE c.id = d.configuration_id AND d.event_id = 12;
 SELECT is_empty('SELECT configuration_id FROM webhook_internal.webhooks_to_take_over(NULL, 100) WHERE configuration_id NOT IN
                  (SELECT configuration_id FROM webhook_internal.to_take_over)', 'those of nodes that are attached are not taken over');
 UPDATE webhook_internal.nodes SET state = 'lost' WHERE name = 'east';

@@ -54,7 +54,8 @@ is(query($home, "SELECT count(*) FROM webhook_events WHERE id = $oldest"), 0, 'w
 eventually { is_settled_at_home($home, 'east') } 'all else is settled';
 $east->stop('immediate');
 insert(60);
-query($home, 'SELECT pg_sleep(2)');    # until the home's checkpoint is past them
+wait_until { query($home, q{SELECT count(*) FROM webhook_events e, webhook_checkpoint c WHERE NOT pg_visible_in_snapshot(e.xid, c.snapshot_from)}) == 0 }
+	'the checkpoints of the home are past them';
 query($home, 'SELECT pg_logical_emit_message(true, \'\', \'\'), pg_switch_wal()') foreach 1 .. 10;
 query($home, 'CHECKPOINT');
 eventually { query($home, q{SELECT wal_status FROM webhook_nodes WHERE node = 'east'}) eq 'lost' } 'no more WAL is kept for it than may be';
@@ -64,7 +65,7 @@ query($home, q{SELECT webhook_pause('for a test')});
 my (undef, undef, $warnings) = $home->psql('postgres', q{SELECT webhook_take_over('east')});
 is($warnings, '', 'nothing that it had not settled is gone');
 insert(200) foreach 1 .. 3;
-query($home, 'SELECT pg_sleep(6)');    # in which the log would turn
+eventually { slurp_file($home->logfile) =~ /the oldest segment of webhook_events is kept beyond its retention or size/ } 'the log would turn, and does not';
 is(query($home, "SELECT webhook_cancel('$webhook{1}', $oldest)"), 1, 'what is about to be inherited can be cancelled');
 query($home, 'SELECT webhook_resume()');
 $receiver->set('/body/w1', undef);

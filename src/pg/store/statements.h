@@ -1243,7 +1243,7 @@ inline constinit Statement inherit(R"(
 // that the node has delivered, or that are pending or dead here, are not wanted. Returns the data only if $5.
 inline constinit Statement walk_takeover(R"(
   WITH step AS MATERIALIZED (
-    SELECT event_id, log_floor
+    SELECT event_id, configuration_created_at, log_floor
       FROM webhook_internal.to_take_over
      WHERE configuration_id = $1
      ORDER BY event_id
@@ -1254,7 +1254,7 @@ inline constinit Statement walk_takeover(R"(
      WHERE l.configuration_id = $1 AND l.id > (SELECT min(log_floor) FROM step) AND l.status = 'success'
        AND l.event_id = ANY (ARRAY(SELECT event_id FROM step)))
   SELECT s.event_id AS id, coalesce(e.created_at, '-infinity') AS created_at, true AS is_own,
-         e.data IS NOT NULL AND e.organization_id IS NOT DISTINCT FROM $3
+         e.data IS NOT NULL AND e.organization_id IS NOT DISTINCT FROM $3 AND s.configuration_created_at = $2
            AND s.event_id NOT IN (SELECT event_id FROM delivered)
            AND NOT EXISTS (SELECT FROM ONLY @extschema@.webhook_deliveries AS d
                             WHERE d.event_id = s.event_id AND d.configuration_id = $1 AND d.configuration_created_at = $2)
