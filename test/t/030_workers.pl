@@ -198,8 +198,7 @@ is_log_clean(
 	$node,
 	expected => [
 		qr/LOG:  background worker "webhook worker" \(PID \d+\) was terminated by signal 9/,
-		qr/FATAL:  the database system is (?:in recovery mode|starting up|not yet accepting connections)/,
-		qr/FATAL:  connection to client lost/ ]);
+		qr/FATAL:  the database system is (?:in recovery mode|starting up|not yet accepting connections)/ ]);
 $node->stop;
 
 # --- too few slots ----------------------------------------------------------------------------------------------------

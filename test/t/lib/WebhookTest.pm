@@ -137,9 +137,10 @@ sub wait_until(&$;$)
 sub log_problems
 {
 	my ($node, %options) = @_;
-	# DROP DATABASE and its like send autovacuum away. A fast shutdown may meet a session whose client has just left.
+	# DROP DATABASE and its like send autovacuum away. A fast shutdown may meet a session whose client has just left, and a client
+	# that is killed may leave a session that has begun to answer it.
 	my @expected = (@{ $options{expected} // [] }, qr/terminating autovacuum process/,
-		qr/FATAL:  terminating connection due to administrator command/);
+		qr/FATAL:  terminating connection due to administrator command/, qr/FATAL:  connection to client lost/);
 	my @problems;
 	my $is_stopping = 0;
 	foreach my $line (split /\n/, substr(slurp_file($node->logfile), $options{from} // 0))

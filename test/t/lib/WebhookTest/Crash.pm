@@ -19,8 +19,7 @@ sub crash_lines
 {
 	return (
 		qr/LOG:  background worker "webhook worker" \(PID \d+\) was terminated by signal 9/,
-		qr/FATAL:  the database system is (?:in recovery mode|starting up|shutting down|not yet accepting connections)/,
-		qr/FATAL:  connection to client lost/);
+		qr/FATAL:  the database system is (?:in recovery mode|starting up|shutting down|not yet accepting connections)/);
 }
 
 # The requests to a path, or to any, in the order in which they came, each as [webhook-id, id of the row in its body].
