@@ -12,6 +12,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use WebhookTest;
 use WebhookTest::Crash;
+use WebhookTest::Session;
 
 my $receiver = start_receiver();
 my $node = new_node('webhook.retry_schedule' => '1s, 1s, 1s, 1s');
@@ -102,6 +103,43 @@ foreach my $endpoint ('hang', 'status/500', 'delay/1500')
 		is_deeply(received_ids("/ok?$other"), $own, "$case: and none of its events");
 	}
 }
+
+# --- Deleted while a result of it is recorded ----------------------------------------------------------------------------------
+
+# The worker has an answer for a webhook that it knows, and finds nothing to record it for. The row says what it said before the
+# attempt: the delivery is due.
+query($node, q{
+	CREATE FUNCTION wait_to_record() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM pg_advisory_xact_lock_shared(77); RETURN NULL; END$$;
+	CREATE TRIGGER wait AFTER INSERT ON webhook_logs FOR EACH STATEMENT EXECUTE FUNCTION wait_to_record();
+	ALTER TABLE webhook_logs ENABLE ALWAYS TRIGGER wait});
+my $gate = WebhookTest::Session->new($node, 'postgres');
+foreach my $ordering ('relaxed', 'key', 'endpoint')
+{
+	foreach my $is_replaced (0, 1)
+	{
+		my $case = "$ordering, " . ($is_replaced ? 'replaced' : 'deleted') . ' while a result is recorded';
+		my ($one, $other) = ("$ordering-$is_replaced", "other-$ordering");
+		my $path = "/status/500?$one";
+		my $id = create_webhook($node, organization_id => $one, url => $receiver->url($path), events => ['item.created'],
+			ordering => $ordering);
+		# Two events of one key: the second is due as soon as the first is tried again.
+		my ($item) = @{ insert_items($one, 1) };
+		query($node, "DELETE FROM items WHERE id = $item; INSERT INTO items VALUES ($item, '$one')");
+		eventually { query($node, "SELECT count(*) FILTER (WHERE attempts = 1) > 0 AND count(*) = 2 FROM webhook_deliveries
+			WHERE configuration_id = '$id'") eq 't' } "$case: an attempt has failed";
+		$gate->query('SELECT pg_advisory_lock(77)');
+		eventually { query($node, q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 77 AND NOT granted}) == 1 }
+			"$case: the next one is about to be recorded";
+		query($node, "BEGIN; DELETE FROM webhook_configurations WHERE id = '$id';"
+			. ($is_replaced ? insert_webhook($id, $other, "/ok?$other") . ';' : '') . 'COMMIT');
+		$gate->query('SELECT pg_advisory_unlock(77)');
+		eventually { query($node, 'SELECT count(*) FROM webhook_changes') == 0 } "$case: the worker knows";
+		my @counts = sort values %{ $receiver->counts_by_webhook_id($path) };
+		is($counts[-1], 2, "$case: it is not sent a third time");
+	}
+}
+$gate->finish;
+query($node, 'DROP FUNCTION wait_to_record CASCADE');
 
 # --- By hand ----------------------------------------------------------------------------------------------------------------
 

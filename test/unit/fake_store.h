@@ -533,6 +533,7 @@ class FakeStore : public Store {
     Call call(*this, "due");
     expect_complete(query.webhook.id, "due");
     Due due;
+    if (!exists(query.webhook)) return due;
     std::vector<const DeliveryRow*> rows;
     std::map<std::string, const DeliveryRow*> first;  // by ordering_key
     for (const auto& [key, row] : deliveries) {

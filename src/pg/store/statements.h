@@ -728,7 +728,8 @@ inline constinit Statement serve_nodes(R"(
 // $1, $2 and $3 are the webhook's id, created_at and organization, here and below.
 
 // The events are in webhook_events, or among the events that outlived their segment. Returns rows after ($5, $6): at
-// most $7, and of those only as many as begin within $8 stored bytes. found counts all of the at most $7 rows.
+// most $7, and of those only as many as begin within $8 stored bytes. found counts all of the at most $7 rows. Of a webhook
+// that is gone it returns none: what became of its deliveries is not written any more, so its rows may be outdated.
 inline constinit Statement read_due(R"(
   SELECT b.event_id, b.created_at, b.event, b.organization_id, b.key, b.data, b.previous, b.backfill, b.attempts, b.probes,
          b.pending_since, b.next_attempt_at, b.found, coalesce(b.slot, 0::smallint) AS slot, b.request
@@ -745,6 +746,8 @@ inline constinit Statement read_due(R"(
                    WHERE configuration_id = $1 AND configuration_created_at = $2 AND state = 'pending'
                      AND organization_id IS NOT DISTINCT FROM $3 AND next_attempt_at <= $4
                      AND (next_attempt_at, event_id) > ($5, $6)
+                     AND EXISTS (SELECT FROM @extschema@.webhook_configurations
+                                  WHERE id = $1 AND created_at = $2 AND organization_id IS NOT DISTINCT FROM $3)
                    ORDER BY next_attempt_at, event_id
                    LIMIT $7) AS d
                  LEFT JOIN LATERAL (SELECT data, previous, backfill
@@ -768,6 +771,8 @@ inline constinit Statement read_due_in_order(R"(
       FROM ONLY @extschema@.webhook_deliveries
      WHERE configuration_id = $1 AND configuration_created_at = $2 AND state = 'pending'
        AND organization_id IS NOT DISTINCT FROM $3 AND ordering_key IS NOT NULL
+       AND EXISTS (SELECT FROM @extschema@.webhook_configurations
+                    WHERE id = $1 AND created_at = $2 AND organization_id IS NOT DISTINCT FROM $3)
      ORDER BY event_id
      LIMIT $5),
   due AS MATERIALIZED (
