@@ -210,8 +210,9 @@ AS $$
         ((SELECT n.down IS NOT NULL FROM webhook_internal.nodes_down() n), 'subscriptions', 'degraded',
          format('nodes that share the webhooks are not connected, or do not report: %s',
                 (SELECT n.down FROM webhook_internal.nodes_down() n)),
-         'What falls to them waits, and is kept here as WAL: webhook_nodes. If one is lost, webhook_take_over() has the home '
-         'deliver what it has left, and webhook_detach_node() forgets it.')
+         'webhook_nodes shows which. What falls to one that is not connected waits, and is kept here as WAL. If it is lost, '
+         'webhook_take_over() has the home deliver what it has left, and webhook_detach_node() forgets it. One that is '
+         'connected delivers: webhook_attach_node() attaches it once more.')
     ) p (applies, component, status, reason, remedy) WHERE p.applies
 $$;
 COMMENT ON FUNCTION webhook_internal.health_of_deliveries(webhook_internal.health_facts) IS
