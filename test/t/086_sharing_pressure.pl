@@ -51,7 +51,9 @@ is(query($home, "SELECT count(*) FROM webhook_events WHERE id = $oldest"), 0, 'w
 
 # --- The node is lost while deliveries are paused -----------------------------------------------------------------------
 
-eventually { is_settled_at_home($home, 'east') } 'all else is settled';
+# Up to a mark by which nothing was under way: what is emptied later is not taken for unsettled.
+eventually { query($home, q{SELECT m.lowest_id > (SELECT last_value FROM webhook_events_id_seq) FROM webhook_internal.node_marks m, webhook_internal.nodes n
+	WHERE m.id = n.settled AND n.settled = (SELECT max(l.id) FROM webhook_internal.node_marks l)}) eq 't' } 'all else is settled';
 $east->stop('immediate');
 insert(60);
 wait_until { query($home, q{SELECT count(*) FROM webhook_events e, webhook_checkpoint c WHERE NOT pg_visible_in_snapshot(e.xid, c.snapshot_from)}) == 0 }
