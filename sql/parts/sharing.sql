@@ -50,6 +50,14 @@ AS $$
 $$;
 COMMENT ON FUNCTION webhook_internal.timeline() IS 'The timeline of this server, which a failover changes.';
 
+CREATE FUNCTION webhook_internal.own_subscription(name text) RETURNS oid
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT s.oid FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
+    WHERE s.subname = own_subscription.name AND d.datname = current_database()
+$$;
+COMMENT ON FUNCTION webhook_internal.own_subscription(text) IS 'A subscription of this database. Null: there is none of that name.';
+
 -- SECURITY DEFINER, because a policy asks it for tenants.
 CREATE FUNCTION webhook_internal.is_node() RETURNS boolean
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

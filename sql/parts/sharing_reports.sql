@@ -346,9 +346,8 @@ BEGIN
              WHERE m.id > own.settled AND m.applied_by IS NOT NULL
                AND (SELECT bool_and(pg_visible_in_snapshot(m.applied_by, c.snapshot_from)) FROM @extschema@.webhook_checkpoint c));
     IF last IS NULL OR EXISTS (SELECT FROM webhook_internal.deferred_changes)
-       OR EXISTS (SELECT FROM pg_subscription_rel r JOIN pg_subscription s ON s.oid = r.srsubid
-                  JOIN pg_database d ON d.oid = s.subdbid
-                  WHERE s.subname = 'webhook_home' AND d.datname = current_database() AND r.srsubstate <> 'r') THEN
+       OR EXISTS (SELECT FROM pg_subscription_rel r
+                  WHERE r.srsubid = webhook_internal.own_subscription('webhook_home') AND r.srsubstate <> 'r') THEN
         RETURN;
     END IF;
     UPDATE webhook_internal.this_node n SET settled = last;

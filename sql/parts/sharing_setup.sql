@@ -194,8 +194,7 @@ BEGIN
     PERFORM webhook_internal.hide_statement();
     PERFORM webhook_internal.require_home();
     PERFORM webhook_internal.check_node_name(name);
-    IF EXISTS (SELECT FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
-               WHERE s.subname = subscription AND d.datname = current_database()) THEN
+    IF webhook_internal.own_subscription(subscription) IS NOT NULL THEN
         RAISE EXCEPTION 'node "%" is attached already', name
             USING ERRCODE = 'duplicate_object', HINT = 'Choose another name, or first webhook_detach_node().';
     ELSIF EXISTS (SELECT FROM webhook_internal.nodes n WHERE n.name = webhook_attach_node.name AND n.state <> 'attached') THEN
@@ -309,8 +308,7 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value', HINT = 'For example nodes => {home}.';
     END IF;
     -- What it would still report is of no use any more.
-    IF EXISTS (SELECT FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
-               WHERE s.subname = 'webhook_node_' || node AND d.datname = current_database()) THEN
+    IF webhook_internal.own_subscription('webhook_node_' || node) IS NOT NULL THEN
         EXECUTE format('ALTER SUBSCRIPTION %I DISABLE', 'webhook_node_' || node);
     END IF;
     PERFORM @extschema@.webhook_share(nodes);
@@ -330,8 +328,7 @@ CREATE FUNCTION webhook_internal.forget_node(name text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF EXISTS (SELECT FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
-               WHERE s.subname = 'webhook_node_' || forget_node.name AND d.datname = current_database())
+    IF webhook_internal.own_subscription('webhook_node_' || forget_node.name) IS NOT NULL
        OR EXISTS (SELECT FROM pg_replication_slots r WHERE r.slot_name = 'webhook_node_' || forget_node.name) THEN
         RAISE EXCEPTION 'node "%" is not detached: its subscription or its replication slot is still here', name
             USING ERRCODE = 'object_not_in_prerequisite_state',
@@ -391,8 +388,7 @@ DECLARE
                         WHERE n.name = webhook_detach_node.name AND n.state <> 'gone');
 BEGIN
     PERFORM webhook_internal.check_may_detach(name, is_lost);
-    IF EXISTS (SELECT FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
-               WHERE s.subname = 'webhook_node_' || name AND d.datname = current_database()) THEN
+    IF webhook_internal.own_subscription('webhook_node_' || name) IS NOT NULL THEN
         -- A lost node has the slot no more, or never will be asked for it.
         IF is_lost THEN
             RETURN NEXT format('ALTER SUBSCRIPTION %I DISABLE;', 'webhook_node_' || name);
@@ -457,9 +453,8 @@ INSERT INTO webhook_internal.privileges VALUES ('{monitor,operate}', 'EXECUTE ON
 CREATE FUNCTION webhook_internal.is_heard(node text) RETURNS boolean
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT EXISTS (SELECT FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
-                   JOIN pg_stat_subscription u ON u.subid = s.oid AND u.relid IS NULL AND u.pid IS NOT NULL
-                   WHERE s.subname = 'webhook_node_' || node AND d.datname = current_database())
+    SELECT EXISTS (SELECT FROM pg_stat_subscription u
+                   WHERE u.subid = webhook_internal.own_subscription('webhook_node_' || node) AND u.relid IS NULL AND u.pid IS NOT NULL)
 $$;
 COMMENT ON FUNCTION webhook_internal.is_heard(text) IS 'Whether this home receives what a node reports.';
 
@@ -576,12 +571,10 @@ CREATE FUNCTION webhook_internal.check_may_join(name text) RETURNS void
 AS $$
 DECLARE
     own text := (SELECT n.name FROM webhook_internal.this_node n);
-    subscribed text := (SELECT s.subname FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
-                        WHERE s.subname = 'webhook_home' AND d.datname = current_database());
     problem text;
 BEGIN
     PERFORM webhook_internal.check_node_name(name);
-    IF own <> name OR subscribed IS NOT NULL THEN
+    IF own <> name OR webhook_internal.own_subscription('webhook_home') IS NOT NULL THEN
         RAISE EXCEPTION 'this database is node "%" already', coalesce(own, name)
             USING ERRCODE = 'duplicate_object', HINT = 'A node keeps its name. To begin anew: DROP SUBSCRIPTION webhook_home; '
                                                        'DROP EXTENSION webhook CASCADE; CREATE EXTENSION webhook;';

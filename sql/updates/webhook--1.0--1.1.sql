@@ -50,6 +50,14 @@ AS $$
 $$;
 COMMENT ON FUNCTION webhook_internal.timeline() IS 'The timeline of this server, which a failover changes.';
 
+CREATE FUNCTION webhook_internal.own_subscription(name text) RETURNS oid
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT s.oid FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
+    WHERE s.subname = own_subscription.name AND d.datname = current_database()
+$$;
+COMMENT ON FUNCTION webhook_internal.own_subscription(text) IS 'A subscription of this database. Null: there is none of that name.';
+
 -- SECURITY DEFINER, because a policy asks it for tenants.
 CREATE FUNCTION webhook_internal.is_node() RETURNS boolean
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -557,9 +565,8 @@ BEGIN
              WHERE m.id > own.settled AND m.applied_by IS NOT NULL
                AND (SELECT bool_and(pg_visible_in_snapshot(m.applied_by, c.snapshot_from)) FROM @extschema@.webhook_checkpoint c));
     IF last IS NULL OR EXISTS (SELECT FROM webhook_internal.deferred_changes)
-       OR EXISTS (SELECT FROM pg_subscription_rel r JOIN pg_subscription s ON s.oid = r.srsubid
-                  JOIN pg_database d ON d.oid = s.subdbid
-                  WHERE s.subname = 'webhook_home' AND d.datname = current_database() AND r.srsubstate <> 'r') THEN
+       OR EXISTS (SELECT FROM pg_subscription_rel r
+                  WHERE r.srsubid = webhook_internal.own_subscription('webhook_home') AND r.srsubstate <> 'r') THEN
         RETURN;
     END IF;
     UPDATE webhook_internal.this_node n SET settled = last;
@@ -1355,8 +1362,7 @@ BEGIN
     PERFORM webhook_internal.hide_statement();
     PERFORM webhook_internal.require_home();
     PERFORM webhook_internal.check_node_name(name);
-    IF EXISTS (SELECT FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
-               WHERE s.subname = subscription AND d.datname = current_database()) THEN
+    IF webhook_internal.own_subscription(subscription) IS NOT NULL THEN
         RAISE EXCEPTION 'node "%" is attached already', name
             USING ERRCODE = 'duplicate_object', HINT = 'Choose another name, or first webhook_detach_node().';
     ELSIF EXISTS (SELECT FROM webhook_internal.nodes n WHERE n.name = webhook_attach_node.name AND n.state <> 'attached') THEN
@@ -1470,8 +1476,7 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value', HINT = 'For example nodes => {home}.';
     END IF;
     -- What it would still report is of no use any more.
-    IF EXISTS (SELECT FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
-               WHERE s.subname = 'webhook_node_' || node AND d.datname = current_database()) THEN
+    IF webhook_internal.own_subscription('webhook_node_' || node) IS NOT NULL THEN
         EXECUTE format('ALTER SUBSCRIPTION %I DISABLE', 'webhook_node_' || node);
     END IF;
     PERFORM @extschema@.webhook_share(nodes);
@@ -1491,8 +1496,7 @@ CREATE FUNCTION webhook_internal.forget_node(name text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF EXISTS (SELECT FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
-               WHERE s.subname = 'webhook_node_' || forget_node.name AND d.datname = current_database())
+    IF webhook_internal.own_subscription('webhook_node_' || forget_node.name) IS NOT NULL
        OR EXISTS (SELECT FROM pg_replication_slots r WHERE r.slot_name = 'webhook_node_' || forget_node.name) THEN
         RAISE EXCEPTION 'node "%" is not detached: its subscription or its replication slot is still here', name
             USING ERRCODE = 'object_not_in_prerequisite_state',
@@ -1552,8 +1556,7 @@ DECLARE
                         WHERE n.name = webhook_detach_node.name AND n.state <> 'gone');
 BEGIN
     PERFORM webhook_internal.check_may_detach(name, is_lost);
-    IF EXISTS (SELECT FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
-               WHERE s.subname = 'webhook_node_' || name AND d.datname = current_database()) THEN
+    IF webhook_internal.own_subscription('webhook_node_' || name) IS NOT NULL THEN
         -- A lost node has the slot no more, or never will be asked for it.
         IF is_lost THEN
             RETURN NEXT format('ALTER SUBSCRIPTION %I DISABLE;', 'webhook_node_' || name);
@@ -1618,9 +1621,8 @@ INSERT INTO webhook_internal.privileges VALUES ('{monitor,operate}', 'EXECUTE ON
 CREATE FUNCTION webhook_internal.is_heard(node text) RETURNS boolean
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT EXISTS (SELECT FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
-                   JOIN pg_stat_subscription u ON u.subid = s.oid AND u.relid IS NULL AND u.pid IS NOT NULL
-                   WHERE s.subname = 'webhook_node_' || node AND d.datname = current_database())
+    SELECT EXISTS (SELECT FROM pg_stat_subscription u
+                   WHERE u.subid = webhook_internal.own_subscription('webhook_node_' || node) AND u.relid IS NULL AND u.pid IS NOT NULL)
 $$;
 COMMENT ON FUNCTION webhook_internal.is_heard(text) IS 'Whether this home receives what a node reports.';
 
@@ -1737,12 +1739,10 @@ CREATE FUNCTION webhook_internal.check_may_join(name text) RETURNS void
 AS $$
 DECLARE
     own text := (SELECT n.name FROM webhook_internal.this_node n);
-    subscribed text := (SELECT s.subname FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
-                        WHERE s.subname = 'webhook_home' AND d.datname = current_database());
     problem text;
 BEGIN
     PERFORM webhook_internal.check_node_name(name);
-    IF own <> name OR subscribed IS NOT NULL THEN
+    IF own <> name OR webhook_internal.own_subscription('webhook_home') IS NOT NULL THEN
         RAISE EXCEPTION 'this database is node "%" already', coalesce(own, name)
             USING ERRCODE = 'duplicate_object', HINT = 'A node keeps its name. To begin anew: DROP SUBSCRIPTION webhook_home; '
                                                        'DROP EXTENSION webhook CASCADE; CREATE EXTENSION webhook;';
