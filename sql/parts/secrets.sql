@@ -6,7 +6,8 @@ CREATE TABLE @extschema@.webhook_secrets (
     secret           text NOT NULL,
     created_at       timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     expires_at       timestamptz,
-    created_xid      xid8 NOT NULL DEFAULT pg_catalog.pg_current_xact_id()
+    created_xid      xid8 NOT NULL DEFAULT pg_catalog.pg_current_xact_id(),
+    id               uuid PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid()
 );
 COMMENT ON TABLE @extschema@.webhook_secrets IS
     'The secrets that requests are signed with. No application role may access it: triggers of webhook_configurations '
@@ -23,6 +24,8 @@ COMMENT ON COLUMN @extschema@.webhook_secrets.expires_at IS
     'Until when an old secret signs along with newer ones. Null: the newest secret, which does not expire. -infinity: '
     'staged by an INSERT that has not finished.';
 COMMENT ON COLUMN @extschema@.webhook_secrets.created_xid IS 'The top-level transaction that last wrote the row.';
+COMMENT ON COLUMN @extschema@.webhook_secrets.id IS
+    'By which logical replication finds the row on a node, where created_xid is another one.';
 
 CREATE INDEX webhook_secrets_configuration_id_idx ON @extschema@.webhook_secrets (configuration_id);
 COMMENT ON INDEX @extschema@.webhook_secrets_configuration_id_idx IS 'Finds the secrets of a webhook.';
@@ -32,10 +35,6 @@ COMMENT ON INDEX @extschema@.webhook_secrets_newest_idx IS 'Allows each webhook 
 CREATE INDEX webhook_secrets_created_xid_idx ON @extschema@.webhook_secrets (created_xid, configuration_id);
 COMMENT ON INDEX @extschema@.webhook_secrets_created_xid_idx IS
     'Finds the secrets that the current transaction has staged.';
-
--- The table has no primary key. So a publication FOR ALL TABLES would make every UPDATE and DELETE here an error
--- without this.
-ALTER TABLE @extschema@.webhook_secrets REPLICA IDENTITY FULL;
 
 SELECT pg_extension_config_dump('@extschema@.webhook_secrets', '');
 
@@ -218,6 +217,9 @@ ALTER TABLE @extschema@.webhook_secrets ENABLE ALWAYS TRIGGER webhook_forget;
 CREATE TRIGGER webhook_invalidate AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON @extschema@.webhook_secrets
     FOR EACH STATEMENT EXECUTE FUNCTION webhook_internal.invalidate_subscriptions();
 ALTER TABLE @extschema@.webhook_secrets ENABLE ALWAYS TRIGGER webhook_invalidate;
+CREATE TRIGGER webhook_invalidate_replicated AFTER INSERT OR UPDATE OR DELETE ON @extschema@.webhook_secrets
+    FOR EACH ROW EXECUTE FUNCTION webhook_internal.invalidate_subscriptions();
+ALTER TABLE @extschema@.webhook_secrets ENABLE REPLICA TRIGGER webhook_invalidate_replicated;
 
 -- SKIP LOCKED: a session with a lock on the row is changing the secret, or is a worker that encrypts it. Secrets that
 -- cannot be decrypted stay as they are.

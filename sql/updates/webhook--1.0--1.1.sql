@@ -1839,6 +1839,15 @@ COMMENT ON FUNCTION @extschema@.webhook_resume() IS
     'Ends webhook_pause(), also at the nodes, and confirms that a restored copy of a database may deliver. Raises 55000 if no '
     'worker has started yet.';
 
+ALTER TABLE @extschema@.webhook_secrets ADD COLUMN id uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid();
+ALTER TABLE @extschema@.webhook_secrets ADD CONSTRAINT webhook_secrets_pkey PRIMARY KEY (id);
+ALTER TABLE @extschema@.webhook_secrets REPLICA IDENTITY DEFAULT;
+COMMENT ON COLUMN @extschema@.webhook_secrets.id IS
+    'By which logical replication finds the row on a node, where created_xid is another one.';
+CREATE TRIGGER webhook_invalidate_replicated AFTER INSERT OR UPDATE OR DELETE ON @extschema@.webhook_secrets
+    FOR EACH ROW EXECUTE FUNCTION webhook_internal.invalidate_subscriptions();
+ALTER TABLE @extschema@.webhook_secrets ENABLE REPLICA TRIGGER webhook_invalidate_replicated;
+
 CREATE OR REPLACE FUNCTION webhook_internal.check_own_event(event text) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$

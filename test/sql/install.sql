@@ -194,7 +194,7 @@ SELECT bag_eq($$SELECT tgname::text, tgenabled::text, tgtype & 1 = 1 FROM pg_tri
     $$VALUES ('webhook_configurations_6_invalidate', 'A', false),
              ('webhook_configurations_6_invalidate_replicated', 'R', true),
              ('webhook_invalidate', 'A', false), ('webhook_invalidate', 'A', false), ('webhook_invalidate', 'A', false),
-             ('webhook_invalidate_replicated', 'R', true)$$,
+             ('webhook_invalidate_replicated', 'R', true), ('webhook_invalidate_replicated', 'R', true)$$,
     'a change of webhooks, of their secrets, of the instance or of the nodes is announced however it comes');
 
 CREATE FUNCTION pg_temp.event_rows_after(role text) RETURNS bigint LANGUAGE plpgsql AS $$
