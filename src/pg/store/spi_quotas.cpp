@@ -30,15 +30,16 @@ void redate_pending(const DeliveryKey& after, const DeliveryKey& last) {
 }
 
 // Deletes the saved events that no delivery refers to, and returns their bytes. Takes two statements: a transaction
-// that adds a reference has locked the saved event, and the second statement sees its commit.
-std::uint64_t delete_saved(const std::vector<std::int64_t>& ids) {
+// that adds a reference has locked the saved event, and the second statement sees its commit. even_if_at_nodes: also
+// those that only deliveries at other nodes refer to.
+std::uint64_t delete_saved(const std::vector<std::int64_t>& ids, bool even_if_at_nodes) {
   Query lock(statements::lock_saved);
   const std::size_t locked = lock.bind(ids).run();
   std::vector<std::int64_t> free;
   const Column event_id = lock.column("event_id");
   for (std::size_t row = 0; row < locked; ++row) free.push_back(lock.get_int64(row, event_id));
   Query remove(statements::delete_saved);
-  const std::size_t removed = remove.bind(free).run();
+  const std::size_t removed = remove.bind(free).bind(even_if_at_nodes).run();
   std::uint64_t bytes = 0;
   const Column bytes_of_event = remove.column("bytes");
   for (std::size_t row = 0; row < removed; ++row) {
@@ -182,7 +183,7 @@ SavedStep SpiStore::tidy_saved(std::int64_t after, std::size_t events_max) {
     }
   }
   if (rows == events_max) step.last = walk.get_int64(rows - 1, event_id);
-  if (!unneeded.empty()) delete_saved(unneeded);
+  if (!unneeded.empty()) delete_saved(unneeded, false);
   work.commit();
   return step;
 }
@@ -202,7 +203,7 @@ SavedGivenUp SpiStore::give_up_saved(const std::string& organization, std::uint6
   GivenUp given_up;
   given_up.add(deliveries, deleted, deliveries.column("was_pending"));
   given_up.log(reason);
-  const std::uint64_t freed = delete_saved(ids);
+  const std::uint64_t freed = delete_saved(ids, true);
   work.commit();
   return {.bytes = freed, .more = freed > 0 || deleted > 0};
 }

@@ -1053,16 +1053,16 @@ inline constinit Statement delete_last_due(R"(
   RETURNING d.event_id, d.configuration_id, d.organization_id, d.event)");
 
 // Deletes at most $2 of the deliveries that refer to the saved events $1. Returns all of them and whether they were
-// pending. For dead ones webhook_logs already says why.
+// pending. For dead ones webhook_logs already says why. Those at other nodes are not this database's to give up.
 inline constinit Statement delete_deliveries_of(R"(
   WITH old AS (
     SELECT event_id, configuration_id
-      FROM @extschema@.webhook_deliveries
+      FROM ONLY @extschema@.webhook_deliveries
      WHERE event_id = ANY($1) AND slot IS NULL
      LIMIT $2
        FOR UPDATE SKIP LOCKED),
   deleted AS (
-    DELETE FROM @extschema@.webhook_deliveries AS d
+    DELETE FROM ONLY @extschema@.webhook_deliveries AS d
      USING old AS o
      WHERE d.event_id = o.event_id AND d.configuration_id = o.configuration_id
     RETURNING d.event_id, d.configuration_id, d.organization_id, d.event, d.state)
@@ -1105,14 +1105,15 @@ inline constinit Statement walk_saved(R"(
    LIMIT $2)");
 
 // Locks the saved events that no other transaction is about to refer to. delete_saved, with a later snapshot, deletes
-// those that no delivery refers to.
+// those that no delivery refers to: here, and, unless $2, at other nodes. A node has its own copy of the event.
 inline constinit Statement lock_saved(R"(
   SELECT event_id FROM webhook_internal.saved_events WHERE event_id = ANY($1) FOR UPDATE SKIP LOCKED)");
 
 inline constinit Statement delete_saved(R"(
   DELETE FROM webhook_internal.saved_events AS k
    WHERE k.event_id = ANY($1)
-     AND NOT EXISTS (SELECT FROM @extschema@.webhook_deliveries AS d WHERE d.event_id = k.event_id)
+     AND NOT EXISTS (SELECT FROM ONLY @extschema@.webhook_deliveries AS d WHERE d.event_id = k.event_id)
+     AND ($2 OR NOT EXISTS (SELECT FROM webhook_internal.node_deliveries AS d WHERE d.event_id = k.event_id))
   RETURNING k.bytes)");
 
 // At most $2 of an organization's saved events, the oldest, and of those as many as begin within $3 bytes.
