@@ -70,7 +70,8 @@ COMMENT ON POLICY webhook_operators ON @extschema@.webhook_history IS 'Operators
 
 CREATE FUNCTION webhook_internal.is_worker() RETURNS boolean
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'webhook_is_worker';
-COMMENT ON FUNCTION webhook_internal.is_worker() IS 'Whether this process is a worker of the extension.';
+COMMENT ON FUNCTION webhook_internal.is_worker() IS
+    'Whether this process is a worker of the extension, or applies what that of a node reports.';
 
 -- Claims that are malformed are no reason to refuse a change: policies judge them.
 CREATE FUNCTION webhook_internal.claimed_subject() RETURNS text

@@ -1997,6 +1997,9 @@ $$;
 COMMENT ON FUNCTION webhook_internal.cancel_operator(uuid, bigint) IS 'webhook_cancel() for operators.';
 
 CREATE OR REPLACE FUNCTION webhook_internal.check_webhook(configuration_id uuid)
+COMMENT ON FUNCTION webhook_internal.is_worker() IS
+    'Whether this process is a worker of the extension, or applies what that of a node reports.';
+
     RETURNS TABLE (severity text, finding text, hint text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$

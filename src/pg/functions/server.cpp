@@ -22,6 +22,7 @@ extern "C" {
 #include "core/time.h"
 #include "core/version.h"
 #include "core/wire.h"
+#include "pg/capture/replication.h"
 #include "pg/capture/subscriptions.h"
 #include "pg/encoding.h"
 #include "pg/functions/arguments.h"
@@ -66,10 +67,14 @@ Datum webhook_is_preloaded(PG_FUNCTION_ARGS) {
   return BoolGetDatum(webhook::pg::has_shared_state());
 }
 
-// Other background workers run users' statements: parallel workers, and those of logical replication.
+// Other background workers run users' statements: parallel workers, and those of logical replication. But one that applies
+// what a node reports does for the node's worker what that would do here.
 Datum webhook_is_worker(PG_FUNCTION_ARGS) {
   (void)fcinfo;
-  return BoolGetDatum(MyBgworkerEntry != nullptr && std::string_view(MyBgworkerEntry->bgw_library_name) == "webhook");
+  return entry([] {
+    const bool is_own = MyBgworkerEntry != nullptr && std::string_view(MyBgworkerEntry->bgw_library_name) == "webhook";
+    return BoolGetDatum(is_own || webhook::pg::applied_subscription().starts_with("webhook_node_"));
+  });
 }
 
 Datum webhook_wake(PG_FUNCTION_ARGS) {
