@@ -165,9 +165,20 @@ BEGIN
     IF takeover.node IS NULL THEN
         RETURN false;
     END IF;
+    -- However many webhooks the organizations of these events have, a step notes some 10,000 deliveries.
+    WITH next AS MATERIALIZED (
+        SELECT e.id, e.organization_id FROM @extschema@.webhook_events e
+        WHERE e.id > takeover.position AND e.id <= takeover.last_id ORDER BY e.id LIMIT events_max
+    ), size AS MATERIALIZED (
+        SELECT o.key, count(c.id) AS webhooks
+        FROM (SELECT DISTINCT coalesce(n.organization_id, '') AS key FROM next n) o
+        LEFT JOIN @extschema@.webhook_configurations c ON coalesce(c.organization_id, '') = o.key
+        GROUP BY o.key
+    )
     SELECT max(s.id) INTO step_to
-    FROM (SELECT e.id FROM @extschema@.webhook_events e WHERE e.id > takeover.position AND e.id <= takeover.last_id
-          ORDER BY e.id LIMIT events_max) s;
+    FROM (SELECT n.id, sum(z.webhooks) OVER (ORDER BY n.id) AS noted, row_number() OVER (ORDER BY n.id) AS place
+          FROM next n JOIN size z ON z.key = coalesce(n.organization_id, '')) s
+    WHERE s.place = 1 OR s.noted <= 10000;
     -- What one worker has settled, another may not have read. Then it delivers it, and the log or webhook_deliveries says so.
     WITH step AS MATERIALIZED (
         SELECT e.id, e.organization_id, e.event, e.known_switch FROM @extschema@.webhook_events e
@@ -177,8 +188,8 @@ BEGIN
     ), subscribed AS MATERIALIZED (
         SELECT c.id, c.created_at, c.organization_id, c.is_active, c.switches, n.event
         FROM (SELECT DISTINCT s.organization_id, s.event FROM step s) n
-        JOIN @extschema@.webhook_configurations c ON c.organization_id IS NOT DISTINCT FROM n.organization_id
-        WHERE EXISTS (SELECT FROM unnest(c.events) p WHERE @extschema@.webhook_event_matches(p, n.event))
+        JOIN @extschema@.webhook_configurations c ON coalesce(c.organization_id, '') = coalesce(n.organization_id, '')
+        WHERE c.organization_id IS NOT DISTINCT FROM n.organization_id AND EXISTS (SELECT FROM unnest(c.events) p WHERE @extschema@.webhook_event_matches(p, n.event))
     )
     INSERT INTO webhook_internal.to_take_over
     SELECT u.id, s.id, u.created_at, takeover.log_floor
@@ -371,7 +382,7 @@ BEGIN
         WHERE n.state = 'gone' AND NOT EXISTS (SELECT FROM webhook_internal.node_deliveries d WHERE d.node = n.name);
     END IF;
     IF worker = 1 THEN
-        has_more := webhook_internal.collect_takeover(rows_max) OR has_more;
+        has_more := webhook_internal.collect_takeover(10 * rows_max) OR has_more;
     END IF;
     is_checkpoint_wanted := webhook_internal.is_checkpoint_wanted(worker);
     is_waiting := EXISTS (SELECT FROM webhook_internal.nodes n

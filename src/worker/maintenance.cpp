@@ -17,6 +17,7 @@ constexpr Duration kWarningInterval = minutes(1);  // before the same warning is
 constexpr Duration kCleanUpInterval = minutes(1);  // though no webhook was deleted lately
 constexpr Duration kCleanUpPause = seconds(1);     // after a webhook was deleted
 constexpr int kCleanUpShare = 5;                   // cleaning up takes a fifth of the time at most
+constexpr int kServeShare = 5;                     // and so does serving nodes
 
 }  // namespace
 
@@ -35,7 +36,9 @@ void Maintenance::maintain() {
 void Maintenance::serve_nodes(Time now) {
   if (!configuration_.is_loaded()) return;
   served_ = store_.serve_nodes(gone_nodes_);
-  if (served_->has_more) deadlines_.set(Deadline::kMaintenance, now);
+  if (!served_->has_more) return;
+  const Time end = process_.now();
+  deadlines_.bring_forward(Deadline::kMaintenance, end + (end - now) * (kServeShare - 1));
 }
 
 void Maintenance::delete_expired(Time now) {

@@ -11,7 +11,7 @@ CREATE EXTENSION pgtap SCHEMA tap;
 CREATE SCHEMA hooks;
 CREATE EXTENSION webhook SCHEMA hooks;
 SET search_path = public, tap;
-SELECT plan(41);
+SELECT plan(43);
 
 INSERT INTO hooks.webhook_instance (instance, database_oid, system_identifier)
 VALUES ('6ba7b810-9dad-11d1-80b4-00c04fd430c8', 1, 1);
@@ -41,7 +41,7 @@ SELECT throws_ok($$ SELECT webhook_internal.node_number(gen_random_uuid(), 0) $$
 
 -- --- A node is retired -------------------------------------------------------------------------------------------------
 
-INSERT INTO webhook_internal.nodes (name, settled) VALUES ('east', 2), ('west', 0), ('idle', 1);
+INSERT INTO webhook_internal.nodes (name, identity, settled) VALUES ('east', '1/1', 2), ('west', '1/2', 0), ('idle', '1/3', 1);
 INSERT INTO webhook_internal.node_marks (id, checkpoint, snapshot, lowest_id, log_floor) VALUES
     (1, 'a', '105:105:', 1, 0), (2, 'b', '115:116:', 14, 0), (3, 'c', '200:200:', 30, 0);
 SELECT lives_ok($$ SELECT webhook_internal.retire_node('idle') $$, 'a node that never had a share');
@@ -74,6 +74,19 @@ SELECT set_eq('SELECT configuration_id, event_id FROM webhook_internal.to_take_o
       AND (e.id BETWEEN 10 AND 19 AND webhook_internal.node_number(c.id, 2) = 2
            OR e.id BETWEEN 20 AND 24 AND webhook_internal.node_number(c.id, 3) = 3)
 $$, 'what fell to it, is subscribed to, and was not settled');
+
+-- A large organization takes smaller steps. Rolled back, so that what follows has what came before.
+SAVEPOINT large;
+INSERT INTO hooks.webhook_configurations (organization_id, name, url, events)
+SELECT 'large', 'l' || i, 'https://large.example/', '{contact.*}' FROM generate_series(1, 999) i;
+INSERT INTO hooks.webhook_events (slot, known_switch, id, xid, created_at, event, organization_id, data)
+SELECT 4, 2147483646, i, (300 + i)::text::xid8, now(), 'contact.created', 'large', '{}' FROM generate_series(100, 149) i;
+UPDATE hooks.webhook_node_shares SET nodes = '{large-45}' WHERE since = 45;
+INSERT INTO webhook_internal.takeovers (node, since, settled, lowest_id, log_floor, known_by)
+VALUES ('large-45', 45, '200:200:', 100, 0, '{3,3}');
+SELECT ok(webhook_internal.collect_takeover(1000), 'there are many');
+SELECT is((SELECT count(*) FROM webhook_internal.to_take_over WHERE event_id >= 100), 9990::bigint, 'some 10,000 in a step');
+ROLLBACK TO large;
 
 -- --- What was pending there ----------------------------------------------------------------------------------------------
 
