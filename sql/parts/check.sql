@@ -422,6 +422,14 @@ BEGIN
     RETURN QUERY SELECT s.severity, s.finding, s.hint FROM webhook_internal.check_sources(webhook.id) s;
     RETURN QUERY SELECT s.severity, s.finding, s.hint FROM webhook_internal.check_subscriptions(webhook.id) s;
     RETURN QUERY SELECT n.severity, n.finding, n.hint FROM webhook_internal.check_node(webhook.id) n;
+    -- What waits there without an attempt, and with an error, lacks something on the node.
+    RETURN QUERY SELECT 'error', 'the node that delivers it cannot send it: ' || f.last_error,
+                        'Its deliveries wait there until that is mended.'
+    FROM (SELECT d.attempts, d.last_error FROM @extschema@.webhook_deliveries d
+          WHERE d.configuration_id = webhook.id AND d.configuration_created_at = webhook.created_at AND d.state = 'pending'
+            AND d.tableoid = 'webhook_internal.node_deliveries'::regclass
+          ORDER BY d.next_attempt_at LIMIT 1) f
+    WHERE f.attempts = 0 AND f.last_error IS NOT NULL;
     RETURN QUERY SELECT a.severity, a.finding, a.hint FROM webhook_internal.check_attempts(webhook) a;
     RETURN QUERY SELECT d.severity, d.finding, d.hint FROM webhook_internal.check_deliveries(webhook) d;
 END

@@ -159,7 +159,7 @@ CREATE FUNCTION webhook_internal.health_of_deliveries(f webhook_internal.health_
     RETURNS TABLE (component text, status text, reason text, remedy text)
     LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT p.component, p.status, p.reason, p.remedy FROM (VALUES
+    SELECT p.component, p.status, p.reason, p.remedy FROM (SELECT webhook_internal.nodes_behind() AS behind) b, LATERAL (VALUES
         (f.is_enabled AND NOT f.is_paused AND f.oldest_event_at < clock_timestamp() - interval '2 min', 'lag',
          CASE WHEN f.oldest_event_at < clock_timestamp() - interval '10 min' THEN 'failing' ELSE 'degraded' END,
          format('the oldest event that is neither delivered nor in webhook_deliveries is of %s', f.oldest_event_at),
@@ -207,6 +207,10 @@ AS $$
          format('too much WAL was to be kept for nodes that share the webhooks, and they are cut off: %s',
                 (SELECT n.cut_off FROM webhook_internal.nodes_down() n)),
          'webhook_take_over() has the home deliver what they have left.'),
+        (b.behind IS NOT NULL, 'subscriptions', 'degraded',
+         format('nodes that share the webhooks are connected, and have not finished what was captured more than a minute ago: %s',
+                b.behind),
+         'They are behind, paused or switched off: webhook_health() there says why. webhook_nodes has the lag.'),
         ((SELECT n.down IS NOT NULL FROM webhook_internal.nodes_down() n), 'subscriptions', 'degraded',
          format('nodes that share the webhooks are not connected, or do not report: %s',
                 (SELECT n.down FROM webhook_internal.nodes_down() n)),

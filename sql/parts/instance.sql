@@ -124,6 +124,7 @@ AS $$
 BEGIN
     UPDATE @extschema@.webhook_instance SET is_paused = paused, paused_reason = reason;
     IF NOT FOUND THEN
+        PERFORM webhook_internal.require_home();
         RAISE EXCEPTION 'no worker has started in this database yet'
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   DETAIL = 'Nothing is delivered before that. The first worker creates the row of webhook_instance.',

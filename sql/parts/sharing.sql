@@ -8,8 +8,9 @@
 -- --- Who this is ----------------------------------------------------------------------------------------------------
 
 CREATE TABLE webhook_internal.this_node (
-    name    text NOT NULL,
-    settled bigint NOT NULL DEFAULT 0
+    name       text NOT NULL,
+    settled    bigint NOT NULL DEFAULT 0,
+    is_retired boolean NOT NULL DEFAULT false
 );
 CREATE UNIQUE INDEX this_node_singleton_idx ON webhook_internal.this_node ((true));
 COMMENT ON INDEX webhook_internal.this_node_singleton_idx IS 'Allows one row only.';
@@ -17,9 +18,12 @@ COMMENT ON TABLE webhook_internal.this_node IS
     'One row if this database is a node of a home, none if it is a home or has no nodes. Not dumped.';
 COMMENT ON COLUMN webhook_internal.this_node.name IS 'Its name, as in webhook_node_shares.nodes.';
 COMMENT ON COLUMN webhook_internal.this_node.settled IS 'The last mark (node_marks.id) that it has reported to the home.';
+COMMENT ON COLUMN webhook_internal.this_node.is_retired IS
+    'Whether the home has taken over what it had to deliver. Then it stays paused.';
 
 CREATE TABLE webhook_internal.nodes (
     name        text PRIMARY KEY,
+    identity    text NOT NULL,
     state       text NOT NULL DEFAULT 'attached' CHECK (state IN ('attached', 'lost', 'gone')),
     attached_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     settled     bigint NOT NULL DEFAULT 0,
@@ -30,6 +34,9 @@ CREATE TABLE webhook_internal.nodes (
 COMMENT ON TABLE webhook_internal.nodes IS 'The nodes of this home, besides itself. Not dumped.';
 COMMENT ON COLUMN webhook_internal.nodes.name IS
     'The name of the node. Its subscription here is webhook_node_ and the name.';
+COMMENT ON COLUMN webhook_internal.nodes.identity IS
+    'The system identifier of its server, which a standby shares, and the oid of its publication, which it has from joining. '
+    'Another database that joins under the name has another one.';
 COMMENT ON COLUMN webhook_internal.nodes.state IS
     'attached: it delivers, or may. lost: webhook_take_over() was called for it. gone: it is detached, and the row '
     'stays until the home has what was pending and dead there.';
@@ -85,6 +92,9 @@ INSERT INTO webhook_internal.privileges VALUES ('{operate}', 'EXECUTE ON FUNCTIO
 CREATE POLICY webhook_node ON @extschema@.webhook_configurations AS RESTRICTIVE FOR UPDATE
     USING ((SELECT NOT webhook_internal.is_node()));
 COMMENT ON POLICY webhook_node ON @extschema@.webhook_configurations IS 'On a node, nobody locks the webhooks of the home.';
+CREATE POLICY webhook_node ON @extschema@.webhook_instance AS RESTRICTIVE FOR UPDATE
+    USING ((SELECT NOT webhook_internal.is_node()));
+COMMENT ON POLICY webhook_node ON @extschema@.webhook_instance IS 'On a node, nobody locks the row by which the home pauses it.';
 
 CREATE FUNCTION webhook_internal.refuse_edit() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -161,11 +171,19 @@ BEGIN
     END IF;
     UPDATE @extschema@.webhook_instance i SET instance = NEW.instance WHERE i.instance <> NEW.instance;
     UPDATE @extschema@.webhook_checkpoint c SET instance = NEW.instance WHERE c.instance <> NEW.instance;
+    -- retire_node() has renamed it. From now on the home sends what is pending here.
+    IF TG_OP = 'UPDATE' THEN
+        UPDATE webhook_internal.this_node n SET is_retired = true WHERE n.name = ANY (OLD.nodes) AND n.name <> ALL (NEW.nodes);
+        IF FOUND THEN
+            PERFORM webhook_internal.set_paused(true, 'the home has taken over what this node had to deliver');
+        END IF;
+    END IF;
     RETURN NEW;
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.take_share() IS
-    'Trigger function of webhook_node_shares: on a node, takes over the instance of the home.';
+    'Trigger function of webhook_node_shares: on a node, takes over the instance of the home, and pauses a node that the home '
+    'has taken over from.';
 
 CREATE TRIGGER webhook_take_share BEFORE INSERT OR UPDATE ON @extschema@.webhook_node_shares
     FOR EACH ROW EXECUTE FUNCTION webhook_internal.take_share();

@@ -424,7 +424,8 @@ BEGIN
     IF NOT webhook_internal.is_node() OR webhook_internal.applied_subscription() IS DISTINCT FROM 'webhook_home' THEN
         RETURN NULL;
     ELSIF NEW.command IN ('pause', 'resume') THEN
-        PERFORM webhook_internal.set_paused(NEW.command = 'pause', NEW.reason);
+        PERFORM webhook_internal.set_paused(NEW.command = 'pause', NEW.reason)
+        FROM webhook_internal.this_node n WHERE NOT n.is_retired;
     ELSE
         INSERT INTO webhook_internal.pending_commands
         SELECT NEW.command, NEW.configuration_id, e, pg_current_snapshot() FROM unnest(coalesce(NEW.events, '{NULL}')) e

@@ -8,8 +8,9 @@ SET LOCAL search_path = pg_catalog, pg_temp;
 -- --- Who this is ----------------------------------------------------------------------------------------------------
 
 CREATE TABLE webhook_internal.this_node (
-    name    text NOT NULL,
-    settled bigint NOT NULL DEFAULT 0
+    name       text NOT NULL,
+    settled    bigint NOT NULL DEFAULT 0,
+    is_retired boolean NOT NULL DEFAULT false
 );
 CREATE UNIQUE INDEX this_node_singleton_idx ON webhook_internal.this_node ((true));
 COMMENT ON INDEX webhook_internal.this_node_singleton_idx IS 'Allows one row only.';
@@ -17,9 +18,12 @@ COMMENT ON TABLE webhook_internal.this_node IS
     'One row if this database is a node of a home, none if it is a home or has no nodes. Not dumped.';
 COMMENT ON COLUMN webhook_internal.this_node.name IS 'Its name, as in webhook_node_shares.nodes.';
 COMMENT ON COLUMN webhook_internal.this_node.settled IS 'The last mark (node_marks.id) that it has reported to the home.';
+COMMENT ON COLUMN webhook_internal.this_node.is_retired IS
+    'Whether the home has taken over what it had to deliver. Then it stays paused.';
 
 CREATE TABLE webhook_internal.nodes (
     name        text PRIMARY KEY,
+    identity    text NOT NULL,
     state       text NOT NULL DEFAULT 'attached' CHECK (state IN ('attached', 'lost', 'gone')),
     attached_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     settled     bigint NOT NULL DEFAULT 0,
@@ -30,6 +34,9 @@ CREATE TABLE webhook_internal.nodes (
 COMMENT ON TABLE webhook_internal.nodes IS 'The nodes of this home, besides itself. Not dumped.';
 COMMENT ON COLUMN webhook_internal.nodes.name IS
     'The name of the node. Its subscription here is webhook_node_ and the name.';
+COMMENT ON COLUMN webhook_internal.nodes.identity IS
+    'The system identifier of its server, which a standby shares, and the oid of its publication, which it has from joining. '
+    'Another database that joins under the name has another one.';
 COMMENT ON COLUMN webhook_internal.nodes.state IS
     'attached: it delivers, or may. lost: webhook_take_over() was called for it. gone: it is detached, and the row '
     'stays until the home has what was pending and dead there.';
@@ -85,6 +92,9 @@ INSERT INTO webhook_internal.privileges VALUES ('{operate}', 'EXECUTE ON FUNCTIO
 CREATE POLICY webhook_node ON @extschema@.webhook_configurations AS RESTRICTIVE FOR UPDATE
     USING ((SELECT NOT webhook_internal.is_node()));
 COMMENT ON POLICY webhook_node ON @extschema@.webhook_configurations IS 'On a node, nobody locks the webhooks of the home.';
+CREATE POLICY webhook_node ON @extschema@.webhook_instance AS RESTRICTIVE FOR UPDATE
+    USING ((SELECT NOT webhook_internal.is_node()));
+COMMENT ON POLICY webhook_node ON @extschema@.webhook_instance IS 'On a node, nobody locks the row by which the home pauses it.';
 
 CREATE FUNCTION webhook_internal.refuse_edit() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -161,11 +171,19 @@ BEGIN
     END IF;
     UPDATE @extschema@.webhook_instance i SET instance = NEW.instance WHERE i.instance <> NEW.instance;
     UPDATE @extschema@.webhook_checkpoint c SET instance = NEW.instance WHERE c.instance <> NEW.instance;
+    -- retire_node() has renamed it. From now on the home sends what is pending here.
+    IF TG_OP = 'UPDATE' THEN
+        UPDATE webhook_internal.this_node n SET is_retired = true WHERE n.name = ANY (OLD.nodes) AND n.name <> ALL (NEW.nodes);
+        IF FOUND THEN
+            PERFORM webhook_internal.set_paused(true, 'the home has taken over what this node had to deliver');
+        END IF;
+    END IF;
     RETURN NEW;
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.take_share() IS
-    'Trigger function of webhook_node_shares: on a node, takes over the instance of the home.';
+    'Trigger function of webhook_node_shares: on a node, takes over the instance of the home, and pauses a node that the home '
+    'has taken over from.';
 
 CREATE TRIGGER webhook_take_share BEFORE INSERT OR UPDATE ON @extschema@.webhook_node_shares
     FOR EACH ROW EXECUTE FUNCTION webhook_internal.take_share();
@@ -643,7 +661,8 @@ BEGIN
     IF NOT webhook_internal.is_node() OR webhook_internal.applied_subscription() IS DISTINCT FROM 'webhook_home' THEN
         RETURN NULL;
     ELSIF NEW.command IN ('pause', 'resume') THEN
-        PERFORM webhook_internal.set_paused(NEW.command = 'pause', NEW.reason);
+        PERFORM webhook_internal.set_paused(NEW.command = 'pause', NEW.reason)
+        FROM webhook_internal.this_node n WHERE NOT n.is_retired;
     ELSE
         INSERT INTO webhook_internal.pending_commands
         SELECT NEW.command, NEW.configuration_id, e, pg_current_snapshot() FROM unnest(coalesce(NEW.events, '{NULL}')) e
@@ -1251,6 +1270,9 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = role) THEN
         -- To copy tables with row-level security, a role has to be exempt.
         RETURN NEXT format('CREATE ROLE %I LOGIN REPLICATION BYPASSRLS;', role);
+    ELSIF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = role AND r.rolcanlogin
+                      AND (r.rolsuper OR r.rolreplication AND r.rolbypassrls)) THEN
+        RETURN NEXT format('ALTER ROLE %I LOGIN REPLICATION BYPASSRLS;', role);
     END IF;
     RETURN NEXT format('GRANT USAGE ON SCHEMA @extschema@, webhook_internal TO %I;', role);
     RETURN QUERY SELECT format('GRANT SELECT ON %s TO %I;', t, role) FROM webhook_internal.home_tables('webhook_home') t;
@@ -1271,14 +1293,14 @@ COMMENT ON FUNCTION @extschema@.webhook_home(name) IS
     'publications. What exists is left out. Runs nothing. Raises 55000 on a node, or if wal_level is not logical.';
 
 -- A database that joined while deliveries were paused has not heard of it.
-CREATE FUNCTION webhook_internal.add_node(name text) RETURNS void
+CREATE FUNCTION webhook_internal.add_node(name text, identity text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     pause record;
 BEGIN
     -- If it is attached once more, it reports everything again.
-    INSERT INTO webhook_internal.nodes AS n (name) VALUES (add_node.name)
+    INSERT INTO webhook_internal.nodes AS n (name, identity) VALUES (add_node.name, add_node.identity)
     ON CONFLICT ON CONSTRAINT nodes_pkey DO UPDATE SET asked_on = 0, known_on = 0;
     SELECT i.is_paused, i.paused_reason INTO pause FROM @extschema@.webhook_instance i;
     PERFORM webhook_internal.command_nodes(
@@ -1286,7 +1308,7 @@ BEGIN
     PERFORM webhook_internal.wake();
 END
 $$;
-COMMENT ON FUNCTION webhook_internal.add_node(text) IS 'Used by the statements of webhook_attach_node().';
+COMMENT ON FUNCTION webhook_internal.add_node(text, text) IS 'Used by the statements of webhook_attach_node().';
 
 -- What another database says of itself as a node or as a home, or of having the extension at all.
 CREATE FUNCTION webhook_internal.ask_member(conninfo text) RETURNS jsonb
@@ -1304,16 +1326,25 @@ BEGIN
             'started_at', extract(epoch FROM pg_postmaster_start_time())::text, 'database', current_database(),
             'wal_level', current_setting('wal_level'), 'encoding', current_setting('server_encoding'),
             'may_replicate', (SELECT r.rolreplication OR r.rolsuper FROM pg_roles r WHERE r.rolname = current_user),
-            'role', current_user,
+            'role', current_user, 'is_standby', pg_is_in_recovery(),
+            'reads_all', (SELECT r.rolbypassrls OR r.rolsuper FROM pg_roles r WHERE r.rolname = current_user),
             'version', (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'webhook'),
             'schema', (SELECT quote_ident(n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
                        WHERE e.extname = 'webhook'),
             'publications', (SELECT jsonb_agg(p.pubname) FROM pg_publication p WHERE starts_with(p.pubname, 'webhook_')),
+            'identity', (SELECT c.system_identifier || '/' || p.oid FROM pg_publication p, pg_control_system() c
+                         WHERE p.pubname = 'webhook_node_reports'),
+            'home_slot', (SELECT s.subslotname FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
+                          WHERE s.subname = 'webhook_home' AND d.datname = current_database()),
             'slots', (SELECT jsonb_agg(s.slot_name) FROM pg_replication_slots s))$question$);
-    IF abs((server->>'started_at')::numeric - extract(epoch FROM pg_postmaster_start_time())) < 0.000001
-       AND server->>'database' = current_database() THEN
-        RAISE EXCEPTION 'the connection string leads to this database itself'
+    IF abs((server->>'started_at')::numeric - extract(epoch FROM pg_postmaster_start_time())) < 0.000001 THEN
+        -- CREATE SUBSCRIPTION would wait for its own transaction.
+        RAISE EXCEPTION 'the connection string leads to %', CASE server->>'database' WHEN current_database()
+                        THEN 'this database itself' ELSE 'another database of this server' END
             USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Name the other server in the connection string.';
+    ELSIF (server->>'is_standby')::boolean THEN
+        RAISE EXCEPTION 'the server over there is a standby'
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Name its primary in the connection string.';
     ELSIF server->>'version' IS NULL THEN
         RAISE EXCEPTION 'database "%" over there does not have the extension webhook', server->>'database'
             USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Over there: CREATE EXTENSION webhook;';
@@ -1386,12 +1417,29 @@ BEGIN
         RAISE EXCEPTION 'the database over there is not a node yet'
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = format('Over there: SELECT webhook_join_home(%L, ...)', name);
+    ELSIF member->>'home_slot' IS DISTINCT FROM subscription THEN
+        RAISE EXCEPTION 'the database over there has not joined as node "%"', name
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  DETAIL = CASE WHEN starts_with(member->>'home_slot', 'webhook_node_')
+                                THEN format('It has joined as "%s".', substr(member->>'home_slot', length('webhook_node_') + 1))
+                                ELSE 'Its subscription webhook_home has no replication slot of a node.' END,
+                  HINT = 'Give the name and the connection string of the same node.';
+    ELSIF NOT EXISTS (SELECT FROM pg_replication_slots r WHERE r.slot_name = subscription AND r.database = current_database()) THEN
+        RAISE EXCEPTION 'node "%" has not joined this home', name
+            USING ERRCODE = 'object_not_in_prerequisite_state', DETAIL = format('There is no replication slot "%s" here.', subscription),
+                  HINT = 'Attach it at the home that it has joined.';
+    ELSIF EXISTS (SELECT FROM webhook_internal.nodes n
+                  WHERE n.name = webhook_attach_node.name AND n.identity <> member->>'identity') THEN
+        RAISE EXCEPTION 'another database is attached as node "%"', name
+            USING ERRCODE = 'duplicate_object', DETAIL = 'What it has not delivered would be forgotten.',
+                  HINT = format('Choose another name. Or, if that node is lost: SELECT webhook_take_over(%1$L), then '
+                                'webhook_detach_node(%1$L), and have this one join anew.', name);
     ELSIF coalesce(member->'slots' @> to_jsonb('webhook_home_' || name), false) THEN
         RAISE EXCEPTION 'the node has a replication slot "webhook_home_%" already', name
             USING ERRCODE = 'duplicate_object',
                   HINT = format('If no home uses it, over there: SELECT pg_drop_replication_slot(%L);', 'webhook_home_' || name);
     END IF;
-    RETURN NEXT format('SELECT webhook_internal.add_node(%L);', name);
+    RETURN NEXT format('SELECT webhook_internal.add_node(%L, %L);', name, member->>'identity');
     RETURN QUERY SELECT s FROM webhook_internal.quiet_subscription(
         subscription, conninfo, CASE WHEN logs THEN '{webhook_node_reports,webhook_node_logs}' ELSE '{webhook_node_reports}' END::text[],
         format('slot_name = %I', 'webhook_home_' || name)) s;
@@ -1405,23 +1453,33 @@ COMMENT ON FUNCTION @extschema@.webhook_attach_node(text, text, boolean) IS
 
 -- Nobody may draw or commit a number of webhook_switches_seq in between: then a session that knows of the division's
 -- number, or of a later one, commits after it, so each node gets the division before the events that it applies to.
--- Waiting for the lock would hold up all edits behind it.
+-- Edits queue behind a lock that is waited for. So it waits for moments only, though often: edits in a loop let it through,
+-- and a transaction that stays open does not hold up the others.
 CREATE FUNCTION webhook_internal.lock_switches() RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms'
 AS $$
+DECLARE
+    holders text;
 BEGIN
-    FOR attempt IN 1 .. 100 LOOP
+    FOR attempt IN 1 .. 20 LOOP
         BEGIN
-            LOCK TABLE @extschema@.webhook_configurations, @extschema@.webhook_node_shares
-                IN SHARE ROW EXCLUSIVE MODE NOWAIT;
+            LOCK TABLE @extschema@.webhook_configurations, @extschema@.webhook_node_shares IN SHARE ROW EXCLUSIVE MODE;
             RETURN;
         EXCEPTION WHEN lock_not_available THEN
-            PERFORM pg_sleep(0.02);
+            PERFORM pg_sleep(0.05);
         END;
     END LOOP;
+    SELECT string_agg(DISTINCT CASE WHEN l.pid IS NULL THEN 'a prepared transaction' ELSE 'process ' || l.pid END, ', ')
+    INTO holders
+    FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+    WHERE d.datname = current_database() AND l.locktype = 'relation' AND l.granted AND l.pid IS DISTINCT FROM pg_backend_pid()
+      AND l.relation IN ('@extschema@.webhook_configurations'::regclass, '@extschema@.webhook_node_shares'::regclass)
+      AND l.mode NOT IN ('AccessShareLock', 'RowShareLock');
     RAISE EXCEPTION 'webhooks are being edited'
-        USING ERRCODE = 'lock_not_available', DETAIL = 'A transaction that has changed a webhook is open.',
-              HINT = 'Try again, or find the transaction in pg_locks.';
+        USING ERRCODE = 'lock_not_available',
+              DETAIL = 'The transactions that have changed webhooks, and stay open: ' || coalesce(holders, 'none any more') || '.',
+              HINT = 'Try again. pg_terminate_backend() ends the transaction of a process, ROLLBACK PREPARED one in '
+                     'pg_prepared_xacts.';
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.lock_switches() IS
@@ -1549,7 +1607,7 @@ BEGIN
     ELSIF NOT is_lost AND (pending > 0 OR webhook_internal.is_behind(name)) THEN
         RAISE EXCEPTION 'node "%" has not finished', name
             USING ERRCODE = 'object_not_in_prerequisite_state', DETAIL = format('%s deliveries are pending there.', pending),
-                  HINT = format('Wait, or have the home take them over: SELECT webhook_take_over(%L);', name);
+                  HINT = format('Wait. If it is lost, the home takes them over: SELECT webhook_take_over(%L);', name);
     ELSIF EXISTS (SELECT FROM pg_replication_slots r WHERE r.slot_name = 'webhook_node_' || name AND r.active) THEN
         RAISE EXCEPTION 'node "%" is still subscribed to this home', name
             USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'On the node: DROP SUBSCRIPTION webhook_home;';
@@ -1565,7 +1623,12 @@ AS $$
 DECLARE
     is_lost boolean := (SELECT n.state = 'lost' FROM webhook_internal.nodes n
                         WHERE n.name = webhook_detach_node.name AND n.state <> 'gone');
+    -- From an extension that was dropped, or from a dump.
+    is_left_over boolean := is_lost IS NULL AND (
+        webhook_internal.own_subscription('webhook_node_' || name) IS NOT NULL
+        OR EXISTS (SELECT FROM pg_replication_slots r WHERE r.slot_name = 'webhook_node_' || name AND r.database = current_database()));
 BEGIN
+    is_lost := is_lost OR is_left_over;
     PERFORM webhook_internal.check_may_detach(name, is_lost);
     IF webhook_internal.own_subscription('webhook_node_' || name) IS NOT NULL THEN
         -- A lost node has the slot no more, or never will be asked for it.
@@ -1578,7 +1641,9 @@ BEGIN
     IF EXISTS (SELECT FROM pg_replication_slots r WHERE r.slot_name = 'webhook_node_' || name) THEN
         RETURN NEXT format('SELECT pg_drop_replication_slot(%L);', 'webhook_node_' || name);
     END IF;
-    RETURN NEXT format('SELECT webhook_internal.forget_node(%L);', name);
+    IF NOT is_left_over THEN
+        RETURN NEXT format('SELECT webhook_internal.forget_node(%L);', name);
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_detach_node(text) IS
@@ -1655,6 +1720,31 @@ COMMENT ON FUNCTION webhook_internal.nodes_down() IS
     'The nodes that receive or report nothing, and those for which WAL is no longer kept. A lost one is among them until it is '
     'detached.';
 
+CREATE FUNCTION webhook_internal.behind_since(node text) RETURNS timestamptz
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT min(m.made_at) FROM webhook_internal.nodes n JOIN webhook_internal.node_marks m ON m.id > n.settled
+    WHERE n.name = behind_since.node HAVING min(m.made_at) < clock_timestamp() - interval '1 minute'
+$$;
+COMMENT ON FUNCTION webhook_internal.behind_since(text) IS
+    'The time of the first mark that a node has not settled, if that is more than a minute ago.';
+
+-- It has to wait for nobody, and is no alarm if somebody has locked these tables.
+CREATE FUNCTION webhook_internal.nodes_behind() RETURNS text
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = '1ms'
+AS $$
+BEGIN
+    RETURN (SELECT string_agg(n.name, ', ' ORDER BY n.name) FROM webhook_internal.nodes n
+            JOIN pg_replication_slots r ON r.slot_name = 'webhook_node_' || n.name AND r.active
+            WHERE n.state = 'attached' AND webhook_internal.is_heard(n.name)
+              AND webhook_internal.behind_since(n.name) IS NOT NULL);
+EXCEPTION WHEN lock_not_available THEN
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.nodes_behind() IS
+    'The nodes that are connected and have not settled what was captured more than a minute ago.';
+
 -- SECURITY DEFINER, because tenants cannot read how webhooks are divided.
 CREATE FUNCTION webhook_internal.check_node(webhook uuid)
     RETURNS TABLE (severity text, finding text, hint text)
@@ -1664,11 +1754,15 @@ AS $$
     FROM (SELECT d[webhook_internal.node_number(webhook, cardinality(d))] AS node
           FROM webhook_internal.last_division() d WHERE d IS NOT NULL) o
     LEFT JOIN pg_replication_slots r ON r.slot_name = 'webhook_node_' || o.node
+    CROSS JOIN LATERAL (SELECT webhook_internal.behind_since(o.node) AS since) b
     CROSS JOIN LATERAL (VALUES
         (o.node <> 'home' AND r.active IS NOT TRUE, 'error',
          format('node "%s", to which the webhook falls, is not connected', o.node),
          'Its deliveries wait. Start the node, or, if it is lost, webhook_take_over() at the home.'),
-        (o.node <> 'home' AND r.active, 'info', format('node "%s" delivers it', o.node), NULL)
+        (o.node <> 'home' AND r.active, 'info', format('node "%s" delivers it', o.node), NULL),
+        (o.node <> 'home' AND r.active AND b.since IS NOT NULL, 'warning',
+         format('node "%s" has not finished what was captured since %s', o.node, b.since),
+         'It is behind, paused or switched off. webhook_health() there says why.')
     ) f (applies, severity, finding, hint)
     WHERE f.applies AND NOT EXISTS (SELECT FROM webhook_internal.this_node)
 $$;
@@ -1789,6 +1883,8 @@ CREATE FUNCTION @extschema@.webhook_join_home(name text, conninfo text) RETURNS 
 AS $$
 DECLARE
     member jsonb;
+    held jsonb;
+    problem text;
 BEGIN
     PERFORM webhook_internal.hide_statement();
     PERFORM webhook_internal.check_may_join(name);
@@ -1796,6 +1892,30 @@ BEGIN
     IF NOT coalesce(member->'publications' @> '["webhook_home", "webhook_home_events"]', false) THEN
         RAISE EXCEPTION 'the database over there is not a home yet'
             USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Over there: SELECT webhook_home();';
+    ELSIF NOT (member->>'reads_all')::boolean THEN
+        -- The copy would lack all webhooks, without an error.
+        RAISE EXCEPTION 'row-level security hides the webhooks from role % over there', member->>'role'
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = format('Over there: ALTER ROLE %s BYPASSRLS; as webhook_home() does.', member->>'role');
+    END IF;
+    held := webhook_internal.ask_source(conninfo, $question$
+        SELECT jsonb_build_object(
+            'nodes', (SELECT to_jsonb(s.nodes) FROM @extschema@.webhook_node_shares s ORDER BY s.since DESC LIMIT 1),
+            'secrets', (SELECT jsonb_agg(k) FROM (SELECT DISTINCT ON (s.key_id) s.configuration_id, s.key_id, s.secret
+                                                  FROM @extschema@.webhook_secrets s WHERE s.key_id IS NOT NULL
+                                                  ORDER BY s.key_id) k))$question$);
+    problem := (SELECT min(webhook_internal.secret_problem((k->>'configuration_id')::uuid, k->>'key_id', k->>'secret'))
+                FROM jsonb_array_elements(nullif(held->'secrets', 'null')) k);
+    IF problem IS NOT NULL THEN
+        RAISE EXCEPTION 'the secrets of the home cannot be decrypted here'
+            USING ERRCODE = 'object_not_in_prerequisite_state', DETAIL = 'One of them: ' || problem || '.',
+                  HINT = 'Set webhook.secret_key_file to a copy of the home''s file, and reload.';
+    ELSIF held->'nodes' @> to_jsonb(name) THEN
+        -- It would deliver at once, and what the other has left would be forgotten.
+        RAISE EXCEPTION 'another node "%" has a share at the home', name
+            USING ERRCODE = 'duplicate_object',
+                  HINT = format('Choose another name. Or, if that node is lost, over there: SELECT webhook_take_over(%1$L), then '
+                                'webhook_detach_node(%1$L).', name);
     ELSIF coalesce(member->'slots' @> to_jsonb('webhook_node_' || name), false) THEN
         RAISE EXCEPTION 'the home has a replication slot "webhook_node_%" already', name
             USING ERRCODE = 'duplicate_object', DETAIL = 'It belongs to another node, or to one that is gone.',
@@ -1830,6 +1950,24 @@ COMMENT ON FUNCTION webhook_internal.pause_nodes(text, text) IS 'Pauses the node
 INSERT INTO webhook_internal.privileges VALUES ('{operate}',
     'EXECUTE ON FUNCTION webhook_internal.pause_nodes(text, text)');
 
+CREATE OR REPLACE FUNCTION webhook_internal.set_paused(paused boolean, reason text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    UPDATE @extschema@.webhook_instance SET is_paused = paused, paused_reason = reason;
+    IF NOT FOUND THEN
+        PERFORM webhook_internal.require_home();
+        RAISE EXCEPTION 'no worker has started in this database yet'
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  DETAIL = 'Nothing is delivered before that. The first worker creates the row of webhook_instance.',
+                  HINT = CASE WHEN @extschema@.webhook_is_preloaded()
+                              THEN 'Try again in a moment. If that fails, the server log says why no worker starts.'
+                              ELSE 'Add webhook to shared_preload_libraries and restart the server.' END;
+    END IF;
+    PERFORM webhook_internal.wake();
+END
+$$;
+
 CREATE OR REPLACE FUNCTION @extschema@.webhook_pause(reason text DEFAULT NULL) RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -1858,6 +1996,9 @@ COMMENT ON COLUMN @extschema@.webhook_secrets.id IS
 CREATE TRIGGER webhook_invalidate_replicated AFTER INSERT OR UPDATE OR DELETE ON @extschema@.webhook_secrets
     FOR EACH ROW EXECUTE FUNCTION webhook_internal.invalidate_subscriptions();
 ALTER TABLE @extschema@.webhook_secrets ENABLE REPLICA TRIGGER webhook_invalidate_replicated;
+
+COMMENT ON FUNCTION webhook_internal.is_worker() IS
+    'Whether this process is a worker of the extension, or applies what that of a node reports.';
 
 CREATE OR REPLACE FUNCTION webhook_internal.check_own_event(event text) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -2008,9 +2149,6 @@ $$;
 COMMENT ON FUNCTION webhook_internal.cancel_operator(uuid, bigint) IS 'webhook_cancel() for operators.';
 
 CREATE OR REPLACE FUNCTION webhook_internal.check_webhook(configuration_id uuid)
-COMMENT ON FUNCTION webhook_internal.is_worker() IS
-    'Whether this process is a worker of the extension, or applies what that of a node reports.';
-
     RETURNS TABLE (severity text, finding text, hint text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -2030,6 +2168,14 @@ BEGIN
     RETURN QUERY SELECT s.severity, s.finding, s.hint FROM webhook_internal.check_sources(webhook.id) s;
     RETURN QUERY SELECT s.severity, s.finding, s.hint FROM webhook_internal.check_subscriptions(webhook.id) s;
     RETURN QUERY SELECT n.severity, n.finding, n.hint FROM webhook_internal.check_node(webhook.id) n;
+    -- What waits there without an attempt, and with an error, lacks something on the node.
+    RETURN QUERY SELECT 'error', 'the node that delivers it cannot send it: ' || f.last_error,
+                        'Its deliveries wait there until that is mended.'
+    FROM (SELECT d.attempts, d.last_error FROM @extschema@.webhook_deliveries d
+          WHERE d.configuration_id = webhook.id AND d.configuration_created_at = webhook.created_at AND d.state = 'pending'
+            AND d.tableoid = 'webhook_internal.node_deliveries'::regclass
+          ORDER BY d.next_attempt_at LIMIT 1) f
+    WHERE f.attempts = 0 AND f.last_error IS NOT NULL;
     RETURN QUERY SELECT a.severity, a.finding, a.hint FROM webhook_internal.check_attempts(webhook) a;
     RETURN QUERY SELECT d.severity, d.finding, d.hint FROM webhook_internal.check_deliveries(webhook) d;
 END
@@ -2187,7 +2333,7 @@ CREATE OR REPLACE FUNCTION webhook_internal.health_of_deliveries(f webhook_inter
     RETURNS TABLE (component text, status text, reason text, remedy text)
     LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT p.component, p.status, p.reason, p.remedy FROM (VALUES
+    SELECT p.component, p.status, p.reason, p.remedy FROM (SELECT webhook_internal.nodes_behind() AS behind) b, LATERAL (VALUES
         (f.is_enabled AND NOT f.is_paused AND f.oldest_event_at < clock_timestamp() - interval '2 min', 'lag',
          CASE WHEN f.oldest_event_at < clock_timestamp() - interval '10 min' THEN 'failing' ELSE 'degraded' END,
          format('the oldest event that is neither delivered nor in webhook_deliveries is of %s', f.oldest_event_at),
@@ -2235,6 +2381,10 @@ AS $$
          format('too much WAL was to be kept for nodes that share the webhooks, and they are cut off: %s',
                 (SELECT n.cut_off FROM webhook_internal.nodes_down() n)),
          'webhook_take_over() has the home deliver what they have left.'),
+        (b.behind IS NOT NULL, 'subscriptions', 'degraded',
+         format('nodes that share the webhooks are connected, and have not finished what was captured more than a minute ago: %s',
+                b.behind),
+         'They are behind, paused or switched off: webhook_health() there says why. webhook_nodes has the lag.'),
         ((SELECT n.down IS NOT NULL FROM webhook_internal.nodes_down() n), 'subscriptions', 'degraded',
          format('nodes that share the webhooks are not connected, or do not report: %s',
                 (SELECT n.down FROM webhook_internal.nodes_down() n)),
@@ -2279,6 +2429,7 @@ REVOKE ALL ON TABLE webhook_internal.to_take_over FROM PUBLIC;
 REVOKE ALL ON TABLE @extschema@.webhook_nodes FROM PUBLIC;
 REVOKE ALL ON SEQUENCE webhook_internal.node_commands_id_seq FROM PUBLIC;
 REVOKE ALL ON FUNCTION webhook_internal.timeline() FROM PUBLIC;
+REVOKE ALL ON FUNCTION webhook_internal.own_subscription(text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION webhook_internal.is_node() FROM PUBLIC;
 REVOKE ALL ON FUNCTION webhook_internal.require_home() FROM PUBLIC;
 REVOKE ALL ON FUNCTION webhook_internal.refuse_edit() FROM PUBLIC;
@@ -2325,7 +2476,7 @@ REVOKE ALL ON FUNCTION webhook_internal.home_tables(name) FROM PUBLIC;
 REVOKE ALL ON FUNCTION webhook_internal.is_published(name) FROM PUBLIC;
 REVOKE ALL ON FUNCTION webhook_internal.become_home() FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.webhook_home(name) FROM PUBLIC;
-REVOKE ALL ON FUNCTION webhook_internal.add_node(text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION webhook_internal.add_node(text, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION webhook_internal.ask_member(text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION webhook_internal.quiet_subscription(name, text, text[], text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.webhook_attach_node(text, text, boolean) FROM PUBLIC;
@@ -2339,6 +2490,8 @@ REVOKE ALL ON FUNCTION @extschema@.webhook_detach_node(text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION webhook_internal.node_states() FROM PUBLIC;
 REVOKE ALL ON FUNCTION webhook_internal.is_heard(text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION webhook_internal.nodes_down() FROM PUBLIC;
+REVOKE ALL ON FUNCTION webhook_internal.behind_since(text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION webhook_internal.nodes_behind() FROM PUBLIC;
 REVOKE ALL ON FUNCTION webhook_internal.check_node(uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION webhook_internal.become_node(text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION webhook_internal.check_may_join(text) FROM PUBLIC;

@@ -228,14 +228,15 @@ INSERT INTO judged VALUES
     ('webhook_grant', 1, 2, 'A row of privileges, which only the owner writes, and a regrole, which is quoted.'),
     ('grant_new_privileges', 1, 2, 'The same: a row of privileges, and a regrole.'),
     ('webhook_revoke', 1, 5, 'A word of a list, a regclass, regprocedure or regrole, which are quoted, and a quoted name.'),
-    ('health_of_processes', 0, 14, 'Messages to read.'), ('health_of_deliveries', 0, 20, 'Messages to read.'),
+    ('health_of_processes', 0, 14, 'Messages to read.'), ('health_of_deliveries', 0, 21, 'Messages to read.'),
     ('quiet_subscription', 0, 4, 'Names of settings that are listed there, quoted names and literals, publications and options of ours.'),
     ('webhook_home', 0, 3, 'A quoted name, and tables of ours.'), ('home_tables', 0, 1, 'The number of a segment.'),
     ('become_home', 2, 3, 'A number, and a regclass.'), ('become_node', 7, 5, 'Tables of ours, which are listed there, and numbers.'),
     ('take_rows', 2, 0, 'A table and columns of ours, which are listed there; the report is an argument.'),
     ('webhook_take_over', 1, 0, 'A quoted name.'), ('check_may_detach', 0, 1, 'A message to read.'),
     ('make_mark', 0, 4, 'A snapshot and a number, to be compared.'), ('retire_node', 0, 1, 'The name of a node with a number behind it, and a message to read.'),
-    ('ask_member', 0, 1, 'A message to read. The question is a text of ours.'), ('check_node', 0, 2, 'Messages to read.'),
+    ('ask_member', 0, 1, 'A message to read. The question is a text of ours.'), ('check_node', 0, 4, 'Messages to read.'),
+    ('webhook_attach_node', 0, 2, 'Messages to read.'), ('webhook_join_home', 0, 1, 'A message to read. The question is a text of ours.'),
     ('webhook_watch_crm', 0, 1, 'A name of ours, in a hint.');
 SELECT set_eq($$SELECT name, executes, pastes FROM judged WHERE length(why) > 10$$, $$
     SELECT name, executes, pastes FROM (
