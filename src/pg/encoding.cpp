@@ -11,6 +11,9 @@ extern "C" {
 }
 
 #include <algorithm>
+#include <charconv>
+#include <cstddef>
+#include <optional>
 
 #include "core/utf8.h"
 #include "pg/guard.h"
@@ -19,6 +22,8 @@ namespace webhook::pg {
 namespace {
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
+constexpr std::string_view kHexDigits = "0123456789abcdef";
+constexpr std::string_view kBytesFollow("\0bytes:", 7);  // the mark of identifier_to_utf8()
 
 // Converts the text. Writes the replacement for each character without a counterpart, and continues after it.
 std::string convert(std::string_view text, int from, int to, std::string_view replacement) {
@@ -49,6 +54,20 @@ std::string convert(std::string_view text, int from, int to, std::string_view re
   return converted;
 }
 
+// The bytes behind the mark of identifier_to_utf8(). Nothing if the text does not have it.
+std::optional<std::string> bytes_of_identifier(std::string_view text) {
+  const std::size_t mark = text.find(kBytesFollow);
+  if (mark == std::string_view::npos) return std::nullopt;
+  text.remove_prefix(mark + kBytesFollow.size());
+  std::string bytes(text.size() / 2, '\0');
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    const auto parsed =
+        std::from_chars(text.data() + 2 * i, text.data() + 2 * i + 2, *reinterpret_cast<unsigned char*>(&bytes[i]), 16);
+    if (parsed.ptr != text.data() + 2 * i + 2) return std::nullopt;
+  }
+  return bytes;
+}
+
 }  // namespace
 
 std::string_view view_of(const varlena* value) {
@@ -62,6 +81,17 @@ std::string to_utf8(std::string_view text) {
   return convert(text, encoding, PG_UTF8, kReplacement);
 }
 
+std::string identifier_to_utf8(std::string_view text) {
+  std::string utf8 = to_utf8(text);
+  if (GetDatabaseEncoding() == PG_UTF8 || from_utf8(utf8) == text) return utf8;
+  utf8 += kBytesFollow;
+  for (const char byte : text) {
+    utf8 += kHexDigits[static_cast<unsigned char>(byte) >> 4];
+    utf8 += kHexDigits[static_cast<unsigned char>(byte) & 15];
+  }
+  return utf8;
+}
+
 std::string from_utf8(std::string_view text) {
   std::string converted;
   append_from_utf8(converted, text);
@@ -70,7 +100,11 @@ std::string from_utf8(std::string_view text) {
 
 void append_from_utf8(std::string& out, std::string_view text) {
   const int encoding = GetDatabaseEncoding();
-  if (encoding == PG_UTF8 || encoding == PG_SQL_ASCII) {
+  if (encoding == PG_UTF8) {
+    out.append(text);
+  } else if (const std::optional<std::string> bytes = bytes_of_identifier(text)) {
+    out.append(*bytes);
+  } else if (encoding == PG_SQL_ASCII) {
     out.append(text);
   } else {
     out.append(convert(text, PG_UTF8, encoding, "?"));

@@ -385,14 +385,21 @@ Uuid Query::get_uuid(std::size_t row, Column column) const {
   return uuid;
 }
 
-std::string Query::get_text(std::size_t row, Column column) const {
+std::string Query::get_text(std::size_t row, Column column, std::string (*convert)(std::string_view)) const {
   const Datum datum = value(row, column);
   varlena* const text = guarded([datum] { return PG_DETOAST_DATUM_PACKED(datum); });
-  std::string utf8 = to_utf8(view_of(text));
+  std::string utf8 = convert(view_of(text));
   // Needs no guard: the pointer is valid. Freed at once, because hundreds of expanded values would stay until the end
   // of the transaction.
   if (text != reinterpret_cast<varlena*>(DatumGetPointer(datum))) pfree(text);
   return utf8;
+}
+
+std::string Query::get_text(std::size_t row, Column column) const { return get_text(row, column, to_utf8); }
+
+std::optional<std::string> Query::get_organization(std::size_t row, Column column) const {
+  if (is_null(row, column)) return std::nullopt;
+  return get_text(row, column, identifier_to_utf8);
 }
 
 std::size_t Query::expanded_bytes(std::size_t row, Column column) const {

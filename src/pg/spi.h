@@ -140,12 +140,15 @@ class Query {
   Uuid get_uuid(std::size_t row, Column column) const;
   std::string get_text(std::size_t row, Column column) const;  // text or json, as UTF-8
   std::optional<std::string> get_optional_text(std::size_t row, Column column) const;
+  // An organization: see identifier_to_utf8().
+  std::optional<std::string> get_organization(std::size_t row, Column column) const;
   // The size of a text or json value in memory, without expanding it. 0 if null.
   std::size_t expanded_bytes(std::size_t row, Column column) const;
   std::vector<std::string> get_texts(std::size_t row, Column column) const;  // text[]; a null array becomes empty
   std::vector<std::int64_t> get_int64s(std::size_t row, Column column) const;
 
  private:
+  std::string get_text(std::size_t row, Column column, std::string (*convert)(std::string_view)) const;
   Query& add(std::uint32_t type, std::uintptr_t datum);
   Query& add_array(std::uint32_t array_type, std::uint32_t element_type, const std::vector<std::uintptr_t>& elements,
                    const std::vector<char>& nulls);

@@ -73,6 +73,53 @@ foreach my $dbname (qw(latin1 utf8))
 	is_deeply({ map { $_ => $verified->{$_} } keys %expected }, \%expected, 'and signed by the UTF-8 of the secret');
 }
 
+# --- Organizations whose ids UTF-8 lacks -----------------------------------------------------------------------------------
+
+# Each gets its own events, also when they are sent again, and no others.
+my %lacking = (SQL_ASCII => [ 'e4', 'e5', 'c3a4' ], WIN1252 => [ '81', '8d', 'e4' ]);
+foreach my $encoding (sort keys %lacking)
+{
+	my $dbname = lc $encoding;
+	$node->safe_psql('postgres', "CREATE DATABASE $dbname ENCODING $encoding TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'");
+	$node->safe_psql($dbname, q{CREATE EXTENSION webhook; CREATE TABLE things (id bigserial PRIMARY KEY, organization_id text);
+		SELECT webhook_watch('things', 'thing.created')});
+	my %path;
+	foreach my $bytes (@{ $lacking{$encoding} })
+	{
+		my $organization = "'o' || convert_from('\\x$bytes'::bytea, '$encoding')";
+		$path{$bytes} = "/times/1/status/503?$dbname-$bytes";
+		$node->safe_psql($dbname, qq{INSERT INTO webhook_configurations (name, organization_id, url, events, retry_schedule)
+			VALUES ('hook', $organization, '@{[ $receiver->url($path{$bytes}) ]}', '{thing.created,webhook.*}', '{1s,1s,1s}')});
+	}
+	foreach my $bytes (@{ $lacking{$encoding} })
+	{
+		$node->safe_psql($dbname, "INSERT INTO things (organization_id) SELECT 'o' || convert_from('\\x$bytes'::bytea, '$encoding') FROM generate_series(1, 3)");
+	}
+	foreach my $n (0 .. 2)
+	{
+		my $path = $path{ $lacking{$encoding}[$n] };
+		eventually { $receiver->count($path) == 6 } "$path: events of the organization come, and once more after a failure";
+		my %ids = map { $_->{data}{id} => 1 } $receiver->bodies($path);
+		is(join(' ', sort keys %ids), join(' ', 3 * $n + 1 .. 3 * $n + 3), 'and those of no other');
+	}
+	eventually { $node->safe_psql($dbname, q{SELECT count(*) FROM webhook_deliveries}) == 0 } "$encoding: nothing is left pending";
+	is($node->safe_psql($dbname, q{SELECT count(*), count(DISTINCT encode(convert_to(l.organization_id, getdatabaseencoding()), 'hex'))
+		FROM webhook_logs l JOIN webhook_configurations c ON c.id = l.configuration_id AND c.organization_id = l.organization_id}), '18|3',
+		'the log has the organizations as they are');
+
+	# What the worker itself reports finds its organization, too.
+	foreach my $bytes (@{ $lacking{$encoding} })
+	{
+		my $organization = "'o' || convert_from('\\x$bytes'::bytea, '$encoding')";
+		my $told = "/ok?told-$dbname-$bytes";
+		$node->safe_psql($dbname, qq{INSERT INTO webhook_configurations (name, organization_id, url, events)
+			VALUES ('gone', $organization, '@{[ $receiver->url('/status/410') ]}', '{thing.created}'),
+				('told', $organization, '@{[ $receiver->url($told) ]}', '{webhook.disabled}');
+			INSERT INTO things (organization_id) VALUES ($organization)});
+		eventually { $receiver->count($told) == 1 } "$encoding, $bytes: an organization hears that a webhook of it was switched off";
+	}
+}
+
 is_log_clean($node);
 $node->stop;
 

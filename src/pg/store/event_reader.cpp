@@ -208,6 +208,11 @@ std::optional<std::string> optional_text_of(const varlena* text) {
   return to_utf8(view_of(text));
 }
 
+std::optional<std::string> organization_of(const varlena* text) {
+  if (text == nullptr) return std::nullopt;
+  return identifier_to_utf8(view_of(text));
+}
+
 Event event_of(const RawEvent& raw) {
   return {.id = raw.id,
           .segment = raw.segment,
@@ -216,7 +221,7 @@ Event event_of(const RawEvent& raw) {
           .created_at = from_timestamptz(raw.created_at),
           .applied_at = raw.applied_at ? from_timestamptz(*raw.applied_at) : Time{},
           .name = text_of(raw.event),
-          .organization_id = optional_text_of(raw.organization_id),
+          .organization_id = organization_of(raw.organization_id),
           .key = optional_text_of(raw.key),
           .data = text_of(raw.data),
           .previous = text_of(raw.previous),

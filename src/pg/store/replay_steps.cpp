@@ -63,7 +63,7 @@ std::optional<Replay> take(std::int64_t id) {
   return Replay{.id = id,
                 .webhook = {.id = query.get_uuid(0, query.column("configuration_id")),
                             .created_at = query.get_time(0, query.column("configuration_created_at")),
-                            .organization_id = query.get_optional_text(0, query.column("organization_id"))},
+                            .organization_id = query.get_organization(0, query.column("organization_id"))},
                 .position = query.get_int64(0, query.column("position")),
                 .last_event_id = query.get_int64(0, query.column("last_event_id")),
                 .only_failed = query.get_boolean(0, query.column("only_failed")),
@@ -251,7 +251,7 @@ UnfinishedReplays read_unfinished_replays(std::int64_t after, std::size_t rows_m
   for (std::size_t row = 0; row < rows; ++row) {
     found.replays.push_back({.id = query.get_int64(row, id),
                              .webhook = query.get_uuid(row, webhook),
-                             .organization_id = query.get_optional_text(row, organization_id)});
+                             .organization_id = query.get_organization(row, organization_id)});
   }
   return found;
 }
@@ -276,7 +276,7 @@ std::vector<UnfinishedTakeover> read_unfinished_takeovers(const std::optional<Uu
   std::vector<UnfinishedTakeover> found;
   for (std::size_t row = 0; row < rows; ++row) {
     found.push_back(
-        {.webhook = query.get_uuid(row, webhook), .organization_id = query.get_optional_text(row, organization_id)});
+        {.webhook = query.get_uuid(row, webhook), .organization_id = query.get_organization(row, organization_id)});
   }
   return found;
 }
@@ -290,7 +290,7 @@ ReplayStep take_takeover_step(const Uuid& webhook, const ReplayBounds& bounds, b
   }
   const Replay heir{.webhook = {.id = webhook,
                                 .created_at = query.get_time(0, query.column("created_at")),
-                                .organization_id = query.get_optional_text(0, query.column("organization_id"))},
+                                .organization_id = query.get_organization(0, query.column("organization_id"))},
                     .filter = query.get_text(0, query.column("filter"))};
   if (is_deferred || !try_lock_keyed(KeyedLock::kDeliveries, name_of(webhook))) {
     return {.outcome = ReplayStep::Outcome::kWaits};

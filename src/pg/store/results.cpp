@@ -19,6 +19,7 @@ extern "C" {
 #include "core/error.h"
 #include "core/wire.h"
 #include "pg/capture/capture.h"
+#include "pg/encoding.h"
 #include "pg/guard.h"
 #include "pg/input_table.h"
 #include "pg/keyed_lock.h"
@@ -436,7 +437,10 @@ Recorded write_batch(const Batch& batch, int worker, const std::unordered_set<Uu
 void publish(const OperationalEvent& event) {
   Query report(statements::report_event);
   report.bind_optional(event.organization_id).bind(event.name).bind(event.data);
-  if (report.run() == 0) capture_event(event.name, event.data, event.organization_id, std::nullopt);
+  if (report.run() > 0) return;
+  std::optional<std::string> organization;
+  if (event.organization_id) organization = from_utf8(*event.organization_id);
+  capture_event(from_utf8(event.name), from_utf8(event.data), organization, std::nullopt);
 }
 
 // --- Deferred changes ------------------------------------------------------------------------------------------------

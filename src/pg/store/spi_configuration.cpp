@@ -112,7 +112,7 @@ class WebhookRows {
   Webhook read(std::size_t row) const {
     Webhook webhook;
     webhook.id = query_.get_uuid(row, id_);
-    webhook.organization_id = query_.get_optional_text(row, organization_id_);
+    webhook.organization_id = query_.get_organization(row, organization_id_);
     webhook.name = query_.get_text(row, name_);
     webhook.url = query_.get_text(row, url_);
     webhook.events = query_.get_texts(row, events_);
@@ -306,7 +306,7 @@ void note_changes(const Query& query, std::size_t rows, std::vector<WebhookIdent
   for (std::size_t row = 0; row < rows; ++row) {
     const Uuid id = query.get_uuid(row, webhook);
     if (query.get_boolean(row, is_deleted)) {
-      deleted->push_back({id, query.get_time(row, created_at), query.get_optional_text(row, organization_id)});
+      deleted->push_back({id, query.get_time(row, created_at), query.get_organization(row, organization_id)});
     } else {
       pending_changed->insert(id);
     }
@@ -368,7 +368,7 @@ Testable SpiStore::testable(const Uuid& webhook, Time created_at, const std::str
   testable.is_paused = query.get_boolean(0, query.column("is_paused"));
   testable.paused_reason = query.get_text(0, query.column("paused_reason"));
   testable.has_webhook = query.get_boolean(0, query.column("has_webhook"));
-  testable.organization_id = query.get_optional_text(0, query.column("organization_id"));
+  testable.organization_id = query.get_organization(0, query.column("organization_id"));
   testable.version = query.get_int32(0, query.column("version"));
   testable.url = query.get_text(0, query.column("url"));
   testable.headers = query.get_texts(0, query.column("headers"));

@@ -36,7 +36,7 @@ std::vector<SpiStore::Change> SpiStore::find_left_over(const CleaningUp& from) {
   for (std::size_t row = 0; row < rows; ++row) {
     changes.push_back({.xid = query.get_xid(row, xid),
                        .webhook = {query.get_uuid(row, webhook), query.get_time(row, created_at),
-                                   query.get_optional_text(row, organization_id)},
+                                   query.get_organization(row, organization_id)},
                        .is_deleted = query.get_boolean(row, is_deleted),
                        .webhook_exists = query.get_boolean(row, webhook_exists)});
   }

@@ -61,7 +61,7 @@ class GivenUp {
       if (was_pending && !query.get_boolean(row, *was_pending)) continue;
       event_ids_.push_back(query.get_int64(row, event_id));
       webhooks_.push_back(query.get_uuid(row, webhook));
-      organizations_.push_back(query.get_optional_text(row, organization_id));
+      organizations_.push_back(query.get_organization(row, organization_id));
       events_.emplace_back(query.get_text(row, event));
     }
   }
@@ -135,7 +135,7 @@ DeliveryCounts SpiStore::count_deliveries(const std::optional<DeliveryKey>& afte
   const Column dead = query.column("dead");
   for (std::size_t row = 0; row < rows; ++row) {
     step.counts.push_back({.webhook = query.get_uuid(row, webhook),
-                           .organization_id = query.get_optional_text(row, organization_id),
+                           .organization_id = query.get_organization(row, organization_id),
                            .rows = static_cast<std::uint64_t>(query.get_int64(row, deliveries)),
                            .dead = static_cast<std::uint64_t>(query.get_int64(row, dead))});
   }
@@ -178,7 +178,7 @@ SavedStep SpiStore::tidy_saved(std::int64_t after, std::size_t events_max) {
   for (std::size_t row = 0; row < rows; ++row) {
     if (!walk.get_boolean(row, is_needed)) {
       unneeded.push_back(walk.get_int64(row, event_id));
-    } else if (const auto organization = walk.get_optional_text(row, organization_id)) {
+    } else if (const auto organization = walk.get_organization(row, organization_id)) {
       step.bytes[*organization] += static_cast<std::uint64_t>(walk.get_int64(row, bytes));
     }
   }

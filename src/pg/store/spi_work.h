@@ -51,7 +51,7 @@ class EventTexts {
 
   void read(std::size_t row, Event* event) const {
     event->name = query_.get_text(row, event_);
-    event->organization_id = query_.get_optional_text(row, organization_id_);
+    event->organization_id = query_.get_organization(row, organization_id_);
     event->key = query_.get_optional_text(row, key_);
     event->data = query_.get_optional_text(row, data_).value_or(std::string());
     event->previous = query_.get_optional_text(row, previous_).value_or(std::string());
