@@ -91,8 +91,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.webhook_home(name) IS
-    'The statements that let nodes subscribe to this database, for gexec of psql: a role for them, and two '
-    'publications. What exists is left out. Runs nothing. Raises 55000 on a node, or if wal_level is not logical.';
+    'The statements that let nodes subscribe to this database, for gexec of psql: a role for them, with the attributes that '
+    'it needs, and two publications. What exists is left out. Runs nothing. Raises 55000 on a node, or if wal_level is not '
+    'logical.';
 
 -- A database that joined while deliveries were paused has not heard of it.
 CREATE FUNCTION webhook_internal.add_node(name text, identity text) RETURNS void
@@ -359,8 +360,8 @@ $$;
 COMMENT ON FUNCTION @extschema@.webhook_take_over(text, text[]) IS
     'Declares a node lost, and divides the webhooks among these nodes, by default those of the last division without '
     'it. This home sends what was pending at the node, as it had reported, and all events since its last mark, some '
-    'seconds before it was lost, with the same webhook-ids. Returns how many were pending. The node must not be started '
-    'again: webhook_detach_node(). Raises 42704, 22023, 55000 or 55P03.';
+    'seconds before it was lost, with the same webhook-ids. Returns how many were pending. A node that runs all the same '
+    'pauses itself when it hears of it. Then webhook_detach_node(). Raises 42704, 22023, 55000 or 55P03.';
 
 -- What transactions that are still open commit under an earlier division falls to the home.
 CREATE FUNCTION webhook_internal.forget_node(name text) RETURNS void
