@@ -20,7 +20,7 @@ CREATE TEMPORARY TABLE lines (place serial, line text);
 CREATE TEMPORARY TABLE documented AS
     SELECT row_number() OVER (ORDER BY l.place) AS place, m[1] AS type, m[2] AS value, m[3] AS form
     FROM lines l CROSS JOIN LATERAL regexp_matches(l.line, '^\| `([^`]+)` \| `([^`]+)` \| `([^`]+)` \| [^|]+ \|$') m;
-SELECT plan(8 + (SELECT count(*) FROM documented)::integer);
+SELECT plan(27 + (SELECT count(*) FROM documented)::integer);
 SELECT cmp_ok(count(*), '>=', 35::bigint, 'the table is found') FROM documented;
 SELECT set_eq($$SELECT DISTINCT type FROM documented$$,
     '{boolean,integer,bigint,numeric,real,"double precision",text,char(4),bytea,uuid,date,timestamp,timestamptz,time,timetz,interval,
@@ -89,6 +89,46 @@ SELECT is(previous::text, '{"n":"1.50","ids":["9007199254740993",null],"i":1}', 
 SELECT is(data ->> 'id', '2', 'and in a deleted row') FROM sent WHERE place = 4;
 SELECT results_eq('SELECT key FROM sent ORDER BY place', ARRAY['-9223372036854775808', '2', '-9223372036854775808', '2'],
                   'the key is what it is without the option');
+
+-- --- jsonb -------------------------------------------------------------------------------------------------------------
+
+CREATE TABLE docs (id serial PRIMARY KEY, d jsonb);
+SELECT webhook_watch('docs', 'doc.created', organization_column => NULL) \g /dev/null
+INSERT INTO webhook_configurations (name, url, events) VALUES ('docs', 'https://example.com/', '{doc.*}');
+INSERT INTO docs (d) VALUES
+    ('null'), ('true'), ('1.50'), ('"a\"b\\\u00e9\n\u0001/"'), ('[]'), ('{}'), ('[[]]'), ('[{}]'), ('{"a": {}}'), ('{"a": []}'), ('[1, [2, [3, null], {}], "x"]'),
+    ('{"a": {"b": [1, {"c": false}], "d": null}, "e": [[], {}], "f\t": "g"}'), ('[{"a": 1}, {"b": 2}]'), ('{"a": [1], "b": {"c": {}}, "d": []}');
+SELECT webhook_flush() \g /dev/null
+SELECT is(e.data::text, format('{"id":%s,"d":%s}', d.id, d.d), 'as jsonb writes it: ' || d.d::text)
+FROM docs d LEFT JOIN webhook_events e ON e.event = 'doc.created' AND e.key = d.id::text ORDER BY d.id;
+
+-- --- A few bytes whose text would be huge ------------------------------------------------------------------------------------
+
+CREATE TYPE amount_range AS RANGE (subtype = numeric, multirange_type_name = amount_ranges);
+CREATE TYPE account AS (name text, amounts numeric[], doc jsonb);
+CREATE TABLE huge (
+    id int PRIMARY KEY, j jsonb, n numeric[], m nummultirange, r amount_ranges, c account, cs account[], js jsonb[]);
+CREATE TABLE huge_text (LIKE huge INCLUDING INDEXES);
+SELECT webhook_watch(t, t || e, organization_column => NULL, key_columns => '{id,j}', large_numbers_as_text => t = 'huge_text',
+                     include_previous => e = '.updated')
+FROM unnest('{huge,huge_text}'::text[]) t, unnest('{.created,.updated,.deleted}'::text[]) e \g /dev/null
+INSERT INTO webhook_configurations (name, url, events) VALUES ('huge', 'https://example.com/', '{huge.*,huge_text.*}');
+CREATE TEMPORARY VIEW number AS SELECT '1e131071'::numeric AS n;
+INSERT INTO huge (id, j) SELECT 1, ('[' || repeat('1e131071,', 9999) || '1]')::jsonb;
+INSERT INTO huge (id, n) SELECT 2, array_fill(n, '{9000}') FROM number;
+INSERT INTO huge (id, m) SELECT 3, range_agg(numrange((i || 'e131060')::numeric, (i + 1 || 'e131060')::numeric)) FROM generate_series(1, 3000, 2) i;
+INSERT INTO huge (id, r) SELECT 4, range_agg(amount_range((i || 'e131060')::numeric, (i + 1 || 'e131060')::numeric)) FROM generate_series(1, 3000, 2) i;
+INSERT INTO huge (id, c) SELECT 5, ROW('a', array_fill(n, '{9000}'), NULL)::account FROM number;
+INSERT INTO huge (id, cs) SELECT 6, array_fill(ROW('a', array_fill(n, '{100}'), to_jsonb(n))::account, '{100}') FROM number;
+INSERT INTO huge (id, js) SELECT 7, array_fill(to_jsonb(n), '{9000}') FROM number;
+INSERT INTO huge_text TABLE huge;
+UPDATE huge SET j = '1', n = NULL, m = NULL, r = NULL, c = NULL, cs = NULL, js = NULL;
+DELETE FROM huge_text;
+SELECT webhook_flush() \g /dev/null
+SELECT is(count(*) FILTER (WHERE oversized_bytes BETWEEN 1000000 AND 3000000 AND data IS NULL), 7::bigint, 'oversized, and not written: ' || event)
+FROM webhook_events WHERE event IN ('huge.created', 'huge_text.created', 'huge_text.deleted') GROUP BY event ORDER BY event;
+SELECT is(count(*) FILTER (WHERE data IS NOT NULL OR oversized_bytes < 3000000), 7::bigint, 'so are previous values') FROM webhook_events WHERE event = 'huge.updated';
+SELECT ok(max(length(key)) < 100, 'and a key is a digest') FROM webhook_events WHERE event = 'huge.created';
 
 SELECT * FROM finish();
 ROLLBACK;

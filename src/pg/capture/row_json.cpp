@@ -4,9 +4,11 @@ extern "C" {
 #include "postgres.h"
 
 #include "access/detoast.h"
+#include "access/htup_details.h"
 #include "access/transam.h"
 #include "access/tupdesc.h"
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "common/shortest_dec.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -23,7 +25,11 @@ extern "C" {
 #include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
+#include "utils/multirangetypes.h"
+#include "utils/numeric.h"
+#include "utils/rangetypes.h"
 #include "utils/timestamp.h"
+#include "utils/typcache.h"
 #include "utils/uuid.h"
 }
 
@@ -43,11 +49,13 @@ namespace {
 
 static_assert(std::is_same_v<Datum, std::uintptr_t>);
 
-// A larger value is not converted at all. Output functions make at most 8 bytes of text from one byte, and PostgreSQL
-// raises an error at 1 GB.
+// A larger value is not converted at all. Output functions make at most 8 bytes of text from one byte, but for numbers
+// (text_bytes_min()), and PostgreSQL raises an error at 1 GB.
 constexpr std::size_t kValueBytesMax = 100 * 1024 * 1024;
 // The text is at least the value's size divided by this: numbers in arrays and jsonb can be shorter as text.
 constexpr std::size_t kBinaryPerText = 4;
+// Of a key. A digest stands for a longer text of numbers.
+constexpr std::size_t kTextBytesMax = 1024 * 1024;
 
 std::string_view detoasted(Datum value) {
   return view_of(pg_detoast_datum_packed(reinterpret_cast<struct varlena*>(DatumGetPointer(value))));
@@ -177,13 +185,174 @@ void append_uuid(std::string& out, Datum value) {
   append_quoted(out, {text, sizeof text});
 }
 
-void append_jsonb(std::string& out, Datum value) {
+void append_jsonb_scalar(std::string& out, const JsonbValue& value) {
+  switch (value.type) {
+    case jbvNull:
+      out += "null";
+      break;
+    case jbvBool:
+      out += value.val.boolean ? "true" : "false";
+      break;
+    case jbvString:
+      append_json_string(out, {value.val.string.val, static_cast<std::size_t>(value.val.string.len)});
+      break;
+    case jbvNumeric: {
+      char* const text = DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value.val.numeric)));
+      out += text;
+      pfree(text);
+      break;
+    }
+    default:
+      elog(ERROR, "unexpected type of a jsonb value: %d", static_cast<int>(value.type));
+  }
+}
+
+// As JsonbToCString() writes it. Stops once there is more than bytes_max: a number of a few bytes may have 131,072 digits.
+void append_jsonb(std::string& out, Datum value, std::size_t bytes_max) {
   Jsonb* jsonb = DatumGetJsonbP(value);
-  StringInfoData text;
-  initStringInfo(&text);
-  JsonbToCString(&text, &jsonb->root, static_cast<int>(VARSIZE(jsonb)));
-  out.append(text.data, static_cast<std::size_t>(text.len));
-  pfree(text.data);
+  JsonbIterator* place = JsonbIteratorInit(&jsonb->root);
+  JsonbValue part;
+  const bool is_scalar = JB_ROOT_IS_SCALAR(jsonb);
+  bool needs_comma = false;
+  JsonbIteratorToken token;
+  while (out.size() <= bytes_max && (token = JsonbIteratorNext(&place, &part, false)) != WJB_DONE) {
+    CHECK_FOR_INTERRUPTS();
+    if (token == WJB_END_ARRAY || token == WJB_END_OBJECT) {
+      if (!is_scalar) out += token == WJB_END_ARRAY ? ']' : '}';
+      needs_comma = true;
+      continue;
+    }
+    if (needs_comma && token != WJB_VALUE) out += ", ";
+    needs_comma = token == WJB_VALUE || token == WJB_ELEM;
+    if (token == WJB_BEGIN_ARRAY) {
+      if (!is_scalar) out += '[';
+    } else if (token == WJB_BEGIN_OBJECT) {
+      out += '{';
+    } else {
+      append_jsonb_scalar(out, part);
+      if (token == WJB_KEY) out += ": ";
+    }
+  }
+}
+
+// Whether the text of a value may be far longer than the value: it contains numbers, which may be 1e131071.
+bool may_expand(Oid type) {
+  check_stack_depth();
+  type = getBaseType(type);
+  if (type == NUMERICOID || type == JSONBOID) return true;
+  if (const Oid element = get_element_type(type); OidIsValid(element)) return may_expand(element);
+  if (type_is_multirange(type)) type = get_multirange_range(type);
+  if (type_is_range(type)) return may_expand(get_range_subtype(type));
+  if (!type_is_rowtype(type) || type == RECORDOID) return type == RECORDOID;
+  TupleDesc shape = lookup_rowtype_tupdesc_domain(type, -1, true);
+  if (shape == nullptr) return false;
+  bool may = false;
+  for (int i = 0; i < shape->natts && !may; ++i) {
+    const Form_pg_attribute attribute = TupleDescAttr(shape, i);
+    may = !attribute->attisdropped && may_expand(attribute->atttypid);
+  }
+  ReleaseTupleDesc(shape);
+  return may;
+}
+
+std::size_t number_bytes(Datum number) {
+  char* const text = DatumGetCString(DirectFunctionCall1(numeric_out, number));
+  const std::size_t bytes = std::strlen(text);
+  pfree(text);
+  return bytes;
+}
+
+std::size_t text_bytes_min(Oid type, Datum value, std::size_t enough);
+
+std::size_t bytes_min_of_jsonb(Datum value, std::size_t enough) {
+  Jsonb* jsonb = DatumGetJsonbP(value);
+  JsonbIterator* place = JsonbIteratorInit(&jsonb->root);
+  JsonbValue part;
+  std::size_t bytes = 0;
+  JsonbIteratorToken token;
+  while (bytes <= enough && (token = JsonbIteratorNext(&place, &part, false)) != WJB_DONE) {
+    CHECK_FOR_INTERRUPTS();
+    const bool is_value = token == WJB_VALUE || token == WJB_ELEM;
+    if (is_value && part.type == jbvNumeric) bytes += number_bytes(NumericGetDatum(part.val.numeric));
+  }
+  return bytes;
+}
+
+std::size_t bytes_min_of_array(Datum value, std::size_t enough) {
+  ArrayType* array = DatumGetArrayTypeP(value);
+  const Oid element = ARR_ELEMTYPE(array);
+  int16 length;
+  bool by_value;
+  char alignment;
+  get_typlenbyvalalign(element, &length, &by_value, &alignment);
+  ArrayIterator place = array_create_iterator(array, 0, nullptr);
+  Datum part;
+  bool is_null;
+  std::size_t bytes = 0;
+  while (bytes <= enough && array_iterate(place, &part, &is_null)) {
+    CHECK_FOR_INTERRUPTS();
+    if (!is_null) bytes += text_bytes_min(element, part, enough - bytes);
+  }
+  array_free_iterator(place);
+  return bytes;
+}
+
+std::size_t bytes_min_of_row(Datum value, std::size_t enough) {
+  HeapTupleHeader row = DatumGetHeapTupleHeader(value);
+  TupleDesc shape = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(row), HeapTupleHeaderGetTypMod(row));
+  HeapTupleData tuple{};
+  tuple.t_len = HeapTupleHeaderGetDatumLength(row);
+  tuple.t_data = row;
+  std::size_t bytes = 0;
+  for (int i = 0; i < shape->natts && bytes <= enough; ++i) {
+    const Form_pg_attribute attribute = TupleDescAttr(shape, i);
+    if (attribute->attisdropped) continue;
+    bool is_null;
+    const Datum part = heap_getattr(&tuple, i + 1, shape, &is_null);
+    if (!is_null) bytes += text_bytes_min(attribute->atttypid, part, enough - bytes);
+  }
+  ReleaseTupleDesc(shape);
+  return bytes;
+}
+
+std::size_t bytes_min_of_range(const RangeType* range, TypeCacheEntry* type, std::size_t enough) {
+  RangeBound lower;
+  RangeBound upper;
+  bool is_empty;
+  range_deserialize(type, range, &lower, &upper, &is_empty);
+  std::size_t bytes = 0;
+  for (const RangeBound& bound : {lower, upper}) {
+    if (!is_empty && !bound.infinite && bytes <= enough) {
+      bytes += text_bytes_min(type->rngelemtype->type_id, bound.val, enough - bytes);
+    }
+  }
+  return bytes;
+}
+
+std::size_t bytes_min_of_multirange(Oid of_type, Datum value, std::size_t enough) {
+  TypeCacheEntry* type = lookup_type_cache(of_type, TYPECACHE_MULTIRANGE_INFO);
+  int32 count;
+  RangeType** ranges;
+  multirange_deserialize(type->rngtype, DatumGetMultirangeTypeP(value), &count, &ranges);
+  std::size_t bytes = 0;
+  for (int32 i = 0; i < count && bytes <= enough; ++i)
+    bytes += bytes_min_of_range(ranges[i], type->rngtype, enough - bytes);
+  return bytes;
+}
+
+// The bytes that the numbers in a value have as text. It need not look further when these are more than enough.
+std::size_t text_bytes_min(Oid type, Datum value, std::size_t enough) {
+  check_stack_depth();
+  type = getBaseType(type);
+  if (!may_expand(type)) return 0;
+  if (type == NUMERICOID) return number_bytes(value);
+  if (type == JSONBOID) return bytes_min_of_jsonb(value, enough);
+  if (OidIsValid(get_element_type(type))) return bytes_min_of_array(value, enough);
+  if (type_is_multirange(type)) return bytes_min_of_multirange(type, value, enough);
+  if (type_is_range(type)) {
+    return bytes_min_of_range(DatumGetRangeTypeP(value), lookup_type_cache(type, TYPECACHE_RANGE_INFO), enough);
+  }
+  return bytes_min_of_row(value, enough);
 }
 
 void append_text_array(std::string& out, FmgrInfo* function, Datum value) {
@@ -205,7 +374,7 @@ void append_text_array(std::string& out, FmgrInfo* function, Datum value) {
   out += detoasted(DirectFunctionCall1(array_to_json, PointerGetDatum(texts)));
 }
 
-void append_value(std::string& out, const Column& column, FmgrInfo* function, Datum value) {
+void append_value(std::string& out, const Column& column, FmgrInfo* function, Datum value, std::size_t bytes_max) {
   switch (column.kind) {
     case ColumnKind::kBool:
       out += DatumGetBool(value) ? "true" : "false";
@@ -247,7 +416,7 @@ void append_value(std::string& out, const Column& column, FmgrInfo* function, Da
       out += detoasted(value);
       break;
     case ColumnKind::kJsonb:
-      append_jsonb(out, value);
+      append_jsonb(out, value, bytes_max);
       break;
     case ColumnKind::kArray:
       out += detoasted(DirectFunctionCall1(array_to_json, value));
@@ -267,13 +436,15 @@ void append_value(std::string& out, const Column& column, FmgrInfo* function, Da
   }
 }
 
-// The minimum size of the value as JSON. A value that is too large is then neither read from its TOAST table nor
-// converted.
-std::size_t json_bytes_min(const Column& column, Datum value) {
+// The minimum size of the value as JSON, as far as it matters whether that is more than enough. A value that is too large
+// is then neither read from its TOAST table nor converted.
+std::size_t json_bytes_min(const Column& column, Datum value, std::size_t enough) {
   if (column.length != -1) return 0;
   const std::size_t bytes = toast_raw_datum_size(value) - VARHDRSZ;
   if (column.kind == ColumnKind::kText || column.kind == ColumnKind::kJson || bytes > kValueBytesMax) return bytes;
-  return bytes / kBinaryPerText;
+  const std::size_t bytes_min = bytes / kBinaryPerText;
+  if (!column.may_expand || bytes_min > enough) return bytes_min;
+  return std::max(bytes_min, text_bytes_min(column.type, value, enough));
 }
 
 }  // namespace
@@ -309,6 +480,10 @@ std::vector<Column> describe_columns(TupleDescData* shape) {
     column.json_function = classified.function;
     column.is_padded = guarded([&] { return getBaseType(attribute->atttypid); }) == BPCHAROID;
     column.length = attribute->attlen;
+    // numeric itself is short enough, and jsonb is written in parts.
+    const bool is_container = column.kind == ColumnKind::kArray || column.kind == ColumnKind::kComposite ||
+                              column.kind == ColumnKind::kOutput;
+    column.may_expand = is_container && guarded([&] { return may_expand(attribute->atttypid); });
     column.by_value = attribute->attbyval;
     column.is_virtual = attribute->attgenerated == 'v';  // PostgreSQL 18
     columns.push_back(std::move(column));
@@ -397,9 +572,10 @@ std::size_t append_row(std::string& out, std::span<const Column> columns, FmgrIn
     if (row.nulls[index]) {
       out += "null";
     } else {
-      const std::size_t bytes_min = out.size() + json_bytes_min(column, row.values[index]);
+      const std::size_t room = bytes_max - std::min(out.size(), bytes_max);
+      const std::size_t bytes_min = out.size() + json_bytes_min(column, row.values[index], room);
       if (bytes_min > bytes_max) return bytes_min;
-      append_value(out, column, functions + i, row.values[index]);
+      append_value(out, column, functions + i, row.values[index], bytes_max);
     }
     if (out.size() > bytes_max) return out.size();
   }
@@ -408,6 +584,15 @@ std::size_t append_row(std::string& out, std::span<const Column> columns, FmgrIn
 }
 
 namespace {
+
+// Of a value whose numbers are too long to be written.
+std::string_view digest_of(Datum value) {
+  const std::string_view bytes = detoasted(value);
+  const uint64 hash =
+      hash_bytes_extended(reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()), 0);
+  auto* text = static_cast<char*>(palloc(16));
+  return {text, static_cast<std::size_t>(std::to_chars(text, text + 16, hash, 16).ptr - text)};
+}
 
 // char(n) compares without trailing blanks, and its cast to text removes them.
 std::string_view without_padding(std::string_view text) { return text.substr(0, text.find_last_not_of(' ') + 1); }
@@ -440,6 +625,8 @@ std::string_view text_of(const Column& column, std::uintptr_t value) {
       return {text, 36};
     }
     default: {
+      const bool expands = column.may_expand || column.kind == ColumnKind::kJsonb;
+      if (expands && text_bytes_min(column.type, value, kTextBytesMax) > kTextBytesMax) return digest_of(value);
       Oid function;
       bool is_varlena;
       getTypeOutputInfo(column.type, &function, &is_varlena);

@@ -51,6 +51,7 @@ struct Column {
   std::uint32_t json_function = 0;  // for kCast, kOutput and the elements of kTextArray
   std::int16_t length = 0;          // pg_type.typlen
   bool by_value = false;
+  bool may_expand = false;  // its text may be far longer than the value
   bool is_padded = false;   // char(n)
   bool is_virtual = false;  // a generated column that is not stored
 };
