@@ -159,6 +159,15 @@ is(query($node, "SELECT webhook_replay('$first', '-infinity')"), 0, 'nor is ther
 insert_items('globex', 1);
 eventually { @{ received_ids('/ok?by-hand-2') } == 1 } 'it gets what is its own';
 
+# A transaction that makes and deletes it more often than one step reads.
+query($node, q{DO $$BEGIN FOR i IN 1 .. 350 LOOP
+	INSERT INTO webhook_configurations (id, name, organization_id, url, events, created_at)
+	VALUES ('00000000-0000-4000-8000-00000000cccc', 'again', 'again', 'https://example.com/', '{*}', now() - i * interval '1 min');
+	DELETE FROM webhook_configurations WHERE id = '00000000-0000-4000-8000-00000000cccc'; END LOOP; END$$});
+insert_items('globex', 1);
+eventually { @{ received_ids('/ok?by-hand-2') } == 2 } 'others go on when a webhook was made and deleted 350 times at once';
+eventually { query($node, 'SELECT count(*) FROM webhook_changes') == 0 } 'and nothing is left of it';
+
 # --- Whoever is no operator -------------------------------------------------------------------------------------------------
 
 sub as_tenant { my ($sql) = @_; return query($node, "SET ROLE tenant; SET webhook.organization_id = 'initech'; $sql"); }

@@ -334,6 +334,7 @@ Configuration SpiStore::changes(const Snapshot& known, std::size_t changes_max) 
   while (next.source < std::size(kChangeSources) && !ranges.low.empty()) {
     Query query(*kChangeSources[next.source]);
     query.bind_xids(ranges.low).bind_xids(ranges.high).bind_xid(next.xid).bind(next.webhook);
+    if (next.source == 0) query.bind(next.created_at).bind(next.is_deleted);
     const std::size_t rows = query.bind(static_cast<std::int64_t>(room)).run();
     const Column webhook = query.column("configuration_id");
     if (next.source == 0) {
@@ -344,6 +345,10 @@ Configuration SpiStore::changes(const Snapshot& known, std::size_t changes_max) 
     if (rows == room) {
       next.xid = query.get_xid(rows - 1, query.column("xid"));
       next.webhook = query.get_uuid(rows - 1, webhook);
+      if (next.source == 0) {
+        next.created_at = query.get_time(rows - 1, query.column("configuration_created_at"));
+        next.is_deleted = query.get_boolean(rows - 1, query.column("is_deleted"));
+      }
       configuration.is_all = false;
       break;
     }

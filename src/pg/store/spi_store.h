@@ -118,6 +118,8 @@ class SpiStore final : public Store {
     std::size_t source = 0;  // index of the source being read
     FullXid xid = 0;         // in that source, continue from here
     Uuid webhook;
+    Time created_at{};  // only of webhook_changes, as the next one
+    bool is_deleted = false;
   };
 
   // A row of webhook_changes.

@@ -147,17 +147,18 @@ inline constinit Statement find_changed_secrets(R"(
    ORDER BY s.created_xid, s.configuration_id
    LIMIT $5)");
 
-// The same for the rows of webhook_changes.
+// The same for the rows of webhook_changes, after ($3, $4, $5, $6): a transaction may have many of one webhook.
 inline constinit Statement find_changes(R"(
   SELECT c.xid, c.configuration_id, c.configuration_created_at, c.organization_id, c.is_deleted
     FROM unnest($1::xid8[], $2::xid8[]) AS range (low, high)
          CROSS JOIN LATERAL (SELECT *
                                FROM @extschema@.webhook_changes
-                              WHERE xid >= range.low AND xid < range.high AND (xid, configuration_id) >= ($3, $4)
-                              ORDER BY xid, configuration_id
-                              LIMIT $5) AS c
-   ORDER BY c.xid, c.configuration_id
-   LIMIT $5)");
+                              WHERE xid >= range.low AND xid < range.high
+                                AND (xid, configuration_id, configuration_created_at, is_deleted) > ($3, $4, $5, $6)
+                              ORDER BY xid, configuration_id, configuration_created_at, is_deleted
+                              LIMIT $7) AS c
+   ORDER BY c.xid, c.configuration_id, c.configuration_created_at, c.is_deleted
+   LIMIT $7)");
 
 // --- Deleted webhooks ------------------------------------------------------------------------------------------------
 
