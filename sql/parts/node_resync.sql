@@ -8,6 +8,7 @@ CREATE FUNCTION webhook_internal.note_missed() RETURNS trigger
 AS $$
 DECLARE
     is_noted boolean := true;
+    same_key text;
 BEGIN
     IF to_regclass(TG_ARGV[0]) IS NULL OR to_regclass(TG_ARGV[1]) IS NULL THEN
         RETURN NULL;
@@ -16,6 +17,18 @@ BEGIN
     IF is_noted THEN
         RETURN NULL;
     END IF;
+    -- By the operators of the primary key, wherever they are, and by the values as they are stored: not each of them can be
+    -- compared, or be jsonb.
+    SELECT string_agg(format('webhook_before.%1$I OPERATOR(%2$I.%3$s) webhook_after.%1$I', a.attname, n.nspname, o.oprname), ' AND ')
+    INTO same_key
+    FROM pg_index i
+    CROSS JOIN LATERAL unnest(i.indkey::int2[], i.indclass::oid[]) k (attnum, opclass)
+    JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+    JOIN pg_opclass c ON c.oid = k.opclass
+    JOIN pg_amop m ON m.amopfamily = c.opcfamily AND m.amoplefttype = c.opcintype AND m.amoprighttype = c.opcintype AND m.amopstrategy = 3
+    JOIN pg_operator o ON o.oid = m.amopopr
+    JOIN pg_namespace n ON n.oid = o.oprnamespace
+    WHERE i.indrelid = TG_ARGV[0]::regclass AND i.indisprimary;
     EXECUTE format(
         'INSERT INTO %2$s (change, key, before, after) '
         'SELECT CASE WHEN webhook_before.%5$I IS NULL THEN ''created'' WHEN webhook_after.%5$I IS NULL THEN ''deleted'' '
@@ -23,12 +36,11 @@ BEGIN
         '       CASE WHEN webhook_before.%5$I IS NOT NULL THEN row_to_json(webhook_before) END, '
         '       CASE WHEN webhook_after.%5$I IS NOT NULL THEN row_to_json(webhook_after) END '
         'FROM %1$s webhook_before FULL JOIN copied webhook_after ON %4$s '
-        'WHERE to_jsonb(webhook_before) IS DISTINCT FROM to_jsonb(webhook_after)',
+        'WHERE webhook_before *<> webhook_after OR webhook_before.%5$I IS NULL OR webhook_after.%5$I IS NULL',
         TG_ARGV[0]::regclass, TG_ARGV[1]::regclass,
         (SELECT string_agg(format('%L, coalesce(webhook_after.%2$I, webhook_before.%2$I)', k.name, k.name), ', ')
          FROM unnest(TG_ARGV[2]::name[]) k (name)),
-        (SELECT string_agg(format('webhook_before.%1$I = webhook_after.%1$I', k.name), ' AND ')
-         FROM unnest(TG_ARGV[2]::name[]) k (name)), (TG_ARGV[2]::name[])[1]);
+        same_key, (TG_ARGV[2]::name[])[1]);
     EXECUTE format('INSERT INTO %s (change) VALUES (''copied'')', TG_ARGV[1]::regclass);
     RETURN NULL;
 END
@@ -37,10 +49,15 @@ COMMENT ON FUNCTION webhook_internal.note_missed() IS
     'Trigger function: when a table is copied, notes how the copy differs from the rows that webhook_node_keep() kept.';
 INSERT INTO webhook_internal.privileges VALUES ('{operate}', 'EXECUTE ON FUNCTION webhook_internal.note_missed()');
 
+-- A name has up to 63 bytes. What is cut off of a longer one has a digest in its place, so that it is neither the name of
+-- another table nor that of the source.
 CREATE FUNCTION webhook_internal.beside(source regclass, suffix text) RETURNS text
     LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT format('%I.%I', n.nspname, left(c.relname, 56) || suffix)
+    SELECT format('%I.%I', n.nspname, CASE WHEN octet_length(c.relname || suffix) <= 63 THEN c.relname::text
+                                           ELSE (SELECT max(left(c.relname::text, k) COLLATE "C") FROM generate_series(1, 48) k
+                                                 WHERE octet_length(left(c.relname::text, k)) <= 48)
+                                                || '_' || left(md5(c.relname::text), 6) END || suffix)
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = source
 $$;
 COMMENT ON FUNCTION webhook_internal.beside(regclass, text) IS 'The name of a table beside another one.';

@@ -2001,6 +2001,59 @@ ALTER TABLE @extschema@.webhook_secrets ENABLE REPLICA TRIGGER webhook_invalidat
 COMMENT ON FUNCTION webhook_internal.is_worker() IS
     'Whether this process is a worker of the extension, or applies what that of a node reports.';
 
+CREATE OR REPLACE FUNCTION webhook_internal.note_missed() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    is_noted boolean := true;
+    same_key text;
+BEGIN
+    IF to_regclass(TG_ARGV[0]) IS NULL OR to_regclass(TG_ARGV[1]) IS NULL THEN
+        RETURN NULL;
+    END IF;
+    EXECUTE format('SELECT EXISTS (SELECT FROM %s)', TG_ARGV[1]::regclass) INTO is_noted;
+    IF is_noted THEN
+        RETURN NULL;
+    END IF;
+    -- By the operators of the primary key, wherever they are, and by the values as they are stored: not each of them can be
+    -- compared, or be jsonb.
+    SELECT string_agg(format('webhook_before.%1$I OPERATOR(%2$I.%3$s) webhook_after.%1$I', a.attname, n.nspname, o.oprname), ' AND ')
+    INTO same_key
+    FROM pg_index i
+    CROSS JOIN LATERAL unnest(i.indkey::int2[], i.indclass::oid[]) k (attnum, opclass)
+    JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+    JOIN pg_opclass c ON c.oid = k.opclass
+    JOIN pg_amop m ON m.amopfamily = c.opcfamily AND m.amoplefttype = c.opcintype AND m.amoprighttype = c.opcintype AND m.amopstrategy = 3
+    JOIN pg_operator o ON o.oid = m.amopopr
+    JOIN pg_namespace n ON n.oid = o.oprnamespace
+    WHERE i.indrelid = TG_ARGV[0]::regclass AND i.indisprimary;
+    EXECUTE format(
+        'INSERT INTO %2$s (change, key, before, after) '
+        'SELECT CASE WHEN webhook_before.%5$I IS NULL THEN ''created'' WHEN webhook_after.%5$I IS NULL THEN ''deleted'' '
+        '            ELSE ''updated'' END, jsonb_build_object(%3$s), '
+        '       CASE WHEN webhook_before.%5$I IS NOT NULL THEN row_to_json(webhook_before) END, '
+        '       CASE WHEN webhook_after.%5$I IS NOT NULL THEN row_to_json(webhook_after) END '
+        'FROM %1$s webhook_before FULL JOIN copied webhook_after ON %4$s '
+        'WHERE webhook_before *<> webhook_after OR webhook_before.%5$I IS NULL OR webhook_after.%5$I IS NULL',
+        TG_ARGV[0]::regclass, TG_ARGV[1]::regclass,
+        (SELECT string_agg(format('%L, coalesce(webhook_after.%2$I, webhook_before.%2$I)', k.name, k.name), ', ')
+         FROM unnest(TG_ARGV[2]::name[]) k (name)),
+        same_key, (TG_ARGV[2]::name[])[1]);
+    EXECUTE format('INSERT INTO %s (change) VALUES (''copied'')', TG_ARGV[1]::regclass);
+    RETURN NULL;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION webhook_internal.beside(source regclass, suffix text) RETURNS text
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT format('%I.%I', n.nspname, CASE WHEN octet_length(c.relname || suffix) <= 63 THEN c.relname::text
+                                           ELSE (SELECT max(left(c.relname::text, k) COLLATE "C") FROM generate_series(1, 48) k
+                                                 WHERE octet_length(left(c.relname::text, k)) <= 48)
+                                                || '_' || left(md5(c.relname::text), 6) END || suffix)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = source
+$$;
+
 CREATE OR REPLACE FUNCTION webhook_internal.check_own_event(event text) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
