@@ -409,6 +409,18 @@ eventually { $receiver->count('/ok?small') == 3 } 'with enough of them what has 
 is_log_clean($small, expected => [qr/WARNING: .*out of background worker slots/]);
 $small->stop;
 
+# --- a schema that is renamed -----------------------------------------------------------------------------------------
+
+my $renamed = new_node(name => 'renamed');
+query_renamed('CREATE SCHEMA other');
+sub query_renamed { my ($sql) = @_; my (undef, undef, $error) = $renamed->psql('postgres', $sql); return $error; }
+like(query_renamed("ALTER SCHEMA $_ RENAME TO elsewhere"),
+	qr/ERROR:  schema "$_" cannot be renamed, because the extension webhook is in it\nDETAIL:  .*\nHINT:  /, "$_ cannot be renamed")
+	foreach qw(public webhook_internal webhook_api);
+is(query_renamed('ALTER SCHEMA other RENAME TO elsewhere'), '', 'another one can');
+is(query_renamed('DROP EXTENSION webhook CASCADE; ALTER SCHEMA public RENAME TO former'), '', 'and so can these without the extension');
+$renamed->stop;
+
 # --- a standby --------------------------------------------------------------------------------------------------------
 
 my $primary = new_node(init => [ allows_streaming => 1 ], 'webhook.enabled' => 'off');

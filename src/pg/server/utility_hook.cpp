@@ -9,6 +9,7 @@ extern "C" {
 #include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_extension.h"
+#include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
@@ -171,6 +172,21 @@ void refuse_capture_of_our_own(CreateTrigStmt* create) {
                   errhint("Declare events on tables that hold your own rows.")));
 }
 
+// Functions and the library name the schemas of the extension.
+void refuse_renaming_our_schema(RenameStmt* rename) {
+  if (rename->renameType != OBJECT_SCHEMA) return;
+  const Oid webhook = get_extension_oid("webhook", true);
+  const Oid schema = get_namespace_oid(rename->subname, true);
+  if (!OidIsValid(webhook) || !OidIsValid(schema)) return;
+  const Oid instance = get_relname_relid("webhook_instance", schema);
+  const bool holds_it = OidIsValid(instance) && getExtensionOfObject(RelationRelationId, instance) == webhook;
+  if (!holds_it && getExtensionOfObject(NamespaceRelationId, schema) != webhook) return;
+  ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                  errmsg("schema \"%s\" cannot be renamed, because the extension webhook is in it", rename->subname),
+                  errdetail("Its functions name the schema. Nothing would be delivered any more."),
+                  errhint("Move your own objects to a new schema with ALTER ... SET SCHEMA.")));
+}
+
 // The arguments that the hook was called with.
 struct Call {
   PlannedStmt* planned;
@@ -219,6 +235,7 @@ void hook(PlannedStmt* planned, const char* text, bool read_only_tree, ProcessUt
   if (is_transaction(statement, TRANS_STMT_PREPARE)) forget_wakes();
   if (commits_prepared) begin_commit();
   if (IsA(statement, CreateTrigStmt)) refuse_capture_of_our_own(reinterpret_cast<CreateTrigStmt*>(statement));
+  if (IsA(statement, RenameStmt)) refuse_renaming_our_schema(reinterpret_cast<RenameStmt*>(statement));
 
   if (OidIsValid(database) && is_owner(database)) {
     run_without_worker(database, call);
