@@ -20,7 +20,7 @@ CREATE TEMPORARY TABLE lines (place serial, line text);
 CREATE TEMPORARY TABLE documented AS
     SELECT row_number() OVER (ORDER BY l.place) AS place, m[1] AS type, m[2] AS value, m[3] AS form
     FROM lines l CROSS JOIN LATERAL regexp_matches(l.line, '^\| `([^`]+)` \| `([^`]+)` \| `([^`]+)` \| [^|]+ \|$') m;
-SELECT plan(27 + (SELECT count(*) FROM documented)::integer);
+SELECT plan(28 + (SELECT count(*) FROM documented)::integer);
 SELECT cmp_ok(count(*), '>=', 35::bigint, 'the table is found') FROM documented;
 SELECT set_eq($$SELECT DISTINCT type FROM documented$$,
     '{boolean,integer,bigint,numeric,real,"double precision",text,char(4),bytea,uuid,date,timestamp,timestamptz,time,timetz,interval,
@@ -101,6 +101,19 @@ INSERT INTO docs (d) VALUES
 SELECT webhook_flush() \g /dev/null
 SELECT is(e.data::text, format('{"id":%s,"d":%s}', d.id, d.d), 'as jsonb writes it: ' || d.d::text)
 FROM docs d LEFT JOIN webhook_events e ON e.event = 'doc.created' AND e.key = d.id::text ORDER BY d.id;
+
+-- --- A cast to json that returns null -----------------------------------------------------------------------------------------
+
+CREATE TYPE span AS RANGE (subtype = integer);
+CREATE FUNCTION span_json(span) RETURNS json LANGUAGE sql AS $$SELECT CASE WHEN NOT isempty($1) THEN to_json(lower($1)) END$$;
+CREATE CAST (span AS json) WITH FUNCTION span_json(span);
+CREATE TABLE spans (id int PRIMARY KEY, s span);
+SELECT webhook_watch('spans', 'span.created', organization_column => NULL) \g /dev/null
+INSERT INTO webhook_configurations (name, url, events) VALUES ('spans', 'https://example.com/', '{span.*}');
+INSERT INTO spans VALUES (1, '[3,5)'), (2, 'empty'), (3, NULL);
+SELECT webhook_flush() \g /dev/null
+SELECT results_eq($$SELECT data::text FROM webhook_events WHERE event = 'span.created' ORDER BY id$$,
+                  ARRAY['{"id":1,"s":3}', '{"id":2,"s":null}', '{"id":3,"s":null}'], 'is null');
 
 -- --- A few bytes whose text would be huge ------------------------------------------------------------------------------------
 

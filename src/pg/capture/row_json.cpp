@@ -374,6 +374,16 @@ void append_text_array(std::string& out, FmgrInfo* function, Datum value) {
   out += detoasted(DirectFunctionCall1(array_to_json, PointerGetDatum(texts)));
 }
 
+// A user's cast may return null.
+void append_cast(std::string& out, FmgrInfo* function, Datum value) {
+  LOCAL_FCINFO(call, 1);
+  InitFunctionCallInfoData(*call, function, 1, InvalidOid, nullptr, nullptr);
+  call->args[0].value = value;
+  call->args[0].isnull = false;
+  const Datum json = FunctionCallInvoke(call);
+  out += call->isnull ? std::string_view("null") : detoasted(json);
+}
+
 void append_value(std::string& out, const Column& column, FmgrInfo* function, Datum value, std::size_t bytes_max) {
   switch (column.kind) {
     case ColumnKind::kBool:
@@ -428,7 +438,7 @@ void append_value(std::string& out, const Column& column, FmgrInfo* function, Da
       out += detoasted(DirectFunctionCall1(row_to_json, value));
       break;
     case ColumnKind::kCast:
-      out += detoasted(FunctionCall1(function, value));
+      append_cast(out, function, value);
       break;
     case ColumnKind::kOutput:
       append_json_string(out, OutputFunctionCall(function, value));
