@@ -141,7 +141,7 @@ async function join(home, name) {
   await node.query('SELECT webhook_internal.become_node($1)', [name]);
   await subscribe(node, home, 'webhook_home', 'webhook_home_events', `webhook_node_${name}`);
   await node.query('ALTER SUBSCRIPTION webhook_home ADD PUBLICATION webhook_home');
-  await home.query('SELECT webhook_internal.add_node($1)', [name]);
+  await home.query('SELECT webhook_internal.add_node($1, $1)', [name]);
   await subscribe(home, node, `webhook_node_${name}`, 'webhook_node_reports, webhook_node_logs', `webhook_home_${name}`);
   await until(`${name} to have the webhooks`, async () =>
     home.value('SELECT settled > 0 FROM webhook_internal.nodes WHERE name = $1', [name]));
