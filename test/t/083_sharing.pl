@@ -116,7 +116,7 @@ sub all_arrive
 my $load = start_session($home, join('', map { "INSERT INTO things DEFAULT VALUES; SELECT pg_sleep(0.002);\n" } 1 .. 1500));
 foreach my $nodes ('{home,west}', '{east}', '{east,west,home}')
 {
-	query($home, 'SELECT pg_sleep(0.5)');
+	await_rows($home, 100);
 	query($home, "SELECT webhook_share('$nodes')");
 }
 $load->finish;
@@ -143,9 +143,9 @@ wait_until { query($server{east}, q{SELECT count(*) FROM webhook_deliveries WHER
 wait_until { query($home, q{SELECT count(*) FROM webhook_internal.node_deliveries}) >= 20 } 'the home knows of them';
 my $came_again = repeats();
 $load = start_session($home, join('', map { "INSERT INTO things DEFAULT VALUES; SELECT pg_sleep(0.002);\n" } 1 .. 1000));
-query($home, 'SELECT pg_sleep(1.5)');
+await_rows($home, 300);
 $server{east}->stop('immediate');
-query($home, 'SELECT pg_sleep(0.5)');
+await_rows($home, 100);
 cmp_ok(query($home, q{SELECT webhook_take_over('east')}), '>=', 20, 'the home knows what was pending');
 $load->finish;
 is(query($home, q{SELECT nodes FROM webhook_node_shares ORDER BY since DESC LIMIT 1}), '{west,home}', 'the others share its webhooks');

@@ -145,9 +145,9 @@ foreach my $name (sort keys %node)
 		'the home knows what is pending';
 }
 my $load = start_session($home, join('', map { "INSERT INTO things (size) VALUES ($_ % 2 * 9); SELECT pg_sleep(0.002);\n" } 1 .. 1000));
-query($home, 'SELECT pg_sleep(1)');
+await_rows($home, 300);
 $node{$_}->stop('immediate') foreach sort keys %node;
-query($home, 'SELECT pg_sleep(0.5)');
+await_rows($home, 100);
 like(refusal($home, q{SELECT webhook_take_over('east', '{west,east}')}), qr/^ERROR:  the nodes that take over must be others\n/, 'a lost node cannot take over');
 cmp_ok(query($home, q{SELECT webhook_take_over('east')}), '>=', 20, 'one is taken over');
 insert(30, 8);

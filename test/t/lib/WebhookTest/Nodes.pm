@@ -10,7 +10,7 @@ use Test::More;
 use WebhookTest;
 use WebhookTest::Crash;
 
-our @EXPORT = qw(new_member run_written refusal join_home is_settled_at_home row_counts);
+our @EXPORT = qw(await_rows new_member run_written refusal join_home is_settled_at_home row_counts);
 
 # A server that can be a home or a node.
 sub new_member
@@ -53,6 +53,15 @@ sub is_settled_at_home
 {
 	my ($home, $name) = @_;
 	return query($home, "SELECT NOT webhook_internal.is_behind('$name')") eq 't';
+}
+
+# Until a load has inserted so many more rows into the table things.
+sub await_rows
+{
+	my ($home, $more) = @_;
+	my $last = query($home, 'SELECT max(id) FROM things');
+	wait_until { query($home, 'SELECT max(id) FROM things') >= $last + $more } 'more rows';
+	return;
 }
 
 # { row => how often it was answered with 200 } of a receiver's path.
