@@ -221,9 +221,9 @@ std::string to_hex(const Sha256Mac& mac) {
   return text;
 }
 
-void append_hex(std::string& out, const Sha256Mac& mac) {
-  out.reserve(out.size() + 2 * mac.size());
-  for (const std::uint8_t byte : mac) {
+void append_hex(std::string& out, std::span<const std::uint8_t> bytes) {
+  out.reserve(out.size() + 2 * bytes.size());
+  for (const std::uint8_t byte : bytes) {
     out += kHexDigits[byte >> 4];
     out += kHexDigits[byte & 0x0f];
   }

@@ -7,6 +7,7 @@
 #include <initializer_list>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -69,7 +70,7 @@ class EventIdCipher {
 Sha256Mac sha256(std::string_view bytes);
 
 std::string to_hex(const Sha256Mac& mac);
-void append_hex(std::string& out, const Sha256Mac& mac);
+void append_hex(std::string& out, std::span<const std::uint8_t> bytes);
 std::string to_base64(std::string_view bytes);
 void append_base64(std::string& out, const Sha256Mac& mac);
 // Strict RFC 4648 section 4, with padding. Nothing for any other text.

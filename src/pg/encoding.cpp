@@ -13,8 +13,10 @@ extern "C" {
 #include <algorithm>
 #include <charconv>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 
+#include "core/crypto.h"
 #include "core/utf8.h"
 #include "pg/guard.h"
 
@@ -22,8 +24,7 @@ namespace webhook::pg {
 namespace {
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
-constexpr std::string_view kHexDigits = "0123456789abcdef";
-constexpr std::string_view kBytesFollow("\0bytes:", 7);  // the mark of identifier_to_utf8()
+constexpr std::string_view kBytesFollow("\0bytes:", 7);    // the mark of identifier_to_utf8()
 
 // Converts the text. Writes the replacement for each character without a counterpart, and continues after it.
 std::string convert(std::string_view text, int from, int to, std::string_view replacement) {
@@ -85,10 +86,7 @@ std::string identifier_to_utf8(std::string_view text) {
   std::string utf8 = to_utf8(text);
   if (GetDatabaseEncoding() == PG_UTF8 || from_utf8(utf8) == text) return utf8;
   utf8 += kBytesFollow;
-  for (const char byte : text) {
-    utf8 += kHexDigits[static_cast<unsigned char>(byte) >> 4];
-    utf8 += kHexDigits[static_cast<unsigned char>(byte) & 15];
-  }
+  append_hex(utf8, {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()});
   return utf8;
 }
 

@@ -484,13 +484,8 @@ ReceivedRow read_received(Relation segment, TupleTableSlot* slot) {
 
 // Of a trigger BEFORE INSERT ... FOR EACH ROW. nullptr: the row is not of the subscription to a home.
 const TriggerData* received_from_home(const FunctionCallInfoBaseData* call, const char* name) {
-  if (!CALLED_AS_TRIGGER(call)) throw Error("39P01", std::string(name) + "() was not called by a trigger");
-  const auto* const trigger = reinterpret_cast<const TriggerData*>(call->context);
-  if (!TRIGGER_FIRED_BEFORE(trigger->tg_event) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
-      !TRIGGER_FIRED_BY_INSERT(trigger->tg_event)) {
-    throw Error("39P01", std::string(name) + "() is for BEFORE INSERT ... FOR EACH ROW");
-  }
-  return applied_subscription() == "webhook_home" ? trigger : nullptr;
+  const TriggerData& trigger = trigger_of_insert(call, name);
+  return applied_subscription() == "webhook_home" ? &trigger : nullptr;
 }
 
 }  // namespace

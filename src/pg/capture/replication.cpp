@@ -5,6 +5,8 @@ extern "C" {
 
 #include "access/xact.h"
 #include "catalog/pg_subscription_rel.h"
+#include "catalog/pg_trigger.h"
+#include "commands/trigger.h"
 #include "replication/origin.h"
 #include "replication/worker_internal.h"
 #include "storage/spin.h"
@@ -13,6 +15,7 @@ extern "C" {
 
 #include <utility>
 
+#include "core/error.h"
 #include "pg/guard.h"
 #include "pg/timestamps.h"
 
@@ -29,6 +32,16 @@ const std::string& applied_subscription() {
   const char* const name = guarded([] { return get_subscription_name(MyLogicalRepWorker->subid, true); });
   if (name != nullptr) *known = name;
   return *known;
+}
+
+const TriggerData& trigger_of_insert(const FunctionCallInfoBaseData* call, const char* name) {
+  if (!CALLED_AS_TRIGGER(call)) throw Error("39P01", std::string(name) + "() was not called by a trigger");
+  const auto& trigger = *reinterpret_cast<const TriggerData*>(call->context);
+  if (!TRIGGER_FIRED_BEFORE(trigger.tg_event) || !TRIGGER_FIRED_FOR_ROW(trigger.tg_event) ||
+      !TRIGGER_FIRED_BY_INSERT(trigger.tg_event)) {
+    throw Error("39P01", std::string(name) + "() is for BEFORE INSERT ... FOR EACH ROW");
+  }
+  return trigger;
 }
 
 // The worker that copies a table then applies what was committed while it copied. These are changes like any others.

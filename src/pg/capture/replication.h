@@ -6,6 +6,9 @@
 
 #include "core/time.h"
 
+struct FunctionCallInfoBaseData;
+struct TriggerData;
+
 namespace webhook::pg {
 
 // Whether this process applies what another server has committed: it has set up a replication origin.
@@ -14,6 +17,10 @@ bool is_applying() noexcept;
 // The name of the subscription whose changes this process applies or whose tables it copies; empty if there is none.
 // Throws Error.
 const std::string& applied_subscription();
+
+// What a function was called with that takes over replicated rows. Throws Error unless that is by a trigger BEFORE INSERT ...
+// FOR EACH ROW. name: the function's, for the error.
+const TriggerData& trigger_of_insert(const FunctionCallInfoBaseData* call, const char* name);
 
 // Whether this process copies the rows that a table had when it was subscribed.
 bool is_copying_table() noexcept;

@@ -335,8 +335,10 @@ std::size_t bytes_min_of_multirange(Oid of_type, Datum value, std::size_t enough
   RangeType** ranges;
   multirange_deserialize(type->rngtype, DatumGetMultirangeTypeP(value), &count, &ranges);
   std::size_t bytes = 0;
-  for (int32 i = 0; i < count && bytes <= enough; ++i)
+  for (int32 i = 0; i < count && bytes <= enough; ++i) {
+    CHECK_FOR_INTERRUPTS();
     bytes += bytes_min_of_range(ranges[i], type->rngtype, enough - bytes);
+  }
   return bytes;
 }
 
@@ -344,9 +346,9 @@ std::size_t bytes_min_of_multirange(Oid of_type, Datum value, std::size_t enough
 std::size_t text_bytes_min(Oid type, Datum value, std::size_t enough) {
   check_stack_depth();
   type = getBaseType(type);
-  if (!may_expand(type)) return 0;
   if (type == NUMERICOID) return number_bytes(value);
   if (type == JSONBOID) return bytes_min_of_jsonb(value, enough);
+  if (!may_expand(type)) return 0;
   if (OidIsValid(get_element_type(type))) return bytes_min_of_array(value, enough);
   if (type_is_multirange(type)) return bytes_min_of_multirange(type, value, enough);
   if (type_is_range(type)) {

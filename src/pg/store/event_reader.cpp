@@ -203,14 +203,9 @@ bool read_segment(Oid relation, EventColumn column, Wanted* reading, Read read) 
 
 std::string text_of(const varlena* text) { return text == nullptr ? std::string() : to_utf8(view_of(text)); }
 
-std::optional<std::string> optional_text_of(const varlena* text) {
+std::optional<std::string> optional_text_of(const varlena* text, std::string (*convert)(std::string_view)) {
   if (text == nullptr) return std::nullopt;
-  return to_utf8(view_of(text));
-}
-
-std::optional<std::string> organization_of(const varlena* text) {
-  if (text == nullptr) return std::nullopt;
-  return identifier_to_utf8(view_of(text));
+  return convert(view_of(text));
 }
 
 Event event_of(const RawEvent& raw) {
@@ -221,8 +216,8 @@ Event event_of(const RawEvent& raw) {
           .created_at = from_timestamptz(raw.created_at),
           .applied_at = raw.applied_at ? from_timestamptz(*raw.applied_at) : Time{},
           .name = text_of(raw.event),
-          .organization_id = organization_of(raw.organization_id),
-          .key = optional_text_of(raw.key),
+          .organization_id = optional_text_of(raw.organization_id, identifier_to_utf8),
+          .key = optional_text_of(raw.key, to_utf8),
           .data = text_of(raw.data),
           .previous = text_of(raw.previous),
           .oversized_bytes = raw.oversized_bytes,

@@ -384,12 +384,7 @@ void receive(const Catalog& catalog, Relation source, TupleTableSlot* row) {
 }  // namespace
 
 void receive_log(FunctionCallInfoBaseData* call) {
-  if (!CALLED_AS_TRIGGER(call)) throw Error("39P01", "webhook_receive_log() was not called by a trigger");
-  const auto& trigger = *reinterpret_cast<const TriggerData*>(call->context);
-  if (!TRIGGER_FIRED_BEFORE(trigger.tg_event) || !TRIGGER_FIRED_FOR_ROW(trigger.tg_event) ||
-      !TRIGGER_FIRED_BY_INSERT(trigger.tg_event)) {
-    throw Error("39P01", "webhook_receive_log() is for BEFORE INSERT ... FOR EACH ROW");
-  }
+  const TriggerData& trigger = trigger_of_insert(call, "webhook_receive_log");
   const Catalog* const catalog = find_catalog();
   if (catalog == nullptr || !applied_subscription().starts_with("webhook_node_")) return;
   guarded([&, known = *catalog] { receive(known, trigger.tg_relation, trigger.tg_trigslot); });
